@@ -1,0 +1,36 @@
+"""The one door to a cluster. `client.py` opens it for real; tests may bring their own."""
+
+from collections.abc import Iterator, Mapping
+from threading import Event
+from typing import Any, Protocol
+
+from orchestrator.k8s.types import Deployment, Pod, WatchEvent, WorkloadKey
+
+
+class Cluster(Protocol):
+    """Every call has a timeout and is tried once; failures are the ClusterErrors of `errors.py`, nothing else."""
+
+    def list_pods(self, namespace: str, selector: str = "") -> list[Pod]: ...
+
+    def delete_pod(self, namespace: str, name: str, *, uid: str) -> None:
+        """Deletes the pod only while it is still the object `uid`."""
+
+    def list_deployments(self, namespace: str) -> list[Deployment]: ...
+
+    def get_deployment_status(self, key: WorkloadKey) -> Deployment:
+        """The Deployment as it is now, read from the API server."""
+
+    def scale_deployment(self, key: WorkloadKey, replicas: int, *, dry_run: bool = False) -> Deployment: ...
+
+    def restart_deployment(self, key: WorkloadKey, value: str, *, dry_run: bool = False) -> Deployment:
+        """Rolls all pods by writing `value` to an annotation of the pod template; the same value again is a no-op."""
+
+    def patch_deployment(self, key: WorkloadKey, patch: Mapping[str, Any], *, dry_run: bool = False) -> Deployment:
+        """Strategic merge patch. With `metadata.uid` and `metadata.resourceVersion` in it the server refuses a stale copy."""
+
+    def wait_for_deployment_rollout(self, key: WorkloadKey, timeout: float) -> Deployment:
+        """Follows a watch until the rollout is complete and returns the Deployment; TimedOut after `timeout` seconds."""
+
+    def watch_deployments(self, namespace: str, stop: Event) -> Iterator[WatchEvent]:
+        """All Deployments of the namespace ("" for all) now, SYNCED, then every change until `stop` is set. Reconnects and
+        re-lists by itself; after a re-list, objects that vanished meanwhile are reported DELETED, then SYNCED again."""

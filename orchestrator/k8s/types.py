@@ -1,0 +1,72 @@
+"""What SmartOps knows of a cluster: frozen values, parsed from the API's JSON, with nothing of the client library in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WorkloadKey:
+    """A Deployment's place in one cluster."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One Deployment as the API server described it at `resource_version`. Counts the server omits are 0; omitted
+    `spec.replicas` is 1, as the API defaults it."""
+
+    key: WorkloadKey
+    uid: str
+    resource_version: str
+    generation: int
+    replicas: int  # spec.replicas: what is desired
+    paused: bool
+    deleting: bool
+    annotations: Mapping[str, str] = field(hash=False)
+    observed_generation: int = 0
+    status_replicas: int = 0
+    updated_replicas: int = 0
+    ready_replicas: int = 0
+    available_replicas: int = 0
+    unavailable_replicas: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    namespace: str
+    name: str
+    uid: str
+    phase: str
+    ready: bool
+    restarts: int
+    waiting_reason: str = ""  # e.g. CrashLoopBackOff, ImagePullBackOff
+
+
+class WatchEventType(StrEnum):
+    SYNCED = "SYNCED"  # every object of the list has been delivered; sent after each (re-)list
+    CHANGED = "CHANGED"
+    DELETED = "DELETED"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    type: WatchEventType
+    deployment: Deployment | None = None  # None for SYNCED only
+
+
