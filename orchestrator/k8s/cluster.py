@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from threading import Event
 from typing import Any, Protocol
 
-from orchestrator.k8s.types import Deployment, Pod, WatchEvent, WorkloadKey
+from orchestrator.k8s.types import Deployment, Pod, Preconditions, WatchEvent, WorkloadKey
 
 
 class Cluster(Protocol):
@@ -20,13 +20,40 @@ class Cluster(Protocol):
     def get_deployment_status(self, key: WorkloadKey) -> Deployment:
         """The Deployment as it is now, read from the API server."""
 
-    def scale_deployment(self, key: WorkloadKey, replicas: int, *, dry_run: bool = False) -> Deployment: ...
+    def scale_deployment(
+        self,
+        key: WorkloadKey,
+        replicas: int,
+        *,
+        preconditions: Preconditions | None = None,
+        action: str = "",
+        dry_run: bool = False,
+    ) -> Deployment:
+        """`action` (an id) is written to the annotation `smartops.io/action` in the same request, here and below: it
+        is how we recognise later that our change landed."""
 
-    def restart_deployment(self, key: WorkloadKey, value: str, *, dry_run: bool = False) -> Deployment:
-        """Rolls all pods by writing `value` to an annotation of the pod template; the same value again is a no-op."""
+    def restart_deployment(
+        self,
+        key: WorkloadKey,
+        value: str,
+        *,
+        preconditions: Preconditions | None = None,
+        action: str = "",
+        dry_run: bool = False,
+    ) -> Deployment:
+        """Rolls all pods by writing `value` to the pod template's annotation `smartops.io/restart`; the same value
+        again is a no-op."""
 
-    def patch_deployment(self, key: WorkloadKey, patch: Mapping[str, Any], *, dry_run: bool = False) -> Deployment:
-        """Strategic merge patch. With `metadata.uid` and `metadata.resourceVersion` in it the server refuses a stale copy."""
+    def patch_deployment(
+        self,
+        key: WorkloadKey,
+        patch: Mapping[str, Any],
+        *,
+        preconditions: Preconditions | None = None,
+        action: str = "",
+        dry_run: bool = False,
+    ) -> Deployment:
+        """A strategic merge patch of the Deployment."""
 
     def wait_for_deployment_rollout(self, key: WorkloadKey, timeout: float) -> Deployment:
         """Follows a watch until the rollout is complete and returns the Deployment; TimedOut after `timeout` seconds."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-
 @dataclass(frozen=True, slots=True, order=True)
 class WorkloadKey:
     """A Deployment's place in one cluster."""
@@ -48,6 +47,14 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class Preconditions:
+    """A write with these is refused (409) unless the object is still this one (uid) at this version."""
+
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     namespace: str
     name: str
@@ -68,5 +75,3 @@ class WatchEventType(StrEnum):
 class WatchEvent:
     type: WatchEventType
     deployment: Deployment | None = None  # None for SYNCED only
-
-
