@@ -15,7 +15,8 @@ class Cluster(Protocol):
     def delete_pod(self, namespace: str, name: str, *, uid: str) -> None:
         """Deletes the pod only while it is still the object `uid`."""
 
-    def list_deployments(self, namespace: str) -> list[Deployment]: ...
+    def list_deployments(self, namespace: str) -> list[Deployment]:
+        """Those of the namespace; of all namespaces if it is ""."""
 
     def get_deployment_status(self, key: WorkloadKey) -> Deployment:
         """The Deployment as it is now, read from the API server."""
@@ -56,8 +57,9 @@ class Cluster(Protocol):
         """A strategic merge patch of the Deployment."""
 
     def wait_for_deployment_rollout(self, key: WorkloadKey, timeout: float) -> Deployment:
-        """Follows a watch until the rollout is complete and returns the Deployment; TimedOut after `timeout` seconds."""
+        """Follows a watch until the rollout has ended, one way or the other (`judge.rollout` of the answer says which);
+        TimedOut after `timeout` seconds, NotFound once the Deployment is deleted."""
 
     def watch_deployments(self, namespace: str, stop: Event) -> Iterator[WatchEvent]:
-        """All Deployments of the namespace ("" for all) now, SYNCED, then every change until `stop` is set. Reconnects and
-        re-lists by itself; after a re-list, objects that vanished meanwhile are reported DELETED, then SYNCED again."""
+        """All Deployments of the namespace ("" for all) now, SYNCED, then every change until `stop` is set. Reconnects
+        and re-lists by itself; after a re-list, what vanished meanwhile is reported DELETED, then SYNCED again."""

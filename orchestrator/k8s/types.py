@@ -1,8 +1,11 @@
-"""What SmartOps knows of a cluster: frozen values, parsed from the API's JSON, with nothing of the client library in them."""
+"""What SmartOps knows of a cluster: frozen values, parsed from the API's JSON, without the client library's types."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+ACTION_ANNOTATION = "smartops.io/action"  # on the Deployment: the id of the last action whose change landed
+RESTART_ANNOTATION = "smartops.io/restart"  # on its pod template: a new value rolls all pods
 
 
 @dataclass(frozen=True, slots=True, order=True)

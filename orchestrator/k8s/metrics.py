@@ -1,0 +1,73 @@
+"""What we ask of the API server, and what the watched Deployments look like. No names of targets in the labels, the two
+replica gauges aside."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from orchestrator.k8s.errors import ClusterError
+from orchestrator.k8s.types import Deployment, WorkloadKey
+
+# The client library appends _total to the names of counters.
+API_CALLS = Counter("smartops_k8s_api_calls", "Calls to the Kubernetes API", ["verb", "resource"])
+API_ERRORS = Counter(
+    "smartops_k8s_api_errors",
+    "Calls that failed; code is the HTTP status, or the kind of failure where there was no answer",
+    ["verb", "resource", "code"],
+)
+API_LATENCY = Histogram(
+    "smartops_k8s_api_latency_seconds",
+    "Duration of calls to the Kubernetes API; of a watch, until it was opened",
+    ["verb", "resource"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+
+# result: success, refused, unknown or unreached. Dry runs change nothing and are not counted.
+SCALE = Counter("smartops_k8s_scale", "Deployments scaled", ["result"])
+RESTART = Counter("smartops_k8s_restart", "Deployments restarted", ["result"])
+PATCH = Counter("smartops_k8s_patch", "Deployments patched", ["result"])
+
+DESIRED_REPLICAS = Gauge(
+    "smartops_k8s_deployment_desired_replicas", "spec.replicas, as watched", ["namespace", "deployment"]
+)
+READY_REPLICAS = Gauge(
+    "smartops_k8s_deployment_ready_replicas", "status.readyReplicas, as watched", ["namespace", "deployment"]
+)
+
+
+@contextmanager
+def api_call(verb: str, resource: str) -> Iterator[None]:
+    start = perf_counter()
+    try:
+        yield
+    except ClusterError as error:
+        API_ERRORS.labels(verb, resource, error.code or type(error).__name__).inc()
+        raise
+    finally:
+        API_CALLS.labels(verb, resource).inc()
+        API_LATENCY.labels(verb, resource).observe(perf_counter() - start)
+
+
+@contextmanager
+def write(counter: Counter, *, dry_run: bool) -> Iterator[None]:
+    try:
+        yield
+    except ClusterError as error:
+        if not dry_run:
+            counter.labels(error.outcome).inc()
+        raise
+    if not dry_run:
+        counter.labels("success").inc()
+
+
+def record(deployment: Deployment) -> None:
+    key = deployment.key
+    DESIRED_REPLICAS.labels(key.namespace, key.name).set(deployment.replicas)
+    READY_REPLICAS.labels(key.namespace, key.name).set(deployment.ready_replicas)
+
+
+def forget(key: WorkloadKey) -> None:
+    DESIRED_REPLICAS.remove(key.namespace, key.name)
+    READY_REPLICAS.remove(key.namespace, key.name)

@@ -1,0 +1,69 @@
+"""Reading an HTTP response of urllib3 whose body has not been read yet."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
+
+from urllib3 import HTTPResponse
+
+from orchestrator.k8s.errors import TimedOut
+
+CHUNK = 65536  # bytes
+STOP_LATENCY = 0.2  # seconds until a blocked read notices `stop`
+
+
+def read_json(response: HTTPResponse, deadline: float) -> Any:
+    """The whole body, parsed; TimedOut at `deadline` (monotonic), however steadily the bytes may trickle in."""
+    body = bytearray()
+    try:
+        while chunk := response.read1(CHUNK):
+            body += chunk
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                raise TimedOut(f"The answer was not complete in time ({len(body)} bytes)")
+            _limit_reads(response, remaining)
+    finally:
+        response.close()  # a connection whose response was read to its end is back in the pool already, and stays open
+    return json.loads(body)
+
+
+def read_lines(response: HTTPResponse, stop: Event, idle: float) -> Iterator[bytes]:
+    """The lines as they arrive, until the server ends the response (a last line without its end is dropped) or `stop`
+    is set. Raises urllib3's errors, among them ReadTimeoutError after `idle` seconds without a byte."""
+    _limit_reads(response, idle)
+    rest = b""
+    with _interrupted_by(stop, response):
+        while chunk := response.read1(CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from lines
+
+
+def _limit_reads(response: HTTPResponse, seconds: float) -> None:
+    connection = response.connection  # None once the body has been read to its end
+    if connection is not None and connection.sock is not None:
+        connection.sock.settimeout(seconds)
+
+
+@contextmanager
+def _interrupted_by(stop: Event, response: HTTPResponse) -> Iterator[None]:
+    """Nothing but the socket can wake a thread that is blocked in a read: another thread shuts it down."""
+    ended = Event()
+
+    def interrupt() -> None:
+        while not ended.wait(STOP_LATENCY):
+            if stop.is_set():
+                with suppress(OSError, RuntimeError, ValueError):  # it has just ended by itself
+                    response.shutdown()
+                return
+
+    thread = Thread(target=interrupt, name="watch-interrupt", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        response.close()

@@ -1,0 +1,95 @@
+"""Has the change arrived in the pods? Pure: one observed Deployment in, one verdict out.
+
+Time is the caller's: how long a verdict must hold, and when to stop waiting.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment
+
+
+class FailureReason(StrEnum):
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"  # the Deployment's own progressDeadlineSeconds
+    TARGET_GONE = "TargetGone"
+    TARGET_REPLACED = "TargetReplaced"  # another object under the same name
+    SUPERSEDED = "Superseded"  # somebody else undid or replaced our change
+
+
+@dataclass(frozen=True, slots=True)
+class Progressing:
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    reason: FailureReason
+    message: str
+
+
+Verdict = Progressing | Complete | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What our write left behind, and what was there before."""
+
+    uid: str
+    generation: int  # of the answer to our write
+    action: str  # the id in the annotation
+    replicas: int | None  # what we wrote to spec.replicas; None if the change left it alone
+    baseline: int  # spec.replicas before the change
+
+
+def judge(deployment: Deployment | None, expected: Expected) -> Verdict:
+    """`deployment` is the latest view of the target, which may be older than our write; None when it was deleted."""
+    if deployment is None or (deployment.uid == expected.uid and deployment.deleting):
+        return Failed(FailureReason.TARGET_GONE, "The Deployment was deleted")
+    if deployment.uid != expected.uid:
+        return Failed(FailureReason.TARGET_REPLACED, "The Deployment was deleted and created anew")
+    if deployment.generation < expected.generation:
+        return Progressing("Waiting for the change to be seen")
+    superseded = _superseded(deployment, expected)
+    if superseded:
+        return Failed(FailureReason.SUPERSEDED, superseded)
+    # A newer generation with our change intact is somebody's change beside ours: what runs now is what is verified.
+    return rollout(deployment)
+
+
+def _superseded(deployment: Deployment, expected: Expected) -> str:
+    action = deployment.annotations.get(ACTION_ANNOTATION)
+    if action != expected.action:
+        return f"Another action ({action}) followed" if action else "The change was undone: its annotation is gone"
+    if expected.replicas is not None and deployment.replicas != expected.replicas:
+        return f"Scaled to {deployment.replicas} replicas by somebody else, after we wrote {expected.replicas}"
+    if expected.replicas is None and deployment.replicas < expected.baseline:
+        # Every pod of a Deployment that was scaled to 0 is healthy. That is not what healed means.
+        return f"Scaled from {expected.baseline} to {deployment.replicas} replicas by somebody else"
+    return ""
+
+
+def rollout(deployment: Deployment) -> Verdict:
+    """Whether the pods are what the spec asks for, as `kubectl rollout status` judges it. An available pod is a ready
+    pod, so readiness needs no look of its own."""
+    desired, updated = deployment.replicas, deployment.updated_replicas
+    if deployment.observed_generation < deployment.generation:
+        return Progressing("Waiting for the Deployment controller to observe the change")
+    for condition in deployment.conditions:
+        if condition.type == "Progressing" and condition.reason == FailureReason.PROGRESS_DEADLINE_EXCEEDED:
+            message = condition.message or "The rollout exceeded its progress deadline"
+            return Failed(FailureReason.PROGRESS_DEADLINE_EXCEEDED, message)
+    if updated < desired:
+        paused = ", and the Deployment is paused" if deployment.paused else ""
+        return Progressing(f"{updated} of {desired} replicas are updated{paused}")
+    if deployment.status_replicas > updated:
+        return Progressing(f"{deployment.status_replicas - updated} old replicas are pending termination")
+    if updated > desired:
+        return Progressing(f"{updated - desired} surplus replicas are pending termination")
+    if deployment.available_replicas < updated:
+        return Progressing(f"{deployment.available_replicas} of {updated} updated replicas are available")
+    return Complete(f"All {desired} replicas are updated and available")
