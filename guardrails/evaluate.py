@@ -1,0 +1,53 @@
+"""Inputs in, judgement out. Pure: the same inputs give the same judgement, today and in years."""
+
+from guardrails.limits import GUARDRAILS
+from guardrails.reasons import Reason
+from guardrails.types import Inputs, Judgement, Outcome, Verdict
+from signals.mapping import Unmatched, propose
+from signals.types import Proposal, RuleSpec, SignalFacts
+
+_SEVERITY = {Outcome.ALLOW: 0, Outcome.DEFER: 1, Outcome.DENY: 2, Outcome.IGNORE: 3}
+
+
+def decide(inputs: Inputs) -> Judgement:
+    """Every guardrail is asked, also when an earlier one refuses. The severest verdict decides; among deferrals, the
+    one that lasts longest."""
+    rule: RuleSpec | None = None
+    proposal = inputs.proposal
+    verdicts: tuple[Verdict, ...] = ()
+    if inputs.signal is not None:
+        verdicts = (_freshness(inputs, inputs.signal),)
+        if proposal is None:
+            match propose(inputs.signal, inputs.rules):
+                case Unmatched(message, numbers, below_threshold):
+                    reason = Reason.BELOW_THRESHOLD if below_threshold else Reason.NO_RULE
+                    verdicts += (Verdict("rules", Outcome.IGNORE, reason, message, numbers),)
+                case (rule, proposal):
+                    pass
+    if proposal is not None:
+        verdicts += tuple(ask(proposal, inputs.facts, inputs.limits, inputs.now) for ask in GUARDRAILS)
+    return _judge(verdicts, proposal, rule)
+
+
+def _freshness(inputs: Inputs, signal: SignalFacts) -> Verdict:
+    """A signal that nobody repeated for long says nothing of now."""
+    name, limit = "signal", inputs.limits.signal_ttl_seconds
+    if signal.resolved:
+        return Verdict(name, Outcome.DENY, Reason.SIGNAL_RESOLVED, "The source says that the trouble is over.")
+    age = round((inputs.now - signal.last_seen_at).total_seconds(), 1)
+    numbers = {"age_seconds": age, "limit_seconds": limit}
+    if age > limit:
+        message = f"Last seen {age:.0f} s ago, more than {limit} s: too old to act upon."
+        return Verdict(name, Outcome.DENY, Reason.SIGNAL_EXPIRED, message, numbers)
+    return Verdict(name, numbers=numbers)
+
+
+def _judge(verdicts: tuple[Verdict, ...], proposal: Proposal | None, rule: RuleSpec | None) -> Judgement:
+    severest = max(_SEVERITY[verdict.outcome] for verdict in verdicts)
+    deciding = [verdict for verdict in verdicts if _SEVERITY[verdict.outcome] == severest]
+    if severest == _SEVERITY[Outcome.ALLOW]:
+        return Judgement(Outcome.ALLOW, verdicts, proposal=proposal, rule=rule)
+    one = deciding[0]
+    if severest == _SEVERITY[Outcome.DEFER]:
+        one = max(deciding, key=lambda verdict: verdict.until.timestamp() if verdict.until else 0.0)
+    return Judgement(one.outcome, verdicts, one.reason, one.message, one.numbers, one.until, proposal, rule)

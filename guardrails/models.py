@@ -1,0 +1,136 @@
+"""What operators set: limits per scope, freezes; and what the loop remembers: cooldowns."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from guardrails.types import FreezeFacts, Limits
+from signals.types import ActionType, Target
+
+LIMIT_FIELDS = tuple(field.name for field in fields(Limits) if field.name != "sources")
+
+
+class Scope(models.Model):
+    """A workload, a namespace, a cluster or everything: an empty field means any."""
+
+    cluster = models.CharField(max_length=63, blank=True, help_text="Empty: all clusters.")
+    namespace = models.CharField(max_length=63, blank=True, help_text="Empty: all namespaces.")
+    workload = models.CharField(max_length=253, blank=True, help_text="Empty: all workloads of the namespace.")
+
+    class Meta:
+        abstract = True
+
+    @staticmethod
+    def covering(target: Target) -> Q:
+        return (
+            Q(cluster__in=("", target.cluster))
+            & Q(namespace__in=("", target.namespace))
+            & Q(workload__in=("", target.name))
+        )
+
+    @property
+    def scope(self) -> str:
+        parts = [f"cluster {self.cluster}"] if self.cluster else []
+        if self.namespace:
+            parts.append(f"{self.namespace}/{self.workload}" if self.workload else f"namespace {self.namespace}")
+        return ", ".join(parts) or "everything"
+
+
+class GuardrailSetting(Scope):
+    """Limits of one scope. An empty limit inherits from the next wider scope, field by field."""
+
+    max_replicas = models.PositiveIntegerField(null=True, blank=True)
+    cooldown_seconds = models.PositiveIntegerField(null=True, blank=True)
+    max_actions_per_hour = models.PositiveIntegerField(null=True, blank=True)
+    max_scale_increase = models.PositiveIntegerField(null=True, blank=True, help_text="Replicas within 15 minutes.")
+    signal_ttl_seconds = models.PositiveIntegerField(null=True, blank=True)
+    verification_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(5)])
+    stabilization_seconds = models.PositiveIntegerField(null=True, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["cluster", "namespace", "workload"]
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "namespace", "workload"], name="one_setting_per_scope"),
+            models.CheckConstraint(condition=Q(workload="") | ~Q(namespace=""), name="setting_workload_has_namespace"),
+        ]
+
+    def __str__(self) -> str:
+        return f"limits of {self.scope}"
+
+
+def effective_limits(target: Target) -> Limits:
+    """The seed's defaults, overridden from the widest scope to the narrowest; a workload's name outweighs its
+    namespace, and both outweigh the cluster."""
+    rows = GuardrailSetting.objects.filter(Scope.covering(target))
+    limits, sources = Limits(), dict.fromkeys(LIMIT_FIELDS, "default")
+    for row in sorted(rows, key=lambda row: (row.workload != "", row.namespace != "", row.cluster != "")):
+        own = {name: value for name in LIMIT_FIELDS if (value := getattr(row, name)) is not None}
+        limits = replace(limits, **own)
+        sources |= dict.fromkeys(own, row.scope)
+    return replace(limits, sources=sources)
+
+
+class Freeze(Scope):
+    """The kill switch: nothing in scope is acted upon while it lasts."""
+
+    reason = models.CharField(max_length=256)
+    by = models.CharField(max_length=128)
+    created_at = models.DateTimeField(auto_now_add=True)
+    until = models.DateTimeField(null=True, blank=True, help_text="Empty: until it is deleted.")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(workload="") | ~Q(namespace=""), name="freeze_workload_has_namespace")
+        ]
+
+    def __str__(self) -> str:
+        return f"freeze of {self.scope}"
+
+    @classmethod
+    def in_force(cls, target: Target) -> tuple[FreezeFacts, ...]:
+        rows = cls.objects.filter(cls.covering(target)).filter(Q(until=None) | Q(until__gt=Now())).order_by("id")
+        return tuple(FreezeFacts(row.scope, row.reason, row.by, row.until) for row in rows)
+
+
+class Cooldown(models.Model):
+    """Until when the closed loop leaves this kind of action on this workload alone."""
+
+    cluster = models.CharField(max_length=63)
+    namespace = models.CharField(max_length=63)
+    workload = models.CharField(max_length=253)
+    action_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in ActionType])
+    until = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "namespace", "workload", "action_type"], name="one_cooldown_per_workload_and_type"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action_type} of {self.namespace}/{self.workload} until {self.until:%H:%M:%S}"
+
+    @classmethod
+    def of(cls, target: Target, action_type: ActionType) -> "models.QuerySet[Cooldown]":
+        return cls.objects.filter(
+            cluster=target.cluster, namespace=target.namespace, workload=target.name, action_type=action_type
+        )
+
+    @classmethod
+    def start(cls, target: Target, action_type: ActionType, until: Any) -> None:
+        """`until` may be an expression over the database's clock."""
+        row = cls(
+            cluster=target.cluster,
+            namespace=target.namespace,
+            workload=target.name,
+            action_type=action_type,
+            until=until,
+        )
+        place = ["cluster", "namespace", "workload", "action_type"]
+        cls.objects.bulk_create([row], update_conflicts=True, unique_fields=place, update_fields=["until"])

@@ -1,0 +1,53 @@
+"""The closed list of reasons: the same words in the API, the console, the metrics and the audit.
+
+docs/reasons.md says for each what an operator can do about it; a test holds the two together.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    # Guardrails: why a proposal is refused or has to wait.
+    TARGET_NOT_FOUND = "TargetNotFound"
+    TARGET_BEING_DELETED = "TargetBeingDeleted"
+    TARGET_BUSY = "TargetBusy"
+    NAMESPACE_NOT_MANAGED = "NamespaceNotManaged"
+    PROTECTED_NAMESPACE = "ProtectedNamespace"
+    REPLICA_LIMIT = "ReplicaLimit"
+    COOLDOWN_ACTIVE = "CooldownActive"
+    RATE_LIMIT = "RateLimit"
+    SCALE_VELOCITY_LIMIT = "ScaleVelocityLimit"
+    FROZEN = "Frozen"
+    POLICY_DENIED = "PolicyDenied"
+    POLICY_UNAVAILABLE = "PolicyUnavailable"
+    PATCH_FORBIDDEN = "PatchForbidden"
+
+    # Signals that lead to no action.
+    NO_RULE = "NoRule"
+    BELOW_THRESHOLD = "BelowThreshold"
+    SIGNAL_EXPIRED = "SignalExpired"
+    SIGNAL_RESOLVED = "SignalResolved"
+    INVALID_RULE = "InvalidRule"
+    PROCESSING_ERROR = "ProcessingError"
+
+    # Actions that end before they reach the cluster.
+    ACTION_EXPIRED = "ActionExpired"
+
+    # What the cluster said to the write.
+    TARGET_REPLACED = "TargetReplaced"
+    CLUSTER_FORBIDDEN = "ClusterForbidden"
+    CLUSTER_REJECTED = "ClusterRejected"
+    CLUSTER_UNREACHABLE = "ClusterUnreachable"
+    CLUSTER_THROTTLED = "ClusterThrottled"
+    CONFLICT = "Conflict"
+    OUTCOME_UNKNOWN = "OutcomeUnknown"
+    RETRIES_EXHAUSTED = "RetriesExhausted"
+    REVIEW_EXPIRED = "ReviewExpired"
+    REVIEWED = "Reviewed"
+
+    # What verification saw.
+    ROLLOUT_COMPLETE = "RolloutComplete"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    VERIFICATION_TIMED_OUT = "VerificationTimedOut"
+    SUPERSEDED = "Superseded"
+    TARGET_GONE = "TargetGone"

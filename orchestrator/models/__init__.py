@@ -1,0 +1,18 @@
+"""What is done: workloads, actions, and the evidence of both."""
+
+from orchestrator.models.action import ACTIVE, FINAL, TRANSITIONS, Action, ActionState
+from orchestrator.models.evidence import AuditEvent, Decision, Verification, VerificationStatus
+from orchestrator.models.workload import Workload
+
+__all__ = [
+    "ACTIVE",
+    "FINAL",
+    "TRANSITIONS",
+    "Action",
+    "ActionState",
+    "AuditEvent",
+    "Decision",
+    "Verification",
+    "VerificationStatus",
+    "Workload",
+]

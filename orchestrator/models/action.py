@@ -1,0 +1,378 @@
+"""One Action is one intended change and its life.
+
+Each transition is one method over one private compare-and-set on (state, epoch); nothing else writes `state`.
+PostgreSQL refuses what must not be: two active actions on a workload, a finished row in an unfinished state, an
+illegal transition.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import pgtrigger
+import uuid_utils.compat as uuids
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from guardrails.models import Cooldown
+from guardrails.reasons import Reason
+from guardrails.types import Limits
+from orchestrator.k8s.types import Deployment
+from orchestrator.models.evidence import AuditEvent, Verification, VerificationStatus
+from orchestrator.models.workload import Workload
+from signals.models import LostRace, Signal
+from signals.types import ActionType, Origin, Proposal
+from signals.wakeups import notify
+
+LEASE = timedelta(seconds=30)  # a call to the cluster may take a third of it
+PENDING_FOR = timedelta(minutes=15)
+REVIEW_FOR = timedelta(hours=24)
+
+
+class ActionState(models.TextChoices):
+    AWAITING_APPROVAL = "awaiting_approval"
+    PENDING = "pending"
+    APPLYING = "applying"
+    VERIFYING = "verifying"
+    NEEDS_REVIEW = "needs_review"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+S = ActionState
+ACTIVE = (S.AWAITING_APPROVAL, S.PENDING, S.APPLYING, S.VERIFYING, S.NEEDS_REVIEW)
+FINAL = tuple(state for state in ActionState if state not in ACTIVE)
+TRANSITIONS: dict[ActionState, tuple[ActionState, ...]] = {
+    S.AWAITING_APPROVAL: (S.PENDING, S.REJECTED, S.EXPIRED, S.CANCELLED),
+    S.PENDING: (S.APPLYING, S.CANCELLED),
+    S.APPLYING: (S.PENDING, S.VERIFYING, S.SUCCEEDED, S.FAILED, S.CANCELLED, S.NEEDS_REVIEW),
+    S.VERIFYING: (S.SUCCEEDED, S.FAILED, S.TIMED_OUT),
+    S.NEEDS_REVIEW: (S.SUCCEEDED, S.FAILED, S.CANCELLED),
+}
+
+
+VERIFIED_AS = {
+    VerificationStatus.SUCCESS: S.SUCCEEDED,
+    VerificationStatus.FAILED: S.FAILED,
+    VerificationStatus.TIMED_OUT: S.TIMED_OUT,
+}
+
+
+class Action(models.Model):
+    """`epoch` counts claims: whoever holds an older one has lost the action. `uid0`, `rv0` and `change` are the plan,
+    committed before the write; `ambiguous` says that a copy of the write may be under way or may have landed."""
+
+    id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
+    workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="actions")
+    cluster = models.CharField(max_length=63)  # the workload's: each reconciler claims for its own
+    signal = models.ForeignKey(Signal, on_delete=models.PROTECT, null=True, related_name="actions")
+    origin = models.CharField(max_length=16, choices=[(o.value, o.value) for o in Origin])
+    requested_by = models.CharField(max_length=128)
+    idempotency_key = models.CharField(max_length=256, null=True)  # noqa: DJ001 - NULL is what a unique key ignores
+    request_digest = models.CharField(max_length=64, blank=True)
+    type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in ActionType])
+    params = models.JSONField(default=dict)
+    asked_because = models.TextField(blank=True)
+    dry_run = models.BooleanField(default=False)
+    verify = models.BooleanField(default=True)
+
+    state = models.CharField(max_length=24, choices=ActionState.choices, default=ActionState.PENDING)
+    reason = models.CharField(max_length=64, blank=True)
+    message = models.TextField(blank=True)
+    numbers = models.JSONField(default=dict)
+    epoch = models.PositiveIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+    not_before = models.DateTimeField(db_default=Now())
+    deadline_at = models.DateTimeField()
+    lease_until = models.DateTimeField(null=True)
+    applied_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    uid0 = models.CharField(max_length=64, blank=True)
+    rv0 = models.CharField(max_length=64, blank=True)
+    gen0 = models.BigIntegerField(null=True)
+    before = models.JSONField(null=True)
+    change = models.JSONField(null=True)
+    scale_increase = models.PositiveIntegerField(default=0)
+    ambiguous = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workload"], condition=Q(state__in=ACTIVE), name="one_active_action_per_target"
+            ),
+            models.UniqueConstraint(fields=["requested_by", "idempotency_key"], name="one_action_per_idempotency_key"),
+            models.CheckConstraint(
+                condition=Q(state__in=FINAL, finished_at__isnull=False) | Q(state__in=ACTIVE, finished_at=None),
+                name="finished_iff_final",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=S.APPLYING, lease_until__isnull=False) | ~Q(state=S.APPLYING) & Q(lease_until=None),
+                name="leased_iff_applying",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=[S.VERIFYING, S.TIMED_OUT]) | Q(applied_at__isnull=False),
+                name="verified_only_what_was_applied",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["cluster", "not_before"], condition=Q(state="pending"), name="action_due"),
+            models.Index(fields=["cluster", "lease_until"], condition=Q(state="applying"), name="action_leased"),
+            models.Index(fields=["cluster", "deadline_at"], condition=Q(state__in=ACTIVE), name="action_deadline"),
+            models.Index(fields=["workload", "applied_at"], condition=Q(dry_run=False), name="action_window"),
+            models.Index(fields=["state", "-id"], name="action_by_state"),
+        ]
+        triggers = [
+            pgtrigger.FSM(
+                name="action_transitions",
+                field="state",
+                transitions=[(here.value, there.value) for here, theres in TRANSITIONS.items() for there in theres],
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.workload}"
+
+    @property
+    def proposal(self) -> Proposal:
+        return Proposal(
+            type=ActionType(self.type),
+            target=self.workload.target,
+            origin=Origin(self.origin),
+            params=self.params,
+            reason=self.asked_because,
+            dry_run=self.dry_run,
+            verify=self.verify,
+        )
+
+    @classmethod
+    def propose(cls, proposal: Proposal, workload: Workload, requested_by: str, **fields: Any) -> "Action":
+        """A new pending action. Raises IntegrityError where the workload has an active one."""
+        action = cls(
+            workload=workload,
+            cluster=workload.cluster,
+            origin=proposal.origin,
+            requested_by=requested_by,
+            type=proposal.type,
+            params=dict(proposal.params),
+            asked_because=proposal.reason,
+            dry_run=proposal.dry_run,
+            verify=proposal.verify,
+            deadline_at=Now() + PENDING_FOR,
+            **fields,
+        )
+        with transaction.atomic():
+            action.save(force_insert=True)
+            action._record("", actor=requested_by)
+        return action
+
+    @classmethod
+    def claim_due(cls, cluster: str, limit: int, actor: str) -> list["Action"]:
+        """pending → applying, for as many as are due. Several reconcilers share the work: each skips others' rows."""
+        with transaction.atomic():
+            due = cls.objects.filter(cluster=cluster, state=S.PENDING, not_before__lte=Now()).order_by("not_before")
+            rows = list(
+                due.select_for_update(skip_locked=True, of=("self",)).select_related("workload", "signal")[:limit]
+            )
+            if rows:
+                leased = {"epoch": F("epoch") + 1, "attempts": F("attempts") + 1, "lease_until": Now() + LEASE}
+                cls.objects.filter(pk__in=[row.pk for row in rows]).update(
+                    state=S.APPLYING, updated_at=Now(), reason="", message="", **leased
+                )
+                for row in rows:
+                    row.state, row.epoch, row.attempts = S.APPLYING, row.epoch + 1, row.attempts + 1
+                AuditEvent.objects.bulk_create(row._event(S.PENDING, actor=actor) for row in rows)
+                notify("action", rows[0].pk if len(rows) == 1 else "")
+        return rows
+
+    def take_over(self, actor: str) -> None:
+        """applying → applying under a new epoch, when the lease is over by the database's clock. The former owner may
+        have sent its write."""
+        self._move(
+            S.APPLYING,
+            actor=actor,
+            message="The process that held this action went silent.",
+            where=Q(lease_until__lte=Now()),
+            epoch=self.epoch + 1,
+            lease_until=Now() + LEASE,
+            ambiguous=self.ambiguous or bool(self.rv0),
+        )
+
+    def plan(self, deployment: Deployment, change: dict[str, Any], scale_increase: int, actor: str) -> None:
+        """The intent, committed before the effect: what will be written, and to which version of which object."""
+        self._move(
+            S.APPLYING,
+            actor=actor,
+            message=f"Planned against version {deployment.resource_version}.",
+            uid0=deployment.uid,
+            rv0=deployment.resource_version,
+            gen0=deployment.generation,
+            before={"replicas": deployment.replicas, "available": deployment.available_replicas},
+            change=change,
+            scale_increase=scale_increase,
+            lease_until=Now() + LEASE,
+        )
+
+    def refresh(self, deployment: Deployment, actor: str) -> None:
+        """The same change against a newer version: only the object's status or metadata moved."""
+        self._move(
+            S.APPLYING,
+            actor=actor,
+            message=f"Version {deployment.resource_version} has the same generation: writing against it.",
+            rv0=deployment.resource_version,
+            lease_until=Now() + LEASE,
+        )
+
+    def applied(self, deployment: Deployment, limits: Limits, actor: str) -> None:
+        """applying → verifying, or → succeeded where nothing is to be verified. From now on the action counts in the
+        windows, and its cooldown runs: `applied_at` is the latest moment at which the write can have taken effect."""
+        if self.dry_run:
+            message = "The API server accepted the dry run; nothing was changed."
+            self._move(S.SUCCEEDED, actor=actor, message=message, lease_until=None)
+            return
+        with transaction.atomic():
+            Cooldown.start(
+                self.workload.target, ActionType(self.type), Now() + timedelta(seconds=limits.cooldown_seconds)
+            )
+            if not self.verify:
+                message = "Applied; not verified, as asked."
+                self._move(S.SUCCEEDED, actor=actor, message=message, applied_at=Now(), lease_until=None)
+                return
+            self._move(
+                S.VERIFYING,
+                actor=actor,
+                message=f"Applied as generation {deployment.generation}.",
+                applied_at=Now(),
+                lease_until=None,
+                deadline_at=Now() + timedelta(seconds=limits.verification_timeout_seconds),
+            )
+            Verification(action=self, generation=deployment.generation, baseline=self.before or {}).save(
+                force_insert=True
+            )
+
+    def retry(self, reason: Reason, message: str, delay: timedelta, actor: str, *, ambiguous: bool = False) -> None:
+        """applying → pending. A write known not to have landed is planned anew; an ambiguous one keeps its plan, and
+        the next claim resolves it first."""
+        plan = {} if ambiguous else {"uid0": "", "rv0": "", "gen0": None, "change": None, "scale_increase": 0}
+        self._move(
+            S.PENDING,
+            actor=actor,
+            reason=reason,
+            message=message,
+            lease_until=None,
+            not_before=Now() + delay,
+            ambiguous=ambiguous,
+            **plan,
+        )
+
+    def cancel(self, reason: str, message: str, actor: str, numbers: dict[str, Any] | None = None) -> None:
+        self._move(S.CANCELLED, actor=actor, reason=reason, message=message, numbers=numbers or {}, lease_until=None)
+
+    def fail(self, reason: str, message: str, actor: str) -> None:
+        self._move(S.FAILED, actor=actor, reason=reason, message=message, lease_until=None)
+
+    def review(self, message: str, actor: str) -> None:
+        """It cannot be known whether our change landed: a person decides. Until then the target stays occupied."""
+        self._move(
+            S.NEEDS_REVIEW,
+            actor=actor,
+            reason=Reason.OUTCOME_UNKNOWN,
+            message=message,
+            lease_until=None,
+            deadline_at=Now() + REVIEW_FOR,
+        )
+
+    def reviewed(self, landed: bool, message: str, actor: str) -> None:
+        """A person says what came of a write whose outcome was unknown."""
+        self._move(
+            S.SUCCEEDED if landed else S.CANCELLED,
+            actor=actor,
+            reason=Reason.REVIEWED,
+            message=message,
+            applied_at=Now() if landed else None,
+        )
+
+    def review_expired(self, actor: str) -> None:
+        """Nobody decided. The write is counted as if it had landed: a limit must not be exceeded by not knowing."""
+        message = "Nobody reviewed it in time."
+        self._move(S.FAILED, actor=actor, reason=Reason.REVIEW_EXPIRED, message=message, applied_at=Now())
+
+    def verified(
+        self, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None, actor: str
+    ) -> None:
+        """verifying → succeeded, failed or timed_out, with the evidence: what was last `seen`."""
+        with transaction.atomic():
+            self._move(VERIFIED_AS[status], actor=actor, reason=reason, message=message)
+            counts = {} if seen is None else observed_counts(seen)
+            Verification.objects.filter(action=self).update(status=status, message=message, finished_at=Now(), **counts)
+
+    def _move(
+        self,
+        to: ActionState,
+        *,
+        actor: str,
+        reason: str = "",
+        message: str = "",
+        numbers: dict[str, Any] | None = None,
+        where: Q | None = None,
+        **changes: Any,
+    ) -> None:
+        """The only writer of `state`: moves exactly the row that we saw, or raises LostRace."""
+        came_from = ActionState(self.state)
+        changes |= {"state": to, "reason": reason, "message": message, "numbers": numbers or {}, "updated_at": Now()}
+        if to in FINAL:
+            changes["finished_at"] = Now()
+        with transaction.atomic():
+            rows = Action.objects.filter(where or Q(), pk=self.pk, state=self.state, epoch=self.epoch)
+            if rows.update(**changes) != 1:
+                raise LostRace(f"action {self.pk} moved on from {self.state} at epoch {self.epoch}")
+            for name, value in changes.items():
+                if not hasattr(value, "resolve_expression"):
+                    setattr(self, name, value)
+            self._record(came_from, actor=actor)
+            if to in FINAL:
+                self._release()
+
+    def _record(self, came_from: str, actor: str) -> None:
+        self._event(came_from, actor=actor).save(force_insert=True)
+        notify("action", self.pk)
+
+    def _event(self, came_from: str, actor: str) -> "AuditEvent":
+        return AuditEvent(
+            action=self,
+            from_state=came_from,
+            to_state=self.state,
+            epoch=self.epoch,
+            reason=self.reason,
+            message=self.message,
+            numbers=self.numbers,
+            actor=actor,
+        )
+
+    def _release(self) -> None:
+        """The target is free: its signal closes, and the signals that wait for the target are due."""
+        Signal.objects.filter(pk=self.signal_id, closed_at=None).update(closed_at=Now())
+        target = self.workload.target
+        Signal.objects.filter(
+            cluster=target.cluster,
+            namespace=target.namespace,
+            service=target.name,
+            state="pending",
+            reason=Reason.TARGET_BUSY,
+        ).update(not_before=Now())
+
+
+def observed_counts(seen: Deployment) -> dict[str, Any]:
+    return {
+        "desired_replicas": seen.replicas,
+        "ready_replicas": seen.ready_replicas,
+        "available_replicas": seen.available_replicas,
+        "updated_replicas": seen.updated_replicas,
+        "observed_generation": seen.observed_generation,
+    }

@@ -1,0 +1,88 @@
+"""What proves an action afterwards: its decisions, its timeline, its verification. Decisions and timeline only grow."""
+
+import pgtrigger
+import uuid_utils.compat as uuids
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from signals.models import Signal
+
+
+class VerificationStatus(models.TextChoices):
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    TIMED_OUT = "TIMED_OUT"
+
+
+class Verification(models.Model):
+    """The evidence: what was to be reached, and what was last seen of it. An empty status: still under way."""
+
+    action = models.OneToOneField("Action", on_delete=models.PROTECT, primary_key=True, related_name="verification")
+    status = models.CharField(max_length=16, choices=VerificationStatus.choices, blank=True)
+    message = models.TextField(blank=True)
+    generation = models.BigIntegerField()
+    baseline = models.JSONField()
+    desired_replicas = models.PositiveIntegerField(null=True)
+    ready_replicas = models.PositiveIntegerField(null=True)
+    available_replicas = models.PositiveIntegerField(null=True)
+    updated_replicas = models.PositiveIntegerField(null=True)
+    observed_generation = models.BigIntegerField(null=True)
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status="", finished_at=None) | ~Q(status="") & Q(finished_at__isnull=False),
+                name="verified_iff_finished",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status or 'in progress'}: {self.message}"
+
+
+class Decision(models.Model):
+    """Why something was or was not done: all inputs, and what every guardrail said. `decide(inputs)` gives the same
+    verdicts again, always."""
+
+    id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
+    phase = models.CharField(max_length=8, choices=[("admit", "admit"), ("plan", "plan")])
+    signal = models.ForeignKey(Signal, on_delete=models.PROTECT, null=True, related_name="decisions")
+    action = models.ForeignKey("Action", on_delete=models.PROTECT, null=True, related_name="decisions")
+    outcome = models.CharField(max_length=8)
+    reason = models.CharField(max_length=64, blank=True)
+    message = models.TextField(blank=True)
+    until = models.DateTimeField(null=True)
+    inputs = models.JSONField()
+    verdicts = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} {self.reason}".strip()
+
+
+class AuditEvent(models.Model):
+    """One transition of one action: the rows of its timeline, in order."""
+
+    id = models.BigAutoField(primary_key=True)
+    action = models.ForeignKey("Action", on_delete=models.PROTECT, related_name="events")
+    at = models.DateTimeField(db_default=Now())
+    from_state = models.CharField(max_length=24, blank=True)
+    to_state = models.CharField(max_length=24)
+    epoch = models.PositiveIntegerField()
+    reason = models.CharField(max_length=64, blank=True)
+    message = models.TextField(blank=True)
+    numbers = models.JSONField(default=dict)
+    actor = models.CharField(max_length=128)
+
+    class Meta:
+        ordering = ["id"]
+        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+    def __str__(self) -> str:
+        return f"{self.from_state or 'new'} → {self.to_state}"

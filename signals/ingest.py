@@ -1,0 +1,181 @@
+"""Observations in, stored signals out: in one statement each way, so that a batch costs what its rows cost.
+
+Equal posts meet in the unique key of Observation; repeats meet in the unique key of the open Signal. Whatever the
+interleaving, PostgreSQL lets one through.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import uuid_utils.compat as uuids
+from django.db import DatabaseError, connection, transaction
+from psycopg.errors import DeadlockDetected, UniqueViolation
+from psycopg.types.json import Jsonb
+
+from signals.types import Observation
+from signals.wakeups import notify
+
+ATTEMPTS = 5
+Key = tuple[str, str, bool]  # fingerprint, window, firing
+
+_COLUMNS = {
+    "ord": "int",
+    "id": "uuid",
+    "signal_id": "uuid",
+    "fingerprint": "text",
+    "window_id": "text",
+    "source": "text",
+    "cluster": "text",
+    "namespace": "text",
+    "service": "text",
+    "subject": "text",
+    "score": "float8",
+    "probability": "float8",
+    "confidence": "float8",
+    "payload": "jsonb",
+}
+_INPUT = f"""
+    input AS (SELECT * FROM unnest({", ".join(f"%s::{kind}[]" for kind in _COLUMNS.values())})
+              AS t({", ".join(_COLUMNS)})),
+    fresh AS (SELECT input.* FROM input WHERE NOT EXISTS (
+        SELECT FROM signals_observation seen
+        WHERE seen.fingerprint = input.fingerprint AND seen.window_id = input.window_id AND seen.firing = %s)),
+    latest AS (SELECT DISTINCT ON (fingerprint) *, count(*) OVER (PARTITION BY fingerprint) AS times
+               FROM fresh ORDER BY fingerprint, ord DESC)
+"""
+_SIGNAL = (
+    "id, source, cluster, namespace, service, subject, fingerprint, score, probability, confidence, payload, count"
+)
+_LATEST = _SIGNAL.replace("id,", "signal_id,", 1).replace("count", "times")
+_STORE = """
+    stored AS (
+        INSERT INTO signals_observation (id, signal_id, fingerprint, window_id, firing, payload, posted_by)
+        SELECT fresh.id, touched.id, fingerprint, window_id, %s, payload, %s FROM fresh JOIN touched USING (fingerprint)
+        RETURNING fingerprint, window_id, signal_id)
+    SELECT stored.fingerprint, stored.window_id, touched.id, touched.state
+    FROM stored JOIN touched USING (fingerprint)
+"""
+_FIRE = f"""
+    WITH {_INPUT},
+    touched AS (
+        INSERT INTO signals_signal AS open ({_SIGNAL}, state, reason, message, errors)
+        SELECT {_LATEST}, 'pending', '', '', 0 FROM latest
+        ON CONFLICT (fingerprint) WHERE closed_at IS NULL DO UPDATE SET
+            count = open.count + EXCLUDED.count, last_seen_at = statement_timestamp(), payload = EXCLUDED.payload,
+            score = EXCLUDED.score, probability = EXCLUDED.probability, confidence = EXCLUDED.confidence
+        RETURNING id, fingerprint, state),
+    {_STORE}
+"""
+# An admitted signal keeps its state: the reconciler withdraws what its action has not applied yet, and closes it.
+_RESOLVE = f"""
+    WITH {_INPUT},
+    ended AS (
+        UPDATE signals_signal open SET
+            resolved_at = coalesce(resolved_at, statement_timestamp()),
+            state = CASE open.state WHEN 'pending' THEN 'resolved' ELSE open.state END,
+            closed_at = CASE open.state WHEN 'pending' THEN statement_timestamp() END,
+            reason = CASE open.state WHEN 'pending' THEN 'Resolved' ELSE open.reason END,
+            message = CASE open.state WHEN 'pending' THEN 'The trouble is over.' ELSE open.message END
+        FROM latest WHERE open.fingerprint = latest.fingerprint AND open.closed_at IS NULL
+        RETURNING open.id, open.fingerprint, open.state),
+    healthy AS (
+        INSERT INTO signals_signal ({_SIGNAL}, state, reason, message, errors, resolved_at, closed_at)
+        SELECT {_LATEST}, 'resolved', 'Healthy', 'Nothing was open.', 0, statement_timestamp(), statement_timestamp()
+        FROM latest WHERE fingerprint NOT IN (SELECT fingerprint FROM ended)
+        RETURNING id, fingerprint, state),
+    touched AS (SELECT * FROM ended UNION ALL SELECT * FROM healthy),
+    {_STORE}
+"""
+_SEEN = """
+    SELECT o.fingerprint, o.window_id, s.id, s.state
+    FROM unnest(%s::text[], %s::text[]) AS t(fingerprint, window_id)
+    JOIN signals_observation o ON o.fingerprint = t.fingerprint AND o.window_id = t.window_id AND o.firing = %s
+    JOIN signals_signal s ON s.id = o.signal_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one observation. `duplicate`: the same post had been stored before, and nothing changed."""
+
+    signal_id: str
+    state: str
+    duplicate: bool
+
+
+def ingest(observations: Sequence[Observation], posted_by: str) -> list[Receipt]:
+    """Stores them all or none; one receipt each, in order."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with transaction.atomic():
+                receipts = [receipt for stretch in _stretches(observations) for receipt in _store(stretch, posted_by)]
+                if any(not receipt.duplicate for receipt in receipts):
+                    notify("signal", receipts[0].signal_id if len(receipts) == 1 else "")
+            return receipts
+        except DatabaseError as error:
+            # Another process stored an equal post between our look and our write, or locked the same rows in another
+            # order. It has committed, or we were the victim: another look sees its rows.
+            if attempt == ATTEMPTS - 1 or not isinstance(error.__cause__, UniqueViolation | DeadlockDetected):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _stretches(observations: Sequence[Observation]) -> Iterator[list[Observation]]:
+    """Cuts where a trouble changes its polarity: one that ends and begins again within a batch keeps its order."""
+    stretch: list[Observation] = []
+    polarity: dict[str, bool] = {}
+    for observation in observations:
+        if polarity.setdefault(observation.fingerprint, observation.firing) != observation.firing:
+            yield stretch
+            stretch, polarity = [], {observation.fingerprint: observation.firing}
+        stretch.append(observation)
+    if stretch:
+        yield stretch
+
+
+def _store(stretch: list[Observation], posted_by: str) -> list[Receipt]:
+    fresh: dict[Key, tuple[str, str]] = {}
+    known: dict[Key, tuple[str, str]] = {}
+    for firing in (True, False):
+        # Of equal posts within the stretch the first counts.
+        unique = {_key(o): o for o in reversed(stretch) if o.firing == firing}
+        if not unique:
+            continue
+        columns = [
+            list(column) for column in zip(*map(_row, range(len(unique)), reversed(unique.values())), strict=True)
+        ]
+        fresh |= _rows(_FIRE if firing else _RESOLVE, [*columns, firing, firing, posted_by], firing)
+        if seen := [key for key in unique if key not in fresh]:
+            known |= _rows(_SEEN, [[key[0] for key in seen], [key[1] for key in seen], firing], firing)
+    known |= fresh
+    return [Receipt(*known[_key(o)], duplicate=fresh.pop(_key(o), None) is None) for o in stretch]
+
+
+def _key(o: Observation) -> Key:
+    return o.fingerprint, o.window_id, o.firing
+
+
+def _rows(statement: str, parameters: list[Any], firing: bool) -> dict[Key, tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return {(row[0], row[1], firing): (str(row[2]), row[3]) for row in cursor.fetchall()}
+
+
+def _row(order: int, o: Observation) -> tuple[Any, ...]:
+    return (
+        order,
+        uuids.uuid7(),
+        uuids.uuid7(),
+        o.fingerprint,
+        o.window_id,
+        o.source,
+        o.target.cluster,
+        o.target.namespace,
+        o.target.name,
+        o.subject,
+        o.score,
+        o.probability,
+        o.confidence,
+        Jsonb(dict(o.payload)),
+    )

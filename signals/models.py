@@ -1,0 +1,196 @@
+"""What was observed. Rows are written by `ingest`; what becomes of a signal is decided by the reconciler."""
+
+from typing import Any, ClassVar, Self
+
+import pgtrigger
+import uuid_utils.compat as uuids
+from django.db import models, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
+from signals.wakeups import notify
+
+
+class LostRace(Exception):  # noqa: N818 - it is an outcome, not a mistake
+    """Somebody else moved the row first. Whoever catches this has nothing to undo and nothing to do."""
+
+
+class SignalState(models.TextChoices):
+    PENDING = "pending"
+    ADMITTED = "admitted"
+    DENIED = "denied"
+    IGNORED = "ignored"
+    RESOLVED = "resolved"
+    FAILED = "failed"
+
+
+class Signal(models.Model):
+    """One trouble of one workload. Repeats raise `count`; `closed_at` ends it, and the next observation opens another.
+
+    A pending signal whose `not_before` lies ahead is deferred; `reason` and `message` say why. An admitted signal
+    closes with its action.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
+    source = models.CharField(max_length=32)
+    cluster = models.CharField(max_length=63)
+    namespace = models.CharField(max_length=63)
+    service = models.CharField(max_length=253)
+    subject = models.CharField(max_length=128)
+    fingerprint = models.CharField(max_length=32)
+    state = models.CharField(max_length=16, choices=SignalState.choices, default=SignalState.PENDING)
+    reason = models.CharField(max_length=64, blank=True)
+    message = models.TextField(blank=True)
+    score = models.FloatField(null=True)
+    probability = models.FloatField(null=True)
+    confidence = models.FloatField(null=True)
+    payload = models.JSONField()
+    count = models.PositiveIntegerField(default=1)
+    errors = models.PositiveSmallIntegerField(default=0)
+    first_seen_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(db_default=Now())
+    not_before = models.DateTimeField(db_default=Now())
+    resolved_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["fingerprint"], condition=Q(closed_at=None), name="one_open_signal"),
+            models.CheckConstraint(
+                condition=Q(state="admitted")
+                | Q(state="pending", closed_at=None)
+                | Q(closed_at__isnull=False) & ~Q(state="pending"),
+                name="signal_closed_iff_final",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["cluster", "not_before"], condition=Q(state="pending"), name="signal_due"),
+            models.Index(fields=["cluster", "namespace", "service", "-id"], name="signal_of_workload"),
+            models.Index(fields=["state", "-id"], name="signal_by_state"),
+        ]
+        triggers = [
+            pgtrigger.FSM(
+                name="signal_transitions",
+                field="state",
+                transitions=[("pending", to) for to in ("admitted", "denied", "ignored", "resolved", "failed")],
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.subject} of {self.namespace}/{self.service}"
+
+    @property
+    def target(self) -> Target:
+        return Target(self.cluster, self.namespace, self.service)
+
+    def facts(self) -> SignalFacts:
+        return SignalFacts(
+            id=str(self.pk),
+            source=Source(self.source),
+            target=self.target,
+            subject=self.subject,
+            last_seen_at=self.last_seen_at,
+            resolved=self.resolved_at is not None,
+            score=self.score,
+            probability=self.probability,
+            confidence=self.confidence,
+        )
+
+    def admit(self) -> None:
+        self._move(SignalState.ADMITTED, reason="", message="")
+
+    def deny(self, reason: str, message: str) -> None:
+        self._move(SignalState.DENIED, reason=reason, message=message, closed_at=Now())
+
+    def ignore(self, reason: str, message: str) -> None:
+        self._move(SignalState.IGNORED, reason=reason, message=message, closed_at=Now())
+
+    def fail(self, reason: str, message: str) -> None:
+        self._move(SignalState.FAILED, reason=reason, message=message, closed_at=Now())
+
+    def defer(self, reason: str, message: str, **changes: Any) -> None:
+        """Stays pending; `not_before` (a time or expression) and `errors` are what may change with it."""
+        self._move(SignalState.PENDING, reason=reason, message=message, **changes)
+
+    def _move(self, to: SignalState, **changes: Any) -> None:
+        with transaction.atomic():
+            moved = Signal.objects.filter(pk=self.pk, state=SignalState.PENDING).update(state=to, **changes)
+            if moved != 1:
+                raise LostRace(f"signal {self.pk} is not pending any more")
+            notify("signal", self.pk)
+        self.state = to
+
+
+class Observation(models.Model):
+    """One accepted post, as it came. The unique key makes a repeated post a no-op."""
+
+    id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
+    signal = models.ForeignKey(Signal, on_delete=models.PROTECT, related_name="observations")
+    fingerprint = models.CharField(max_length=32)
+    window_id = models.CharField(max_length=256)
+    firing = models.BooleanField()
+    payload = models.JSONField()
+    posted_by = models.CharField(max_length=128)
+    received_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["fingerprint", "window_id", "firing"], name="one_observation_per_window")
+        ]
+        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+    def __str__(self) -> str:
+        return f"{self.window_id} of {self.signal_id}"
+
+
+class Rule(models.Model):
+    """Which signal leads to which action. Rules are tried by priority, then age; the first that holds proposes."""
+
+    name = models.CharField(max_length=64, unique=True)
+    priority = models.PositiveSmallIntegerField(default=100, help_text="Smaller is tried first.")
+    enabled = models.BooleanField(default=True)
+    source = models.CharField(max_length=32, choices=[(s.value, s.value) for s in Source])
+    subject = models.CharField(max_length=128, help_text="The anomaly's type, or the cause.")
+    namespace = models.CharField(max_length=63, blank=True, help_text="Empty: any.")
+    service = models.CharField(max_length=253, blank=True, help_text="Empty: any.")
+    min_score = models.FloatField(null=True, blank=True)
+    min_probability = models.FloatField(null=True, blank=True)
+    min_confidence = models.FloatField(null=True, blank=True)
+    action_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in ActionType])
+    params = models.JSONField(
+        default=dict, blank=True, help_text='SCALE: {"delta": 1} or {"replicas": 4}; RESTART: {}.'
+    )
+    version = models.PositiveIntegerField(default=1, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["priority", "id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.pk and not self._state.adding:
+            self.version += 1
+        super().save(*args, **kwargs)
+
+    @classmethod
+    def candidates(cls, signal: SignalFacts) -> "models.QuerySet[Self]":
+        return cls._default_manager.filter(enabled=True, source=signal.source, subject=signal.subject)
+
+    def spec(self) -> RuleSpec:
+        return RuleSpec(
+            id=self.pk,
+            version=self.version,
+            name=self.name,
+            source=Source(self.source),
+            subject=self.subject,
+            action_type=ActionType(self.action_type),
+            params=self.params,
+            namespace=self.namespace,
+            service=self.service,
+            min_score=self.min_score,
+            min_probability=self.min_probability,
+            min_confidence=self.min_confidence,
+        )

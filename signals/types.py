@@ -1,0 +1,109 @@
+"""The values that flow down from an observation to a proposal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any
+
+
+class Source(StrEnum):
+    """Which kind of detector speaks: each has its parser in `signals.sources`."""
+
+    ANOMALY = "anomaly"
+    RCA = "rca"
+
+
+class ActionType(StrEnum):
+    SCALE = "SCALE"
+    RESTART = "RESTART"
+    PATCH = "PATCH"
+
+
+class Origin(StrEnum):
+    CLOSED_LOOP = "closed_loop"  # a rule matched a signal
+    DIRECT = "direct"  # somebody asked through the API
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    cluster: str
+    namespace: str
+    name: str
+    kind: str = "Deployment"
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an agent said, once: parsed, not yet stored.
+
+    `subject` is the anomaly's type or the most probable cause. Score, probability and confidence are 0 to 1, None where
+    the source has none. `firing=False` says that the trouble is over.
+    """
+
+    source: Source
+    target: Target
+    subject: str
+    window_id: str
+    firing: bool
+    payload: Mapping[str, Any] = field(hash=False)
+    score: float | None = None
+    probability: float | None = None
+    confidence: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for all observations of one trouble. Names cannot contain the separator: parsers refuse controls."""
+        parts = (self.source, self.target.cluster, self.target.namespace, self.target.name, self.subject)
+        return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFacts:
+    """What a decision may know of a stored signal."""
+
+    id: str
+    source: Source
+    target: Target
+    subject: str
+    last_seen_at: datetime
+    resolved: bool
+    score: float | None = None
+    probability: float | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """A matcher and an action template. An empty namespace or service matches any; a threshold of None always holds."""
+
+    id: int
+    version: int
+    name: str
+    source: Source
+    subject: str
+    action_type: ActionType
+    params: Mapping[str, Any] = field(hash=False)
+    namespace: str = ""
+    service: str = ""
+    min_score: float | None = None
+    min_probability: float | None = None
+    min_confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A change that somebody wants. `params` by type: SCALE `{"replicas": n}` or `{"delta": n}`, RESTART `{}`,
+    PATCH `{"patch": {...}}`."""
+
+    type: ActionType
+    target: Target
+    origin: Origin
+    params: Mapping[str, Any] = field(hash=False)
+    reason: str = ""
+    dry_run: bool = False
+    verify: bool = True

@@ -1,0 +1,48 @@
+"""Notifications between processes: hints that a row changed. Rows are the truth; whoever misses a hint finds the row
+by its slow poll."""
+
+import select
+from collections.abc import Iterator
+from threading import Event
+
+import psycopg
+from django.db import connection
+
+CHANNEL = "smartops"
+
+
+def notify(model: str, pk: object = "") -> None:
+    """Sent by PostgreSQL when the surrounding transaction commits, and not at all when it does not. An empty `pk` says
+    that several rows changed: NOTIFY serialises commits, so a batch sends one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{model}:{pk}"])
+
+
+def connect() -> "psycopg.Connection[tuple[object, ...]]":
+    """A connection of its own, outside Django's pool: it must stay on one server session (mind PgBouncer)."""
+    parameters = connection.get_connection_params()
+    for ours in ("pool", "cursor_factory", "context", "prepare_threshold", "server_side_binding"):
+        parameters.pop(ours, None)
+    return psycopg.connect(**parameters, autocommit=True, connect_timeout=5, keepalives_idle=15, keepalives_interval=5)
+
+
+def listen(stop: Event, *, timeout: float, wake_fd: int | None = None) -> Iterator[list[tuple[str, str]]]:
+    """Yields what was notified, as (model, pk) pairs; an empty list after `timeout` seconds of silence, after each
+    (re-)connect, and when `wake_fd` becomes readable: a moment to look at the tables. Ends when `stop` is set."""
+    while not stop.is_set():
+        try:
+            with connect() as session:
+                session.execute(f"LISTEN {CHANNEL}")
+                yield []
+                while not stop.is_set():
+                    readable = [session.fileno()] + ([wake_fd] if wake_fd is not None else [])
+                    select.select(readable, [], [], timeout)
+                    yield [_parse(note.payload) for note in session.notifies(timeout=0)]
+        except psycopg.OperationalError:
+            yield []
+            stop.wait(1)
+
+
+def _parse(payload: str) -> tuple[str, str]:
+    model, _, pk = payload.partition(":")
+    return model, pk

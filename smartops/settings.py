@@ -1,0 +1,145 @@
+"""Everything that a deployment may set, read once from the environment; docs/operations.md lists it."""
+
+import os
+from pathlib import Path
+
+import dj_database_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env(name: str, default: str = "") -> str:
+    """The variable's value, or the content of the file that `NAME_FILE` points to: secrets are mounted as files."""
+    if path := os.environ.get(f"{name}_FILE"):
+        return Path(path).read_text().strip()
+    return os.environ.get(name, default)
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    return [part.strip() for part in env(name, default).split(",") if part.strip()]
+
+
+DEBUG = env("SMARTOPS_DEBUG") == "1"
+# Where no key is given only a development server may run: `check --deploy` refuses this one by its prefix.
+SECRET_KEY = env("SMARTOPS_SECRET_KEY", "django-insecure-for-development-only")
+# HMAC keys of API tokens, newest first: a new one is put in front, the old one leaves when its tokens have.
+SMARTOPS_TOKEN_PEPPERS = env_list("SMARTOPS_TOKEN_PEPPERS", SECRET_KEY)
+ALLOWED_HOSTS = env_list("SMARTOPS_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env_list("SMARTOPS_CSRF_TRUSTED_ORIGINS")
+
+# The cluster this installation speaks of when a signal or an action names none, and the namespaces it acts in.
+SMARTOPS_CLUSTER = env("SMARTOPS_CLUSTER", "default")
+SMARTOPS_NAMESPACE = env("SMARTOPS_NAMESPACE", "smartops-dev")
+SMARTOPS_NAMESPACES = env_list("SMARTOPS_NAMESPACES", SMARTOPS_NAMESPACE)  # "*": all of the cluster
+SMARTOPS_KUBECONFIG = env("SMARTOPS_KUBECONFIG")  # empty: in-cluster, else the usual kubeconfig
+SMARTOPS_OPA_URL = env("SMARTOPS_OPA_URL")  # e.g. http://opa:8181/v1/data/smartops/allow; empty: no external policy
+SMARTOPS_OPA_TIMEOUT = float(env("SMARTOPS_OPA_TIMEOUT", "2"))
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "django_htmx",
+    "django_prometheus",
+    "pgtrigger",
+    "signals",
+    "guardrails",
+    "orchestrator",
+    "smartops",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "smartops.urls"
+ASGI_APPLICATION = "smartops.asgi.application"
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {
+    "default": {
+        **dj_database_url.parse(env("DATABASE_URL", "postgresql:///smartops")),
+        # Under ASGI each request has a thread of its own: without a pool each would open a connection of its own.
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": int(env("SMARTOPS_DATABASE_POOL", "20"))}},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "admin:login"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+
+# Behind a TLS-terminating proxy unless told otherwise; plain HTTP is for a loopback development server.
+SMARTOPS_INSECURE_HTTP = env("SMARTOPS_INSECURE_HTTP") == "1"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = False  # the proxy's work: probes and in-cluster agents speak plain HTTP to the pod
+SECURE_HSTS_SECONDS = 0 if SMARTOPS_INSECURE_HTTP else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not SMARTOPS_INSECURE_HTTP
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not SMARTOPS_INSECURE_HTTP
+SILENCED_SYSTEM_CHECKS = ["security.W008"]
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+    }
+}
+
+# A batch has at most 1,000 signals; nothing that a client may say is larger.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env("SMARTOPS_LOG_LEVEL", "INFO")},
+    "loggers": {"django.request": {"level": "ERROR"}, "urllib3": {"level": "ERROR"}},
+}
