@@ -1,0 +1,40 @@
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import dj_database_url
+import pytest
+from django.conf import settings
+
+from smartops import postgres
+
+
+def pytest_configure() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: with the fixtures torn down
+
+
+@pytest.fixture(scope="session")
+def database_url() -> Iterator[str]:
+    """The URI of the PostgreSQL under test: `DATABASE_URL`, else a server of this session's own."""
+    if given := os.environ.get("DATABASE_URL"):
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="smartops-tests-") as directory:
+        try:
+            yield postgres.start(Path(directory), durable=False).uri
+        finally:
+            postgres.stop(Path(directory))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, database_url: str
+) -> Iterator[None]:
+    """Point Django, and the processes that tests start, to that server: the first database test starts it."""
+    parsed = dj_database_url.parse(database_url)
+    settings.DATABASES["default"].update({key: parsed[key] for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")})
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DATABASE_URL", database_url)
+        yield
