@@ -70,6 +70,7 @@ def start(directory: Path, *, durable: bool = True, timeout: float = 60.0) -> Se
     with _locked(directory), log_file.open("ab") as log:
         if server := running(directory):
             return server
+        _end(data, timeout)
         if not data.exists():
             _create(data, log, durable, timeout)
         return _launch(data, log, durable, deadline)
@@ -79,20 +80,17 @@ def running(directory: Path) -> Server | None:
     """The server of `directory` if it accepts connections, else None."""
     data = directory.resolve() / "data"
     match _postmaster_pid_file(data):
-        case [pid, _, _, port, socket, _, _, status] if status.strip() == "ready" and _is_postmaster(int(pid), data):
-            return Server(uri=f"postgresql://{ROLE}@{quote(socket, safe='')}:{port}/{DATABASE}", pid=int(pid))
+        case [pid, _, _, port, folder, _, _, status] if status.strip() == "ready" and _is_postmaster(int(pid), data):
+            if Path(folder, f".s.PGSQL.{port}").exists():  # nobody has swept /tmp
+                return Server(uri=f"postgresql://{ROLE}@{quote(folder, safe='')}:{port}/{DATABASE}", pid=int(pid))
     return None
 
 
 def stop(directory: Path, *, timeout: float = 30.0) -> None:
     """Stop the server of `directory` if it runs: open sessions are ended, and after `timeout` seconds cut off."""
     directory = directory.resolve()
-    data = directory / "data"
     with _locked(directory):
-        match _postmaster_pid_file(data):
-            case [pid, origin, _, _, socket, *_] if origin == str(data):
-                _end(int(pid), data, timeout)
-                shutil.rmtree(socket, ignore_errors=True)
+        _end(directory / "data", timeout)
 
 
 def _create(data: Path, log: IO[bytes], durable: bool, timeout: float) -> None:
@@ -112,16 +110,13 @@ def _create(data: Path, log: IO[bytes], durable: bool, timeout: float) -> None:
 
 def _launch(data: Path, log: IO[bytes], durable: bool, deadline: float) -> Server:
     environment = _environment()
-    match _postmaster_pid_file(data):
-        case [pid, origin, _, _, socket, *_] if not _is_postmaster(int(pid), data):
-            # The machine died; another program may have this pid now. PostgreSQL sees no rival in the pid given here:
-            # it takes over the file, and still refuses if sessions of the old server are alive.
-            environment["PG_GRANDPARENT_PID"] = pid
-            if origin == str(data):  # else the directory is the copy of another, whose server may run
-                shutil.rmtree(socket, ignore_errors=True)
-    socket = tempfile.mkdtemp(prefix="smartops-", dir="/tmp")
-    os.chown(socket, data.stat().st_uid, data.stat().st_gid)
-    arguments = ["-D", str(data), "-k", socket, *(() if durable else NOT_DURABLE)]
+    if stale := _postmaster_pid_file(data):
+        # The machine died; another program may have this pid now. PostgreSQL sees no rival in the pid given here: it
+        # takes over the file, and still refuses if sessions of the old server are alive.
+        environment["PG_GRANDPARENT_PID"] = stale[0]
+    folder = tempfile.mkdtemp(prefix="smartops-", dir="/tmp")
+    os.chown(folder, data.stat().st_uid, data.stat().st_gid)
+    arguments = ["-D", str(data), "-k", folder, *(() if durable else NOT_DURABLE)]
     process = subprocess.Popen(  # noqa: S603
         [*_as_owner(data), str(_binary("postgres")), *arguments],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
@@ -139,7 +134,7 @@ def _launch(data: Path, log: IO[bytes], durable: bool, deadline: float) -> Serve
     except BaseException:
         process.send_signal(signal.SIGQUIT)
         process.wait()
-        shutil.rmtree(socket, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
@@ -199,16 +194,23 @@ def _is_postmaster(pid: int, data: Path) -> bool:
         return False
 
 
-def _end(pid: int, data: Path, timeout: float) -> None:
-    # A pidfd is this very process: its number cannot go to another between the check and the signal.
-    with suppress(ProcessLookupError), os.fdopen(os.pidfd_open(pid), "rb", buffering=0) as process:
-        if not _is_postmaster(pid, data):
+def _end(data: Path, timeout: float) -> None:
+    """End the server of `data`, ready or not, and remove what it left behind in /tmp, even if it was killed."""
+    match _postmaster_pid_file(data):
+        case [pid, origin, _, _, folder, *_] if origin == str(data):  # not a copy of the directory of another
+            # A pidfd is this very process: its number cannot go to another between the check and the signal.
+            with suppress(ProcessLookupError), os.fdopen(os.pidfd_open(int(pid)), "rb", buffering=0) as process:
+                if _is_postmaster(int(pid), data):
+                    _interrupt(process, timeout, data.with_name("log"))
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _interrupt(process: IO[bytes], timeout: float, log: Path) -> None:
+    for sign in (signal.SIGINT, signal.SIGQUIT):  # PostgreSQL's "fast" and "immediate" shutdown
+        signal.pidfd_send_signal(process.fileno(), sign)
+        if select.select([process], [], [], timeout)[0]:
             return
-        for sign in (signal.SIGINT, signal.SIGQUIT):  # PostgreSQL's "fast" and "immediate" shutdown
-            signal.pidfd_send_signal(process.fileno(), sign)
-            if select.select([process], [], [], timeout)[0]:
-                return
-        raise PostgresError(_with_log(f"PostgreSQL (pid {pid}) does not stop", data.with_name("log")))
+    raise PostgresError(_with_log("PostgreSQL does not stop", log))
 
 
 def _with_log(message: str, log: Path) -> str:

@@ -1,5 +1,6 @@
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,6 +142,16 @@ def test_a_killed_server_starts_again_with_what_was_committed(tmp_path: Path) ->
         postgres.start(tmp_path)
         assert query(tmp_path, "SELECT text FROM note") == [("kept",)]
         assert not socket.exists()
+
+
+def test_a_server_whose_socket_was_swept_away_is_replaced(tmp_path: Path) -> None:
+    with server_of(tmp_path):
+        first = server(tmp_path).pid
+        shutil.rmtree(socket_of(tmp_path))
+        assert postgres.running(tmp_path) is None
+        with ended(first):
+            postgres.start(tmp_path)
+        assert query(tmp_path, "SELECT 1") == [(1,)]
 
 
 @pytest.mark.parametrize("reused", [False, True], ids=["of no process", "of another program"])
