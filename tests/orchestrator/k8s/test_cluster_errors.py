@@ -1,0 +1,159 @@
+import http.client
+import json
+import socket
+import ssl
+from typing import Any
+
+import pydantic
+import pytest
+import urllib3
+from kubernetes.client.exceptions import ApiException, ApiValueError
+from kubernetes.config import ConfigException
+
+from orchestrator.k8s.errors import (
+    ClusterError,
+    Conflict,
+    Expired,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Refused,
+    Throttled,
+    TimedOut,
+    Unknown,
+    Unreached,
+    from_answer,
+    from_status,
+    translate,
+)
+
+
+def status(code: int, reason: str = "Reason", message: str = "what the server said") -> str:
+    return json.dumps({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message})
+
+
+def validation_error() -> Exception:
+    try:
+        pydantic.TypeAdapter(int).validate_python("x")
+    except pydantic.ValidationError as error:
+        return error
+    raise AssertionError
+
+
+def tls_failure(cause: Exception) -> Exception:
+    """As the client library's REST layer raises it."""
+    try:
+        try:
+            raise urllib3.exceptions.SSLError(cause)
+        except urllib3.exceptions.SSLError as error:
+            raise ApiException(status=0, reason=str(error))  # noqa: B904 - as the library does
+    except ApiException as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (400, Invalid),
+        (401, Forbidden),
+        (403, Forbidden),
+        (404, NotFound),
+        (405, Refused),
+        (409, Conflict),
+        (410, Expired),
+        (413, Refused),
+        (422, Invalid),
+        (429, Throttled),
+        (307, Unknown),
+        (500, Unknown),
+        (502, Unknown),
+        (503, Unknown),
+        (504, Unknown),
+    ],
+)
+def test_a_status_becomes_the_error_of_its_code(code: int, kind: type[ClusterError]) -> None:
+    error = from_answer(code, status(code), {})
+    assert type(error) is kind
+    assert (error.code, error.reason, error.message, str(error)) == (
+        code,
+        "Reason",
+        "what the server said",
+        "what the server said",
+    )
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [("1", 1.0), ("120", 120.0), ("", None), ("-1", None), ("soon", None), ("nan", None), ("٣", None)],
+)
+def test_being_throttled_says_for_how_long(retry_after: str, seconds: float | None) -> None:
+    headers = urllib3.HTTPHeaderDict({"retry-after": retry_after})
+    error = from_answer(429, "Too many requests, please try again later.", headers)
+    assert isinstance(error, Throttled)
+    assert error.retry_after == seconds
+
+
+def test_a_404_of_something_in_between_says_nothing_about_the_object() -> None:
+    error = from_answer(404, "<html>\n  <h1>default backend</h1>\n</html>", {})
+    assert type(error) is Refused
+    assert error.message == "HTTP 404 <html> <h1>default backend</h1> </html>"
+
+
+def test_another_uid_is_a_conflict_although_the_server_calls_it_invalid() -> None:
+    message = 'Deployment.apps "erp" is invalid: metadata.uid: Invalid value: "uid-1": field is immutable'
+    assert type(from_answer(422, status(422, "Invalid", message), {})) is Conflict
+
+
+@pytest.mark.parametrize("raw", [{}, {"code": None}, {"code": "410"}, {"message": 7, "reason": []}])
+def test_an_odd_status_is_unknown(raw: dict[str, Any]) -> None:
+    assert type(from_status(raw)) is Unknown
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (ApiException(status=403, reason="Forbidden"), Forbidden),
+        (ApiException(status=500, reason="Internal Server Error"), Unknown),
+        (ApiException(status=0, reason="Cannot prepare a request message"), Unknown),
+        (ApiValueError("both body and post_params"), Unknown),
+        (tls_failure(ssl.SSLCertVerificationError(1, "self-signed certificate")), Unreached),
+        (tls_failure(ssl.SSLEOFError(8, "EOF occurred in violation of protocol")), Unknown),
+        (ConfigException("Invalid kube-config"), Unreached),
+        (urllib3.exceptions.NewConnectionError(None, "Connection refused"), Unreached),
+        (urllib3.exceptions.NameResolutionError("host", None, socket.gaierror()), Unreached),
+        (urllib3.exceptions.ConnectTimeoutError("connect timed out"), Unreached),
+        (urllib3.exceptions.ProxyError("Cannot connect to proxy", OSError()), Unreached),
+        (urllib3.exceptions.LocationParseError("http://[::1"), Unreached),
+        (urllib3.exceptions.ReadTimeoutError(None, "", "Read timed out"), TimedOut),
+        (TimeoutError(), TimedOut),
+        (urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError()), Unknown),
+        (urllib3.exceptions.ProtocolError("Connection aborted.", http.client.RemoteDisconnected()), Unknown),
+        (urllib3.exceptions.DecodeError("not gzip"), Unknown),
+        (ConnectionResetError(104, "Connection reset by peer"), Unknown),
+        (validation_error(), Unknown),
+        (json.JSONDecodeError("Expecting value", "", 0), Unknown),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), Unknown),
+        (ValueError("uid is missing"), Unknown),
+        (RecursionError(), Unknown),
+    ],
+    ids=repr,
+)
+def test_whatever_the_libraries_raise_becomes_a_cluster_error(raised: Exception, kind: type[ClusterError]) -> None:
+    with pytest.raises(ClusterError) as caught, translate():
+        raise raised
+    assert type(caught.value) is kind
+    assert caught.value.__cause__ is raised
+    assert caught.value.message
+    assert caught.value.outcome in ("refused", "unreached", "unknown")
+
+
+def test_a_cluster_error_passes_as_it_is() -> None:
+    conflict = Conflict("changed", code=409)
+    with pytest.raises(Conflict) as caught, translate():
+        raise conflict
+    assert caught.value is conflict
+
+
+def test_a_mistake_of_our_own_is_not_hidden() -> None:
+    with pytest.raises(AttributeError), translate():
+        raise AttributeError("typo")

@@ -1,0 +1,193 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, Deployment, WorkloadKey
+from orchestrator.verification.judge import Complete, Expected, Failed, FailureReason, Progressing, judge, rollout
+
+DEADLINE_EXCEEDED = Condition("Progressing", "False", "ProgressDeadlineExceeded")
+
+
+def deployment(
+    *,
+    generation: int = 5,
+    observed: int = 5,
+    desired: int = 3,
+    replicas: int = 3,
+    updated: int = 3,
+    available: int = 3,
+    conditions: tuple[Condition, ...] = (),
+) -> Deployment:
+    return Deployment(
+        key=WorkloadKey("smartops-dev", "erp-simulator"),
+        uid="uid-1",
+        resource_version="100",
+        generation=generation,
+        replicas=desired,
+        paused=False,
+        deleting=False,
+        annotations={ACTION_ANNOTATION: "action-1"},
+        observed_generation=observed,
+        status_replicas=replicas,
+        updated_replicas=updated,
+        ready_replicas=available,
+        available_replicas=available,
+        conditions=conditions,
+    )
+
+
+RESTARTED = Expected(uid="uid-1", generation=5, action="action-1", replicas=None, baseline=3)
+SCALED = replace(RESTARTED, replicas=3, baseline=2)
+
+counts = st.integers(0, 6)
+deployments = st.builds(
+    deployment,
+    generation=counts,
+    observed=counts,
+    desired=counts,
+    replicas=counts,
+    updated=counts,
+    available=counts,
+    conditions=st.sampled_from([(), (DEADLINE_EXCEEDED,)]),
+)
+
+
+@pytest.mark.parametrize(
+    ("generation", "observed", "desired", "replicas", "updated", "available", "conditions", "verdict"),
+    [
+        # `kubectl rollout status` on the same numbers: waits, is done, or fails.
+        (0, 1, 1, 1, 0, 1, (), Progressing),
+        (1, 1, 1, 2, 1, 2, (), Progressing),
+        (1, 1, 2, 2, 2, 1, (), Progressing),
+        (1, 1, 2, 2, 2, 2, (), Complete),
+        (2, 1, 2, 2, 2, 2, (), Progressing),
+        (1, 1, 2, 3, 1, 2, (DEADLINE_EXCEEDED,), Failed),
+        (2, 1, 2, 2, 2, 2, (DEADLINE_EXCEEDED,), Progressing),  # of an older generation
+        (3, 3, 0, 0, 0, 0, (), Complete),
+        # Stricter than kubectl, which is done as soon as a smaller size has been observed.
+        (1, 1, 2, 5, 5, 5, (), Progressing),
+    ],
+)
+def test_a_rollout_is_judged_by_its_numbers(
+    generation: int,
+    observed: int,
+    desired: int,
+    replicas: int,
+    updated: int,
+    available: int,
+    conditions: tuple[Condition, ...],
+    verdict: type,
+) -> None:
+    target = deployment(
+        generation=generation,
+        observed=observed,
+        desired=desired,
+        replicas=replicas,
+        updated=updated,
+        available=available,
+        conditions=conditions,
+    )
+    assert type(rollout(target)) is verdict
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (deployment(generation=6), "Waiting for the Deployment controller to observe the change"),
+        (deployment(updated=1), "1 of 3 replicas are updated"),
+        (replace(deployment(updated=1), paused=True), "1 of 3 replicas are updated, and the Deployment is paused"),
+        (deployment(replicas=4), "1 old replicas are pending termination"),
+        (deployment(replicas=5, updated=5), "2 surplus replicas are pending termination"),
+        (deployment(available=2), "2 of 3 updated replicas are available"),
+    ],
+)
+def test_what_is_still_missing_is_said_with_numbers(target: Deployment, message: str) -> None:
+    assert rollout(target) == Progressing(message)
+
+
+def test_a_failed_rollout_is_explained_in_the_controllers_words() -> None:
+    condition = replace(DEADLINE_EXCEEDED, message='ReplicaSet "erp-7d4" has timed out progressing.')
+    verdict = rollout(deployment(updated=1, conditions=(Condition("Available", "True"), condition)))
+    assert verdict == Failed(FailureReason.PROGRESS_DEADLINE_EXCEEDED, condition.message)
+
+
+@given(deployments)
+def test_complete_means_every_replica_is_new_and_available(target: Deployment) -> None:
+    if isinstance(rollout(target), Complete):
+        assert target.observed_generation >= target.generation
+        assert target.status_replicas <= target.updated_replicas == target.replicas <= target.available_replicas
+
+
+@given(deployments)
+def test_one_more_available_pod_never_takes_completion_back(target: Deployment) -> None:
+    if isinstance(rollout(target), Complete):
+        assert isinstance(rollout(replace(target, available_replicas=target.available_replicas + 1)), Complete)
+
+
+@given(deployments)
+def test_an_unobserved_generation_is_never_done_and_never_failed(target: Deployment) -> None:
+    target = replace(target, observed_generation=target.generation - 1)
+    assert isinstance(rollout(target), Progressing)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected", "reason"),
+    [
+        (None, RESTARTED, FailureReason.TARGET_GONE),
+        (replace(deployment(), deleting=True), RESTARTED, FailureReason.TARGET_GONE),
+        (replace(deployment(), uid="uid-2"), RESTARTED, FailureReason.TARGET_REPLACED),
+        (replace(deployment(), uid="uid-2", deleting=True), RESTARTED, FailureReason.TARGET_REPLACED),
+        (replace(deployment(), uid="uid-2", generation=1), RESTARTED, FailureReason.TARGET_REPLACED),
+        (replace(deployment(generation=6), annotations={}), RESTARTED, FailureReason.SUPERSEDED),
+        (replace(deployment(), annotations={ACTION_ANNOTATION: "action-2"}), RESTARTED, FailureReason.SUPERSEDED),
+        (deployment(generation=6, observed=6, desired=2, replicas=2, updated=2), SCALED, FailureReason.SUPERSEDED),
+        (deployment(generation=6, observed=6, desired=4, replicas=4, updated=4), SCALED, FailureReason.SUPERSEDED),
+        (deployment(desired=2, replicas=2, updated=2, available=2), SCALED, FailureReason.SUPERSEDED),
+        (deployment(updated=1, conditions=(DEADLINE_EXCEEDED,)), SCALED, FailureReason.PROGRESS_DEADLINE_EXCEEDED),
+    ],
+)
+def test_a_change_that_did_not_hold_has_failed(
+    target: Deployment | None, expected: Expected, reason: FailureReason
+) -> None:
+    verdict = judge(target, expected)
+    assert isinstance(verdict, Failed)
+    assert verdict.reason is reason
+
+
+def test_a_workload_that_somebody_scaled_to_zero_is_not_healed() -> None:
+    target = deployment(generation=6, observed=6, desired=0, replicas=0, updated=0, available=0)
+    assert isinstance(rollout(target), Complete)
+    assert judge(target, RESTARTED) == Failed(FailureReason.SUPERSEDED, "Scaled from 3 to 0 replicas by somebody else")
+
+
+def test_scaling_down_to_what_was_asked_for_is_complete() -> None:
+    target = deployment(desired=0, replicas=0, updated=0, available=0)
+    assert isinstance(judge(target, replace(SCALED, replicas=0)), Complete)
+
+
+def test_an_autoscaler_that_adds_replicas_does_not_supersede_a_restart() -> None:
+    target = deployment(generation=6, observed=6, desired=5, replicas=5, updated=5, available=5)
+    assert isinstance(judge(target, RESTARTED), Complete)
+
+
+def test_a_newer_generation_with_our_change_intact_is_verified_as_it_is() -> None:
+    target = deployment(generation=7, observed=6)
+    assert isinstance(judge(target, SCALED), Progressing)
+    assert isinstance(judge(replace(target, observed_generation=7), SCALED), Complete)
+
+
+@given(deployments, st.sampled_from([{}, {ACTION_ANNOTATION: "action-0"}]))
+def test_a_view_older_than_our_write_judges_nothing(target: Deployment, annotations: dict[str, str]) -> None:
+    target = replace(target, annotations=annotations)
+    assert isinstance(judge(target, replace(SCALED, generation=target.generation + 1)), Progressing)
+
+
+@given(deployments, st.sampled_from([None, 0, 2, 3]), counts)
+def test_complete_is_never_smaller_than_asked_for_or_than_before(
+    target: Deployment, replicas: int | None, baseline: int
+) -> None:
+    verdict = judge(target, replace(RESTARTED, replicas=replicas, baseline=baseline))
+    if isinstance(verdict, Complete):
+        assert target.available_replicas >= (baseline if replicas is None else replicas)
