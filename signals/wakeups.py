@@ -4,6 +4,7 @@ by its slow poll."""
 import select
 from collections.abc import Iterator
 from threading import Event
+from typing import Any
 
 import psycopg
 from django.db import connection
@@ -18,12 +19,16 @@ def notify(model: str, pk: object = "") -> None:
         cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{model}:{pk}"])
 
 
-def connect() -> "psycopg.Connection[tuple[object, ...]]":
-    """A connection of its own, outside Django's pool: it must stay on one server session (mind PgBouncer)."""
+def connection_parameters() -> dict[str, Any]:
+    """Of a connection outside Django's pool: who listens must stay on one server session (mind PgBouncer)."""
     parameters = connection.get_connection_params()
     for ours in ("pool", "cursor_factory", "context", "prepare_threshold", "server_side_binding"):
         parameters.pop(ours, None)
-    return psycopg.connect(**parameters, autocommit=True, connect_timeout=5, keepalives_idle=15, keepalives_interval=5)
+    return parameters | {"autocommit": True, "connect_timeout": 5, "keepalives_idle": 15, "keepalives_interval": 5}
+
+
+def connect() -> "psycopg.Connection[tuple[object, ...]]":
+    return psycopg.connect(**connection_parameters())
 
 
 def listen(stop: Event, *, timeout: float, wake_fd: int | None = None) -> Iterator[list[tuple[str, str]]]:
@@ -37,12 +42,12 @@ def listen(stop: Event, *, timeout: float, wake_fd: int | None = None) -> Iterat
                 while not stop.is_set():
                     readable = [session.fileno()] + ([wake_fd] if wake_fd is not None else [])
                     select.select(readable, [], [], timeout)
-                    yield [_parse(note.payload) for note in session.notifies(timeout=0)]
+                    yield [parse(note.payload) for note in session.notifies(timeout=0)]
         except psycopg.OperationalError:
             yield []
             stop.wait(1)
 
 
-def _parse(payload: str) -> tuple[str, str]:
+def parse(payload: str) -> tuple[str, str]:
     model, _, pk = payload.partition(":")
     return model, pk
