@@ -1,0 +1,213 @@
+"""One request in, one answer out: verbs, subresources, lists. Synchronous, so each request is atomic."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from smartops.sandbox import discovery
+from smartops.sandbox.errors import ApiError, Cause, bad_request, conflict, expired, invalid, no_such_path
+from smartops.sandbox.objects import Object, Resource, encode
+from smartops.sandbox.registry import Registry
+from smartops.sandbox.requests import APPLY_PATCH, JSON, Request, Target, parse
+from smartops.sandbox.resources import ACCESS_REVIEW, POD, Kind
+from smartops.sandbox.selectors import in_words
+from smartops.sandbox.tables import table
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def refusal(error: ApiError) -> Answer:
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+    return Answer(error.code, encode(error.status()), headers=headers)
+
+
+class Api:
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def answer(self, request: Request) -> Answer:
+        """Refusals are answers too."""
+        try:
+            target = parse(request.path)
+            if target is None:
+                return self._document(request)
+            return self._verb(request.method, target)(request, target)
+        except ApiError as error:
+            return refusal(error)
+
+    def _document(self, request: Request) -> Answer:
+        document = discovery.document(request.path, request.accept)
+        if document is None:
+            raise no_such_path()
+        content_type, body = document
+        return Answer(200, body, content_type)
+
+    def _verb(self, method: str, target: Target) -> Callable[[Request, Target], Answer]:
+        kind, sub = target.kind, target.subresource
+        if kind is POD and sub == "log" and method == "GET":
+            return self._log
+        if sub and not ((sub == "status" and kind.status) or (sub == "scale" and kind.scale)):
+            raise no_such_path()
+        if not target.name:
+            verbs = {"GET": self._list, "POST": self._create, "DELETE": self._delete_collection}
+        else:
+            verbs = {"GET": self._get, "PUT": self._replace, "PATCH": self._patch, "DELETE": self._delete}
+        if method not in verbs or (sub and method == "DELETE"):
+            raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        return verbs[method]
+
+    def _get(self, request: Request, target: Target) -> Answer:
+        return self._show(request, target, self.registry.get(target.kind, target.namespace, target.name))
+
+    def _log(self, _: Request, target: Target) -> Answer:
+        self.registry.get(target.kind, target.namespace, target.name)
+        return Answer(200, b"This is a sandbox: its pods run no containers, so they log nothing.\n", "text/plain")
+
+    def _list(self, request: Request, target: Target) -> Answer:
+        kind, store, selects = target.kind, self.registry.store, request.selects(target)
+        found = [obj for obj in store.objects(kind, target.namespace) if selects(obj)]
+        metadata: Object = {"resourceVersion": str(store.version)}
+        if token := request.query.get("continue"):
+            version, after = _decode_token(token)
+            if version < store.oldest(kind):
+                raise expired(version, store.oldest(kind))
+            # The later pages are current, not as of `version`: a watch from there brings every change again.
+            metadata["resourceVersion"] = str(version)
+            found = [obj for obj in found if [obj.namespace, obj.name] > after]
+        limit = request.number("limit")
+        if limit and len(found) > limit:
+            metadata["remainingItemCount"] = len(found) - limit
+            found = found[:limit]
+            last = found[-1]
+            metadata["continue"] = _encode_token(int(metadata["resourceVersion"]), [last.namespace, last.name])
+        if request.wants_table:
+            return Answer(
+                200, encode(table(kind, found, metadata, whole=request.query.get("includeObject") == "Object"))
+            )
+        head = encode({"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": metadata})
+        return Answer(200, head[:-1] + b',"items":[' + b",".join(obj.encoded for obj in found) + b"]}")
+
+    def _create(self, request: Request, target: Target) -> Answer:
+        kind, body = target.kind, request.document()
+        if not kind.describes({"kind": kind.name, "apiVersion": kind.api_version} | body):
+            raise bad_request(f"{body.get('kind')} in {body.get('apiVersion')} is no {kind.name} of {kind.api_version}")
+        if kind is ACCESS_REVIEW:
+            return Answer(201, encode(body | {"status": {"allowed": True, "reason": "the sandbox allows everything"}}))
+        if kind.namespaced and not target.namespace:
+            raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        new = _untyped(body)
+        stored = self.registry.create(kind, target.namespace, new, manager=request.manager, dry_run=request.dry_run)
+        return self._show(request, target, stored, status=201)
+
+    def _replace(self, request: Request, target: Target) -> Answer:
+        old = self.registry.get(target.kind, target.namespace, target.name)
+        new = request.document()
+        uid = (new.get("metadata") or {}).get("uid") or old.uid
+        if uid != old.uid:
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old.uid}"
+            raise conflict(target.kind, old.name, why)
+        return self._write(request, target, old, new)
+
+    def _patch(self, request: Request, target: Target) -> Answer:
+        change = request.patch()
+        applies = request.content_type == APPLY_PATCH
+        if applies and self.registry.store.get(target.kind, target.namespace, target.name) is None:
+            return self._create(request, target)
+        old = self.registry.get(target.kind, target.namespace, target.name)
+        view = _view(target, old)
+        new = change(view)
+        if (new.get("kind"), new.get("apiVersion")) != (view["kind"], view["apiVersion"]):
+            raise bad_request("the kind and apiVersion of the object do not match the request")
+        return self._write(request, target, old, new)
+
+    def _write(self, request: Request, target: Target, old: Resource, new: Object) -> Answer:
+        if target.subresource == "scale":
+            new = _scaled(target.kind, old, new)
+        stored = self.registry.update(
+            target.kind,
+            old,
+            _untyped(new),
+            status=target.subresource == "status",
+            manager=request.manager,
+            dry_run=request.dry_run,
+        )
+        return self._show(request, target, stored)
+
+    def _delete(self, request: Request, target: Target) -> Answer:
+        obj = self.registry.get(target.kind, target.namespace, target.name)
+        options = request.document() if request.body else {}
+        dry_run = request.dry_run or "All" in (options.get("dryRun") or ())
+        for name in ("propagationPolicy", "gracePeriodSeconds"):
+            if name in request.query:
+                options[name] = request.number(name) if name == "gracePeriodSeconds" else request.query[name]
+        left = self.registry.delete(target.kind, obj, options, dry_run=dry_run)
+        if left is not None:
+            return self._show(request, target, left)
+        details = {"name": obj.name, "group": target.kind.group, "kind": target.kind.plural, "uid": obj.uid}
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        return Answer(200, encode(status))
+
+    def _delete_collection(self, request: Request, target: Target) -> Answer:
+        options = request.document() if request.body else {}
+        selects = request.selects(target)
+        for obj in self.registry.store.objects(target.kind, target.namespace):
+            if selects(obj):
+                self.registry.delete(target.kind, obj, options, dry_run=request.dry_run)
+        return Answer(200, encode({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
+
+    def _show(self, request: Request, target: Target, obj: Object, status: int = 200) -> Answer:
+        if request.wants_table:
+            metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            whole = request.query.get("includeObject") == "Object"
+            return Answer(status, encode(table(target.kind, [obj], metadata, whole=whole)))
+        return Answer(status, encode(_view(target, obj)))
+
+
+def _view(target: Target, obj: Object) -> Object:
+    """The object as the path shows it: a Scale for /scale, itself otherwise."""
+    if target.subresource != "scale":
+        return {"kind": target.kind.name, "apiVersion": target.kind.api_version, **obj}
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    status = obj.get("status", {})
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: obj["metadata"][name] for name in kept if name in obj["metadata"]},
+        "spec": {"replicas": obj["spec"]["replicas"]},
+        "status": {"replicas": status.get("replicas", 0), "selector": in_words(obj["spec"]["selector"])},
+    }
+
+
+def _scaled(kind: Kind, old: Resource, scale: Object) -> Object:
+    """The object with a Scale's replicas, identity and version."""
+    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    if isinstance(replicas, int) and replicas < 0:
+        wrong = f"Invalid value: {replicas}: must be greater than or equal to 0"
+        raise invalid(kind, old.name, [Cause("spec.replicas", "FieldValueInvalid", wrong)])
+    given = scale.get("metadata") or {}
+    identity = {name: given[name] for name in ("name", "namespace", "uid", "resourceVersion") if given.get(name)}
+    return {**old, "metadata": {**old.metadata, **identity}, "spec": {**old["spec"], "replicas": replicas}}
+
+
+def _untyped(obj: Object) -> Object:
+    return {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")}
+
+
+def _encode_token(version: int, last: list[str]) -> str:
+    return base64.urlsafe_b64encode(encode([version, last])).decode()
+
+
+def _decode_token(token: str) -> tuple[int, list[str]]:
+    try:
+        version, last = json.loads(base64.urlsafe_b64decode(token))
+    except (ValueError, binascii.Error) as error:
+        raise bad_request("continue key is not valid") from error
+    return version, last

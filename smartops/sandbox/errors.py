@@ -1,0 +1,106 @@
+"""Refusals, in the API's own words: each becomes a `Status` with code, reason, message and causes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from smartops.sandbox.resources import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What is wrong with one field; `reason` is the API's, e.g. FieldValueInvalid."""
+
+    field: str
+    reason: str
+    message: str
+
+
+class ApiError(Exception):
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        kind: Kind | None = None,
+        name: str = "",
+        causes: Sequence[Cause] = (),
+        retry_after: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.message, self.kind, self.name = code, reason, message, kind, name
+        self.causes, self.retry_after = tuple(causes), retry_after
+
+    def status(self) -> dict[str, Any]:
+        """The body of the answer."""
+        details: dict[str, Any] = {"name": self.name} if self.name else {}
+        if self.kind:
+            details |= {"group": self.kind.group} if self.kind.group else {}
+            # Validation speaks of kinds, everything else of resources.
+            details["kind"] = self.kind.name if self.reason == "Invalid" else self.kind.plural
+        if self.causes:
+            details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in self.causes]
+        if self.retry_after:
+            details["retryAfterSeconds"] = self.retry_after
+        return {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            **({"details": details} if details else {}),
+            "code": self.code,
+        }
+
+
+REASONS = {
+    400: "BadRequest",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    409: "Conflict",
+    410: "Expired",
+    415: "UnsupportedMediaType",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+}
+
+
+def bad_request(message: str) -> ApiError:
+    return ApiError(400, "BadRequest", message)
+
+
+def no_such_path() -> ApiError:
+    return ApiError(404, "NotFound", "the server could not find the requested resource")
+
+
+def not_found(kind: Kind, name: str) -> ApiError:
+    return ApiError(404, "NotFound", f'{kind.resource} "{name}" not found', kind=kind, name=name)
+
+
+def already_exists(kind: Kind, name: str) -> ApiError:
+    return ApiError(409, "AlreadyExists", f'{kind.resource} "{name}" already exists', kind=kind, name=name)
+
+
+def conflict(kind: Kind, name: str, why: str) -> ApiError:
+    message = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
+    return ApiError(409, "Conflict", message, kind=kind, name=name)
+
+
+def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> ApiError:
+    said = [f"{cause.field}: {cause.message}" for cause in causes]
+    message = f'{kind.qualified} "{name}" is invalid: ' + (said[0] if len(said) == 1 else f"[{', '.join(said)}]")
+    return ApiError(422, "Invalid", message, kind=kind, name=name, causes=causes)
+
+
+def expired(version: int, oldest: int) -> ApiError:
+    return ApiError(410, "Expired", f"too old resource version: {version} ({oldest})")
+
+
+def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
+    message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
+    return ApiError(415, "UnsupportedMediaType", message)

@@ -1,0 +1,117 @@
+"""What can be made to go wrong, a closed list. Each fault strikes `count` times where method and path match."""
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+from smartops.sandbox.errors import REASONS, ApiError, bad_request
+
+UNTIL_CLEARED = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """`method` is a verb of HTTP or WATCH, empty for any; `path` a regular expression found anywhere in the path."""
+
+    method: str = ""
+    path: str = ""
+    count: int = 1
+
+    def matches(self, method: str, path: str) -> bool:
+        return self.method in ("", method) and re.search(self.path, path) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse(Fault):
+    """Nothing is applied; the answer is this status, with Retry-After (seconds) where it is not 0."""
+
+    status: int
+    retry_after: int = 0
+
+    def error(self) -> ApiError:
+        message = f"the sandbox was asked to refuse this request with {self.status}"
+        return ApiError(self.status, REASONS[self.status], message, retry_after=self.retry_after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delay(Fault):
+    """The request is applied `seconds` later, even if the client has left by then."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hang(Fault):
+    """Nothing is applied and nothing answered, for as long as the client waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoseAnswer(Fault):
+    """The request is applied, then the connection cut; with `hang` it stays silent for as long as the client waits."""
+
+    hang: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutWatch(Fault):
+    """Closes the connections of watches: those open now and, while some of `count` is left, those opened later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MuteWatch(Fault):
+    """Half-opens watches, as CutWatch chooses them: nothing more is sent, no bookmark and no end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactHistory(Fault):
+    """Strikes at once and needs no match: every version read so far is too old to watch from (410)."""
+
+
+KINDS: dict[str, type[Fault]] = {
+    kind.__name__: kind for kind in (Refuse, Delay, Hang, LoseAnswer, CutWatch, MuteWatch, CompactHistory)
+}
+
+
+def from_json(document: object) -> Fault:
+    """`{"kind": "Refuse", "method": "PATCH", "path": "/deployments/", "count": 2, "status": 409}`; raises 400."""
+    if not isinstance(document, dict):
+        raise bad_request("a fault is a map")
+    given: dict[str, Any] = dict(document)
+    kind = KINDS.get(str(given.pop("kind", "")))
+    if kind is None:
+        raise bad_request(f"kind: one of {', '.join(KINDS)}")
+    known = {field.name: field.type for field in fields(kind)}
+    if unknown := given.keys() - known.keys():
+        raise bad_request(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    for name, value in given.items():
+        if not isinstance(value, known[name] if known[name] is not float else (int, float)):  # type: ignore[arg-type]
+            raise bad_request(f"{name}: not a {known[name]}")
+    try:
+        fault = kind(**given)
+        re.compile(fault.path)
+    except (TypeError, re.error) as error:
+        raise bad_request(str(error)) from error
+    if isinstance(fault, Refuse) and fault.status not in REASONS:
+        raise bad_request(f"status: one of {', '.join(map(str, REASONS))}")
+    return fault
+
+
+class Faults:
+    """Those still to strike, in the order they were asked for."""
+
+    def __init__(self) -> None:
+        self._left: list[tuple[Fault, int]] = []
+
+    def add(self, fault: Fault) -> None:
+        self._left.append((fault, fault.count))
+
+    def clear(self) -> None:
+        self._left.clear()
+
+    def take(self, kinds: type[Fault] | tuple[type[Fault], ...], method: str, path: str) -> Fault | None:
+        """The first that matches; it has then struck once."""
+        for index, (fault, left) in enumerate(self._left):
+            if isinstance(fault, kinds) and fault.matches(method, path):
+                self._left[index : index + 1] = [(fault, left - 1)] if left > 1 else []
+                return fault
+        return None

@@ -1,0 +1,61 @@
+"""API objects as this package keeps them: plain JSON dictionaries without `kind` and `apiVersion` (their place in the
+store says both). A stored one is never changed, so it can be shared freely and encoded once."""
+
+import json
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, TypeAlias
+
+Object: TypeAlias = dict[str, Any]
+
+
+class Resource(dict[str, Any]):
+    """One stored version of an object."""
+
+    @cached_property
+    def encoded(self) -> bytes:
+        return encode(self)
+
+    @property
+    def metadata(self) -> Object:
+        return self["metadata"]  # type: ignore[no-any-return]
+
+    @property
+    def name(self) -> str:
+        return self["metadata"]["name"]  # type: ignore[no-any-return]
+
+    @property
+    def namespace(self) -> str:
+        """Empty for cluster-scoped objects."""
+        return self["metadata"].get("namespace", "")  # type: ignore[no-any-return]
+
+    @property
+    def uid(self) -> str:
+        return self["metadata"]["uid"]  # type: ignore[no-any-return]
+
+    @property
+    def deleting(self) -> bool:
+        return "deletionTimestamp" in self["metadata"]
+
+
+def encode(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def deep_copy(value: Object) -> Object:
+    """Faster than copy.deepcopy, and these are JSON anyway."""
+    return json.loads(json.dumps(value))  # type: ignore[no-any-return]
+
+
+def timestamp() -> str:
+    """Now, as the API writes it: UTC in whole seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def controller_of(obj: Object) -> Object | None:
+    """The owner reference of the controller, where the object has one."""
+    return next((ref for ref in obj["metadata"].get("ownerReferences", ()) if ref.get("controller")), None)
+
+
+def condition_of(obj: Object, kind: str) -> Object | None:
+    return next((entry for entry in obj.get("status", {}).get("conditions", ()) if entry["type"] == kind), None)

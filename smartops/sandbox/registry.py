@@ -1,0 +1,205 @@
+"""The rules of writing: identity, versions, generations, conflicts, defaults, validation, deletion. One instance holds
+one cluster; API requests and controllers write through it."""
+
+import secrets
+from uuid import uuid4
+
+from smartops.sandbox.defaults import apply_defaults, cluster_ip
+from smartops.sandbox.errors import Cause, already_exists, bad_request, conflict, invalid, not_found
+from smartops.sandbox.objects import Object, Resource, deep_copy, timestamp
+from smartops.sandbox.resources import DEPLOYMENT, KINDS, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT, Kind
+from smartops.sandbox.store import Store
+from smartops.sandbox.validation import check_types, validate
+
+STALE = "the object has been modified; please apply your changes to the latest version and try again"
+ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # names made by the API contain no vowels, hence no words
+# What the system owns in metadata: an update that leaves it out keeps it.
+KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields")
+
+
+def random_suffix(length: int = 5) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+class Registry:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._services = 0
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Resource:
+        found = self.store.get(kind, namespace, name)
+        if found is None:
+            raise not_found(kind, name)
+        return found
+
+    def create(self, kind: Kind, namespace: str, body: Object, *, manager: str = "", dry_run: bool = False) -> Object:
+        """Stores the object; raises 404 without its namespace, 409 where it exists, 400 or 422 where it is wrong."""
+        obj = deep_copy(body)
+        check_types(kind, obj)
+        obj = _without_empty(obj)
+        metadata = obj["metadata"]
+        _place(kind, metadata, namespace)
+        if kind.status:
+            obj.pop("status", None)
+        if not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = metadata["generateName"] + random_suffix()
+        for field in (*KEPT, "resourceVersion", "selfLink"):
+            metadata.pop(field, None)
+        apply_defaults(kind, obj)
+        self._refuse_invalid(kind, obj, None)
+        if kind.namespaced and self.store.get(NAMESPACE, "", namespace) is None:
+            raise not_found(NAMESPACE, namespace)
+        if self.store.get(kind, namespace, metadata["name"]):
+            raise already_exists(kind, metadata["name"])
+        if kind is SERVICE and obj["spec"]["type"] != "ExternalName" and "clusterIP" not in obj["spec"]:
+            self._services += 1
+            obj["spec"]["clusterIP"] = cluster_ip(self._services)
+        if manager:
+            _record_manager(kind, obj, manager, "")
+        if dry_run:
+            return _born(kind, obj)
+        stored = self.insert(kind, obj)
+        if kind is NAMESPACE:
+            self.create(SERVICE_ACCOUNT, stored.name, {"metadata": {"name": "default"}})
+        return stored
+
+    def insert(self, kind: Kind, obj: Object) -> Resource:
+        """Stores an object that is known to be complete and right, such as a controller makes."""
+        return self.store.put(kind, _born(kind, obj))
+
+    def update(
+        self, kind: Kind, old: Resource, new: Object, *, status: bool = False, manager: str = "", dry_run: bool = False
+    ) -> Resource:
+        """Writes a client's new version of `old`: all but status, or status alone."""
+        new = deep_copy(new)
+        check_types(kind, new)
+        metadata = new["metadata"] = new.get("metadata") or {}
+        if metadata.get("resourceVersion", old.metadata["resourceVersion"]) != old.metadata["resourceVersion"]:
+            raise conflict(kind, old.name, STALE)
+        for field in KEPT:
+            if not metadata.get(field) and field in old.metadata:
+                metadata[field] = old.metadata[field]
+        if status:
+            new = {**old, "metadata": old.metadata, "status": new.get("status") or {}}
+        else:
+            _place(kind, metadata, old.namespace)
+            metadata.setdefault("name", old.name)
+            metadata["generation"] = old.metadata.get("generation")
+            apply_defaults(kind, new)
+            if kind.status:
+                new["status"] = old.get("status", {})
+            self._refuse_invalid(kind, new, old)
+        return self.write(kind, old, new, manager=manager, subresource="status" if status else "", dry_run=dry_run)
+
+    def write(
+        self,
+        kind: Kind,
+        old: Resource,
+        new: Object,
+        *,
+        manager: str = "",
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Resource:
+        """Stores a valid new version: moves the generation where it must, and nothing where nothing changed."""
+        new = _without_empty(new)
+        metadata = new["metadata"]
+        metadata["resourceVersion"] = old.metadata["resourceVersion"]
+        if new == old:
+            return old
+        if kind.generation and not subresource and _moves_generation(kind, old, new):
+            metadata["generation"] = old.metadata["generation"] + 1
+        if manager:
+            _record_manager(kind, new, manager, subresource)
+        if dry_run:
+            return Resource(new)
+        stored = self.store.put(kind, new)
+        if stored.deleting and not stored.metadata.get("finalizers") and kind is not POD:
+            return self._remove(kind, stored)
+        return stored
+
+    def delete(self, kind: Kind, obj: Resource, options: Object, *, dry_run: bool = False) -> Resource | None:
+        """Returns the object if it is only marked for deletion (it has finalizers, or is a pod that stops in its own
+        time), None when it is gone. Its dependents go with it, unless `propagationPolicy` is Orphan."""
+        for field, what in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+            wanted = (options.get("preconditions") or {}).get(field)
+            if wanted is not None and wanted != obj.metadata[field]:
+                found = obj.metadata[field]
+                why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                raise conflict(kind, obj.name, why)
+        grace = options.get("gracePeriodSeconds")
+        if grace is None:
+            grace = obj["spec"]["terminationGracePeriodSeconds"] if kind is POD else 0
+        waits = bool(obj.metadata.get("finalizers")) or (kind is POD and grace > 0)
+        if waits and obj.deleting:
+            return obj
+        if waits:
+            metadata = {**obj.metadata, "deletionTimestamp": timestamp(), "deletionGracePeriodSeconds": grace}
+            if "generation" in metadata:
+                metadata["generation"] += 1
+            marked = Resource({**obj, "metadata": metadata})
+            return marked if dry_run else self.store.put(kind, marked)
+        if not dry_run:
+            self._remove(kind, obj, orphan=options.get("propagationPolicy") == "Orphan")
+        return None
+
+    def _remove(self, kind: Kind, obj: Resource, *, orphan: bool = False) -> Resource:
+        last = self.store.remove(kind, obj)
+        for child_kind, child in self.store.owned_by(obj.uid):
+            others = [ref for ref in child.metadata["ownerReferences"] if ref["uid"] != obj.uid]
+            if orphan or others:
+                self.write(
+                    child_kind, child, {**child, "metadata": {**child.metadata, "ownerReferences": others or None}}
+                )
+            else:
+                self.delete(child_kind, child, {})
+        if kind is NAMESPACE:
+            for contained in (kind for kind in KINDS if kind.namespaced):
+                for item in self.store.objects(contained, obj.name):
+                    if self.store.get(contained, obj.name, item.name):
+                        self._remove(contained, item)
+        return last
+
+    def _refuse_invalid(self, kind: Kind, new: Object, old: Object | None) -> None:
+        causes: list[Cause] = validate(kind, new, old)
+        if causes:
+            raise invalid(kind, new["metadata"].get("name", ""), causes)
+
+
+def _born(kind: Kind, obj: Object) -> Object:
+    given = {"uid": str(uuid4()), "creationTimestamp": timestamp()} | ({"generation": 1} if kind.generation else {})
+    return {**obj, "metadata": {**obj["metadata"], **given}}
+
+
+def _place(kind: Kind, metadata: Object, namespace: str) -> None:
+    if metadata.setdefault("namespace", namespace) != namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    if not kind.namespaced:
+        del metadata["namespace"]
+
+
+def _without_empty(obj: Object) -> Object:
+    """A copy two levels deep, without what the API's JSON omits."""
+    metadata = {key: value for key, value in (obj.get("metadata") or {}).items() if value is not None and value != {}}
+    return {key: value for key, value in obj.items() if value is not None and value != {}} | {"metadata": metadata}
+
+
+def _moves_generation(kind: Kind, old: Object, new: Object) -> bool:
+    if old.get("spec") != new.get("spec"):
+        return True
+    # The Deployment's strategy counts annotations too, so that its controller copies them to the ReplicaSets.
+    return kind is DEPLOYMENT and old["metadata"].get("annotations") != new["metadata"].get("annotations")
+
+
+def _record_manager(kind: Kind, obj: Object, manager: str, subresource: str) -> None:
+    """Who wrote last, per manager and subresource."""
+    entry: Object = {
+        "manager": manager or "unknown",
+        "operation": "Update",
+        "apiVersion": kind.api_version,
+        "time": timestamp(),
+    }
+    entry |= {"fieldsType": "FieldsV1", "fieldsV1": {}} | ({"subresource": subresource} if subresource else {})
+    known = obj["metadata"].get("managedFields") or []
+    same = [one for one in known if (one["manager"], one.get("subresource", "")) == (entry["manager"], subresource)]
+    obj["metadata"]["managedFields"] = [*(one for one in known if one not in same), entry]

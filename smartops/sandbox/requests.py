@@ -1,0 +1,145 @@
+"""What a request says: its path, its query, its body. Pure; refusals are ApiErrors."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from smartops.sandbox.errors import ApiError, bad_request, unsupported_media_type
+from smartops.sandbox.objects import Object
+from smartops.sandbox.patches import PatchConflictError, PatchError, json_patch, merge_patch
+from smartops.sandbox.resources import BY_PATH, Kind
+from smartops.sandbox.selectors import Predicate, field_selector, label_selector
+from smartops.sandbox.strategic import strategic_merge
+
+JSON, YAML = "application/json", "application/yaml"
+APPLY_PATCH = "application/apply-patch+yaml"
+PATCHES: Mapping[str, Callable[[Any, Any], Any]] = {
+    "application/json-patch+json": json_patch,
+    "application/merge-patch+json": merge_patch,
+    "application/strategic-merge-patch+json": strategic_merge,
+    APPLY_PATCH: strategic_merge,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a path speaks of; an empty name is the collection."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    subresource: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`query` has the last value of each name; media types come without parameters, `accept` as sent."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    content_type: str = JSON
+    accept: str = ""
+    user_agent: str = ""
+
+    @property
+    def watches(self) -> bool:
+        return self.method == "GET" and self.query.get("watch") in ("1", "true")
+
+    @property
+    def verb(self) -> str:
+        """The method, but WATCH for a watch."""
+        return "WATCH" if self.watches else self.method
+
+    @property
+    def wants_table(self) -> bool:
+        return "as=Table" in self.accept
+
+    @property
+    def manager(self) -> str:
+        return self.query.get("fieldManager") or self.user_agent.partition("/")[0] or "unknown"
+
+    @property
+    def dry_run(self) -> bool:
+        asked = self.query.get("dryRun")
+        if asked not in (None, "", "All"):
+            message = f'dryRun: Unsupported value: "{asked}": supported values: "All"'
+            raise ApiError(422, "Invalid", message)
+        return asked == "All"
+
+    def number(self, name: str) -> int:
+        """A count in the query; 0 where it is missing."""
+        text = self.query.get(name) or "0"
+        if not text.isdecimal():
+            raise bad_request(f'{name}: Invalid value: "{text}"')
+        return int(text)
+
+    def selects(self, target: Target) -> Predicate:
+        """Whether an object of the target's kind is asked for, by both selectors and by a name in the path."""
+        labels = label_selector(self.query.get("labelSelector", ""))
+        fields = field_selector(target.kind, self.query.get("fieldSelector", ""))
+        return lambda obj: labels(obj) and fields(obj) and (not target.name or obj["metadata"]["name"] == target.name)
+
+    def document(self) -> Object:
+        """The object in the body."""
+        if self.content_type not in (JSON, YAML, APPLY_PATCH, ""):
+            raise unsupported_media_type([JSON, YAML])
+        found = _decode(self.body, self.content_type)
+        if not isinstance(found, dict):
+            raise bad_request("the object provided is unrecognized: it must be a JSON or YAML map")
+        return found
+
+    def patch(self) -> Callable[[Object], Object]:
+        """The change that the body describes; it raises 400 or 422 where it cannot be done."""
+        apply = PATCHES.get(self.content_type)
+        if apply is None:
+            raise unsupported_media_type(list(PATCHES))
+        patch = _decode(self.body, self.content_type)
+        if apply is not json_patch and not isinstance(patch, dict):
+            raise bad_request("the patch must be a map")
+
+        def change(document: Object) -> Object:
+            try:
+                changed = apply(document, patch)
+            except PatchError as error:
+                raise bad_request(str(error)) from error
+            except PatchConflictError as error:
+                message = f"the server rejected our request due to an error in our request: {error}"
+                raise ApiError(422, "Invalid", message) from error
+            if not isinstance(changed, dict):
+                raise bad_request("the patch must leave an object")
+            return changed
+
+        return change
+
+
+def parse(path: str) -> Target | None:
+    """None for a path that is no resource's."""
+    match path.strip("/").split("/"):
+        case ["api", version, *rest]:
+            group = ""
+        case ["apis", group, version, *rest]:
+            pass
+        case _:
+            return None
+    namespace = ""
+    if len(rest) > 2 and rest[0] == "namespaces" and rest[2] not in ("status", "finalize"):
+        namespace, rest = rest[1], rest[2:]
+    kind = BY_PATH.get((group, version, rest[0])) if 1 <= len(rest) <= 3 else None
+    if kind is None or (namespace and not kind.namespaced):
+        return None
+    name, subresource = [*rest[1:], "", ""][:2]
+    if name and kind.namespaced and not namespace:
+        return None
+    return Target(kind, namespace, name, subresource)
+
+
+def _decode(body: bytes, content_type: str) -> object:
+    try:
+        return yaml.safe_load(body) if content_type.endswith("yaml") else json.loads(body)
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise bad_request(f"error decoding the body: {error}") from error

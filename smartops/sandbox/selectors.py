@@ -1,0 +1,106 @@
+"""Label and field selectors, and `spec.selector`: each becomes a predicate of an object."""
+
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+from smartops.sandbox.errors import bad_request
+from smartops.sandbox.objects import Object
+from smartops.sandbox.resources import EVENT, POD, Kind
+
+Predicate: TypeAlias = Callable[[Object], bool]
+
+FIELDS = {
+    POD: {"spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"},
+    EVENT: {
+        *(f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion")),
+        *("reason", "type", "source", "reportingComponent"),
+    },
+}
+FIELDS_OF_ALL = {"metadata.name", "metadata.namespace"}
+
+_SET = re.compile(r"^(\S+)\s+(in|notin)\s*\(([^)]*)\)$")
+_EQUALITY = re.compile(r"^([^=!\s]+)\s*(==|=|!=)\s*([^=!\s]*)$")
+_COMMA = re.compile(r",(?![^(]*\))")
+
+
+def everything(_: Object) -> bool:
+    return True
+
+
+def label_selector(text: str) -> Predicate:
+    """`a=b,c!=d,e in (f,g),h,!i`; raises 400."""
+    if not text.strip():
+        return everything
+    requirements = [_requirement(part.strip()) for part in _COMMA.split(text)]
+    return lambda obj: all(holds(obj["metadata"].get("labels") or {}) for holds in requirements)
+
+
+def field_selector(kind: Kind, text: str) -> Predicate:
+    """`metadata.name=a,status.phase!=Running`; raises 400, also for fields the kind does not offer."""
+    if not text.strip():
+        return everything
+    requirements = []
+    for part in text.split(","):
+        found = _EQUALITY.match(part.strip())
+        if not found:
+            raise bad_request(f"invalid field selector: {part}")
+        field, operator, value = found.groups()
+        if field not in FIELDS_OF_ALL | FIELDS.get(kind, set()):
+            raise bad_request(f'field label not supported: "{field}"')
+        requirements.append((field.split("."), operator != "!=", value))
+    return lambda obj: all((_field(obj, path) == value) is equal for path, equal, value in requirements)
+
+
+def matches(selector: Object, labels: Object) -> bool:
+    """`matchLabels` and `matchExpressions` of a spec."""
+    if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
+        return False
+    for expression in selector.get("matchExpressions", ()):
+        present, values = expression["key"] in labels, expression.get("values", [])
+        holds = {
+            "In": present and labels.get(expression["key"]) in values,
+            "NotIn": labels.get(expression["key"]) not in values,
+            "Exists": present,
+            "DoesNotExist": not present,
+        }
+        if not holds.get(expression["operator"], False):
+            return False
+    return True
+
+
+def in_words(selector: Object) -> str:
+    """As /scale and tables show a `spec.selector`."""
+    parts = [f"{key}={value}" for key, value in sorted(selector.get("matchLabels", {}).items())]
+    for expression in selector.get("matchExpressions", ()):
+        key, values = expression["key"], ",".join(sorted(expression.get("values", [])))
+        parts.append(
+            {"Exists": key, "DoesNotExist": f"!{key}"}.get(
+                expression["operator"], f"{key} {expression['operator'].lower()} ({values})"
+            )
+        )
+    return ",".join(parts)
+
+
+def _requirement(part: str) -> Callable[[Object], bool]:
+    if found := _SET.match(part):
+        key, operator, values = found[1], found[2], {value.strip() for value in found[3].split(",")}
+        if operator == "in":
+            return lambda labels: labels.get(key) in values
+        return lambda labels: labels.get(key) not in values
+    if found := _EQUALITY.match(part):
+        key, operator, value = found.groups()
+        if operator == "!=":
+            return lambda labels: labels.get(key) != value
+        return lambda labels: labels.get(key) == value
+    key = part.removeprefix("!")
+    if not re.fullmatch(r"[A-Za-z0-9./_-]+", key):
+        raise bad_request(f"unable to parse requirement: {part}")
+    return lambda labels: (key in labels) is (key == part)
+
+
+def _field(obj: Object, path: list[str]) -> str:
+    value: object = obj
+    for step in path:
+        value = value.get(step, "") if isinstance(value, dict) else ""
+    return str(value)

@@ -1,0 +1,180 @@
+"""The HTTP side: reads requests, lets faults strike, streams watches. One loop, one thread, no locks."""
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+
+from aiohttp import web
+
+from smartops.sandbox.api import Answer, Api, refusal
+from smartops.sandbox.discovery import VERSION
+from smartops.sandbox.errors import ApiError
+from smartops.sandbox.faults import CompactHistory, CutWatch, Delay, Fault, Faults, Hang, LoseAnswer, MuteWatch, Refuse
+from smartops.sandbox.faults import from_json as fault_from_json
+from smartops.sandbox.objects import encode
+from smartops.sandbox.registry import Registry
+from smartops.sandbox.requests import Request, Target, parse
+from smartops.sandbox.watches import Watch
+
+HEADERS = {"Server": f"smartops-sandbox/{VERSION}"}
+LONGEST_WATCH = 3600.0  # seconds, where the client does not say
+
+
+@dataclass(slots=True)
+class Recorded:
+    """A request as it came; `time` in seconds since the epoch, `status` 0 until (and unless) there was an answer."""
+
+    time: float
+    method: str
+    path: str
+    body: bytes
+    status: int = 0
+
+
+class Server:
+    """`bookmark_every` in seconds; `recorded` bounds the requests that are remembered."""
+
+    def __init__(self, registry: Registry, *, bookmark_every: float = 60.0, recorded: int = 10_000) -> None:
+        self.store = registry.store
+        self.api = Api(registry)
+        self.faults = Faults()
+        self.requests: deque[Recorded] = deque(maxlen=recorded)
+        self._watches: dict[Watch, None] = {}
+        self._bookmark_every = bookmark_every
+
+    def application(self) -> web.Application:
+        app = web.Application(client_max_size=3 * 1024 * 1024)
+        app.router.add_get("/sandbox/requests", self._show_requests)
+        app.router.add_post("/sandbox/faults", self._add_fault)
+        app.router.add_delete("/sandbox/faults", self._clear_faults)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        return app
+
+    def add_fault(self, fault: Fault) -> None:
+        if isinstance(fault, CompactHistory):
+            self.store.compact()
+            return
+        self.faults.add(fault)
+        if isinstance(fault, CutWatch | MuteWatch):
+            for watch in self._watches:
+                self._strike(watch)
+
+    async def _handle(self, incoming: web.Request) -> web.StreamResponse:
+        request = Request(
+            incoming.method,
+            incoming.path,
+            dict(incoming.query),
+            await incoming.read(),
+            incoming.content_type if incoming.can_read_body else "",
+            incoming.headers.get("Accept", ""),
+            incoming.headers.get("User-Agent", ""),
+        )
+        record = Recorded(time.time(), request.verb, incoming.path_qs, request.body)
+        self.requests.append(record)
+        target = parse(request.path)
+        fault = self.faults.take((Refuse, Delay, Hang, LoseAnswer), request.verb, request.path)
+        match fault:
+            case Refuse():
+                answer = refusal(fault.error())
+            case Hang():
+                await asyncio.Event().wait()
+            case Delay():
+                answer = await self._later(request, fault.seconds)
+            case LoseAnswer():
+                answer = self.api.answer(request)
+                if fault.hang:
+                    await asyncio.Event().wait()
+                return _cut(incoming)
+            case _ if request.watches and target is not None:
+                return await self._watch(incoming, request, target, record)
+            case _:
+                answer = self.api.answer(request)
+        record.status = answer.status
+        return web.Response(
+            status=answer.status,
+            body=answer.body,
+            headers={**HEADERS, "Content-Type": answer.content_type, **answer.headers},
+        )
+
+    async def _later(self, request: Request, seconds: float) -> Answer:
+        """The answer, some time later. The request is applied then even if this coroutine is cancelled."""
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Answer] = loop.create_future()
+
+        def apply() -> None:
+            answer = self.api.answer(request)
+            if not answered.done():
+                answered.set_result(answer)
+
+        loop.call_later(seconds, apply)
+        return await answered
+
+    async def _watch(
+        self, incoming: web.Request, request: Request, target: Target, record: Recorded
+    ) -> web.StreamResponse:
+        try:
+            watch = Watch(self.store, request, target)
+            seconds = request.number("timeoutSeconds") or LONGEST_WATCH
+        except ApiError as error:
+            answer = refusal(error)
+            record.status = answer.status
+            return web.Response(
+                status=answer.status, body=answer.body, headers={**HEADERS, "Content-Type": "application/json"}
+            )
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/json"})
+        response.enable_chunked_encoding()
+        self._watches[watch] = None
+        try:
+            self._strike(watch)
+            record.status = 200
+            await response.prepare(incoming)
+            await self._stream(watch, response, seconds)
+        finally:
+            watch.close()
+            del self._watches[watch]
+        return _cut(incoming) if watch.cut else response
+
+    async def _stream(self, watch: Watch, response: web.StreamResponse, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while not watch.cut:
+            if watch.muted:
+                await asyncio.Event().wait()
+            if lines := watch.take():
+                await response.write(lines)
+            left = end - loop.time()
+            if watch.ended or left <= 0:
+                return
+            try:
+                async with asyncio.timeout(min(left, self._bookmark_every)):
+                    await watch.changed.wait()
+            except TimeoutError:
+                watch.bookmark()
+
+    def _strike(self, watch: Watch) -> None:
+        fault = self.faults.take((CutWatch, MuteWatch), "WATCH", watch.path)
+        if fault:
+            watch.strike(cut=isinstance(fault, CutWatch))
+
+    async def _show_requests(self, _: web.Request) -> web.Response:
+        rows = [asdict(record) | {"body": record.body.decode(errors="replace")} for record in self.requests]
+        return web.Response(body=encode(rows), content_type="application/json", headers=HEADERS)
+
+    async def _add_fault(self, incoming: web.Request) -> web.Response:
+        try:
+            self.add_fault(fault_from_json(Request("POST", incoming.path, body=await incoming.read()).document()))
+        except ApiError as error:
+            return web.Response(status=error.code, body=encode(error.status()), content_type="application/json")
+        return web.Response(status=204, headers=HEADERS)
+
+    async def _clear_faults(self, _: web.Request) -> web.Response:
+        self.faults.clear()
+        return web.Response(status=204, headers=HEADERS)
+
+
+def _cut(incoming: web.Request) -> web.Response:
+    """Closes the connection without a word; the response is for nobody."""
+    if incoming.transport is not None:
+        incoming.transport.abort()
+    return web.Response()

@@ -1,0 +1,48 @@
+"""What is due to be reconciled: each key at most once, however often it was named."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
+
+Key: TypeAlias = tuple[str, str]  # namespace, name
+
+AT_ONCE = 50  # keys between two turns of the loop, so that requests are answered in between
+
+
+class WorkQueue:
+    def __init__(self, reconcile: Callable[[Key], None]) -> None:
+        self._reconcile = reconcile
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[Key, None] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._running = False
+
+    def add(self, key: Key) -> None:
+        self._due[key] = None
+        if not self._running:
+            self._running = True
+            self._loop.call_soon(self._run)
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """A key has one timer: the earliest asked for. Whoever is called too early asks again."""
+        when = self._loop.time() + seconds
+        timer = self._timers.get(key)
+        if timer is None or when < timer.when():
+            if timer is not None:
+                timer.cancel()
+            self._timers[key] = self._loop.call_at(when, self._ring, key)
+
+    def _ring(self, key: Key) -> None:
+        del self._timers[key]
+        self.add(key)
+
+    def _run(self) -> None:
+        try:
+            for _ in range(min(AT_ONCE, len(self._due))):
+                key = next(iter(self._due))
+                del self._due[key]
+                self._reconcile(key)
+        finally:
+            self._running = bool(self._due)
+            if self._running:
+                self._loop.call_soon(self._run)
