@@ -1,0 +1,76 @@
+# `make demo` and `make test` need git, make and Python 3.11 or newer, and set up everything else in .venv.
+# All paths are relative: the folder may have any name, spaces included.
+
+SHELL = bash
+.SHELLFLAGS = -euo pipefail -c
+.DEFAULT_GOAL = help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+export PORT ?= 8000
+export STATE ?= .smartops
+
+python = .venv/bin/python
+# Two runs in one clone take turns at .venv; the second finds it complete.
+environment = flock -o Makefile $(MAKE)
+# Install a Debian package where root may, else name it: $(call debian,package)
+debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "[setup] installing the package $(1)"; \
+		flock -o /var/lib/dpkg sh -c 'apt-get update -qq; \
+			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1)' >/dev/null; \
+	else echo "[setup] please install a package first: apt-get install $(1)" >&2; exit 1; fi
+
+.PHONY: help demo test check bench clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+
+demo: ## Run SmartOps on a sandbox cluster (PORT=8000 STATE=.smartops; DEMO_KUBECONFIG=FILE for a cluster of yours)
+	@$(environment) .venv/demo.installed
+	@exec $(python) -m smartops.demo
+
+test: check ## Check and test everything
+	@command -v chromium >/dev/null || { $(call debian,chromium); }
+	@echo "[test] pytest"
+	@exec $(python) -m pytest
+
+check: ## Lint, types, import contracts, deployment settings, migrations
+	@$(environment) .venv/dev.installed
+	@echo "[check] ruff"
+	@$(python) -m ruff check --quiet .
+	@$(python) -m ruff format --quiet --check .
+	@echo "[check] import contracts"
+	@report=$$($(python) -c 'from importlinter.cli import lint_imports_command as run; run()') || \
+		{ echo "$$report"; exit 1; }
+	@echo "[check] mypy"
+	@$(python) -m mypy .
+	@echo "[check] deployment settings"
+	@SMARTOPS_SECRET_KEY=$$($(python) -c 'import secrets; print(secrets.token_urlsafe(64))') \
+		$(python) manage.py check --deploy --fail-level WARNING
+	@echo "[check] migrations"
+	@state=$$(mktemp -d); trap '$(python) -m smartops.postgres stop "$$state"; rm -rf "$$state"' EXIT; \
+		DATABASE_URL=$$($(python) -m smartops.postgres start "$$state") $(python) manage.py makemigrations --check
+
+bench: ## Measure against the baselines
+	@$(environment) .venv/dev.installed
+	@exec $(python) -m benchmarks
+
+clean: ## Remove the environment, the demo's state and all caches
+	rm -rf .venv .smartops .test-state .*_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/demo.installed: extras = demo
+.venv/dev.installed: extras = demo dev
+.venv/%.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "[setup] Python 3.11 or newer is needed, and $(PYTHON) is not: try make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(call debian,python3-venv); }
+	@$(python) -m pip --version >/dev/null 2>&1 || \
+		{ echo "[setup] creating .venv"; $(PYTHON) -m venv --clear .venv; }
+	@echo "[setup] installing packages: $(extras)"
+	@$(python) -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["dependencies"], *sum(map(project["optional-dependencies"].get, sys.argv[1:]), []), sep="\n")' \
+		$(extras) > $@.txt
+	@$(python) -m pip install --disable-pip-version-check --no-input -c constraints.txt -r $@.txt \
+		| sed -un 's/^Collecting \([[:alnum:]._-]*\).*/[setup]   \1/p; s/^Installing collected.*/[setup]   unpacking/p'
+	@touch $@
