@@ -27,7 +27,7 @@ class Reason(StrEnum):
     BELOW_THRESHOLD = "BelowThreshold"
     SIGNAL_EXPIRED = "SignalExpired"
     SIGNAL_RESOLVED = "SignalResolved"
-    INVALID_RULE = "InvalidRule"
+    HEALTHY = "Healthy"
     PROCESSING_ERROR = "ProcessingError"
 
     # Actions that end before they reach the cluster.

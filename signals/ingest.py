@@ -75,7 +75,7 @@ _RESOLVE = f"""
             resolved_at = coalesce(resolved_at, statement_timestamp()),
             state = CASE open.state WHEN 'pending' THEN 'resolved' ELSE open.state END,
             closed_at = CASE open.state WHEN 'pending' THEN statement_timestamp() END,
-            reason = CASE open.state WHEN 'pending' THEN 'Resolved' ELSE open.reason END,
+            reason = CASE open.state WHEN 'pending' THEN 'SignalResolved' ELSE open.reason END,
             message = CASE open.state WHEN 'pending' THEN 'The trouble is over.' ELSE open.message END
         FROM latest WHERE open.fingerprint = latest.fingerprint AND open.closed_at IS NULL
         RETURNING open.id, open.fingerprint, open.state),

@@ -2,7 +2,7 @@
 by its slow poll."""
 
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Any
 
@@ -31,8 +31,8 @@ def connect() -> "psycopg.Connection[tuple[object, ...]]":
     return psycopg.connect(**connection_parameters())
 
 
-def listen(stop: Event, *, timeout: float, wake_fd: int | None = None) -> Iterator[list[tuple[str, str]]]:
-    """Yields what was notified, as (model, pk) pairs; an empty list after `timeout` seconds of silence, after each
+def listen(stop: Event, *, timeout: Callable[[], float], wake_fd: int) -> Iterator[list[tuple[str, str]]]:
+    """Yields what was notified, as (model, pk) pairs; an empty list after `timeout()` seconds of silence, after each
     (re-)connect, and when `wake_fd` becomes readable: a moment to look at the tables. Ends when `stop` is set."""
     while not stop.is_set():
         try:
@@ -40,8 +40,7 @@ def listen(stop: Event, *, timeout: float, wake_fd: int | None = None) -> Iterat
                 session.execute(f"LISTEN {CHANNEL}")
                 yield []
                 while not stop.is_set():
-                    readable = [session.fileno()] + ([wake_fd] if wake_fd is not None else [])
-                    select.select(readable, [], [], timeout)
+                    select.select([session.fileno(), wake_fd], [], [], timeout())
                     yield [parse(note.payload) for note in session.notifies(timeout=0)]
         except psycopg.OperationalError:
             yield []

@@ -5,62 +5,99 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Cooldown',
+            name="Cooldown",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('cluster', models.CharField(max_length=63)),
-                ('namespace', models.CharField(max_length=63)),
-                ('workload', models.CharField(max_length=253)),
-                ('action_type', models.CharField(choices=[('SCALE', 'SCALE'), ('RESTART', 'RESTART'), ('PATCH', 'PATCH')], max_length=16)),
-                ('until', models.DateTimeField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("cluster", models.CharField(max_length=63)),
+                ("namespace", models.CharField(max_length=63)),
+                ("workload", models.CharField(max_length=253)),
+                (
+                    "action_type",
+                    models.CharField(
+                        choices=[("SCALE", "SCALE"), ("RESTART", "RESTART"), ("PATCH", "PATCH")], max_length=16
+                    ),
+                ),
+                ("until", models.DateTimeField()),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('cluster', 'namespace', 'workload', 'action_type'), name='one_cooldown_per_workload_and_type')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("cluster", "namespace", "workload", "action_type"),
+                        name="one_cooldown_per_workload_and_type",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Freeze',
+            name="Freeze",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('cluster', models.CharField(blank=True, help_text='Empty: all clusters.', max_length=63)),
-                ('namespace', models.CharField(blank=True, help_text='Empty: all namespaces.', max_length=63)),
-                ('workload', models.CharField(blank=True, help_text='Empty: all workloads of the namespace.', max_length=253)),
-                ('reason', models.CharField(max_length=256)),
-                ('by', models.CharField(max_length=128)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('until', models.DateTimeField(blank=True, help_text='Empty: until it is deleted.', null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("cluster", models.CharField(blank=True, help_text="Empty: all clusters.", max_length=63)),
+                ("namespace", models.CharField(blank=True, help_text="Empty: all namespaces.", max_length=63)),
+                (
+                    "workload",
+                    models.CharField(blank=True, help_text="Empty: all workloads of the namespace.", max_length=253),
+                ),
+                ("reason", models.CharField(max_length=256)),
+                ("by", models.CharField(max_length=128)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("until", models.DateTimeField(blank=True, help_text="Empty: until it is deleted.", null=True)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('workload', ''), models.Q(('namespace', ''), _negated=True), _connector='OR'), name='freeze_workload_has_namespace')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("workload", ""), models.Q(("namespace", ""), _negated=True), _connector="OR"
+                        ),
+                        name="freeze_workload_has_namespace",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='GuardrailSetting',
+            name="GuardrailSetting",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('cluster', models.CharField(blank=True, help_text='Empty: all clusters.', max_length=63)),
-                ('namespace', models.CharField(blank=True, help_text='Empty: all namespaces.', max_length=63)),
-                ('workload', models.CharField(blank=True, help_text='Empty: all workloads of the namespace.', max_length=253)),
-                ('max_replicas', models.PositiveIntegerField(blank=True, null=True)),
-                ('cooldown_seconds', models.PositiveIntegerField(blank=True, null=True)),
-                ('max_actions_per_hour', models.PositiveIntegerField(blank=True, null=True)),
-                ('max_scale_increase', models.PositiveIntegerField(blank=True, help_text='Replicas within 15 minutes.', null=True)),
-                ('signal_ttl_seconds', models.PositiveIntegerField(blank=True, null=True)),
-                ('verification_timeout_seconds', models.PositiveIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(5)])),
-                ('stabilization_seconds', models.PositiveIntegerField(blank=True, null=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("cluster", models.CharField(blank=True, help_text="Empty: all clusters.", max_length=63)),
+                ("namespace", models.CharField(blank=True, help_text="Empty: all namespaces.", max_length=63)),
+                (
+                    "workload",
+                    models.CharField(blank=True, help_text="Empty: all workloads of the namespace.", max_length=253),
+                ),
+                ("max_replicas", models.PositiveIntegerField(blank=True, null=True)),
+                ("cooldown_seconds", models.PositiveIntegerField(blank=True, null=True)),
+                ("max_actions_per_hour", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "max_scale_increase",
+                    models.PositiveIntegerField(blank=True, help_text="Replicas within 15 minutes.", null=True),
+                ),
+                ("signal_ttl_seconds", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "verification_timeout_seconds",
+                    models.PositiveIntegerField(
+                        blank=True, null=True, validators=[django.core.validators.MinValueValidator(5)]
+                    ),
+                ),
+                ("stabilization_seconds", models.PositiveIntegerField(blank=True, null=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'ordering': ['cluster', 'namespace', 'workload'],
-                'constraints': [models.UniqueConstraint(fields=('cluster', 'namespace', 'workload'), name='one_setting_per_scope'), models.CheckConstraint(condition=models.Q(('workload', ''), models.Q(('namespace', ''), _negated=True), _connector='OR'), name='setting_workload_has_namespace')],
+                "ordering": ["cluster", "namespace", "workload"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("cluster", "namespace", "workload"), name="one_setting_per_scope"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("workload", ""), models.Q(("namespace", ""), _negated=True), _connector="OR"
+                        ),
+                        name="setting_workload_has_namespace",
+                    ),
+                ],
             },
         ),
     ]

@@ -13,10 +13,12 @@ import uuid_utils.compat as uuids
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from guardrails.models import Cooldown
 from guardrails.reasons import Reason
 from guardrails.types import Limits
+from orchestrator import metrics
 from orchestrator.k8s.types import Deployment
 from orchestrator.models.evidence import AuditEvent, Verification, VerificationStatus
 from orchestrator.models.workload import Workload
@@ -252,9 +254,12 @@ class Action(models.Model):
                 lease_until=None,
                 deadline_at=Now() + timedelta(seconds=limits.verification_timeout_seconds),
             )
-            Verification(action=self, generation=deployment.generation, baseline=self.before or {}).save(
-                force_insert=True
-            )
+            Verification(
+                action=self,
+                generation=deployment.generation,
+                baseline=self.before or {},
+                stabilization_seconds=limits.stabilization_seconds,
+            ).save(force_insert=True)
 
     def retry(self, reason: Reason, message: str, delay: timedelta, actor: str, *, ambiguous: bool = False) -> None:
         """applying → pending. A write known not to have landed is planned anew; an ambiguous one keeps its plan, and
@@ -325,6 +330,8 @@ class Action(models.Model):
     ) -> None:
         """The only writer of `state`: moves exactly the row that we saw, or raises LostRace."""
         came_from = ActionState(self.state)
+        if came_from in FINAL:
+            raise LostRace(f"action {self.pk} is {came_from}")
         changes |= {"state": to, "reason": reason, "message": message, "numbers": numbers or {}, "updated_at": Now()}
         if to in FINAL:
             changes["finished_at"] = Now()
@@ -357,6 +364,7 @@ class Action(models.Model):
 
     def _release(self) -> None:
         """The target is free: its signal closes, and the signals that wait for the target are due."""
+        transaction.on_commit(self._count)
         Signal.objects.filter(pk=self.signal_id, closed_at=None).update(closed_at=Now())
         target = self.workload.target
         Signal.objects.filter(
@@ -366,6 +374,15 @@ class Action(models.Model):
             state="pending",
             reason=Reason.TARGET_BUSY,
         ).update(not_before=Now())
+
+    def _count(self) -> None:
+        if self.signal is None:
+            return
+        now = timezone.now()
+        status = "success" if self.state == S.SUCCEEDED else str(self.state)
+        metrics.ACTIONS.labels(type=self.type.lower(), status=status).inc()
+        metrics.ACTION_DURATION.labels(type=self.type.lower()).observe((now - self.created_at).total_seconds())
+        metrics.DURATION.observe((now - self.signal.first_seen_at).total_seconds())
 
 
 def observed_counts(seen: Deployment) -> dict[str, Any]:

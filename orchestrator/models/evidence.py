@@ -1,11 +1,15 @@
 """What proves an action afterwards: its decisions, its timeline, its verification. Decisions and timeline only grow."""
 
+from typing import Any
+
 import pgtrigger
 import uuid_utils.compat as uuids
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from guardrails.replay import dump_inputs, dump_verdicts
+from guardrails.types import Inputs, Judgement
 from signals.models import Signal
 
 
@@ -23,6 +27,7 @@ class Verification(models.Model):
     message = models.TextField(blank=True)
     generation = models.BigIntegerField()
     baseline = models.JSONField()
+    stabilization_seconds = models.PositiveIntegerField(default=0)
     desired_replicas = models.PositiveIntegerField(null=True)
     ready_replicas = models.PositiveIntegerField(null=True)
     available_replicas = models.PositiveIntegerField(null=True)
@@ -64,6 +69,22 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.reason}".strip()
+
+    @classmethod
+    def record(cls, phase: str, inputs: Inputs, judgement: Judgement, **about: Any) -> "Decision":
+        """`about`: the signal and the action that it is about, where there are such."""
+        decision = cls(
+            phase=phase,
+            outcome=judgement.outcome,
+            reason=judgement.reason or "",
+            message=judgement.message,
+            until=judgement.until,
+            inputs=dump_inputs(inputs),
+            verdicts=dump_verdicts(judgement.verdicts),
+            **about,
+        )
+        decision.save(force_insert=True)
+        return decision
 
 
 class AuditEvent(models.Model):

@@ -9,89 +9,168 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Rule',
+            name="Rule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64, unique=True)),
-                ('priority', models.PositiveSmallIntegerField(default=100, help_text='Smaller is tried first.')),
-                ('enabled', models.BooleanField(default=True)),
-                ('source', models.CharField(choices=[('anomaly', 'anomaly'), ('rca', 'rca')], max_length=32)),
-                ('subject', models.CharField(help_text="The anomaly's type, or the cause.", max_length=128)),
-                ('namespace', models.CharField(blank=True, help_text='Empty: any.', max_length=63)),
-                ('service', models.CharField(blank=True, help_text='Empty: any.', max_length=253)),
-                ('min_score', models.FloatField(blank=True, null=True)),
-                ('min_probability', models.FloatField(blank=True, null=True)),
-                ('min_confidence', models.FloatField(blank=True, null=True)),
-                ('action_type', models.CharField(choices=[('SCALE', 'SCALE'), ('RESTART', 'RESTART'), ('PATCH', 'PATCH')], max_length=16)),
-                ('params', models.JSONField(blank=True, default=dict, help_text='SCALE: {"delta": 1} or {"replicas": 4}; RESTART: {}.')),
-                ('version', models.PositiveIntegerField(default=1, editable=False)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=64, unique=True)),
+                ("priority", models.PositiveSmallIntegerField(default=100, help_text="Smaller is tried first.")),
+                ("enabled", models.BooleanField(default=True)),
+                ("source", models.CharField(choices=[("anomaly", "anomaly"), ("rca", "rca")], max_length=32)),
+                ("subject", models.CharField(help_text="The anomaly's type, or the cause.", max_length=128)),
+                ("namespace", models.CharField(blank=True, help_text="Empty: any.", max_length=63)),
+                ("service", models.CharField(blank=True, help_text="Empty: any.", max_length=253)),
+                ("min_score", models.FloatField(blank=True, null=True)),
+                ("min_probability", models.FloatField(blank=True, null=True)),
+                ("min_confidence", models.FloatField(blank=True, null=True)),
+                (
+                    "action_type",
+                    models.CharField(
+                        choices=[("SCALE", "SCALE"), ("RESTART", "RESTART"), ("PATCH", "PATCH")], max_length=16
+                    ),
+                ),
+                (
+                    "params",
+                    models.JSONField(
+                        blank=True, default=dict, help_text='SCALE: {"delta": 1} or {"replicas": 4}; RESTART: {}.'
+                    ),
+                ),
+                ("version", models.PositiveIntegerField(default=1, editable=False)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'ordering': ['priority', 'id'],
+                "ordering": ["priority", "id"],
             },
         ),
         migrations.CreateModel(
-            name='Signal',
+            name="Signal",
             fields=[
-                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('source', models.CharField(max_length=32)),
-                ('cluster', models.CharField(max_length=63)),
-                ('namespace', models.CharField(max_length=63)),
-                ('service', models.CharField(max_length=253)),
-                ('subject', models.CharField(max_length=128)),
-                ('fingerprint', models.CharField(max_length=32)),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('admitted', 'Admitted'), ('denied', 'Denied'), ('ignored', 'Ignored'), ('resolved', 'Resolved'), ('failed', 'Failed')], default='pending', max_length=16)),
-                ('reason', models.CharField(blank=True, max_length=64)),
-                ('message', models.TextField(blank=True)),
-                ('score', models.FloatField(null=True)),
-                ('probability', models.FloatField(null=True)),
-                ('confidence', models.FloatField(null=True)),
-                ('payload', models.JSONField()),
-                ('count', models.PositiveIntegerField(default=1)),
-                ('errors', models.PositiveSmallIntegerField(default=0)),
-                ('first_seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('last_seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('not_before', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('resolved_at', models.DateTimeField(null=True)),
-                ('closed_at', models.DateTimeField(null=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("source", models.CharField(max_length=32)),
+                ("cluster", models.CharField(max_length=63)),
+                ("namespace", models.CharField(max_length=63)),
+                ("service", models.CharField(max_length=253)),
+                ("subject", models.CharField(max_length=128)),
+                ("fingerprint", models.CharField(max_length=32)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("admitted", "Admitted"),
+                            ("denied", "Denied"),
+                            ("ignored", "Ignored"),
+                            ("resolved", "Resolved"),
+                            ("failed", "Failed"),
+                        ],
+                        default="pending",
+                        max_length=16,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=64)),
+                ("message", models.TextField(blank=True)),
+                ("score", models.FloatField(null=True)),
+                ("probability", models.FloatField(null=True)),
+                ("confidence", models.FloatField(null=True)),
+                ("payload", models.JSONField()),
+                ("count", models.PositiveIntegerField(default=1)),
+                ("errors", models.PositiveSmallIntegerField(default=0)),
+                ("first_seen_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("last_seen_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("not_before", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("resolved_at", models.DateTimeField(null=True)),
+                ("closed_at", models.DateTimeField(null=True)),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('state', 'pending')), fields=['cluster', 'not_before'], name='signal_due'), models.Index(fields=['cluster', 'namespace', 'service', '-id'], name='signal_of_workload'), models.Index(fields=['state', '-id'], name='signal_by_state')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('closed_at', None)), fields=('fingerprint',), name='one_open_signal'), models.CheckConstraint(condition=models.Q(('state', 'admitted'), models.Q(('closed_at', None), ('state', 'pending')), models.Q(('closed_at__isnull', False), models.Q(('state', 'pending'), _negated=True)), _connector='OR'), name='signal_closed_iff_final')],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "pending")), fields=["cluster", "not_before"], name="signal_due"
+                    ),
+                    models.Index(fields=["cluster", "namespace", "service", "-id"], name="signal_of_workload"),
+                    models.Index(fields=["state", "-id"], name="signal_by_state"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("closed_at", None)), fields=("fingerprint",), name="one_open_signal"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("state", "admitted"),
+                            models.Q(("closed_at", None), ("state", "pending")),
+                            models.Q(("closed_at__isnull", False), models.Q(("state", "pending"), _negated=True)),
+                            _connector="OR",
+                        ),
+                        name="signal_closed_iff_final",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Observation',
+            name="Observation",
             fields=[
-                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('fingerprint', models.CharField(max_length=32)),
-                ('window_id', models.CharField(max_length=256)),
-                ('firing', models.BooleanField()),
-                ('payload', models.JSONField()),
-                ('posted_by', models.CharField(max_length=128)),
-                ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('signal', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='observations', to='signals.signal')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("fingerprint", models.CharField(max_length=32)),
+                ("window_id", models.CharField(max_length=256)),
+                ("firing", models.BooleanField()),
+                ("payload", models.JSONField()),
+                ("posted_by", models.CharField(max_length=128)),
+                ("received_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "signal",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="observations", to="signals.signal"
+                    ),
+                ),
             ],
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='signal',
-            trigger=pgtrigger.compiler.Trigger(name='signal_transitions', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."state", \':\', NEW."state") = ANY(\'{pending:admitted,pending:denied,pending:ignored,pending:resolved,pending:failed}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."state" IS DISTINCT FROM NEW."state") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "state" from "%" to "%" on table %\', OLD."state", NEW."state", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='a07c017835f1893c51dde2bbfed8ab4599805836', operation='UPDATE', pgid='pgtrigger_signal_transitions_8682e', table='signals_signal', when='BEFORE')),
+            model_name="signal",
+            trigger=pgtrigger.compiler.Trigger(
+                name="signal_transitions",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    declare="DECLARE _is_valid_transition BOOLEAN;",
+                    func='SELECT CONCAT(OLD."state", \':\', NEW."state") = ANY(\'{pending:admitted,pending:denied,pending:ignored,pending:resolved,pending:failed}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."state" IS DISTINCT FROM NEW."state") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "state" from "%" to "%" on table %\', OLD."state", NEW."state", TG_TABLE_NAME; ELSE RETURN NEW; END IF;',
+                    hash="a07c017835f1893c51dde2bbfed8ab4599805836",
+                    operation="UPDATE",
+                    pgid="pgtrigger_signal_transitions_8682e",
+                    table="signals_signal",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='observation',
-            constraint=models.UniqueConstraint(fields=('fingerprint', 'window_id', 'firing'), name='one_observation_per_window'),
+            model_name="observation",
+            constraint=models.UniqueConstraint(
+                fields=("fingerprint", "window_id", "firing"), name="one_observation_per_window"
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='observation',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='50688c76abf8b74825c4e5747dd51d48044674e0', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_39684', table='signals_observation', when='BEFORE')),
+            model_name="observation",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="50688c76abf8b74825c4e5747dd51d48044674e0",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_39684",
+                    table="signals_observation",
+                    when="BEFORE",
+                ),
+            ),
         ),
     ]

@@ -3,7 +3,7 @@ from django.db import migrations
 from signals.defaults import DEFAULT_RULES
 
 
-def install(apps, schema_editor):
+def install(apps, _schema_editor):
     rule = apps.get_model("signals", "Rule")
     rule.objects.bulk_create([rule(**fields) for fields in DEFAULT_RULES], ignore_conflicts=True)
 

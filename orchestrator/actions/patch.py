@@ -1,0 +1,17 @@
+"""PATCH: a strategic merge patch, written as it was asked for."""
+
+from typing import Any
+
+from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from signals.types import Proposal
+
+
+def plan(proposal: Proposal, live: Deployment, action: str) -> dict[str, Any]:  # noqa: ARG001
+    return {"patch": proposal.params["patch"]}
+
+
+def apply(
+    cluster: Cluster, key: WorkloadKey, change: dict[str, Any], guard: Preconditions, action: str, dry_run: bool
+) -> Deployment:
+    return cluster.patch_deployment(key, change["patch"], preconditions=guard, action=action, dry_run=dry_run)

@@ -1,0 +1,62 @@
+"""Direct actions: somebody asks through the API, and is told at once what stands against it."""
+
+from django.db import transaction
+
+from guardrails.evaluate import decide
+from guardrails.models import effective_limits
+from guardrails.types import Inputs, Judgement, Outcome
+from orchestrator.facts import UNSEEN, ask_policy, gather
+from orchestrator.models import Action, Decision, Workload
+from signals.clock import database_now
+from signals.types import Proposal
+
+
+class Refused(Exception):  # noqa: N818 - a refusal is an answer
+    def __init__(self, judgement: Judgement) -> None:
+        super().__init__(judgement.message)
+        self.judgement = judgement
+
+
+class KeyReused(Exception):  # noqa: N818
+    """The idempotency key belongs to another request."""
+
+
+def admit_direct(
+    proposal: Proposal, requested_by: str, *, idempotency_key: str | None = None, request_digest: str = ""
+) -> Action:
+    """The pending action, which a reconciler will look at again before it acts; for a repeated key the first one."""
+    earlier = _earlier(requested_by, idempotency_key, request_digest)
+    if earlier is not None:
+        return earlier
+    policy = ask_policy(proposal, requested_by, UNSEEN)
+    with transaction.atomic():
+        workload = Workload.lock(proposal.target)
+        earlier = _earlier(requested_by, idempotency_key, request_digest)  # an equal request held the lock before us
+        if earlier is not None:
+            return earlier
+        now = database_now()
+        facts = gather(workload, proposal, UNSEEN, policy, now)
+        inputs = Inputs(now=now, facts=facts, limits=effective_limits(proposal.target), proposal=proposal)
+        judgement = decide(inputs)
+        action = None
+        if judgement.outcome is Outcome.ALLOW:
+            action = Action.propose(
+                proposal,
+                workload,
+                requested_by,
+                idempotency_key=idempotency_key,
+                request_digest=request_digest,
+            )
+        Decision.record("admit", inputs, judgement, action=action)
+    if action is None:
+        raise Refused(judgement)
+    return action
+
+
+def _earlier(requested_by: str, idempotency_key: str | None, request_digest: str) -> Action | None:
+    if idempotency_key is None:
+        return None
+    action = Action.objects.filter(requested_by=requested_by, idempotency_key=idempotency_key).first()
+    if action is not None and action.request_digest != request_digest:
+        raise KeyReused(idempotency_key)
+    return action

@@ -1,0 +1,33 @@
+"""`manage.py reconcile`: drains signals into verified changes of one cluster."""
+
+import signal
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from orchestrator.k8s.client import KubernetesCluster
+from orchestrator.reconciler.endpoint import serve
+from orchestrator.reconciler.loop import Reconciler
+
+
+class Command(BaseCommand):
+    help = "Admit signals, execute actions, verify rollouts. Run as many of them side by side as you like."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--cluster", default=settings.SMARTOPS_CLUSTER, help="whose signals and actions")
+        parser.add_argument("--drain", action="store_true", help="process what is due, then exit")
+        parser.add_argument("--workers", type=int, default=8, help="steps at a time")
+        parser.add_argument("--metrics-port", type=int, default=0, help="/metrics, /healthz and /readyz; 0: off")
+        parser.add_argument("--metrics-host", default="0.0.0.0")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        workers = options["workers"]
+        cluster = KubernetesCluster(settings.SMARTOPS_KUBECONFIG or None, connections=workers + 2)
+        reconciler = Reconciler(cluster, options["cluster"], settings.SMARTOPS_NAMESPACES, workers)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: reconciler.stop())
+        if options["metrics_port"]:
+            serve(reconciler, options["metrics_host"], options["metrics_port"])
+        reconciler.run(drain=options["drain"])

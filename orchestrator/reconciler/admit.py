@@ -1,0 +1,121 @@
+"""Verb 1: a due signal becomes a decision and, where everything allows it, a pending action. No network within its
+transaction; the workload's row is the lock under which the decision and its reservation are one."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from guardrails.evaluate import decide
+from guardrails.models import effective_limits
+from guardrails.reasons import Reason
+from guardrails.types import Facts, Inputs, Judgement, Outcome
+from orchestrator import metrics
+from orchestrator.facts import Look, ask_policy, gather
+from orchestrator.models import Action, ActionState, Decision, Workload
+from signals.clock import database_now
+from signals.mapping import Unmatched, propose
+from signals.models import LostRace, Rule, Signal, SignalState
+from signals.types import RuleSpec, SignalFacts, Target
+
+Looker = Callable[[Target], Look]
+MAX_ERRORS = 5
+
+
+def due(cluster: str, limit: int) -> list[UUID]:
+    rows = Signal.objects.filter(cluster=cluster, state=SignalState.PENDING, not_before__lte=Now())
+    return list(rows.order_by("not_before").values_list("pk", flat=True)[:limit])
+
+
+def admit(signal_id: UUID, look_at: Looker, actor: str) -> None:
+    seen = Signal.objects.get(pk=signal_id).facts()
+    rules = tuple(rule.spec() for rule in Rule.candidates(seen))
+    look = look_at(seen.target)
+    asked = propose(seen, rules)
+    policy = None if isinstance(asked, Unmatched) else ask_policy(asked[1], actor, look, seen)
+    with transaction.atomic():
+        rows = Signal.objects.filter(pk=signal_id, state=SignalState.PENDING, not_before__lte=Now())
+        signal = rows.select_for_update(skip_locked=True).first()
+        if signal is None:
+            return  # another reconciler has it, or had it
+        facts = signal.facts()
+        proposed = propose(facts, rules)
+        if policy is not None and proposed != asked:
+            return  # a repeat changed the signal meanwhile: it stays due, and the policy is asked anew
+        if isinstance(proposed, Unmatched) or look.target is None:
+            # Nothing will be reserved, so nothing is locked.
+            known = Facts(target_seen=look.seen, target=look.target, managed=look.managed, policy=policy)
+            _decide(signal, facts, rules, known, None, actor)
+        else:
+            workload = Workload.lock(facts.target)
+            known = gather(workload, proposed[1], look, policy, database_now())
+            _decide(signal, facts, rules, known, workload, actor)
+
+
+def _decide(
+    signal: Signal,
+    facts: SignalFacts,
+    rules: tuple[RuleSpec, ...],
+    known: Facts,
+    workload: Workload | None,
+    actor: str,
+) -> None:
+    limits = effective_limits(facts.target)
+    inputs = Inputs(now=database_now(), facts=known, limits=limits, signal=facts, rules=rules)
+    judgement = decide(inputs)
+    action = None
+    match judgement.outcome:
+        case Outcome.ALLOW:
+            assert workload is not None
+            assert judgement.proposal is not None
+            action = Action.propose(judgement.proposal, workload, actor, signal=signal)
+            signal.admit()
+        case Outcome.DEFER:
+            signal.defer(judgement.reason or "", judgement.message, not_before=judgement.until)
+        case Outcome.DENY:
+            signal.deny(judgement.reason or "", judgement.message)
+        case Outcome.IGNORE:
+            signal.ignore(judgement.reason or "", judgement.message)
+    Decision.record("admit", inputs, judgement, signal=signal, action=action)
+    _count(signal, judgement)
+
+
+def _count(signal: Signal, judgement: Judgement) -> None:
+    if judgement.outcome is not Outcome.DEFER:  # a deferred one is counted when it is decided on
+        metrics.SIGNALS.labels(kind=signal.source).inc()
+    if judgement.outcome in (Outcome.DENY, Outcome.DEFER) and judgement.proposal is not None:
+        metrics.GUARDRAIL_BLOCKS.labels(type=judgement.proposal.type.lower(), reason=judgement.reason).inc()
+
+
+def stumble(signal_id: UUID, error: Exception) -> None:
+    """A signal that cannot be processed costs itself, never the loop: it is put off, and in the end given up with the
+    error as its message."""
+    signal = Signal.objects.filter(pk=signal_id, state=SignalState.PENDING).first()
+    if signal is None:
+        return
+    message = f"{type(error).__name__}: {error}"[:1000]
+    try:
+        if signal.errors + 1 >= MAX_ERRORS:
+            signal.fail(Reason.PROCESSING_ERROR, message)
+        else:
+            delay = timedelta(seconds=2**signal.errors)
+            signal.defer(Reason.PROCESSING_ERROR, message, errors=signal.errors + 1, not_before=Now() + delay)
+    except LostRace:
+        return
+
+
+def withdraw(cluster: str, actor: str) -> None:
+    """The trouble is over before we acted: what has not been applied yet is cancelled."""
+    unapplied = Action.objects.filter(
+        cluster=cluster,
+        state__in=[ActionState.PENDING, ActionState.AWAITING_APPROVAL],
+        ambiguous=False,
+        signal__resolved_at__isnull=False,
+    )
+    for action in unapplied.select_related("workload"):
+        try:
+            action.cancel(Reason.SIGNAL_RESOLVED, "The trouble was over before the action was applied.", actor)
+        except LostRace:
+            continue

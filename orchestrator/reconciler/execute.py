@@ -1,0 +1,179 @@
+"""Verb 2: a claimed action becomes at most one change in the cluster.
+
+Look → plan (own transaction) → write (no transaction) → record (own transaction). Whatever the answer, the next look
+says where we stand; `resolve.next_step` decides. Every transition is a compare-and-set on our epoch: LostRace means
+that somebody took the action over, and everything from there is theirs.
+"""
+
+from datetime import timedelta
+from random import uniform
+
+from django.db import transaction
+
+from guardrails.evaluate import decide
+from guardrails.limits import scale_increase
+from guardrails.models import effective_limits
+from guardrails.reasons import Reason
+from guardrails.types import Inputs, Judgement, Outcome
+from orchestrator import metrics
+from orchestrator.actions import HANDLERS
+from orchestrator.facts import Look, ask_policy, gather
+from orchestrator.k8s import errors
+from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.types import Deployment, Preconditions
+from orchestrator.models import Action, Decision, Workload
+from orchestrator.reconciler.resolve import Plan, Step, next_step
+from signals.clock import database_now
+from signals.models import LostRace, Signal
+from signals.types import ActionType
+
+MAX_WRITES = 5  # within one claim
+MAX_ATTEMPTS = 10  # claims
+MAX_DELAY = 60.0
+
+
+def execute(action: Action, cluster: Cluster, actor: str) -> None:
+    try:
+        _execute(action, cluster, actor)
+    except LostRace:
+        return
+
+
+def _execute(action: Action, cluster: Cluster, actor: str) -> None:
+    for _ in range(MAX_WRITES):
+        try:
+            live = _look(cluster, action)
+        except errors.ClusterError as error:
+            return _put_off(action, error, actor)
+        match next_step(_plan_of(action), live):
+            case Step.NOT_FOUND:
+                message = f"There is no Deployment {action.workload}."
+                return action.cancel(Reason.TARGET_NOT_FOUND, message, actor)
+            case Step.GONE:
+                return action.fail(Reason.TARGET_GONE, f"{action.workload} was deleted meanwhile.", actor)
+            case Step.REPLACED:
+                message = f"{action.workload} was deleted and created anew; the new object was not touched."
+                return action.cancel(Reason.TARGET_REPLACED, message, actor)
+            case Step.REVIEW:
+                message = "An attempt went unanswered, and somebody changed the target since: did our change land?"
+                return action.review(message, actor)
+            case Step.APPLIED:
+                assert live is not None
+                return _record(action, live, actor)
+            case Step.PLAN:
+                assert live is not None
+                if not _plan(action, live, actor):
+                    return None
+            case Step.REFRESH:
+                assert live is not None
+                action.refresh(live, actor)
+            case Step.RESEND:
+                pass
+        try:
+            return _record(action, _write(cluster, action), actor)
+        except errors.Conflict:
+            continue  # this copy did not apply; the next look says what came between
+        except errors.Unknown:
+            action.ambiguous = True  # it may have: the next look says whether it did
+        except errors.Throttled as error:
+            return _put_off(action, error, actor)
+        except errors.Refused as error:
+            return _refused(action, error, actor)
+        except errors.Unreached as error:
+            return _put_off(action, error, actor)
+    return _retry(action, Reason.CONFLICT, "Others keep changing the target.", actor)
+
+
+def _look(cluster: Cluster, action: Action) -> Deployment | None:
+    try:
+        return cluster.get_deployment_status(action.workload.key)
+    except errors.NotFound:
+        return None
+
+
+def _plan_of(action: Action) -> Plan:
+    return Plan(str(action.pk), action.uid0, action.rv0, action.gen0, action.ambiguous)
+
+
+def _plan(action: Action, live: Deployment, actor: str) -> bool:
+    """Guardrails, episode and freeze once more, now that the target is known; then the intent is committed."""
+    look, proposal = Look.at(live), action.proposal
+    observed = None if action.signal is None else Signal.objects.get(pk=action.signal_id).facts()
+    policy = ask_policy(proposal, action.requested_by, look, observed)
+    with transaction.atomic():
+        workload = Workload.lock(proposal.target)
+        now = database_now()
+        inputs = Inputs(
+            now=now,
+            facts=gather(workload, proposal, look, policy, now, own=action),
+            limits=effective_limits(proposal.target),
+            signal=observed,
+            proposal=proposal,
+        )
+        judgement = decide(inputs)
+        Decision.record("plan", inputs, judgement, signal=action.signal, action=action)
+        if judgement.outcome is not Outcome.ALLOW:
+            _hold_back(action, judgement, inputs, actor)
+            return False
+        change = HANDLERS[proposal.type].plan(proposal, live, str(action.pk))
+        action.plan(live, change, scale_increase(proposal, inputs.facts), actor)
+        return True
+
+
+def _hold_back(action: Action, judgement: Judgement, inputs: Inputs, actor: str) -> None:
+    assert judgement.reason is not None
+    metrics.GUARDRAIL_BLOCKS.labels(type=action.type.lower(), reason=judgement.reason).inc()
+    if judgement.outcome is Outcome.DEFER and judgement.until is not None:
+        action.retry(judgement.reason, judgement.message, judgement.until - inputs.now, actor)
+    else:
+        action.cancel(judgement.reason, judgement.message, actor, dict(judgement.numbers))
+
+
+def _write(cluster: Cluster, action: Action) -> Deployment:
+    """One request, tried once. All that makes a copy of it harmless is in it."""
+    guard = Preconditions(uid=action.uid0, resource_version=action.rv0)
+    handler = HANDLERS[ActionType(action.type)]
+    written: Deployment = handler.apply(
+        cluster, action.workload.key, action.change, guard, str(action.pk), action.dry_run
+    )
+    return written
+
+
+def _record(action: Action, written: Deployment, actor: str) -> None:
+    action.applied(written, effective_limits(action.workload.target), actor)
+
+
+def _refused(action: Action, error: errors.Refused, actor: str) -> None:
+    """The server said a final no to this copy. That says nothing of an earlier one that went unanswered."""
+    if action.ambiguous:
+        action.review(f"An attempt went unanswered, and the next was refused: {error.message}", actor)
+    elif isinstance(error, errors.NotFound):
+        action.fail(Reason.TARGET_GONE, error.message, actor)
+    elif isinstance(error, errors.Forbidden):
+        action.fail(Reason.CLUSTER_FORBIDDEN, error.message, actor)
+    else:
+        action.fail(Reason.CLUSTER_REJECTED, error.message, actor)
+
+
+def _put_off(action: Action, error: errors.ClusterError, actor: str) -> None:
+    """The cluster is not to be had right now, or we may not look."""
+    match error:
+        case errors.Throttled():
+            return _retry(action, Reason.CLUSTER_THROTTLED, error.message, actor, error.retry_after)
+        case errors.Refused() if not action.ambiguous:
+            return _refused(action, error, actor)
+        case _:
+            return _retry(action, Reason.CLUSTER_UNREACHABLE, error.message, actor)
+
+
+def _retry(action: Action, reason: Reason, message: str, actor: str, after: float | None = None) -> None:
+    """Exponential backoff with jitter; the server's Retry-After wins, within reason."""
+    if action.attempts >= MAX_ATTEMPTS:
+        if action.ambiguous:
+            return action.review(f"Its outcome could not be learned: {message}", actor)
+        return action.fail(Reason.RETRIES_EXHAUSTED, f"Given up after {action.attempts} attempts: {message}", actor)
+    delay = min(MAX_DELAY, 0.25 * 2**action.attempts) * uniform(0.5, 1.0)  # noqa: S311 - jitter
+    if after is not None:
+        delay = min(after, 5 * MAX_DELAY)
+    metrics.RETRIES.labels(type=action.type.lower(), reason=reason).inc()
+    return action.retry(reason, message, timedelta(seconds=delay), actor, ambiguous=action.ambiguous)

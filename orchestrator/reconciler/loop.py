@@ -1,0 +1,170 @@
+"""The reconciler: rescue, admit, execute, verify, again and again, until told to stop."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from threading import Event, Lock
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, connection
+
+from orchestrator import metrics
+from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.types import WorkloadKey
+from orchestrator.models import Action
+from orchestrator.reconciler.admit import admit, due, stumble, withdraw
+from orchestrator.reconciler.execute import execute
+from orchestrator.reconciler.rescue import expire, rescue
+from orchestrator.reconciler.verify import Verifications
+from orchestrator.reconciler.view import View
+from signals.models import Signal, SignalState
+from signals.wakeups import listen
+
+log = logging.getLogger(__name__)
+
+POLL = 5.0  # seconds: the guarantee behind all notifications
+Notes = list[tuple[str, str]]
+
+
+class Reconciler:
+    """One of any number of equal processes for one cluster. Steps run on `workers` threads; which step is due is
+    decided on the thread that calls `run`."""
+
+    def __init__(self, cluster: Cluster, cluster_name: str, namespaces: Iterable[str], workers: int = 8) -> None:
+        self.actor = f"reconciler {socket.gethostname()}/{os.getpid()}"
+        self.cluster, self.cluster_name, self.workers = cluster, cluster_name, workers
+        self.view = View(cluster, namespaces, self._changed)
+        self.verifications = Verifications(cluster_name, cluster, self.view, self.actor)
+        self.last_pass = time.monotonic()
+        self._stop = Event()
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_writer, False)
+        os.set_blocking(self._wake_reader, False)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
+        self._under_way: set[Hashable] = set()
+        self._changed_keys: set[WorkloadKey] = set()
+        self._lock = Lock()
+        self._next_sweep = 0.0
+
+    def run(self, *, drain: bool = False) -> None:
+        """Until `stop`; with `drain`, until nothing is due, under way or being verified."""
+        self.view.start()
+        try:
+            for notes in listen(self._stop, timeout=self._patience, wake_fd=self._wake_reader):
+                with suppress(BlockingIOError):
+                    os.read(self._wake_reader, 65536)
+                busy = self._attempt(self._pass, notes)
+                if drain and busy is False and self.view.synced:
+                    break
+        finally:
+            self._pool.shutdown(wait=True)
+            self.view.stop()
+            connection.close()
+
+    def stop(self) -> None:
+        """What is under way ends; nothing new begins. Safe in a signal handler."""
+        self._stop.set()
+        self._wake()
+
+    @property
+    def ready(self) -> bool:
+        return self.view.synced and time.monotonic() - self.last_pass < 3 * POLL
+
+    def _pass(self, notes: Notes) -> bool:
+        """One round of the four verbs. True while there is something left to do."""
+        self.last_pass = time.monotonic()
+        if sweep := self.last_pass >= self._next_sweep:
+            self._next_sweep = self.last_pass + POLL
+            self._rescue()
+        found = self._admit() + self._execute() + self._verify(notes, sweep)
+        return bool(found or self._under_way or len(self.verifications))
+
+    def _rescue(self) -> None:
+        for action in rescue(self.cluster_name, self.actor):
+            self._submit(("execute", action.pk), execute, action, self.cluster, self.actor)
+        expire(self.cluster_name, self.actor)
+        withdraw(self.cluster_name, self.actor)
+        waiting = Signal.objects.filter(cluster=self.cluster_name, state=SignalState.PENDING)
+        metrics.QUEUE_DEPTH.set(waiting.count())
+
+    def _admit(self) -> int:
+        if not self.view.synced:
+            return 0
+        room = self._room()
+        found = due(self.cluster_name, room) if room else []
+        for signal_id in found:
+            self._submit(("admit", signal_id), self._admit_one, signal_id)
+        return len(found)
+
+    def _admit_one(self, signal_id: UUID) -> None:
+        try:
+            admit(signal_id, self.view.look_at, self.actor)
+        except InterfaceError:
+            raise  # the database went away: nobody's fault, and the signal stays due
+        except Exception as error:
+            log.exception("signal %s could not be processed", signal_id)
+            stumble(signal_id, error)
+
+    def _execute(self) -> int:
+        room = self._room()
+        claimed = Action.claim_due(self.cluster_name, room, self.actor) if room else []
+        for action in claimed:
+            self._submit(("execute", action.pk), execute, action, self.cluster, self.actor)
+        return len(claimed)
+
+    def _verify(self, notes: Notes, sweep: bool) -> int:
+        named = {UUID(pk) for model, pk in notes if model == "action" and pk}
+        if named:
+            self.verifications.load(named)
+        if sweep or ("action", "") in notes:
+            self.verifications.load()
+        with self._lock:
+            changed, self._changed_keys = self._changed_keys, set()
+        found = self.verifications.due(changed)
+        for action_id in found:
+            self._submit(("verify", action_id), self.verifications.look, action_id)
+        return len(found)
+
+    def _room(self) -> int:
+        """How many more steps to take on: enough to keep every worker busy, few enough to leave work to others."""
+        return max(0, 4 * self.workers - len(self._under_way))
+
+    def _submit(self, name: Hashable, step: Callable[..., None], *arguments: Any) -> None:
+        if name in self._under_way:
+            return
+        self._under_way.add(name)
+
+        def done(_: Future[Any]) -> None:
+            self._under_way.discard(name)
+            self._wake()
+
+        self._pool.submit(self._attempt, step, *arguments).add_done_callback(done)
+
+    def _attempt(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        """Runs one step. A failure is logged, its connection is dropped, and what it left undone is due again."""
+        try:
+            return step(*arguments)
+        except DatabaseError:
+            log.warning("%s: the database failed", getattr(step, "__name__", step), exc_info=True)
+            connection.close()
+        except Exception:
+            log.exception("%s failed", getattr(step, "__name__", step))
+            connection.close()
+        return None
+
+    def _changed(self, key: WorkloadKey) -> None:
+        with self._lock:
+            self._changed_keys.add(key)
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):  # a full pipe wakes as well
+            os.write(self._wake_writer, b"!")
+
+    def _patience(self) -> float:
+        return max(0.0, min(POLL, self.verifications.next_alarm()))

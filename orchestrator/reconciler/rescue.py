@@ -1,0 +1,35 @@
+"""Verb 4: what got stuck is due again. Queries of the loop, never queued work: every state has a deadline, by the
+database's clock, and this is where it ends."""
+
+from django.db.models.functions import Now
+
+from guardrails.reasons import Reason
+from orchestrator.models import Action, ActionState
+from signals.models import LostRace
+
+
+def rescue(cluster: str, actor: str) -> list[Action]:
+    """Takes over the actions whose holder went silent, and returns them for `execute` to resolve."""
+    silent = Action.objects.filter(cluster=cluster, state=ActionState.APPLYING, lease_until__lte=Now())
+    taken = []
+    for action in silent.select_related("workload", "signal"):
+        try:
+            action.take_over(actor)
+        except LostRace:
+            continue
+        taken.append(action)
+    return taken
+
+
+def expire(cluster: str, actor: str) -> None:
+    """Ends what nobody took up in time."""
+    over = Action.objects.filter(cluster=cluster, deadline_at__lte=Now(), ambiguous=False, state=ActionState.PENDING)
+    unreviewed = Action.objects.filter(cluster=cluster, deadline_at__lte=Now(), state=ActionState.NEEDS_REVIEW)
+    for action in (over | unreviewed).select_related("workload"):
+        try:
+            if action.state == ActionState.NEEDS_REVIEW:
+                action.review_expired(actor)
+            else:
+                action.cancel(Reason.ACTION_EXPIRED, action.message or "No reconciler took it up in time.", actor)
+        except LostRace:
+            continue

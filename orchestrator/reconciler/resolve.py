@@ -1,0 +1,46 @@
+"""What to do next with a claimed action, seeing its target as it is now. Pure: the heart of acting at most once.
+
+A write names the version it was planned against (`rv0`), so of all its copies at most one can win. An effect always
+leaves the action's annotation and moves the generation; whoever strips the annotation moves the generation again.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment
+
+
+class Step(Enum):
+    NOT_FOUND = "nothing was planned, and there is no target"
+    GONE = "the target was deleted after the plan"
+    REPLACED = "another object has taken the target's name: ours was not changed, and cannot be any more"
+    PLAN = "nothing is planned, or the plan is void and no copy of it can have landed: decide anew"
+    APPLIED = "the annotation is there: our change landed"
+    RESEND = "nothing moved since the plan: send the identical request (at most one copy can win)"
+    REFRESH = "only status or metadata moved: no copy can win any more; the same change against the new version"
+    REVIEW = "the spec moved, and a copy of ours may have been before it: nobody can know, a person decides"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    action: str
+    uid0: str
+    rv0: str
+    gen0: int | None
+    ambiguous: bool  # an attempt of this action ended without an answer, or was taken over from a silent process
+
+
+def next_step(plan: Plan, live: Deployment | None) -> Step:
+    if live is None:
+        return Step.GONE if plan.rv0 else Step.NOT_FOUND
+    if not plan.rv0:
+        return Step.PLAN
+    if live.uid != plan.uid0:
+        return Step.REPLACED
+    if live.annotations.get(ACTION_ANNOTATION) == plan.action:
+        return Step.APPLIED
+    if live.resource_version == plan.rv0:
+        return Step.RESEND
+    if live.generation == plan.gen0:
+        return Step.REFRESH
+    return Step.REVIEW if plan.ambiguous else Step.PLAN

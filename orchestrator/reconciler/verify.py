@@ -1,0 +1,144 @@
+"""Verb 3: what the shared view shows becomes the outcome of each applied action. No polling: a change of the target,
+the end of its stabilisation, or its deadline is what makes an action worth a look."""
+
+import heapq
+import logging
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock
+from uuid import UUID
+
+from django.db.models import F
+from django.db.models.functions import Now
+
+from guardrails.reasons import Reason
+from orchestrator.k8s import errors
+from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.types import Deployment, WorkloadKey
+from orchestrator.models import Action, ActionState, VerificationStatus
+from orchestrator.reconciler.view import View
+from orchestrator.verification.judge import Complete, Expected, Failed, Progressing, judge
+from signals.models import LostRace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Watched:
+    """One verification under way. Times are monotonic seconds."""
+
+    action: Action
+    expected: Expected
+    stabilization: float
+    deadline: float
+    complete_since: float | None = None
+
+
+class Verifications:
+    """All applied actions of one cluster that have not ended. Several reconcilers may watch the same action: the
+    transition is a compare-and-set, so one of them records the outcome."""
+
+    def __init__(self, cluster_name: str, cluster: Cluster, view: View, actor: str) -> None:
+        self._cluster_name, self._cluster, self._view, self._actor = cluster_name, cluster, view, actor
+        self._watched: dict[UUID, Watched] = {}
+        self._by_key: dict[WorkloadKey, UUID] = {}
+        self._alarms: list[tuple[float, UUID]] = []
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def load(self, ids: Iterable[UUID] | None = None) -> None:
+        """Begins with those of `ids` that are verifying; with all of the cluster where `ids` is None."""
+        rows = Action.objects.filter(cluster=self._cluster_name, state=ActionState.VERIFYING)
+        rows = rows.exclude(pk__in=list(self._watched)) if ids is None else rows.filter(pk__in=list(ids))
+        rows = rows.select_related("workload", "verification", "signal").annotate(left=F("deadline_at") - Now())
+        for action in rows:
+            verification = action.verification
+            expected = Expected(
+                uid=action.uid0,
+                generation=verification.generation,
+                action=str(action.pk),
+                replicas=_written_replicas(action),
+                baseline=verification.baseline.get("replicas", 0),
+            )
+            deadline = time.monotonic() + max(0.0, action.left.total_seconds())
+            watched = Watched(action, expected, verification.stabilization_seconds, deadline)
+            with self._lock:
+                self._watched.setdefault(action.pk, watched)
+                self._by_key[action.workload.key] = action.pk
+                heapq.heappush(self._alarms, (deadline, action.pk))
+            self.look(action.pk)
+
+    def due(self, changed: Iterable[WorkloadKey]) -> list[UUID]:
+        """The watched actions whose target changed, whose stabilisation is over, or whose time is up."""
+        found = {pk for key in changed if (pk := self._by_key.get(key)) is not None}
+        with self._lock:
+            while self._alarms and self._alarms[0][0] <= time.monotonic():
+                found.add(heapq.heappop(self._alarms)[1])
+        return [pk for pk in found if pk in self._watched]
+
+    def next_alarm(self) -> float:
+        """Seconds until `due` has something without a change; infinite where nothing is watched."""
+        return self._alarms[0][0] - time.monotonic() if self._alarms else float("inf")
+
+    def look(self, pk: UUID) -> None:
+        watched = self._watched.get(pk)
+        if watched is None:
+            return
+        now = time.monotonic()
+        seen = self._view.get(watched.action.workload.key)
+        match judge(seen, watched.expected):
+            case Failed(reason, message):
+                self._conclude(watched, VerificationStatus.FAILED, Reason(reason), message, seen)
+            case Complete(message):
+                if watched.complete_since is None:
+                    watched.complete_since = now
+                    self._wake_at(now + watched.stabilization, pk)
+                if now >= watched.complete_since + watched.stabilization:
+                    self._conclude(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, message, seen)
+            case Progressing(message):
+                watched.complete_since = None
+                if now >= watched.deadline:
+                    self._time_out(watched, message)
+
+    def _wake_at(self, moment: float, pk: UUID) -> None:
+        with self._lock:
+            heapq.heappush(self._alarms, (moment, pk))
+
+    def _time_out(self, watched: Watched, message: str) -> None:
+        """The view may have missed something: before giving up, one look at the API server itself."""
+        seen: Deployment | None = self._view.get(watched.action.workload.key)
+        try:
+            seen = self._cluster.get_deployment_status(watched.action.workload.key)
+        except errors.NotFound:
+            seen = None
+        except errors.ClusterError as error:
+            message = f"{message}; the cluster could not be asked: {error.message}"
+        match judge(seen, watched.expected):
+            case Complete(complete):
+                self._conclude(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, complete, seen)
+            case Failed(reason, failed):
+                self._conclude(watched, VerificationStatus.FAILED, Reason(reason), failed, seen)
+            case Progressing():
+                self._conclude(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, seen)
+
+    def _conclude(
+        self, watched: Watched, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None
+    ) -> None:
+        with suppress(LostRace):  # another reconciler saw it first
+            watched.action.verified(status, reason, message, seen, self._actor)
+        with self._lock:
+            self._watched.pop(watched.action.pk, None)
+            if self._by_key.get(watched.action.workload.key) == watched.action.pk:
+                del self._by_key[watched.action.workload.key]
+
+
+def _written_replicas(action: Action) -> int | None:
+    change = action.change or {}
+    if "patch" in change:
+        change = change["patch"].get("spec") or {}
+    replicas: int | None = change.get("replicas")
+    return replicas
