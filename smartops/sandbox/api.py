@@ -181,8 +181,8 @@ def _view(target: Target, obj: Object) -> Object:
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {name: obj["metadata"][name] for name in kept if name in obj["metadata"]},
-        "spec": {"replicas": obj["spec"]["replicas"]},
-        "status": {"replicas": status.get("replicas", 0), "selector": in_words(obj["spec"]["selector"])},
+        "spec": {"replicas": obj["spec"].get("replicas", 0)},
+        "status": {"replicas": status.get("replicas", 0), "selector": in_words(obj["spec"].get("selector", {}))},
     }
 
 

@@ -93,10 +93,13 @@ class DeploymentController:
         number = max(map(revision, old), default=0) + 1
         if new is None:
             self._progress.created(deployment)
-            return self._registry.insert(REPLICA_SET, _blueprint(deployment, name, number))
-        metadata = {**new.metadata, "annotations": _annotations(deployment, max(revision(new), number))}
-        spec = {**new["spec"], **_ready_seconds(deployment)}
-        return self._registry.write(REPLICA_SET, new, {**new, "metadata": metadata, "spec": spec})
+            new = self._store.get(REPLICA_SET, deployment.namespace, name)  # an orphan, to be adopted
+        blueprint = _blueprint(deployment, name, max(revision(new) if new else 0, number))
+        if new is None:
+            return self._registry.insert(REPLICA_SET, blueprint)
+        spec = {**new["spec"], "minReadySeconds": blueprint["spec"]["minReadySeconds"]}
+        changed = {**new, "metadata": {**new.metadata, **blueprint["metadata"]}, "spec": spec}
+        return self._registry.write(REPLICA_SET, new, changed)
 
     def _scale(self, deployment: Resource, one: Resource, replicas: int) -> None:
         before = one["spec"]["replicas"]
@@ -144,10 +147,6 @@ def _annotations(deployment: Resource, number: int) -> Object:
     return {**{name: own[name] for name in own.keys() - NOT_COPIED}, REVISION: str(number)}
 
 
-def _ready_seconds(deployment: Resource) -> Object:
-    return {name: deployment["spec"][name] for name in ("minReadySeconds",) if name in deployment["spec"]}
-
-
 def _blueprint(deployment: Resource, name: str, number: int) -> Object:
     spec = deployment["spec"]
     template, mark = spec["template"], {HASH: name.removeprefix(f"{deployment.name}-")}
@@ -163,7 +162,7 @@ def _blueprint(deployment: Resource, name: str, number: int) -> Object:
         },
         "spec": {
             "replicas": 0,
-            **_ready_seconds(deployment),
+            "minReadySeconds": spec.get("minReadySeconds", 0),
             "selector": selector,
             "template": {**template, "metadata": {**template["metadata"], "labels": labels}},
         },

@@ -39,7 +39,8 @@ class Resource(dict[str, Any]):
 
 
 def encode(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    """Compact JSON; a lone surrogate becomes a question mark."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
 
 def deep_copy(value: Object) -> Object:

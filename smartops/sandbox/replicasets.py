@@ -8,6 +8,8 @@ from smartops.sandbox.resources import POD, REPLICA_SET
 from smartops.sandbox.store import Event
 from smartops.sandbox.workqueue import Key, WorkQueue
 
+BURST = 500  # pods made in one turn; their events bring the next turn
+
 
 class ReplicaSetController:
     def __init__(self, registry: Registry) -> None:
@@ -43,7 +45,7 @@ class ReplicaSetController:
         for pod in sorted(youngest_first, key=is_ready)[: max(0, excess)]:
             self._registry.delete(POD, pod, {})
             pods.remove(pod)
-        pods += [self._create_pod(found) for _ in range(-excess)]
+        pods += [self._create_pod(found) for _ in range(min(-excess, BURST))]
         self._registry.write(
             REPLICA_SET, found, {**found, "status": self._status(key, found, pods)}, subresource="status"
         )

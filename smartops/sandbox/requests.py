@@ -138,8 +138,12 @@ def parse(path: str) -> Target | None:
     return Target(kind, namespace, name, subresource)
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"invalid character in JSON: {name}")
+
+
 def _decode(body: bytes, content_type: str) -> object:
     try:
-        return yaml.safe_load(body) if content_type.endswith("yaml") else json.loads(body)
+        return yaml.safe_load(body) if content_type.endswith("yaml") else json.loads(body, parse_constant=_no_number)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise bad_request(f"error decoding the body: {error}") from error

@@ -57,14 +57,14 @@ def matches(selector: Object, labels: Object) -> bool:
     if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
         return False
     for expression in selector.get("matchExpressions", ()):
-        present, values = expression["key"] in labels, expression.get("values", [])
+        value, values = labels.get(expression.get("key")), expression.get("values") or []
         holds = {
-            "In": present and labels.get(expression["key"]) in values,
-            "NotIn": labels.get(expression["key"]) not in values,
-            "Exists": present,
-            "DoesNotExist": not present,
+            "In": value is not None and value in values,
+            "NotIn": value not in values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
         }
-        if not holds.get(expression["operator"], False):
+        if not holds.get(expression.get("operator"), False):
             return False
     return True
 

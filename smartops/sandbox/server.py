@@ -66,7 +66,7 @@ class Server:
             incoming.path,
             dict(incoming.query),
             await incoming.read(),
-            incoming.content_type if incoming.can_read_body else "",
+            incoming.content_type if "Content-Type" in incoming.headers else "",
             incoming.headers.get("Accept", ""),
             incoming.headers.get("User-Agent", ""),
         )
@@ -153,8 +153,8 @@ class Server:
                 watch.bookmark()
 
     def _strike(self, watch: Watch) -> None:
-        fault = self.faults.take((CutWatch, MuteWatch), "WATCH", watch.path)
-        if fault:
+        struck = watch.cut or watch.muted
+        if not struck and (fault := self.faults.take((CutWatch, MuteWatch), "WATCH", watch.path)):
             watch.strike(cut=isinstance(fault, CutWatch))
 
     async def _show_requests(self, _: web.Request) -> web.Response:

@@ -104,7 +104,7 @@ def _pod_status(obj: Object) -> Cell:
     if "deletionTimestamp" in obj["metadata"]:
         return "Terminating"
     waiting = [_at(status, "state.waiting.reason") for status in _at(obj, "status.containerStatuses", [])]
-    return str(next(filter(None, waiting), _at(obj, "status.phase", "Unknown")))  # type: ignore[no-any-return]
+    return str(next(filter(None, waiting), _at(obj, "status.phase", "Unknown")))
 
 
 def _pod_restarts(obj: Object) -> Cell:

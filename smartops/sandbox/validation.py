@@ -32,7 +32,12 @@ _TYPES: dict[str, tuple[type, str]] = {
     "spec.progressDeadlineSeconds": (int, "int32"),
     "spec.revisionHistoryLimit": (int, "int32"),
     "spec.paused": (bool, "bool"),
+    "spec.selector": (dict, "LabelSelector"),
+    "spec.selector.matchLabels": (dict, "map[string]string"),
+    "spec.selector.matchExpressions": (list, "[]LabelSelectorRequirement"),
     "spec.strategy": (dict, "DeploymentStrategy"),
+    "spec.strategy.type": (str, "DeploymentStrategyType"),
+    "spec.strategy.rollingUpdate": (dict, "RollingUpdateDeployment"),
     "spec.template": (dict, "PodTemplateSpec"),
     "spec.template.metadata": (dict, "ObjectMeta"),
     "spec.template.metadata.labels": (dict, "map[string]string"),
@@ -174,6 +179,8 @@ def _wrong(field: str, value: object, why: str) -> Cause:
 
 
 def _is(value: object, expected: type) -> bool:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return expected is int and -(2**31) <= value < 2**31
     return value is None or (isinstance(value, expected) and (expected is bool or not isinstance(value, bool)))
 
 
