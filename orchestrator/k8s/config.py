@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-from kubernetes import config
 from kubernetes.client import Configuration
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+from yaml import YAMLError
 
 
 def load_configuration(kubeconfig: str | Path | None = None) -> Configuration:
@@ -14,12 +15,15 @@ def load_configuration(kubeconfig: str | Path | None = None) -> Configuration:
     configuration = Configuration()
     if kubeconfig is None:
         try:
-            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except config.ConfigException:
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except ConfigException:
             kubeconfig = os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser()
         else:
             return configuration
-    config.load_kube_config(  # type: ignore[no-untyped-call]
-        str(kubeconfig), client_configuration=configuration, persist_config=False
-    )
+    try:
+        load_kube_config(  # type: ignore[no-untyped-call]
+            str(kubeconfig), client_configuration=configuration, persist_config=False
+        )
+    except (OSError, YAMLError) as error:
+        raise ConfigException(f"{kubeconfig}: {error}") from error
     return configuration

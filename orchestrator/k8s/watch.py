@@ -13,7 +13,7 @@ from orchestrator.k8s.types import Deployment, WatchEvent, WatchEventType, Workl
 
 logger = logging.getLogger(__name__)
 
-FIRST_DELAY = 0.1  # seconds, doubled with each attempt that brought nothing
+FIRST_DELAY = 0.1  # seconds; doubled by each attempt that brought nothing
 LONGEST_DELAY = 30.0
 
 
@@ -34,7 +34,7 @@ class DeploymentWatch:
         self._resource_version = ""  # where to go on; empty: nowhere, list again
 
     def events(self) -> Iterator[WatchEvent]:
-        attempt = 0
+        delay = FIRST_DELAY
         while not self._stop.is_set():
             started = monotonic()
             progress = False
@@ -52,8 +52,9 @@ class DeploymentWatch:
                 if isinstance(error, Expired) or not progress:
                     # A resourceVersion at which the server has nothing to say may be one that it will never understand.
                     self._resource_version = ""
-            attempt = 0 if progress or monotonic() - started > LONGEST_DELAY else attempt + 1
-            self._stop.wait(uniform(0.5, 1) * min(LONGEST_DELAY, FIRST_DELAY * 2**attempt))  # noqa: S311 - jitter
+            lasted = progress or monotonic() - started > LONGEST_DELAY
+            delay = FIRST_DELAY if lasted else min(2 * delay, LONGEST_DELAY)
+            self._stop.wait(delay * uniform(0.5, 1))  # noqa: S311 - jitter
 
     def _list(self) -> Iterator[WatchEvent]:
         seen: set[WorkloadKey] = set()

@@ -1,0 +1,266 @@
+"""Answers that no API server should give, and what is made of them. Whatever comes: a request is sent once."""
+
+import json
+import socket
+import struct
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from orchestrator.k8s.client import KubernetesCluster
+from orchestrator.k8s.errors import (
+    ClusterError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Refused,
+    Throttled,
+    TimedOut,
+    Unknown,
+    Unreached,
+)
+from orchestrator.k8s.types import Preconditions, WorkloadKey
+from tests.orchestrator.k8s.stub import Answer, Stub, deployment, hang_up, http, kubeconfig
+
+ERP = WorkloadKey("dev", "erp")
+WHOLE = json.dumps(deployment())
+TIMEOUT = 0.5
+
+
+@pytest.fixture
+def cluster(stub: Stub, tmp_path: Path) -> KubernetesCluster:
+    return KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", stub.url), timeout=TIMEOUT)
+
+
+def sends(answer: bytes) -> Answer:
+    return lambda connection: connection.sendall(answer)
+
+
+def status(code: int, message: str = "no") -> bytes:
+    return http(json.dumps({"kind": "Status", "code": code, "message": message}), f"{code} No")
+
+
+def resets(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def trickles(stub: Stub, drop: bytes) -> Answer:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(http("", length=10_000) if drop else b"")
+        while not stub.over.wait(0.02):
+            connection.sendall(drop)
+
+    return answer
+
+
+UNREADABLE = {
+    "hangs up": hang_up,
+    "resets": resets,
+    "no HTTP": sends(b"SSH-2.0-OpenSSH_9.9\r\n"),
+    "empty": sends(http("")),
+    "no content": sends(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "HTML": sends(http("<html>Welcome</html>", headers="Content-Type: text/html\r\n")),
+    "null": sends(http("null")),
+    "another object": sends(http('{"kind": "Status", "status": "Success"}')),
+    "not UTF-8": sends(http(b'{"metadata": "\xff"}')),
+    "nested too deeply": sends(http("[" * 100_000)),
+    "truncated": sends(http(WHOLE[:40], length=len(WHOLE))),
+    "truncated without a length": sends(b"HTTP/1.1 200 OK\r\n\r\n" + WHOLE[:40].encode()),
+    "truncated chunks": sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n" + WHOLE[:5].encode()),
+    "not gzip": sends(http(WHOLE, headers="Content-Encoding: gzip\r\n")),
+    "truncated refusal": sends(http('{"kind"', status="409 Conflict", length=99)),
+    "internal error": sends(status(500)),
+    "unavailable, try again": sends(http("", "503 Service Unavailable", "Retry-After: 1\r\n")),
+    "redirect": sends(http("", "307 Temporary Redirect", "Location: /elsewhere\r\n")),
+}
+
+
+@pytest.mark.parametrize("answer", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_a_write_without_a_readable_answer_is_unknown_and_sent_once(
+    stub: Stub, cluster: KubernetesCluster, answer: Answer
+) -> None:
+    stub.answer = answer
+    with pytest.raises(ClusterError) as caught:
+        cluster.scale_deployment(ERP, 3)
+    assert type(caught.value) is Unknown
+    assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize("answer", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_a_read_without_a_readable_answer_is_unknown_too(
+    stub: Stub, cluster: KubernetesCluster, answer: Answer
+) -> None:
+    stub.answer = answer
+    with pytest.raises(ClusterError) as caught:
+        cluster.get_deployment_status(ERP)
+    assert type(caught.value) is Unknown
+    assert len(stub.requests) == 1
+
+
+def test_a_deletion_is_never_repeated(stub: Stub, cluster: KubernetesCluster) -> None:
+    stub.answer = sends(http("", "503 Service Unavailable", "Retry-After: 1\r\n"))
+    with pytest.raises(Unknown):
+        cluster.delete_pod("dev", "erp-1", uid="uid-1")
+    [(line, body)] = stub.requests
+    assert line == "DELETE /api/v1/namespaces/dev/pods/erp-1 HTTP/1.1"
+    assert json.loads(body)["preconditions"] == {"uid": "uid-1"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (status(400), Invalid),
+        (status(401), Forbidden),
+        (status(403), Forbidden),
+        (status(404), NotFound),
+        (http("no route", "404 Not Found"), Refused),
+        (status(409), Conflict),
+        (status(422), Invalid),
+        (http("Too many requests", "429 Too Many Requests", "Retry-After: 1\r\n"), Throttled),
+    ],
+)
+def test_a_refused_write_is_sent_once(
+    stub: Stub, cluster: KubernetesCluster, answer: bytes, kind: type[ClusterError]
+) -> None:
+    stub.answer = sends(answer)
+    with pytest.raises(ClusterError) as caught:
+        cluster.restart_deployment(ERP, "action-1")
+    assert type(caught.value) is kind
+    assert len(stub.requests) == 1
+
+
+def test_retry_after_is_handed_on(stub: Stub, cluster: KubernetesCluster) -> None:
+    stub.answer = sends(http("Too many requests", "429 Too Many Requests", "Retry-After: 7\r\n"))
+    with pytest.raises(Throttled) as caught:
+        cluster.scale_deployment(ERP, 3)
+    assert caught.value.retry_after == 7.0
+
+
+@pytest.mark.parametrize("pace", ["silent", "trickling"])
+def test_a_call_ends_at_its_timeout_however_the_answer_is_delayed(
+    stub: Stub, cluster: KubernetesCluster, pace: str
+) -> None:
+    stub.answer = trickles(stub, b" " if pace == "trickling" else b"")
+    started = monotonic()
+    with pytest.raises(TimedOut):
+        cluster.scale_deployment(ERP, 3)
+    assert TIMEOUT * 0.9 < monotonic() - started < TIMEOUT * 4
+    assert len(stub.requests) == 1
+
+
+def test_nobody_listening_is_unreached(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(Unreached):
+        KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", url)).scale_deployment(ERP, 3)
+
+
+def test_a_server_without_tls_is_a_failed_call(stub: Stub, tmp_path: Path) -> None:
+    stub.answer = sends(http(WHOLE))
+    config = kubeconfig(tmp_path / "kubeconfig", stub.url.replace("http:", "https:"))
+    with pytest.raises(Unknown, match="SSL"):
+        KubernetesCluster(config, timeout=TIMEOUT).get_deployment_status(ERP)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "]["])
+def test_a_kubeconfig_that_says_nothing_is_unreached(tmp_path: Path, content: str) -> None:
+    (tmp_path / "kubeconfig").write_text(content)
+    with pytest.raises(Unreached):
+        KubernetesCluster(tmp_path / "kubeconfig")
+
+
+def test_outside_of_a_pod_the_environment_names_the_kubeconfig(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "kubeconfig", stub.url)))
+    stub.answer = sends(http(WHOLE))
+    assert KubernetesCluster().get_deployment_status(ERP).uid == "uid-1"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../../secrets/x", "a?b", "A", "-a", "a" * 254, "a\n"])
+def test_a_name_that_would_address_something_else_is_never_sent(
+    stub: Stub, cluster: KubernetesCluster, name: str
+) -> None:
+    for call in (
+        lambda: cluster.delete_pod("dev", name, uid="uid-1"),
+        lambda: cluster.delete_pod(name, "erp-1", uid="uid-1"),
+        lambda: cluster.scale_deployment(WorkloadKey("dev", name), 3),
+        lambda: cluster.get_deployment_status(WorkloadKey(name, "erp")),
+        lambda: cluster.list_pods(name),
+    ):
+        with pytest.raises(Invalid):
+            call()
+    assert stub.requests == []
+
+
+def patch_sent(stub: Stub) -> dict[str, Any]:
+    [(line, body)] = stub.requests
+    assert line.startswith("PATCH /apis/apps/v1/namespaces/dev/deployments/erp?fieldManager=smartops")
+    sent: dict[str, Any] = json.loads(body)
+    return sent
+
+
+def test_a_write_carries_its_preconditions_and_its_action(stub: Stub, cluster: KubernetesCluster) -> None:
+    stub.answer = sends(http(WHOLE))
+    cluster.scale_deployment(ERP, 4, preconditions=Preconditions("uid-1", "77"), action="action-1")
+    assert patch_sent(stub) == {
+        "metadata": {"uid": "uid-1", "resourceVersion": "77", "annotations": {"smartops.io/action": "action-1"}},
+        "spec": {"replicas": 4},
+    }
+
+
+def test_a_patch_keeps_its_own_metadata_but_not_its_own_preconditions(stub: Stub, cluster: KubernetesCluster) -> None:
+    stub.answer = sends(http(WHOLE))
+    patch = {
+        "metadata": {"labels": {"tier": "web"}, "uid": "uid-0", "annotations": {"smartops.io/action": "x", "a": "b"}}
+    }
+    cluster.patch_deployment(ERP, patch, preconditions=Preconditions("uid-1", "77"), action="action-1")
+    assert patch_sent(stub)["metadata"] == {
+        "labels": {"tier": "web"},
+        "uid": "uid-1",
+        "resourceVersion": "77",
+        "annotations": {"smartops.io/action": "action-1", "a": "b"},
+    }
+    assert patch["metadata"]["uid"] == "uid-0"
+
+
+def test_a_restart_writes_its_value_to_the_pod_template(stub: Stub, cluster: KubernetesCluster) -> None:
+    stub.answer = sends(http(WHOLE))
+    cluster.restart_deployment(ERP, "action-1")
+    template = patch_sent(stub)["spec"]["template"]
+    assert template == {"metadata": {"annotations": {"smartops.io/restart": "action-1"}}}
+
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_calls_errors_and_results_are_counted_under_their_names(stub: Stub, cluster: KubernetesCluster) -> None:
+    def figures() -> list[float]:
+        patches = {"verb": "patch", "resource": "deployments"}
+        return [
+            sample("smartops_k8s_api_calls_total", **patches),
+            sample("smartops_k8s_api_latency_seconds_count", **patches),
+            sample("smartops_k8s_api_errors_total", **patches, code="409"),
+            sample("smartops_k8s_api_errors_total", **patches, code="Unknown"),
+            *(sample("smartops_k8s_scale_total", result=result) for result in ("success", "refused", "unknown")),
+            sample("smartops_k8s_restart_total", result="success"),
+            sample("smartops_k8s_patch_total", result="success"),
+        ]
+
+    before = figures()
+    stub.answer = sends(http(WHOLE))
+    cluster.scale_deployment(ERP, 3)
+    cluster.scale_deployment(ERP, 3, dry_run=True)
+    cluster.restart_deployment(ERP, "action-1")
+    cluster.patch_deployment(ERP, {})
+    for answer, error in ((status(409), Conflict), (http(""), Unknown)):
+        stub.answer = sends(answer)
+        with pytest.raises(error):
+            cluster.scale_deployment(ERP, 3)
+    assert [now - then for now, then in zip(figures(), before, strict=True)] == [6, 6, 1, 1, 1, 1, 1, 1, 1]
