@@ -12,7 +12,7 @@ export STATE ?= .smartops
 
 python = .venv/bin/python
 # Two runs in one clone take turns at .venv; the second finds it complete.
-environment = flock -o Makefile $(MAKE)
+environment = flock -o Makefile $(MAKE) -s
 # Install a Debian package where root may, else name it: $(call debian,package)
 debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "[setup] installing the package $(1)"; \

