@@ -34,26 +34,27 @@ class DeploymentWatch:
         self._resource_version = ""  # where to go on; empty: nowhere, list again
 
     def events(self) -> Iterator[WatchEvent]:
-        delay = FIRST_DELAY
+        fruitless = 0  # attempts in a row that brought no line
         while not self._stop.is_set():
-            started = monotonic()
-            progress = False
+            started, fruitless = monotonic(), fruitless + 1
             try:
                 if not self._resource_version:
                     yield from self._list()
                 for line in self._lines(self._resource_version):
                     yield from self._event(line)
-                    progress = True
+                    fruitless = 0
             except Unreached as error:
                 logger.warning("The API server cannot be reached: %s", error)
             except ClusterError as error:
                 if not self._stop.is_set():
                     logger.info("The watch of Deployments was interrupted: %s: %s", error.reason, error)
-                if isinstance(error, Expired) or not progress:
-                    # A resourceVersion at which the server has nothing to say may be one that it will never understand.
+                # A connection may be cut at any time. But where the server fails twice without a word, it may be the
+                # resourceVersion that it cannot serve: ahead of a restored backup, or before an object we cannot read.
+                if isinstance(error, Expired) or fruitless > 1:
                     self._resource_version = ""
-            lasted = progress or monotonic() - started > LONGEST_DELAY
-            delay = FIRST_DELAY if lasted else min(2 * delay, LONGEST_DELAY)
+            if monotonic() - started > LONGEST_DELAY:  # a quiet watch is no failure
+                fruitless = 0
+            delay = min(FIRST_DELAY * 2 ** min(fruitless, 10), LONGEST_DELAY)
             self._stop.wait(delay * uniform(0.5, 1))  # noqa: S311 - jitter
 
     def _list(self) -> Iterator[WatchEvent]:

@@ -162,9 +162,15 @@ def test_a_list_that_breaks_off_is_made_again_from_the_start() -> None:
     ],
 )
 def test_a_resource_version_that_brings_nothing_but_trouble_is_given_up(poison: bytes | ClusterError) -> None:
-    script = Script([[page(A, B, version=5)], [page(A, B, version=6)]], [[poison]])
+    script = Script([[page(A, B, version=5)], [page(A, B, version=6)]], [[poison], [poison]])
     assert script.events() == [*LISTED, *LISTED]
-    assert script.opened_at == ["5", "6"]
+    assert script.opened_at == ["5", "5", "6"]
+
+
+def test_a_watch_that_is_cut_before_its_first_line_gets_another_chance() -> None:
+    script = Script([[page(A, B, version=5)]], [[Unknown("cut")], [line("MODIFIED", deployment("a", version=7))]])
+    assert script.events() == [*LISTED, "CHANGED a@7"]
+    assert script.opened_at == ["5", "5", "7"]
 
 
 def test_an_api_server_that_was_away_is_asked_for_the_rest_only() -> None:
