@@ -17,7 +17,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -89,8 +88,9 @@ def running(directory: Path) -> Server | None:
 def stop(directory: Path, *, timeout: float = 30.0) -> None:
     """Stop the server of `directory` if it runs: open sessions are ended, and after `timeout` seconds cut off."""
     directory = directory.resolve()
-    with _locked(directory):
-        _end(directory / "data", timeout)
+    if directory.exists():
+        with _locked(directory):
+            _end(directory / "data", timeout)
 
 
 def _create(data: Path, log: IO[bytes], durable: bool, timeout: float) -> None:
@@ -229,21 +229,24 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m smartops.postgres", description="A private PostgreSQL.")
     parser.add_argument("command", choices=["start", "uri", "stop"])
     parser.add_argument("directory", type=Path)
     arguments = parser.parse_args()
-    if arguments.command == "stop":
-        stop(arguments.directory)
-        return 0
-    server = start(arguments.directory) if arguments.command == "start" else running(arguments.directory)
-    if server is None:
-        print(f"no server runs in {arguments.directory}", file=sys.stderr)
-        return 1
-    print(server.uri)
-    return 0
+    try:
+        match arguments.command:
+            case "start":
+                print(start(arguments.directory).uri)
+            case "uri" if server := running(arguments.directory):
+                print(server.uri)
+            case "uri":
+                parser.exit(1, f"no server runs in {arguments.directory}\n")
+            case "stop":
+                stop(arguments.directory)
+    except PostgresError as error:
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -132,8 +132,10 @@ def test_stopping_ends_open_sessions(tmp_path: Path) -> None:
     assert postgres.running(tmp_path) is None
 
 
-def test_stopping_a_directory_without_a_server_does_nothing(tmp_path: Path) -> None:
+def test_stopping_what_does_not_run_does_nothing(tmp_path: Path) -> None:
     postgres.stop(tmp_path)
+    postgres.stop(tmp_path / "absent")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_server_starts_again_with_what_was_committed(tmp_path: Path) -> None:
