@@ -129,7 +129,7 @@ class KubernetesCluster:
             timer.cancel()
         return deployment
 
-    def watch_deployments(self, namespace: str, stop: Event) -> Iterator[WatchEvent]:
+    def watch_deployments(self, namespace: str, stop: Event) -> Generator[WatchEvent]:
         return self._watch(namespace, stop)
 
     def _watch(self, namespace: str, stop: Event, **selectors: str) -> Generator[WatchEvent]:

@@ -27,6 +27,9 @@ from orchestrator.k8s.errors import (
     translate,
 )
 
+CONNECTION = urllib3.connection.HTTPConnection("host")
+POOL = urllib3.HTTPConnectionPool("host")
+
 
 def status(code: int, reason: str = "Reason", message: str = "what the server said") -> str:
     return json.dumps({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message})
@@ -119,15 +122,15 @@ def test_an_odd_status_is_unknown(raw: dict[str, Any]) -> None:
         (tls_failure(ssl.SSLCertVerificationError(1, "self-signed certificate")), Unreached),
         (tls_failure(ssl.SSLEOFError(8, "EOF occurred in violation of protocol")), Unknown),
         (ConfigException("Invalid kube-config"), Unreached),
-        (urllib3.exceptions.NewConnectionError(None, "Connection refused"), Unreached),
-        (urllib3.exceptions.NameResolutionError("host", None, socket.gaierror()), Unreached),
+        (urllib3.exceptions.NewConnectionError(CONNECTION, "Connection refused"), Unreached),
+        (urllib3.exceptions.NameResolutionError("host", CONNECTION, socket.gaierror()), Unreached),
         (urllib3.exceptions.ConnectTimeoutError("connect timed out"), Unreached),
         (urllib3.exceptions.ProxyError("Cannot connect to proxy", OSError()), Unreached),
         (urllib3.exceptions.LocationParseError("http://[::1"), Unreached),
-        (urllib3.exceptions.ReadTimeoutError(None, "", "Read timed out"), TimedOut),
+        (urllib3.exceptions.ReadTimeoutError(POOL, "", "Read timed out"), TimedOut),
         (TimeoutError(), TimedOut),
         (urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError()), Unknown),
-        (urllib3.exceptions.ProtocolError("Connection aborted.", http.client.RemoteDisconnected()), Unknown),
+        (urllib3.exceptions.ProtocolError("Connection aborted.", http.client.RemoteDisconnected("")), Unknown),
         (urllib3.exceptions.DecodeError("not gzip"), Unknown),
         (ConnectionResetError(104, "Connection reset by peer"), Unknown),
         (validation_error(), Unknown),

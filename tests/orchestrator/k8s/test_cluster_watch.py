@@ -96,7 +96,7 @@ def test_a_list_is_delivered_page_by_page_and_then_synced() -> None:
 
 
 def test_changes_follow_the_list() -> None:
-    changes = [
+    changes: list[bytes | ClusterError] = [
         line("ADDED", deployment("c", version=6)),
         line("MODIFIED", deployment("a", version=7)),
         line("DELETED", deployment("b", version=8)),
