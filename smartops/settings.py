@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 
@@ -29,6 +30,7 @@ CSRF_TRUSTED_ORIGINS = env_list("SMARTOPS_CSRF_TRUSTED_ORIGINS")
 
 # The cluster this installation speaks of when a signal or an action names none, and the namespaces it acts in.
 SMARTOPS_CLUSTER = env("SMARTOPS_CLUSTER", "default")
+SMARTOPS_CLUSTER_NOTE = env("SMARTOPS_CLUSTER_NOTE")  # what the console says beside its name, e.g. "sandbox"
 SMARTOPS_NAMESPACE = env("SMARTOPS_NAMESPACE", "smartops-dev")
 SMARTOPS_NAMESPACES = env_list("SMARTOPS_NAMESPACES", SMARTOPS_NAMESPACE)  # "*": all of the cluster
 SMARTOPS_KUBECONFIG = env("SMARTOPS_KUBECONFIG")  # empty: in-cluster, else the usual kubeconfig
@@ -91,11 +93,14 @@ DATABASES = {
     "default": {
         **dj_database_url.parse(env("DATABASE_URL", "postgresql:///smartops")),
         # Under ASGI each request has a thread of its own: without a pool each would open a connection of its own.
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": int(env("SMARTOPS_DATABASE_POOL", "20"))}},
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": int(env("SMARTOPS_DATABASE_POOL", "20")), "timeout": 5}},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+# Each web process listens to the database itself, so its memory is layer enough; REDIS_URL wants `channels_redis`.
+CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+if redis_url := env("REDIS_URL"):
+    CHANNEL_LAYERS["default"] = {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [redis_url]}}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -1,0 +1,32 @@
+"""The websocket says what changed, and nothing else: the page then fetches itself anew, with its reader's session."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from smartops import changes
+
+
+class ChangesConsumer(AsyncWebsocketConsumer):
+    """Sends `{"changed": [[model, pk], …]}`, a burst at a time, at most four a second; an empty list says: look again.
+    With `?action=ID`, only what concerns that action. What a client sends is not read."""
+
+    groups = [changes.GROUP]
+
+    async def connect(self) -> None:
+        if not self.scope["user"].is_authenticated:
+            await self.close()
+            return
+        self.action = parse_qs(self.scope["query_string"].decode()).get("action", [""])[0]
+        changes.listening()
+        await self.accept()
+
+    async def changed(self, message: dict[str, Any]) -> None:
+        rows = message["rows"]
+        if self.action and rows:
+            rows = [row for row in rows if row in (["action", self.action], ["action", ""])]
+            if not rows:
+                return
+        await self.send(json.dumps({"changed": rows}))

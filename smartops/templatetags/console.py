@@ -1,0 +1,196 @@
+"""How the console says things: a state as a word, a shape and a tone; times; and numbers with what they mean."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from orchestrator.models import Action
+from signals.types import ActionType
+
+register = template.Library()
+
+# A tone is a colour, and never says anything that the icon and the word do not.
+STATES = {
+    "awaiting_approval": ("Awaiting approval", "person", "warn"),
+    "pending": ("Pending", "clock", "calm"),
+    "applying": ("Applying", "write", "active"),
+    "verifying": ("Verifying", "eye", "active"),
+    "needs_review": ("Needs review", "alert", "warn"),
+    "succeeded": ("Succeeded", "check", "good"),
+    "failed": ("Failed", "cross", "bad"),
+    "timed_out": ("Timed out", "hourglass", "bad"),
+    "cancelled": ("Cancelled", "slash", "calm"),
+    "rejected": ("Rejected", "slash", "calm"),
+    "expired": ("Expired", "hourglass", "calm"),
+    "deferred": ("Deferred", "pause", "warn"),
+    "denied": ("Refused", "shield", "bad"),
+    "ignored": ("Ignored", "slash", "calm"),
+    "allow": ("Allows", "check", "good"),
+    "defer": ("Defers", "pause", "warn"),
+    "deny": ("Refuses", "shield", "bad"),
+    "ignore": ("Ignores", "slash", "calm"),
+    "SUCCESS": ("Success", "check", "good"),
+    "FAILED": ("Failed", "cross", "bad"),
+    "TIMED_OUT": ("Timed out", "hourglass", "bad"),
+}
+MOST_PIPS = 12
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    return format_html(
+        '<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>', static("console/icons.svg"), name
+    )
+
+
+@register.filter
+def badge(state: str) -> SafeString:
+    label, shape, tone = STATES[state]
+    return format_html('<span class="badge {}">{}{}</span>', tone, icon(shape), label)
+
+
+@register.filter
+def state_name(state: str) -> str:
+    return STATES[state][0]
+
+
+@register.filter
+def tone(state: str) -> str:
+    return STATES[state][2]
+
+
+@register.filter
+def shape(state: str) -> SafeString:
+    return icon(STATES[state][1])
+
+
+@register.filter
+def headline(action: Action) -> str:
+    """What it does, in words: “Scale erp-simulator 3 → 4”."""
+    name = action.workload.name
+    if action.type != ActionType.SCALE:
+        return f"{action.type.capitalize()} {name}"
+    if action.change and action.before:
+        return f"Scale {name} {action.before['replicas']} → {action.change['replicas']}"
+    if "replicas" in action.params:
+        return f"Scale {name} to {action.params['replicas']}"
+    return f"Scale {name} by {action.params.get('delta', 0):+d}"
+
+
+@register.filter
+def ago(moment: datetime) -> SafeString:
+    """Kept up to date by the page itself."""
+    return _time(moment, f"{span(timezone.now() - moment)} ago", "ago")
+
+
+@register.filter
+def running_since(moment: datetime) -> SafeString:
+    return _time(moment, span(timezone.now() - moment), "for")
+
+
+@register.filter
+def clock(moment: datetime) -> SafeString:
+    return _time(moment, f"{moment:%H:%M:%S}", "")
+
+
+@register.filter
+def until(later: datetime, earlier: datetime) -> str:
+    return span(later - earlier)
+
+
+@register.filter
+def span(duration: timedelta) -> str:
+    """“240 ms”, “8.4 s”, “42 s”, “5 min”, “3 h”, “2 d”: as exact as an eye can use."""
+    seconds = max(0.0, duration.total_seconds())
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+@register.filter
+def figures(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The facts behind a verdict, as (what, how much)."""
+    numbers = {name: value for name, value in numbers.items() if value is not None}
+    pairs = []
+    if "value" in numbers and "limit" in numbers:
+        wanted = f" + {numbers.pop('wanted')}" if "wanted" in numbers else ""
+        pairs.append(("used", f"{numbers.pop('value')}{wanted} of {numbers.pop('limit')}"))
+    return pairs + [_figure(name, value) for name, value in numbers.items()]
+
+
+@register.filter
+def changes(action: Action) -> list[tuple[str, str, str]]:
+    """What the write changes, as (field, before, after)."""
+    change = action.change or {}
+    if "value" in change:
+        return [("pod template", "as it runs", f"restarted by {change['value']}")]
+    if "patch" in change:
+        return [(path, "", compact(value)) for path, value in _leaves(change["patch"])]
+    return [("spec.replicas", str((action.before or {}).get("replicas", "")), str(change.get("replicas", "")))]
+
+
+@register.filter
+def words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+@register.filter
+def pretty(document: Any) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+@register.filter
+def compact(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False)
+
+
+@register.filter
+def pips(action: Action) -> SafeString:
+    """One mark per desired replica, filled where it was seen available; nothing where there are none or too many."""
+    seen, planned = action.verification, (action.before or {}) | (action.change or {})
+    desired = planned.get("replicas") if seen.desired_replicas is None else seen.desired_replicas
+    if not desired or desired > MOST_PIPS:
+        return SafeString("")
+    available = seen.available_replicas or 0
+    marks = format_html_join(
+        "",
+        '<rect class="{}" x="{}" y="1" width="6" height="12" rx="1.5"/>',
+        (("full" if n < available else "empty", 1 + 9 * n) for n in range(desired)),
+    )
+    return format_html('<svg class="pips" width="{}" height="14" aria-hidden="true">{}</svg>', 9 * desired, marks)
+
+
+def _leaves(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in document.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+def _figure(name: str, value: Any) -> tuple[str, str]:
+    if name.endswith("_seconds"):
+        return name.removesuffix("_seconds").replace("_", " "), span(timedelta(seconds=value))
+    moment = parse_datetime(value) if name.endswith("_at") or name == "until" else None
+    if moment is not None:
+        return name.removesuffix("_at").replace("_", " "), f"{moment:%H:%M:%S}"
+    return name.replace("_", " "), str(value)
+
+
+def _time(moment: datetime, text: str, ticks: str) -> SafeString:
+    attribute = format_html(' data-ticks="{}"', ticks) if ticks else ""
+    exactly, title = moment.isoformat(timespec="milliseconds"), f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return format_html('<time datetime="{}" title="{}"{}>{}</time>', exactly, title, attribute, text)
