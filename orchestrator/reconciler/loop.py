@@ -58,8 +58,8 @@ class Reconciler:
             for notes in listen(self._stop, timeout=self._patience, wake_fd=self._wake_reader):
                 with suppress(BlockingIOError):
                     os.read(self._wake_reader, 65536)
-                busy = self._attempt(self._pass, notes)
-                if drain and busy is False and self.view.synced:
+                found = self._attempt(self._pass, notes)
+                if drain and found == 0 and self._attempt(self._idle):
                     break
         finally:
             self._pool.shutdown(wait=True)
@@ -75,14 +75,18 @@ class Reconciler:
     def ready(self) -> bool:
         return self.view.synced and time.monotonic() - self.last_pass < 3 * POLL
 
-    def _pass(self, notes: Notes) -> bool:
-        """One round of the four verbs. True while there is something left to do."""
+    def _idle(self) -> bool:
+        """Nothing is under way or being verified. Looks at the table: the notification may still be on its way."""
+        self.verifications.load()
+        return self.view.synced and not (self._under_way or len(self.verifications))
+
+    def _pass(self, notes: Notes) -> int:
+        """One round of the four verbs; the number of steps that were due."""
         self.last_pass = time.monotonic()
         if sweep := self.last_pass >= self._next_sweep:
             self._next_sweep = self.last_pass + POLL
             self._rescue()
-        found = self._admit() + self._execute() + self._verify(notes, sweep)
-        return bool(found or self._under_way or len(self.verifications))
+        return self._admit() + self._execute() + self._verify(notes, sweep)
 
     def _rescue(self) -> None:
         for action in rescue(self.cluster_name, self.actor):
@@ -146,14 +150,15 @@ class Reconciler:
         self._pool.submit(self._attempt, step, *arguments).add_done_callback(done)
 
     def _attempt(self, step: Callable[..., Any], *arguments: Any) -> Any:
-        """Runs one step. A failure is logged, its connection is dropped, and what it left undone is due again."""
+        """Runs one step and gives its connection back to the pool. A failure is logged; what it left undone is due
+        again."""
         try:
             return step(*arguments)
         except DatabaseError:
             log.warning("%s: the database failed", getattr(step, "__name__", step), exc_info=True)
-            connection.close()
         except Exception:
             log.exception("%s failed", getattr(step, "__name__", step))
+        finally:
             connection.close()
         return None
 

@@ -1,0 +1,104 @@
+"""A sandbox cluster, a reconciler for it, and short words for what the tests say."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from guardrails.models import GuardrailSetting
+from orchestrator.k8s.client import KubernetesCluster
+from orchestrator.k8s.types import WorkloadKey
+from orchestrator.models import Action
+from orchestrator.reconciler.loop import Reconciler
+from signals.defaults import DEFAULT_RULES
+from signals.ingest import Receipt, ingest
+from signals.models import Rule, Signal
+from signals.types import Observation, Source, Target
+from smartops.sandbox.sandbox import Sandbox
+
+NAMESPACE = "smartops-dev"
+
+
+def deployment(name: str, replicas: int = 2, **annotations: str) -> dict[str, Any]:
+    """`annotations` say how its pods behave: sim/outcome, sim/ready-after, ..."""
+    template = {
+        "metadata": {"labels": {"app": name}, "annotations": {f"sim/{k}": v for k, v in annotations.items()}},
+        "spec": {"containers": [{"name": "main", "image": "registry.example/erp:1"}]},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
+    }
+
+
+class World:
+    """The cluster with its workloads, and the loop that watches over them."""
+
+    def __init__(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        self.sandbox = sandbox
+        self.cluster = KubernetesCluster(sandbox.kubeconfig, timeout=3)
+        self._manifest = tmp_path / "workloads.json"
+
+    def deploy(self, *objects: dict[str, Any]) -> None:
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        self._manifest.write_text("\n---\n".join(json.dumps(one) for one in (namespace, *objects)))
+        self.sandbox.load(self._manifest)
+
+    def reconciler(self, **options: Any) -> Reconciler:
+        return Reconciler(self.cluster, "default", [NAMESPACE], **options)
+
+    def drain(self) -> None:
+        """Until nothing is due and nothing is being verified."""
+        self.reconciler().run(drain=True)
+
+    def replicas(self, name: str) -> int:
+        return self.cluster.get_deployment_status(WorkloadKey(NAMESPACE, name)).replicas
+
+    def writes(self) -> list[Any]:
+        """The PATCHes of Deployments that the cluster accepted, dry runs left out."""
+        return [
+            request
+            for request in self.sandbox.requests
+            if request.method == "PATCH" and request.status == 200 and "dryRun" not in request.path
+        ]
+
+
+@pytest.fixture
+def world(transactional_db: None, tmp_path: Path) -> Iterator[World]:
+    Rule.objects.bulk_create((Rule(**fields) for fields in DEFAULT_RULES), ignore_conflicts=True)
+    GuardrailSetting.objects.create(stabilization_seconds=0)
+    with Sandbox() as sandbox:
+        yield World(sandbox, tmp_path)
+
+
+def anomaly(service: str, type_: str = "resource", **fields: Any) -> Observation:
+    target = Target("default", NAMESPACE, service)
+    observation = Observation(Source.ANOMALY, target, type_, uuid4().hex, True, {"cpu": 96.3}, score=0.95)
+    return replace(observation, **fields)
+
+
+def root_cause(service: str, cause: str = "memory_leak", **fields: Any) -> Observation:
+    target = Target("default", NAMESPACE, service)
+    observation = Observation(Source.RCA, target, cause, uuid4().hex, True, {}, probability=0.93, confidence=0.93)
+    return replace(observation, **fields)
+
+
+def post(*observations: Observation) -> list[Receipt]:
+    return ingest(observations, posted_by="an agent")
+
+
+def only_signal() -> Signal:
+    return Signal.objects.get()
+
+
+def only_action() -> Action:
+    return Action.objects.select_related("workload", "signal", "verification").get()
+
+
+__all__ = ["NAMESPACE", "World", "anomaly", "deployment", "only_action", "only_signal", "post", "root_cause"]

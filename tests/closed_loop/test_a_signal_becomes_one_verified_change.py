@@ -1,0 +1,231 @@
+"""The main job, end to end: what an agent reports becomes one verified change in the cluster."""
+
+import pytest
+
+from guardrails.models import Cooldown, Freeze, GuardrailSetting
+from guardrails.reasons import Reason
+from guardrails.replay import dump_verdicts, replay
+from orchestrator.models import Action, ActionState, Decision
+from signals.models import Signal, SignalState
+from tests.closed_loop.conftest import World, anomaly, deployment, only_action, only_signal, post, root_cause
+
+
+@pytest.fixture(autouse=True)
+def every_decision_can_be_made_again(world: World):
+    """Whatever a test made the loop decide: the stored inputs lead to the stored verdicts."""
+    yield
+    for decision in Decision.objects.all():
+        assert replay(decision.inputs) == decision.verdicts
+
+
+def test_a_resource_anomaly_adds_one_replica(world: World):
+    world.deploy(deployment("erp-simulator", replicas=2))
+    post(anomaly("erp-simulator"))
+
+    world.drain()
+
+    action = only_action()
+    assert (action.type, action.state, action.reason) == ("SCALE", ActionState.SUCCEEDED, Reason.ROLLOUT_COMPLETE)
+    assert action.verification.status == "SUCCESS"
+    assert (action.verification.desired_replicas, action.verification.available_replicas) == (3, 3)
+    assert world.replicas("erp-simulator") == 3
+    assert only_signal().state == SignalState.ADMITTED
+    assert only_signal().closed_at is not None
+
+
+def test_a_memory_leak_restarts_the_workload(world: World):
+    world.deploy(deployment("erp-simulator"))
+    post(root_cause("erp-simulator"))
+
+    world.drain()
+
+    action = only_action()
+    assert (action.type, action.state) == ("RESTART", ActionState.SUCCEEDED)
+    assert len(world.writes()) == 1
+    assert str(action.pk).encode() in world.writes()[0].body
+
+
+def test_an_action_takes_one_read_and_one_write(world: World):
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator"))
+
+    world.drain()
+
+    about_it = [r.method for r in world.sandbox.requests if r.path.split("?")[0].endswith("/deployments/erp-simulator")]
+    assert about_it == ["GET", "PATCH"]
+
+
+def test_the_timeline_tells_every_step(world: World):
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator"))
+
+    world.drain()
+
+    steps = [(event.from_state, event.to_state) for event in only_action().events.all()]
+    assert steps == [
+        ("", "pending"),
+        ("pending", "applying"),
+        ("applying", "applying"),
+        ("applying", "verifying"),
+        ("verifying", "succeeded"),
+    ]
+    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan"]
+
+
+def test_a_second_signal_waits_for_the_first_action_and_then_for_its_cooldown(world: World):
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator"))
+    world.drain()
+    post(anomaly("erp-simulator"))
+
+    world.drain()
+
+    waiting = Signal.objects.get(state=SignalState.PENDING)
+    assert waiting.reason == Reason.COOLDOWN_ACTIVE
+    assert Cooldown.objects.get().until == waiting.not_before
+    assert world.replicas("erp-simulator") == 3
+
+
+def test_another_kind_of_action_is_not_held_back_by_the_cooldown(world: World):
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator"), root_cause("erp-simulator"))
+
+    world.drain()
+
+    assert sorted(Action.objects.values_list("type", "state")) == [("RESTART", "succeeded"), ("SCALE", "succeeded")]
+
+
+def test_the_replica_limit_refuses_with_its_numbers(world: World):
+    world.deploy(deployment("erp-simulator", replicas=8))
+    post(anomaly("erp-simulator"))
+
+    world.drain()
+
+    assert (only_signal().state, only_signal().reason) == (SignalState.DENIED, Reason.REPLICA_LIMIT)
+    verdict = next(v for v in Decision.objects.get().verdicts if v["guardrail"] == "max_replicas")
+    assert verdict["numbers"] == {"value": 9, "limit": 8, "current": 8}
+    assert world.writes() == []
+
+
+def test_a_narrower_setting_outweighs_a_wider_one(world: World):
+    GuardrailSetting.objects.create(namespace="smartops-dev", max_replicas=2)
+    GuardrailSetting.objects.create(namespace="smartops-dev", workload="erp-simulator", max_replicas=3)
+    world.deploy(deployment("erp-simulator", replicas=2), deployment("other", replicas=2))
+    post(anomaly("erp-simulator"), anomaly("other"))
+
+    world.drain()
+
+    states = dict(Signal.objects.values_list("service", "state"))
+    assert states == {"erp-simulator": SignalState.ADMITTED, "other": SignalState.DENIED}
+
+
+@pytest.mark.parametrize(
+    ("observation", "reason"),
+    [
+        (anomaly("erp-simulator", score=0.5), Reason.BELOW_THRESHOLD),
+        (root_cause("erp-simulator", confidence=0.2), Reason.BELOW_THRESHOLD),
+        (anomaly("erp-simulator", "other"), Reason.NO_RULE),
+    ],
+)
+def test_a_signal_that_no_rule_acts_upon_is_ignored_with_its_reason(world: World, observation, reason):
+    world.deploy(deployment("erp-simulator"))
+    post(observation)
+
+    world.drain()
+
+    assert (only_signal().state, only_signal().reason) == (SignalState.IGNORED, reason)
+    assert not Action.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("service", "namespace", "reason"),
+    [("nobody", "smartops-dev", Reason.TARGET_NOT_FOUND), ("x", "elsewhere", Reason.NAMESPACE_NOT_MANAGED)],
+)
+def test_a_signal_of_an_unknown_target_is_denied(world: World, service, namespace, reason):
+    world.deploy()
+    observation = anomaly(service)
+    target = type(observation.target)("default", namespace, service)
+    post(anomaly(service, target=target))
+
+    world.drain()
+
+    assert (only_signal().state, only_signal().reason) == (SignalState.DENIED, reason)
+
+
+def test_a_resolved_signal_never_acts(world: World):
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator"))
+    post(anomaly("erp-simulator", firing=False))
+
+    world.drain()
+
+    assert only_signal().state == SignalState.RESOLVED
+    assert world.writes() == []
+
+
+def test_a_healthy_window_alone_never_acts(world: World):
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator", firing=False))
+
+    world.drain()
+
+    assert (only_signal().state, only_signal().reason) == (SignalState.RESOLVED, Reason.HEALTHY)
+    assert world.writes() == []
+
+
+def test_a_freeze_holds_the_loop_back_and_says_who_and_why(world: World):
+    Freeze.objects.create(namespace="smartops-dev", reason="quarter's end", by="ana")
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator"))
+
+    world.drain()
+
+    assert (only_signal().state, only_signal().reason) == (SignalState.PENDING, Reason.FROZEN)
+    assert "ana" in only_signal().message
+    assert "quarter's end" in only_signal().message
+
+
+def test_a_rollout_that_gets_stuck_fails_with_the_evidence(world: World):
+    broken = deployment("erp-simulator", outcome="crash")
+    broken["spec"]["progressDeadlineSeconds"] = 1
+    world.deploy(broken)
+    post(root_cause("erp-simulator"))
+
+    world.drain()
+
+    action = only_action()
+    assert (action.state, action.reason) == (ActionState.FAILED, Reason.PROGRESS_DEADLINE_EXCEEDED)
+    assert action.verification.status == "FAILED"
+    assert action.verification.available_replicas == 0
+
+
+def test_a_rollout_that_takes_too_long_times_out(world: World):
+    GuardrailSetting.objects.update(verification_timeout_seconds=1)
+    world.deploy(deployment("erp-simulator", **{"ready-after": "30s"}))
+    post(anomaly("erp-simulator"))
+
+    world.drain()
+
+    action = only_action()
+    assert (action.state, action.reason) == (ActionState.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)
+    assert action.verification.status == "TIMED_OUT"
+    assert action.verification.desired_replicas == 3
+
+
+def test_one_poisonous_signal_costs_one_row(world: World, monkeypatch):
+    from signals.models import Rule
+
+    Rule.objects.create(name="broken", priority=1, source="anomaly", subject="error", action_type="SCALE", params={})
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator", "error"), anomaly("erp-simulator", "resource"))
+
+    world.drain()
+
+    states = dict(Signal.objects.values_list("subject", "state"))
+    assert states["resource"] == SignalState.ADMITTED
+    poison = Signal.objects.get(subject="error")
+    assert (poison.state, poison.reason, poison.errors) == (SignalState.PENDING, Reason.PROCESSING_ERROR, 1)
+
+
+def test_what_is_stored_of_a_verdict_is_what_was_said():
+    assert dump_verdicts(()) == []
