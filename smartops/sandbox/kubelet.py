@@ -22,6 +22,8 @@ _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 
 def duration(text: str, otherwise: float) -> float:
     """Seconds; `otherwise` for what is no duration."""
+    if text == "0":
+        return 0.0
     if not _DURATION.fullmatch(text):
         return otherwise
     return sum(float(number) * UNITS[unit] for number, unit in _PART.findall(text))

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from smartops.sandbox.cluster import Cluster, write_kubeconfig
 from smartops.sandbox.faults import Fault
@@ -38,8 +38,11 @@ class Sandbox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Raises what failed in the cluster meanwhile, a controller for instance: a test shall not pass beside it."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+        if self._failure and error is None:
+            raise self._failure
 
     @property
     def requests(self) -> list[Recorded]:
@@ -63,8 +66,13 @@ class Sandbox:
 
         return asyncio.run_coroutine_threadsafe(do(), self._loop).result(timeout=60)
 
+    def _fail(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._failure = self._failure or context.get("exception") or RuntimeError(context["message"])
+        loop.default_exception_handler(context)
+
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop.set_exception_handler(self._fail)
         try:
             self._cluster = self._make()
             runner, self.url = await self._cluster.serve()

@@ -103,13 +103,13 @@ class Store:
         if old == new:
             return
         either = after or before
-        assert either is not None  # noqa: S101
+        assert either is not None
         key = (kind, either.namespace, either.name)
         for reference in old:
-            owned = self._owned[reference["uid"]]
+            owned = self._owned.get(reference["uid"], {})
             owned.pop(key, None)
             if not owned:
-                del self._owned[reference["uid"]]
+                self._owned.pop(reference["uid"], None)
         for reference in new:
             self._owned.setdefault(reference["uid"], {})[key] = None
 

@@ -51,7 +51,7 @@ def strategic_merge(original: Map, patch: Map) -> Map:
         if key.startswith(DELETE_PRIMITIVES):
             field = key.removeprefix(DELETE_PRIMITIVES)
             if field in merged:
-                merged[field] = [item for item in merged[field] if item not in _list(key, value)]
+                merged[field] = [item for item in _known(merged, field) if item not in _list(key, value)]
         elif key.startswith("$"):
             continue
         elif value is None:
@@ -63,13 +63,13 @@ def strategic_merge(original: Map, patch: Map) -> Map:
                 before = merged.get(key)
                 merged[key] = strategic_merge(before if isinstance(before, dict) else {}, value)
         elif isinstance(value, list):
-            merged[key] = _merge_list(key, merged.get(key) or [], value)
+            merged[key] = _merge_list(key, _known(merged, key), value)
         else:
             merged[key] = value
     for key, order in patch.items():
         field = key.removeprefix(ELEMENT_ORDER)
-        if key.startswith(ELEMENT_ORDER) and field in merged:
-            merged[field] = _ordered(field, merged[field], original.get(field) or [], _list(key, order))
+        if key.startswith(ELEMENT_ORDER) and isinstance(merged.get(field), list):
+            merged[field] = _ordered(field, merged[field], _known(original, field), _list(key, order))
     return merged
 
 
@@ -92,9 +92,9 @@ def _merge_list(field: str, original: list[Json], patch: list[Json]) -> list[Jso
         raise PatchError(f"map: {patch} does not contain declared merge key: {key}")
     merged = list(original)
     for item in maps:
-        at = next((index for index, known in enumerate(merged) if known.get(key) == item[key]), None)
+        at = next((index for index, known in enumerate(merged) if _identity(key, known) == item[key]), None)
         if item.get(DIRECTIVE) == "delete":
-            merged = [known for known in merged if known.get(key) != item[key]]
+            merged = [known for known in merged if _identity(key, known) != item[key]]
         elif at is None:
             merged.append(strategic_merge({}, item))
         else:
@@ -113,18 +113,24 @@ def _merge_key(field: str, items: Sequence[Json]) -> str | None:
 def _ordered(field: str, merged: list[Json], original: list[Json], order: list[Json]) -> list[Json]:
     """The items of `order` in that order; each other one stays before the item it preceded on the server."""
     key = None if field in MERGED_PRIMITIVES else _merge_key(field, [*order, *merged])
-
-    def identity(item: Json) -> Json:
-        return item.get(key) if key is not None and isinstance(item, dict) else item
-
-    wanted = [identity(item) for item in order]
-    server = [identity(item) for item in original]
-    result = [item for name in wanted for item in merged if identity(item) == name]
-    for item in reversed([item for item in merged if identity(item) not in wanted]):
-        followers = server[server.index(identity(item)) + 1 :] if identity(item) in server else []
-        at = next((index for index, known in enumerate(result) if identity(known) in followers), len(result))
+    wanted = [_identity(key, item) for item in order]
+    server = [_identity(key, item) for item in original]
+    result = [item for name in wanted for item in merged if _identity(key, item) == name]
+    for item in reversed([item for item in merged if _identity(key, item) not in wanted]):
+        name = _identity(key, item)
+        followers = server[server.index(name) + 1 :] if name in server else []
+        at = next((index for index, known in enumerate(result) if _identity(key, known) in followers), len(result))
         result.insert(at, item)
     return result
+
+
+def _identity(key: str | None, item: Json) -> Json:
+    return item.get(key) if key is not None and isinstance(item, dict) else item
+
+
+def _known(document: Map, field: str) -> list[Json]:
+    value = document.get(field)
+    return value if isinstance(value, list) else []
 
 
 def _list(field: str, value: Json) -> list[Json]:

@@ -108,7 +108,7 @@ def _pod_status(obj: Object) -> Cell:
 
 
 def _pod_restarts(obj: Object) -> Cell:
-    return sum(status.get("restartCount", 0) for status in _at(obj, "status.containerStatuses", []))
+    return sum(int(status.get("restartCount", 0)) for status in _at(obj, "status.containerStatuses", []))
 
 
 def _service_ports(obj: Object) -> Cell:

@@ -89,6 +89,10 @@ def _metadata(kind: Kind, new: Object, old: Object | None) -> Iterator[Cause]:
         if not _QUALIFIED.fullmatch(key.lower()):
             yield _wrong("metadata.annotations", key, "name part must consist of alphanumeric characters, '-', '_' or "
                          "'.', and must start and end with an alphanumeric character")  # fmt: skip
+    for index, reference in enumerate(new.get("ownerReferences") or []):
+        for field in ("apiVersion", "kind", "name", "uid"):
+            if not isinstance(reference, dict) or not reference.get(field):
+                yield Cause(f"metadata.ownerReferences[{index}].{field}", "FieldValueRequired", "Required value")
     for field in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp") if old else ():
         if old and new.get(field) != old.get(field):
             yield _wrong(f"metadata.{field}", new.get(field), "field is immutable")

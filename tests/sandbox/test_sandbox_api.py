@@ -1,0 +1,366 @@
+"""What the API server promises, by plain HTTP."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sandbox_client import DEPLOYMENTS, JSON, MERGE, Client, Object
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from smartops.sandbox import Sandbox
+
+Make = Callable[..., Object]
+STRATEGIC, JSON_PATCH = "application/strategic-merge-patch+json", "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
+WEB = f"{DEPLOYMENTS}/web"
+
+
+@pytest.fixture
+def quiet(client: Client, deployment: Make) -> Object:
+    """A Deployment that nothing happens to any more."""
+    client.create(DEPLOYMENTS, deployment())
+    return client.rolled_out("web")
+
+
+def version(obj: Object) -> str:
+    return str(obj["metadata"]["resourceVersion"])
+
+
+def test_it_says_what_it_is(client: Client) -> None:
+    assert client.get("/version")["gitVersion"] == "v1.37.0+smartops-sandbox"
+    assert [node["metadata"]["name"] for node in client.get("/api/v1/nodes")["items"]] == ["smartops-sandbox"]
+
+
+def test_the_usual_namespaces_exist(client: Client) -> None:
+    names = {item["metadata"]["name"] for item in client.get("/api/v1/namespaces")["items"]}
+    assert names == {"default", "kube-node-lease", "kube-public", "kube-system"}
+
+
+def test_a_created_deployment_has_an_identity_and_defaults(client: Client, deployment: Make) -> None:
+    created = client.create(DEPLOYMENTS, deployment(replicas=None))
+    metadata, spec = created["metadata"], created["spec"]
+    assert metadata["generation"] == 1
+    assert metadata["uid"]
+    assert metadata["creationTimestamp"]
+    assert (spec["replicas"], spec["progressDeadlineSeconds"], spec["revisionHistoryLimit"]) == (1, 600, 10)
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
+    assert spec["template"]["spec"]["containers"][0]["imagePullPolicy"] == "IfNotPresent"
+
+
+@pytest.mark.parametrize(
+    ("patch", "content_type"),
+    [
+        ({"spec": {"replicas": 3}}, MERGE),
+        ({"spec": {"replicas": 3}}, STRATEGIC),
+        ([{"op": "replace", "path": "/spec/replicas", "value": 3}], JSON_PATCH),
+        ({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 3}}, APPLY),
+    ],
+)
+def test_all_kinds_of_patches_move_the_generation_once(
+    client: Client, quiet: Object, patch: Any, content_type: str
+) -> None:
+    patched = client.patch(WEB, patch, content_type, fieldManager="test")
+    assert patched["spec"] == quiet["spec"] | {"replicas": 3}
+    assert patched["metadata"]["generation"] == quiet["metadata"]["generation"] + 1
+    assert "test" in [entry["manager"] for entry in patched["metadata"]["managedFields"]]
+
+
+def test_annotations_move_a_deployments_generation_and_labels_do_not(client: Client, quiet: Object) -> None:
+    labelled = client.patch(WEB, {"metadata": {"labels": {"a": "b"}}})
+    assert labelled["metadata"]["generation"] == quiet["metadata"]["generation"]
+    annotated = client.patch(WEB, {"metadata": {"annotations": {"a": "b"}}})
+    assert annotated["metadata"]["generation"] == quiet["metadata"]["generation"] + 1
+
+
+@pytest.mark.parametrize("patch", [{}, {"spec": {"replicas": 1}}, {"metadata": {"labels": {"none": None}}}])
+def test_a_patch_of_nothing_moves_nothing(client: Client, quiet: Object, patch: Object) -> None:
+    assert client.patch(WEB, patch, fieldManager="somebody-else") == quiet
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_stale_resource_version_is_a_conflict(client: Client, quiet: Object, method: str) -> None:
+    client.patch(WEB, {"spec": {"replicas": 0}})
+    stale = quiet if method == "PUT" else {"metadata": {"resourceVersion": version(quiet)}, "spec": {"replicas": 5}}
+    status, refusal = client.send(method, WEB, stale, JSON if method == "PUT" else MERGE)
+    assert (status, refusal["kind"], refusal["reason"], refusal["code"]) == (409, "Status", "Conflict", 409)
+    assert refusal["details"] == {"name": "web", "group": "apps", "kind": "deployments"}
+    assert "the object has been modified" in refusal["message"]
+    assert client.get(WEB)["spec"]["replicas"] == 0
+
+
+def test_the_present_resource_version_is_no_conflict(client: Client, quiet: Object) -> None:
+    patch = {"metadata": {"resourceVersion": version(quiet), "uid": quiet["metadata"]["uid"]}, "spec": {"replicas": 2}}
+    assert client.patch(WEB, patch)["spec"]["replicas"] == 2
+
+
+def test_another_uid_is_invalid_in_a_patch_and_a_conflict_in_a_put(client: Client, quiet: Object) -> None:
+    status, refusal = client.send("PATCH", WEB, {"metadata": {"uid": "another"}, "spec": {"replicas": 2}}, MERGE)
+    assert (status, refusal["reason"]) == (422, "Invalid")
+    assert refusal["details"]["causes"][0]["field"] == "metadata.uid"
+    assert "field is immutable" in refusal["message"]
+    status, refusal = client.send("PUT", WEB, quiet | {"metadata": quiet["metadata"] | {"uid": "another"}})
+    assert (status, refusal["reason"]) == (409, "Conflict")
+
+
+def test_a_put_without_a_version_replaces(client: Client, quiet: Object, deployment: Make) -> None:
+    status, replaced = client.send("PUT", WEB, deployment(replicas=4))
+    assert (status, replaced["spec"]["replicas"]) == (200, 4)
+    assert replaced["metadata"]["uid"] == quiet["metadata"]["uid"]
+    assert replaced["status"] == quiet["status"]
+
+
+def test_a_dry_run_answers_as_if_and_stores_nothing(client: Client, quiet: Object, deployment: Make) -> None:
+    patched = client.patch(WEB, {"spec": {"replicas": 7}}, dryRun="All")
+    assert (patched["spec"]["replicas"], version(patched)) == (7, version(quiet))
+    assert patched["metadata"]["generation"] == quiet["metadata"]["generation"] + 1
+    status, created = client.send("POST", DEPLOYMENTS, deployment("other"), dryRun="All")
+    assert (status, created["metadata"]["generation"]) == (201, 1)
+    assert client.send("DELETE", WEB, dryRun="All")[0] == 200
+    assert client.send("PATCH", WEB, {}, MERGE, dryRun="Some")[0] == 422
+    assert client.get(DEPLOYMENTS)["items"] == [
+        {key: value for key, value in quiet.items() if key not in ("kind", "apiVersion")}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        (("metadata", "name"), "Not_A_Name", "metadata.name"),
+        (("metadata", "name"), "", "metadata.name"),
+        (("metadata", "labels"), {"a": "not a value"}, "metadata.labels"),
+        (("metadata", "ownerReferences"), [{"uid": "u"}], "metadata.ownerReferences[0].apiVersion"),
+        (("spec", "replicas"), -1, "spec.replicas"),
+        (("spec", "progressDeadlineSeconds"), 0, "spec.progressDeadlineSeconds"),
+        (("spec", "selector"), None, "spec.selector"),
+        (("spec", "selector"), {"matchLabels": {"app": "other"}}, "spec.template.metadata.labels"),
+        (("spec", "strategy"), {"type": "Sideways"}, "spec.strategy.type"),
+        (("spec", "strategy"), {"type": "Recreate", "rollingUpdate": {}}, "spec.strategy.rollingUpdate"),
+        (("spec", "strategy"), {"rollingUpdate": {"maxSurge": "a few"}}, "spec.strategy.rollingUpdate.maxSurge"),
+        (("spec", "strategy"), {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}},
+         "spec.strategy.rollingUpdate.maxUnavailable"),
+        (("spec", "template", "spec", "containers"), [], "spec.template.spec.containers"),
+        (("spec", "template", "spec", "containers"), [{"name": "a"}], "spec.template.spec.containers[0].image"),
+        (("spec", "template", "spec", "containers"), [{"name": "a", "image": "i"}] * 2,
+         "spec.template.spec.containers[1].name"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_invalid_with_its_field(
+    client: Client, deployment: Make, path: tuple[str, ...], value: Any, field: str
+) -> None:
+    wrong = deployment()
+    inner = wrong
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = value
+    status, refusal = client.send("POST", DEPLOYMENTS, wrong)
+    assert (status, refusal["reason"]) == (422, "Invalid")
+    assert field in [cause["field"] for cause in refusal["details"]["causes"]]
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"spec": {"replicas": "3"}},
+        {"spec": {"replicas": True}},
+        {"spec": {"replicas": 2**31}},
+        {"spec": {"paused": 1}},
+        {"spec": {"template": []}},
+        {"metadata": {"annotations": {"a": 1}}},
+        {"kind": "ReplicaSet"},
+        {"metadata": {"namespace": "elsewhere"}},
+    ],
+)
+def test_wrong_types_and_places_are_bad_requests(client: Client, quiet: Object, patch: Object) -> None:
+    status, refusal = client.send("PATCH", WEB, patch, MERGE)
+    assert (status, refusal["reason"]) == (400, "BadRequest")
+
+
+@pytest.mark.parametrize("field", ["name", "uid", "creationTimestamp"])
+def test_identity_is_immutable(client: Client, quiet: Object, field: str) -> None:
+    status, refusal = client.send("PATCH", WEB, {"metadata": {field: "another"}}, MERGE)
+    assert (status, refusal["details"]["causes"][0]["field"]) == (422, f"metadata.{field}")
+
+
+def test_a_selector_is_immutable(client: Client, quiet: Object) -> None:
+    patch = {"spec": {"selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}}}}}
+    assert client.send("PATCH", WEB, patch, MERGE)[0] == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "content_type", "expected"),
+    [
+        ("GET", f"{DEPLOYMENTS}/none", None, JSON, (404, "NotFound")),
+        ("PATCH", f"{DEPLOYMENTS}/none", {}, MERGE, (404, "NotFound")),
+        ("DELETE", f"{DEPLOYMENTS}/none", None, JSON, (404, "NotFound")),
+        ("GET", "/apis/apps/v1/gizmos", None, JSON, (404, "NotFound")),
+        ("GET", f"{WEB}/finalize", None, JSON, (404, "NotFound")),
+        ("GET", "/nowhere", None, JSON, (404, "NotFound")),
+        ("POST", WEB, {}, JSON, (405, "MethodNotAllowed")),
+        ("POST", DEPLOYMENTS, b"{", JSON, (400, "BadRequest")),
+        ("POST", DEPLOYMENTS, b'{"spec": {"replicas": NaN}}', JSON, (400, "BadRequest")),
+        ("POST", DEPLOYMENTS, b"[" * 100_000, JSON, (400, "BadRequest")),
+        ("POST", DEPLOYMENTS, b"[]", JSON, (400, "BadRequest")),
+        ("POST", DEPLOYMENTS, {"kind": "Pod", "apiVersion": "v1"}, JSON, (400, "BadRequest")),
+        ("POST", DEPLOYMENTS, b"<xml/>", "text/xml", (415, "UnsupportedMediaType")),
+        ("PATCH", WEB, {}, JSON, (415, "UnsupportedMediaType")),
+        ("PATCH", WEB, [{"op": "test", "path": "/spec/replicas", "value": 9}], JSON_PATCH, (422, "Invalid")),
+        ("PATCH", WEB, [{"op": "wrong"}], JSON_PATCH, (400, "BadRequest")),
+        ("PATCH", WEB, [], MERGE, (400, "BadRequest")),
+    ],
+)
+def test_refusals_have_the_apis_codes_and_reasons(
+    client: Client, quiet: Object, method: str, path: str, body: Any, content_type: str, expected: tuple[int, str]
+) -> None:
+    status, refusal = client.send(method, path, body, content_type)
+    assert (status, refusal["reason"]) == expected
+    assert (refusal["kind"], refusal["code"]) == ("Status", status)
+
+
+def test_a_name_can_be_taken_once_and_needs_its_namespace(client: Client, quiet: Object, deployment: Make) -> None:
+    status, refusal = client.send("POST", DEPLOYMENTS, deployment())
+    assert (status, refusal["reason"]) == (409, "AlreadyExists")
+    status, refusal = client.send("POST", "/apis/apps/v1/namespaces/none/deployments", deployment())
+    assert (status, refusal["message"]) == (404, 'namespaces "none" not found')
+
+
+@pytest.mark.parametrize("field", ["uid", "resourceVersion"])
+def test_a_deletion_keeps_to_its_preconditions(client: Client, quiet: Object, field: str) -> None:
+    status, refusal = client.send("DELETE", WEB, {"preconditions": {field: "another"}})
+    assert (status, refusal["reason"]) == (409, "Conflict")
+    assert client.send("DELETE", WEB, {"preconditions": {field: quiet["metadata"][field]}})[0] == 200
+    assert client.send("GET", WEB)[0] == 404
+
+
+def test_an_object_with_finalizers_goes_when_the_last_is_removed(client: Client, quiet: Object) -> None:
+    client.patch(WEB, {"metadata": {"finalizers": ["example.test/wait"]}})
+    status, deleting = client.send("DELETE", WEB)
+    assert (status, "deletionTimestamp" in deleting["metadata"]) == (200, True)
+    client.patch(WEB, {"metadata": {"finalizers": None}})
+    assert client.send("GET", WEB)[0] == 404
+
+
+def test_a_deleted_namespace_takes_its_contents_along(client: Client, deployment: Make) -> None:
+    client.create("/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    inside = DEPLOYMENTS.replace("default", "shop")
+    client.create(inside, deployment())
+    client.wait(inside, lambda found: found.get("status", {}).get("availableReplicas") == 1)
+    client.send("DELETE", "/api/v1/namespaces/shop")
+    for path in (inside, "/apis/apps/v1/namespaces/shop/replicasets", "/api/v1/namespaces/shop/pods"):
+        assert client.get(path)["items"] == []
+
+
+def test_scale_is_another_view_of_the_deployment(client: Client, quiet: Object) -> None:
+    scale = client.get(f"{WEB}/scale")
+    assert (scale["kind"], scale["spec"], scale["status"]) == (
+        "Scale", {"replicas": 1}, {"replicas": 1, "selector": "app=web"},
+    )  # fmt: skip
+    assert client.patch(f"{WEB}/scale", {"spec": {"replicas": 3}})["spec"]["replicas"] == 3
+    assert client.get(WEB)["metadata"]["generation"] == quiet["metadata"]["generation"] + 1
+    assert client.send("PUT", f"{WEB}/scale", scale)[0] == 409
+    assert client.send("PATCH", f"{WEB}/scale", {"spec": {"replicas": -3}}, MERGE)[0] == 422
+
+
+def test_status_is_written_apart_from_the_rest(client: Client, quiet: Object) -> None:
+    ignored = client.patch(WEB, {"status": {"replicas": 99}})
+    assert ignored["status"] == quiet["status"]
+    client.patch(f"{WEB}/status", {"spec": {"replicas": 99}, "status": {"collisionCount": 1}})
+    assert client.get(WEB)["spec"] == quiet["spec"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        ({"labelSelector": "tier=a"}, {"one", "two"}),
+        ({"labelSelector": "tier!=a"}, {"three", "none"}),
+        ({"labelSelector": "tier in (a, b),x"}, {"two"}),
+        ({"labelSelector": "tier notin (a)"}, {"three", "none"}),
+        ({"labelSelector": "!tier"}, {"none"}),
+        ({"fieldSelector": "metadata.name=two"}, {"two"}),
+        ({"fieldSelector": "metadata.name!=two", "labelSelector": "tier==a"}, {"one"}),
+        ({"fieldSelector": "metadata.namespace=elsewhere"}, set()),
+    ],
+)
+def test_selectors_choose(client: Client, selector: dict[str, str], expected: set[str]) -> None:
+    path = "/api/v1/namespaces/kube-public/configmaps"
+    labels = {"one": {"tier": "a"}, "two": {"tier": "a", "x": "y"}, "three": {"tier": "b"}, "none": {}}
+    for name, its in labels.items():
+        client.create(path, {"metadata": {"name": name, "labels": its}})
+    assert {item["metadata"]["name"] for item in client.get(path, **selector)["items"]} == expected
+
+
+@pytest.mark.parametrize("selector", [{"labelSelector": "a b"}, {"fieldSelector": "spec.secret=1"}, {"limit": "many"}])
+def test_senseless_queries_are_bad_requests(client: Client, selector: dict[str, str]) -> None:
+    assert client.send("GET", "/api/v1/pods", **selector)[0] == 400
+
+
+def test_pages_together_are_the_list(client: Client) -> None:
+    path = "/api/v1/namespaces/default/configmaps"
+    names = [f"map-{index}" for index in range(7)]
+    for name in names:
+        client.create(path, {"metadata": {"name": name}})
+    seen, page = [], client.get(path, limit="3")
+    first = page["metadata"]["resourceVersion"]
+    assert page["metadata"]["remainingItemCount"] == 4
+    while True:
+        seen += [item["metadata"]["name"] for item in page["items"]]
+        if "continue" not in page["metadata"]:
+            break
+        page = client.get(path, limit="3", **{"continue": page["metadata"]["continue"]})
+    assert seen == names
+    assert page["metadata"]["resourceVersion"] == first
+    assert client.send("GET", path, limit="3", **{"continue": "junk"})[0] == 400
+
+
+def test_a_table_has_a_row_per_object(sandbox: Sandbox, client: Client, quiet: Object) -> None:
+    accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
+    table = client._pool.request("GET", sandbox.url + DEPLOYMENTS, headers=accept).json()
+    assert [column["name"] for column in table["columnDefinitions"]][:4] == ["Name", "Ready", "Up-to-date", "Available"]
+    assert table["rows"][0]["cells"][:4] == ["web", "1/1", 1, 1]
+
+
+def test_requests_are_remembered_with_their_answers(sandbox: Sandbox, client: Client, quiet: Object) -> None:
+    client.send("PATCH", WEB, {"spec": {"replicas": 2}}, MERGE, fieldManager="me")
+    last = sandbox.requests[-1]
+    assert (last.method, last.path, last.status) == ("PATCH", f"{WEB}?fieldManager=me", 200)
+    assert last.body == b'{"spec": {"replicas": 2}}'
+    assert client.get("/sandbox/requests")[-1]["method"] == "PATCH"
+
+
+FIELDS = st.sampled_from(
+    ["replicas", "paused", "selector", "strategy", "template", "metadata", "spec", "containers", "name", "image", "labels",
+     "annotations", "type", "rollingUpdate", "maxSurge", "matchLabels", "ownerReferences", "$patch", "$retainKeys", "env"]
+)  # fmt: skip
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 9) | st.sampled_from(["", "x", "25%", "delete", "Recreate", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.fixture(scope="module")
+def tough() -> Any:
+    with Sandbox() as running:
+        client = Client(running.url)
+        yield client
+        client.close()
+
+
+@given(spec=ANYTHING, metadata=ANYTHING, content_type=st.sampled_from([MERGE, STRATEGIC]))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_sent_there_is_an_answer(
+    tough: Client, deployment: Make, spec: Any, metadata: Any, content_type: str
+) -> None:
+    if tough.send("GET", WEB)[0] == 404:
+        tough.create(DEPLOYMENTS, deployment())
+    before = tough.get(WEB)
+    status, answer = tough.send("PATCH", WEB, {"metadata": metadata, "spec": spec}, content_type)
+    assert status in (200, 400, 422)
+    if status != 200:
+        assert answer["kind"] == "Status"
+        assert tough.get(WEB)["spec"] == before["spec"]
+    else:
+        restored = copy.deepcopy(before)
+        del restored["metadata"]["resourceVersion"]
+        assert tough.send("PUT", WEB, restored)[0] in (200, 422)
