@@ -125,7 +125,7 @@ class Cooldown(models.Model):
     @classmethod
     def start(cls, target: Target, action_type: ActionType, until: Any) -> None:
         """`until` may be an expression over the database's clock."""
-        row = cls(
+        row = Cooldown(
             cluster=target.cluster,
             namespace=target.namespace,
             workload=target.name,
@@ -133,4 +133,4 @@ class Cooldown(models.Model):
             until=until,
         )
         place = ["cluster", "namespace", "workload", "action_type"]
-        cls.objects.bulk_create([row], update_conflicts=True, unique_fields=place, update_fields=["until"])
+        Cooldown.objects.bulk_create([row], update_conflicts=True, unique_fields=place, update_fields=["until"])

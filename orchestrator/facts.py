@@ -42,8 +42,10 @@ def gather(
 ) -> Facts:
     """`own` is the action that is being planned: it does not stand in its own way."""
     target = workload.target
-    others = Action.objects.filter(workload=workload).exclude(pk=own and own.pk)
-    busy_with = others.filter(state__in=ACTIVE).values_list("pk", flat=True).first()
+    active = Action.objects.filter(workload=workload, state__in=ACTIVE)
+    if own is not None:
+        active = active.exclude(pk=own.pk)
+    busy_with = active.values_list("pk", flat=True).first()
     cooldown_until = Cooldown.of(target, proposal.type).values_list("until", flat=True).first()
     return Facts(
         target_seen=look.seen,

@@ -1,6 +1,6 @@
 """What was observed. Rows are written by `ingest`; what becomes of a signal is decided by the reconciler."""
 
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import pgtrigger
 import uuid_utils.compat as uuids
@@ -165,7 +165,7 @@ class Rule(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        ordering: ClassVar = ["priority", "id"]
+        ordering = ["priority", "id"]
 
     def __str__(self) -> str:
         return self.name
@@ -176,8 +176,8 @@ class Rule(models.Model):
         super().save(*args, **kwargs)
 
     @classmethod
-    def candidates(cls, signal: SignalFacts) -> "models.QuerySet[Self]":
-        return cls._default_manager.filter(enabled=True, source=signal.source, subject=signal.subject)
+    def candidates(cls, signal: SignalFacts) -> "models.QuerySet[Rule]":
+        return Rule.objects.filter(enabled=True, source=signal.source, subject=signal.subject)
 
     def spec(self) -> RuleSpec:
         return RuleSpec(

@@ -178,13 +178,13 @@ class Action(models.Model):
     def claim_due(cls, cluster: str, limit: int, actor: str) -> list["Action"]:
         """pending → applying, for as many as are due. Several reconcilers share the work: each skips others' rows."""
         with transaction.atomic():
-            due = cls.objects.filter(cluster=cluster, state=S.PENDING, not_before__lte=Now()).order_by("not_before")
+            due = Action.objects.filter(cluster=cluster, state=S.PENDING, not_before__lte=Now()).order_by("not_before")
             rows = list(
                 due.select_for_update(skip_locked=True, of=("self",)).select_related("workload", "signal")[:limit]
             )
             if rows:
                 leased = {"epoch": F("epoch") + 1, "attempts": F("attempts") + 1, "lease_until": Now() + LEASE}
-                cls.objects.filter(pk__in=[row.pk for row in rows]).update(
+                Action.objects.filter(pk__in=[row.pk for row in rows]).update(
                     state=S.APPLYING, updated_at=Now(), reason="", message="", **leased
                 )
                 for row in rows:
@@ -264,7 +264,9 @@ class Action(models.Model):
     def retry(self, reason: Reason, message: str, delay: timedelta, actor: str, *, ambiguous: bool = False) -> None:
         """applying → pending. A write known not to have landed is planned anew; an ambiguous one keeps its plan, and
         the next claim resolves it first."""
-        plan = {} if ambiguous else {"uid0": "", "rv0": "", "gen0": None, "change": None, "scale_increase": 0}
+        plan: dict[str, Any] = (
+            {} if ambiguous else {"uid0": "", "rv0": "", "gen0": None, "change": None, "scale_increase": 0}
+        )
         self._move(
             S.PENDING,
             actor=actor,
@@ -365,7 +367,8 @@ class Action(models.Model):
     def _release(self) -> None:
         """The target is free: its signal closes, and the signals that wait for the target are due."""
         transaction.on_commit(self._count)
-        Signal.objects.filter(pk=self.signal_id, closed_at=None).update(closed_at=Now())
+        if self.signal is not None:
+            Signal.objects.filter(pk=self.signal.pk, closed_at=None).update(closed_at=Now())
         target = self.workload.target
         Signal.objects.filter(
             cluster=target.cluster,

@@ -32,8 +32,8 @@ class Workload(models.Model):
     def lock(cls, target: Target) -> "Workload":
         """Locks the row until the surrounding transaction ends."""
         place = {"cluster": target.cluster, "namespace": target.namespace, "kind": target.kind, "name": target.name}
-        row = cls.objects.select_for_update().filter(**place).first()
+        row = Workload.objects.select_for_update().filter(**place).first()
         if row is None:
-            cls.objects.bulk_create([cls(**place)], ignore_conflicts=True)
-            row = cls.objects.select_for_update().get(**place)
+            Workload.objects.bulk_create([Workload(**place)], ignore_conflicts=True)
+            row = Workload.objects.select_for_update().get(**place)
         return row

@@ -25,7 +25,8 @@ def serve(reconciler: Observed, host: str, port: int) -> None:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         match environ["PATH_INFO"]:
             case "/metrics":
-                return metrics(environ, start_response)
+                answer: Iterable[bytes] = metrics(environ, start_response)
+                return answer
             case "/healthz":
                 status, body = "200 OK", b"ok\n"
             case "/readyz" if reconciler.ready:

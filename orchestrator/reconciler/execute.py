@@ -98,7 +98,7 @@ def _plan_of(action: Action) -> Plan:
 def _plan(action: Action, live: Deployment, actor: str) -> bool:
     """Guardrails, episode and freeze once more, now that the target is known; then the intent is committed."""
     look, proposal = Look.at(live), action.proposal
-    observed = None if action.signal is None else Signal.objects.get(pk=action.signal_id).facts()
+    observed = None if action.signal is None else Signal.objects.get(pk=action.signal.pk).facts()
     policy = ask_policy(proposal, action.requested_by, look, observed)
     with transaction.atomic():
         workload = Workload.lock(proposal.target)

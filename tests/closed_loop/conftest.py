@@ -23,17 +23,18 @@ from smartops.sandbox.sandbox import Sandbox
 NAMESPACE = "smartops-dev"
 
 
-def deployment(name: str, replicas: int = 2, **annotations: str) -> dict[str, Any]:
-    """`annotations` say how its pods behave: sim/outcome, sim/ready-after, ..."""
+def deployment(service: str, replicas: int = 2, **annotations: str) -> dict[str, Any]:
+    """`annotations` say how its pods behave: outcome, ready_after, ..."""
+    behaviour = {f"sim/{name.replace('_', '-')}": value for name, value in annotations.items()}
     template = {
-        "metadata": {"labels": {"app": name}, "annotations": {f"sim/{k}": v for k, v in annotations.items()}},
+        "metadata": {"labels": {"app": service}, "annotations": behaviour},
         "spec": {"containers": [{"name": "main", "image": "registry.example/erp:1"}]},
     }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
+        "metadata": {"name": service, "namespace": NAMESPACE},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": service}}, "template": template},
     }
 
 

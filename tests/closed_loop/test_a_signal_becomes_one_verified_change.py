@@ -1,24 +1,27 @@
 """The main job, end to end: what an agent reports becomes one verified change in the cluster."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from guardrails.reasons import Reason
-from guardrails.replay import dump_verdicts, replay
+from guardrails.replay import replay
 from orchestrator.models import Action, ActionState, Decision
-from signals.models import Signal, SignalState
+from signals.models import Rule, Signal, SignalState
+from signals.types import Observation, Target
 from tests.closed_loop.conftest import World, anomaly, deployment, only_action, only_signal, post, root_cause
 
 
 @pytest.fixture(autouse=True)
-def every_decision_can_be_made_again(world: World):
+def every_decision_can_be_made_again(world: World) -> Iterator[None]:
     """Whatever a test made the loop decide: the stored inputs lead to the stored verdicts."""
     yield
     for decision in Decision.objects.all():
         assert replay(decision.inputs) == decision.verdicts
 
 
-def test_a_resource_anomaly_adds_one_replica(world: World):
+def test_a_resource_anomaly_adds_one_replica(world: World) -> None:
     world.deploy(deployment("erp-simulator", replicas=2))
     post(anomaly("erp-simulator"))
 
@@ -33,7 +36,7 @@ def test_a_resource_anomaly_adds_one_replica(world: World):
     assert only_signal().closed_at is not None
 
 
-def test_a_memory_leak_restarts_the_workload(world: World):
+def test_a_memory_leak_restarts_the_workload(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(root_cause("erp-simulator"))
 
@@ -45,7 +48,7 @@ def test_a_memory_leak_restarts_the_workload(world: World):
     assert str(action.pk).encode() in world.writes()[0].body
 
 
-def test_an_action_takes_one_read_and_one_write(world: World):
+def test_an_action_takes_one_read_and_one_write(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
 
@@ -55,7 +58,7 @@ def test_an_action_takes_one_read_and_one_write(world: World):
     assert about_it == ["GET", "PATCH"]
 
 
-def test_the_timeline_tells_every_step(world: World):
+def test_the_timeline_tells_every_step(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
 
@@ -72,7 +75,7 @@ def test_the_timeline_tells_every_step(world: World):
     assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan"]
 
 
-def test_a_second_signal_waits_for_the_first_action_and_then_for_its_cooldown(world: World):
+def test_a_second_signal_waits_for_the_first_action_and_then_for_its_cooldown(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
     world.drain()
@@ -86,7 +89,7 @@ def test_a_second_signal_waits_for_the_first_action_and_then_for_its_cooldown(wo
     assert world.replicas("erp-simulator") == 3
 
 
-def test_another_kind_of_action_is_not_held_back_by_the_cooldown(world: World):
+def test_another_kind_of_action_is_not_held_back_by_the_cooldown(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"), root_cause("erp-simulator"))
 
@@ -95,7 +98,7 @@ def test_another_kind_of_action_is_not_held_back_by_the_cooldown(world: World):
     assert sorted(Action.objects.values_list("type", "state")) == [("RESTART", "succeeded"), ("SCALE", "succeeded")]
 
 
-def test_the_replica_limit_refuses_with_its_numbers(world: World):
+def test_the_replica_limit_refuses_with_its_numbers(world: World) -> None:
     world.deploy(deployment("erp-simulator", replicas=8))
     post(anomaly("erp-simulator"))
 
@@ -107,7 +110,7 @@ def test_the_replica_limit_refuses_with_its_numbers(world: World):
     assert world.writes() == []
 
 
-def test_a_narrower_setting_outweighs_a_wider_one(world: World):
+def test_a_narrower_setting_outweighs_a_wider_one(world: World) -> None:
     GuardrailSetting.objects.create(namespace="smartops-dev", max_replicas=2)
     GuardrailSetting.objects.create(namespace="smartops-dev", workload="erp-simulator", max_replicas=3)
     world.deploy(deployment("erp-simulator", replicas=2), deployment("other", replicas=2))
@@ -127,7 +130,9 @@ def test_a_narrower_setting_outweighs_a_wider_one(world: World):
         (anomaly("erp-simulator", "other"), Reason.NO_RULE),
     ],
 )
-def test_a_signal_that_no_rule_acts_upon_is_ignored_with_its_reason(world: World, observation, reason):
+def test_a_signal_that_no_rule_acts_upon_is_ignored_with_its_reason(
+    world: World, observation: Observation, reason: Reason
+) -> None:
     world.deploy(deployment("erp-simulator"))
     post(observation)
 
@@ -141,18 +146,16 @@ def test_a_signal_that_no_rule_acts_upon_is_ignored_with_its_reason(world: World
     ("service", "namespace", "reason"),
     [("nobody", "smartops-dev", Reason.TARGET_NOT_FOUND), ("x", "elsewhere", Reason.NAMESPACE_NOT_MANAGED)],
 )
-def test_a_signal_of_an_unknown_target_is_denied(world: World, service, namespace, reason):
+def test_a_signal_of_an_unknown_target_is_denied(world: World, service: str, namespace: str, reason: Reason) -> None:
     world.deploy()
-    observation = anomaly(service)
-    target = type(observation.target)("default", namespace, service)
-    post(anomaly(service, target=target))
+    post(anomaly(service, target=Target("default", namespace, service)))
 
     world.drain()
 
     assert (only_signal().state, only_signal().reason) == (SignalState.DENIED, reason)
 
 
-def test_a_resolved_signal_never_acts(world: World):
+def test_a_resolved_signal_never_acts(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
     post(anomaly("erp-simulator", firing=False))
@@ -163,7 +166,7 @@ def test_a_resolved_signal_never_acts(world: World):
     assert world.writes() == []
 
 
-def test_a_healthy_window_alone_never_acts(world: World):
+def test_a_healthy_window_alone_never_acts(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator", firing=False))
 
@@ -173,7 +176,7 @@ def test_a_healthy_window_alone_never_acts(world: World):
     assert world.writes() == []
 
 
-def test_a_freeze_holds_the_loop_back_and_says_who_and_why(world: World):
+def test_a_freeze_holds_the_loop_back_and_says_who_and_why(world: World) -> None:
     Freeze.objects.create(namespace="smartops-dev", reason="quarter's end", by="ana")
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
@@ -185,7 +188,7 @@ def test_a_freeze_holds_the_loop_back_and_says_who_and_why(world: World):
     assert "quarter's end" in only_signal().message
 
 
-def test_a_rollout_that_gets_stuck_fails_with_the_evidence(world: World):
+def test_a_rollout_that_gets_stuck_fails_with_the_evidence(world: World) -> None:
     broken = deployment("erp-simulator", outcome="crash")
     broken["spec"]["progressDeadlineSeconds"] = 1
     world.deploy(broken)
@@ -199,9 +202,9 @@ def test_a_rollout_that_gets_stuck_fails_with_the_evidence(world: World):
     assert action.verification.available_replicas == 0
 
 
-def test_a_rollout_that_takes_too_long_times_out(world: World):
+def test_a_rollout_that_takes_too_long_times_out(world: World) -> None:
     GuardrailSetting.objects.update(verification_timeout_seconds=1)
-    world.deploy(deployment("erp-simulator", **{"ready-after": "30s"}))
+    world.deploy(deployment("erp-simulator", ready_after="30s"))
     post(anomaly("erp-simulator"))
 
     world.drain()
@@ -212,9 +215,7 @@ def test_a_rollout_that_takes_too_long_times_out(world: World):
     assert action.verification.desired_replicas == 3
 
 
-def test_one_poisonous_signal_costs_one_row(world: World, monkeypatch):
-    from signals.models import Rule
-
+def test_one_poisonous_signal_costs_one_row(world: World) -> None:
     Rule.objects.create(name="broken", priority=1, source="anomaly", subject="error", action_type="SCALE", params={})
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator", "error"), anomaly("erp-simulator", "resource"))
@@ -225,7 +226,3 @@ def test_one_poisonous_signal_costs_one_row(world: World, monkeypatch):
     assert states["resource"] == SignalState.ADMITTED
     poison = Signal.objects.get(subject="error")
     assert (poison.state, poison.reason, poison.errors) == (SignalState.PENDING, Reason.PROCESSING_ERROR, 1)
-
-
-def test_what_is_stored_of_a_verdict_is_what_was_said():
-    assert dump_verdicts(()) == []
