@@ -1,0 +1,1 @@
+"""`make demo`: SmartOps on one machine, with everything it needs, and a story of what it does."""
