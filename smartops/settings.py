@@ -58,6 +58,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "smartops.problems.problem_details",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -89,13 +90,10 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {
-    "default": {
-        **dj_database_url.parse(env("DATABASE_URL", "postgresql:///smartops")),
-        # Under ASGI each request has a thread of its own: without a pool each would open a connection of its own.
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": int(env("SMARTOPS_DATABASE_POOL", "20")), "timeout": 5}},
-    }
-}
+_database = dj_database_url.parse(env("DATABASE_URL", "postgresql:///smartops"))
+# Under ASGI each request has a thread of its own: without a pool each would open a connection of its own.
+_pool = {"min_size": 1, "max_size": int(env("SMARTOPS_DATABASE_POOL", "20")), "timeout": 5}
+DATABASES = {"default": {**_database, "OPTIONS": {**_database.get("OPTIONS", {}), "pool": _pool}}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Each web process listens to the database itself, so its memory is layer enough; REDIS_URL wants `channels_redis`.
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}

@@ -2,8 +2,16 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django_prometheus.exports import ExportToDjangoView
+
+from smartops.api import api
+from smartops.health import healthz, readyz
 
 urlpatterns = [
+    path("healthz", healthz),
+    path("readyz", readyz),
+    path("metrics", ExportToDjangoView),
+    path("v1/", api.urls),
     path("admin/", admin.site.urls),
     path("console/", include("smartops.console.urls")),
 ]

@@ -61,7 +61,7 @@ def _anything(value: Any, path: str) -> Refusal | None:
 
 
 def _marks(value: Any, path: str) -> Refusal | None:
-    """Labels or annotations. SmartOps recognises its own changes by its own; `null` for all of them would take those."""
+    """Labels or annotations. SmartOps knows its changes by its own ones; `null` for all would take those away."""
     if not isinstance(value, Mapping):
         return path, "it must be an object"
     for name in value:

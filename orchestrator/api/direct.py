@@ -29,6 +29,7 @@ from signals.callers import AuthenticatedRequest, Caller, require_namespace
 from signals.problems import Fault, Problem
 from signals.types import Proposal
 
+Outcome = Status[Any]
 Follow = Callable[[str, object], AbstractAsyncContextManager[asyncio.Event]]
 DEFAULT_WAIT, LONGEST_WAIT = 60, 300  # seconds
 # Somebody has to decide: that takes longer than a caller waits.
@@ -68,7 +69,7 @@ def router(follow: Follow) -> Router:
     routes = Router(tags=["actions"], by_alias=True)
     responses = {200: Answer, 202: ActionView}
 
-    async def act(request: AuthenticatedRequest, proposal: Proposal, how: How, response: HttpResponse) -> Status:
+    async def act(request: AuthenticatedRequest, proposal: Proposal, how: How, response: HttpResponse) -> Outcome:
         action = await sync_to_async(_admit)(proposal, request.auth, how.idempotency_key)
         seconds = wait_of(how.prefer)
         if seconds and action.state not in SETTLED:
@@ -81,25 +82,25 @@ def router(follow: Follow) -> Router:
     @routes.post("/k8s/scale", response=responses, summary="Scale a Deployment")
     async def scale(
         request: AuthenticatedRequest, asked: ScaleRequest, how: Header[How], response: HttpResponse
-    ) -> Status:
+    ) -> Outcome:
         return await act(request, asked.proposal(), how, response)
 
     @routes.post("/k8s/restart", response=responses, summary="Restart all pods of a Deployment")
     async def restart(
         request: AuthenticatedRequest, asked: RestartRequest, how: Header[How], response: HttpResponse
-    ) -> Status:
+    ) -> Outcome:
         return await act(request, asked.proposal(), how, response)
 
     @routes.post("/k8s/patch", response=responses, summary="Patch a Deployment")
     async def patch(
         request: AuthenticatedRequest, asked: PatchRequest, how: Header[How], response: HttpResponse
-    ) -> Status:
+    ) -> Outcome:
         return await act(request, asked.proposal(), how, response)
 
     @routes.post("/actions/execute", response=responses, summary="Do any of them")
     async def execute(
         request: AuthenticatedRequest, asked: ActionRequest, how: Header[How], response: HttpResponse
-    ) -> Status:
+    ) -> Outcome:
         return await act(request, asked.proposal(), how, response)
 
     return routes
@@ -117,9 +118,7 @@ def wait_of(prefer: str) -> int:
 def _admit(proposal: Proposal, caller: Caller, idempotency_key: str | None) -> Action:
     require_namespace(caller, proposal.target.namespace)
     try:
-        action = admit_direct(
-            proposal, caller.name, idempotency_key=idempotency_key, request_digest=digest(proposal)
-        )
+        action = admit_direct(proposal, caller.name, idempotency_key=idempotency_key, request_digest=digest(proposal))
     except Refused as refused:
         raise refusals.of_judgement(refused.judgement) from None
     except KeyReused:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from django.conf import settings
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from guardrails.reasons import Reason
 from orchestrator.actions.allowlist import MAX_REPLICAS, forbidden
@@ -24,13 +25,15 @@ IdempotencyKey = Annotated[str, StringConstraints(pattern="^[!-~]{1,256}$")]
 def _action_type(value: Any) -> Any:
     if isinstance(value, str) and value.upper() in ActionType.__members__:
         return ActionType(value.upper())
-    raise ValueError("it must be SCALE, RESTART or PATCH")
+    raise PydanticCustomError("action_type", "It must be SCALE, RESTART or PATCH")
 
 
 class _Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    reason: Annotated[Text, Field(max_length=1024)] | None = Field(None, description="Why, for those who read it later.")
+    reason: Annotated[Text, Field(max_length=1024)] | None = Field(
+        None, description="Why, for those who read it later."
+    )
     dry_run: bool = Field(False, description="The API server judges the change, and does not make it.")
     verify: bool = Field(True, description="Answer when the rollout has ended, not when the change was accepted.")
 
@@ -94,7 +97,8 @@ class ActionRequest(_Asked):
         if wanted is None:
             return value  # its own error has been noted
         if (info.field_name == wanted.lower()) != (value is not None):
-            raise ValueError(f"{wanted} {'needs' if value is None else 'takes no'} {info.field_name}")
+            message = f"{wanted} {'needs' if value is None else 'takes no'} {info.field_name}"
+            raise PydanticCustomError("belongs_to_type", "{message}", {"message": message})
         return value
 
     def proposal(self) -> Proposal:

@@ -1,0 +1,28 @@
+"""An anomaly detector's word on one service."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from signals.names import WorkloadName
+from signals.sources.body import Fraction, SignalBody
+from signals.types import Observation, Source, Target
+
+
+class AnomalySignal(SignalBody):
+    service: WorkloadName = Field(description="The Deployment's name.")
+    is_anomaly: bool = Field(alias="isAnomaly", description="false: the trouble is over. It resolves, and never acts.")
+    score: Fraction
+    type: Literal["resource", "latency", "error", "other"]
+
+    def observation(self, default: Target) -> Observation:
+        """`default` is where a body belongs that names no namespace or cluster."""
+        return Observation(
+            source=Source.ANOMALY,
+            target=self.target(self.service, default),
+            subject=self.type,
+            window_id=self.window_id,
+            firing=self.is_anomaly,
+            score=self.score,
+            payload=self.payload(),
+        )

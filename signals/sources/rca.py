@@ -1,0 +1,34 @@
+"""A root cause analysis: ranked causes, each with its service."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from signals.names import Cause, WorkloadName
+from signals.sources.body import Fraction, SignalBody
+from signals.types import Observation, Source, Target
+
+
+class RankedCause(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    svc: WorkloadName = Field(description="The Deployment's name.")
+    cause: Cause = Field(examples=["memory_leak"])
+    probability: Fraction
+
+
+class RcaSignal(SignalBody):
+    ranked_causes: list[RankedCause] = Field(alias="rankedCauses", min_length=1)
+    confidence: Fraction
+
+    def observation(self, default: Target) -> Observation:
+        """Of the most probable cause; among equals, of the one named first."""
+        top = max(self.ranked_causes, key=lambda cause: cause.probability)
+        return Observation(
+            source=Source.RCA,
+            target=self.target(top.svc, default),
+            subject=top.cause,
+            window_id=self.window_id,
+            firing=True,
+            probability=top.probability,
+            confidence=self.confidence,
+            payload=self.payload(),
+        )

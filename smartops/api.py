@@ -1,0 +1,98 @@
+"""The API v1 as a whole: its routers, who may call them, what a body may be, and how it is described."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
+from ninja.parser import Parser
+from ninja.security import HttpBearer
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.api import direct, reads
+from signals.api import router as signals
+from signals.problems import Fault, Problem
+from smartops import problems, strict_json, tokens
+from smartops.changes import follow
+from smartops.tokens import Bearer, Scope
+
+MEBIBYTE = 1024 * 1024
+LARGEST_BODY, LARGEST_BODIES = MEBIBYTE, {"/v1/signals/batch": 4 * MEBIBYTE}
+
+
+class BearerToken(HttpBearer):
+    openapi_description = (
+        "A token of `manage.py create_token`. Reading needs the scope `read`, reporting signals `signals:write`, "
+        "acting `actions:write`. A token may be bound to namespaces."
+    )
+
+    def __init__(self, write: Scope) -> None:
+        super().__init__()
+        self._write = write
+
+    def authenticate(self, request: HttpRequest, token: str) -> Bearer:
+        bearer = tokens.verify(token)
+        if bearer is None:
+            detail = "This token is not valid: mistyped, unknown, expired or revoked."
+            raise problems.unauthenticated(detail, "invalid_token")
+        needed = Scope.READ if request.method == "GET" else self._write
+        if needed not in bearer.scopes:
+            numbers = {"needed": needed, "scopes": sorted(bearer.scopes)}
+            raise Problem(403, Fault.SCOPE_MISSING, f"“{bearer.name}” lacks the scope {needed}.", numbers=numbers)
+        return bearer
+
+
+class JsonBody(Parser):
+    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
+        if request.content_type != "application/json":
+            detail = f"Content-Type must be application/json, not “{request.content_type}”."
+            raise Problem(415, Fault.UNSUPPORTED_MEDIA_TYPE, detail)
+        value, limit = len(request.body), LARGEST_BODIES.get(request.path, LARGEST_BODY)
+        if value > limit:
+            numbers = {"value": value, "limit": limit}
+            raise Problem(413, Fault.BODY_TOO_LARGE, f"The body has more than {limit} bytes.", numbers=numbers)
+        return strict_json.loads(request.body)
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457. `reason` is one of docs/reasons.md."""
+
+    model_config = ConfigDict(title="Problem", extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    reason: str
+    errors: list[dict[str, str]] | None = None
+    numbers: dict[str, Any] | None = None
+    verdicts: list[dict[str, Any]] | None = None
+    next_allowed_at: str | None = None
+    action: str | None = None
+
+
+class API(NinjaAPI):
+    def get_openapi_schema(self, **where: Any) -> OpenAPISchema:
+        """Ninja's, and that everything else is a problem."""
+        schema = super().get_openapi_schema(**where)
+        content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        schema["components"]["schemas"]["Problem"] = ProblemDocument.model_json_schema()
+        schema["components"]["responses"] = {"Problem": {"description": "Why it was refused", "content": content}}
+        for path in schema["paths"].values():
+            for operation in path.values():
+                operation["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
+        return schema
+
+
+api = API(
+    title="SmartOps Orchestrator",
+    version="1.0.0",
+    description="Anyone may propose a change to a running workload; SmartOps decides, acts, verifies and proves.",
+    urls_namespace="v1",
+    docs_url=None,
+    parser=JsonBody(),
+)
+problems.handle_exceptions(api)
+api.add_router("", signals, auth=BearerToken(write=Scope.SIGNALS_WRITE))
+api.add_router("", direct.router(follow), auth=BearerToken(write=Scope.ACTIONS_WRITE))
+api.add_router("", reads.router, auth=BearerToken(write=Scope.ACTIONS_WRITE))
