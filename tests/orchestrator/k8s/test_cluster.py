@@ -234,6 +234,25 @@ def test_waiting_for_a_rollout_ends_at_the_timeout(
     assert monotonic() - started < 5
 
 
+def test_waiting_for_a_rollout_ends_with_the_deployment(
+    cluster: KubernetesCluster, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    load(sandbox, tmp_path, manifest("slow", ready_after="1h"))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(cluster.wait_for_deployment_rollout, WorkloadKey(NAMESPACE, "slow"), SOON)
+        delete(sandbox, "slow")
+        with pytest.raises(NotFound):
+            waiting.result()
+
+
+def test_connections_are_kept_open(sandbox: Sandbox) -> None:
+    cluster = KubernetesCluster(sandbox.kubeconfig)
+    for _ in range(5):
+        cluster.get_deployment_status(ERP)
+    pools = cluster._connection.apps.api_client.rest_client.pool_manager
+    assert pools.connection_from_url(sandbox.url).num_connections == 1
+
+
 class Watch:
     """What a watch has brought so far, collected in a thread as a reconciler would."""
 
