@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -23,6 +24,10 @@ class Scope(models.Model):
 
     class Meta:
         abstract = True
+
+    def clean(self) -> None:
+        if self.workload and not self.namespace:
+            raise ValidationError({"namespace": "A workload is named within its namespace."})
 
     @staticmethod
     def covering(target: Target) -> Q:

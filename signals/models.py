@@ -4,10 +4,12 @@ from typing import Any
 
 import pgtrigger
 import uuid_utils.compat as uuids
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from signals.mapping import params_problem
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
 from signals.wakeups import notify
 
@@ -174,6 +176,17 @@ class Rule(models.Model):
         if self.pk and not self._state.adding:
             self.version += 1
         super().save(*args, **kwargs)
+
+    def clean(self) -> None:
+        problems = {}
+        for name in ("min_score", "min_probability", "min_confidence"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                problems[name] = "It is a number from 0 to 1."
+        if self.action_type and (problem := params_problem(ActionType(self.action_type), self.params)):
+            problems["params"] = problem
+        if problems:
+            raise ValidationError(problems)
 
     @classmethod
     def candidates(cls, signal: SignalFacts) -> "models.QuerySet[Rule]":

@@ -1,0 +1,38 @@
+"""What operators set, and the cooldowns, which they may shorten."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting
+
+
+@admin.register(GuardrailSetting)
+class GuardrailSettingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ["scope", *LIMIT_FIELDS, "updated_at"]
+    list_filter = ["cluster", "namespace"]
+    search_fields = ["namespace", "workload"]
+    readonly_fields = ["updated_at"]
+
+
+@admin.register(Freeze)
+class FreezeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ["scope", "reason", "by", "created_at", "until"]
+    list_filter = ["cluster", "namespace"]
+    search_fields = ["reason", "by", "workload"]
+    readonly_fields = ["by", "created_at"]
+    date_hierarchy = "created_at"
+
+    def save_model(self, request: HttpRequest, obj: Freeze, form: Any, change: bool) -> None:
+        if not change:
+            obj.by = request.user.get_username()
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(Cooldown)
+class CooldownAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ["cluster", "namespace", "workload", "action_type", "until"]
+    list_filter = ["action_type", "cluster", "namespace"]
+    search_fields = ["workload"]
+    date_hierarchy = "until"
