@@ -10,9 +10,11 @@ http = get_asgi_application()  # loads the apps: what follows imports models
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.urls import path  # noqa: E402
 
-from smartops.console.urls import websocket_urlpatterns  # noqa: E402
+from smartops.console.consumers import ChangesConsumer  # noqa: E402
 
+websocket = URLRouter([path("console/changes", ChangesConsumer.as_asgi())])  # type: ignore[arg-type, list-item]
 application = ProtocolTypeRouter(
-    {"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))}
+    {"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(websocket))}
 )

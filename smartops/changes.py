@@ -100,6 +100,7 @@ class Listener:
 
     async def _tell(self) -> None:
         layer = get_channel_layer()
+        assert layer is not None
         while True:
             await self._news.wait()
             self._news.clear()

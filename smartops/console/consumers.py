@@ -16,7 +16,8 @@ class ChangesConsumer(AsyncWebsocketConsumer):
     groups = [changes.GROUP]
 
     async def connect(self) -> None:
-        if not self.scope["user"].is_authenticated:
+        user = self.scope["user"]
+        if user is None or not user.is_authenticated:
             await self.close()
             return
         self.action = parse_qs(self.scope["query_string"].decode()).get("action", [""])[0]

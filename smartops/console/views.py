@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -26,7 +27,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NOT_PURSUED = (SignalState.DENIED, SignalState.IGNORED, SignalState.FAILED)
 
 S = ActionState
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def reader(view: View) -> View:
@@ -35,7 +36,7 @@ def reader(view: View) -> View:
     @require_safe
     @csp_update({"require-trusted-types-for": ["'script'"], "trusted-types": ["smartops"]})
     @wraps(view)
-    def page(request: HttpRequest, **where: Any) -> HttpResponse:
+    def page(request: HttpRequest, **where: Any) -> HttpResponseBase:
         if request.user.is_authenticated:
             return view(request, **where)
         login = redirect_to_login(request.get_full_path())

@@ -123,12 +123,13 @@ def span(duration: timedelta) -> str:
 @register.filter
 def figures(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The facts behind a verdict, as (what, how much)."""
-    numbers = {name: value for name, value in numbers.items() if value is not None}
-    pairs = []
-    if "value" in numbers and "limit" in numbers:
-        wanted = f" + {numbers.pop('wanted')}" if "wanted" in numbers else ""
-        pairs.append(("used", f"{numbers.pop('value')}{wanted} of {numbers.pop('limit')}"))
-    return pairs + [_figure(name, value) for name, value in numbers.items()]
+    left = {name: value for name, value in numbers.items() if value is not None}
+    pairs: list[tuple[str, str]] = []
+    if "value" in left and "limit" in left:
+        value, wanted, limit = left.pop("value"), left.pop("wanted", 0), left.pop("limit")
+        text = f"{value} + {wanted} of {limit}" if wanted else f"{value} of {limit}"
+        pairs.append(("used", format_html("{}{}", _meter(value + wanted, limit), text)))
+    return pairs + [_figure(name, value) for name, value in left.items()]
 
 
 @register.filter
@@ -181,7 +182,15 @@ def _leaves(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, 
             yield f"{path}{name}", value
 
 
+def _meter(value: float, limit: float) -> SafeString:
+    width = round(40 * min(1.0, value / limit)) if limit else 40
+    bars = '<svg class="meter" viewBox="0 0 40 6" aria-hidden="true"><rect width="40" height="6" rx="3"/>{}</svg>'
+    return format_html(bars, format_html('<rect width="{}" height="6" rx="3"/>', width) if width else "")
+
+
 def _figure(name: str, value: Any) -> tuple[str, str]:
+    if name == "uid":
+        return name, f"{value[:8]}…"
     if name.endswith("_seconds"):
         return name.removesuffix("_seconds").replace("_", " "), span(timedelta(seconds=value))
     moment = parse_datetime(value) if name.endswith("_at") or name == "until" else None
