@@ -47,7 +47,7 @@ class Cluster:
     async def serve(self, port: int = 0) -> tuple[web.AppRunner, str]:
         """Listens on loopback; the runner to clean up in the end, and the URL."""
         runner = web.AppRunner(
-            self.server.application(), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
+            self.server.application(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1
         )
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)

@@ -6,16 +6,20 @@ from typing import Any
 
 from smartops.sandbox.errors import REASONS, ApiError, bad_request
 
-UNTIL_CLEARED = 1_000_000_000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """`method` is a verb of HTTP or WATCH, empty for any; `path` a regular expression found anywhere in the path."""
+    """`method` is a verb of HTTP or WATCH, empty for any; `path` a regular expression found anywhere in the path.
+    Raises ValueError for what makes no sense."""
 
     method: str = ""
     path: str = ""
     count: int = 1
+
+    def __post_init__(self) -> None:
+        re.compile(self.path)
+        if self.count < 1:
+            raise ValueError("count: at least 1")
 
     def matches(self, method: str, path: str) -> bool:
         return self.method in ("", method) and re.search(self.path, path) is not None
@@ -28,6 +32,11 @@ class Refuse(Fault):
     status: int
     retry_after: int = 0
 
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if self.status not in REASONS:
+            raise ValueError(f"status: one of {', '.join(map(str, REASONS))}")
+
     def error(self) -> ApiError:
         message = f"the sandbox was asked to refuse this request with {self.status}"
         return ApiError(self.status, REASONS[self.status], message, retry_after=self.retry_after)
@@ -38,6 +47,11 @@ class Delay(Fault):
     """The request is applied `seconds` later, even if the client has left by then."""
 
     seconds: float
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if self.seconds < 0:
+            raise ValueError("seconds: not negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +101,9 @@ def from_json(document: object) -> Fault:
         if not isinstance(value, known[name] if known[name] is not float else (int, float)):  # type: ignore[arg-type]
             raise bad_request(f"{name}: not a {known[name]}")
     try:
-        fault = kind(**given)
-        re.compile(fault.path)
-    except (TypeError, re.error) as error:
+        return kind(**given)
+    except (TypeError, ValueError, re.error) as error:
         raise bad_request(str(error)) from error
-    if isinstance(fault, Refuse) and fault.status not in REASONS:
-        raise bad_request(f"status: one of {', '.join(map(str, REASONS))}")
-    return fault
 
 
 class Faults:

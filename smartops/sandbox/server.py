@@ -45,6 +45,7 @@ class Server:
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=3 * 1024 * 1024)
+        app.on_shutdown.append(self._end_watches)
         app.router.add_get("/sandbox/requests", self._show_requests)
         app.router.add_post("/sandbox/faults", self._add_fault)
         app.router.add_delete("/sandbox/faults", self._clear_faults)
@@ -156,6 +157,10 @@ class Server:
         struck = watch.cut or watch.muted
         if not struck and (fault := self.faults.take((CutWatch, MuteWatch), "WATCH", watch.path)):
             watch.strike(cut=isinstance(fault, CutWatch))
+
+    async def _end_watches(self, _: web.Application) -> None:
+        for watch in self._watches:
+            watch.strike(cut=True)
 
     async def _show_requests(self, _: web.Request) -> web.Response:
         rows = [asdict(record) | {"body": record.body.decode(errors="replace")} for record in self.requests]

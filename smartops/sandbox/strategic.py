@@ -74,9 +74,8 @@ def strategic_merge(original: Map, patch: Map) -> Map:
 
 
 def _retained(original: Map, keys: Json) -> Map:
-    return (
-        dict(original) if keys is None else {key: original[key] for key in _list(RETAIN_KEYS, keys) if key in original}
-    )
+    kept = list(original) if keys is None else _list(RETAIN_KEYS, keys)
+    return {key: value for key, value in original.items() if key in kept}
 
 
 def _merge_list(field: str, original: list[Json], patch: list[Json]) -> list[Json]:

@@ -11,52 +11,57 @@ import urllib3
 Object = dict[str, Any]
 JSON, MERGE = "application/json", "application/merge-patch+json"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
-TIMEOUT = 10.0
 
 
 class Client:
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._pool = urllib3.PoolManager(retries=False, timeout=TIMEOUT, maxsize=4)
+    """`timeout` in seconds, for each answer and for each silence on a watch."""
+
+    def __init__(self, url: str, timeout: float = 10.0) -> None:
+        self._url = url
+        self._pool = urllib3.PoolManager(retries=False, timeout=timeout, maxsize=4)
 
     def close(self) -> None:
         self._pool.clear()
 
     def send(self, method: str, path: str, body: Any = None, content_type: str = JSON, **query: str) -> tuple[int, Any]:
-        raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        headers = {"Content-Type": content_type} if raw is not None else {}
-        response = self._pool.request(method, self._address(path, query), body=raw, headers=headers)
+        response = self.raw(method, path, body, content_type, **query)
         return response.status, json.loads(response.data or b"null")
 
+    def raw(
+        self, method: str, path: str, body: Any = None, content_type: str = JSON, accept: str = JSON, **query: str
+    ) -> urllib3.BaseHTTPResponse:
+        raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        headers = {"Accept": accept} | ({"Content-Type": content_type} if raw is not None else {})
+        return self._pool.request(method, self._address(path, query), body=raw, headers=headers)
+
     def get(self, path: str, **query: str) -> Object:
-        status, found = self.send("GET", path, **query)
-        assert status == 200, found
-        return found
+        return self._expect(200, *self.send("GET", path, **query))
 
     def create(self, path: str, obj: Object) -> Object:
-        status, created = self.send("POST", path, obj)
-        assert status == 201, created
-        return created
+        return self._expect(201, *self.send("POST", path, obj))
 
     def patch(self, path: str, patch: Any, content_type: str = MERGE, **query: str) -> Object:
-        status, patched = self.send("PATCH", path, patch, content_type, **query)
-        assert status == 200, patched
-        return patched
+        return self._expect(200, *self.send("PATCH", path, patch, content_type, **query))
 
-    def watch(self, path: str, **query: str) -> Iterator[Object]:
-        """Events until the connection ends."""
+    def watch(self, path: str, accept: str = JSON, **query: str) -> Iterator[Object]:
+        """Events until the connection ends; it is open when this returns."""
         address = self._address(path, query | {"watch": "1"})
-        response = self._pool.request("GET", address, preload_content=False)
-        with closing(response):
-            assert response.status == 200, response.read()
-            for line in response:
-                yield json.loads(line)
+        response = self._pool.request("GET", address, headers={"Accept": accept}, preload_content=False)
+        assert response.status == 200, response.read()
+
+        def events() -> Iterator[Object]:
+            with closing(response):
+                for line in response:
+                    yield json.loads(line)
+
+        return events()
 
     def wait(self, path: str, condition: Callable[[Object], bool], **query: str) -> Object:
         """The first object of a collection to fulfil the condition; what to wait for is awaited on a watch."""
         for event in self.watch(path, timeoutSeconds="8", **query):
-            if event["type"] in ("ADDED", "MODIFIED") and condition(event["object"]):
-                return event["object"]
+            found: Object = event["object"]
+            if event["type"] in ("ADDED", "MODIFIED") and condition(found):
+                return found
         raise AssertionError(f"nothing in {path} became so")
 
     def rolled_out(self, name: str, generation: int = 1) -> Object:
@@ -64,8 +69,12 @@ class Client:
             DEPLOYMENTS, lambda found: is_complete(found, generation), fieldSelector=f"metadata.name={name}"
         )
 
+    def _expect(self, expected: int, status: int, found: Object) -> Object:
+        assert status == expected, found
+        return found
+
     def _address(self, path: str, query: dict[str, str]) -> str:
-        return f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
+        return f"{self._url}{path}" + (f"?{urlencode(query)}" if query else "")
 
 
 def is_complete(found: Object, generation: int) -> bool:

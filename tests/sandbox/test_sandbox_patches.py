@@ -113,42 +113,42 @@ def test_what_a_json_patch_adds_it_can_test_and_remove(document: dict[str, Any],
 
 
 A, B, C = ({"name": name, "image": "1"} for name in "abc")
+B2 = {"name": "b", "image": "2"}
+PORT, NAMED, OTHER = {"containerPort": 1}, {"containerPort": 1, "name": "x"}, {"containerPort": 2}
+ROLLING = {"type": "RollingUpdate", "rollingUpdate": {}}
+ORDER = "$setElementOrder/containers"
 
 
 @pytest.mark.parametrize(
     ("original", "patch", "expected"),
     [
-        pytest.param({"x": {"y": 1}}, {"x": {"z": 2, "y": None}}, {"x": {"z": 2}}, id="maps merge"),
-        pytest.param({"containers": [A, B]}, {"containers": [{"name": "b", "image": "2"}]},
-                     {"containers": [A, {"name": "b", "image": "2"}]}, id="a list merges by its key"),
-        pytest.param({"containers": [A]}, {"containers": [B]}, {"containers": [A, B]}, id="an unknown key is appended"),
-        pytest.param({"containers": [A, B]}, {"containers": [{"name": "a", "$patch": "delete"}]},
-                     {"containers": [B]}, id="an item is deleted"),
-        pytest.param({"containers": [A, B]}, {"containers": [C, {"$patch": "replace"}]},
-                     {"containers": [C]}, id="a list is replaced"),
-        pytest.param({"env": [{"name": "E", "value": "1"}]}, {"env": [{"name": "E", "value": None, "valueFrom": {}}]},
-                     {"env": [{"name": "E", "valueFrom": {}}]}, id="null deletes inside an item"),
-        pytest.param({"args": ["a", "b"]}, {"args": ["c"]}, {"args": ["c"]}, id="other lists are atomic"),
-        pytest.param({"tolerations": [{"key": "a"}]}, {"tolerations": [{"key": "b"}]},
-                     {"tolerations": [{"key": "b"}]}, id="tolerations are atomic"),
-        pytest.param({"ports": [{"containerPort": 1}]}, {"ports": [{"containerPort": 1, "name": "x"}, {"containerPort": 2}]},
-                     {"ports": [{"containerPort": 1, "name": "x"}, {"containerPort": 2}]}, id="ports of containers"),
-        pytest.param({"ports": [{"port": 80, "targetPort": 1}]}, {"ports": [{"port": 80, "targetPort": 2}]},
-                     {"ports": [{"port": 80, "targetPort": 2}]}, id="ports of services"),
-        pytest.param({"finalizers": ["a", "b"]}, {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]},
-                     {"finalizers": ["b", "c"]}, id="primitives merge"),
-        pytest.param({"containers": [A, B]}, {"$setElementOrder/containers": [{"name": "c"}, {"name": "a"}], "containers": [C]},
-                     {"containers": [C, A, B]}, id="the order is set; others keep their place"),
-        pytest.param({"containers": [A, B]}, {"$setElementOrder/containers": [{"name": "b"}], "containers": []},
-                     {"containers": [A, B]}, id="what preceded still precedes"),
-        pytest.param({"s": {"type": "RollingUpdate", "rollingUpdate": {}}}, {"s": {"$retainKeys": ["type"], "type": "Recreate"}},
-                     {"s": {"type": "Recreate"}}, id="keys are retained"),
-        pytest.param({"m": {"a": 1}}, {"m": {"$patch": "replace", "b": 2}}, {"m": {"b": 2}}, id="a map is replaced"),
-        pytest.param({"m": {"a": 1}, "n": 1}, {"m": {"$patch": "delete"}}, {"n": 1}, id="a map is deleted"),
-        pytest.param({}, {"volumes": [{"name": "v", "emptyDir": {}}]}, {"volumes": [{"name": "v", "emptyDir": {}}]},
-                     id="a list begins"),
+        ({"x": {"y": 1}}, {"x": {"z": 2, "y": None}}, {"x": {"z": 2}}),
+        ({"containers": [A, B]}, {"containers": [B2]}, {"containers": [A, B2]}),
+        ({"containers": [A]}, {"containers": [B]}, {"containers": [A, B]}),
+        ({"containers": [A, B]}, {"containers": [{"name": "a", "$patch": "delete"}]}, {"containers": [B]}),
+        ({"containers": [A, B]}, {"containers": [C, {"$patch": "replace"}]}, {"containers": [C]}),
+        ({"containers": [A]}, {"containers": [{"name": "a", "image": None}]}, {"containers": [{"name": "a"}]}),
+        ({"args": ["a", "b"]}, {"args": ["c"]}, {"args": ["c"]}),
+        ({"tolerations": [{"key": "a"}]}, {"tolerations": [{"key": "b"}]}, {"tolerations": [{"key": "b"}]}),
+        ({"ports": [PORT]}, {"ports": [NAMED, OTHER]}, {"ports": [NAMED, OTHER]}),
+        ({"ports": [{"port": 80, "x": 1}]}, {"ports": [{"port": 80, "x": 2}]}, {"ports": [{"port": 80, "x": 2}]}),
+        (
+            {"finalizers": ["a", "b"]},
+            {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]},
+            {"finalizers": ["b", "c"]},
+        ),
+        (
+            {"containers": [A, B]},
+            {ORDER: [{"name": "c"}, {"name": "a"}], "containers": [C]},
+            {"containers": [C, A, B]},
+        ),
+        ({"containers": [A, B]}, {ORDER: [{"name": "b"}], "containers": []}, {"containers": [A, B]}),
+        ({"s": ROLLING}, {"s": {"$retainKeys": ["type"], "type": "Recreate"}}, {"s": {"type": "Recreate"}}),
+        ({"m": {"a": 1}}, {"m": {"$patch": "replace", "b": 2}}, {"m": {"b": 2}}),
+        ({"m": {"a": 1}, "n": 1}, {"m": {"$patch": "delete"}}, {"n": 1}),
+        ({}, {"volumes": [{"name": "v"}]}, {"volumes": [{"name": "v"}]}),
     ],
-)  # fmt: skip
+)
 def test_a_strategic_merge_patch_knows_its_lists(original: Any, patch: Any, expected: Any) -> None:
     before = copy.deepcopy((original, patch))
     assert strategic_merge(original, patch) == expected

@@ -1,0 +1,155 @@
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+import urllib3
+from sandbox_client import DEPLOYMENTS, MERGE, Client, Object
+
+from smartops.sandbox import Sandbox
+from smartops.sandbox.faults import Delay, Fault, Hang, LoseAnswer, Refuse
+
+Make = Callable[..., Object]
+MAP = "/api/v1/namespaces/default/configmaps/map"
+MAPS = MAP.removesuffix("/map")
+CHANGE = {"data": {"changed": "yes"}}
+
+
+@pytest.fixture
+def stored(client: Client) -> Object:
+    return client.create(MAPS, {"metadata": {"name": "map"}})
+
+
+@pytest.fixture
+def impatient(sandbox: Sandbox) -> Any:
+    with closing(Client(sandbox.url, timeout=0.2)) as impatient:
+        yield impatient
+
+
+def changed(client: Client) -> bool:
+    return "data" in client.get(MAP)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(403, "Forbidden"), (409, "Conflict"), (410, "Expired"), (500, "InternalError"), (503, "ServiceUnavailable")],
+)
+def test_a_refused_request_is_answered_and_not_applied(
+    sandbox: Sandbox, client: Client, stored: Object, status: int, reason: str
+) -> None:
+    sandbox.fault(Refuse(method="PATCH", path="/configmaps/", status=status))
+    answered, refusal = client.send("PATCH", MAP, CHANGE, MERGE)
+    assert (answered, refusal["kind"], refusal["reason"], refusal["code"]) == (status, "Status", reason, status)
+    assert not changed(client)
+    client.patch(MAP, CHANGE)
+
+
+def test_too_many_requests_come_with_retry_after(sandbox: Sandbox, client: Client, stored: Object) -> None:
+    sandbox.fault(Refuse(method="PATCH", status=429, retry_after=7))
+    response = client.raw("PATCH", MAP, b"{}", MERGE)
+    assert (response.status, response.headers["Retry-After"]) == (429, "7")
+    assert response.json()["details"]["retryAfterSeconds"] == 7
+
+
+def test_a_fault_strikes_where_it_matches_as_often_as_it_says(sandbox: Sandbox, client: Client, stored: Object) -> None:
+    sandbox.fault(Refuse(method="PATCH", path="/configmaps/map$", status=503, count=2))
+    assert client.send("GET", MAP)[0] == 200
+    assert client.send("PATCH", f"{DEPLOYMENTS}/none", {}, MERGE)[0] == 404
+    assert [client.send("PATCH", MAP, {}, MERGE)[0] for _ in range(3)] == [503, 503, 200]
+
+
+def test_faults_can_be_cleared(sandbox: Sandbox, client: Client, stored: Object) -> None:
+    sandbox.fault(Refuse(status=500, count=9))
+    assert client.send("GET", MAP)[0] == 500
+    sandbox.clear_faults()
+    assert client.send("GET", MAP)[0] == 200
+
+
+def test_a_lost_answer_is_an_applied_change_on_a_cut_connection(
+    sandbox: Sandbox, client: Client, stored: Object
+) -> None:
+    sandbox.fault(LoseAnswer(method="PATCH"))
+    with pytest.raises(urllib3.exceptions.ProtocolError):
+        client.send("PATCH", MAP, CHANGE, MERGE)
+    assert changed(client)
+    assert sandbox.requests[-2].status == 0
+
+
+def test_a_lost_answer_can_also_be_silence(sandbox: Sandbox, client: Client, impatient: Client, stored: Object) -> None:
+    sandbox.fault(LoseAnswer(method="PATCH", hang=True))
+    with pytest.raises(urllib3.exceptions.ReadTimeoutError):
+        impatient.send("PATCH", MAP, CHANGE, MERGE)
+    assert changed(client)
+
+
+def test_a_hanging_request_is_never_applied(
+    sandbox: Sandbox, client: Client, impatient: Client, stored: Object
+) -> None:
+    sandbox.fault(Hang(method="PATCH"))
+    with pytest.raises(urllib3.exceptions.ReadTimeoutError):
+        impatient.send("PATCH", MAP, CHANGE, MERGE)
+    assert not changed(client)
+
+
+def test_a_delayed_request_is_applied_even_after_its_client_left(
+    sandbox: Sandbox, client: Client, impatient: Client, stored: Object
+) -> None:
+    sandbox.fault(Delay(method="PATCH", seconds=0.5))
+    with pytest.raises(urllib3.exceptions.ReadTimeoutError):
+        impatient.send("PATCH", MAP, CHANGE, MERGE)
+    assert not changed(client)
+    client.wait(MAPS, lambda found: "data" in found)
+
+
+def test_a_patient_client_gets_the_delayed_answer(sandbox: Sandbox, client: Client, stored: Object) -> None:
+    sandbox.fault(Delay(method="PATCH", seconds=0.1))
+    before = time.monotonic()
+    client.patch(MAP, CHANGE)
+    assert time.monotonic() - before >= 0.1
+
+
+def test_a_delayed_request_delays_no_other(sandbox: Sandbox, client: Client, stored: Object) -> None:
+    sandbox.fault(Delay(method="PATCH", seconds=0.4))
+    slow = threading.Thread(target=lambda: client.patch(MAP, CHANGE))
+    slow.start()
+    while len(sandbox.requests) < 2:
+        threading.Event().wait(0.01)
+    assert not changed(client)
+    slow.join()
+    assert changed(client)
+
+
+def test_faults_can_be_asked_for_over_http(client: Client, stored: Object) -> None:
+    fault = {"kind": "Refuse", "method": "GET", "path": "/configmaps/", "status": 503, "count": 2}
+    assert client.raw("POST", "/sandbox/faults", fault).status == 204
+    assert client.send("GET", MAP)[0] == 503
+    assert client.raw("DELETE", "/sandbox/faults").status == 204
+    assert client.send("GET", MAP)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"kind": "Explode"}, "kind: one of Refuse, Delay, Hang, LoseAnswer, CutWatch, MuteWatch, CompactHistory"),
+        ({"kind": "Refuse"}, "status"),
+        ({"kind": "Refuse", "status": 418}, "status: one of"),
+        ({"kind": "Hang", "seconds": 1}, "Hang has no seconds"),
+        ({"kind": "Delay", "seconds": "long"}, "seconds"),
+        ({"kind": "Delay", "seconds": 1, "count": 0}, "count"),
+        ({"kind": "Delay", "seconds": -1}, "seconds"),
+        ({"kind": "Hang", "path": "("}, "unterminated"),
+        ([], "map"),
+    ],
+)
+def test_an_unknown_fault_is_refused_with_what_is_known(client: Client, fault: Any, said: str) -> None:
+    status, refusal = client.send("POST", "/sandbox/faults", fault)
+    assert status == 400
+    assert said in refusal["message"]
+
+
+def test_faults_are_values() -> None:
+    assert Refuse(status=503) == Refuse(status=503)
+    assert isinstance(hash(Refuse(status=503)), int)
+    assert isinstance(Hang(), Fault)

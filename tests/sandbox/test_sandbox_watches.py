@@ -1,0 +1,149 @@
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import islice
+
+import pytest
+from sandbox_client import DEPLOYMENTS, Client, Object
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
+
+from smartops.sandbox import Sandbox
+from smartops.sandbox.faults import CompactHistory, CutWatch, MuteWatch
+
+Make = Callable[..., Object]
+MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+def config_map(name: str, **labels: str) -> Object:
+    return {"metadata": {"name": name, "labels": labels}}
+
+
+def told(events: Iterator[Object], count: int) -> list[tuple[str, str]]:
+    return [(event["type"], event["object"]["metadata"].get("name", "")) for event in islice(events, count)]
+
+
+def test_a_watch_begins_with_what_is_and_goes_on_with_what_happens(client: Client) -> None:
+    client.create(MAPS, config_map("a"))
+    events = client.watch(MAPS, resourceVersion="0")
+    assert told(events, 1) == [("ADDED", "a")]
+    client.create(MAPS, config_map("b"))
+    client.patch(f"{MAPS}/a", {"data": {"x": "y"}})
+    client.send("DELETE", f"{MAPS}/b")
+    assert told(events, 3) == [("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "b")]
+
+
+def test_a_watch_from_a_version_misses_and_repeats_nothing(client: Client) -> None:
+    version = client.get(MAPS)["metadata"]["resourceVersion"]
+    created = [client.create(MAPS, config_map(f"map-{index}")) for index in range(3)]
+    events = client.watch(MAPS, resourceVersion=version)
+    assert [event["object"] for event in islice(events, 3)] == created
+    events = client.watch(MAPS, resourceVersion=created[1]["metadata"]["resourceVersion"])
+    assert told(events, 1) == [("ADDED", "map-2")]
+
+
+def test_a_change_of_labels_enters_and_leaves_a_selection(client: Client) -> None:
+    events = client.watch(MAPS, labelSelector="tier=a", timeoutSeconds="5")
+    client.create(MAPS, config_map("one", tier="b"))
+    for tier in ("a", "a", "b"):
+        client.patch(f"{MAPS}/one", {"metadata": {"labels": {"tier": tier}}, "data": {"tier": tier}})
+    client.create(MAPS, config_map("two", tier="a"))
+    assert told(events, 3) == [("ADDED", "one"), ("DELETED", "one"), ("ADDED", "two")]
+
+
+def test_a_watch_sees_its_namespace_only(client: Client) -> None:
+    events = client.watch("/api/v1/namespaces/kube-public/configmaps", timeoutSeconds="5")
+    client.create(MAPS, config_map("elsewhere"))
+    client.create("/api/v1/namespaces/kube-public/configmaps", config_map("here"))
+    assert told(events, 1) == [("ADDED", "here")]
+
+
+def test_a_watch_ends_at_its_timeout(client: Client) -> None:
+    assert list(client.watch(MAPS, timeoutSeconds="1")) == []
+
+
+def test_bookmarks_tell_idle_watches_how_far_they_are(deployment: Make) -> None:
+    with Sandbox(bookmark_every=0.05) as sandbox, closing(Client(sandbox.url)) as client:
+        created = client.create(MAPS, config_map("a"))
+        (bookmark,) = islice(client.watch(DEPLOYMENTS, allowWatchBookmarks="true"), 1)
+        assert bookmark["type"] == "BOOKMARK"
+        assert bookmark["object"]["kind"] == "Deployment"
+        version = bookmark["object"]["metadata"]["resourceVersion"]
+        assert int(version) >= int(created["metadata"]["resourceVersion"])
+        quiet = client.watch(DEPLOYMENTS, resourceVersion=version)  # did not ask for bookmarks
+        client.create(DEPLOYMENTS, deployment())
+        assert told(quiet, 1) == [("ADDED", "web")]
+
+
+def test_a_streamed_list_ends_with_a_bookmark(client: Client) -> None:
+    client.create(MAPS, config_map("a"))
+    first, last = islice(
+        client.watch(MAPS, sendInitialEvents="true", allowWatchBookmarks="true", resourceVersionMatch="NotOlderThan"),
+        2,
+    )
+    assert (first["type"], last["type"]) == ("ADDED", "BOOKMARK")
+    assert last["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+def test_a_version_older_than_the_history_is_gone() -> None:
+    with Sandbox(history=3) as sandbox, closing(Client(sandbox.url)) as client:
+        version = client.get(MAPS)["metadata"]["resourceVersion"]
+        for index in range(5):
+            client.create(MAPS, config_map(f"map-{index}"))
+        (event,) = client.watch(MAPS, resourceVersion=version)
+        assert event["type"] == "ERROR"
+        assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
+
+
+def test_after_a_compaction_every_known_version_is_gone(sandbox: Sandbox, client: Client) -> None:
+    page = client.get("/api/v1/namespaces", limit="2")
+    sandbox.fault(CompactHistory())
+    (event,) = client.watch(MAPS, resourceVersion=page["metadata"]["resourceVersion"])
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
+    status, refusal = client.send("GET", "/api/v1/namespaces", **{"continue": page["metadata"]["continue"]})
+    assert (status, refusal["reason"]) == (410, "Expired")
+    listed = client.get(MAPS)["metadata"]["resourceVersion"]
+    events = client.watch(MAPS, resourceVersion=listed)
+    client.create(MAPS, config_map("new"))
+    assert told(events, 1) == [("ADDED", "new")]
+
+
+def test_a_version_that_is_no_number_is_a_bad_request(client: Client) -> None:
+    assert client.send("GET", MAPS, watch="1", resourceVersion="new")[0] == 400
+
+
+def test_an_open_watch_can_be_cut_and_the_next_one_works(sandbox: Sandbox, client: Client) -> None:
+    client.create(MAPS, config_map("a"))
+    events = client.watch(MAPS)
+    assert told(events, 1) == [("ADDED", "a")]
+    sandbox.fault(CutWatch(path="/configmaps"))
+    with pytest.raises(ProtocolError):
+        next(events)
+    assert told(client.watch(MAPS), 1) == [("ADDED", "a")]
+
+
+def test_a_watch_yet_to_come_can_be_cut(sandbox: Sandbox, client: Client) -> None:
+    sandbox.fault(CutWatch())
+    client.create(MAPS, config_map("a"))
+    with pytest.raises(ProtocolError):
+        next(client.watch(MAPS))
+    assert told(client.watch(MAPS), 1) == [("ADDED", "a")]
+
+
+def test_a_half_open_watch_stays_silent_even_at_its_end() -> None:
+    with Sandbox(bookmark_every=0.02) as sandbox, closing(Client(sandbox.url, timeout=1.5)) as client:
+        client.create(MAPS, config_map("a"))
+        events = client.watch(MAPS, allowWatchBookmarks="true", timeoutSeconds="1")
+        assert told(events, 1) == [("ADDED", "a")]
+        sandbox.fault(MuteWatch(path="/configmaps"))
+        client.create(MAPS, config_map("b"))
+        said = []
+        with pytest.raises(ReadTimeoutError):
+            said += [event["type"] for event in events]
+        assert "ADDED" not in said
+        assert told(client.watch(MAPS), 2) == [("ADDED", "a"), ("ADDED", "b")]
+
+
+def test_a_table_watch_sends_rows(sandbox: Sandbox, client: Client) -> None:
+    client.create(MAPS, config_map("a"))
+    (event,) = islice(client.watch(MAPS, accept="application/json;as=Table;v=v1;g=meta.k8s.io"), 1)
+    assert (event["type"], event["object"]["kind"]) == ("ADDED", "Table")
+    assert event["object"]["rows"][0]["cells"][0] == "a"
