@@ -116,7 +116,7 @@ class Signal(models.Model):
         self._move(SignalState.PENDING, reason=reason, message=message, **changes)
 
     def _move(self, to: SignalState, **changes: Any) -> None:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             moved = Signal.objects.filter(pk=self.pk, state=SignalState.PENDING).update(state=to, **changes)
             if moved != 1:
                 raise LostRace(f"signal {self.pk} is not pending any more")

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from django.db import connection
 
-CHANNEL = "smartops"
+CHANNEL = "smartops"  # Action's audit trigger notifies it, too
 
 
 def notify(model: str, pk: object = "") -> None:

@@ -20,7 +20,7 @@ from guardrails.reasons import Reason
 from guardrails.types import Limits
 from orchestrator import metrics
 from orchestrator.k8s.types import Deployment
-from orchestrator.models.evidence import AuditEvent, Verification, VerificationStatus
+from orchestrator.models.evidence import Verification, VerificationStatus
 from orchestrator.models.workload import Workload
 from signals.models import LostRace, Signal
 from signals.types import ActionType, Origin, Proposal
@@ -86,6 +86,7 @@ class Action(models.Model):
     reason = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)
     numbers = models.JSONField(default=dict)
+    moved_by = models.CharField(max_length=128)  # whose transition was the last
     epoch = models.PositiveIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
@@ -135,7 +136,24 @@ class Action(models.Model):
                 name="action_transitions",
                 field="state",
                 transitions=[(here.value, there.value) for here, theres in TRANSITIONS.items() for there in theres],
-            )
+            ),
+            # No audit row, no effect: whoever moves an action, by whatever statement, leaves its row in the timeline
+            # and wakes those who listen, in the same transaction.
+            pgtrigger.Trigger(
+                name="audit",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("state", "epoch", "updated_at"),
+                declare=[("came_from", "text DEFAULT ''")],
+                func="""
+                    IF TG_OP = 'UPDATE' THEN came_from := OLD.state; END IF;
+                    INSERT INTO orchestrator_auditevent
+                        (action_id, at, from_state, to_state, epoch, reason, message, numbers, actor)
+                    VALUES (NEW.id, clock_timestamp(), came_from, NEW.state, NEW.epoch, NEW.reason, NEW.message,
+                        NEW.numbers, NEW.moved_by);
+                    PERFORM pg_notify('smartops', 'action:' || NEW.id);
+                    RETURN NULL;
+                """,
+            ),
         ]
 
     def __str__(self) -> str:
@@ -161,6 +179,7 @@ class Action(models.Model):
             cluster=workload.cluster,
             origin=proposal.origin,
             requested_by=requested_by,
+            moved_by=requested_by,
             type=proposal.type,
             params=dict(proposal.params),
             asked_because=proposal.reason,
@@ -169,9 +188,7 @@ class Action(models.Model):
             deadline_at=Now() + PENDING_FOR,
             **fields,
         )
-        with transaction.atomic():
-            action.save(force_insert=True)
-            action._record("", actor=requested_by)
+        action.save(force_insert=True)
         return action
 
     @classmethod
@@ -185,12 +202,10 @@ class Action(models.Model):
             if rows:
                 leased = {"epoch": F("epoch") + 1, "attempts": F("attempts") + 1, "lease_until": Now() + LEASE}
                 Action.objects.filter(pk__in=[row.pk for row in rows]).update(
-                    state=S.APPLYING, updated_at=Now(), reason="", message="", **leased
+                    state=S.APPLYING, updated_at=Now(), moved_by=actor, reason="", message="", **leased
                 )
                 for row in rows:
                     row.state, row.epoch, row.attempts = S.APPLYING, row.epoch + 1, row.attempts + 1
-                AuditEvent.objects.bulk_create(row._event(S.PENDING, actor=actor) for row in rows)
-                notify("action", rows[0].pk if len(rows) == 1 else "")
         return rows
 
     def take_over(self, actor: str) -> None:
@@ -330,39 +345,24 @@ class Action(models.Model):
         where: Q | None = None,
         **changes: Any,
     ) -> None:
-        """The only writer of `state`: moves exactly the row that we saw, or raises LostRace."""
+        """The only writer of `state`: moves exactly the row that we saw, or raises LostRace. The timeline's row and the
+        notification are the trigger's."""
         came_from = ActionState(self.state)
         if came_from in FINAL:
             raise LostRace(f"action {self.pk} is {came_from}")
-        changes |= {"state": to, "reason": reason, "message": message, "numbers": numbers or {}, "updated_at": Now()}
+        changes |= {"state": to, "reason": reason, "message": message, "numbers": numbers or {}}
+        changes |= {"moved_by": actor, "updated_at": Now()}
         if to in FINAL:
             changes["finished_at"] = Now()
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             rows = Action.objects.filter(where or Q(), pk=self.pk, state=self.state, epoch=self.epoch)
             if rows.update(**changes) != 1:
                 raise LostRace(f"action {self.pk} moved on from {self.state} at epoch {self.epoch}")
             for name, value in changes.items():
                 if not hasattr(value, "resolve_expression"):
                     setattr(self, name, value)
-            self._record(came_from, actor=actor)
             if to in FINAL:
                 self._release()
-
-    def _record(self, came_from: str, actor: str) -> None:
-        self._event(came_from, actor=actor).save(force_insert=True)
-        notify("action", self.pk)
-
-    def _event(self, came_from: str, actor: str) -> "AuditEvent":
-        return AuditEvent(
-            action=self,
-            from_state=came_from,
-            to_state=self.state,
-            epoch=self.epoch,
-            reason=self.reason,
-            message=self.message,
-            numbers=self.numbers,
-            actor=actor,
-        )
 
     def _release(self) -> None:
         """The target is free: its signal closes, and the signals that wait for the target are due."""
@@ -370,13 +370,9 @@ class Action(models.Model):
         if self.signal is not None:
             Signal.objects.filter(pk=self.signal.pk, closed_at=None).update(closed_at=Now())
         target = self.workload.target
-        Signal.objects.filter(
-            cluster=target.cluster,
-            namespace=target.namespace,
-            service=target.name,
-            state="pending",
-            reason=Reason.TARGET_BUSY,
-        ).update(not_before=Now())
+        waiting = Signal.objects.filter(cluster=target.cluster, namespace=target.namespace, service=target.name)
+        if waiting.filter(state="pending", reason=Reason.TARGET_BUSY).update(not_before=Now()):
+            notify("signal")
 
     def _count(self) -> None:
         if self.signal is None:

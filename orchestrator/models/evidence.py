@@ -88,7 +88,7 @@ class Decision(models.Model):
 
 
 class AuditEvent(models.Model):
-    """One transition of one action: the rows of its timeline, in order."""
+    """One transition of one action, written by a trigger of Action: the rows of its timeline, in order."""
 
     id = models.BigAutoField(primary_key=True)
     action = models.ForeignKey("Action", on_delete=models.PROTECT, related_name="events")

@@ -2,23 +2,24 @@
 transaction; the workload's row is the lock under which the decision and its reservation are one."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
 from guardrails.evaluate import decide
 from guardrails.models import effective_limits
 from guardrails.reasons import Reason
-from guardrails.types import Facts, Inputs, Judgement, Outcome
+from guardrails.types import Facts, Inputs, Judgement, Outcome, PolicyAnswer
 from orchestrator import metrics
 from orchestrator.facts import Look, ask_policy, gather
 from orchestrator.models import Action, ActionState, Decision, Workload
 from signals.clock import database_now
 from signals.mapping import Unmatched, propose
 from signals.models import LostRace, Rule, Signal, SignalState
-from signals.types import RuleSpec, SignalFacts, Target
+from signals.types import Proposal, RuleSpec, SignalFacts, Target
 
 Looker = Callable[[Target], Look]
 MAX_ERRORS = 5
@@ -30,28 +31,37 @@ def due(cluster: str, limit: int) -> list[UUID]:
 
 
 def admit(signal_id: UUID, look_at: Looker, actor: str) -> None:
-    seen = Signal.objects.get(pk=signal_id).facts()
-    rules = tuple(rule.spec() for rule in Rule.candidates(seen))
-    look = look_at(seen.target)
-    asked = propose(seen, rules)
-    policy = None if isinstance(asked, Unmatched) else ask_policy(asked[1], actor, look, seen)
+    asked, policy = _ask(signal_id, look_at, actor) if settings.SMARTOPS_OPA_URL else (None, None)
     with transaction.atomic():
         rows = Signal.objects.filter(pk=signal_id, state=SignalState.PENDING, not_before__lte=Now())
         signal = rows.select_for_update(skip_locked=True).first()
         if signal is None:
             return  # another reconciler has it, or had it
         facts = signal.facts()
+        rules = tuple(rule.spec() for rule in Rule.candidates(facts))
         proposed = propose(facts, rules)
         if policy is not None and proposed != asked:
             return  # a repeat changed the signal meanwhile: it stays due, and the policy is asked anew
+        look = look_at(facts.target)
         if isinstance(proposed, Unmatched) or look.target is None:
             # Nothing will be reserved, so nothing is locked.
             known = Facts(target_seen=look.seen, target=look.target, managed=look.managed, policy=policy)
-            _decide(signal, facts, rules, known, None, actor)
+            _decide(signal, facts, rules, known, database_now(), None, actor)
         else:
             workload = Workload.lock(facts.target)
-            known = gather(workload, proposed[1], look, policy, database_now())
-            _decide(signal, facts, rules, known, workload, actor)
+            now = database_now()
+            known = gather(workload, proposed[1], look, policy, now)
+            _decide(signal, facts, rules, known, now, workload, actor)
+
+
+def _ask(signal_id: UUID, look_at: Looker, actor: str) -> tuple[tuple[RuleSpec, Proposal] | None, PolicyAnswer | None]:
+    """What the policy engine says of what this signal would lead to. A network call, hence before the transaction."""
+    seen = Signal.objects.get(pk=signal_id).facts()
+    match propose(seen, tuple(rule.spec() for rule in Rule.candidates(seen))):
+        case Unmatched():
+            return None, None
+        case asked:
+            return asked, ask_policy(asked[1], actor, look_at(seen.target), seen)
 
 
 def _decide(
@@ -59,11 +69,12 @@ def _decide(
     facts: SignalFacts,
     rules: tuple[RuleSpec, ...],
     known: Facts,
+    now: datetime,
     workload: Workload | None,
     actor: str,
 ) -> None:
     limits = effective_limits(facts.target)
-    inputs = Inputs(now=database_now(), facts=known, limits=limits, signal=facts, rules=rules)
+    inputs = Inputs(now=now, facts=known, limits=limits, signal=facts, rules=rules)
     judgement = decide(inputs)
     action = None
     match judgement.outcome:

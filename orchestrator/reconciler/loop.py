@@ -27,7 +27,7 @@ from signals.wakeups import listen
 
 log = logging.getLogger(__name__)
 
-POLL = 5.0  # seconds: the guarantee behind all notifications
+POLL = 1.0  # seconds: the guarantee behind all notifications, and the grain of deferrals
 Notes = list[tuple[str, str]]
 
 
@@ -50,6 +50,7 @@ class Reconciler:
         self._changed_keys: set[WorkloadKey] = set()
         self._lock = Lock()
         self._next_sweep = 0.0
+        self._signals_due = self._actions_due = True
 
     def run(self, *, drain: bool = False) -> None:
         """Until `stop`; with `drain`, until nothing is due, under way or being verified."""
@@ -73,12 +74,15 @@ class Reconciler:
 
     @property
     def ready(self) -> bool:
-        return self.view.synced and time.monotonic() - self.last_pass < 3 * POLL
+        return self.view.synced and time.monotonic() - self.last_pass < 15
 
     def _idle(self) -> bool:
-        """Nothing is under way or being verified. Looks at the table: the notification may still be on its way."""
+        """Nothing is due, under way or being verified. Looks at the tables: a notification may still be on its way."""
+        if self._under_way or not self.view.synced:
+            return False
+        self._signals_due = self._actions_due = True
         self.verifications.load()
-        return self.view.synced and not (self._under_way or len(self.verifications))
+        return self._admit() + self._execute() + len(self.verifications) == 0
 
     def _pass(self, notes: Notes) -> int:
         """One round of the four verbs; the number of steps that were due."""
@@ -86,6 +90,9 @@ class Reconciler:
         if sweep := self.last_pass >= self._next_sweep:
             self._next_sweep = self.last_pass + POLL
             self._rescue()
+        told = {model for model, _ in notes}
+        self._signals_due |= sweep or "signal" in told
+        self._actions_due |= sweep or "action" in told
         return self._admit() + self._execute() + self._verify(notes, sweep)
 
     def _rescue(self) -> None:
@@ -97,10 +104,11 @@ class Reconciler:
         metrics.QUEUE_DEPTH.set(waiting.count())
 
     def _admit(self) -> int:
-        if not self.view.synced:
-            return 0
         room = self._room()
-        found = due(self.cluster_name, room) if room else []
+        if not (self._signals_due and room and self.view.synced):
+            return 0
+        found = [pk for pk in due(self.cluster_name, room) if ("admit", pk) not in self._under_way]
+        self._signals_due = len(found) > 0  # there may be more behind them
         for signal_id in found:
             self._submit(("admit", signal_id), self._admit_one, signal_id)
         return len(found)
@@ -116,7 +124,10 @@ class Reconciler:
 
     def _execute(self) -> int:
         room = self._room()
-        claimed = Action.claim_due(self.cluster_name, room, self.actor) if room else []
+        if not (self._actions_due and room):
+            return 0
+        claimed = Action.claim_due(self.cluster_name, room, self.actor)
+        self._actions_due = len(claimed) == room
         for action in claimed:
             self._submit(("execute", action.pk), execute, action, self.cluster, self.actor)
         return len(claimed)
