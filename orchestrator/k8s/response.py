@@ -42,7 +42,9 @@ def read_lines(response: HTTPResponse, stop: Event, idle: float) -> Iterator[byt
 
 
 def _limit_reads(response: HTTPResponse, seconds: float) -> None:
-    connection = response.connection  # None once the body has been read to its end
+    connection = response.connection
+    # Neither is there once the body was read to its end. A server that announced to close the connection has us lose
+    # hold of the socket, too: the time limit that the request was made with stays in force.
     if connection is not None and connection.sock is not None:
         connection.sock.settimeout(seconds)
 
