@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 from time import monotonic
 
 import pytest
@@ -381,9 +382,15 @@ def test_a_watch_stops_promptly(sandbox: Sandbox, muted: bool) -> None:
 
 
 def test_a_watch_that_is_no_longer_wanted_leaves_nothing_behind(cluster: KubernetesCluster) -> None:
-    events = cluster.watch_deployments(NAMESPACE, Event())
-    with closing(events):
-        assert next(events).type is WatchEventType.CHANGED
+    def open_streams() -> int:
+        return sum(thread.name == "watch-interrupt" for thread in enumerate_threads())
+
+    with closing(cluster.watch_deployments(NAMESPACE, Event())) as events:
+        assert any(map(synced, events))
+        cluster.scale_deployment(ERP, 3)
+        next(events)
+        assert open_streams() == 1
+    assert open_streams() == 0
 
 
 def test_the_namespace_of_a_watch_must_be_a_name(cluster: KubernetesCluster) -> None:
