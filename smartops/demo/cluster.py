@@ -18,6 +18,16 @@ REPLICAS = "{.spec.replicas} {.status.updatedReplicas} {.status.availableReplica
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    desired: int
+    updated: int
+    available: int
+
+    def __str__(self) -> str:
+        return f"{self.updated} of {self.desired} replicas updated, {self.available} available"
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """`url` and `pid` are the sandbox's; None where the cluster is somebody else's."""
 
@@ -39,8 +49,8 @@ class Cluster:
         await self._kubectl("rollout", "status", f"deployment/{HERO}", f"--timeout={AVAILABLE_WITHIN}")
 
     @asynccontextmanager
-    async def watching(self, workload: str) -> AsyncIterator[AsyncIterator[tuple[int, int, int]]]:
-        """Desired, updated and available replicas of a workload, now and at each change."""
+    async def watching(self, workload: str) -> AsyncIterator[AsyncIterator[Counts]]:
+        """The replicas of a workload: as they are, and then at each change."""
         command = ("get", "deployment", workload, "--watch", f'--output=jsonpath={REPLICAS}{{"\\n"}}')
         async with self.processes.reading("kubectl", *self._command(*command)) as process:
             assert process.stdout is not None
@@ -74,7 +84,6 @@ def _name(manifest: dict[str, Any]) -> str:
     return f"{kind}/{manifest['metadata']['name']}"
 
 
-def _counts(line: bytes) -> tuple[int, int, int]:
+def _counts(line: bytes) -> Counts:
     """kubectl leaves out what is 0."""
-    desired, updated, available = (line.decode().rstrip("\n").split(" ") + ["", ""])[:3]
-    return int(desired or 0), int(updated or 0), int(available or 0)
+    return Counts(*(int(number or 0) for number in line.decode().rstrip("\n").split(" ")))

@@ -1,11 +1,15 @@
 """What the demo prints: plain lines of at most 100 columns; colour on a terminal, unless NO_COLOR is set."""
 
+import json
 import os
+import textwrap
 import time
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, TextIO
 
+WIDTH = 100
 BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
+EVENT, DETAIL = 22, 14  # the columns at which their texts begin
 
 
 class Screen:
@@ -14,20 +18,44 @@ class Screen:
         self._colour = stream.isatty() and "NO_COLOR" not in os.environ
         self._start = time.monotonic()
 
-    def paint(self, text: str, colour: str) -> str:
-        return f"\x1b[{colour}m{text}\x1b[0m" if self._colour and text else text
-
     def line(self, text: str = "") -> None:
         print(text, file=self._stream, flush=True)
 
     def progress(self, what: str) -> None:
-        self.line(f"{self.paint(f'{time.monotonic() - self._start:7.1f} s', DIM)}  {what}")
+        """A step of the start, with the seconds since its beginning."""
+        self.line(f"{self._paint(f'{time.monotonic() - self._start:6.1f} s', DIM)}  {what}")
 
-    def stopping(self) -> None:
-        self.line("stopping")
+    def heading(self, text: str) -> None:
+        self.line()
+        self.line(self._paint(text, BOLD))
+
+    def quote(self, what: str, document: dict[str, Any]) -> None:
+        """A request with its body."""
+        self.line(f"  {what}")
+        together = json.dumps(document).replace('": ', '":\N{NO-BREAK SPACE}')
+        for line in textwrap.wrap(together, WIDTH, initial_indent="  ", subsequent_indent="   "):
+            self.line(self._paint(line.replace("\N{NO-BREAK SPACE}", " "), DIM))
+        self.line()
+
+    def event(self, seconds: float, what: str, text: str, colour: str = "") -> None:
+        """`seconds` since the story began."""
+        first, *more = textwrap.wrap(text, WIDTH - EVENT) or [""]
+        self.line(f"{self._paint(f'{seconds:+8.3f} s', DIM)}  {self._paint(f'{what:<9}', colour or BOLD)} {first}")
+        for line in more:
+            self.line(" " * EVENT + line)
+
+    def detail(self, label: str, text: str) -> None:
+        """Below an event."""
+        start = f"{' ' * DETAIL}{label}"
+        for line in textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start)) or [start]:
+            self.line(self._paint(line.rstrip(), DIM))
+
+    def table(self, rows: Iterable[tuple[str, str]]) -> None:
+        for name, value in rows:
+            self.line(f"  {name:<9} {value}")
 
     def fail(self, text: str) -> None:
-        self.line(self.paint(text, RED))
+        self.line(self._paint(text, RED))
 
-    def handles(self, handles: dict[str, Any], state: Path) -> None:
-        self.line(str(handles))
+    def _paint(self, text: str, colour: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self._colour and text else text

@@ -87,11 +87,7 @@ def listen(port: int) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
-        why = f"{error.strerror}"
-        raise DemoError(f"Port {port} cannot be used: {why}. Try make demo PORT={port + 1}") from error
-    except OverflowError as error:
-        listener.close()
-        raise DemoError(f"There is no port {port}: try make demo PORT=8001") from error
+        raise DemoError(f"Port {port} cannot be used: {error.strerror}. Try make demo PORT={port + 1}") from error
     return listener
 
 

@@ -1,4 +1,5 @@
-"""What runs in the demo's cluster: a small ERP. The annotations tell a cluster without containers how long pods take."""
+"""What runs in the demo's cluster: a small ERP. A cluster without containers reads in an annotation how long its pods
+take to become ready."""
 
 from typing import Any
 
