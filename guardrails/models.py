@@ -1,6 +1,8 @@
 """What operators set: limits per scope, freezes; and what the loop remembers: cooldowns."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -13,6 +15,17 @@ from guardrails.types import FreezeFacts, Limits
 from signals.types import ActionType, Target
 
 LIMIT_FIELDS = tuple(field.name for field in fields(Limits) if field.name != "sources")
+
+
+# `Scope.covering` as SQL, over a statement's parameters %(cluster)s, %(namespace)s and %(name)s.
+COVERING = "cluster IN ('', %(cluster)s) AND namespace IN ('', %(namespace)s) AND workload IN ('', %(name)s)"
+
+
+def scope_name(cluster: str, namespace: str, workload: str) -> str:
+    parts = [f"cluster {cluster}"] if cluster else []
+    if namespace:
+        parts.append(f"{namespace}/{workload}" if workload else f"namespace {namespace}")
+    return ", ".join(parts) or "everything"
 
 
 class Scope(models.Model):
@@ -39,10 +52,7 @@ class Scope(models.Model):
 
     @property
     def scope(self) -> str:
-        parts = [f"cluster {self.cluster}"] if self.cluster else []
-        if self.namespace:
-            parts.append(f"{self.namespace}/{self.workload}" if self.workload else f"namespace {self.namespace}")
-        return ", ".join(parts) or "everything"
+        return scope_name(self.cluster, self.namespace, self.workload)
 
 
 class GuardrailSetting(Scope):
@@ -69,14 +79,17 @@ class GuardrailSetting(Scope):
 
 
 def effective_limits(target: Target) -> Limits:
-    """The seed's defaults, overridden from the widest scope to the narrowest; a workload's name outweighs its
-    namespace, and both outweigh the cluster."""
-    rows = GuardrailSetting.objects.filter(Scope.covering(target))
+    return merge_limits(GuardrailSetting.objects.filter(Scope.covering(target)).values())
+
+
+def merge_limits(rows: Iterable[Mapping[str, Any]]) -> Limits:
+    """The seed's defaults, overridden by the covering rows from the widest scope to the narrowest: a workload's name
+    outweighs its namespace, and both outweigh the cluster."""
     limits, sources = Limits(), dict.fromkeys(LIMIT_FIELDS, "default")
-    for row in sorted(rows, key=lambda row: (row.workload != "", row.namespace != "", row.cluster != "")):
-        own = {name: value for name in LIMIT_FIELDS if (value := getattr(row, name)) is not None}
+    for row in sorted(rows, key=lambda row: (row["workload"] != "", row["namespace"] != "", row["cluster"] != "")):
+        own = {name: row[name] for name in LIMIT_FIELDS if row[name] is not None}
         limits = replace(limits, **own)
-        sources |= dict.fromkeys(own, row.scope)
+        sources |= dict.fromkeys(own, scope_name(row["cluster"], row["namespace"], row["workload"]))
     return replace(limits, sources=sources)
 
 
@@ -97,9 +110,14 @@ class Freeze(Scope):
         return f"freeze of {self.scope}"
 
     @classmethod
-    def in_force(cls, target: Target) -> tuple[FreezeFacts, ...]:
-        rows = cls.objects.filter(cls.covering(target)).filter(Q(until=None) | Q(until__gt=Now())).order_by("id")
-        return tuple(FreezeFacts(row.scope, row.reason, row.by, row.until) for row in rows)
+    def in_force(cls, target: Target) -> "models.QuerySet[Freeze]":
+        return Freeze.objects.filter(cls.covering(target)).filter(Q(until=None) | Q(until__gt=Now()))
+
+
+def freeze_facts(row: Mapping[str, Any]) -> FreezeFacts:
+    scope = scope_name(row["cluster"], row["namespace"], row["workload"])
+    until = row["until"]
+    return FreezeFacts(scope, row["reason"], row["by"], datetime.fromisoformat(until) if until else None)
 
 
 class Cooldown(models.Model):

@@ -3,11 +3,9 @@
 from django.db import transaction
 
 from guardrails.evaluate import decide
-from guardrails.models import effective_limits
 from guardrails.types import Inputs, Judgement, Outcome
-from orchestrator.facts import UNSEEN, ask_policy, gather
+from orchestrator.facts import UNSEEN, ask_policy, standing
 from orchestrator.models import Action, Decision, Workload
-from signals.clock import database_now
 from signals.types import Proposal
 
 
@@ -34,9 +32,8 @@ def admit_direct(
         earlier = _earlier(requested_by, idempotency_key, request_digest)  # an equal request held the lock before us
         if earlier is not None:
             return earlier
-        now = database_now()
-        facts = gather(workload, proposal, UNSEEN, policy, now)
-        inputs = Inputs(now=now, facts=facts, limits=effective_limits(proposal.target), proposal=proposal)
+        known = standing(workload, proposal.type)
+        inputs = Inputs(now=known.now, facts=known.facts(UNSEEN, policy), limits=known.limits, proposal=proposal)
         judgement = decide(inputs)
         action = None
         if judgement.outcome is Outcome.ALLOW:

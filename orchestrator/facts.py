@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import connection
+
 from guardrails.limits import LONGEST_WINDOW
-from guardrails.models import Cooldown, Freeze
+from guardrails.models import COVERING, freeze_facts, merge_limits
 from guardrails.policy_client import check_policy
-from guardrails.types import Facts, PolicyAnswer, RecentAction, TargetFacts
+from guardrails.types import Facts, FreezeFacts, Limits, PolicyAnswer, RecentAction, TargetFacts
 from orchestrator.k8s.types import Deployment
 from orchestrator.models import ACTIVE, Action, Workload
 from signals.types import ActionType, Proposal, SignalFacts
@@ -32,38 +34,75 @@ UNSEEN = Look(seen=False)
 UNMANAGED = Look(seen=True, managed=False)
 
 
-def gather(
-    workload: Workload,
-    proposal: Proposal,
-    look: Look,
-    policy: PolicyAnswer | None,
-    now: datetime,
-    own: Action | None = None,
-) -> Facts:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the database knows of a workload, all of one moment."""
+
+    now: datetime
+    busy_with: str
+    cooldown_until: datetime | None
+    recent: tuple[RecentAction, ...]
+    freezes: tuple[FreezeFacts, ...]
+    limits: Limits
+
+    def facts(self, look: Look, policy: PolicyAnswer | None) -> Facts:
+        return Facts(
+            target_seen=look.seen,
+            target=look.target,
+            managed=look.managed,
+            busy_with=self.busy_with,
+            cooldown_until=self.cooldown_until,
+            recent=self.recent,
+            freezes=self.freezes,
+            policy=policy,
+        )
+
+
+# One statement, for one snapshot and one round trip: a decision is made twice for every action. Dry runs change nothing
+# and do not count; direct actions do.
+_STANDING = f"""
+    SELECT
+        clock_timestamp(),
+        (SELECT id FROM orchestrator_action
+            WHERE workload_id = %(workload)s AND state = ANY(%(active)s) AND id IS DISTINCT FROM %(own)s LIMIT 1),
+        (SELECT until FROM guardrails_cooldown
+            WHERE cluster = %(cluster)s AND namespace = %(namespace)s AND workload = %(name)s
+            AND action_type = %(type)s),
+        (SELECT json_agg(json_build_array(type, applied_at, scale_increase) ORDER BY applied_at)
+            FROM orchestrator_action
+            WHERE workload_id = %(workload)s AND NOT dry_run AND applied_at > statement_timestamp() - %(window)s),
+        (SELECT json_agg(rows ORDER BY id) FROM guardrails_freeze rows
+            WHERE {COVERING} AND coalesce(until > statement_timestamp(), true)),
+        (SELECT json_agg(rows) FROM guardrails_guardrailsetting rows WHERE {COVERING})
+"""  # noqa: S608 - it is composed of constants
+
+
+def standing(workload: Workload, action_type: ActionType, own: Action | None = None) -> Standing:
     """`own` is the action that is being planned: it does not stand in its own way."""
-    target = workload.target
-    active = Action.objects.filter(workload=workload, state__in=ACTIVE)
-    if own is not None:
-        active = active.exclude(pk=own.pk)
-    busy_with = active.values_list("pk", flat=True).first()
-    cooldown_until = Cooldown.of(target, proposal.type).values_list("until", flat=True).first()
-    return Facts(
-        target_seen=look.seen,
-        target=look.target,
-        managed=look.managed,
+    parameters = {
+        "workload": workload.pk,
+        "cluster": workload.cluster,
+        "namespace": workload.namespace,
+        "name": workload.name,
+        "type": action_type,
+        "active": list(ACTIVE),
+        "own": own and own.pk,
+        "window": LONGEST_WINDOW,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_STANDING, parameters)
+        now, busy_with, cooldown_until, recent, freezes, settings = cursor.fetchone()
+    return Standing(
+        now=now,
         busy_with=str(busy_with or ""),
         cooldown_until=cooldown_until,
-        recent=recent_actions(workload, now),
-        freezes=Freeze.in_force(target),
-        policy=policy,
+        recent=tuple(
+            RecentAction(ActionType(type_), datetime.fromisoformat(at), increase)
+            for type_, at, increase in recent or ()
+        ),
+        freezes=tuple(map(freeze_facts, freezes or ())),
+        limits=merge_limits(settings or ()),
     )
-
-
-def recent_actions(workload: Workload, now: datetime) -> tuple[RecentAction, ...]:
-    """All that was applied within the longest window, by whomever; dry runs do not count."""
-    applied = Action.objects.filter(workload=workload, dry_run=False, applied_at__gt=now - LONGEST_WINDOW)
-    rows = applied.order_by("applied_at").values_list("type", "applied_at", "scale_increase")
-    return tuple(RecentAction(ActionType(type_), at, increase) for type_, at, increase in rows if at)
 
 
 def ask_policy(

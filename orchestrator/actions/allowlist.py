@@ -36,14 +36,9 @@ def _fields(**allowed: Rule) -> Rule:
     return check
 
 
-def _each(rule: Rule) -> Rule:
-    def check(value: Any, path: str) -> Refusal | None:
-        if not isinstance(value, list):
-            return path, "it must be a list"
-        refusals = (rule(inner, f"{path}[{index}]") for index, inner in enumerate(value))
-        return next(filter(None, refusals), None)
-
-    return check
+def _first(rule: Rule, values: list[Any], path: str) -> Refusal | None:
+    refusals = (rule(inner, f"{path}[{index}]") for index, inner in enumerate(values))
+    return next(filter(None, refusals), None)
 
 
 def _anything(value: Any, path: str) -> Refusal | None:
@@ -56,7 +51,7 @@ def _anything(value: Any, path: str) -> Refusal | None:
             if refusal := _anything(inner, here):
                 return refusal
     if isinstance(value, list):
-        return _each(_anything)(value, path)
+        return _first(_anything, value, path)
     return None
 
 
@@ -76,6 +71,12 @@ def _replicas(value: Any, path: str) -> Refusal | None:
     if type(value) is int and 0 <= value <= MAX_REPLICAS:
         return None
     return path, f"it must be an integer from 0 to {MAX_REPLICAS}"
+
+
+def _containers(value: Any, path: str) -> Refusal | None:
+    if not isinstance(value, list) or not value:
+        return path, "it must be a list of containers"
+    return _first(_container, value, path)
 
 
 def _container(value: Any, path: str) -> Refusal | None:
@@ -110,7 +111,7 @@ _DEPLOYMENT = _fields(
         template=_fields(
             metadata=_METADATA,
             spec=_fields(
-                containers=_each(_container),
+                containers=_containers,
                 terminationGracePeriodSeconds=_anything,
                 nodeSelector=_anything,
                 tolerations=_anything,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from guardrails.api import GuardrailsView, describe
 from orchestrator.api.views import ActionDetail, ActionView, SignalDetail, decisions
-from orchestrator.facts import recent_actions
+from orchestrator.facts import standing
 from orchestrator.models import Action, ActionState, Decision, Workload
 from signals.api import SignalView
 from signals.callers import AuthenticatedRequest, require_namespace
@@ -17,7 +17,7 @@ from signals.clock import database_now
 from signals.models import Signal
 from signals.names import ClusterName, Namespace, WorkloadName
 from signals.pagination import Page, PageQuery, paginate
-from signals.problems import Fault, Problem
+from signals.problems import Fault, Problem, require_known
 from signals.types import ActionType, Target
 
 router = Router()
@@ -93,11 +93,14 @@ def get_signal(request: AuthenticatedRequest, signal_id: UUID) -> SignalDetail:
     summary="Effective limits, where each comes from, and what is used up",
 )
 def get_guardrails(request: AuthenticatedRequest, query: Query[ScopeQuery]) -> GuardrailsView:
+    require_known(request.GET, ScopeQuery.model_fields)
     namespace = query.namespace or (settings.SMARTOPS_NAMESPACE if query.workload else "")
     target = Target(query.cluster or settings.SMARTOPS_CLUSTER, namespace, query.workload or "")
     if namespace:
         require_namespace(request.auth, namespace)
-    now = database_now()
     place = {"cluster": target.cluster, "namespace": target.namespace, "kind": target.kind, "name": target.name}
     workload = Workload.objects.filter(**place).first()
-    return describe(target, () if workload is None else recent_actions(workload, now), now)
+    if workload is None:
+        return describe(target, (), database_now())
+    known = standing(workload, ActionType.SCALE)
+    return describe(target, known.recent, known.now)

@@ -9,179 +9,362 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('signals', '0002_default_rules'),
+        ("signals", "0002_default_rules"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Action',
+            name="Action",
             fields=[
-                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('cluster', models.CharField(max_length=63)),
-                ('origin', models.CharField(choices=[('closed_loop', 'closed_loop'), ('direct', 'direct')], max_length=16)),
-                ('requested_by', models.CharField(max_length=128)),
-                ('idempotency_key', models.CharField(max_length=256, null=True)),
-                ('request_digest', models.CharField(blank=True, max_length=64)),
-                ('type', models.CharField(choices=[('SCALE', 'SCALE'), ('RESTART', 'RESTART'), ('PATCH', 'PATCH')], max_length=16)),
-                ('params', models.JSONField(default=dict)),
-                ('asked_because', models.TextField(blank=True)),
-                ('dry_run', models.BooleanField(default=False)),
-                ('verify', models.BooleanField(default=True)),
-                ('state', models.CharField(choices=[('awaiting_approval', 'Awaiting Approval'), ('pending', 'Pending'), ('applying', 'Applying'), ('verifying', 'Verifying'), ('needs_review', 'Needs Review'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('timed_out', 'Timed Out'), ('cancelled', 'Cancelled'), ('rejected', 'Rejected'), ('expired', 'Expired')], default='pending', max_length=24)),
-                ('reason', models.CharField(blank=True, max_length=64)),
-                ('message', models.TextField(blank=True)),
-                ('numbers', models.JSONField(default=dict)),
-                ('moved_by', models.CharField(max_length=128)),
-                ('epoch', models.PositiveIntegerField(default=0)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('not_before', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('deadline_at', models.DateTimeField()),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('applied_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('uid0', models.CharField(blank=True, max_length=64)),
-                ('rv0', models.CharField(blank=True, max_length=64)),
-                ('gen0', models.BigIntegerField(null=True)),
-                ('before', models.JSONField(null=True)),
-                ('change', models.JSONField(null=True)),
-                ('scale_increase', models.PositiveIntegerField(default=0)),
-                ('ambiguous', models.BooleanField(default=False)),
-                ('signal', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='actions', to='signals.signal')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("cluster", models.CharField(max_length=63)),
+                (
+                    "origin",
+                    models.CharField(choices=[("closed_loop", "closed_loop"), ("direct", "direct")], max_length=16),
+                ),
+                ("requested_by", models.CharField(max_length=128)),
+                ("idempotency_key", models.CharField(max_length=256, null=True)),
+                ("request_digest", models.CharField(blank=True, max_length=64)),
+                (
+                    "type",
+                    models.CharField(
+                        choices=[("SCALE", "SCALE"), ("RESTART", "RESTART"), ("PATCH", "PATCH")], max_length=16
+                    ),
+                ),
+                ("params", models.JSONField(default=dict)),
+                ("asked_because", models.TextField(blank=True)),
+                ("dry_run", models.BooleanField(default=False)),
+                ("verify", models.BooleanField(default=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("awaiting_approval", "Awaiting Approval"),
+                            ("pending", "Pending"),
+                            ("applying", "Applying"),
+                            ("verifying", "Verifying"),
+                            ("needs_review", "Needs Review"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("timed_out", "Timed Out"),
+                            ("cancelled", "Cancelled"),
+                            ("rejected", "Rejected"),
+                            ("expired", "Expired"),
+                        ],
+                        default="pending",
+                        max_length=24,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=64)),
+                ("message", models.TextField(blank=True)),
+                ("numbers", models.JSONField(default=dict)),
+                ("moved_by", models.CharField(max_length=128)),
+                ("epoch", models.PositiveIntegerField(default=0)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("updated_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("not_before", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("deadline_at", models.DateTimeField()),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("applied_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("uid0", models.CharField(blank=True, max_length=64)),
+                ("rv0", models.CharField(blank=True, max_length=64)),
+                ("gen0", models.BigIntegerField(null=True)),
+                ("before", models.JSONField(null=True)),
+                ("change", models.JSONField(null=True)),
+                ("scale_increase", models.PositiveIntegerField(default=0)),
+                ("ambiguous", models.BooleanField(default=False)),
+                (
+                    "signal",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="actions",
+                        to="signals.signal",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='AuditEvent',
+            name="AuditEvent",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('from_state', models.CharField(blank=True, max_length=24)),
-                ('to_state', models.CharField(max_length=24)),
-                ('epoch', models.PositiveIntegerField()),
-                ('reason', models.CharField(blank=True, max_length=64)),
-                ('message', models.TextField(blank=True)),
-                ('numbers', models.JSONField(default=dict)),
-                ('actor', models.CharField(max_length=128)),
-                ('action', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='orchestrator.action')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("from_state", models.CharField(blank=True, max_length=24)),
+                ("to_state", models.CharField(max_length=24)),
+                ("epoch", models.PositiveIntegerField()),
+                ("reason", models.CharField(blank=True, max_length=64)),
+                ("message", models.TextField(blank=True)),
+                ("numbers", models.JSONField(default=dict)),
+                ("actor", models.CharField(max_length=128)),
+                (
+                    "action",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="events", to="orchestrator.action"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Decision',
+            name="Decision",
             fields=[
-                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('phase', models.CharField(choices=[('admit', 'admit'), ('plan', 'plan')], max_length=8)),
-                ('outcome', models.CharField(max_length=8)),
-                ('reason', models.CharField(blank=True, max_length=64)),
-                ('message', models.TextField(blank=True)),
-                ('until', models.DateTimeField(null=True)),
-                ('inputs', models.JSONField()),
-                ('verdicts', models.JSONField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('action', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='orchestrator.action')),
-                ('signal', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='signals.signal')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("phase", models.CharField(choices=[("admit", "admit"), ("plan", "plan")], max_length=8)),
+                ("outcome", models.CharField(max_length=8)),
+                ("reason", models.CharField(blank=True, max_length=64)),
+                ("message", models.TextField(blank=True)),
+                ("until", models.DateTimeField(null=True)),
+                ("inputs", models.JSONField()),
+                ("verdicts", models.JSONField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "action",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="decisions",
+                        to="orchestrator.action",
+                    ),
+                ),
+                (
+                    "signal",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="decisions",
+                        to="signals.signal",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Workload',
+            name="Workload",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('cluster', models.CharField(max_length=63)),
-                ('namespace', models.CharField(max_length=63)),
-                ('kind', models.CharField(max_length=32)),
-                ('name', models.CharField(max_length=253)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("cluster", models.CharField(max_length=63)),
+                ("namespace", models.CharField(max_length=63)),
+                ("kind", models.CharField(max_length=32)),
+                ("name", models.CharField(max_length=253)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('cluster', 'namespace', 'name', 'kind'), name='one_workload')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("cluster", "namespace", "name", "kind"), name="one_workload")
+                ],
             },
         ),
         migrations.AddField(
-            model_name='action',
-            name='workload',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='actions', to='orchestrator.workload'),
+            model_name="action",
+            name="workload",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="actions", to="orchestrator.workload"
+            ),
         ),
         migrations.CreateModel(
-            name='Verification',
+            name="Verification",
             fields=[
-                ('action', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='verification', serialize=False, to='orchestrator.action')),
-                ('status', models.CharField(blank=True, choices=[('SUCCESS', 'Success'), ('FAILED', 'Failed'), ('TIMED_OUT', 'Timed Out')], max_length=16)),
-                ('message', models.TextField(blank=True)),
-                ('generation', models.BigIntegerField()),
-                ('baseline', models.JSONField()),
-                ('stabilization_seconds', models.PositiveIntegerField(default=0)),
-                ('desired_replicas', models.PositiveIntegerField(null=True)),
-                ('ready_replicas', models.PositiveIntegerField(null=True)),
-                ('available_replicas', models.PositiveIntegerField(null=True)),
-                ('updated_replicas', models.PositiveIntegerField(null=True)),
-                ('observed_generation', models.BigIntegerField(null=True)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('finished_at', models.DateTimeField(null=True)),
+                (
+                    "action",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="verification",
+                        serialize=False,
+                        to="orchestrator.action",
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        blank=True,
+                        choices=[("SUCCESS", "Success"), ("FAILED", "Failed"), ("TIMED_OUT", "Timed Out")],
+                        max_length=16,
+                    ),
+                ),
+                ("message", models.TextField(blank=True)),
+                ("generation", models.BigIntegerField()),
+                ("baseline", models.JSONField()),
+                ("stabilization_seconds", models.PositiveIntegerField(default=0)),
+                ("desired_replicas", models.PositiveIntegerField(null=True)),
+                ("ready_replicas", models.PositiveIntegerField(null=True)),
+                ("available_replicas", models.PositiveIntegerField(null=True)),
+                ("updated_replicas", models.PositiveIntegerField(null=True)),
+                ("observed_generation", models.BigIntegerField(null=True)),
+                ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("finished_at", models.DateTimeField(null=True)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('status', '')), models.Q(models.Q(('status', ''), _negated=True), ('finished_at__isnull', False)), _connector='OR'), name='verified_iff_finished')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("finished_at", None), ("status", "")),
+                            models.Q(models.Q(("status", ""), _negated=True), ("finished_at__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="verified_iff_finished",
+                    )
+                ],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='auditevent',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='54ba942eaa03debae262ce109f85c54e360ded31', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_b75b2', table='orchestrator_auditevent', when='BEFORE')),
+            model_name="auditevent",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="54ba942eaa03debae262ce109f85c54e360ded31",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_b75b2",
+                    table="orchestrator_auditevent",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='decision',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='09fde0f8efecc31ea94b132bb6f883b8ab5cda3a', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_c7210', table='orchestrator_decision', when='BEFORE')),
+            model_name="decision",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="09fde0f8efecc31ea94b132bb6f883b8ab5cda3a",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_c7210",
+                    table="orchestrator_decision",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='action',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['cluster', 'not_before'], name='action_due'),
+            model_name="action",
+            index=models.Index(
+                condition=models.Q(("state", "pending")), fields=["cluster", "not_before"], name="action_due"
+            ),
         ),
         migrations.AddIndex(
-            model_name='action',
-            index=models.Index(condition=models.Q(('state', 'applying')), fields=['cluster', 'lease_until'], name='action_leased'),
+            model_name="action",
+            index=models.Index(
+                condition=models.Q(("state", "applying")), fields=["cluster", "lease_until"], name="action_leased"
+            ),
         ),
         migrations.AddIndex(
-            model_name='action',
-            index=models.Index(condition=models.Q(('state__in', ('awaiting_approval', 'pending', 'applying', 'verifying', 'needs_review'))), fields=['cluster', 'deadline_at'], name='action_deadline'),
+            model_name="action",
+            index=models.Index(
+                condition=models.Q(
+                    ("state__in", ("awaiting_approval", "pending", "applying", "verifying", "needs_review"))
+                ),
+                fields=["cluster", "deadline_at"],
+                name="action_deadline",
+            ),
         ),
         migrations.AddIndex(
-            model_name='action',
-            index=models.Index(condition=models.Q(('dry_run', False)), fields=['workload', 'applied_at'], name='action_window'),
+            model_name="action",
+            index=models.Index(
+                condition=models.Q(("dry_run", False)), fields=["workload", "applied_at"], name="action_window"
+            ),
         ),
         migrations.AddIndex(
-            model_name='action',
-            index=models.Index(fields=['state', '-id'], name='action_by_state'),
+            model_name="action",
+            index=models.Index(fields=["state", "-id"], name="action_by_state"),
         ),
         migrations.AddConstraint(
-            model_name='action',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ('awaiting_approval', 'pending', 'applying', 'verifying', 'needs_review'))), fields=('workload',), name='one_active_action_per_target'),
+            model_name="action",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("state__in", ("awaiting_approval", "pending", "applying", "verifying", "needs_review"))
+                ),
+                fields=("workload",),
+                name="one_active_action_per_target",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='action',
-            constraint=models.UniqueConstraint(fields=('requested_by', 'idempotency_key'), name='one_action_per_idempotency_key'),
+            model_name="action",
+            constraint=models.UniqueConstraint(
+                fields=("requested_by", "idempotency_key"), name="one_action_per_idempotency_key"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='action',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('state__in', ('succeeded', 'failed', 'timed_out', 'cancelled', 'rejected', 'expired'))), models.Q(('finished_at', None), ('state__in', ('awaiting_approval', 'pending', 'applying', 'verifying', 'needs_review'))), _connector='OR'), name='finished_iff_final'),
+            model_name="action",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("finished_at__isnull", False),
+                        ("state__in", ("succeeded", "failed", "timed_out", "cancelled", "rejected", "expired")),
+                    ),
+                    models.Q(
+                        ("finished_at", None),
+                        ("state__in", ("awaiting_approval", "pending", "applying", "verifying", "needs_review")),
+                    ),
+                    _connector="OR",
+                ),
+                name="finished_iff_final",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='action',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease_until__isnull', False), ('state', 'applying')), models.Q(models.Q(('state', 'applying'), _negated=True), ('lease_until', None)), _connector='OR'), name='leased_iff_applying'),
+            model_name="action",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("lease_until__isnull", False), ("state", "applying")),
+                    models.Q(models.Q(("state", "applying"), _negated=True), ("lease_until", None)),
+                    _connector="OR",
+                ),
+                name="leased_iff_applying",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='action',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['verifying', 'timed_out']), _negated=True), ('applied_at__isnull', False), _connector='OR'), name='verified_only_what_was_applied'),
+            model_name="action",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ["verifying", "timed_out"]), _negated=True),
+                    ("applied_at__isnull", False),
+                    _connector="OR",
+                ),
+                name="verified_only_what_was_applied",
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='action',
-            trigger=pgtrigger.compiler.Trigger(name='action_transitions', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."state", \':\', NEW."state") = ANY(\'{awaiting_approval:pending,awaiting_approval:rejected,awaiting_approval:expired,awaiting_approval:cancelled,pending:applying,pending:cancelled,applying:pending,applying:verifying,applying:succeeded,applying:failed,applying:cancelled,applying:needs_review,verifying:succeeded,verifying:failed,verifying:timed_out,needs_review:succeeded,needs_review:failed,needs_review:cancelled}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."state" IS DISTINCT FROM NEW."state") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "state" from "%" to "%" on table %\', OLD."state", NEW."state", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='fd1819cc6a93576e4d2ccc0e0d266d08cfaa3a5d', operation='UPDATE', pgid='pgtrigger_action_transitions_6f06b', table='orchestrator_action', when='BEFORE')),
+            model_name="action",
+            trigger=pgtrigger.compiler.Trigger(
+                name="action_transitions",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    declare="DECLARE _is_valid_transition BOOLEAN;",
+                    func='SELECT CONCAT(OLD."state", \':\', NEW."state") = ANY(\'{awaiting_approval:pending,awaiting_approval:rejected,awaiting_approval:expired,awaiting_approval:cancelled,pending:applying,pending:cancelled,applying:pending,applying:verifying,applying:succeeded,applying:failed,applying:cancelled,applying:needs_review,verifying:succeeded,verifying:failed,verifying:timed_out,needs_review:succeeded,needs_review:failed,needs_review:cancelled}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."state" IS DISTINCT FROM NEW."state") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "state" from "%" to "%" on table %\', OLD."state", NEW."state", TG_TABLE_NAME; ELSE RETURN NEW; END IF;',
+                    hash="fd1819cc6a93576e4d2ccc0e0d266d08cfaa3a5d",
+                    operation="UPDATE",
+                    pgid="pgtrigger_action_transitions_6f06b",
+                    table="orchestrator_action",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='action',
-            trigger=pgtrigger.compiler.Trigger(name='audit', sql=pgtrigger.compiler.UpsertTriggerSql(declare="DECLARE came_from text DEFAULT '';", func="\n                    IF TG_OP = 'UPDATE' THEN came_from := OLD.state; END IF;\n                    INSERT INTO orchestrator_auditevent\n                        (action_id, at, from_state, to_state, epoch, reason, message, numbers, actor)\n                    VALUES (NEW.id, clock_timestamp(), came_from, NEW.state, NEW.epoch, NEW.reason, NEW.message,\n                        NEW.numbers, NEW.moved_by);\n                    PERFORM pg_notify('smartops', 'action:' || NEW.id);\n                    RETURN NULL;\n                ", hash='0f163fc8b272bbf10004b33b66a6ac2a1715b09b', operation='INSERT OR UPDATE OF "state", "epoch", "updated_at"', pgid='pgtrigger_audit_2551b', table='orchestrator_action', when='AFTER')),
+            model_name="action",
+            trigger=pgtrigger.compiler.Trigger(
+                name="audit",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    declare="DECLARE came_from text DEFAULT '';",
+                    func="\n                    IF TG_OP = 'UPDATE' THEN came_from := OLD.state; END IF;\n                    INSERT INTO orchestrator_auditevent\n                        (action_id, at, from_state, to_state, epoch, reason, message, numbers, actor)\n                    VALUES (NEW.id, clock_timestamp(), came_from, NEW.state, NEW.epoch, NEW.reason, NEW.message,\n                        NEW.numbers, NEW.moved_by);\n                    PERFORM pg_notify('smartops', 'action:' || NEW.id);\n                    RETURN NULL;\n                ",
+                    hash="0f163fc8b272bbf10004b33b66a6ac2a1715b09b",
+                    operation='INSERT OR UPDATE OF "state", "epoch", "updated_at"',
+                    pgid="pgtrigger_audit_2551b",
+                    table="orchestrator_action",
+                    when="AFTER",
+                ),
+            ),
         ),
     ]

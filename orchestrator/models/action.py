@@ -11,7 +11,7 @@ from typing import Any
 import pgtrigger
 import uuid_utils.compat as uuids
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -191,21 +191,25 @@ class Action(models.Model):
         action.save(force_insert=True)
         return action
 
+    def claim(self, actor: str) -> None:
+        """pending → applying, for `LEASE`: nobody else may touch it meanwhile."""
+        self._move(
+            S.APPLYING,
+            actor=actor,
+            epoch=self.epoch + 1,
+            attempts=self.attempts + 1,
+            lease_until=Now() + LEASE,
+        )
+
     @classmethod
     def claim_due(cls, cluster: str, limit: int, actor: str) -> list["Action"]:
-        """pending → applying, for as many as are due. Several reconcilers share the work: each skips others' rows."""
+        """Claims as many as are due. Several reconcilers share the work: each skips the others' rows."""
         with transaction.atomic():
             due = Action.objects.filter(cluster=cluster, state=S.PENDING, not_before__lte=Now()).order_by("not_before")
-            rows = list(
-                due.select_for_update(skip_locked=True, of=("self",)).select_related("workload", "signal")[:limit]
-            )
-            if rows:
-                leased = {"epoch": F("epoch") + 1, "attempts": F("attempts") + 1, "lease_until": Now() + LEASE}
-                Action.objects.filter(pk__in=[row.pk for row in rows]).update(
-                    state=S.APPLYING, updated_at=Now(), moved_by=actor, reason="", message="", **leased
-                )
-                for row in rows:
-                    row.state, row.epoch, row.attempts = S.APPLYING, row.epoch + 1, row.attempts + 1
+            due = due.select_for_update(skip_locked=True, of=("self",)).select_related("workload", "signal")
+            rows = list(due[:limit])
+            for row in rows:
+                row.claim(actor)
         return rows
 
     def take_over(self, actor: str) -> None:

@@ -2,7 +2,7 @@
 transaction; the workload's row is the lock under which the decision and its reservation are one."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -14,12 +14,12 @@ from guardrails.models import effective_limits
 from guardrails.reasons import Reason
 from guardrails.types import Facts, Inputs, Judgement, Outcome, PolicyAnswer
 from orchestrator import metrics
-from orchestrator.facts import Look, ask_policy, gather
+from orchestrator.facts import Look, ask_policy, standing
 from orchestrator.models import Action, ActionState, Decision, Workload
 from signals.clock import database_now
 from signals.mapping import Unmatched, propose
 from signals.models import LostRace, Rule, Signal, SignalState
-from signals.types import Proposal, RuleSpec, SignalFacts, Target
+from signals.types import Proposal, RuleSpec, Target
 
 Looker = Callable[[Target], Look]
 MAX_ERRORS = 5
@@ -30,28 +30,29 @@ def due(cluster: str, limit: int) -> list[UUID]:
     return list(rows.order_by("not_before").values_list("pk", flat=True)[:limit])
 
 
-def admit(signal_id: UUID, look_at: Looker, actor: str) -> None:
+def admit(signal_id: UUID, look_at: Looker, actor: str) -> Action | None:
+    """The action that everything allows, already claimed for the caller to execute."""
     asked, policy = _ask(signal_id, look_at, actor) if settings.SMARTOPS_OPA_URL else (None, None)
     with transaction.atomic():
         rows = Signal.objects.filter(pk=signal_id, state=SignalState.PENDING, not_before__lte=Now())
         signal = rows.select_for_update(skip_locked=True).first()
         if signal is None:
-            return  # another reconciler has it, or had it
+            return None  # another reconciler has it, or had it
         facts = signal.facts()
         rules = tuple(rule.spec() for rule in Rule.candidates(facts))
         proposed = propose(facts, rules)
         if policy is not None and proposed != asked:
-            return  # a repeat changed the signal meanwhile: it stays due, and the policy is asked anew
+            return None  # a repeat changed the signal meanwhile: it stays due, and the policy is asked anew
         look = look_at(facts.target)
         if isinstance(proposed, Unmatched) or look.target is None:
             # Nothing will be reserved, so nothing is locked.
             known = Facts(target_seen=look.seen, target=look.target, managed=look.managed, policy=policy)
-            _decide(signal, facts, rules, known, database_now(), None, actor)
-        else:
-            workload = Workload.lock(facts.target)
-            now = database_now()
-            known = gather(workload, proposed[1], look, policy, now)
-            _decide(signal, facts, rules, known, now, workload, actor)
+            inputs = Inputs(database_now(), known, effective_limits(facts.target), facts, rules)
+            return _record(signal, inputs, None, actor)
+        workload = Workload.lock(facts.target)
+        standing_now = standing(workload, proposed[1].type)
+        inputs = Inputs(standing_now.now, standing_now.facts(look, policy), standing_now.limits, facts, rules)
+        return _record(signal, inputs, workload, actor)
 
 
 def _ask(signal_id: UUID, look_at: Looker, actor: str) -> tuple[tuple[RuleSpec, Proposal] | None, PolicyAnswer | None]:
@@ -64,24 +65,14 @@ def _ask(signal_id: UUID, look_at: Looker, actor: str) -> tuple[tuple[RuleSpec, 
             return asked, ask_policy(asked[1], actor, look_at(seen.target), seen)
 
 
-def _decide(
-    signal: Signal,
-    facts: SignalFacts,
-    rules: tuple[RuleSpec, ...],
-    known: Facts,
-    now: datetime,
-    workload: Workload | None,
-    actor: str,
-) -> None:
-    limits = effective_limits(facts.target)
-    inputs = Inputs(now=now, facts=known, limits=limits, signal=facts, rules=rules)
-    judgement = decide(inputs)
-    action = None
+def _record(signal: Signal, inputs: Inputs, workload: Workload | None, actor: str) -> Action | None:
+    judgement, action = decide(inputs), None
     match judgement.outcome:
         case Outcome.ALLOW:
             assert workload is not None
             assert judgement.proposal is not None
             action = Action.propose(judgement.proposal, workload, actor, signal=signal)
+            action.claim(actor)
             signal.admit()
         case Outcome.DEFER:
             signal.defer(judgement.reason or "", judgement.message, not_before=judgement.until)
@@ -91,6 +82,7 @@ def _decide(
             signal.ignore(judgement.reason or "", judgement.message)
     Decision.record("admit", inputs, judgement, signal=signal, action=action)
     _count(signal, judgement)
+    return action
 
 
 def _count(signal: Signal, judgement: Judgement) -> None:

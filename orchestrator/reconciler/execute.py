@@ -17,13 +17,12 @@ from guardrails.reasons import Reason
 from guardrails.types import Inputs, Judgement, Outcome
 from orchestrator import metrics
 from orchestrator.actions import HANDLERS
-from orchestrator.facts import Look, ask_policy, gather
+from orchestrator.facts import Look, ask_policy, standing
 from orchestrator.k8s import errors
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import Deployment, Preconditions
 from orchestrator.models import Action, Decision, Workload
 from orchestrator.reconciler.resolve import Plan, Step, next_step
-from signals.clock import database_now
 from signals.models import LostRace, Signal
 from signals.types import ActionType
 
@@ -102,11 +101,11 @@ def _plan(action: Action, live: Deployment, actor: str) -> bool:
     policy = ask_policy(proposal, action.requested_by, look, observed)
     with transaction.atomic():
         workload = Workload.lock(proposal.target)
-        now = database_now()
+        known = standing(workload, proposal.type, own=action)
         inputs = Inputs(
-            now=now,
-            facts=gather(workload, proposal, look, policy, now, own=action),
-            limits=effective_limits(proposal.target),
+            now=known.now,
+            facts=known.facts(look, policy),
+            limits=known.limits,
             signal=observed,
             proposal=proposal,
         )
@@ -160,7 +159,7 @@ def _put_off(action: Action, error: errors.ClusterError, actor: str) -> None:
     match error:
         case errors.Throttled():
             return _retry(action, Reason.CLUSTER_THROTTLED, error.message, actor, error.retry_after)
-        case errors.Refused() if not action.ambiguous:
+        case errors.Forbidden() | errors.Invalid() if not action.ambiguous:
             return _refused(action, error, actor)
         case _:
             return _retry(action, Reason.CLUSTER_UNREACHABLE, error.message, actor)

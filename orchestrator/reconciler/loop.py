@@ -115,12 +115,15 @@ class Reconciler:
 
     def _admit_one(self, signal_id: UUID) -> None:
         try:
-            admit(signal_id, self.view.look_at, self.actor)
+            action = admit(signal_id, self.view.look_at, self.actor)
         except InterfaceError:
             raise  # the database went away: nobody's fault, and the signal stays due
         except Exception as error:
             log.exception("signal %s could not be processed", signal_id)
             stumble(signal_id, error)
+        else:
+            if action is not None:
+                execute(action, self.cluster, self.actor)
 
     def _execute(self) -> int:
         room = self._room()

@@ -91,8 +91,8 @@ class Verifications:
         now = time.monotonic()
         seen = self._view.get(watched.action.workload.key)
         match judge(seen, watched.expected):
-            case Failed(reason, message):
-                self._conclude(watched, VerificationStatus.FAILED, Reason(reason), message, seen)
+            case Failed(_, message):
+                self._settle(watched, message)
             case Complete(message):
                 if watched.complete_since is None:
                     watched.complete_since = now
@@ -102,27 +102,29 @@ class Verifications:
             case Progressing(message):
                 watched.complete_since = None
                 if now >= watched.deadline:
-                    self._time_out(watched, message)
+                    self._settle(watched, message)
 
     def _wake_at(self, moment: float, pk: UUID) -> None:
         with self._lock:
             heapq.heappush(self._alarms, (moment, pk))
 
-    def _time_out(self, watched: Watched, message: str) -> None:
-        """The view may have missed something: before giving up, one look at the API server itself."""
-        seen: Deployment | None = self._view.get(watched.action.workload.key)
+    def _settle(self, watched: Watched, message: str) -> None:
+        """The view says that it failed, or that its time is up. The view may lag behind, or have missed something: the
+        API server itself has the last word."""
+        key = watched.action.workload.key
         try:
-            seen = self._cluster.get_deployment_status(watched.action.workload.key)
+            seen = self._cluster.get_deployment_status(key)
         except errors.NotFound:
             seen = None
         except errors.ClusterError as error:
+            seen = self._view.get(key)
             message = f"{message}; the cluster could not be asked: {error.message}"
         match judge(seen, watched.expected):
             case Complete(complete):
                 self._conclude(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, complete, seen)
             case Failed(reason, failed):
                 self._conclude(watched, VerificationStatus.FAILED, Reason(reason), failed, seen)
-            case Progressing():
+            case Progressing() if time.monotonic() >= watched.deadline:
                 self._conclude(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, seen)
 
     def _conclude(
