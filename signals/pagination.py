@@ -9,6 +9,8 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from pydantic import BaseModel, Field
 
+from signals.problems import require_known
+
 Item = TypeVar("Item")
 Row = TypeVar("Row", bound=Model)
 # 16 bytes in base64: whatever matches is a cursor.
@@ -27,6 +29,7 @@ class Page(BaseModel, Generic[Item]):
 
 def paginate(request: HttpRequest, rows: QuerySet[Row], query: PageQuery) -> tuple[list[Row], str | None]:
     """The rows of one page, and the URL of the next."""
+    require_known(request.GET, type(query).model_fields)
     if query.cursor:
         rows = rows.filter(pk__lt=_decode(query.cursor))
     found = list(rows.order_by("-pk")[: query.limit + 1])

@@ -1,7 +1,7 @@
 """A refusal as a value, in the shape of RFC 9457 (`application/problem+json`). Whoever notices raises it; the
 composition root puts it on the wire."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
@@ -50,6 +50,12 @@ def invalid(errors: Iterable[Mapping[str, Any]]) -> Problem:
     fields = [{"field": field_name(error["loc"]), "message": error["msg"]} for error in errors]
     detail = "; ".join(f"{one['field']}: {one['message']}" for one in fields[:3])
     return Problem(422, Fault.INVALID_REQUEST, detail, errors=fields)
+
+
+def require_known(given: Iterable[str], known: Collection[str]) -> None:
+    """A misspelt filter must not be lost: the list would look like an answer."""
+    if unknown := [name for name in given if name not in known]:
+        raise invalid({"loc": (name,), "msg": "There is no such query parameter"} for name in unknown)
 
 
 def field_name(location: Iterable[str | int]) -> str:

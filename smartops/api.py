@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
 from ninja.parser import Parser
 from ninja.security import HttpBearer
 from pydantic import BaseModel, ConfigDict
@@ -72,6 +73,9 @@ class ProblemDocument(BaseModel):
 
 
 class API(NinjaAPI):
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        return operation.view_func.__name__
+
     def get_openapi_schema(self, **where: Any) -> OpenAPISchema:
         """Ninja's, and that everything else is a problem."""
         schema = super().get_openapi_schema(**where)

@@ -1,0 +1,3 @@
+from tests.api import api, http
+
+__all__ = ["api", "http"]

@@ -1,0 +1,157 @@
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import F
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import DjangoAssertNumQueries
+from pytest_django.fixtures import Settings
+
+from smartops.models import Token
+from smartops.tokens import ALPHABET, Bearer, Scope, checksum, issue, verify
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_token_says_who_speaks_and_what_they_may() -> None:
+    text = issue("agent", [Scope.READ, Scope.SIGNALS_WRITE], ["erp"])
+
+    assert verify(text) == Bearer("agent", frozenset({"read", "signals:write"}), ("erp",))
+
+
+def test_a_token_is_52_characters_of_base62_and_only_its_hmac_is_stored() -> None:
+    text = issue("agent", [Scope.READ])
+
+    prefix, lookup, rest = text.split("_")
+    assert (prefix, len(lookup), len(rest)) == ("smo", 12, 38)
+    assert set(lookup + rest) <= set(ALPHABET)
+    row = Token.objects.get()
+    assert row.lookup == lookup
+    assert len(bytes(row.digest)) == 32
+    assert rest[:32].encode() not in bytes(row.digest)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:0],
+        lambda text: text[:-1],
+        lambda text: text + "0",
+        lambda text: text + "\n",
+        lambda text: text.upper(),
+        lambda text: text[:20] + ("a" if text[20] != "a" else "b") + text[21:],
+        lambda text: text.replace("smo_", "ghp_"),
+        lambda text: text[:-6] + "ÄÖÜäöü",
+    ],
+)
+def test_junk_is_refused_without_a_query(spoil: Any, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    text = issue("agent", [Scope.READ])
+    with django_assert_num_queries(0):
+        assert verify(spoil(text)) is None
+
+
+def test_a_right_id_with_a_wrong_secret_is_refused() -> None:
+    lookup = issue("agent", [Scope.READ]).split("_")[1]
+
+    assert verify(f"smo_{lookup}_{'0' * 32}{checksum(lookup, '0' * 32)}") is None
+
+
+def test_a_revoked_token_is_refused() -> None:
+    text = issue("agent", [Scope.READ])
+    Token.objects.update(revoked_at=timezone.now())
+
+    assert verify(text) is None
+
+
+@pytest.mark.parametrize(("seconds", "valid"), [(60, True), (-1, False)])
+def test_a_token_ends_when_it_expires(seconds: int, valid: bool) -> None:
+    text = issue("agent", [Scope.READ], expires_at=timezone.now() + timedelta(seconds=seconds))
+
+    assert (verify(text) is not None) is valid
+
+
+def test_the_use_is_recorded_at_most_once_a_minute(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    text = issue("agent", [Scope.READ])
+    with django_assert_num_queries(2):
+        verify(text)
+    first = Token.objects.get().last_used_at
+    assert first is not None
+
+    with django_assert_num_queries(1):
+        verify(text)
+
+    Token.objects.update(last_used_at=F("last_used_at") - timedelta(seconds=61))
+    with django_assert_num_queries(2):
+        verify(text)
+
+
+def test_a_pepper_is_rotated_without_new_tokens(settings: Settings) -> None:
+    settings.SMARTOPS_TOKEN_PEPPERS = ["old"]
+    text = issue("agent", [Scope.READ])
+
+    settings.SMARTOPS_TOKEN_PEPPERS = ["new", "old"]
+    assert verify(text) is not None
+    settings.SMARTOPS_TOKEN_PEPPERS = ["new"]
+    assert verify(text) is None
+
+
+@pytest.mark.parametrize(("namespaces", "expected"), [((), True), (("erp",), True), (("other",), False)])
+def test_a_token_without_namespaces_is_allowed_everywhere(namespaces: tuple[str, ...], expected: bool) -> None:
+    assert Bearer("agent", frozenset(), namespaces).allows("erp") is expected
+
+
+base62 = st.text(ALPHABET, min_size=44, max_size=44)
+
+
+@given(base62, st.integers(0, 43), st.sampled_from(ALPHABET))
+def test_the_checksum_notices_every_mistyped_character(text: str, place: int, letter: str) -> None:
+    other = text[:place] + letter + text[place + 1 :]
+    assert (checksum(other[:12], other[12:]) == checksum(text[:12], text[12:])) is (other == text)
+
+
+def create_token(*arguments: str) -> tuple[str, str]:
+    out, err = StringIO(), StringIO()
+    call_command("create_token", *arguments, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def test_the_command_prints_the_token_alone() -> None:
+    out, err = create_token(
+        "agent", "--scope", "read", "--scope", "signals:write", "--namespace", "erp", "--expires-in", "90"
+    )
+
+    assert verify(out.removesuffix("\n")) == Bearer("agent", frozenset({"read", "signals:write"}), ("erp",))
+    assert out.removesuffix("\n") not in err
+    assert "erp" in err
+    expires_at = Token.objects.get().expires_at
+    assert expires_at is not None
+    assert timedelta(days=89) < expires_at - timezone.now() <= timedelta(days=90)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["agent"], "--scope"),
+        (["agent", "--scope", "everything"], "invalid choice"),
+        (["", "--scope", "read"], "1 to 64"),
+        (["a" * 65, "--scope", "read"], "1 to 64"),
+        (["a\nb", "--scope", "read"], "printable"),
+        (["agent", "--scope", "read", "--namespace", "No_Namespace"], "No_Namespace"),
+        (["agent", "--scope", "read", "--expires-in", "0"], "expires"),
+        (["agent", "--scope", "read", "--expires-in", "99999999999"], "expires"),
+    ],
+)
+def test_the_command_says_what_it_cannot_do(arguments: list[str], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        create_token(*arguments)
+    assert not Token.objects.exists()
+
+
+def test_a_name_is_given_once() -> None:
+    create_token("agent", "--scope", "read")
+    with pytest.raises(CommandError, match="already"):
+        create_token("agent", "--scope", "read")
