@@ -17,6 +17,9 @@ def apply_defaults(kind: Kind, obj: Object) -> None:
 
 def _deployment(_: Object, spec: Object) -> None:
     _fill(spec, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600)
+    for name in ("minReadySeconds", "paused"):
+        if not spec.get(name, True):
+            del spec[name]
     strategy = spec.setdefault("strategy", {})
     if isinstance(strategy, dict):
         strategy.setdefault("type", "RollingUpdate")
@@ -93,7 +96,7 @@ def cluster_ip(number: int) -> str:
 def _template(spec: Object) -> None:
     template = spec.get("template")
     if isinstance(template, dict):
-        template.setdefault("metadata", {}).setdefault("creationTimestamp", None)
+        template.setdefault("metadata", {})
         if isinstance(template.setdefault("spec", {}), dict):
             _pod_spec(template["spec"])
 

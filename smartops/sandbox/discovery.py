@@ -113,8 +113,9 @@ def _documents() -> dict[str, Object]:
     groups = [_group(group) for group in named]
     roots = {_openapi_root(group, version): (group, version) for group, version in GROUP_VERSIONS}
     major, minor = VERSION.removeprefix("v").split(".")[:2]
+    built = dict.fromkeys(("gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"), "sandbox")
     return {
-        "/version": {"major": major, "minor": minor, "gitVersion": VERSION, "platform": "sandbox/python"},
+        "/version": {"major": major, "minor": minor, "gitVersion": VERSION} | built,
         "/api": {"kind": "APIVersions", "versions": ["v1"]},
         "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups},
         **{f"/apis/{group['name']}": {"kind": "APIGroup", "apiVersion": "v1", **group} for group in groups},

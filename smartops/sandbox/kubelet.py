@@ -16,6 +16,10 @@ from smartops.sandbox.store import Event
 NODE_NAME = "smartops-sandbox"
 READY_AFTER, OUTCOME, GONE_AFTER = "sim/ready-after", "sim/outcome", "sim/gone-after"
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+NODE_INFO = (
+    *("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion", "kubeletVersion"),
+    *("machineID", "operatingSystem", "osImage", "systemUUID"),
+)
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 
@@ -39,7 +43,8 @@ class Kubelet:
 
     def _join(self, version: str) -> None:
         ready = {"type": "Ready", "status": "True", "reason": "Sandbox", "message": "no containers run here"}
-        status = {"conditions": [ready], "nodeInfo": {"kubeletVersion": version, "operatingSystem": "sandbox"}}
+        info = dict.fromkeys(NODE_INFO, "sandbox") | {"kubeletVersion": version}
+        status = {"conditions": [ready], "nodeInfo": info}
         self._registry.insert(NODE, {"metadata": {"name": NODE_NAME}, "status": status})
 
     def _see(self, event: Event) -> None:
@@ -92,6 +97,8 @@ def _status(pod: Resource) -> Object:
             {
                 "name": container["name"],
                 "image": container["image"],
+                "imageID": "",
+                "lastState": {},
                 "ready": ready,
                 "started": ready,
                 "restartCount": restarts,

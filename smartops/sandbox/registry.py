@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from smartops.sandbox.defaults import apply_defaults, cluster_ip
 from smartops.sandbox.errors import Cause, already_exists, bad_request, conflict, invalid, not_found
-from smartops.sandbox.objects import Object, Resource, deep_copy, timestamp
+from smartops.sandbox.objects import Object, Resource, canonical, timestamp
 from smartops.sandbox.resources import DEPLOYMENT, KINDS, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT, Kind
 from smartops.sandbox.store import Store
 from smartops.sandbox.validation import check_types, validate
@@ -34,10 +34,9 @@ class Registry:
 
     def create(self, kind: Kind, namespace: str, body: Object, *, manager: str = "", dry_run: bool = False) -> Object:
         """Stores the object; raises 404 without its namespace, 409 where it exists, 400 or 422 where it is wrong."""
-        obj = deep_copy(body)
-        check_types(kind, obj)
-        obj = _without_empty(obj)
-        metadata = obj["metadata"]
+        check_types(kind, body)
+        obj = canonical(body)
+        metadata = obj.setdefault("metadata", {})
         _place(kind, metadata, namespace)
         if kind.status:
             obj.pop("status", None)
@@ -71,9 +70,9 @@ class Registry:
         self, kind: Kind, old: Resource, new: Object, *, status: bool = False, manager: str = "", dry_run: bool = False
     ) -> Resource:
         """Writes a client's new version of `old`: all but status, or status alone."""
-        new = deep_copy(new)
         check_types(kind, new)
-        metadata = new["metadata"] = new.get("metadata") or {}
+        new = canonical(new)
+        metadata = new.setdefault("metadata", {})
         if metadata.get("resourceVersion", old.metadata["resourceVersion"]) != old.metadata["resourceVersion"]:
             raise conflict(kind, old.name, STALE)
         for field in KEPT:
@@ -84,10 +83,12 @@ class Registry:
         else:
             _place(kind, metadata, old.namespace)
             metadata.setdefault("name", old.name)
-            metadata["generation"] = old.metadata.get("generation")
+            if "generation" in old.metadata:
+                metadata["generation"] = old.metadata["generation"]
             apply_defaults(kind, new)
             if kind.status:
-                new["status"] = old.get("status", {})
+                new.pop("status", None)
+                new |= {"status": old["status"]} if "status" in old else {}
             self._refuse_invalid(kind, new, old)
         return self.write(kind, old, new, manager=manager, subresource="status" if status else "", dry_run=dry_run)
 
@@ -102,9 +103,8 @@ class Registry:
         dry_run: bool = False,
     ) -> Resource:
         """Stores a valid new version: moves the generation where it must, and nothing where nothing changed."""
-        new = _without_empty(new)
-        metadata = new["metadata"]
-        metadata["resourceVersion"] = old.metadata["resourceVersion"]
+        metadata = {**new["metadata"], "resourceVersion": old.metadata["resourceVersion"]}
+        new = {**new, "metadata": metadata}
         if new == old:
             return old
         if kind.generation and not subresource and _moves_generation(kind, old, new):
@@ -146,19 +146,23 @@ class Registry:
     def _remove(self, kind: Kind, obj: Resource, *, orphan: bool = False) -> Resource:
         last = self.store.remove(kind, obj)
         for child_kind, child in self.store.owned_by(obj.uid):
-            others = [ref for ref in child.metadata["ownerReferences"] if ref["uid"] != obj.uid]
-            if orphan or others:
-                self.write(
-                    child_kind, child, {**child, "metadata": {**child.metadata, "ownerReferences": others or None}}
-                )
-            else:
-                self.delete(child_kind, child, {})
+            self._release(child_kind, child, obj.uid, orphan=orphan)
         if kind is NAMESPACE:
             for contained in (kind for kind in KINDS if kind.namespaced):
                 for item in self.store.objects(contained, obj.name):
                     if self.store.get(contained, obj.name, item.name):
                         self._remove(contained, item)
         return last
+
+    def _release(self, kind: Kind, child: Resource, owner: str, *, orphan: bool) -> None:
+        """A dependent whose last owner is gone goes too, unless it is to be an orphan."""
+        others = [reference for reference in child.metadata["ownerReferences"] if reference["uid"] != owner]
+        if not orphan and not others:
+            self.delete(kind, child, {})
+            return
+        metadata = {name: value for name, value in child.metadata.items() if name != "ownerReferences"}
+        metadata |= {"ownerReferences": others} if others else {}
+        self.write(kind, child, {**child, "metadata": metadata})
 
     def _refuse_invalid(self, kind: Kind, new: Object, old: Object | None) -> None:
         causes: list[Cause] = validate(kind, new, old)
@@ -176,12 +180,6 @@ def _place(kind: Kind, metadata: Object, namespace: str) -> None:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     if not kind.namespaced:
         del metadata["namespace"]
-
-
-def _without_empty(obj: Object) -> Object:
-    """A copy two levels deep, without what the API's JSON omits."""
-    metadata = {key: value for key, value in (obj.get("metadata") or {}).items() if value is not None and value != {}}
-    return {key: value for key, value in obj.items() if value is not None and value != {}} | {"metadata": metadata}
 
 
 def _moves_generation(kind: Kind, old: Object, new: Object) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from smartops.sandbox import protobuf
 from smartops.sandbox.errors import ApiError, bad_request, unsupported_media_type
 from smartops.sandbox.objects import Object
 from smartops.sandbox.patches import PatchConflictError, PatchError, json_patch, merge_patch
@@ -14,7 +15,7 @@ from smartops.sandbox.resources import BY_PATH, Kind
 from smartops.sandbox.selectors import Predicate, field_selector, label_selector
 from smartops.sandbox.strategic import strategic_merge
 
-JSON, YAML = "application/json", "application/yaml"
+JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 APPLY_PATCH = "application/apply-patch+yaml"
 PATCHES: Mapping[str, Callable[[Any, Any], Any]] = {
     "application/json-patch+json": json_patch,
@@ -86,8 +87,8 @@ class Request:
 
     def document(self) -> Object:
         """The object in the body."""
-        if self.content_type not in (JSON, YAML, APPLY_PATCH, ""):
-            raise unsupported_media_type([JSON, YAML])
+        if self.content_type not in (JSON, YAML, PROTOBUF, APPLY_PATCH, ""):
+            raise unsupported_media_type([JSON, YAML, PROTOBUF])
         found = _decode(self.body, self.content_type)
         if not isinstance(found, dict):
             raise bad_request("the object provided is unrecognized: it must be a JSON or YAML map")
@@ -143,6 +144,8 @@ def _no_number(name: str) -> None:
 
 
 def _decode(body: bytes, content_type: str) -> object:
+    if content_type == PROTOBUF:
+        return protobuf.decode(body)
     try:
         return yaml.safe_load(body) if content_type.endswith("yaml") else json.loads(body, parse_constant=_no_number)
     except (ValueError, yaml.YAMLError, RecursionError) as error:

@@ -74,7 +74,17 @@ def test_annotations_move_a_deployments_generation_and_labels_do_not(client: Cli
     assert annotated["metadata"]["generation"] == quiet["metadata"]["generation"] + 1
 
 
-@pytest.mark.parametrize("patch", [{}, {"spec": {"replicas": 1}}, {"metadata": {"labels": {"none": None}}}])
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {},
+        {"spec": {"replicas": 1}},
+        {"metadata": {"labels": {"none": None}}},
+        {"metadata": {"labels": {}, "finalizers": []}},
+        {"spec": {"paused": False, "minReadySeconds": 0}},
+        {"spec": {"template": {"metadata": {"creationTimestamp": None}, "spec": {"nodeSelector": {}, "volumes": []}}}},
+    ],
+)
 def test_a_patch_of_nothing_moves_nothing(client: Client, quiet: Object, patch: Object) -> None:
     assert client.patch(WEB, patch, fieldManager="somebody-else") == quiet
 
@@ -329,8 +339,8 @@ def test_requests_are_remembered_with_their_answers(sandbox: Sandbox, client: Cl
 
 
 WORDS = (
-    "replicas paused selector strategy template metadata spec containers name image labels annotations type rollingUpdate "
-    "maxSurge matchLabels ownerReferences env ports volumes $patch $retainKeys $setElementOrder/containers"
+    "replicas paused selector strategy template metadata spec containers name image labels annotations type "
+    "rollingUpdate maxSurge matchLabels ownerReferences env ports $patch $retainKeys $setElementOrder/containers"
 )
 FIELDS = st.sampled_from(WORDS.split())
 ANYTHING = st.recursive(

@@ -133,6 +133,17 @@ def test_create_and_delete(kubectl: Kubectl) -> None:
     assert "not found" in kubectl("get", "deployment", "shop", fails=True)
 
 
+def test_create_by_flags_and_ask_for_permission(kubectl: Kubectl) -> None:
+    kubectl("create", "deployment", "shop", "--image=example.test/shop:1", "--replicas=3", "--port=80")
+    assert spec(kubectl)["replicas"] == 3
+    kubectl("create", "configmap", "settings", "--from-literal=mode=slow")
+    assert kubectl("get", "configmap", "settings", "-o", "jsonpath={.data}") == '{"mode":"slow"}'
+    kubectl("autoscale", "deployment", "shop", "--max=4")
+    assert kubectl("get", "hpa", "shop", "--no-headers").split()[:4] == ["shop", "Deployment/shop", "1", "4"]
+    assert kubectl("auth", "can-i", "patch", "deployments") == "yes\n"
+    assert "send JSON" in kubectl("create", "job", "once", "--image=example.test/once:1", fails=True)
+
+
 def test_an_invalid_deployment_is_explained_field_by_field(kubectl: Kubectl) -> None:
     said = kubectl("apply", "-f", "-", stdin=MANIFEST.replace("replicas: 2", "replicas: -1"), fails=True)
     assert 'The Deployment "shop" is invalid: spec.replicas: Invalid value: -1' in said
