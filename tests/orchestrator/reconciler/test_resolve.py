@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import pytest
@@ -126,7 +126,7 @@ class Protocol:
     def __init__(self, resolve: Resolve = next_step, *, checks_version: bool = True, checks_epoch: bool = True) -> None:
         self.checks_version, self.checks_epoch = checks_version, checks_epoch
 
-        @lru_cache(maxsize=None)
+        @cache
         def step(intent: Intent, seen: Target) -> Step:
             plan = Plan(
                 "a1", str(intent.uid or ""), str(intent.version or ""), intent.generation or None, intent.ambiguous

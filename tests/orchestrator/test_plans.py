@@ -1,0 +1,144 @@
+"""With many rows, the queries of the loop and of the lists find theirs by an index."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.http import HttpRequest
+from django.test.utils import CaptureQueriesContext
+
+from orchestrator.facts import standing
+from orchestrator.models import Action, Workload
+from orchestrator.reconciler.admit import due, withdraw
+from orchestrator.reconciler.rescue import expire, rescue
+from signals.ingest import ingest
+from signals.models import Signal
+from signals.pagination import PageQuery, paginate
+from signals.types import ActionType, Observation, Source, Target
+
+pytestmark = pytest.mark.django_db
+
+BIG = {"signals_signal", "signals_observation", "orchestrator_action"}
+ROWS = """
+    ALTER TABLE orchestrator_action DISABLE TRIGGER USER;  -- nobody needs their timelines
+
+    INSERT INTO orchestrator_workload (cluster, namespace, kind, name)
+    SELECT 'default', 'smartops-dev', 'Deployment', 'w' || n FROM generate_series(1, 2000) n;
+
+    -- One in a hundred is open.
+    INSERT INTO signals_signal (id, source, cluster, namespace, service, subject, fingerprint, state, reason, message,
+                                payload, count, errors, resolved_at, closed_at)
+    SELECT gen_random_uuid(), 'anomaly', 'default', 'smartops-dev', 'w' || n % 2000, 'resource', md5(n::text),
+           CASE n % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'admitted' ELSE 'resolved' END, '', '', '{}', 1, 0,
+           CASE WHEN n % 100 > 1 THEN now() END, CASE WHEN n % 100 > 1 THEN now() END
+    FROM generate_series(1, 20000) n;
+
+    INSERT INTO signals_observation (id, signal_id, fingerprint, window_id, firing, payload, posted_by)
+    SELECT gen_random_uuid(), id, fingerprint, 'w1', true, '{}', 'an agent' FROM signals_signal;
+
+    -- One in a hundred is active, each on a workload of its own.
+    INSERT INTO orchestrator_action (id, workload_id, cluster, signal_id, origin, requested_by, moved_by,
+        request_digest, type, params, asked_because, dry_run, verify, state, reason, message, numbers, epoch, attempts,
+        deadline_at, lease_until, applied_at, finished_at, uid0, rv0, scale_increase, ambiguous)
+    SELECT gen_random_uuid(), w.id, 'default', s.id, 'closed_loop', 'a', 'a', '', 'SCALE', '{}', '', false, true,
+           state, '', '', '{}', 1, 1, now() + interval '1 hour',
+           CASE state WHEN 'applying' THEN now() + interval '1 minute' END,
+           CASE WHEN state IN ('verifying', 'succeeded') THEN now() - n * interval '1 minute' END,
+           CASE state WHEN 'succeeded' THEN now() END, '', '', 1, false
+    FROM generate_series(1, 20000) n
+    JOIN (SELECT id, row_number() OVER () AS r FROM orchestrator_workload) w ON w.r = (n - 1) % 2000 + 1
+    JOIN (SELECT id, row_number() OVER () AS r FROM signals_signal) s ON s.r = n
+    CROSS JOIN LATERAL (SELECT CASE WHEN n > 200 THEN 'succeeded'
+                        ELSE (ARRAY['pending', 'applying', 'verifying', 'needs_review'])[n % 4 + 1] END AS state) c;
+
+    SET CONSTRAINTS ALL IMMEDIATE;
+    ALTER TABLE orchestrator_action ENABLE TRIGGER USER;
+    ANALYZE orchestrator_workload, signals_signal, signals_observation, orchestrator_action;
+"""
+
+
+@pytest.fixture(scope="module")
+def many_rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """20,000 signals and as many actions, for all tests of this module."""
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(ROWS)
+        yield
+        cursor.execute("TRUNCATE orchestrator_workload, signals_signal CASCADE")
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from nodes(inner)
+
+
+def indexes_used(work: Callable[[], Any]) -> set[str]:
+    """Does the work, and explains each of its statements: none may read a big table from end to end."""
+    with CaptureQueriesContext(connection) as captured:
+        work()
+    used: set[str] = set()
+    for query in captured.captured_queries:
+        if not query["sql"].lstrip().startswith(("SELECT", "WITH", "UPDATE", "INSERT")) or "pg_notify" in query["sql"]:
+            continue
+        with connection.cursor() as cursor:
+            cursor.execute("EXPLAIN (FORMAT JSON) " + query["sql"])
+            answer = cursor.fetchone()[0]
+        plan = (json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
+        for node in nodes(plan):
+            scan = node["Node Type"] == "Seq Scan" and node.get("Relation Name") in BIG
+            assert not scan, f"reads all of {node.get('Relation Name')}: {query['sql'][:500]}"
+            used |= {node["Index Name"]} if "Index Name" in node else set(node.get("Conflict Arbiter Indexes", ()))
+    assert used
+    return used
+
+
+def a_workload() -> Workload:
+    return Workload.objects.get(name="w7")
+
+
+def observed(*windows: str, firing: bool = True) -> list[Observation]:
+    target = Target("default", "smartops-dev", "w1")
+    return [Observation(Source.ANOMALY, target, "resource", window, firing, {}, score=0.9) for window in windows]
+
+
+def first_page(rows: Any, cursor: str | None = None) -> None:
+    request = HttpRequest()
+    request.META["HTTP_HOST"] = "localhost"
+    paginate(request, rows, PageQuery(limit=50, cursor=cursor))
+
+
+A_CURSOR = "AZ3-7wAAcACAAAAAAAAAAA"
+
+
+@pytest.mark.parametrize(
+    ("work", "index"),
+    [
+        (lambda: Action.claim_due("default", 8, "a test"), "action_due"),
+        (lambda: due("default", 8), "signal_due"),
+        (lambda: rescue("default", "a test"), "action_leased"),
+        (lambda: expire("default", "a test"), "action_deadline"),
+        (lambda: withdraw("default", "a test"), "action_by_state"),
+        (lambda: standing(a_workload(), ActionType.SCALE), "action_window"),
+        (lambda: standing(a_workload(), ActionType.SCALE), "one_active_action_per_target"),
+        (lambda: Workload.lock(Target("default", "smartops-dev", "w7")), "one_workload"),
+        (lambda: ingest(observed(*(uuid4().hex for _ in range(5))), "an agent"), "one_open_signal"),
+        (lambda: ingest(observed(*(uuid4().hex for _ in range(5))), "an agent"), "one_observation_per_window"),
+        (lambda: ingest(observed(uuid4().hex, firing=False), "an agent"), "one_open_signal"),
+        (lambda: ingest(observed("w1"), "an agent"), "one_observation_per_window"),
+        (lambda: first_page(Signal.objects.all()), "signals_signal_pkey"),
+        (lambda: first_page(Signal.objects.all(), A_CURSOR), "signals_signal_pkey"),
+        (lambda: first_page(Signal.objects.filter(state="pending")), "signal_by_state"),
+        (lambda: first_page(Action.objects.all(), A_CURSOR), "orchestrator_action_pkey"),
+        (lambda: first_page(Action.objects.filter(state="needs_review")), "action_by_state"),
+    ],
+)
+def test_a_query_finds_its_rows_by_its_index(many_rows: None, work: Callable[[], Any], index: str) -> None:
+    assert index in indexes_used(work)
+
+
+def test_a_query_without_an_index_is_noticed(many_rows: None) -> None:
+    with pytest.raises(AssertionError, match="reads all of signals_signal"):
+        indexes_used(lambda: Signal.objects.filter(message="no index for this").first())
