@@ -1,0 +1,31 @@
+"""Threads with connections of their own, and words for what they do at once."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
+
+from django.db import connection
+
+from tests.closed_loop.conftest import world
+
+T = TypeVar("T")
+
+
+def at_once(works: Sequence[Callable[[], T]], timeout: float = 30.0) -> list[T]:
+    """Does all of them on a thread and a connection each, started together; their results, in order."""
+    start = Barrier(len(works))
+
+    def run(work: Callable[[], T]) -> T:
+        try:
+            connection.ensure_connection()
+            start.wait(timeout)
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(works)) as threads:
+        return [future.result(timeout) for future in [threads.submit(run, work) for work in works]]
+
+
+__all__ = ["at_once", "world"]

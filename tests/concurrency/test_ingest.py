@@ -1,0 +1,177 @@
+"""Agents post at once, each on a connection of its own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from random import Random
+
+import pytest
+
+from signals.ingest import Receipt
+from signals.models import Observation as StoredObservation
+from signals.models import Signal, SignalState
+from signals.types import Observation
+from tests.closed_loop.conftest import anomaly, only_signal, post
+from tests.concurrency.conftest import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("agents", [2, 8])
+def test_equal_posts_at_once_are_one_observation_of_one_signal(agents: int) -> None:
+    for number in range(20):
+        said = anomaly(f"erp-{number}")
+
+        receipts = [receipt for [receipt] in at_once([partial(post, said)] * agents)]
+
+        assert sorted(receipt.duplicate for receipt in receipts) == [False] + [True] * (agents - 1)
+        assert len({receipt.signal_id for receipt in receipts}) == 1
+    assert set(Signal.objects.values_list("count", flat=True)) == {1}
+    assert StoredObservation.objects.count() == Signal.objects.count() == 20
+
+
+def test_windows_of_one_trouble_at_once_are_counted_on_one_open_signal() -> None:
+    posts = [[anomaly("erp-simulator") for _ in range(5)] for _ in range(8)]
+
+    at_once([partial(_post_each, windows) for windows in posts])
+
+    assert only_signal().count == 40
+    assert StoredObservation.objects.count() == 40
+
+
+def test_equal_batches_at_once_are_stored_once() -> None:
+    batch = [anomaly(f"erp-{number % 10}") for number in range(100)]
+
+    answers = at_once([partial(post, *batch)] * 4)
+
+    fresh = [[not receipt.duplicate for receipt in receipts] for receipts in answers]
+    assert [sum(of_one_window) for of_one_window in zip(*fresh, strict=True)] == [1] * 100
+    assert StoredObservation.objects.count() == 100
+    assert sorted(Signal.objects.values_list("count", flat=True)) == [10] * 10
+
+
+def test_batches_that_lock_in_opposite_order_all_succeed() -> None:
+    """Each ends one trouble before it reports the other: PostgreSQL breaks the deadlock, and the victim goes again."""
+
+    def batch(first: str, second: str) -> list[Observation]:
+        began = [anomaly(first), anomaly(first, firing=False), anomaly(first)]
+        return [*began, anomaly(second), anomaly(second, firing=False), anomaly(second)]
+
+    for _ in range(2):
+        answers = at_once([partial(post, *batch("a", "b")), partial(post, *batch("b", "a"))])
+
+        assert all(not receipt.duplicate for receipts in answers for receipt in receipts)
+    assert StoredObservation.objects.count() == 24
+    assert Signal.objects.filter(closed_at=None).count() == 2
+
+
+def test_opposite_sorted_batches_of_many_troubles_all_succeed() -> None:
+    for firing in (True, False):
+        batch = [anomaly(f"erp-{number}", firing=firing) for number in range(200)]
+        again = [anomaly(f"erp-{number}", firing=firing) for number in range(200)]
+
+        at_once([partial(post, *batch), partial(post, *reversed(again))])
+
+    assert not Signal.objects.filter(closed_at=None).exists()
+    assert Signal.objects.filter(count=2, state=SignalState.RESOLVED).exclude(reason="Healthy").count() == 200
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_storm_of_firing_and_resolving_is_explained_by_some_serial_order(seed: int) -> None:
+    random = Random(seed)  # noqa: S311
+    windows = [f"w{number}" for number in range(6)]
+
+    def posts() -> list[list[Observation]]:
+        return [
+            [
+                anomaly("erp-simulator", window_id=random.choice(windows), firing=random.random() < 0.6)
+                for _ in range(random.choice([1, 1, 1, 2, 3]))
+            ]
+            for _ in range(6)
+        ]
+
+    batches = [posts() for _ in range(4)]
+    answers = at_once([partial(_post_each_batch, mine) for mine in batches])
+
+    histories = [list(_steps(mine, theirs)) for mine, theirs in zip(batches, answers, strict=True)]
+    assert _explained(histories), "no serial order of the posts gives these answers"
+    stored = StoredObservation.objects.select_related("signal")
+    assert len(stored) == len({(one.window_id, one.firing) for one in stored})
+    assert Signal.objects.filter(closed_at=None).count() <= 1
+    for signal in Signal.objects.exclude(reason="Healthy"):
+        assert signal.count == sum(one.firing for one in stored if one.signal_id == signal.pk)
+        assert (signal.closed_at is not None) == any(not one.firing for one in stored if one.signal_id == signal.pk)
+
+
+def _post_each(observations: Sequence[Observation]) -> list[Receipt]:
+    return [receipt for observation in observations for receipt in post(observation)]
+
+
+def _post_each_batch(batches: Sequence[Sequence[Observation]]) -> list[list[Receipt]]:
+    return [post(*batch) for batch in batches]
+
+
+@dataclass(frozen=True)
+class Said:
+    window: str
+    signal: str
+    duplicate: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one agent said in one breath, all of one polarity, and what it was answered."""
+
+    firing: bool
+    said: tuple[Said, ...]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """The serial world: which signal is open, and to which each window went."""
+
+    open: str = ""
+    seen: frozenset[tuple[str, bool, str]] = frozenset()
+
+    def after(self, step: Step) -> "Episode | None":
+        """None: this step, done now, would have been answered otherwise."""
+        seen = {(window, firing): signal for window, firing, signal in self.seen}
+        fresh = set()
+        for one in step.said:
+            key = (one.window, step.firing)
+            known = seen.get(key)
+            if one.duplicate != (known is not None) or known not in (None, one.signal):
+                return None
+            if known is None:
+                seen[key] = one.signal
+                fresh.add(one.signal)
+        if not fresh:
+            return self
+        if len(fresh) > 1 or not (fresh == {self.open} if self.open else fresh.isdisjoint({s for *_, s in self.seen})):
+            return None
+        then = frozenset((window, firing, signal) for (window, firing), signal in seen.items())
+        return Episode(fresh.pop() if step.firing else "", then)
+
+
+def _steps(batches: Sequence[Sequence[Observation]], answers: Sequence[Sequence[Receipt]]) -> Iterator[Step]:
+    for batch, receipts in zip(batches, answers, strict=True):
+        for firing, pairs in groupby(zip(batch, receipts, strict=True), key=lambda pair: pair[0].firing):
+            yield Step(firing, tuple(Said(o.window_id, r.signal_id, r.duplicate) for o, r in pairs))
+
+
+def _explained(histories: Sequence[Sequence[Step]]) -> bool:
+    """Whether the agents' histories can be interleaved so that a serial world gives the same answers."""
+    first = (Episode(), (0,) * len(histories))
+    waiting, known = [first], {first}
+    while waiting:
+        episode, done = waiting.pop()
+        if all(count == len(history) for count, history in zip(done, histories, strict=True)):
+            return True
+        for agent, history in enumerate(histories):
+            if done[agent] < len(history) and (then := episode.after(history[done[agent]])) is not None:
+                following = (then, (*done[:agent], done[agent] + 1, *done[agent + 1 :]))
+                if following not in known:
+                    known.add(following)
+                    waiting.append(following)
+    return False
