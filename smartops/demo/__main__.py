@@ -39,7 +39,8 @@ def main() -> int:
 async def _serve(state: Path, listener: socket.socket, kubeconfig: Path | None, screen: Screen) -> None:
     """Until a signal asks for the end; raises where the end came by itself. Nothing is left running either way."""
     asked = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    hangup = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []  # nohup make demo
+    for number in (signal.SIGINT, signal.SIGTERM, *hangup):
         # A second one changes nothing: the end is under way, and takes seconds at most.
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     installation = Installation(state, listener, kubeconfig, screen)

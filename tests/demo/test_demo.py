@@ -1,0 +1,233 @@
+"""`python -m smartops.demo`, as `make demo` runs it: real processes, on ports and in directories of their own."""
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar
+from pathlib import Path
+from threading import Timer
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
+
+import pytest
+import yaml
+
+from smartops import postgres
+from smartops.sandbox import Sandbox
+
+COMMAND = [sys.executable, "-m", "smartops.demo"]
+PATIENCE = 90.0
+TOLD = "SmartOps runs until Ctrl-C."
+
+
+def settings(state: Path, environment: dict[str, str]) -> dict[str, str]:
+    given = {name: value for name, value in os.environ.items() if name != "DEMO_KUBECONFIG"}
+    return {**given, "STATE": str(state), "PORT": "0", **environment}
+
+
+@dataclass
+class Demo:
+    """A demo in a process group of its own, as make's is in a terminal."""
+
+    state: Path
+    process: "subprocess.Popen[str]"
+
+    def read_until(self, words: str) -> str:
+        """All that it printed, up to the line with these words."""
+        assert self.process.stdout is not None
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if words in line:
+                return "".join(lines)
+        pytest.fail(f"it never said {words!r}: {''.join(lines)}")
+
+    @property
+    def handles(self) -> dict[str, Any]:
+        handles: dict[str, Any] = json.loads((self.state / "demo.json").read_text())
+        return handles
+
+    def interrupt(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def status(self) -> int:
+        return self.process.wait(timeout=20)
+
+
+@contextmanager
+def demo(state: Path, **environment: str) -> Iterator[Demo]:
+    process = subprocess.Popen(
+        COMMAND,
+        env=settings(state, environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    hung = Timer(PATIENCE, process.kill)
+    hung.start()
+    try:
+        with process:
+            try:
+                yield Demo(state, process)
+            finally:
+                process.terminate()
+    finally:
+        hung.cancel()
+        postgres.stop(state / "postgres")
+
+
+def refusal(state: Path, **environment: str) -> str:
+    """What a demo says that cannot start: one line."""
+    refused = subprocess.run(COMMAND, env=settings(state, environment), capture_output=True, text=True, timeout=20)
+    assert refused.returncode == 1
+    assert refused.stdout.count("\n") == 1
+    assert refused.stderr == ""
+    return refused.stdout
+
+
+def left_behind(state: Path) -> list[str]:
+    """The processes that know of this directory, by their command line or environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            known = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(state) in known and int(folder.name) != os.getpid():
+            found.append(known.decode(errors="replace").replace("\0", " ")[:200])
+    return found
+
+
+def await_end(pid: int) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([descriptor], [], [], 10)[0], f"process {pid} still runs"
+    finally:
+        os.close(descriptor)
+
+
+def get(url: str, token: str = "") -> Any:
+    request = Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310
+    with urlopen(request, timeout=10) as answer:  # noqa: S310
+        return answer.read()
+
+
+def sign_in(handles: dict[str, Any]) -> str:
+    """The address where an administrator arrives."""
+    cookies = CookieJar()
+    browser, login = build_opener(HTTPCookieProcessor(cookies)), f"{handles['url']}/admin/login/?next=/console/"
+    browser.open(login, timeout=10).close()
+    token = next(cookie.value for cookie in cookies if cookie.name == "csrftoken")
+    form = urlencode({**handles["admin"], "csrfmiddlewaretoken": token}).encode()
+    with browser.open(login, form, timeout=10) as page:
+        return str(page.url)
+
+
+def test_a_demo_tells_its_story_stops_cleanly_continues_and_dies_with_its_children(tmp_path: Path) -> None:
+    state = tmp_path / "a state"
+    with demo(state) as first:
+        story = first.read_until(TOLD)
+        handles = first.handles
+        assert len(re.findall(r"^ +\+\d+\.\d{3} s  SUCCESS +desired 3, ready 3, available 3", story, re.MULTILINE)) == 2
+        assert "3 of 8 replicas" in story
+        assert "replicas 2 to 3" in story
+        assert max(map(len, story.splitlines())) <= 100
+        assert (state / "demo.json").stat().st_mode & 0o777 == 0o600
+        assert handles.keys() == {"url", "token", "admin", "kubeconfig", "database_url", "metrics", "pids"}
+        assert handles["pids"].keys() == {"web", "reconciler", "sandbox", "postgres"}
+        assert len(json.loads(get(f"{handles['url']}/v1/actions", handles["token"]))["items"]) == 2
+        assert b"smartops_k8s_scale_total" in get(handles["metrics"]["reconciler"])
+        assert get(handles["metrics"]["web"])
+        assert sign_in(handles) == f"{handles['url']}/console/"
+        assert f"A demo runs in {state} already (pid {first.process.pid})" in refusal(state)
+        first.interrupt()
+        first.interrupt()
+        assert first.status() == 0
+        assert not (state / "demo.json").exists()
+        assert left_behind(state) == []
+
+    with demo(state) as again:
+        story = again.read_until(TOLD)
+        assert len(re.findall(r"deferred +until \d\d:\d\d:\d\d, \d+ s left \(CooldownActive\)", story)) == 2
+        for kept in ("token", "admin"):
+            assert again.handles[kept] == handles[kept]
+        pids = again.handles["pids"]
+        again.process.kill()
+        for name in ("web", "reconciler", "sandbox"):
+            await_end(pids[name])
+
+
+def test_a_demo_completes_another_cluster_and_names_the_child_that_died(tmp_path: Path) -> None:
+    with Sandbox() as sandbox:
+        mine = tmp_path / "mine.yaml"
+        mine.write_text(yaml.safe_dump(erp_simulator(replicas=5)))
+        sandbox.load(mine)
+        with demo(tmp_path / "state", DEMO_KUBECONFIG=str(sandbox.kubeconfig), KUBECONFIG="/nowhere") as elsewhere:
+            story = elsewhere.read_until("SUCCESS")
+            handles = elsewhere.handles
+            assert "replicas 5 to 6" in story
+            assert handles["kubeconfig"] == str(sandbox.kubeconfig)
+            assert handles["pids"]["sandbox"] is None
+            deployments = get(f"{sandbox.url}/apis/apps/v1/namespaces/smartops-dev/deployments")
+            names = [one["metadata"]["name"] for one in json.loads(deployments)["items"]]
+            assert names == ["checkout", "erp-simulator", "inventory", "invoice-worker", "payments", "reporting"]
+            os.kill(handles["pids"]["web"], signal.SIGKILL)
+            elsewhere.read_until("web was killed by SIGKILL; the end of")
+            assert elsewhere.status() == 1
+        assert left_behind(tmp_path / "state") == []
+
+
+def test_an_interrupt_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+    with demo(tmp_path) as starting:
+        starting.read_until(" s  ")
+        starting.interrupt()
+        assert starting.status() == 0
+        assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "complaint"),
+    [
+        ({"PORT": "eighty"}, "PORT=eighty is no port"),
+        ({"DEMO_KUBECONFIG": "/nowhere"}, "DEMO_KUBECONFIG=/nowhere is no file"),
+        ({"STATE": "/proc/nowhere"}, "/proc/nowhere cannot be used"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, environment: dict[str, str], complaint: str) -> None:
+    assert complaint in refusal(tmp_path, **environment)
+
+
+def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert f"Port {port} cannot be used: Address already in use." in refusal(tmp_path, PORT=str(port))
+
+
+def erp_simulator(replicas: int) -> dict[str, Any]:
+    labels = {"app": "erp-simulator"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "erp-simulator", "namespace": "smartops-dev"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "erp", "image": "erp:1"}]},
+            },
+        },
+    }

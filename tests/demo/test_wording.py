@@ -1,0 +1,70 @@
+"""How the demo puts the API's numbers into words, and onto the screen."""
+
+import io
+from typing import Any
+
+import pytest
+
+from smartops.demo.installation import environment
+from smartops.demo.screen import WIDTH, Screen
+from smartops.demo.wording import numbers, patched
+
+
+def verdict(guardrail: str = "any", outcome: str = "allow", message: str = "", **numbers: Any) -> dict[str, Any]:
+    return {"guardrail": guardrail, "outcome": outcome, "message": message, "numbers": numbers, "until": None}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (verdict(age_seconds=0.04, limit_seconds=900), "0.0 s old, of at most 900 s"),
+        (verdict(uid="a-b", replicas=2), "2 replicas, uid a-b"),
+        (verdict(value=3, limit=8, current=2), "3 of 8 replicas"),
+        (verdict(value=None, limit=8, current=2), "2 of 8 replicas"),
+        (verdict(value=1, wanted=2, limit=3, window_seconds=900), "+1 so far, +2 now, of +3 in 15 min"),
+        (verdict(value=5, limit=6, window_seconds=3600), "5 of 6 in 60 min"),
+        (verdict(limit_seconds=300), "0 s left of 300 s"),
+        (verdict("freeze"), "nothing is frozen"),
+        (verdict("policy", message="No policy engine is configured."), "No policy engine is configured."),
+        (verdict("of tomorrow"), ""),
+        (verdict(outcome="deny", message="9 would exceed 8.", value=9, limit=8, current=8), "9 would exceed 8."),
+    ],
+)
+def test_a_verdict_is_said_with_value_and_limit(said: dict[str, Any], words: str) -> None:
+    assert numbers(said) == words
+
+
+def test_a_deferral_says_when_it_is_looked_at_again() -> None:
+    deferred = verdict(outcome="defer", message="Too soon.") | {"until": "2026-11-24T12:41:07.250+00:00"}
+    assert numbers(deferred).startswith("Too soon. Again at ")
+    assert numbers(deferred).endswith(":07.")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"replicas": 3}, "dev/erp: replicas 2 to 3"),
+        ({"value": "id"}, "dev/erp: a new mark on its pod template rolls all pods"),
+        ({"patch": {"spec": {}}}, 'dev/erp: {"patch": {"spec": {}}}'),
+    ],
+)
+def test_a_change_is_said_in_one_line(change: dict[str, Any], words: str) -> None:
+    action = {"target": {"namespace": "dev", "name": "erp"}, "before": {"replicas": 2}, "change": change}
+    assert patched(action) == words
+
+
+def test_no_line_is_wider_than_the_screen_and_none_is_coloured_outside_of_a_terminal() -> None:
+    stream = io.StringIO()
+    screen, long = Screen(stream), "word " * 60
+    screen.quote("POST /v1/signals/rca", {f"key {number}": long[:20] for number in range(20)})
+    screen.event(0.25, "decided", long, "32")
+    screen.detail("allow  max_replicas ", long)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) > 10
+    assert max(map(len, lines)) <= WIDTH
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_children_hear_of_no_other_database_or_cluster() -> None:
+    given = {"PATH": "/bin", "KUBECONFIG": "production", "DATABASE_URL": "production", "SMARTOPS_OPA_URL": "x"}
+    assert environment(given) == {"PATH": "/bin", "PYTHONUNBUFFERED": "1"}
