@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from smartops.sandbox import discovery
-from smartops.sandbox.errors import ApiError, Cause, bad_request, conflict, expired, invalid, no_such_path
+from smartops.sandbox.errors import ApiError, bad_request, conflict, expired, no_such_path
 from smartops.sandbox.objects import Object, Resource, encode
 from smartops.sandbox.registry import Registry
 from smartops.sandbox.requests import APPLY_PATCH, JSON, Request, Target, parse
-from smartops.sandbox.resources import ACCESS_REVIEW, POD, Kind
-from smartops.sandbox.selectors import in_words
+from smartops.sandbox.resources import ACCESS_REVIEW, POD
 from smartops.sandbox.tables import table
+from smartops.sandbox.views import scaled, untyped, view
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Api:
             return Answer(201, encode(body | {"status": {"allowed": True, "reason": "the sandbox allows everything"}}))
         if kind.namespaced and not target.namespace:
             raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
-        new = _untyped(body)
+        new = untyped(body)
         stored = self.registry.create(kind, target.namespace, new, manager=request.manager, dry_run=request.dry_run)
         return self._show(request, target, stored, status=201)
 
@@ -122,19 +122,19 @@ class Api:
         if applies and self.registry.store.get(target.kind, target.namespace, target.name) is None:
             return self._create(request, target)
         old = self.registry.get(target.kind, target.namespace, target.name)
-        view = _view(target, old)
-        new = change(view)
-        if (new.get("kind"), new.get("apiVersion")) != (view["kind"], view["apiVersion"]):
+        shown = view(target, old)
+        new = change(shown)
+        if (new.get("kind"), new.get("apiVersion")) != (shown["kind"], shown["apiVersion"]):
             raise bad_request("the kind and apiVersion of the object do not match the request")
         return self._write(request, target, old, new)
 
     def _write(self, request: Request, target: Target, old: Resource, new: Object) -> Answer:
         if target.subresource == "scale":
-            new = _scaled(target.kind, old, new)
+            new = scaled(target.kind, old, new)
         stored = self.registry.update(
             target.kind,
             old,
-            _untyped(new),
+            untyped(new),
             status=target.subresource == "status",
             manager=request.manager,
             dry_run=request.dry_run,
@@ -168,37 +168,7 @@ class Api:
             metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
             whole = request.query.get("includeObject") == "Object"
             return Answer(status, encode(table(target.kind, [obj], metadata, whole=whole)))
-        return Answer(status, encode(_view(target, obj)))
-
-
-def _view(target: Target, obj: Object) -> Object:
-    """The object as the path shows it: a Scale for /scale, itself otherwise."""
-    if target.subresource != "scale":
-        return {"kind": target.kind.name, "apiVersion": target.kind.api_version, **obj}
-    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    status = obj.get("status", {})
-    return {
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
-        "metadata": {name: obj["metadata"][name] for name in kept if name in obj["metadata"]},
-        "spec": {"replicas": obj["spec"].get("replicas", 0)},
-        "status": {"replicas": status.get("replicas", 0), "selector": in_words(obj["spec"].get("selector", {}))},
-    }
-
-
-def _scaled(kind: Kind, old: Resource, scale: Object) -> Object:
-    """The object with a Scale's replicas, identity and version."""
-    replicas = (scale.get("spec") or {}).get("replicas", 0)
-    if isinstance(replicas, int) and replicas < 0:
-        wrong = f"Invalid value: {replicas}: must be greater than or equal to 0"
-        raise invalid(kind, old.name, [Cause("spec.replicas", "FieldValueInvalid", wrong)])
-    given = scale.get("metadata") or {}
-    identity = {name: given[name] for name in ("name", "namespace", "uid", "resourceVersion") if given.get(name)}
-    return {**old, "metadata": {**old.metadata, **identity}, "spec": {**old["spec"], "replicas": replicas}}
-
-
-def _untyped(obj: Object) -> Object:
-    return {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")}
+        return Answer(status, encode(view(target, obj)))
 
 
 def _encode_token(version: int, last: list[str]) -> str:

@@ -53,12 +53,12 @@ class Progress:
             return _progress("True", "NewReplicaSetAvailable", f"{subject} has successfully progressed."), None
         elif _moving(deployment.get("status", {}), counts) or reason == "DeploymentPaused":
             self._moved[uid] = self._clock()
-            before = _progress("True", "ReplicaSetUpdated", f"{subject} is progressing.") | {"moved": True}
+            before = _progress("True", "ReplicaSetUpdated", f"{subject} is progressing.")
+            before["lastUpdateTime"] = timestamp()
         elif reason in ("ProgressDeadlineExceeded", "NewReplicaSetAvailable"):
             return before, None
-        left = (
-            self._moved.setdefault(uid, self._clock()) + deployment["spec"]["progressDeadlineSeconds"] - self._clock()
-        )
+        moved = self._moved.setdefault(uid, self._clock())
+        left = moved + deployment["spec"]["progressDeadlineSeconds"] - self._clock()
         if left <= 0:
             return _progress("False", "ProgressDeadlineExceeded", f"{subject} has timed out progressing."), None
         return before, left
@@ -107,15 +107,13 @@ def _progress(status: str, reason: str, message: str) -> Object:
 
 
 def _dated(deployment: Resource, condition: Object) -> Object:
-    """With the times of the present condition, as far as it says the same."""
+    """With its times: those of the present condition as far as it says the same, unless it brings its own."""
     before, now = condition_of(deployment, condition["type"]), timestamp()
-    moved = condition.pop("moved", False) or "lastUpdateTime" not in condition
-    if before and not moved:
-        return before
     same = before is not None and before["status"] == condition["status"]
-    unchanged = before is not None and same and before["reason"] == condition["reason"]
+    if before and same and before["reason"] == condition["reason"]:
+        return {**before, **condition}
     return {
         **condition,
-        "lastUpdateTime": before["lastUpdateTime"] if before and unchanged and not moved else now,
+        "lastUpdateTime": now,
         "lastTransitionTime": before["lastTransitionTime"] if before and same else now,
     }

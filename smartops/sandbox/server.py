@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
+from typing import NoReturn
 
 from aiohttp import web
 
@@ -14,7 +15,7 @@ from smartops.sandbox.faults import CompactHistory, CutWatch, Delay, Fault, Faul
 from smartops.sandbox.faults import from_json as fault_from_json
 from smartops.sandbox.objects import encode
 from smartops.sandbox.registry import Registry
-from smartops.sandbox.requests import Request, Target, parse
+from smartops.sandbox.requests import JSON, Request, Target, parse
 from smartops.sandbox.watches import Watch
 
 HEADERS = {"Server": f"smartops-sandbox/{VERSION}"}
@@ -79,24 +80,20 @@ class Server:
             case Refuse():
                 answer = refusal(fault.error())
             case Hang():
-                await asyncio.Event().wait()
+                await _forever()
             case Delay():
                 answer = await self._later(request, fault.seconds)
             case LoseAnswer():
-                answer = self.api.answer(request)
+                self.api.answer(request)
                 if fault.hang:
-                    await asyncio.Event().wait()
+                    await _forever()
                 return _cut(incoming)
             case _ if request.watches and target is not None:
                 return await self._watch(incoming, request, target, record)
             case _:
                 answer = self.api.answer(request)
         record.status = answer.status
-        return web.Response(
-            status=answer.status,
-            body=answer.body,
-            headers={**HEADERS, "Content-Type": answer.content_type, **answer.headers},
-        )
+        return _response(answer)
 
     async def _later(self, request: Request, seconds: float) -> Answer:
         """The answer, some time later. The request is applied then even if this coroutine is cancelled."""
@@ -118,12 +115,9 @@ class Server:
             watch = Watch(self.store, request, target)
             seconds = request.number("timeoutSeconds") or LONGEST_WATCH
         except ApiError as error:
-            answer = refusal(error)
-            record.status = answer.status
-            return web.Response(
-                status=answer.status, body=answer.body, headers={**HEADERS, "Content-Type": "application/json"}
-            )
-        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/json"})
+            record.status = error.code
+            return _response(refusal(error))
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": JSON})
         response.enable_chunked_encoding()
         self._watches[watch] = None
         try:
@@ -141,7 +135,7 @@ class Server:
         end = loop.time() + seconds
         while not watch.cut:
             if watch.muted:
-                await asyncio.Event().wait()
+                await _forever()
             if lines := watch.take():
                 await response.write(lines)
             left = end - loop.time()
@@ -164,18 +158,29 @@ class Server:
 
     async def _show_requests(self, _: web.Request) -> web.Response:
         rows = [asdict(record) | {"body": record.body.decode(errors="replace")} for record in self.requests]
-        return web.Response(body=encode(rows), content_type="application/json", headers=HEADERS)
+        return _response(Answer(200, encode(rows)))
 
     async def _add_fault(self, incoming: web.Request) -> web.Response:
         try:
             self.add_fault(fault_from_json(Request("POST", incoming.path, body=await incoming.read()).document()))
         except ApiError as error:
-            return web.Response(status=error.code, body=encode(error.status()), content_type="application/json")
+            return _response(refusal(error))
         return web.Response(status=204, headers=HEADERS)
 
     async def _clear_faults(self, _: web.Request) -> web.Response:
         self.faults.clear()
         return web.Response(status=204, headers=HEADERS)
+
+
+async def _forever() -> NoReturn:
+    """Until the client leaves, which cancels the handler."""
+    while True:
+        await asyncio.Event().wait()
+
+
+def _response(answer: Answer) -> web.Response:
+    headers = {**HEADERS, "Content-Type": answer.content_type, **answer.headers}
+    return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 
 def _cut(incoming: web.Request) -> web.Response:
