@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
+import pgtrigger
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -15,6 +16,22 @@ from guardrails.types import FreezeFacts, Limits
 from signals.types import ActionType, Target
 
 LIMIT_FIELDS = tuple(field.name for field in fields(Limits) if field.name != "sources")
+
+
+def _wakes_signals(operation: pgtrigger.Operation) -> pgtrigger.Trigger:
+    """A deferral lasts until a moment that the old settings gave: when they change, every deferred signal is due."""
+    return pgtrigger.Trigger(
+        name="wake_signals",
+        level=pgtrigger.Statement,
+        when=pgtrigger.After,
+        operation=operation,
+        func="""
+            UPDATE signals_signal SET not_before = statement_timestamp()
+            WHERE state = 'pending' AND not_before > statement_timestamp();
+            PERFORM pg_notify('smartops', 'signal:');
+            RETURN NULL;
+        """,
+    )
 
 
 # `Scope.covering` as SQL, over a statement's parameters %(cluster)s, %(namespace)s and %(name)s.
@@ -73,6 +90,7 @@ class GuardrailSetting(Scope):
             models.UniqueConstraint(fields=["cluster", "namespace", "workload"], name="one_setting_per_scope"),
             models.CheckConstraint(condition=Q(workload="") | ~Q(namespace=""), name="setting_workload_has_namespace"),
         ]
+        triggers = [_wakes_signals(pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return f"limits of {self.scope}"
@@ -105,6 +123,7 @@ class Freeze(Scope):
         constraints = [
             models.CheckConstraint(condition=Q(workload="") | ~Q(namespace=""), name="freeze_workload_has_namespace")
         ]
+        triggers = [_wakes_signals(pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return f"freeze of {self.scope}"
@@ -135,6 +154,7 @@ class Cooldown(models.Model):
                 fields=["cluster", "namespace", "workload", "action_type"], name="one_cooldown_per_workload_and_type"
             )
         ]
+        triggers = [_wakes_signals(pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return f"{self.action_type} of {self.namespace}/{self.workload} until {self.until:%H:%M:%S}"

@@ -2,12 +2,20 @@
 
 from typing import Any
 
+from orchestrator.actions.allowlist import forbidden
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
 from signals.types import Proposal
 
 
+class PatchForbidden(Exception):  # noqa: N818 - it is a refusal
+    """The patch touches what no action may change; the message names the path."""
+
+
 def plan(proposal: Proposal, live: Deployment, action: str) -> dict[str, Any]:  # noqa: ARG001
+    """Raises PatchForbidden: a rule's patch has come by no API that would have refused it."""
+    if refusal := forbidden(proposal.params["patch"]):
+        raise PatchForbidden("{}: {}".format(*refusal))
     return {"patch": proposal.params["patch"]}
 
 

@@ -1,7 +1,8 @@
 """What is done: workloads, actions, and the evidence of both."""
 
-from orchestrator.models.action import ACTIVE, FINAL, TRANSITIONS, Action, ActionState
+from orchestrator.models.action import Action
 from orchestrator.models.evidence import AuditEvent, Decision, Verification, VerificationStatus
+from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.workload import Workload
 
 __all__ = [

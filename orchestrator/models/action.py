@@ -21,6 +21,8 @@ from guardrails.types import Limits
 from orchestrator import metrics
 from orchestrator.k8s.types import Deployment
 from orchestrator.models.evidence import Verification, VerificationStatus
+from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
+from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
 from signals.models import LostRace, Signal
 from signals.types import ActionType, Origin, Proposal
@@ -29,32 +31,6 @@ from signals.wakeups import notify
 LEASE = timedelta(seconds=30)  # a call to the cluster may take a third of it
 PENDING_FOR = timedelta(minutes=15)
 REVIEW_FOR = timedelta(hours=24)
-
-
-class ActionState(models.TextChoices):
-    AWAITING_APPROVAL = "awaiting_approval"
-    PENDING = "pending"
-    APPLYING = "applying"
-    VERIFYING = "verifying"
-    NEEDS_REVIEW = "needs_review"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    CANCELLED = "cancelled"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-
-
-S = ActionState
-ACTIVE = (S.AWAITING_APPROVAL, S.PENDING, S.APPLYING, S.VERIFYING, S.NEEDS_REVIEW)
-FINAL = tuple(state for state in ActionState if state not in ACTIVE)
-TRANSITIONS: dict[ActionState, tuple[ActionState, ...]] = {
-    S.AWAITING_APPROVAL: (S.PENDING, S.REJECTED, S.EXPIRED, S.CANCELLED),
-    S.PENDING: (S.APPLYING, S.CANCELLED),
-    S.APPLYING: (S.PENDING, S.VERIFYING, S.SUCCEEDED, S.FAILED, S.CANCELLED, S.NEEDS_REVIEW),
-    S.VERIFYING: (S.SUCCEEDED, S.FAILED, S.TIMED_OUT),
-    S.NEEDS_REVIEW: (S.SUCCEEDED, S.FAILED, S.CANCELLED),
-}
 
 
 VERIFIED_AS = {

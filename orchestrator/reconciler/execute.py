@@ -5,10 +5,12 @@ says where we stand; `resolve.next_step` decides. Every transition is a compare-
 that somebody took the action over, and everything from there is theirs.
 """
 
+import logging
+from contextlib import suppress
 from datetime import timedelta
 from random import uniform
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from guardrails.evaluate import decide
 from guardrails.limits import scale_increase
@@ -17,6 +19,7 @@ from guardrails.reasons import Reason
 from guardrails.types import Inputs, Judgement, Outcome
 from orchestrator import metrics
 from orchestrator.actions import HANDLERS
+from orchestrator.actions.patch import PatchForbidden
 from orchestrator.facts import Look, ask_policy, standing
 from orchestrator.k8s import errors
 from orchestrator.k8s.cluster import Cluster
@@ -26,16 +29,28 @@ from orchestrator.reconciler.resolve import Plan, Step, next_step
 from signals.models import LostRace, Signal
 from signals.types import ActionType
 
+log = logging.getLogger(__name__)
+
 MAX_WRITES = 5  # within one claim
 MAX_ATTEMPTS = 10  # claims
 MAX_DELAY = 60.0
 
 
-def execute(action: Action, cluster: Cluster, actor: str) -> None:
+def execute(action: Action, cluster: Cluster, managed: bool, actor: str) -> None:
+    """`managed`: the target's namespace is one that this process may act in."""
     try:
-        _execute(action, cluster, actor)
+        if not managed:
+            message = f"SmartOps does not manage the namespace “{action.workload.namespace}”."
+            return action.cancel(Reason.NAMESPACE_NOT_MANAGED, message, actor)
+        return _execute(action, cluster, actor)
     except LostRace:
-        return
+        return None
+    except DatabaseError:
+        raise  # nobody's fault: the lease ends, and rescue resolves it
+    except Exception as error:
+        log.exception("action %s could not be executed", action.pk)
+        with suppress(LostRace):
+            _give_up(action, Reason.PROCESSING_ERROR, f"{type(error).__name__}: {error}", actor)
 
 
 def _execute(action: Action, cluster: Cluster, actor: str) -> None:
@@ -114,7 +129,11 @@ def _plan(action: Action, live: Deployment, actor: str) -> bool:
         if judgement.outcome is not Outcome.ALLOW:
             _hold_back(action, judgement, inputs, actor)
             return False
-        change = HANDLERS[proposal.type].plan(proposal, live, str(action.pk))
+        try:
+            change = HANDLERS[proposal.type].plan(proposal, live, str(action.pk))
+        except PatchForbidden as refusal:
+            action.cancel(Reason.PATCH_FORBIDDEN, str(refusal), actor)
+            return False
         action.plan(live, change, scale_increase(proposal, inputs.facts), actor)
         return True
 
@@ -168,11 +187,16 @@ def _put_off(action: Action, error: errors.ClusterError, actor: str) -> None:
 def _retry(action: Action, reason: Reason, message: str, actor: str, after: float | None = None) -> None:
     """Exponential backoff with jitter; the server's Retry-After wins, within reason."""
     if action.attempts >= MAX_ATTEMPTS:
-        if action.ambiguous:
-            return action.review(f"Its outcome could not be learned: {message}", actor)
-        return action.fail(Reason.RETRIES_EXHAUSTED, f"Given up after {action.attempts} attempts: {message}", actor)
+        return _give_up(action, Reason.RETRIES_EXHAUSTED, f"After {action.attempts} attempts: {message}", actor)
     delay = min(MAX_DELAY, 0.25 * 2**action.attempts) * uniform(0.5, 1.0)  # noqa: S311 - jitter
     if after is not None:
         delay = min(after, 5 * MAX_DELAY)
     metrics.RETRIES.labels(type=action.type.lower(), reason=reason).inc()
     return action.retry(reason, message, timedelta(seconds=delay), actor, ambiguous=action.ambiguous)
+
+
+def _give_up(action: Action, reason: Reason, message: str, actor: str) -> None:
+    if action.ambiguous:
+        action.review(f"Its outcome could not be learned: {message}", actor)
+    else:
+        action.fail(reason, message, actor)

@@ -11,7 +11,7 @@ from threading import Event, Lock
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from orchestrator import metrics
 from orchestrator.k8s.cluster import Cluster
@@ -97,7 +97,7 @@ class Reconciler:
 
     def _rescue(self) -> None:
         for action in rescue(self.cluster_name, self.actor):
-            self._submit(("execute", action.pk), execute, action, self.cluster, self.actor)
+            self._submit(("execute", action.pk), self._execute_one, action)
         expire(self.cluster_name, self.actor)
         withdraw(self.cluster_name, self.actor)
         waiting = Signal.objects.filter(cluster=self.cluster_name, state=SignalState.PENDING)
@@ -116,14 +116,17 @@ class Reconciler:
     def _admit_one(self, signal_id: UUID) -> None:
         try:
             action = admit(signal_id, self.view.look_at, self.actor)
-        except InterfaceError:
+        except (OperationalError, InterfaceError):
             raise  # the database went away: nobody's fault, and the signal stays due
         except Exception as error:
             log.exception("signal %s could not be processed", signal_id)
             stumble(signal_id, error)
         else:
             if action is not None:
-                execute(action, self.cluster, self.actor)
+                self._execute_one(action)
+
+    def _execute_one(self, action: Action) -> None:
+        execute(action, self.cluster, self.view.manages(action.workload.namespace), self.actor)
 
     def _execute(self) -> int:
         room = self._room()
@@ -132,7 +135,7 @@ class Reconciler:
         claimed = Action.claim_due(self.cluster_name, room, self.actor)
         self._actions_due = len(claimed) == room
         for action in claimed:
-            self._submit(("execute", action.pk), execute, action, self.cluster, self.actor)
+            self._submit(("execute", action.pk), self._execute_one, action)
         return len(claimed)
 
     def _verify(self, notes: Notes, sweep: bool) -> int:

@@ -53,7 +53,9 @@ class Verifications:
     def load(self, ids: Iterable[UUID] | None = None) -> None:
         """Begins with those of `ids` that are verifying; with all of the cluster where `ids` is None."""
         rows = Action.objects.filter(cluster=self._cluster_name, state=ActionState.VERIFYING)
-        rows = rows.exclude(pk__in=list(self._watched)) if ids is None else rows.filter(pk__in=list(ids))
+        if ids is None:
+            ids = set(rows.values_list("pk", flat=True)) - self._watched.keys()
+        rows = rows.filter(pk__in=list(ids))
         rows = rows.select_related("workload", "verification", "signal").annotate(left=F("deadline_at") - Now())
         for action in rows:
             verification = action.verification
