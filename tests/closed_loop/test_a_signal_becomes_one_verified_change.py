@@ -1,15 +1,22 @@
 """The main job, end to end: what an agent reports becomes one verified change in the cluster."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from guardrails.reasons import Reason
 from guardrails.replay import replay
+from guardrails.types import TargetFacts
+from orchestrator.admission import admit_direct
+from orchestrator.facts import Look
 from orchestrator.models import Action, ActionState, Decision
+from orchestrator.reconciler.admit import admit
+from orchestrator.reconciler.execute import execute
 from signals.models import Rule, Signal, SignalState
-from signals.types import Observation, Target
+from signals.types import ActionType, Observation, Origin, Proposal, Target
 from tests.closed_loop.conftest import World, anomaly, deployment, only_action, only_signal, post, root_cause
 
 
@@ -226,3 +233,85 @@ def test_one_poisonous_signal_costs_one_row(world: World) -> None:
     assert states["resource"] == SignalState.ADMITTED
     poison = Signal.objects.get(subject="error")
     assert (poison.state, poison.reason, poison.errors) == (SignalState.PENDING, Reason.PROCESSING_ERROR, 1)
+
+
+def test_a_lifted_freeze_lets_what_waited_act_at_once(world: World) -> None:
+    freeze = Freeze.objects.create(reason="release", by="ana", until=timezone.now() + timedelta(days=1))
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator"))
+    world.drain()
+    assert only_signal().reason == Reason.FROZEN
+
+    freeze.delete()
+    world.drain()
+
+    assert only_action().state == ActionState.SUCCEEDED
+
+
+def test_a_cooldown_that_an_operator_ends_is_over(world: World) -> None:
+    world.deploy(deployment("erp-simulator"))
+    for _ in range(2):
+        post(anomaly("erp-simulator"))
+        world.drain()
+    assert world.replicas("erp-simulator") == 3
+
+    Cooldown.objects.all().delete()
+    world.drain()
+
+    assert world.replicas("erp-simulator") == 4
+
+
+def test_a_direct_action_in_a_namespace_that_is_not_managed_is_cancelled(world: World) -> None:
+    target = Target("default", "elsewhere", "erp-simulator")
+    admit_direct(Proposal(ActionType.RESTART, target, Origin.DIRECT, {}), "ana")
+
+    world.drain()
+
+    action = Action.objects.get()
+    assert (action.state, action.reason) == (ActionState.CANCELLED, Reason.NAMESPACE_NOT_MANAGED)
+
+
+def test_a_rule_cannot_patch_what_the_api_would_refuse(world: World) -> None:
+    patch = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "evil"}]}}}}
+    Rule.objects.create(
+        name="evil", priority=1, source="anomaly", subject="error", action_type="PATCH", params={"patch": patch}
+    )
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator", "error"))
+
+    world.drain()
+
+    action = Action.objects.get()
+    assert (action.state, action.reason) == (ActionState.CANCELLED, Reason.PATCH_FORBIDDEN)
+    assert "image" in action.message
+    assert world.writes() == []
+
+
+def test_a_dry_run_changes_nothing_and_counts_nowhere(world: World) -> None:
+    world.deploy(deployment("erp-simulator"))
+    target = Target("default", "smartops-dev", "erp-simulator")
+    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 5}, dry_run=True), "ana")
+
+    world.drain()
+
+    action = Action.objects.get()
+    assert (action.state, action.applied_at) == (ActionState.SUCCEEDED, None)
+    assert world.replicas("erp-simulator") == 2
+    assert not Cooldown.objects.exists()
+
+
+def test_a_trouble_that_ends_before_the_write_is_not_acted_upon(world: World) -> None:
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator"))
+    action = admit(only_signal().pk, lambda _: Look(seen=True, target=TargetFacts("uid", 2)), "a reconciler")
+    assert action is not None
+    post(anomaly("erp-simulator", firing=False))
+
+    execute(action, world.cluster, True, "a reconciler")
+
+    assert (only_action_state(), world.writes()) == ((ActionState.CANCELLED, Reason.SIGNAL_RESOLVED), [])
+    assert only_signal().closed_at is not None
+
+
+def only_action_state() -> tuple[str, str]:
+    return Action.objects.values_list("state", "reason").get()
