@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from smartops.sandbox import discovery
 from smartops.sandbox.errors import ApiError, bad_request, conflict, expired, no_such_path
 from smartops.sandbox.objects import Object, Resource, encode
-from smartops.sandbox.registry import Registry
+from smartops.sandbox.registry import Registry, Writer
 from smartops.sandbox.requests import APPLY_PATCH, JSON, Request, Target, parse
 from smartops.sandbox.resources import ACCESS_REVIEW, POD
 from smartops.sandbox.tables import table
@@ -104,7 +104,7 @@ class Api:
         if kind.namespaced and not target.namespace:
             raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
         new = untyped(body)
-        stored = self.registry.create(kind, target.namespace, new, manager=request.manager, dry_run=request.dry_run)
+        stored = self.registry.create(kind, target.namespace, new, writer=_writer(request), dry_run=request.dry_run)
         return self._show(request, target, stored, status=201)
 
     def _replace(self, request: Request, target: Target) -> Answer:
@@ -136,7 +136,7 @@ class Api:
             old,
             untyped(new),
             status=target.subresource == "status",
-            manager=request.manager,
+            writer=_writer(request),
             dry_run=request.dry_run,
         )
         return self._show(request, target, stored)
@@ -169,6 +169,10 @@ class Api:
             whole = request.query.get("includeObject") == "Object"
             return Answer(status, encode(table(target.kind, [obj], metadata, whole=whole)))
         return Answer(status, encode(view(target, obj)))
+
+
+def _writer(request: Request) -> Writer:
+    return Writer(request.manager, "Apply" if request.content_type == APPLY_PATCH else "Update")
 
 
 def _encode_token(version: int, last: list[str]) -> str:

@@ -11,7 +11,7 @@ from smartops.sandbox.deployments import DeploymentController
 from smartops.sandbox.discovery import VERSION
 from smartops.sandbox.events import Recorder
 from smartops.sandbox.kubelet import Kubelet
-from smartops.sandbox.registry import Registry
+from smartops.sandbox.registry import Registry, Writer
 from smartops.sandbox.replicasets import ReplicaSetController
 from smartops.sandbox.resources import BY_NAME, NAMESPACE
 from smartops.sandbox.server import Server
@@ -42,7 +42,7 @@ class Cluster:
                 namespace = document["metadata"].get("namespace", "default") if kind.namespaced else ""
                 if namespace and self.registry.store.get(NAMESPACE, "", namespace) is None:
                     self.registry.create(NAMESPACE, "", {"metadata": {"name": namespace}})
-                self.registry.create(kind, namespace, document, manager="sandbox-load")
+                self.registry.create(kind, namespace, document, writer=Writer("sandbox-load"))
 
     async def serve(self, port: int = 0) -> tuple[web.AppRunner, str]:
         """Listens on loopback; the runner to clean up in the end, and the URL."""

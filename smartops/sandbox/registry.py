@@ -2,10 +2,12 @@
 one cluster; API requests and controllers write through it."""
 
 import secrets
+from dataclasses import dataclass
 from uuid import uuid4
 
 from smartops.sandbox.defaults import apply_defaults, cluster_ip
 from smartops.sandbox.errors import Cause, already_exists, bad_request, conflict, invalid, not_found
+from smartops.sandbox.managers import managed
 from smartops.sandbox.objects import Object, Resource, canonical, timestamp
 from smartops.sandbox.resources import DEPLOYMENT, KINDS, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT, Kind
 from smartops.sandbox.store import Store
@@ -21,6 +23,14 @@ def random_suffix(length: int = 5) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Whom metadata.managedFields names: a client, with how it writes. The system's own writes are not recorded."""
+
+    name: str
+    operation: str = "Update"
+
+
 class Registry:
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -32,7 +42,9 @@ class Registry:
             raise not_found(kind, name)
         return found
 
-    def create(self, kind: Kind, namespace: str, body: Object, *, manager: str = "", dry_run: bool = False) -> Object:
+    def create(
+        self, kind: Kind, namespace: str, body: Object, *, writer: Writer | None = None, dry_run: bool = False
+    ) -> Object:
         """Stores the object; raises 404 without its namespace, 409 where it exists, 400 or 422 where it is wrong."""
         check_types(kind, body)
         obj = canonical(body)
@@ -53,8 +65,8 @@ class Registry:
         if kind is SERVICE and obj["spec"]["type"] != "ExternalName" and "clusterIP" not in obj["spec"]:
             self._services += 1
             obj["spec"]["clusterIP"] = cluster_ip(self._services)
-        if manager:
-            _record_manager(kind, obj, manager, "")
+        if writer:
+            obj = _with_manager(kind, {}, obj, writer, "")
         if dry_run:
             return _born(kind, obj)
         stored = self.insert(kind, obj)
@@ -67,7 +79,14 @@ class Registry:
         return self.store.put(kind, _born(kind, obj))
 
     def update(
-        self, kind: Kind, old: Resource, new: Object, *, status: bool = False, manager: str = "", dry_run: bool = False
+        self,
+        kind: Kind,
+        old: Resource,
+        new: Object,
+        *,
+        status: bool = False,
+        writer: Writer | None = None,
+        dry_run: bool = False,
     ) -> Resource:
         """Writes a client's new version of `old`: all but status, or status alone."""
         check_types(kind, new)
@@ -90,7 +109,7 @@ class Registry:
                 new.pop("status", None)
                 new |= {"status": old["status"]} if "status" in old else {}
             self._refuse_invalid(kind, new, old)
-        return self.write(kind, old, new, manager=manager, subresource="status" if status else "", dry_run=dry_run)
+        return self.write(kind, old, new, writer=writer, subresource="status" if status else "", dry_run=dry_run)
 
     def write(
         self,
@@ -98,7 +117,7 @@ class Registry:
         old: Resource,
         new: Object,
         *,
-        manager: str = "",
+        writer: Writer | None = None,
         subresource: str = "",
         dry_run: bool = False,
     ) -> Resource:
@@ -109,8 +128,8 @@ class Registry:
             return old
         if kind.generation and not subresource and _moves_generation(kind, old, new):
             metadata["generation"] = old.metadata["generation"] + 1
-        if manager:
-            _record_manager(kind, new, manager, subresource)
+        if writer:
+            new = _with_manager(kind, old, new, writer, subresource)
         if dry_run:
             return Resource(new)
         stored = self.store.put(kind, new)
@@ -189,15 +208,7 @@ def _moves_generation(kind: Kind, old: Object, new: Object) -> bool:
     return kind is DEPLOYMENT and old["metadata"].get("annotations") != new["metadata"].get("annotations")
 
 
-def _record_manager(kind: Kind, obj: Object, manager: str, subresource: str) -> None:
-    """Who wrote last, per manager and subresource."""
-    entry: Object = {
-        "manager": manager or "unknown",
-        "operation": "Update",
-        "apiVersion": kind.api_version,
-        "time": timestamp(),
-    }
-    entry |= {"fieldsType": "FieldsV1", "fieldsV1": {}} | ({"subresource": subresource} if subresource else {})
-    known = obj["metadata"].get("managedFields") or []
-    same = [one for one in known if (one["manager"], one.get("subresource", "")) == (entry["manager"], subresource)]
-    obj["metadata"]["managedFields"] = [*(one for one in known if one not in same), entry]
+def _with_manager(kind: Kind, before: Object, after: Object, writer: Writer, subresource: str) -> Object:
+    entry: Object = {"manager": writer.name, "operation": writer.operation, "apiVersion": kind.api_version}
+    entry |= {"time": timestamp()} | ({"subresource": subresource} if subresource else {})
+    return {**after, "metadata": {**after["metadata"], "managedFields": managed(before, after, entry)}}
