@@ -136,7 +136,7 @@ def leaves(value: Any, path: str = "") -> Iterator[str]:
 names = st.sampled_from(
     [
         "metadata", "spec", "template", "containers", "name", "resources", "limits", "labels", "annotations",
-        "replicas", "strategy", "image", "env", "volumes", "$patch", "smartops.io/action", "x.smartops.io/y", "affinity", "x",
+        "replicas", "strategy", "image", "env", "volumes", "$patch", "smartops.io/action", "x.smartops.io/y", "x",
     ]
 )  # fmt: skip
 values = st.recursive(

@@ -1,0 +1,101 @@
+"""From an agent's body to an Observation, or to the name of the field that is wrong."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from signals.sources.anomaly import AnomalySignal
+from signals.sources.rca import RcaSignal
+from signals.types import Source, Target
+from tests.api import ANOMALY, CAUSE, RCA
+
+HERE = Target("default", "smartops-dev", "")
+
+
+def test_an_anomaly_is_of_its_type_and_fires_or_ends() -> None:
+    seen = AnomalySignal.model_validate(ANOMALY | {"metadata": {"cpu": 96.3}}).observation(HERE)
+
+    assert (seen.source, seen.subject, seen.window_id) == (Source.ANOMALY, "resource", "win-123")
+    assert seen.target == Target("default", "smartops-dev", "erp-simulator")
+    assert (seen.firing, seen.score, seen.probability, seen.confidence) == (True, 0.95, None, None)
+    assert seen.payload == ANOMALY | {"metadata": {"cpu": 96.3}}
+    assert not AnomalySignal.model_validate(ANOMALY | {"isAnomaly": False}).observation(HERE).firing
+
+
+def test_an_rca_is_of_its_most_probable_cause_and_among_equals_of_the_first() -> None:
+    causes = [
+        {"svc": "a", "cause": "network", "probability": 0.3},
+        {"svc": "b", "cause": " memory_leak ", "probability": 0.6},
+        {"svc": "c", "cause": "deadlock", "probability": 0.6},
+    ]
+    seen = RcaSignal.model_validate(RCA | {"rankedCauses": causes}).observation(HERE)
+
+    assert (seen.source, seen.subject, seen.target.name) == (Source.RCA, "memory_leak", "b")
+    assert (seen.score, seen.probability, seen.confidence) == (None, 0.6, 0.93)
+
+
+def test_a_body_may_name_its_place_and_null_is_as_good_as_nothing() -> None:
+    elsewhere = AnomalySignal.model_validate(ANOMALY | {"namespace": "erp", "cluster": "eu-1.prod"})
+    assert elsewhere.observation(HERE).target == Target("eu-1.prod", "erp", "erp-simulator")
+
+    nowhere = AnomalySignal.model_validate(ANOMALY | {"namespace": None, "cluster": None, "metadata": None})
+    assert nowhere.observation(HERE).target == Target("default", "smartops-dev", "erp-simulator")
+
+
+def wrong_field(model: type[AnomalySignal | RcaSignal], body: dict[str, Any]) -> tuple[str | int, ...]:
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate(body)
+    errors = refused.value.errors()
+    assert len(errors) == 1
+    return errors[0]["loc"]
+
+
+WRONG: dict[str, list[Any]] = {
+    "windowId": ["", "a" * 257, "a\nb", "\x85", 7, None],
+    "service": ["", "Erp", "erp_simulator", "-erp", "erp-", "a..b", "ä", "a" * 254, None],
+    "isAnomaly": ["true", 1, 0, None],
+    "score": [-0.001, 1.001, float("nan"), float("inf"), "0.5", True, None, []],
+    "type": ["memory", "Resource", "", None, 1],
+    "metadata": [[], "x", 1],
+    "namespace": ["", "a.b", "A", "a" * 64, 1],
+    "cluster": ["", "a b", "a" * 64],
+    "typo": [1, None],
+    "window_id": ["the name of the code, not of the contract"],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
+def test_an_anomaly_with_a_wrong_field_is_refused_by_its_name(field: str, value: Any) -> None:
+    assert wrong_field(AnomalySignal, ANOMALY | {field: value}) == (field,)
+
+
+@pytest.mark.parametrize("field", ["windowId", "service", "isAnomaly", "score", "type"])
+def test_an_anomaly_that_lacks_a_field_is_refused_by_its_name(field: str) -> None:
+    body = {name: value for name, value in ANOMALY.items() if name != field}
+    assert wrong_field(AnomalySignal, body) == (field,)
+
+
+@pytest.mark.parametrize(
+    ("change", "location"),
+    [
+        ({"rankedCauses": []}, ("rankedCauses",)),
+        ({"rankedCauses": {}}, ("rankedCauses",)),
+        ({"rankedCauses": [CAUSE, CAUSE | {"svc": "A"}]}, ("rankedCauses", 1, "svc")),
+        ({"rankedCauses": [CAUSE | {"cause": "  "}]}, ("rankedCauses", 0, "cause")),
+        ({"rankedCauses": [CAUSE | {"cause": "a" * 129}]}, ("rankedCauses", 0, "cause")),
+        ({"rankedCauses": [CAUSE | {"cause": "a\x1fb"}]}, ("rankedCauses", 0, "cause")),
+        ({"rankedCauses": [CAUSE | {"probability": 2}]}, ("rankedCauses", 0, "probability")),
+        ({"rankedCauses": [CAUSE | {"rank": 1}]}, ("rankedCauses", 0, "rank")),
+        ({"confidence": float("nan")}, ("confidence",)),
+        ({"confidence": "high"}, ("confidence",)),
+        ({"service": "erp-simulator"}, ("service",)),
+    ],
+)
+def test_an_rca_with_a_wrong_field_is_refused_by_its_name(change: dict[str, Any], location: tuple[Any, ...]) -> None:
+    assert wrong_field(RcaSignal, RCA | change) == location
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.0, 1.0, 0.5])
+def test_a_fraction_may_be_written_as_an_integer(value: float) -> None:
+    assert AnomalySignal.model_validate(ANOMALY | {"score": value}).score == value

@@ -1,0 +1,165 @@
+"""Every refusal under /v1 is a problem document with a reason, whoever refuses; and nothing is done."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from orchestrator.models import Action
+from signals.models import Signal
+from smartops import tokens
+from smartops.tokens import Scope
+from tests.api import ANOMALY, Api, bearer
+
+MEBIBYTE = 1024 * 1024
+
+
+def told(answer: Any, status: int, reason: str) -> dict[str, Any]:
+    """The problem document, which is as it should be."""
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert (answer.status_code, document["status"], document["reason"]) == (status, status, reason)
+    assert document.keys() >= {"type", "title", "detail"}
+    return document
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_done(db: None) -> Any:
+    yield
+    assert not Signal.objects.exists()
+    assert not Action.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer", "Bearer x", "Basic YTpi", "bearer smo_", "Bearer \xe4", "Bearer smo_" + "0" * 51]
+)
+def test_without_a_valid_token_nothing_is_read_or_written(http: None, authorization: str) -> None:
+    anonymous = Api()
+    anonymous.headers = {"Authorization": authorization} if authorization else {}
+    for answer in (anonymous.get("/v1/signals"), anonymous.post("/v1/signals/anomaly", ANOMALY)):
+        told(answer, 401, "Unauthenticated")
+        assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="smartops"')
+
+
+@pytest.mark.parametrize(
+    ("scopes", "method", "path"),
+    [
+        ([Scope.SIGNALS_WRITE, Scope.ACTIONS_WRITE], "get", "/v1/signals"),
+        ([Scope.SIGNALS_WRITE, Scope.ACTIONS_WRITE], "get", "/v1/actions"),
+        ([Scope.SIGNALS_WRITE, Scope.ACTIONS_WRITE], "get", "/v1/guardrails"),
+        ([Scope.READ, Scope.ACTIONS_WRITE], "post", "/v1/signals/anomaly"),
+        ([Scope.READ, Scope.ACTIONS_WRITE], "post", "/v1/signals/rca"),
+        ([Scope.READ, Scope.ACTIONS_WRITE], "post", "/v1/signals/batch"),
+        ([Scope.READ, Scope.SIGNALS_WRITE], "post", "/v1/k8s/scale"),
+        ([Scope.READ, Scope.SIGNALS_WRITE], "post", "/v1/k8s/restart"),
+        ([Scope.READ, Scope.SIGNALS_WRITE], "post", "/v1/k8s/patch"),
+        ([Scope.READ, Scope.SIGNALS_WRITE], "post", "/v1/actions/execute"),
+    ],
+)
+def test_a_token_without_the_scope_is_told_which_one(
+    http: None, scopes: Iterable[Scope], method: str, path: str
+) -> None:
+    narrow = bearer("narrow", scopes)
+    answer = narrow.get(path) if method == "get" else narrow.post(path, {})
+    assert told(answer, 403, "ScopeMissing")["numbers"]["needed"] not in scopes
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "reason"),
+    [
+        ("GET", "/v1/", 404, "NotFound"),
+        ("GET", "/v1/nothing", 404, "NotFound"),
+        ("GET", "/v1/signals/not-a-uuid", 404, "NotFound"),
+        ("GET", "/v1/signals/%00", 404, "NotFound"),
+        ("GET", "/v1/actions/%ff%fe", 404, "NotFound"),
+        ("GET", "/v1/signals/01930000-0000-7000-8000-000000000000", 404, "NotFound"),
+        ("GET", "/v1/actions/01930000-0000-7000-8000-000000000000", 404, "NotFound"),
+        ("PUT", "/v1/signals", 405, "MethodNotAllowed"),
+        ("DELETE", "/v1/actions/01930000-0000-7000-8000-000000000000", 405, "MethodNotAllowed"),
+        ("GET", "/v1/signals/batch", 405, "MethodNotAllowed"),
+        ("GET", "/v1/k8s/scale", 405, "MethodNotAllowed"),
+    ],
+)
+def test_addresses_and_methods_that_do_not_exist(api: Api, method: str, path: str, status: int, reason: str) -> None:
+    answer = api.call(method, path)
+    told(answer, status, reason)
+    assert ("Allow" in answer.headers) is (status == 405)
+
+
+@pytest.mark.parametrize("path", ["/v1/signals/anomaly", "/v1/signals/batch", "/v1/k8s/scale"])
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
+def test_a_body_that_is_not_declared_as_json_is_refused(api: Api, path: str, content_type: str) -> None:
+    told(api.post(path, b'{"a": 1}', content_type=content_type), 415, "UnsupportedMediaType")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b'{"score": NaN}', "body"),
+        (b'{"score": 1e400}', "body"),
+        (b'{"a": "\xff"}', "body"),
+        (b'{"score": 1, "score": 0}', "score"),
+        (b'{"metadata": {"x": ["\\u0000"]}}', "metadata.x[0]"),
+        (b'{"windowId": "\\ud800"}', "windowId"),
+        (b'{"metadata": ' + b"[" * 40 + b"]" * 40 + b"}", "metadata" + "[0]" * 31),
+    ],
+)
+def test_a_body_that_is_no_strict_json_is_refused_by_name(api: Api, body: bytes, field: str) -> None:
+    for path in ("/v1/signals/anomaly", "/v1/signals/batch", "/v1/actions/execute"):
+        assert told(api.post(path, body), 400, "MalformedBody")["errors"][0]["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [("/v1/signals/anomaly", MEBIBYTE), ("/v1/k8s/scale", MEBIBYTE), ("/v1/signals/batch", 4 * MEBIBYTE)],
+)
+def test_a_body_is_bounded(api: Api, path: str, limit: int) -> None:
+    told(api.post(path, b" " * (limit + 1)), 413, "BodyTooLarge")
+    told(api.post(path, b" " * limit), 400, "MalformedBody")
+
+
+def test_an_empty_body_is_missing(api: Api) -> None:
+    document = told(api.post("/v1/signals/anomaly", b""), 422, "InvalidRequest")
+    assert document["errors"] == [{"field": "body", "message": "Field required"}]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"namespace": "\0"}, "namespace"),
+        ({"namespace": "No_Namespace"}, "namespace"),
+        ({"service": "a" * 254}, "service"),
+        ({"state": "lost"}, "state"),
+        ({"source": "\U0001f600"}, "source"),
+        ({"cursor": "x"}, "cursor"),
+        ({"cursor": "A" * 22 + "\n"}, "cursor"),
+        ({"limit": "0"}, "limit"),
+        ({"limit": "501"}, "limit"),
+        ({"limit": "1e400"}, "limit"),
+        ({"limit": "9" * 5000}, "limit"),
+        ({"sate": "pending"}, "sate"),
+    ],
+)
+def test_a_filter_that_is_not_understood_is_refused_by_name(api: Api, query: dict[str, str], field: str) -> None:
+    assert told(api.get("/v1/signals", **query), 422, "InvalidRequest")["errors"][0]["field"] == field
+
+
+def test_an_unknown_host_is_a_problem_too(api: Api) -> None:
+    api.headers["Host"] = "elsewhere.example"
+    told(api.get("/v1/signals"), 400, "BadRequest")
+
+
+def test_what_nobody_expected_tells_nothing_of_the_inside(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(text: str) -> None:
+        raise RuntimeError(f"the secret is {text}")
+
+    monkeypatch.setattr(tokens, "verify", fail)
+    answer = api.get("/v1/signals")
+    told(answer, 500, "InternalError")
+    assert b"secret" not in answer.content
+
+
+def test_other_pages_keep_their_own_errors(api: Api) -> None:
+    assert api.get("/nothing").headers["Content-Type"].startswith("text/html")
