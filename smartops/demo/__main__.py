@@ -31,7 +31,7 @@ def main() -> int:
         with claimed(state), listen(port) as listener:
             asyncio.run(_serve(state, listener, kubeconfig, screen))
     except DemoError as error:
-        screen.fail(str(error))
+        print(error, file=sys.stderr)
         return 1
     return 0
 
@@ -63,6 +63,7 @@ async def _serve(state: Path, listener: socket.socket, kubeconfig: Path | None, 
 
 async def _demo(installation: Installation, state: Path, screen: Screen) -> None:
     """Never returns."""
+    screen.heading(f"SmartOps starts in {state}.")
     handles = await installation.start()
     write_private(state / "demo.json", handles)
     agent = {"Authorization": f"Bearer {handles['token']}"}

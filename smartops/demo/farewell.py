@@ -29,11 +29,11 @@ def commands(handles: Json) -> Iterator[tuple[str, str]]:
     """(what, how): ready to paste into a shell."""
     scale = {"deployment": "checkout", "replicas": 4}
     anomaly = {
-        "windowId": "win-'$(date +%s)'",
+        "windowId": "'$(date +%s)'",
         "service": "payments",
         "isAnomaly": True,
         "score": 0.9,
-        "type": "latency",
+        "type": "error",
     }
     yield "Scale a Deployment, and wait until it has rolled out:", _post(handles, "/v1/k8s/scale", scale)
     yield "Report an anomaly:", _post(handles, "/v1/signals/anomaly", anomaly)
@@ -48,7 +48,7 @@ def _post(handles: Json, path: str, body: Json) -> str:
             f"curl {handles['url']}{path}",
             f"-H 'Authorization: Bearer {handles['token']}'",
             "-H 'Content-Type: application/json'",
-            f"-d '{json.dumps(body)}'",
+            f"-d '{json.dumps(body, separators=(',', ':'))}'",
         ]
     )
 

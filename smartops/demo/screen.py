@@ -59,8 +59,5 @@ class Screen:
         for name, value in rows:
             self.line(f"  {name:<9} {value}")
 
-    def fail(self, text: str) -> None:
-        self.line(self._paint(text, RED))
-
     def _paint(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colour and text else text

@@ -18,6 +18,7 @@ ANOMALY = {"service": HERO, "isAnomaly": True, "score": 0.95, "type": "resource"
 RCA = {"rankedCauses": [{"svc": HERO, "cause": "memory_leak", "probability": 0.93}], "confidence": 0.93}
 DECIDED_WITHIN = 30.0  # seconds
 SHORT_WAIT = 5.0  # seconds: what is put off for longer is not waited for
+ONE_MOMENT = 0.02  # seconds: of the steps that a controller takes within it, the last is shown
 
 Json = dict[str, Any]
 
@@ -143,7 +144,10 @@ class Story:
 
 async def _collect(changes: AsyncIterator[Counts], seen: list[tuple[float, Counts]]) -> None:
     async for counts in changes:
-        seen.append((time.time(), counts))  # noqa: PERF401 - each is to be seen at once
+        now = time.time()
+        if seen and now - seen[-1][0] < ONE_MOMENT:
+            seen.pop()
+        seen.append((now, counts))
 
 
 def _is_put_off(action: Json) -> bool:

@@ -90,9 +90,9 @@ def refusal(state: Path, **environment: str) -> str:
     """What a demo says that cannot start: one line."""
     refused = subprocess.run(COMMAND, env=settings(state, environment), capture_output=True, text=True, timeout=20)
     assert refused.returncode == 1
-    assert refused.stdout.count("\n") == 1
-    assert refused.stderr == ""
-    return refused.stdout
+    assert refused.stderr.count("\n") == 1
+    assert refused.stdout == ""
+    return refused.stderr
 
 
 def left_behind(state: Path) -> list[str]:
@@ -192,7 +192,7 @@ def test_a_demo_completes_another_cluster_and_names_the_child_that_died(tmp_path
 
 def test_an_interrupt_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     with demo(tmp_path) as starting:
-        starting.read_until(" s  ")
+        starting.read_until("starts in")
         starting.interrupt()
         assert starting.status() == 0
         assert left_behind(tmp_path) == []

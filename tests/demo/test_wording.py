@@ -1,10 +1,13 @@
 """How the demo puts the API's numbers into words, and onto the screen."""
 
 import io
+import json
+import subprocess
 from typing import Any
 
 import pytest
 
+from smartops.demo.farewell import commands
 from smartops.demo.installation import environment
 from smartops.demo.screen import WIDTH, Screen
 from smartops.demo.wording import numbers, patched
@@ -63,6 +66,18 @@ def test_no_line_is_wider_than_the_screen_and_none_is_coloured_outside_of_a_term
     assert len(lines) > 10
     assert max(map(len, lines)) <= WIDTH
     assert "\x1b" not in stream.getvalue()
+
+
+def test_the_commands_of_the_last_page_fit_the_screen_and_post_json() -> None:
+    token = f"smo_{'x' * 12}_{'y' * 38}"
+    for what, command in commands({"url": "http://127.0.0.1:65535", "token": token, "kubeconfig": "/a b/kubeconfig"}):
+        assert max(map(len, command.splitlines())) <= WIDTH, what
+        if command.startswith("curl"):
+            stubbed = f'curl() {{ printf %s "${{@: -1}}"; }}; {command}'
+            body = subprocess.run(
+                ["bash", "-c", stubbed], capture_output=True, text=True, check=True, timeout=10
+            ).stdout
+            assert json.loads(body).keys() & {"deployment", "windowId"}
 
 
 def test_children_hear_of_no_other_database_or_cluster() -> None:
