@@ -62,12 +62,14 @@ _FIRE = f"""
         INSERT INTO signals_signal AS open ({_SIGNAL}, state, reason, message, errors)
         SELECT {_LATEST}, 'pending', '', '', 0 FROM latest
         ON CONFLICT (fingerprint) WHERE closed_at IS NULL DO UPDATE SET
-            count = open.count + EXCLUDED.count, last_seen_at = statement_timestamp(), payload = EXCLUDED.payload,
-            score = EXCLUDED.score, probability = EXCLUDED.probability, confidence = EXCLUDED.confidence
+            count = open.count + EXCLUDED.count, last_seen_at = statement_timestamp(), resolved_at = NULL,
+            payload = EXCLUDED.payload, score = EXCLUDED.score, probability = EXCLUDED.probability,
+            confidence = EXCLUDED.confidence
         RETURNING id, fingerprint, state),
     {_STORE}
 """
-# An admitted signal keeps its state: the reconciler withdraws what its action has not applied yet, and closes it.
+# An admitted signal keeps its state: the reconciler withdraws what its action has not applied yet, and closes it. A
+# trouble that is back before that is not over: firing clears `resolved_at`.
 _RESOLVE = f"""
     WITH {_INPUT},
     ended AS (
