@@ -87,7 +87,9 @@ def test_a_rule_speaks_of_its_own_scope(scope: dict[str, Any], held: bool) -> No
 def test_a_threshold_holds_from_its_own_value_on(
     threshold: str, value: float | None, limit: float | None, held: bool
 ) -> None:
-    seen, spec = signal(**{"score": None, threshold: value}), rule(**{f"min_{threshold}": limit})
+    says: dict[str, Any] = {"score": None, threshold: value}
+    asks: dict[str, Any] = {f"min_{threshold}": limit}
+    seen, spec = signal(**says), rule(**asks)
 
     assert shortfalls(spec, seen) == ({} if held else {threshold: {"value": value, "limit": limit}})
     assert (chosen(seen, spec) is not None) is held
@@ -188,7 +190,8 @@ def test_rules_that_do_not_speak_of_it_change_nothing(
 def test_a_louder_signal_never_loses_its_proposal(
     seen: SignalFacts, rules: list[RuleSpec], name: str, value: float
 ) -> None:
-    louder = replace(seen, **{name: max(value, getattr(seen, name) or 0.0)})
+    raised: dict[str, Any] = {name: max(value, getattr(seen, name) or 0.0)}
+    louder = replace(seen, **raised)
     if not isinstance(propose(seen, rules), Unmatched):
         assert not isinstance(propose(louder, rules), Unmatched)
 
@@ -223,8 +226,17 @@ def test_a_rules_parameters_fit_its_action(type_: str, params: Any, accepted: bo
     assert (params_problem(ActionType(type_), params) == "") is accepted
 
 
-def test_the_default_rules_are_sound_and_each_can_be_reached() -> None:
-    for fields in DEFAULT_RULES:
-        assert params_problem(ActionType(fields["action_type"]), fields["params"]) == ""
-    keys = [(fields["source"], fields["subject"]) for fields in DEFAULT_RULES]
-    assert len(keys) == len(set(keys))
+DEFAULTS = [RuleSpec(**{"id": 1, "version": 1, **fields}) for fields in DEFAULT_RULES]
+
+
+def test_the_default_rules_are_sound_and_none_hides_another() -> None:
+    for spec in DEFAULTS:
+        assert params_problem(ActionType(spec.action_type), spec.params) == ""
+    assert len({(spec.source, spec.subject) for spec in DEFAULTS}) == len(DEFAULTS)
+
+
+def test_by_default_resource_anomalies_scale_up_and_memory_leaks_restart() -> None:
+    leak = signal(source=Source.RCA, subject="memory_leak", score=None, probability=0.93, confidence=0.93)
+
+    assert chosen(signal(), *DEFAULTS) == "resource-scale-up"
+    assert chosen(leak, *DEFAULTS) == "memory-leak-restart"

@@ -1,0 +1,354 @@
+"""Observations in, episodes out: one process at a time."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from signals.ingest import Receipt, ingest
+from signals.models import Observation as StoredObservation
+from signals.models import Signal, SignalState
+from signals.types import Observation, Source, Target
+from signals.wakeups import CHANNEL, connect
+
+pytestmark = pytest.mark.django_db
+
+
+def observed(window: str, firing: bool = True, service: str = "erp-simulator", **fields: Any) -> Observation:
+    target = Target("default", "smartops-dev", service)
+    plain = Observation(Source.ANOMALY, target, "resource", window, firing, {"windowId": window}, score=0.9)
+    return replace(plain, **fields)
+
+
+def post(*observations: Observation) -> list[Receipt]:
+    return ingest(observations, "an agent")
+
+
+def row(receipt: Receipt) -> Signal:
+    return Signal.objects.get(pk=receipt.signal_id)
+
+
+def everything() -> tuple[list[Any], list[Any]]:
+    return list(Signal.objects.order_by("id").values()), list(StoredObservation.objects.order_by("id").values())
+
+
+def test_a_first_observation_opens_a_signal() -> None:
+    [receipt] = post(observed("w1", payload={"cpu": 96.3}, probability=0.5, confidence=0.25))
+
+    signal = row(receipt)
+    assert receipt == Receipt(str(signal.pk), "pending", duplicate=False)
+    assert (signal.source, signal.subject, str(signal.target)) == ("anomaly", "resource", "smartops-dev/erp-simulator")
+    assert (signal.score, signal.probability, signal.confidence) == (0.9, 0.5, 0.25)
+    assert (signal.count, signal.payload, signal.closed_at, signal.resolved_at) == (1, {"cpu": 96.3}, None, None)
+    stored = signal.observations.get()
+    assert (stored.window_id, stored.firing, stored.payload, stored.posted_by) == (
+        "w1",
+        True,
+        {"cpu": 96.3},
+        "an agent",
+    )
+
+
+def test_a_repeat_raises_the_counter_and_the_last_word_counts() -> None:
+    [first] = post(observed("w1"))
+    seen = row(first)
+    [second] = post(observed("w2", score=0.99, payload={"cpu": 99}))
+
+    assert second == first
+    signal = Signal.objects.get()
+    assert (signal.count, signal.score, signal.payload) == (2, 0.99, {"cpu": 99})
+    assert signal.last_seen_at > seen.last_seen_at
+    assert signal.first_seen_at == seen.first_seen_at
+
+
+def test_a_repeat_does_not_end_a_deferral() -> None:
+    [receipt] = post(observed("w1"))
+    row(receipt).defer("CooldownActive", "Wait.", not_before=Now() + timedelta(hours=1))
+    before = row(receipt)
+    post(observed("w2"))
+
+    assert (row(receipt).not_before, row(receipt).reason) == (before.not_before, "CooldownActive")
+
+
+@pytest.mark.parametrize("firing", [True, False])
+def test_an_equal_post_changes_nothing_and_is_answered_alike(firing: bool) -> None:
+    [first] = post(observed("w1", firing))
+    before = everything()
+    [again] = post(observed("w1", firing, score=0.1, payload={"other": 1}))
+
+    assert again == replace(first, duplicate=True)
+    assert everything() == before
+
+
+def test_of_equal_posts_in_one_batch_the_first_counts() -> None:
+    first, again = post(observed("w1", score=0.7), observed("w1", score=0.8))
+
+    assert (first.duplicate, again) == (False, replace(first, duplicate=True))
+    assert (row(first).count, row(first).score) == (1, 0.7)
+
+
+def test_a_duplicate_of_an_ended_episode_opens_no_other() -> None:
+    [first] = post(observed("w1"))
+    post(observed("w2", firing=False))
+    [again] = post(observed("w1"))
+
+    assert again == Receipt(first.signal_id, "resolved", duplicate=True)
+    assert Signal.objects.count() == 1
+
+
+def test_resolving_ends_what_is_pending() -> None:
+    [first] = post(observed("w1"))
+    [end] = post(observed("w2", firing=False))
+
+    assert end == Receipt(first.signal_id, "resolved", duplicate=False)
+    signal = Signal.objects.get()
+    assert (signal.state, signal.reason, signal.count) == ("resolved", "SignalResolved", 1)
+    assert signal.closed_at == signal.resolved_at is not None
+
+
+def test_resolving_leaves_an_admitted_signal_to_the_reconciler() -> None:
+    [first] = post(observed("w1"))
+    row(first).admit()
+    [end] = post(observed("w2", firing=False))
+    resolved_at = row(first).resolved_at
+    [again] = post(observed("w3", firing=False))
+
+    assert end == again == Receipt(first.signal_id, "admitted", duplicate=False)
+    assert row(first).closed_at is None
+    assert row(first).resolved_at == resolved_at is not None
+
+
+def test_a_trouble_that_is_back_before_its_action_ended_is_not_over() -> None:
+    [first] = post(observed("w1"))
+    row(first).admit()
+    post(observed("w2", firing=False))
+    [back] = post(observed("w3"))
+
+    assert back == Receipt(first.signal_id, "admitted", duplicate=False)
+    assert not row(first).facts().resolved
+
+
+def test_a_healthy_window_alone_is_a_closed_signal() -> None:
+    [receipt] = post(observed("w1", firing=False))
+
+    signal = row(receipt)
+    assert (receipt.state, signal.reason) == ("resolved", "Healthy")
+    assert signal.closed_at is not None
+
+
+@pytest.mark.parametrize("end", ["deny", "ignore", "fail"])
+def test_what_comes_after_the_end_opens_another_signal(end: str) -> None:
+    [first] = post(observed("w1"))
+    getattr(row(first), end)("TargetNotFound", "Gone.")
+    [second] = post(observed("w2"))
+
+    assert second.signal_id != first.signal_id
+    assert second.state == "pending"
+
+
+def test_a_trouble_that_ends_and_begins_again_within_one_batch_keeps_its_order() -> None:
+    receipts = post(observed("w1"), observed("w2"), observed("w3", firing=False), observed("w4"), observed("w1"))
+
+    first, second, end, anew, repeated = receipts
+    assert [r.duplicate for r in receipts] == [False, False, False, False, True]
+    assert first.signal_id == second.signal_id == end.signal_id == repeated.signal_id
+    assert anew.signal_id != first.signal_id
+    assert (row(first).state, row(first).count) == ("resolved", 2)
+    assert (row(anew).state, row(anew).count) == ("pending", 1)
+
+
+def test_one_end_within_a_batch_leaves_the_other_troubles_alone() -> None:
+    a, b, _, c = post(
+        observed("w1", service="a"),
+        observed("w1", service="b"),
+        observed("w2", service="a", firing=False),
+        observed("w2", service="b"),
+    )
+
+    assert (row(a).state, row(b).state, row(b).count) == ("resolved", "pending", 2)
+    assert b == c
+
+
+def test_nothing_is_stored_of_a_batch_that_cannot_be_stored_whole() -> None:
+    too_long = observed("w" * 300)
+    with pytest.raises(Exception, match="value too long"), transaction.atomic():
+        post(observed("w1"), too_long)
+
+    assert everything() == ([], [])
+
+
+def test_a_batch_takes_a_handful_of_statements() -> None:
+    with CaptureQueriesContext(connection) as queries:
+        post(*(observed(f"w{n}", service=f"s{n % 40}", firing=n % 40 > 5) for n in range(1000)))
+
+    assert len([q for q in queries if "SAVEPOINT" not in q["sql"]]) <= 3  # fire, resolve, notify
+
+
+def test_nothing_is_nothing() -> None:
+    assert post() == []
+    assert everything() == ([], [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_sends_one_notification_and_duplicates_none() -> None:
+    batch = [observed(f"w{n}", service=f"s{n % 7}", firing=n % 3 > 0) for n in range(100)]
+    with connect() as session:
+        session.execute(f"LISTEN {CHANNEL}")
+        post(*batch)
+        post(*batch)
+        [receipt] = post(observed("another"))
+
+        assert [note.payload for note in session.notifies(timeout=0.5)] == ["signal:", f"signal:{receipt.signal_id}"]
+
+
+@dataclass
+class Episode:
+    id: str
+    state: str = "pending"
+    resolved: bool = False
+    closed: bool = False
+    score: float | None = None
+    seen: Counter[bool] = field(default_factory=Counter)
+
+    @property
+    def count(self) -> int:
+        """A healthy window has nothing that it could repeat."""
+        return self.seen[True] or self.seen[False]
+
+
+class Episodes:
+    """What must come of observations, one after the other."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, Episode] = {}
+        self.open: dict[str, Episode] = {}
+        self.stored: dict[tuple[str, str, bool], Episode] = {}
+
+    def post(self, batch: Iterable[Observation], receipts: list[Receipt]) -> None:
+        healthy: dict[str, Episode] = {}  # what the batch ended: further healthy windows may join it
+        for one, receipt in zip(batch, receipts, strict=True):
+            key = (one.fingerprint, one.window_id, one.firing)
+            known = self.stored.get(key)
+            assert receipt.duplicate == (known is not None)
+            if known is None:
+                known = self.fire(one, receipt) if one.firing else self.resolve(one, receipt, healthy)
+                if one.firing or not known.seen[True]:
+                    known.score = one.score
+                known.seen[one.firing] += 1
+                self.stored[key] = known
+            assert receipt.signal_id == known.id
+
+    def fire(self, one: Observation, receipt: Receipt) -> Episode:
+        episode = self.open.get(one.fingerprint) or self.new(one, receipt)
+        episode.resolved = False
+        assert receipt.state == episode.state
+        return episode
+
+    def resolve(self, one: Observation, receipt: Receipt, healthy: dict[str, Episode]) -> Episode:
+        episode = self.open.get(one.fingerprint)
+        if episode is None:
+            joined = healthy.get(one.fingerprint)
+            episode = joined if joined and joined.id == receipt.signal_id else self.new(one, receipt)
+        episode.resolved = True
+        if episode.state == "pending":
+            self.end(one.fingerprint, "resolved")
+        assert receipt.state == episode.state
+        healthy[one.fingerprint] = episode
+        return episode
+
+    def new(self, one: Observation, receipt: Receipt) -> Episode:
+        assert receipt.signal_id not in self.all
+        self.all[receipt.signal_id] = self.open[one.fingerprint] = Episode(receipt.signal_id)
+        return self.open[one.fingerprint]
+
+    def end(self, fingerprint: str, state: str) -> None:
+        episode = self.open.pop(fingerprint)
+        episode.state, episode.closed = state, True
+
+    def check(self) -> None:
+        rows = {
+            str(s.pk): (s.state, s.resolved_at is not None, s.closed_at is not None, s.count, s.score)
+            for s in Signal.objects.all()
+        }
+        assert rows == {e.id: (e.state, e.resolved, e.closed, e.count, e.score) for e in self.all.values()}
+        stored = StoredObservation.objects.values_list("fingerprint", "window_id", "firing", "signal_id")
+        assert {(f, w, firing): str(s) for f, w, firing, s in stored} == {k: e.id for k, e in self.stored.items()}
+
+
+POSTS = st.lists(
+    st.builds(
+        observed,
+        st.sampled_from(["w1", "w2", "w3", "w4", "w5", "w6"]),
+        st.booleans(),
+        st.sampled_from("abc"),
+        score=st.none() | st.floats(0, 1),
+    ),
+    max_size=12,
+)
+MOVES = st.tuples(st.sampled_from(["admit", "deny", "ignore", "fail", "finish"]), st.sampled_from("abc"))
+
+
+def move(episodes: Episodes, how: str, fingerprint: str) -> None:
+    """What a reconciler does to the open signal, where it may."""
+    episode = episodes.open.get(fingerprint)
+    if episode is None or (episode.state == "admitted") != (how == "finish"):
+        return
+    signal = Signal.objects.get(pk=episode.id)
+    match how:
+        case "admit":
+            signal.admit()
+            episode.state = "admitted"
+        case "finish":
+            Signal.objects.filter(pk=episode.id).update(closed_at=Now())
+            episodes.end(fingerprint, "admitted")
+        case _:
+            getattr(signal, how)("Reason", "Because.")
+            episodes.end(fingerprint, signal.state)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(POSTS | MOVES, max_size=12))
+def test_episodes_are_those_of_the_model(steps: list[list[Observation] | tuple[str, str]]) -> None:
+    with transaction.atomic():
+        episodes, posts = Episodes(), []
+        for step in steps:
+            if isinstance(step, tuple):
+                move(episodes, step[0], observed("", service=step[1]).fingerprint)
+            else:
+                episodes.post(step, post(*step))
+                posts.append(step)
+            episodes.check()
+        before = everything()
+        for batch in posts:
+            assert all(receipt.duplicate for receipt in post(*batch))
+        assert everything() == before
+        transaction.set_rollback(True)
+
+
+def test_a_thousand_mixed_observations_are_those_of_the_model() -> None:
+    chance = random.Random(7)  # noqa: S311
+    episodes = Episodes()
+    for _ in range(2):
+        batch = [
+            observed(f"w{chance.randrange(60)}", chance.random() < 0.8, f"s{chance.randrange(30)}") for _ in range(1000)
+        ]
+        episodes.post(batch, post(*batch))
+        for service in range(0, 30, 3):
+            fingerprint = observed("", service=f"s{service}").fingerprint
+            move(episodes, chance.choice(["admit", "deny"]), fingerprint)
+    episodes.check()
+    assert {e.state for e in episodes.all.values()} >= {"pending", "resolved"}
+    assert SignalState.ADMITTED in {e.state for e in episodes.all.values()}
+
+    before = everything()
+    assert all(receipt.duplicate for receipt in post(*batch))
+    assert everything() == before
