@@ -1,0 +1,139 @@
+"""Direct actions, end to end: asked over HTTP, executed by a reconciler, answered when they have ended."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from guardrails.models import GuardrailSetting
+from guardrails.reasons import Reason
+from smartops.sandbox.faults import Refuse
+from tests.api import Api, api, http
+from tests.closed_loop.conftest import World, deployment, only_action
+
+__all__ = ["api", "http"]
+PATIENT = {"prefer": "wait=20"}
+
+
+@contextmanager
+def reconciling(world: World) -> Iterator[None]:
+    reconciler = world.reconciler()
+    thread = Thread(target=reconciler.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        reconciler.stop()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def ask(api: Api, path: str = "/v1/k8s/scale", **fields: Any) -> Any:
+    body = {"deployment": "erp-simulator"} | ({"replicas": 3} if path.endswith("scale") else {}) | fields
+    return api.post(path, body, **PATIENT)
+
+
+def test_scaling_is_answered_with_the_seeds_fields(world: World, api: Api) -> None:
+    world.deploy(deployment("erp-simulator", replicas=2))
+    with reconciling(world):
+        answer = ask(api)
+
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told.keys() == {"success", "message", "dry_run", "details", "verification"}
+    assert (told["success"], told["dry_run"]) == (True, False)
+    assert told["details"]["action"] == str(only_action().pk)
+    assert (told["details"]["runner"]["status"], told["details"]["runner"]["attempts"]) == ("success", 1)
+    assert told["details"]["runner"]["duration_seconds"] >= 0
+    counts = [told["verification"][f"{which}_replicas"] for which in ("desired", "ready", "available")]
+    assert (told["verification"]["status"], counts) == ("SUCCESS", [3, 3, 3])
+    assert world.replicas("erp-simulator") == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/k8s/restart", {}),
+        ("/v1/k8s/patch", {"patch": {"spec": {"minReadySeconds": 0, "replicas": 3}}}),
+        ("/v1/k8s/scale", {"replicas": 0}),
+    ],
+)
+def test_other_actions_are_verified_too(world: World, api: Api, path: str, fields: dict[str, Any]) -> None:
+    world.deploy(deployment("erp-simulator"))
+    with reconciling(world):
+        answer = ask(api, path, **fields)
+
+    assert (answer.status_code, answer.json()["success"]) == (200, True)
+    assert answer.json()["verification"]["status"] == "SUCCESS"
+    assert len(world.writes()) == 1
+
+
+def test_a_dry_run_changes_nothing(world: World, api: Api) -> None:
+    world.deploy(deployment("erp-simulator", replicas=2))
+    with reconciling(world):
+        answer = ask(api, dry_run=True)
+
+    told = answer.json()
+    assert (answer.status_code, told["success"], told["dry_run"], told["verification"]) == (200, True, True, None)
+    assert told["details"]["runner"]["status"] == "dry_run"
+    assert world.replicas("erp-simulator") == 2
+
+
+def test_without_verification_the_answer_comes_with_the_acceptance(world: World, api: Api) -> None:
+    world.deploy(deployment("erp-simulator", outcome="stuck"))
+    with reconciling(world):
+        answer = ask(api, verify=False)
+
+    assert (answer.status_code, answer.json()["success"], answer.json()["verification"]) == (200, True, None)
+
+
+def test_a_rollout_that_does_not_end_is_no_success(world: World, api: Api) -> None:
+    GuardrailSetting.objects.update(verification_timeout_seconds=1)
+    world.deploy(deployment("erp-simulator", outcome="stuck"))
+    with reconciling(world):
+        answer = ask(api)
+
+    told = answer.json()
+    assert (answer.status_code, told["success"], told["verification"]["status"]) == (200, False, "TIMED_OUT")
+    assert told["details"]["runner"]["status"] == "success"
+
+
+def test_an_unknown_target_is_a_404(world: World, api: Api) -> None:
+    world.deploy()
+    with reconciling(world):
+        answer = ask(api)
+
+    told = answer.json()
+    assert (answer.status_code, told["reason"], told["action"]) == (404, Reason.TARGET_NOT_FOUND, str(only_action().pk))
+
+
+@pytest.mark.parametrize(
+    ("refused_with", "status", "reason"),
+    [(403, 502, Reason.CLUSTER_FORBIDDEN), (422, 422, Reason.CLUSTER_REJECTED)],
+)
+def test_what_the_cluster_refuses_is_told_with_its_message(
+    world: World, api: Api, refused_with: int, status: int, reason: Reason
+) -> None:
+    world.deploy(deployment("erp-simulator"))
+    world.sandbox.fault(Refuse(method="PATCH", path="/deployments/", status=refused_with))
+    with reconciling(world):
+        answer = ask(api)
+
+    assert (answer.status_code, answer.json()["reason"]) == (status, reason)
+    assert str(refused_with) in answer.json()["detail"]
+
+
+def test_when_the_wait_ends_first_the_action_goes_on(world: World, api: Api) -> None:
+    world.deploy(deployment("erp-simulator"))
+    early = api.post("/v1/k8s/restart", {"deployment": "erp-simulator"}, prefer="wait=1", idempotency_key="k")
+    assert (early.status_code, early.json()["state"]) == (202, "pending")
+
+    with reconciling(world):
+        late = api.post("/v1/k8s/restart", {"deployment": "erp-simulator"}, idempotency_key="k", **PATIENT)
+
+    assert (late.status_code, late.json()["success"]) == (200, True)
+    assert late.json()["details"]["action"] == early.json()["id"]
+    assert api.get(early.headers["Location"]).json()["state"] == "succeeded"
+    assert len(world.writes()) == 1
