@@ -107,8 +107,10 @@ class Reconciler:
         room = self._room()
         if not (self._signals_due and room and self.view.synced):
             return 0
-        found = [pk for pk in due(self.cluster_name, room) if ("admit", pk) not in self._under_way]
-        self._signals_due = len(found) > 0  # there may be more behind them
+        # What is under way is still pending in the table, and comes first.
+        waiting = due(self.cluster_name, room + len(self._under_way))
+        found = [pk for pk in waiting if ("admit", pk) not in self._under_way][:room]
+        self._signals_due = len(found) == room
         for signal_id in found:
             self._submit(("admit", signal_id), self._admit_one, signal_id)
         return len(found)
@@ -153,7 +155,7 @@ class Reconciler:
 
     def _room(self) -> int:
         """How many more steps to take on: enough to keep every worker busy, few enough to leave work to others."""
-        return max(0, 4 * self.workers - len(self._under_way))
+        return max(0, 2 * self.workers - len(self._under_way))
 
     def _submit(self, name: Hashable, step: Callable[..., None], *arguments: Any) -> None:
         if name in self._under_way:
