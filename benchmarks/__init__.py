@@ -1,0 +1,1 @@
+"""Figures with their baselines, measured side by side: `python -m benchmarks [name ...]`. See docs/benchmarks.md."""

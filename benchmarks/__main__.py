@@ -1,0 +1,57 @@
+"""python -m benchmarks [--quick] [name ...]
+
+Prints a row for each figure. No number is a failure; a server that does not start, or a lost signal, is.
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from importlib import import_module
+
+import django
+import psycopg
+from django.core.management import call_command
+
+from benchmarks.figures import Figure, heading, machine
+from benchmarks.servers import Servers, database
+
+# Modules that know models are imported once there is a database.
+BENCHMARKS = {
+    "ingest-single": ("benchmarks.ingest", "single"),
+    "ingest-batch": ("benchmarks.ingest", "batch"),
+    "reaction": ("benchmarks.loop", "reaction"),
+    "storm": ("benchmarks.loop", "storm"),
+}
+CLEAN = "TRUNCATE signals_signal, orchestrator_workload, guardrails_cooldown, guardrails_guardrailsetting CASCADE"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Figures, each with its baseline.")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="sizes that show that it runs, and nothing more")
+    options = parser.parse_args()
+    if unknown := set(options.names) - BENCHMARKS.keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    with database() as (directory, url):
+        os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "smartops.settings"}
+        django.setup()
+        call_command("migrate", verbosity=0)
+        with psycopg.connect(url) as session:
+            version = str(session.info.parameter_status("server_version"))
+        print(f"{machine(version)}\n\n{heading()}", flush=True)
+        for name in options.names or BENCHMARKS:
+            with Servers(directory, url) as servers:
+                for figure in _benchmark(name)(servers, options.quick):
+                    print(figure.row(name), flush=True)
+            with psycopg.connect(url) as session:
+                session.execute(CLEAN)
+
+
+def _benchmark(name: str) -> Callable[[Servers, bool], Iterator[Figure]]:
+    module, function = BENCHMARKS[name]
+    found: Callable[[Servers, bool], Iterator[Figure]] = getattr(import_module(module), function)
+    return found
+
+
+if __name__ == "__main__":
+    main()
