@@ -56,9 +56,9 @@ async def _serve(state: Path, listener: socket.socket, kubeconfig: Path | None, 
         demo.cancel()
         await asyncio.wait({demo})
         await installation.stop()
-    for end in (installation.failure, demo):
-        if end.done() and not end.cancelled():
-            end.result()
+    failures = [end.exception() for end in (installation.failure, demo) if end.done() and not end.cancelled()]
+    for failure in filter(None, failures):
+        raise failure
 
 
 async def _demo(installation: Installation, state: Path, screen: Screen) -> None:

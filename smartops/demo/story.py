@@ -11,7 +11,7 @@ import aiohttp
 from smartops.demo.cluster import Cluster, Counts
 from smartops.demo.screen import GREEN, RED, YELLOW, Screen
 from smartops.demo.state import DemoError
-from smartops.demo.wording import clock, patched, request_of, verdict_lines
+from smartops.demo.wording import clock, patched, request_of, timeline_of_write, verdict_lines
 from smartops.demo.workloads import HERO
 
 ANOMALY = {"service": HERO, "isAnomaly": True, "score": 0.95, "type": "resource", "metadata": {"cpu": 96.3}}
@@ -103,13 +103,14 @@ class Story:
         self._tell_end(action)
 
     async def _tell_patch(self, action: Json) -> None:
-        """As the sandbox's API server received it; another's does not tell, there it is the API's word."""
-        request = await self._received(action["id"])
-        if request is None:
-            self._event(action["applied_at"], "PATCH", patched(action))
-            return
-        self._event(request["time"], "PATCH", patched(action))
-        for label, text in request_of(request):
+        """As the sandbox received it. Another cluster does not tell: there it is what the timeline says of it, at the
+        time at which the intent was committed."""
+        if request := await self._received(action["id"]):
+            at, details = request["time"], request_of(request)
+        else:
+            at, details = timeline_of_write(action)
+        self._event(at, "PATCH", patched(action))
+        for label, text in details:
             self._screen.detail(label, text)
 
     async def _received(self, action_id: str) -> Json | None:

@@ -62,6 +62,13 @@ def request_of(received: Json) -> Iterator[tuple[str, str]]:
     yield "the server answered ", str(received["status"])
 
 
+def timeline_of_write(action: Json) -> tuple[str, Iterator[tuple[str, str]]]:
+    """When the intent was committed, and what the timeline says from there to the answer."""
+    events = action["timeline"]
+    planned = max(index for index, event in enumerate(events) if event["from_state"] == event["to_state"] == "applying")
+    return events[planned]["at"], (("", event["message"] or "") for event in events[planned : planned + 2])
+
+
 def clock(moment: str) -> str:
     """The local time of day."""
     return f"{datetime.fromisoformat(moment).astimezone():%H:%M:%S}"

@@ -10,7 +10,7 @@ import pytest
 from smartops.demo.farewell import commands
 from smartops.demo.installation import environment
 from smartops.demo.screen import WIDTH, Screen
-from smartops.demo.wording import numbers, patched
+from smartops.demo.wording import numbers, patched, timeline_of_write
 
 
 def verdict(guardrail: str = "any", outcome: str = "allow", message: str = "", **numbers: Any) -> dict[str, Any]:
@@ -54,6 +54,23 @@ def test_a_deferral_says_when_it_is_looked_at_again() -> None:
 def test_a_change_is_said_in_one_line(change: dict[str, Any], words: str) -> None:
     action = {"target": {"namespace": "dev", "name": "erp"}, "before": {"replicas": 2}, "change": change}
     assert patched(action) == words
+
+
+def test_a_write_is_told_from_its_last_plan_to_its_answer() -> None:
+    def event(at: str, here: str, there: str) -> dict[str, Any]:
+        return {"at": at, "from_state": here, "to_state": there, "message": f"{here} to {there}"}
+
+    timeline = [
+        event("1", "", "pending"),
+        event("2", "pending", "applying"),
+        event("3", "applying", "applying"),
+        event("4", "applying", "applying"),
+        event("5", "applying", "verifying"),
+        event("6", "verifying", "succeeded"),
+    ]
+    at, said = timeline_of_write({"timeline": timeline})
+    assert at == "4"
+    assert list(said) == [("", "applying to applying"), ("", "applying to verifying")]
 
 
 def test_no_line_is_wider_than_the_screen_and_none_is_coloured_outside_of_a_terminal() -> None:
