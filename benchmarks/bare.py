@@ -3,6 +3,7 @@
 Served as the product is, with its connection pool: `daphne benchmarks.bare:application`.
 """
 
+import json
 from typing import Any
 
 from django.conf import settings
