@@ -51,7 +51,8 @@ class Installation:
         endpoint = f"http://127.0.0.1:{metrics_port}"
         descriptor = self._listener.fileno()
         web = await self._processes.start(
-            "web", sys.executable, "-m", "daphne", "--fd", str(descriptor), "smartops.asgi:application",
+            "web", sys.executable, "-m", "daphne", "--fd", str(descriptor),
+            "--application-close-timeout", "2", "smartops.asgi:application",
             environment=settings, pass_fds=[descriptor],
         )  # fmt: skip
         reconciler = await self._processes.start(
