@@ -1,0 +1,91 @@
+"""SIGKILL at any step: the next reconciler finishes the work, and nothing is done twice."""
+
+import pytest
+
+from smartops.sandbox.faults import Delay, LoseAnswer
+from tests.concurrency.processes import until
+from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
+
+pytestmark = pytest.mark.usefixtures("one_trouble")
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "the admission is written, not committed",
+        "admitted and claimed",
+        "the target was looked at",
+        "the plan is written, not committed",
+        "planned",
+        "the cluster has changed",
+        "the effect is recorded, not committed",
+        "the effect is recorded",
+        "the outcome is written, not committed",
+        "verified",
+    ],
+)
+def test_what_a_killed_reconciler_began_is_done_once(
+    world: World, referee: Referee, victims: Victims, point: str
+) -> None:
+    victims.kill(point)
+
+    leases_are_over()
+    world.drain()
+
+    assert_done_once(world, referee)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("the target was looked at", "the plan is written, not committed"),
+        ("the plan is written, not committed", "planned"),
+        ("planned", "the target was looked at"),
+        ("planned", "the cluster has changed"),
+        ("the cluster has changed", "the target was looked at"),
+        ("the cluster has changed", "the effect is recorded, not committed"),
+        ("the effect is recorded", "the outcome is written, not committed"),
+    ],
+)
+def test_the_rescuer_may_be_killed_as_well(
+    world: World, referee: Referee, victims: Victims, first: str, second: str
+) -> None:
+    victims.kill(first)
+    leases_are_over()
+    victims.kill(second)
+
+    leases_are_over()
+    world.drain()
+
+    assert_done_once(world, referee)
+
+
+def test_a_write_that_landed_while_its_sender_waited_for_the_answer_is_not_repeated(
+    world: World, referee: Referee, victims: Victims
+) -> None:
+    world.sandbox.fault(LoseAnswer(method="PATCH", hang=True))
+    victims.start()
+    referee.wait_for_answers(1)
+    victims.kill_now()
+
+    leases_are_over()
+    world.drain()
+
+    assert_done_once(world, referee)
+    assert referee.answers == [200]
+
+
+def test_a_write_that_arrives_long_after_its_sender_died_changes_nothing(
+    world: World, referee: Referee, victims: Victims
+) -> None:
+    world.sandbox.fault(Delay(method="PATCH", seconds=1.5))
+    victims.start()
+    until(lambda: any(request.method == "PATCH" for request in world.sandbox.requests))
+    victims.kill_now()
+
+    leases_are_over()
+    world.drain()
+    referee.wait_for_answers(2)
+
+    assert_done_once(world, referee)
+    assert referee.answers == [200, 409]

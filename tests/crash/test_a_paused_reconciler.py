@@ -1,0 +1,47 @@
+"""SIGSTOP, a rescue, SIGCONT: whoever wakes up too late changes nothing any more, neither there nor here."""
+
+import pytest
+
+from orchestrator.models import Action
+from orchestrator.reconciler.execute import execute
+from orchestrator.reconciler.rescue import rescue
+from tests.closed_loop.conftest import only_action
+from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
+
+pytestmark = pytest.mark.usefixtures("one_trouble")
+
+
+@pytest.mark.parametrize(
+    "point", ["admitted and claimed", "the target was looked at", "planned", "the cluster has changed"]
+)
+def test_a_reconciler_that_wakes_up_after_its_action_was_finished_changes_nothing(
+    world: World, referee: Referee, victims: Victims, point: str
+) -> None:
+    victims.pause(point)
+    leases_are_over()
+    world.drain()
+    assert_done_once(world, referee)
+    action, events = Action.objects.values().get(), only_action().events.count()
+
+    victims.resume()
+
+    assert_done_once(world, referee)
+    assert Action.objects.values().get() == action
+    assert only_action().events.count() == events
+
+
+@pytest.mark.parametrize("point", ["the target was looked at", "planned", "the cluster has changed"])
+def test_a_reconciler_that_wakes_up_beside_its_rescuer_leaves_the_action_to_it(
+    world: World, referee: Referee, victims: Victims, point: str
+) -> None:
+    victims.pause(point)
+    leases_are_over()
+    [taken] = rescue("default", "the rescuer")
+
+    victims.resume()
+    execute(taken, world.cluster, managed=True, actor="the rescuer")
+    world.drain()
+
+    assert_done_once(world, referee)
+    after_it = only_action().events.filter(epoch__gte=taken.epoch, actor__contains="reconciler")
+    assert {event.to_state for event in after_it} <= {"succeeded"}

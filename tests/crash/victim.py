@@ -1,0 +1,79 @@
+"""Reconcilers that are hit at a named point of their work. `python -m tests.crash.victim`
+
+Each line read, `[KUBECONFIG, SIGNAL, POINT]`, forks one: a process of its own, with threads and connections of its own,
+that sends itself the signal when it comes to the point; without a point it lives on. What becomes of it is written:
+`started PID`, then `stopped`, `killed` or `exited CODE`. They fork off this process because it has everything imported
+already.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import django
+
+django.setup()
+
+from orchestrator.k8s.client import KubernetesCluster  # noqa: E402
+from orchestrator.models import Action, Decision, Verification  # noqa: E402
+from orchestrator.reconciler import execute, loop  # noqa: E402
+
+# Where it is hit: right after this returned. Some are inside of a transaction, some after its commit.
+POINTS: dict[str, tuple[Any, str]] = {
+    "the admission is written, not committed": (Decision, "record"),
+    "admitted and claimed": (loop, "admit"),
+    "the target was looked at": (execute, "_look"),
+    "the plan is written, not committed": (Action, "plan"),
+    "planned": (execute, "_plan"),
+    "the cluster has changed": (execute, "_write"),
+    "the effect is recorded, not committed": (Verification, "save"),
+    "the effect is recorded": (Action, "applied"),
+    "the outcome is written, not committed": (Action, "_release"),
+    "verified": (Action, "verified"),
+}
+
+
+def hit(point: str, number: signal.Signals) -> None:
+    """The first time only: a process that is continued goes on to its end."""
+    owner, name = POINTS[point]
+    original: Callable[..., Any] = getattr(owner, name)
+    once = Lock()
+
+    def hit_after(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if once.acquire(blocking=False):
+            os.kill(os.getpid(), number)
+        return result
+
+    setattr(owner, name, hit_after)
+
+
+def live(kubeconfig: str, number: str, point: str) -> None:
+    if point:
+        hit(point, signal.Signals[number])
+    cluster = KubernetesCluster(kubeconfig, timeout=3)
+    loop.Reconciler(cluster, "default", ["smartops-dev"]).run(drain=True)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            live(*json.loads(line))
+            os._exit(0)
+        print("started", child, flush=True)
+        while True:
+            _, status = os.waitpid(child, os.WUNTRACED)
+            if os.WIFSTOPPED(status):
+                print("stopped", flush=True)
+                continue
+            print("killed" if os.WIFSIGNALED(status) else f"exited {os.WEXITSTATUS(status)}", flush=True)
+            break
+
+
+if __name__ == "__main__":
+    main()
