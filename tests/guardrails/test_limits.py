@@ -1,0 +1,394 @@
+"""Each guardrail with its numbers, and what must hold of them in every history."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
+
+from guardrails import limits
+from guardrails.evaluate import decide
+from guardrails.limits import GUARDRAILS, PROTECTED_NAMESPACES, RATE_WINDOW, RECHECK, SCALE_WINDOW, Guardrail
+from guardrails.reasons import Reason
+from guardrails.types import Facts, FreezeFacts, Inputs, Limits, Outcome, PolicyAnswer, RecentAction, TargetFacts
+from signals.types import ActionType, Origin, Proposal, Target
+from tests.guardrails.conftest import (
+    FACTS,
+    FREEZES,
+    LIMITS,
+    NOW,
+    RESTART,
+    TARGET,
+    ahead,
+    known,
+    proposals,
+    restarted,
+    scale,
+    scaled,
+)
+
+ALLOW, DEFER, DENY = Outcome.ALLOW, Outcome.DEFER, Outcome.DENY
+DEFAULT = Limits()
+
+
+def patch(**patched: Any) -> Proposal:
+    return Proposal(ActionType.PATCH, TARGET, Origin.CLOSED_LOOP, {"patch": patched})
+
+
+def direct(proposal: Proposal) -> Proposal:
+    return replace(proposal, origin=Origin.DIRECT)
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome", "reason", "numbers"),
+    [
+        (known(), ALLOW, None, {"uid": "uid-1", "replicas": 2}),
+        (known(target=None), DENY, Reason.TARGET_NOT_FOUND, {}),
+        (known(target=TargetFacts("uid-1", 2, deleting=True)), DENY, Reason.TARGET_BEING_DELETED, {}),
+        (known(managed=False), DENY, Reason.NAMESPACE_NOT_MANAGED, {}),
+        (known(target=None, managed=False), DENY, Reason.NAMESPACE_NOT_MANAGED, {}),
+        (Facts(target_seen=False), ALLOW, None, {}),
+        (Facts(target_seen=False, managed=False), DENY, Reason.NAMESPACE_NOT_MANAGED, {}),
+    ],
+)
+def test_the_target_is_there_and_ours(
+    facts: Facts, outcome: Outcome, reason: Reason | None, numbers: dict[str, Any]
+) -> None:
+    verdict = limits.target(RESTART, facts, DEFAULT, NOW)
+    assert (verdict.outcome, verdict.reason, verdict.numbers) == (outcome, reason, numbers)
+
+
+@pytest.mark.parametrize("origin", Origin)
+@pytest.mark.parametrize("namespace", sorted(PROTECTED_NAMESPACES))
+def test_the_clusters_own_namespaces_are_left_alone_whoever_asks(namespace: str, origin: Origin) -> None:
+    verdict = limits.protected_namespace(
+        replace(RESTART, target=Target("default", namespace, "coredns"), origin=origin), known(), DEFAULT, NOW
+    )
+    assert (verdict.outcome, verdict.reason) == (DENY, Reason.PROTECTED_NAMESPACE)
+    assert limits.protected_namespace(RESTART, known(), DEFAULT, NOW).outcome is ALLOW
+
+
+OVER_NIGHT = FreezeFacts("namespace smartops-dev", "quarter's end", "ana", ahead(hours=2))
+ENDLESS = FreezeFacts("everything", "incident 4", "ben", None)
+
+
+@pytest.mark.parametrize(
+    ("freezes", "until", "by"),
+    [
+        ([OVER_NIGHT], OVER_NIGHT.until, "ana"),
+        ([OVER_NIGHT, replace(OVER_NIGHT, until=ahead(hours=1), by="cem")], OVER_NIGHT.until, "ana"),
+        ([ENDLESS], NOW + RECHECK, "ben"),
+        ([OVER_NIGHT, ENDLESS], NOW + RECHECK, "ben"),
+    ],
+)
+def test_a_freeze_holds_until_its_end_and_names_who_and_why(
+    freezes: list[FreezeFacts], until: datetime, by: str
+) -> None:
+    facts = known(freezes=tuple(freezes))
+    verdict = limits.freeze(scale(), facts, DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.reason, verdict.until) == (DEFER, Reason.FROZEN, until)
+    assert verdict.numbers["by"] == by
+    assert verdict.message.startswith(f"{by} froze ")
+    assert limits.freeze(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
+    assert limits.freeze(scale(), known(), DEFAULT, NOW).outcome is ALLOW
+
+
+def test_one_action_at_a_time() -> None:
+    facts = known(busy_with="0199-a")
+    verdict = limits.busy(scale(), facts, DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.reason, verdict.until) == (DEFER, Reason.TARGET_BUSY, NOW + RECHECK)
+    assert verdict.numbers == {"action": "0199-a"}
+    assert limits.busy(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
+    assert limits.busy(scale(), known(), DEFAULT, NOW).outcome is ALLOW
+
+
+@pytest.mark.parametrize("origin", Origin)
+@pytest.mark.parametrize(
+    ("proposal", "current", "outcome", "value"),
+    [
+        (scale(delta=1), 7, ALLOW, 8),
+        (scale(delta=1), 8, DENY, 9),
+        (scale(replicas=8), 2, ALLOW, 8),
+        (scale(replicas=9), 2, DENY, 9),
+        (scale(replicas=9), None, DENY, 9),
+        (scale(replicas=0), 2, ALLOW, 0),
+        (scale(delta=1), None, ALLOW, None),  # not looked at yet: asked again before the write
+        (scale(delta=-2), 2, ALLOW, 0),
+        (scale(delta=-3), 2, DENY, -1),
+        (patch(spec={"replicas": 9}), 2, DENY, 9),
+        (patch(spec={"replicas": 8}), None, ALLOW, 8),
+        (patch(spec={"paused": True}), 20, ALLOW, None),
+        (patch(spec=None), 20, ALLOW, None),
+        (patch(metadata={"labels": {}}), 20, ALLOW, None),
+        (RESTART, 20, ALLOW, None),
+    ],
+)
+def test_replicas_stay_within_their_limit_whoever_asks(
+    proposal: Proposal, current: int | None, outcome: Outcome, value: int | None, origin: Origin
+) -> None:
+    live = None if current is None else TargetFacts("uid-1", current)
+    verdict = limits.max_replicas(replace(proposal, origin=origin), known(target=live), DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.reason) == (outcome, Reason.REPLICA_LIMIT if outcome is DENY else None)
+    bound = 0 if value is not None and value < 0 else 8
+    assert verdict.numbers == {"value": value, "limit": bound, "current": current}
+
+
+@pytest.mark.parametrize(
+    ("until", "outcome", "remaining"),
+    [(ahead(seconds=42), DEFER, 42.0), (ahead(microseconds=1), DEFER, 0.0), (NOW, ALLOW, None), (None, ALLOW, None)],
+)
+def test_a_cooldown_holds_the_loop_back_until_its_end(
+    until: datetime | None, outcome: Outcome, remaining: float | None
+) -> None:
+    facts = known(cooldown_until=until)
+    verdict = limits.cooldown(scale(), facts, DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.until) == (outcome, until if outcome is DEFER else None)
+    assert verdict.numbers["limit_seconds"] == 300
+    assert verdict.numbers.get("remaining_seconds") == remaining
+    assert limits.cooldown(direct(scale()), facts, DEFAULT, NOW).outcome is ALLOW
+
+
+SIX = scaled(59, 50, 40, 30, 20, 10)
+
+
+@pytest.mark.parametrize(
+    ("recent", "limit", "value", "until"),
+    [
+        (SIX[1:], 6, 5, None),
+        (SIX, 6, 6, ahead(minutes=1)),
+        (SIX[::-1], 6, 6, ahead(minutes=1)),
+        (SIX, 4, 6, ahead(minutes=20)),  # the limit was lowered: three have to leave
+        (scaled(60, 50, 40, 30, 20, 10), 6, 5, None),  # the first left the window this very moment
+        (scaled(90, 80, 70, 10), 6, 1, None),
+        (SIX[1:] + restarted(5, 4, 3), 6, 5, None),
+        (scaled(1), 1, 1, ahead(minutes=59)),
+        ((), 0, 0, NOW + RECHECK),
+        (scaled(1), 0, 1, NOW + RECHECK),
+    ],
+)
+def test_actions_per_hour_count_their_own_type(
+    recent: tuple[RecentAction, ...], limit: int, value: int, until: datetime | None
+) -> None:
+    facts, own = known(recent=recent), replace(DEFAULT, max_actions_per_hour=limit)
+    verdict = limits.rate(scale(), facts, own, NOW)
+
+    assert (verdict.outcome, verdict.until) == (DEFER if until else ALLOW, until)
+    assert verdict.reason == (Reason.RATE_LIMIT if until else None)
+    assert (verdict.numbers["value"], verdict.numbers["limit"]) == (value, limit)
+    assert verdict.numbers["window_seconds"] == 3600
+    person = limits.rate(direct(scale()), facts, own, NOW)
+    assert (person.outcome, person.numbers["value"]) == (ALLOW, value)
+
+
+@pytest.mark.parametrize(
+    ("proposal", "recent", "value", "wanted", "until"),
+    [
+        (scale(delta=1), scaled(14, 5), 2, 1, None),
+        (scale(delta=1), scaled(14, 5, 1), 3, 1, ahead(minutes=1)),
+        (scale(delta=1), scaled(15, 5, 1), 2, 1, None),
+        (scale(delta=2), scaled(14, 5, 1), 3, 2, ahead(minutes=10)),
+        (scale(delta=3), scaled(14, 5, 1), 3, 3, ahead(minutes=14)),
+        (scale(delta=1), scaled(14, by=2) + scaled(4, by=3), 5, 1, ahead(minutes=11)),
+        (scale(replicas=5), (), 0, 3, None),
+        (scale(replicas=5), scaled(6), 1, 3, ahead(minutes=9)),
+        (patch(spec={"replicas": 5}), scaled(6), 1, 3, ahead(minutes=9)),
+        (scale(replicas=2), scaled(1, by=3), 3, 0, None),
+        (scale(delta=-1), scaled(1, by=3), 3, 0, None),
+        (RESTART, scaled(1, by=3), 3, 0, None),
+    ],
+)
+def test_scaling_up_keeps_to_its_velocity(
+    proposal: Proposal, recent: tuple[RecentAction, ...], value: int, wanted: int, until: datetime | None
+) -> None:
+    facts = known(recent=recent)
+    verdict = limits.scale_velocity(proposal, facts, DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.until) == (DEFER if until else ALLOW, until)
+    numbers = {"value": value, "wanted": wanted, "limit": 3, "window_seconds": 900}
+    assert verdict.numbers == numbers | ({"next_allowed_at": until.isoformat()} if until else {})
+    assert limits.scale_velocity(direct(proposal), facts, DEFAULT, NOW).outcome is ALLOW
+
+
+def test_a_step_that_no_waiting_makes_small_enough_is_denied() -> None:
+    verdict = limits.scale_velocity(scale(delta=4), known(), DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.reason, verdict.until) == (DENY, Reason.SCALE_VELOCITY_LIMIT, None)
+
+
+ENGINE = "http://opa/v1/data/smartops"
+
+
+@pytest.mark.parametrize(
+    ("answer", "loop", "person", "reason"),
+    [
+        (None, ALLOW, ALLOW, None),
+        (PolicyAnswer(True, "Fine.", ENGINE), ALLOW, ALLOW, None),
+        (PolicyAnswer(False, "Not on Fridays.", ENGINE), DENY, DENY, Reason.POLICY_DENIED),
+        (PolicyAnswer(None, "ReadTimeoutError", ENGINE), DEFER, DENY, Reason.POLICY_UNAVAILABLE),
+    ],
+)
+def test_a_policy_that_does_not_say_yes_says_no(
+    answer: PolicyAnswer | None, loop: Outcome, person: Outcome, reason: Reason | None
+) -> None:
+    facts = known(policy=answer)
+    verdict = limits.policy(scale(), facts, DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.reason) == (loop, reason)
+    assert limits.policy(direct(scale()), facts, DEFAULT, NOW).outcome is person
+    if answer is not None:
+        assert answer.reason in verdict.message
+        assert verdict.numbers == {"engine": ENGINE}
+
+
+def as_known_at(moment: datetime, facts: Facts) -> Facts:
+    """What ended by itself is no fact any more."""
+    lasting = tuple(one for one in facts.freezes if one.until is None or one.until > moment)
+    return replace(facts, freezes=lasting)
+
+
+BUSY_TIMES = st.builds(
+    Facts,
+    target_seen=st.just(True),
+    target=st.builds(TargetFacts, st.just("uid-1"), st.integers(0, 5)),
+    cooldown_until=st.timedeltas(timedelta(microseconds=1), timedelta(hours=2)).map(lambda rest: NOW + rest),
+    recent=st.lists(
+        st.builds(
+            RecentAction,
+            st.just(ActionType.SCALE),
+            st.timedeltas(timedelta(0), timedelta(minutes=20)).map(lambda age: NOW - age),
+            st.integers(1, 3),
+        ),
+        min_size=3,
+        max_size=8,
+    ).map(tuple),
+    freezes=FREEZES.map(lambda freezes: tuple(one for one in freezes if one.until) or (OVER_NIGHT,)),
+)
+STRICT = st.builds(Limits, max_actions_per_hour=st.integers(1, 3), max_scale_increase=st.integers(2, 5))
+
+
+@pytest.mark.parametrize("guardrail", [limits.freeze, limits.cooldown, limits.rate, limits.scale_velocity])
+@settings(max_examples=150, deadline=None)
+@given(proposal=st.sampled_from([scale(delta=1), scale(delta=2)]), facts=BUSY_TIMES, own=STRICT)
+def test_a_deferral_ends_at_its_time_and_not_before(
+    guardrail: Guardrail, proposal: Proposal, facts: Facts, own: Limits
+) -> None:
+    verdict = guardrail(proposal, facts, own, NOW)
+    assume(verdict.outcome is DEFER)
+    assert verdict.until is not None
+
+    def asked_at(moment: datetime) -> Outcome:
+        return guardrail(proposal, as_known_at(moment, facts), own, moment).outcome
+
+    assert verdict.until > NOW
+    assert asked_at(verdict.until) is ALLOW
+    assert asked_at(verdict.until - timedelta(microseconds=1)) is DEFER
+
+
+@given(proposals(Origin.DIRECT), FACTS, LIMITS)
+def test_who_asks_directly_is_never_put_off(proposal: Proposal, facts: Facts, own: Limits) -> None:
+    assert DEFER not in {ask(proposal, facts, own, NOW).outcome for ask in GUARDRAILS}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What took effect at `at`, and was recorded only at `recorded`."""
+
+    proposal: Proposal
+    limits: Limits
+    at: datetime
+    recorded: datetime
+    replicas: int
+    increase: int
+
+
+@dataclass
+class History:
+    """One workload on a virtual clock: whoever is allowed acts, at once or a while later."""
+
+    now: datetime = NOW
+    replicas: int = 2
+    changes: list[Change] = field(default_factory=list)
+    cooldowns: dict[ActionType, datetime] = field(default_factory=dict)
+    refused: list[tuple[Proposal, Reason | None]] = field(default_factory=list)
+
+    def propose(self, proposal: Proposal, own: Limits, until_effect: timedelta, until_recorded: timedelta) -> None:
+        recent = tuple(RecentAction(one.proposal.type, one.recorded, one.increase) for one in self.changes)
+        facts = Facts(
+            target_seen=True,
+            target=TargetFacts("uid-1", self.replicas),
+            recent=recent,
+            cooldown_until=self.cooldowns.get(proposal.type),
+        )
+        judgement = decide(Inputs(self.now, facts, own, proposal=proposal))
+        if judgement.outcome is not ALLOW:
+            self.refused.append((proposal, judgement.reason))
+            return
+        at = self.now + until_effect
+        desired = limits.desired_replicas(proposal, self.replicas)
+        replicas = self.replicas if desired is None else desired
+        increase = limits.scale_increase(proposal, facts)
+        self.now = at + until_recorded  # until then the action is active, and the target busy
+        self.changes.append(Change(proposal, own, at, self.now, replicas, increase))
+        self.cooldowns[proposal.type] = self.now + timedelta(seconds=own.cooldown_seconds)
+        self.replicas = replicas
+
+
+WISHES = st.sampled_from(
+    [scale(delta=1)] * 4 + [scale(delta=2), scale(delta=-2), scale(replicas=3), patch(spec={"replicas": 6})] + [RESTART]
+)
+GAPS = st.integers(0, 5).flatmap(
+    lambda kind: st.timedeltas(timedelta(0), timedelta(minutes=(1, 1, 5, 5, 20, 70)[kind]))
+)
+DELAYS = st.timedeltas(timedelta(0), timedelta(seconds=40))
+OWN = st.builds(
+    Limits,
+    max_replicas=st.integers(1, 12),
+    cooldown_seconds=st.sampled_from([0, 30, 300, 600]),
+    max_actions_per_hour=st.integers(0, 4),
+    max_scale_increase=st.integers(0, 4),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    OWN,
+    st.lists(
+        st.tuples(
+            GAPS, WISHES, st.sampled_from([Origin.CLOSED_LOOP] * 5 + [Origin.DIRECT]), DELAYS, DELAYS, st.none() | OWN
+        ),
+        min_size=10,
+        max_size=40,
+    ),
+)
+def test_no_history_exceeds_a_limit_at_any_instant(own: Limits, steps: list[Any]) -> None:
+    history = History()
+    for gap, wish, origin, until_effect, until_recorded, changed in steps:
+        history.now += gap
+        own = changed or own
+        history.propose(replace(wish, origin=origin), own, until_effect, until_recorded)
+
+    for index, one in enumerate(history.changes):
+        assert one.replicas >= 0
+        if limits.desired_replicas(one.proposal, 0) is not None:
+            assert one.replicas <= one.limits.max_replicas
+        if one.proposal.origin is Origin.CLOSED_LOOP:
+            _keeps_to_its_limits(one, history.changes[: index + 1])
+    for _, reason in history.refused:
+        event(str(reason))
+
+
+def _keeps_to_its_limits(last: Change, changes: list[Change]) -> None:
+    """In the sliding windows that end with the last of the changes, and since the one before it."""
+    same = [one for one in changes if one.proposal.type is last.proposal.type]
+    assert len([one for one in same if one.at > last.at - RATE_WINDOW]) <= last.limits.max_actions_per_hour
+    if last.increase:
+        added = sum(one.increase for one in changes if one.at > last.at - SCALE_WINDOW)
+        assert added <= last.limits.max_scale_increase
+    if len(same) > 1:
+        assert last.at - same[-2].recorded >= timedelta(seconds=same[-2].limits.cooldown_seconds)
