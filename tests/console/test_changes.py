@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Awaitable
+from typing import TypeVar
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -9,10 +10,11 @@ from django.db import connection
 from signals.wakeups import connect, notify
 from smartops import changes
 
+T = TypeVar("T")
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def soon(awaitable: Awaitable[object]) -> object:
+async def soon(awaitable: Awaitable[T]) -> T:
     return await asyncio.wait_for(awaitable, 5)
 
 
@@ -75,6 +77,7 @@ def test_the_group_hears_a_burst_in_few_messages() -> None:
     @async_to_sync
     async def scenario() -> None:
         layer = get_channel_layer()
+        assert layer is not None
         channel = await layer.new_channel()
         await layer.group_add(changes.GROUP, channel)
         changes.listening()

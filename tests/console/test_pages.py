@@ -1,0 +1,178 @@
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from orchestrator.models import Action, Workload
+from signals.models import Signal
+from signals.types import ActionType, Origin, Proposal
+from smartops.console.views import PAGE
+from smartops.templatetags.console import figures, headline, span
+from tests.console.scene import NAMESPACE, Hour, anomaly
+
+ACTIONS = "/console/"
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def text(response: Any) -> str:
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def propose(number: int, **proposal: Any) -> Action:
+    workload = Workload.objects.create(cluster="default", namespace=NAMESPACE, kind="Deployment", name=f"app-{number}")
+    return Action.propose(Proposal(ActionType.RESTART, workload.target, Origin.DIRECT, {}, **proposal), workload, "ops")
+
+
+@pytest.mark.parametrize("path", [ACTIONS, f"/console/actions/{uuid4()}/"])
+def test_a_stranger_is_sent_to_the_login_page(db: None, client: Client, path: str) -> None:
+    assert client.get(path).headers["Location"] == f"/admin/login/?next={path}"
+
+
+def test_a_page_that_refreshes_itself_after_the_session_ended_is_told_to_go_to_the_login_page(
+    db: None, client: Client
+) -> None:
+    answer = client.get(ACTIONS, headers={"HX-Request": "true"})
+    assert answer.status_code == 401
+    assert answer.headers["HX-Redirect"] == "/admin/login/?next=/console/"
+
+
+def test_whoever_is_signed_in_may_read_and_nobody_may_write(reading: Client) -> None:
+    assert "No action yet" in text(reading.get(ACTIONS))
+    assert reading.post(ACTIONS).status_code == 405
+
+
+def test_a_person_who_left_may_not_read(reading: Client, reader: User) -> None:
+    User.objects.filter(pk=reader.pk).update(is_active=False)
+    assert reading.get(ACTIONS).status_code == 302
+
+
+def test_the_page_says_what_is_done_and_what_is_not_and_why(reading: Client, hour: Hour) -> None:
+    page = text(reading.get(ACTIONS))
+    for said in (
+        "Scale erp-simulator 3 → 4", "Verifying", "Succeeded", "RolloutComplete", "3 / 3 / 3", "Needs review",
+        "ProgressDeadlineExceeded", "4 / 2 / 2", "Black Friday rehearsal", "seen 3 times", "next attempt",
+        "Deferred", "CooldownActive", "9 replicas would exceed the limit of 8", "ProtectedNamespace", "BelowThreshold",
+    ):  # fmt: skip
+        assert said in page, said
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("state=verifying", 1),
+        ("state=active", 3),
+        ("state=succeeded", 4),
+        ("state=expired", 0),
+        (f"namespace={NAMESPACE}", 10),
+        (f"namespace={NAMESPACE}&state=failed", 1),
+        ("state=no-such-state", 10),
+        ("namespace=elsewhere", 10),
+        ("namespace=%00", 10),
+        ("before=junk", 10),
+        ("before=00000000-0000-0000-0000-000000000000", 0),
+    ],
+)
+def test_the_list_is_filtered_by_what_is_valid(reading: Client, hour: Hour, query: str, shown: int) -> None:
+    assert text(reading.get(f"{ACTIONS}?{query}")).count('<tr id="action-') == shown
+
+
+def test_older_actions_are_a_link_away_and_none_is_left_out(reading: Client) -> None:
+    made = {str(propose(number).pk) for number in range(PAGE + 3)}
+    first = reading.get(f"{ACTIONS}?state=pending")
+    second = reading.get(ACTIONS + first.context["older"])
+    assert "state=pending" in first.context["older"]
+    assert second.context["older"] is None
+    assert [len(page.context["actions"]) for page in (first, second)] == [PAGE, 3]
+    assert {str(one.pk) for page in (first, second) for one in page.context["actions"]} == made
+
+
+def test_the_list_takes_seven_queries_however_long_it_is(
+    reading: Client, hour: Hour, django_assert_num_queries: Any
+) -> None:
+    for count in (0, 30):
+        for number in range(count):
+            propose(number)
+        with django_assert_num_queries(7):  # session, user, namespaces, actions, signals, and the counts of both
+            reading.get(ACTIONS)
+
+
+def test_an_action_takes_five_queries(reading: Client, hour: Hour, django_assert_num_queries: Any) -> None:
+    for action in Action.objects.all():
+        with django_assert_num_queries(5):  # session, user, action, decisions, events
+            reading.get(f"/console/actions/{action.pk}/")
+
+
+def test_the_page_of_an_action_tells_its_story(reading: Client, hour: Hour) -> None:
+    action = Action.objects.get(workload__name="recommendationservice")
+    page = text(reading.get(f"/console/actions/{action.pk}/"))
+    for said in (
+        "Scale recommendationservice 3 → 4", "VerificationTimedOut", "Max replicas", "Scale velocity", "0 + 1 of 3",
+        "spec.replicas", "<del>3</del>", "<ins>4</ins>", "Planned against version", "+5 min", "win-2118", "98.1",
+        "1 earlier decision", action.uid0,
+    ):  # fmt: skip
+        assert said in page, said
+
+
+def test_an_unknown_action_is_not_found(reading: Client) -> None:
+    assert reading.get(f"/console/actions/{uuid4()}/").status_code == 404
+
+
+def test_what_others_wrote_is_shown_and_never_run(reading: Client, hour: Hour) -> None:
+    trouble = anomaly("frontend", MARKUP, 0.9, MARKUP, note=MARKUP)
+    hour.signal(trouble)
+    action = propose(1, reason=MARKUP)
+    action.cancel(MARKUP[:64], MARKUP, MARKUP)
+    Action.objects.filter(pk=action.pk).update(signal=Signal.objects.get(subject=MARKUP))
+    for page in (text(reading.get(path)) for path in (ACTIONS, f"/console/actions/{action.pk}/")):
+        assert "&lt;script&gt;alert(1)" in page
+        assert "<script>alert" not in page
+        assert "<img" not in page
+
+
+def test_the_console_allows_no_inline_script_and_no_other_origin(reading: Client) -> None:
+    policy = reading.get(ACTIONS).headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "require-trusted-types-for 'script'" in policy
+    assert "unsafe" not in policy
+    assert "nonce" not in policy
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-1, "0 ms"), (0.24, "240 ms"), (8.44, "8.4 s"), (62, "62 s"), (119, "119 s"), (120, "2 min"),
+        (7199, "119 min"), (7200, "2 h"), (172800, "2 d"),
+    ],
+)  # fmt: skip
+def test_a_span_is_as_exact_as_an_eye_can_use(seconds: float, words: str) -> None:
+    assert span(timedelta(seconds=seconds)) == words
+
+
+def test_the_numbers_of_a_verdict_are_said_in_their_units() -> None:
+    numbers = {"value": 2, "limit": 6, "window_seconds": 3600, "next_allowed_at": "2030-01-01T12:41:00Z", "uid": None}
+    [(used, how_much), *others] = figures(numbers)
+    assert used == "used"
+    assert how_much.endswith("2 of 6")
+    assert others == [("window", "60 min"), ("next allowed", "12:41:00")]
+
+
+@pytest.mark.parametrize(
+    ("type_", "params", "before", "change", "words"),
+    [
+        (ActionType.SCALE, {"delta": 1}, None, None, "Scale web by +1"),
+        (ActionType.SCALE, {"delta": -2}, None, None, "Scale web by -2"),
+        (ActionType.SCALE, {"replicas": 4}, None, None, "Scale web to 4"),
+        (ActionType.SCALE, {"replicas": 4}, {"replicas": 2}, {"replicas": 4}, "Scale web 2 → 4"),
+        (ActionType.RESTART, {}, {"replicas": 2}, {"value": "x"}, "Restart web"),
+        (ActionType.PATCH, {"patch": {}}, None, None, "Patch web"),
+    ],
+)
+def test_an_action_is_named_by_what_it_does(
+    type_: ActionType, params: dict[str, Any], before: Any, change: Any, words: str
+) -> None:
+    action = Action(workload=Workload(name="web"), type=type_, params=params, before=before, change=change)
+    assert headline(action) == words
