@@ -7,12 +7,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from smartops.sandbox import discovery
-from smartops.sandbox.errors import ApiError, bad_request, conflict, expired, no_such_path
+from smartops.sandbox.errors import (
+    ApiError,
+    Cause,
+    bad_request,
+    conflict,
+    expired,
+    invalid_options,
+    no_such_path,
+    uid_mismatch,
+)
 from smartops.sandbox.objects import Object, Resource, encode
 from smartops.sandbox.registry import Registry, Writer
 from smartops.sandbox.requests import APPLY_PATCH, JSON, Request, Target, parse
 from smartops.sandbox.resources import ACCESS_REVIEW, POD
 from smartops.sandbox.tables import table
+from smartops.sandbox.validation import WrongTypeError
 from smartops.sandbox.views import scaled, untyped, view
 
 
@@ -42,13 +52,17 @@ class Api:
             return self._verb(request.method, target)(request, target)
         except ApiError as error:
             return refusal(error)
+        except WrongTypeError as error:
+            return refusal(_undecodable(request, error))
 
     def _document(self, request: Request) -> Answer:
         document = discovery.document(request.path, request.accept)
-        if document is None:
+        if document is not None:
+            content_type, body = document
+            return Answer(200, body, content_type)
+        if request.path.startswith(("/api/", "/apis/")):
             raise no_such_path()
-        content_type, body = document
-        return Answer(200, body, content_type)
+        return Answer(404, b"404 page not found\n", "text/plain")
 
     def _verb(self, method: str, target: Target) -> Callable[[Request, Target], Answer]:
         kind, sub = target.kind, target.subresource
@@ -74,6 +88,7 @@ class Api:
     def _list(self, request: Request, target: Target) -> Answer:
         kind, store, selects = target.kind, self.registry.store, request.selects(target)
         found = [obj for obj in store.objects(kind, target.namespace) if selects(obj)]
+        request.number("resourceVersion")  # any will do: the list is always the present one
         metadata: Object = {"resourceVersion": str(store.version)}
         if token := request.query.get("continue"):
             version, after = _decode_token(token)
@@ -110,22 +125,25 @@ class Api:
     def _replace(self, request: Request, target: Target) -> Answer:
         old = self.registry.get(target.kind, target.namespace, target.name)
         new = request.document()
-        uid = (new.get("metadata") or {}).get("uid") or old.uid
+        metadata = new.get("metadata")
+        uid = (metadata.get("uid") if isinstance(metadata, dict) else None) or old.uid
         if uid != old.uid:
-            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old.uid}"
-            raise conflict(target.kind, old.name, why)
+            raise conflict(target.kind, old.name, uid_mismatch(uid, old.uid))
         return self._write(request, target, old, new)
 
     def _patch(self, request: Request, target: Target) -> Answer:
         change = request.patch()
         applies = request.content_type == APPLY_PATCH
+        if applies and "fieldManager" not in request.query:
+            required = "Required value: is required for apply patch"
+            raise invalid_options("PatchOptions", Cause("fieldManager", "FieldValueRequired", required))
         if applies and self.registry.store.get(target.kind, target.namespace, target.name) is None:
             return self._create(request, target)
         old = self.registry.get(target.kind, target.namespace, target.name)
         shown = view(target, old)
         new = change(shown)
         if (new.get("kind"), new.get("apiVersion")) != (shown["kind"], shown["apiVersion"]):
-            raise bad_request("the kind and apiVersion of the object do not match the request")
+            raise WrongTypeError(f"{new.get('kind')} of {new.get('apiVersion')} is no {shown['kind']}")
         return self._write(request, target, old, new)
 
     def _write(self, request: Request, target: Target, old: Resource, new: Object) -> Answer:
@@ -171,8 +189,16 @@ class Api:
         return Answer(status, encode(view(target, obj)))
 
 
+def _undecodable(request: Request, error: WrongTypeError) -> ApiError:
+    """A body that does not decode is a bad request; a patch whose outcome does not decode is invalid."""
+    if request.method != "PATCH":
+        return bad_request(f"the object provided cannot be handled: {error}")
+    cause = Cause("patch", "FieldValueInvalid", f"Invalid value: {request.body.decode(errors='replace')}: {error}")
+    return ApiError(422, "Invalid", f'"" is invalid: patch: {cause.message}', causes=[cause])
+
+
 def _writer(request: Request) -> Writer:
-    return Writer(request.manager, "Apply" if request.content_type == APPLY_PATCH else "Update")
+    return Writer(request.manager, untyped(request.document()) if request.content_type == APPLY_PATCH else None)
 
 
 def _encode_token(version: int, last: list[str]) -> str:

@@ -6,6 +6,17 @@ from ipaddress import IPv4Address
 from smartops.sandbox.objects import Object
 from smartops.sandbox.resources import BY_NAME, DEPLOYMENT, NAMESPACE, POD, REPLICA_SET, SERVICE, Kind
 
+POD_DEFAULTS: Object = {
+    "serviceAccountName": "default",
+    "enableServiceLinks": True,
+    "preemptionPolicy": "PreemptLowerPriority",
+    "priority": 0,
+}
+DEPLOYMENT_FIELDS = {
+    *("replicas", "selector", "template", "strategy", "minReadySeconds", "revisionHistoryLimit", "paused"),
+    "progressDeadlineSeconds",
+}
+
 
 def apply_defaults(kind: Kind, obj: Object) -> None:
     """Tolerates any shape: what is wrong with an object is said by validation, afterwards."""
@@ -17,6 +28,8 @@ def apply_defaults(kind: Kind, obj: Object) -> None:
 
 def _deployment(_: Object, spec: Object) -> None:
     _fill(spec, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600)
+    for name in [name for name in spec if name not in DEPLOYMENT_FIELDS]:
+        del spec[name]  # as the API does with fields its types do not know
     for name in ("minReadySeconds", "paused"):
         if not spec.get(name, True):
             del spec[name]
@@ -70,7 +83,7 @@ def _namespace(obj: Object, spec: Object) -> None:
 
 def _pod(obj: Object, spec: Object) -> None:
     _pod_spec(spec)
-    _fill(spec, serviceAccountName="default", enableServiceLinks=True, preemptionPolicy="PreemptLowerPriority")
+    _fill(spec, **POD_DEFAULTS)
     obj.setdefault("status", {}).setdefault("phase", "Pending")
     obj["status"].setdefault("qosClass", "BestEffort")
 

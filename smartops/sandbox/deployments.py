@@ -97,7 +97,7 @@ class DeploymentController:
         blueprint = _blueprint(deployment, name, max(revision(new) if new else 0, number))
         if new is None:
             return self._registry.insert(REPLICA_SET, blueprint)
-        spec = {**new["spec"], "minReadySeconds": blueprint["spec"]["minReadySeconds"]}
+        spec = {**blueprint["spec"], "replicas": new["spec"]["replicas"]}
         changed = {**new, "metadata": {**new.metadata, **blueprint["metadata"]}, "spec": spec}
         return self._registry.write(REPLICA_SET, new, changed)
 
@@ -162,7 +162,7 @@ def _blueprint(deployment: Resource, name: str, number: int) -> Object:
         },
         "spec": {
             "replicas": 0,
-            "minReadySeconds": spec.get("minReadySeconds", 0),
+            **{name: spec[name] for name in ("minReadySeconds",) if name in spec},
             "selector": selector,
             "template": {**template, "metadata": {**template["metadata"], "labels": labels}},
         },

@@ -49,7 +49,7 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
+            **({"reason": self.reason} if self.reason else {}),
             **({"details": details} if details else {}),
             "code": self.code,
         }
@@ -91,10 +91,20 @@ def conflict(kind: Kind, name: str, why: str) -> ApiError:
     return ApiError(409, "Conflict", message, kind=kind, name=name)
 
 
+def uid_mismatch(wanted: str, found: str) -> str:
+    return f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+
+
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> ApiError:
     said = [f"{cause.field}: {cause.message}" for cause in causes]
     message = f'{kind.qualified} "{name}" is invalid: ' + (said[0] if len(said) == 1 else f"[{', '.join(said)}]")
     return ApiError(422, "Invalid", message, kind=kind, name=name, causes=causes)
+
+
+def invalid_options(options: str, cause: Cause) -> ApiError:
+    """Of the query, that is."""
+    message = f'{options}.meta.k8s.io "" is invalid: {cause.field}: {cause.message}'
+    return ApiError(422, "Invalid", message, causes=[cause])
 
 
 def expired(version: int, oldest: int) -> ApiError:

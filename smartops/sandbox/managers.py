@@ -13,10 +13,12 @@ OF_THE_SYSTEM = {
     *("deletionTimestamp", "deletionGracePeriodSeconds"),
 }
 
+ATOMIC = {"selector"}
 
-def managed(before: Object, after: Object, entry: Object) -> list[Object]:
-    """The managedFields of `after`. `entry` says who wrote it, how and when, and gets the fields that changed; the
-    other managers lose these."""
+
+def managed(before: Object, after: Object, entry: Object, applied: Object | None = None) -> list[Object]:
+    """The managedFields of `after`. `entry` says who wrote it, how and when, and gets the fields that changed, or all
+    that were `applied`; the other managers lose what changed."""
     changed = _changed(_of_clients(before), _of_clients(after))
     present = _changed({}, _of_clients(after))
     own: Fields = {}
@@ -27,13 +29,14 @@ def managed(before: Object, after: Object, entry: Object) -> list[Object]:
             own = fields
         elif left := _less(fields, changed):
             kept.append({**known, "fieldsV1": left})
-    own = _union(own, changed)
+    own = _union(own, changed) if applied is None else _changed({}, _of_clients(applied))
     return [*kept, {**entry, "fieldsType": "FieldsV1", "fieldsV1": own}] if own else kept
 
 
 def _of_clients(obj: Object) -> Object:
     metadata = {name: value for name, value in obj.get("metadata", {}).items() if name not in OF_THE_SYSTEM}
-    return {**obj, "metadata": metadata}
+    rest = {name: value for name, value in obj.items() if name != "metadata"}
+    return {"metadata": metadata, **rest} if metadata else rest
 
 
 def _changed(before: Object, after: Object) -> Fields:
@@ -44,7 +47,7 @@ def _changed(before: Object, after: Object) -> Fields:
         if old == value and name in before:
             continue
         inner: Fields | None = None
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and name not in ATOMIC:
             inner = _changed(old if isinstance(old, dict) else {}, value)
         elif isinstance(value, list) and (keyed := _by_key(name, value)):
             known = _by_key(name, old) if isinstance(old, list) else {}

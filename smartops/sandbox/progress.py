@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from smartops.sandbox.objects import Object, Resource, condition_of, timestamp
 from smartops.sandbox.rollout import fenceposts
 
-COUNTS = ("replicas", "readyReplicas", "availableReplicas")
+COUNTS = ("replicas", "readyReplicas", "availableReplicas", "terminatingReplicas")
 
 
 class Progress:
@@ -31,7 +31,7 @@ class Progress:
         counts = _counts(deployment, sets, new)
         progressing, deadline = self._progressing(deployment, counts, new)
         conditions = [_available(deployment, counts), *([progressing] if progressing else [])]
-        status = {name: count for name, count in counts.items() if count}
+        status = {name: count for name, count in counts.items() if count or name == "terminatingReplicas"}
         status["conditions"] = [_dated(deployment, condition) for condition in conditions]
         return status, deadline
 

@@ -15,8 +15,9 @@ from smartops.sandbox.validation import check_types, validate
 
 STALE = "the object has been modified; please apply your changes to the latest version and try again"
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # names made by the API contain no vowels, hence no words
-# What the system owns in metadata: an update that leaves it out keeps it.
-KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields")
+PRECONDITIONS = (("uid", "UID", "deleted and then recreated"), ("resourceVersion", "ResourceVersion", "modified"))
+# What clients cannot change in metadata, whatever they send.
+OF_THE_SYSTEM = ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 
 
 def random_suffix(length: int = 5) -> str:
@@ -25,10 +26,11 @@ def random_suffix(length: int = 5) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Whom metadata.managedFields names: a client, with how it writes. The system's own writes are not recorded."""
+    """Whom metadata.managedFields names: a client, and what it applied, if it writes so. The system's own writes are
+    not recorded."""
 
     name: str
-    operation: str = "Update"
+    applied: Object | None = None
 
 
 class Registry:
@@ -51,10 +53,10 @@ class Registry:
         metadata = obj.setdefault("metadata", {})
         _place(kind, metadata, namespace)
         if kind.status:
-            obj.pop("status", None)
+            obj["status"] = {}
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"] + random_suffix()
-        for field in (*KEPT, "resourceVersion", "selfLink"):
+        for field in (*OF_THE_SYSTEM, "uid", "managedFields", "resourceVersion", "selfLink"):
             metadata.pop(field, None)
         apply_defaults(kind, obj)
         self._refuse_invalid(kind, obj, None)
@@ -94,16 +96,18 @@ class Registry:
         metadata = new.setdefault("metadata", {})
         if metadata.get("resourceVersion", old.metadata["resourceVersion"]) != old.metadata["resourceVersion"]:
             raise conflict(kind, old.name, STALE)
-        for field in KEPT:
+        for field in ("uid", "managedFields"):
             if not metadata.get(field) and field in old.metadata:
                 metadata[field] = old.metadata[field]
         if status:
-            new = {**old, "metadata": old.metadata, "status": new.get("status") or {}}
+            annotated = {"annotations": metadata["annotations"]} if "annotations" in metadata else {}
+            new = {**old, "metadata": {**old.metadata, **annotated}, "status": new.get("status", {})}
         else:
+            if metadata.get("name") != old.name:
+                given = metadata.get("name", "")
+                raise bad_request(f"the name of the object ({given}) does not match the name on the URL ({old.name})")
             _place(kind, metadata, old.namespace)
-            metadata.setdefault("name", old.name)
-            if "generation" in old.metadata:
-                metadata["generation"] = old.metadata["generation"]
+            metadata |= {name: old.metadata[name] for name in OF_THE_SYSTEM if name in old.metadata}
             apply_defaults(kind, new)
             if kind.status:
                 new.pop("status", None)
@@ -140,12 +144,11 @@ class Registry:
     def delete(self, kind: Kind, obj: Resource, options: Object, *, dry_run: bool = False) -> Resource | None:
         """Returns the object if it is only marked for deletion (it has finalizers, or is a pod that stops in its own
         time), None when it is gone. Its dependents go with it, unless `propagationPolicy` is Orphan."""
-        for field, what in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-            wanted = (options.get("preconditions") or {}).get(field)
-            if wanted is not None and wanted != obj.metadata[field]:
-                found = obj.metadata[field]
-                why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
-                raise conflict(kind, obj.name, why)
+        for field, what, cause in PRECONDITIONS:
+            wanted, found = (options.get("preconditions") or {}).get(field), obj.metadata[field]
+            if wanted is not None and wanted != found:
+                why = f"the {what} in the precondition ({wanted}) does not match the {what} in record ({found})"
+                raise conflict(kind, obj.name, f"{why}. The object might have been {cause}")
         grace = options.get("gracePeriodSeconds")
         if grace is None:
             grace = obj["spec"]["terminationGracePeriodSeconds"] if kind is POD else 0
@@ -209,6 +212,8 @@ def _moves_generation(kind: Kind, old: Object, new: Object) -> bool:
 
 
 def _with_manager(kind: Kind, before: Object, after: Object, writer: Writer, subresource: str) -> Object:
-    entry: Object = {"manager": writer.name, "operation": writer.operation, "apiVersion": kind.api_version}
+    operation = "Update" if writer.applied is None else "Apply"
+    entry: Object = {"manager": writer.name, "operation": operation, "apiVersion": kind.api_version}
     entry |= {"time": timestamp()} | ({"subresource": subresource} if subresource else {})
-    return {**after, "metadata": {**after["metadata"], "managedFields": managed(before, after, entry)}}
+    fields = managed(before, after, entry, writer.applied)
+    return {**after, "metadata": {**after["metadata"], "managedFields": fields}}

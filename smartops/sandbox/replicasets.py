@@ -2,6 +2,7 @@
 
 import asyncio
 
+from smartops.sandbox.defaults import POD_DEFAULTS
 from smartops.sandbox.objects import Object, Resource, condition_of, controller_of
 from smartops.sandbox.registry import Registry, random_suffix
 from smartops.sandbox.resources import POD, REPLICA_SET
@@ -38,16 +39,19 @@ class ReplicaSetController:
         found = self._store.get(REPLICA_SET, *key)
         if found is None or found.deleting:
             return
-        pods = [pod for kind, pod in self._store.owned_by(found.uid) if kind is POD and not pod.deleting]
+        owned = [pod for kind, pod in self._store.owned_by(found.uid) if kind is POD]
+        pods = [pod for pod in owned if not pod.deleting]
+        terminating = len(owned) - len(pods)
         excess = len(pods) - found["spec"]["replicas"]
         # Those go first that serve nobody yet, and of the others the youngest.
         youngest_first = pods[::-1]
         for pod in sorted(youngest_first, key=is_ready)[: max(0, excess)]:
             self._registry.delete(POD, pod, {})
             pods.remove(pod)
+            terminating += 1
         pods += [self._create_pod(found) for _ in range(min(-excess, BURST))]
         self._registry.write(
-            REPLICA_SET, found, {**found, "status": self._status(key, found, pods)}, subresource="status"
+            REPLICA_SET, found, {**found, "status": self._status(key, found, pods, terminating)}, subresource="status"
         )
 
     def _create_pod(self, owner: Resource) -> Resource:
@@ -62,11 +66,11 @@ class ReplicaSetController:
             "ownerReferences": [reference(REPLICA_SET.api_version, REPLICA_SET.name, owner)],
             **inherited,
         }
-        spec = {"serviceAccountName": "default", **template["spec"]}
+        spec = {**POD_DEFAULTS, **template["spec"]}
         status = {"phase": "Pending", "qosClass": "BestEffort"}
         return self._registry.insert(POD, {"metadata": metadata, "spec": spec, "status": status})
 
-    def _status(self, key: Key, found: Resource, pods: list[Resource]) -> Object:
+    def _status(self, key: Key, found: Resource, pods: list[Resource], terminating: int) -> Object:
         wait, now = found["spec"].get("minReadySeconds", 0), self._loop.time()
         ready = [self._ready_since[pod.uid] for pod in pods if is_ready(pod)]
         available = [since for since in ready if now - since >= wait]
@@ -75,6 +79,7 @@ class ReplicaSetController:
         counts = {"fullyLabeledReplicas": len(pods), "readyReplicas": len(ready), "availableReplicas": len(available)}
         return {
             "replicas": len(pods),
+            "terminatingReplicas": terminating,
             **{name: count for name, count in counts.items() if count},
             "observedGeneration": found.metadata["generation"],
         }

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from smartops.sandbox import protobuf
-from smartops.sandbox.errors import ApiError, bad_request, unsupported_media_type
+from smartops.sandbox.errors import ApiError, Cause, bad_request, invalid_options, unsupported_media_type
 from smartops.sandbox.objects import Object
 from smartops.sandbox.patches import PatchConflictError, PatchError, json_patch, merge_patch
 from smartops.sandbox.resources import BY_PATH, Kind
@@ -16,6 +16,7 @@ from smartops.sandbox.selectors import Predicate, field_selector, label_selector
 from smartops.sandbox.strategic import strategic_merge
 
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+REJECTED = "the server rejected our request due to an error in our request"
 APPLY_PATCH = "application/apply-patch+yaml"
 PATCHES: Mapping[str, Callable[[Any, Any], Any]] = {
     "application/json-patch+json": json_patch,
@@ -68,8 +69,8 @@ class Request:
     def dry_run(self) -> bool:
         asked = self.query.get("dryRun")
         if asked not in (None, "", "All"):
-            message = f'dryRun: Unsupported value: "{asked}": supported values: "All"'
-            raise ApiError(422, "Invalid", message)
+            message = f'Unsupported value: ["{asked}"]: supported values: "All"'
+            raise invalid_options("PatchOptions", Cause("dryRun", "FieldValueNotSupported", message))
         return asked == "All"
 
     def number(self, name: str) -> int:
@@ -100,19 +101,18 @@ class Request:
         if apply is None:
             raise unsupported_media_type(list(PATCHES))
         patch = _decode(self.body, self.content_type)
-        if apply is not json_patch and not isinstance(patch, dict):
-            raise bad_request("the patch must be a map")
+        if not isinstance(patch, list if apply is json_patch else dict):
+            raise bad_request("error decoding patch: it is not of the right type")
 
         def change(document: Object) -> Object:
             try:
                 changed = apply(document, patch)
-            except PatchError as error:
-                raise bad_request(str(error)) from error
-            except PatchConflictError as error:
-                message = f"the server rejected our request due to an error in our request: {error}"
-                raise ApiError(422, "Invalid", message) from error
+            except (PatchError, PatchConflictError) as error:
+                if apply is json_patch:
+                    raise ApiError(422, "Invalid", REJECTED) from error
+                raise ApiError(500, "", str(error)) from error  # sic: so the API server answers a wrong strategic patch
             if not isinstance(changed, dict):
-                raise bad_request("the patch must leave an object")
+                raise ApiError(422, "Invalid", REJECTED)
             return changed
 
         return change

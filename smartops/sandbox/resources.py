@@ -58,6 +58,8 @@ ACCESS_REVIEW = Kind(
     "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
 )
 
+SCALE = Kind("autoscaling", "v1", "Scale", "scales")  # a view of others: served below them only
+
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
     NODE,
@@ -79,7 +81,16 @@ KINDS: tuple[Kind, ...] = (
     Kind("apps", "v1", "ControllerRevision", "controllerrevisions"),
     Kind("batch", "v1", "Job", "jobs", status=True, generation=True, all=True),
     Kind("batch", "v1", "CronJob", "cronjobs", ("cj",), status=True, generation=True, all=True),
-    Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", ("hpa",), status=True, all=True),
+    Kind(
+        "autoscaling",
+        "v2",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+        ("hpa",),
+        status=True,
+        generation=True,
+        all=True,
+    ),
     Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", ("pdb",), status=True, generation=True),
     Kind("networking.k8s.io", "v1", "Ingress", "ingresses", ("ing",), status=True, generation=True),
     Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", ("netpol",), generation=True),

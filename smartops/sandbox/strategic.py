@@ -66,10 +66,10 @@ def strategic_merge(original: Map, patch: Map) -> Map:
             merged[key] = _merge_list(key, _known(merged, key), value)
         else:
             merged[key] = value
-    for key, order in patch.items():
-        field = key.removeprefix(ELEMENT_ORDER)
-        if key.startswith(ELEMENT_ORDER) and isinstance(merged.get(field), list):
-            merged[field] = _ordered(field, merged[field], _known(original, field), _list(key, order))
+    for field in {key.removeprefix(ELEMENT_ORDER) for key in patch} & (MERGE_KEYS.keys() | MERGED_PRIMITIVES):
+        order = patch.get(f"{ELEMENT_ORDER}{field}", patch.get(field))
+        if isinstance(merged.get(field), list) and order is not None:
+            merged[field] = _ordered(field, merged[field], _known(original, field), _list(field, order))
     return merged
 
 
@@ -110,17 +110,19 @@ def _merge_key(field: str, items: Sequence[Json]) -> str | None:
 
 
 def _ordered(field: str, merged: list[Json], original: list[Json], order: list[Json]) -> list[Json]:
-    """The items of `order` in that order; each other one stays before the item it preceded on the server."""
+    """What the patch names comes in the order of the patch; each other item comes before what it preceded on the
+    server, and after what is new."""
     key = None if field in MERGED_PRIMITIVES else _merge_key(field, [*order, *merged])
     wanted = [_identity(key, item) for item in order]
     server = [_identity(key, item) for item in original]
-    result = [item for name in wanted for item in merged if _identity(key, item) == name]
-    for item in reversed([item for item in merged if _identity(key, item) not in wanted]):
-        name = _identity(key, item)
-        followers = server[server.index(name) + 1 :] if name in server else []
-        at = next((index for index, known in enumerate(result) if _identity(key, known) in followers), len(result))
-        result.insert(at, item)
-    return result
+    named = [item for name in wanted for item in merged if _identity(key, item) == name]
+    others = [item for item in merged if _identity(key, item) not in wanted]
+    result = []
+    while named and others:
+        one, other = _identity(key, named[0]), _identity(key, others[0])
+        first = one in server and other in server and server.index(other) < server.index(one)
+        result.append((others if first else named).pop(0))
+    return [*result, *named, *others]
 
 
 def _identity(key: str | None, item: Json) -> Json:

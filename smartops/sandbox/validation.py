@@ -1,10 +1,10 @@
-"""What the API server refuses: wrong types with 400, wrong values with 422 and a cause per field."""
+"""What the API server refuses: what does not decode into its types, and wrong values with a cause per field."""
 
 import re
 from collections.abc import Callable, Iterator
 
-from smartops.sandbox.errors import Cause, bad_request
-from smartops.sandbox.objects import Object
+from smartops.sandbox.errors import Cause
+from smartops.sandbox.objects import Object, encode
 from smartops.sandbox.resources import DEPLOYMENT, POD, REPLICA_SET, Kind
 from smartops.sandbox.selectors import matches
 
@@ -45,11 +45,16 @@ _TYPES: dict[str, tuple[type, str]] = {
     "spec.template.spec": (dict, "PodSpec"),
     "spec.template.spec.containers": (list, "[]Container"),
 }
+STANDARD_FINALIZERS = {"orphan", "foregroundDeletion", "kubernetes"}
 _WORKLOADS = {"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"}
 
 
+class WrongTypeError(ValueError):
+    """The object cannot be decoded; the message is the decoder's."""
+
+
 def check_types(kind: Kind, obj: Object) -> None:
-    """Raises 400 as the API's decoder does."""
+    """Raises WrongTypeError."""
     for path, (expected, go) in _TYPES.items():
         if path.startswith("spec.") and kind.name not in _WORKLOADS:
             continue
@@ -60,10 +65,8 @@ def check_types(kind: Kind, obj: Object) -> None:
         if go == "map[string]string" and isinstance(value, dict):
             wrong = [item for item in value.values() if not _is(item, str)]
         if wrong:
-            raise bad_request(
-                f"{kind.name} in version {kind.version!r} cannot be handled as a {kind.name}: json: cannot unmarshal "
-                f"{_json_type(wrong[0])} into Go struct field {kind.name}.{path} of type {go}".replace("'", '"')
-            )
+            found = _json_type(wrong[0])
+            raise WrongTypeError(f"json: cannot unmarshal {found} into Go struct field {kind.name}.{path} of type {go}")
 
 
 def validate(kind: Kind, new: Object, old: Object | None) -> list[Cause]:
@@ -89,13 +92,17 @@ def _metadata(kind: Kind, new: Object, old: Object | None) -> Iterator[Cause]:
         if not _QUALIFIED.fullmatch(key.lower()):
             yield _wrong("metadata.annotations", key, "name part must consist of alphanumeric characters, '-', '_' or "
                          "'.', and must start and end with an alphanumeric character")  # fmt: skip
+    for index, finalizer in enumerate(new.get("finalizers") or []):
+        if "/" not in str(finalizer) and finalizer not in STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            yield _wrong(f"metadata.finalizers[{index}]", finalizer, why)
     for index, reference in enumerate(new.get("ownerReferences") or []):
         for field in ("apiVersion", "kind", "name", "uid"):
             if not isinstance(reference, dict) or not reference.get(field):
-                yield Cause(f"metadata.ownerReferences[{index}].{field}", "FieldValueRequired", "Required value")
-    for field in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp") if old else ():
-        if old and new.get(field) != old.get(field):
-            yield _wrong(f"metadata.{field}", new.get(field), "field is immutable")
+                where, why = f"metadata.ownerReferences[{index}].{field}", "Required value: must not be empty"
+                yield Cause(where, "FieldValueRequired", why)
+    if old and new["uid"] != old["uid"]:
+        yield _wrong("metadata.uid", new["uid"], "field is immutable")
 
 
 def _labels(path: str, labels: Object) -> Iterator[Cause]:
@@ -112,13 +119,13 @@ def _workload(new: Object, old: Object | None) -> Iterator[Cause]:
     selector, template = new.get("selector"), new.get("template")
     if not selector:
         yield Cause("spec.selector", "FieldValueRequired", "Required value")
-    elif old and selector != old["selector"]:
-        yield _wrong("spec.selector", selector, "field is immutable")
-    labels = ((template or {}).get("metadata") or {}).get("labels") or {}
-    yield from _labels("spec.template.labels", labels)
-    if selector and not matches(selector, labels):
+    labels = ((template or {}).get("metadata") or {}).get("labels")
+    yield from _labels("spec.template.labels", labels or {})
+    if not selector or not matches(selector, labels or {}):
         yield _wrong("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
     yield from _pod_spec("spec.template.spec", (template or {}).get("spec") or {})
+    if old and selector != old["selector"]:
+        yield _wrong("spec.selector", selector, "field is immutable")
 
 
 def _deployment(new: Object, old: Object | None) -> Iterator[Cause]:
@@ -129,8 +136,8 @@ def _deployment(new: Object, old: Object | None) -> Iterator[Cause]:
         yield _wrong("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
     strategy = new["strategy"]
     if strategy["type"] not in ("RollingUpdate", "Recreate"):
-        message = f'Unsupported value: "{strategy["type"]}": supported values: "Recreate", "RollingUpdate"'
-        yield Cause("spec.strategy.type", "FieldValueNotSupported", message)
+        message = f'Unsupported value: {_shown(strategy)}: supported values: "Recreate", "RollingUpdate"'
+        yield Cause("spec.strategy", "FieldValueNotSupported", message)
     rolling = strategy.get("rollingUpdate")
     if strategy["type"] == "Recreate" and rolling is not None:
         message = "Forbidden: may not be specified when strategy `type` is 'Recreate'"
@@ -178,8 +185,11 @@ def _not_negative(spec: Object, *fields: str) -> Iterator[Cause]:
 
 
 def _wrong(field: str, value: object, why: str) -> Cause:
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
-    return Cause(field, "FieldValueInvalid", f"Invalid value: {shown}: {why}")
+    return Cause(field, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {why}")
+
+
+def _shown(value: object) -> str:
+    return encode(value).decode()
 
 
 def _is(value: object, expected: type) -> bool:

@@ -1,9 +1,9 @@
 """How an object looks through a path: itself, or its Scale."""
 
-from smartops.sandbox.errors import Cause, invalid
+from smartops.sandbox.errors import Cause, conflict, invalid, uid_mismatch
 from smartops.sandbox.objects import Object, Resource
 from smartops.sandbox.requests import Target
-from smartops.sandbox.resources import Kind
+from smartops.sandbox.resources import SCALE, Kind
 from smartops.sandbox.selectors import in_words
 
 
@@ -27,8 +27,10 @@ def scaled(kind: Kind, old: Resource, scale: Object) -> Object:
     replicas = (scale.get("spec") or {}).get("replicas", 0)
     if isinstance(replicas, int) and replicas < 0:
         wrong = f"Invalid value: {replicas}: must be greater than or equal to 0"
-        raise invalid(kind, old.name, [Cause("spec.replicas", "FieldValueInvalid", wrong)])
+        raise invalid(SCALE, old.name, [Cause("spec.replicas", "FieldValueInvalid", wrong)])
     given = scale.get("metadata") or {}
+    if given.get("uid", old.uid) != old.uid:
+        raise conflict(kind, old.name, uid_mismatch(given["uid"], old.uid))
     identity = {name: given[name] for name in ("name", "namespace", "uid", "resourceVersion") if given.get(name)}
     return {**old, "metadata": {**old.metadata, **identity}, "spec": {**old["spec"], "replicas": replicas}}
 

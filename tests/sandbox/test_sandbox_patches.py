@@ -124,7 +124,7 @@ ORDER = "$setElementOrder/containers"
     [
         ({"x": {"y": 1}}, {"x": {"z": 2, "y": None}}, {"x": {"z": 2}}),
         ({"containers": [A, B]}, {"containers": [B2]}, {"containers": [A, B2]}),
-        ({"containers": [A]}, {"containers": [B]}, {"containers": [A, B]}),
+        ({"containers": [A]}, {"containers": [B]}, {"containers": [B, A]}),
         ({"containers": [A, B]}, {"containers": [{"name": "a", "$patch": "delete"}]}, {"containers": [B]}),
         ({"containers": [A, B]}, {"containers": [C, {"$patch": "replace"}]}, {"containers": [C]}),
         ({"containers": [A]}, {"containers": [{"name": "a", "image": None}]}, {"containers": [{"name": "a"}]}),
@@ -135,7 +135,7 @@ ORDER = "$setElementOrder/containers"
         (
             {"finalizers": ["a", "b"]},
             {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]},
-            {"finalizers": ["b", "c"]},
+            {"finalizers": ["c", "b"]},
         ),
         (
             {"containers": [A, B]},
