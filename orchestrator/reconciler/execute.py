@@ -49,6 +49,7 @@ def execute(action: Action, cluster: Cluster, managed: bool, actor: str) -> None
         raise  # nobody's fault: the lease ends, and rescue resolves it
     except Exception as error:
         log.exception("action %s could not be executed", action.pk)
+        action.ambiguous = action.ambiguous or bool(action.rv0)  # it may have come after the write
         with suppress(LostRace):
             _give_up(action, Reason.PROCESSING_ERROR, f"{type(error).__name__}: {error}", actor)
 
