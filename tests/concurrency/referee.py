@@ -8,7 +8,7 @@ from orchestrator.k8s.types import ACTION_ANNOTATION, WorkloadKey
 from smartops.sandbox.api import Answer
 from smartops.sandbox.cluster import Cluster
 from smartops.sandbox.objects import Resource
-from smartops.sandbox.requests import Request
+from smartops.sandbox.requests import Request, parse
 from smartops.sandbox.resources import DEPLOYMENT
 from smartops.sandbox.sandbox import Sandbox
 from smartops.sandbox.store import Event
@@ -27,7 +27,7 @@ class Effect:
 
 class Referee:
     """`effects` of SmartOps, in order; `most` replicas that each Deployment was ever asked for, by anybody; and what
-    the API server decided on each PATCH that came to it, whether or not anybody learned of it: `answers`, as statuses.
+    the API server said to each PATCH of SmartOps that came to it, whether or not anybody heard: `answers`, as statuses.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -45,31 +45,30 @@ class Referee:
             assert self._came.wait_for(lambda: len(self.answers) >= number, timeout), f"only {len(self.answers)} came"
 
     def _attend(self, cluster: Cluster) -> None:
-        answer = cluster.server.api.answer
+        answer, store = cluster.server.api.answer, cluster.registry.store
 
         def heard(request: Request) -> Answer:
+            target = parse(request.path)
+            if request.method != "PATCH" or target is None or target.kind is not DEPLOYMENT:
+                return answer(request)
+            before = store.get(DEPLOYMENT, target.namespace, target.name)
             given = answer(request)
-            if request.method == "PATCH":
-                with self._came:
-                    self.answers.append(given.status)
-                    self._came.notify_all()
+            if request.manager == "smartops":
+                self._note(before, store.get(DEPLOYMENT, target.namespace, target.name), given.status)
             return given
 
         cluster.server.api.answer = heard  # type: ignore[method-assign]
-        cluster.registry.store.subscribe(DEPLOYMENT, self._see)
+        store.subscribe(DEPLOYMENT, self._see)
+
+    def _note(self, before: Resource | None, after: Resource | None, status: int) -> None:
+        with self._came:
+            self.answers.append(status)
+            self._came.notify_all()
+        if before is not None and after is not None and before.metadata["generation"] != after.metadata["generation"]:
+            action = after.metadata["annotations"][ACTION_ANNOTATION]
+            key = WorkloadKey(after.namespace, after.name)
+            self.effects.append(Effect(time(), key, action, before["spec"]["replicas"], after["spec"]["replicas"]))
 
     def _see(self, event: Event) -> None:
-        now, before = event.object, event.previous
-        key = WorkloadKey(now.namespace, now.name)
-        replicas = int(now["spec"]["replicas"])
-        self.most[key] = max(replicas, self.most.get(key, 0))
-        if before is None or before.metadata["generation"] == now.metadata["generation"] or not _is_ours(now):
-            return
-        action = now.metadata["annotations"][ACTION_ANNOTATION]
-        self.effects.append(Effect(time(), key, action, int(before["spec"]["replicas"]), replicas))
-
-
-def _is_ours(obj: Resource) -> bool:
-    """Whoever wrote last stands last."""
-    managers = obj.metadata.get("managedFields") or [{}]
-    return bool(managers[-1].get("manager") == "smartops")
+        key = WorkloadKey(event.object.namespace, event.object.name)
+        self.most[key] = max(event.object["spec"]["replicas"], self.most.get(key, 0))

@@ -1,0 +1,331 @@
+"""Whatever the cluster answers, and whatever others do to the target meanwhile: never more than one effect, and what is
+said of it is true."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import urllib3
+from django.db.models.functions import Now
+
+from guardrails.models import GuardrailSetting
+from guardrails.reasons import Reason
+from orchestrator.k8s.client import KubernetesCluster
+from orchestrator.k8s.connection import Connection
+from orchestrator.k8s.types import Deployment, WorkloadKey
+from orchestrator.models import Action, ActionState, Decision
+from orchestrator.reconciler import execute
+from smartops.sandbox.cluster import write_kubeconfig
+from smartops.sandbox.faults import Delay, Fault, Hang, LoseAnswer, Refuse
+from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_action, post
+from tests.concurrency.referee import Referee
+
+S = ActionState
+ALWAYS = 1_000_000
+Step = Callable[[], object]
+
+
+class DisturbedCluster(KubernetesCluster):
+    """Others act right before or right after our write, each time the next of them."""
+
+    before_write: list[Step]
+    after_write: list[Step]
+
+    def scale_deployment(self, key: WorkloadKey, replicas: int, **options: Any) -> Deployment:
+        if self.before_write:
+            self.before_write.pop(0)()
+        try:
+            return super().scale_deployment(key, replicas, **options)
+        finally:
+            if self.after_write:
+                self.after_write.pop(0)()
+
+
+class Scene:
+    """The world, somebody else in it, and the one action."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.sandbox = world, world.sandbox
+        self.referee = Referee(world.sandbox)
+        self.cluster = DisturbedCluster(world.sandbox.kubeconfig, timeout=0.5)
+        self.cluster.before_write, self.cluster.after_write = [], []
+        world.cluster = self.cluster
+        world.deploy(deployment("erp-simulator", replicas=2, ready_after="0"))
+
+    def act(self) -> Action:
+        """A signal asks for one more replica. What is put off is due at once, until the action rests."""
+        post(anomaly("erp-simulator"))
+        for _ in range(12):
+            self.world.drain()
+            if not Action.objects.filter(state=S.PENDING).update(not_before=Now()):
+                break
+        return only_action()
+
+    def replicas(self) -> int:
+        return self.world.replicas("erp-simulator")
+
+    def scale(self, replicas: int) -> None:
+        self._patch({"spec": {"replicas": replicas}})
+
+    def label(self) -> None:
+        self._patch({"metadata": {"labels": {"seen-by": "somebody"}}})
+
+    def strip_annotations(self) -> None:
+        self._patch({"metadata": {"annotations": None}})
+
+    def touch_status(self) -> None:
+        self._patch({"status": {"conditions": []}}, "/status")
+
+    def delete(self) -> None:
+        self._somebody("DELETE", "/erp-simulator")
+
+    def recreate(self) -> None:
+        self.delete()
+        self._somebody("POST", "", json=deployment("erp-simulator", replicas=2, ready_after="0"))
+
+    def _patch(self, patch: dict[str, Any], subresource: str = "") -> None:
+        headers = {"Content-Type": "application/merge-patch+json"}
+        self._somebody("PATCH", f"/erp-simulator{subresource}?fieldManager=somebody", json=patch, headers=headers)
+
+    def _somebody(self, method: str, path: str, **content: Any) -> None:
+        url = f"{self.sandbox.url}/apis/apps/v1/namespaces/{NAMESPACE}/deployments{path}"
+        answer = urllib3.request(method, url, retries=False, **content)
+        assert answer.status < 300, answer.data
+
+
+@pytest.fixture
+def scene(world: World) -> Iterator[Scene]:
+    one = Scene(world)
+    yield one
+    assert len(one.referee.effects) <= 1
+
+
+def outcome(action: Action) -> tuple[str, str]:
+    return action.state, action.reason
+
+
+DONE = (S.SUCCEEDED, Reason.ROLLOUT_COMPLETE)
+
+
+@pytest.mark.parametrize(
+    ("fault", "end", "effects"),
+    [
+        (Refuse(method="PATCH", status=409), DONE, 1),
+        (Refuse(method="PATCH", status=409, count=7), DONE, 1),
+        (Refuse(method="PATCH", status=429, retry_after=7), DONE, 1),
+        (Refuse(method="PATCH", status=429, count=ALWAYS), (S.FAILED, Reason.RETRIES_EXHAUSTED), 0),
+        (Refuse(method="PATCH", status=403), (S.FAILED, Reason.CLUSTER_FORBIDDEN), 0),
+        (Refuse(method="PATCH", status=422), (S.FAILED, Reason.CLUSTER_REJECTED), 0),
+        (Refuse(method="PATCH", status=404), (S.FAILED, Reason.TARGET_GONE), 0),
+        (Refuse(method="PATCH", status=500), DONE, 1),
+        (Refuse(method="PATCH", status=503, count=3), DONE, 1),
+        (Refuse(method="PATCH", status=500, count=ALWAYS), (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN), 0),
+        (LoseAnswer(method="PATCH"), DONE, 1),
+        (LoseAnswer(method="PATCH", hang=True), DONE, 1),
+        (Hang(method="PATCH"), DONE, 1),
+        (Refuse(method="GET", path="/deployments/erp-simulator$", status=500, count=2), DONE, 1),
+        (Refuse(method="GET", path="/deployments/erp-simulator$", status=429, count=2), DONE, 1),
+        (
+            Refuse(method="GET", path="/deployments/erp-simulator$", status=403),
+            (S.FAILED, Reason.CLUSTER_FORBIDDEN),
+            0,
+        ),
+    ],
+    ids=lambda value: f"{type(value).__name__} {vars_of(value)}" if isinstance(value, Fault) else "",
+)
+def test_a_fault_of_the_cluster_never_doubles_the_effect(
+    scene: Scene, fault: Fault, end: tuple[str, str], effects: int
+) -> None:
+    scene.sandbox.fault(fault)
+
+    action = scene.act()
+
+    assert outcome(action) == end
+    assert len(scene.referee.of(action.pk)) == effects
+    assert scene.replicas() == 2 + effects
+    assert (action.applied_at is not None) == (effects == 1)
+
+
+def vars_of(fault: Fault) -> str:
+    shown = {name: getattr(fault, name, None) for name in ("method", "status", "count", "hang")}
+    return " ".join(str(value) for value in shown.values() if value)
+
+
+def test_the_servers_retry_after_is_kept(scene: Scene) -> None:
+    scene.sandbox.fault(Refuse(method="PATCH", status=429, retry_after=7))
+    post(anomaly("erp-simulator"))
+
+    scene.world.drain()
+
+    action = only_action()
+    assert outcome(action) == (S.PENDING, Reason.CLUSTER_THROTTLED)
+    assert round((action.not_before - action.updated_at).total_seconds()) == 7
+
+
+def test_a_late_copy_of_a_write_that_was_sent_again_loses(scene: Scene) -> None:
+    scene.sandbox.fault(Delay(method="PATCH", seconds=1.2))
+
+    action = scene.act()
+    scene.referee.wait_for_answers(2)
+
+    assert outcome(action) == DONE
+    assert scene.referee.answers == [200, 409]
+    assert scene.replicas() == 3
+
+
+def test_a_target_deleted_before_the_write_is_gone(scene: Scene) -> None:
+    scene.cluster.before_write = [scene.delete]
+
+    assert outcome(scene.act()) == (S.FAILED, Reason.TARGET_GONE)
+
+
+def test_a_target_recreated_before_the_write_is_not_touched(scene: Scene) -> None:
+    scene.cluster.before_write = [scene.recreate]
+
+    assert outcome(scene.act()) == (S.CANCELLED, Reason.TARGET_REPLACED)
+    assert scene.referee.effects == []
+    assert scene.replicas() == 2
+
+
+def test_a_target_recreated_after_an_unanswered_write_is_not_touched(scene: Scene) -> None:
+    scene.sandbox.fault(LoseAnswer(method="PATCH"))
+    scene.cluster.after_write = [scene.recreate]
+
+    assert outcome(scene.act()) == (S.CANCELLED, Reason.TARGET_REPLACED)
+    assert scene.replicas() == 2
+
+
+def test_a_spec_changed_before_the_write_is_planned_anew(scene: Scene) -> None:
+    scene.cluster.before_write = [lambda: scene.scale(5)]
+
+    action = scene.act()
+
+    assert outcome(action) == DONE
+    assert [(effect.before, effect.replicas) for effect in scene.referee.effects] == [(5, 6)]
+    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan", "plan"]
+
+
+def test_guardrails_judge_the_new_plan(scene: Scene) -> None:
+    scene.cluster.before_write = [lambda: scene.scale(8)]
+
+    assert outcome(scene.act()) == (S.CANCELLED, Reason.REPLICA_LIMIT)
+    assert scene.replicas() == 8
+
+
+def test_a_target_that_others_keep_changing_is_left_for_later(scene: Scene) -> None:
+    scene.cluster.before_write = [lambda n=n: scene.scale(n) for n in (3, 4, 3, 4, 5)]  # type: ignore[misc]
+    post(anomaly("erp-simulator"))
+
+    scene.world.drain()
+
+    assert outcome(only_action()) == (S.PENDING, Reason.CONFLICT)
+    assert scene.referee.effects == []
+
+
+@pytest.mark.parametrize("others", ["label", "touch_status"])
+def test_a_change_beside_the_spec_needs_no_new_plan(scene: Scene, others: str) -> None:
+    scene.cluster.before_write = [getattr(scene, others)]
+
+    action = scene.act()
+
+    assert outcome(action) == DONE
+    assert scene.referee.answers == [409, 200]
+    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan"]
+
+
+@pytest.mark.parametrize("others", ["label", "touch_status"])
+def test_an_unanswered_write_is_sent_again_where_only_the_rest_changed(scene: Scene, others: str) -> None:
+    scene.sandbox.fault(Hang(method="PATCH"))
+    scene.cluster.after_write = [getattr(scene, others)]
+
+    assert outcome(scene.act()) == DONE
+    assert scene.replicas() == 3
+
+
+def test_a_spec_changed_after_an_unanswered_write_needs_a_review(scene: Scene) -> None:
+    scene.sandbox.fault(Hang(method="PATCH"))
+    scene.cluster.after_write = [lambda: scene.scale(5)]
+
+    action = scene.act()
+
+    assert outcome(action) == (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)
+    assert scene.referee.effects == []
+    assert scene.replicas() == 5
+
+
+def test_an_effect_whose_trace_was_removed_needs_a_review(scene: Scene) -> None:
+    scene.sandbox.fault(LoseAnswer(method="PATCH"))
+    scene.cluster.after_write = [scene.strip_annotations]
+
+    action = scene.act()
+
+    assert outcome(action) == (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)
+    assert len(scene.referee.of(action.pk)) == 1
+
+
+def test_an_unanswered_effect_that_was_scaled_over_is_recognised_and_superseded(scene: Scene) -> None:
+    scene.sandbox.fault(LoseAnswer(method="PATCH"))
+    scene.cluster.after_write = [lambda: scene.scale(5)]
+
+    action = scene.act()
+
+    assert outcome(action) == (S.FAILED, Reason.SUPERSEDED)
+    assert action.applied_at is not None
+    assert scene.replicas() == 5
+
+
+def test_a_final_refusal_after_an_unanswered_write_needs_a_review(scene: Scene) -> None:
+    scene.sandbox.fault(Hang(method="PATCH"))
+    scene.sandbox.fault(Refuse(method="PATCH", status=403))
+
+    assert outcome(scene.act()) == (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)
+
+
+def test_a_cluster_that_is_away_is_tried_again(scene: Scene, tmp_path: Any) -> None:
+    kubeconfig = tmp_path / "nobody"
+    write_kubeconfig(kubeconfig, "http://127.0.0.1:9")
+    here = scene.cluster._connection
+    away = Connection(kubeconfig, timeout=0.5, connections=1)
+
+    def goes_away() -> None:
+        scene.cluster._connection = away
+
+    scene.cluster.before_write = [goes_away]
+    post(anomaly("erp-simulator"))
+    scene.world.drain()
+
+    assert outcome(only_action()) == (S.PENDING, Reason.CLUSTER_UNREACHABLE)
+    assert only_action().ambiguous is False
+
+    scene.cluster._connection = here
+    Action.objects.update(not_before=Now())
+    scene.world.drain()
+
+    assert outcome(only_action()) == DONE
+
+
+def test_an_error_of_our_own_after_the_write_does_not_hide_the_effect(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("a defect of ours")
+
+    monkeypatch.setattr(execute, "_record", fails)
+
+    action = scene.act()
+
+    assert len(scene.referee.effects) == 1
+    assert outcome(action) == (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)
+
+
+def test_an_action_counts_from_its_effect_on(scene: Scene) -> None:
+    """An effect whose answer was lost uses up the limit like any other."""
+    GuardrailSetting.objects.update(max_actions_per_hour=1, cooldown_seconds=0)
+    scene.sandbox.fault(LoseAnswer(method="PATCH"))
+    scene.act()
+    post(anomaly("erp-simulator", "latency"))
+
+    scene.world.drain()
+
+    assert Action.objects.count() == 1
+    assert Decision.objects.order_by("-id")[0].reason == Reason.RATE_LIMIT
