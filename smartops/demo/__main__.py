@@ -48,6 +48,8 @@ async def _serve(state: Path, listener: socket.socket, kubeconfig: Path | None, 
     stop = asyncio.create_task(asked.wait())
     ends: list[asyncio.Future[Any]] = [demo, stop, installation.failure]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if demo.done():  # a connection that broke has a cause: the child whose end is noticed next
+        await asyncio.wait({installation.failure}, timeout=0.5)
     try:
         if asked.is_set():
             screen.heading("Stopping.")

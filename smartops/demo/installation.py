@@ -14,7 +14,7 @@ import aiohttp
 from smartops import postgres
 from smartops.demo.accounts import ADMIN
 from smartops.demo.cluster import Cluster, sandbox
-from smartops.demo.processes import Processes
+from smartops.demo.processes import Processes, post_mortem
 from smartops.demo.screen import Screen
 from smartops.demo.state import Credentials, DemoError, unused_port
 
@@ -51,8 +51,7 @@ class Installation:
         endpoint = f"http://127.0.0.1:{metrics_port}"
         descriptor = self._listener.fileno()
         web = await self._processes.start(
-            "web", sys.executable, "-m", "daphne", "--fd", str(descriptor),
-            "--application-close-timeout", "2", "smartops.asgi:application",
+            "web", sys.executable, "-m", "daphne", "--fd", str(descriptor), "smartops.asgi:application",
             environment=settings, pass_fds=[descriptor],
         )  # fmt: skip
         reconciler = await self._processes.start(
@@ -92,7 +91,7 @@ class Installation:
             server = await asyncio.shield(self._postgres)
         except postgres.PostgresError as error:
             raise DemoError(str(error)) from error
-        self._processes.follow("postgres", server.pid)
+        self._processes.follow("postgres", server.pid, self._state / "postgres" / "log")
         self._screen.progress("PostgreSQL accepts connections")
         secrets = {"ADMIN_PASSWORD": self._credentials.admin_password, "AGENT_TOKEN": self._credentials.token}
         token = await self._processes.run(
@@ -120,7 +119,7 @@ class Installation:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             what = f"{name} is not ready after {READY_WITHIN:.0f} s"
-            raise DemoError(self._processes.post_mortem(name, what)) from None
+            raise DemoError(post_mortem(what, self._processes.log(name))) from None
         self._screen.progress(then)
 
     def _settings(self, database: postgres.Server) -> dict[str, str]:

@@ -12,7 +12,7 @@ from smartops.demo.state import DemoError
 
 # The kernel kills the child when its parent dies. A parent that died before it could promise so is no parent any more.
 TETHER = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
-PATIENCE = 5.0  # seconds from SIGTERM to SIGKILL
+PATIENCE = 3.0  # seconds from SIGTERM to SIGKILL: the web process may have callers who wait for an answer
 SOURCES = Path(__file__).resolve().parents[2]
 
 
@@ -46,7 +46,7 @@ class Processes:
         async with self.reading(name, *command, environment=environment) as process:
             output, _ = await process.communicate()
         if process.returncode:
-            raise DemoError(self.post_mortem(name, f"{name} failed with status {process.returncode}"))
+            raise DemoError(post_mortem(f"{name} failed with status {process.returncode}", self.log(name)))
         return output.decode()
 
     @asynccontextmanager
@@ -60,15 +60,15 @@ class Processes:
         finally:
             await _end(process)
 
-    def follow(self, name: str, pid: int) -> None:
-        """A process that is no child of ours to wait for."""
+    def follow(self, name: str, pid: int, log: Path) -> None:
+        """A process that was started otherwise, and is ended otherwise."""
         descriptor = os.pidfd_open(pid)
         loop = asyncio.get_running_loop()
 
         def ended() -> None:
             loop.remove_reader(descriptor)
             os.close(descriptor)
-            self._lost(name, f"{name} ended")
+            self._lost(post_mortem(f"{name} ended", log))
 
         loop.add_reader(descriptor, ended)
 
@@ -78,15 +78,13 @@ class Processes:
         for process in reversed(self._started):
             await _end(process)
 
-    def post_mortem(self, name: str, what: str) -> str:
-        log = self._logs / f"{name}.log"
-        lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
-        return "\n".join([f"{what}; the end of {log}:", *(f"  {line}" for line in lines or ["(nothing)"])])
+    def log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
 
     async def _spawn(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], pass_fds: Sequence[int], pipe: bool
     ) -> Process:
-        with (self._logs / f"{name}.log").open("wb") as log:
+        with self.log(name).open("wb") as log:
             return await asyncio.create_subprocess_exec(
                 *TETHER, str(os.getpid()), *command,
                 stdin=DEVNULL, stdout=PIPE if pipe else log, stderr=log,
@@ -97,11 +95,17 @@ class Processes:
     async def _follow(self, name: str, process: Process) -> None:
         status = await process.wait()
         ended = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        self._lost(name, f"{name} {ended}")
+        self._lost(post_mortem(f"{name} {ended}", self.log(name)))
 
-    def _lost(self, name: str, what: str) -> None:
+    def _lost(self, what: str) -> None:
         if not self._stopping and not self.failure.done():
-            self.failure.set_exception(DemoError(self.post_mortem(name, what)))
+            self.failure.set_exception(DemoError(what))
+
+
+def post_mortem(what: str, log: Path) -> str:
+    """What happened, and the end of the log that may say why."""
+    lines = log.read_text(errors="replace").splitlines()[-15:]
+    return "\n".join([f"{what}; the end of {log}:", *(f"  {line}" for line in lines or ["(nothing)"])])
 
 
 async def _end(process: Process) -> None:

@@ -68,7 +68,11 @@ class Story:
         return signal
 
     def _tell_decision(self, signal: Json) -> None:
-        decision = [one for one in signal["decisions"] if one["phase"] == "admit"][-1]
+        decisions = [one for one in signal["decisions"] if one["phase"] == "admit"]
+        if not decisions:
+            self._event(time.time(), signal["state"], f"{signal['reason']}: {signal['message']}", YELLOW)
+            return
+        decision = decisions[-1]
         action = signal["actions"][-1] if signal["actions"] else None
         what = f"{action['type']}, for {action['asked_because']}" if action else decision["reason"]
         colour = GREEN if decision["outcome"] == "allow" else YELLOW
@@ -116,7 +120,7 @@ class Story:
     async def _received(self, action_id: str) -> Json | None:
         if self._cluster.url is None:
             return None
-        async with self._agent.get(f"{self._cluster.url}/sandbox/requests") as response:
+        async with aiohttp.request("GET", f"{self._cluster.url}/sandbox/requests") as response:
             requests: list[Json] = await response.json()
         return next((one for one in requests if one["method"] == "PATCH" and action_id in one["body"]), None)
 
@@ -136,11 +140,14 @@ class Story:
         self._screen.event(moment - self._posted, what, text, colour)
 
     async def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
-        async with self._agent.request(method, path, json=body) as response:
-            if not response.ok:
-                raise DemoError(f"{method} {path} answered {response.status}: {(await response.text())[:500]}")
-            answer: Json = await response.json()
-            return answer
+        try:
+            async with self._agent.request(method, path, json=body) as response:
+                if not response.ok:
+                    raise DemoError(f"{method} {path} answered {response.status}: {(await response.text())[:500]}")
+                answer: Json = await response.json()
+                return answer
+        except aiohttp.ClientError as error:
+            raise DemoError(f"{method} {path}: {error}") from error
 
 
 async def _collect(changes: AsyncIterator[Counts], seen: list[tuple[float, Counts]]) -> None:
