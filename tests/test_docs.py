@@ -1,0 +1,166 @@
+"""What the pages say of the code is true, where a program can tell."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote
+
+import pgtrigger
+import pytest
+from prometheus_client import REGISTRY
+
+from guardrails import policy_client
+from guardrails.limits import GUARDRAILS
+from guardrails.models import LIMIT_FIELDS
+from guardrails.types import Facts, Limits
+from orchestrator import metrics
+from orchestrator.k8s import metrics as k8s_metrics
+from orchestrator.models import FINAL, TRANSITIONS
+from orchestrator.reconciler.resolve import Step
+from signals.models import Signal, SignalState
+from signals.types import ActionType, Origin, Proposal, Target
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+Edge = tuple[str, str]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def diagrams(name: str) -> list[set[Edge]]:
+    """The edges of each state diagram of a page."""
+    blocks = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", page(name), re.DOTALL)
+    return [set(re.findall(r"^\s*(\S+) --> ([a-z_]+|\[\*\])", block, re.MULTILINE)) for block in blocks]
+
+
+def section(text: str, heading: str) -> str:
+    _, _, rest = text.partition(f"\n{heading}\n")
+    depth = heading.split(" ")[0]
+    return re.split(rf"^#{{1,{len(depth)}}} ", rest, flags=re.MULTILINE)[0]
+
+
+def first_cells(text: str) -> list[str]:
+    """What stands as code in the first column of the tables."""
+    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+
+
+def transition_rows(text: str) -> set[Edge]:
+    """Of tables whose first column is "`here` → `there`"."""
+    return set(re.findall(r"^\| `(\w+)` → `(\w+)` \|", text, re.MULTILINE))
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def links(path: Path) -> Iterator[str]:
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    yield from re.findall(r"\]\(([^)\s]+)\)", text)
+
+
+def test_the_actions_diagram_is_the_table_of_transitions() -> None:
+    _, drawn = diagrams("docs/lifecycle.md")
+
+    assert drawn >= {("[*]", "pending")}
+    assert {edge for edge in drawn if "[*]" not in edge} == {
+        (here.value, there.value) for here, theres in TRANSITIONS.items() for there in theres
+    }
+    assert {here for here, there in drawn if there == "[*]"} == {state.value for state in FINAL}
+
+
+def test_the_signals_diagram_is_the_trigger_of_the_table() -> None:
+    drawn, _ = diagrams("docs/lifecycle.md")
+
+    trigger = next(one for one in Signal._meta.triggers if one.name == "signal_transitions")
+    assert isinstance(trigger, pgtrigger.FSM)
+    assert {edge for edge in drawn if "[*]" not in edge} == {
+        (str(here), str(there)) for here, there in trigger.transitions
+    }
+    assert {here for here, there in drawn if there == "[*]"} == set(SignalState) - {"pending"}
+
+
+def test_every_transition_is_explained() -> None:
+    signals, actions = diagrams("docs/lifecycle.md")
+    _, _, text = page("docs/lifecycle.md").partition("## Signals")
+    of_signals, _, of_actions = text.partition("## Actions")
+
+    for drawn, told in ((signals, transition_rows(of_signals)), (actions, transition_rows(of_actions))):
+        assert {edge for edge in drawn if "[*]" not in edge} == {(here, there) for here, there in told if here != there}
+
+
+def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
+    read = set(re.findall(r'\benv(?:_list)?\("(\w+)"', page("smartops/settings.py")))
+
+    assert set(first_cells(section(page("README.md"), "## Configuration"))) == read
+
+
+def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
+    ours = {metrics, k8s_metrics, policy_client}
+    collectors = {id(value) for module in ours for value in vars(module).values() if hasattr(value, "describe")}
+    names = {
+        family.name + "_total" * (family.type == "counter")
+        for collector in list(REGISTRY._collector_to_names)
+        if id(collector) in collectors
+        for family in collector.describe()
+    }
+
+    assert set(first_cells(section(page("docs/operations.md"), "## Metrics"))) == names
+
+
+def test_the_limits_in_guardrails_have_their_defaults() -> None:
+    text = section(page("docs/guardrails.md"), "## Limits and their scopes")
+    told = {name: int(value) for name, value in re.findall(r"^\| `(\w+)` \| (\d+) \|", text, re.MULTILINE)}
+
+    assert told == {one.name: one.default for one in fields(Limits) if one.name in LIMIT_FIELDS}
+
+
+def test_every_guardrail_is_explained() -> None:
+    proposal = Proposal(
+        ActionType.SCALE, Target("default", "smartops-dev", "erp-simulator"), Origin.DIRECT, {"delta": 1}
+    )
+    names = [ask(proposal, Facts(target_seen=False), Limits(), NOW).guardrail for ask in GUARDRAILS]
+
+    assert first_cells(section(page("docs/guardrails.md"), "## Each guardrail"))[:1] == ["signal"]
+    assert first_cells(section(page("docs/guardrails.md"), "## Each guardrail"))[1 : 1 + len(names)] == names
+
+
+def test_every_next_step_is_explained() -> None:
+    text = section(page("docs/acting-once.md"), "## next_step")
+
+    assert set(re.findall(r"`([A-Z_]+)`", text)) == {step.name for step in Step}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for link in links(path):
+        if re.match(r"[a-z]+:", link):
+            continue
+        where, _, anchor = link.partition("#")
+        target = (path.parent / unquote(where)).resolve() if where else path
+        assert target.is_relative_to(ROOT), link
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert anchor in map(slug, headings), link
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_page_is_reached_from_the_readme(path: Path) -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        current = waiting.pop()
+        if current in reached:
+            continue
+        reached.add(current)
+        for link in links(current):
+            target = (current.parent / link.partition("#")[0]).resolve()
+            target = target / "README.md" if target.is_dir() else target
+            if target.suffix == ".md" and target.exists():
+                waiting.append(target)
+
+    assert path in reached
