@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 Object: TypeAlias = dict[str, Any]
+ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 class Resource(dict[str, Any]):
@@ -40,7 +41,7 @@ class Resource(dict[str, Any]):
 
 def encode(value: Any) -> bytes:
     """Compact JSON; a lone surrogate becomes a question mark."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+    return ENCODER.encode(value).encode(errors="replace")
 
 
 OMITTED_WHEN_EMPTY = {"labels", "annotations", "matchLabels", "nodeSelector"}
