@@ -21,6 +21,8 @@ BENCHMARKS = {
     "ingest-batch": ("benchmarks.ingest", "batch"),
     "reaction": ("benchmarks.loop", "reaction"),
     "storm": ("benchmarks.loop", "storm"),
+    "decision-growth": ("benchmarks.growth", "decision_growth"),
+    "memory": ("benchmarks.memory", "memory"),
 }
 CLEAN = "TRUNCATE signals_signal, orchestrator_workload, guardrails_cooldown, guardrails_guardrailsetting CASCADE"
 

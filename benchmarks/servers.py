@@ -57,7 +57,7 @@ class Servers:
     """Started one by one within a `with` block; `directory` has their logs, `database_url` is what they share."""
 
     def __init__(self, directory: Path, database_url: str) -> None:
-        self.directory = directory
+        self.directory, self.database_url = directory, database_url
         settings = {"DJANGO_SETTINGS_MODULE": "smartops.settings", "DATABASE_URL": database_url}
         others = {"SMARTOPS_NAMESPACES": "*", "SMARTOPS_INSECURE_HTTP": "1", "SMARTOPS_LOG_LEVEL": "WARNING"}
         self._environment = environment(os.environ) | settings | others
