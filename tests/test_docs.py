@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pgtrigger
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
 
 from guardrails import policy_client
 from guardrails.limits import GUARDRAILS
@@ -19,7 +19,7 @@ from orchestrator import metrics
 from orchestrator.k8s import metrics as k8s_metrics
 from orchestrator.models import FINAL, TRANSITIONS
 from orchestrator.reconciler.resolve import Step
-from signals.models import Signal, SignalState
+from signals.models import SignalState
 from signals.types import ActionType, Origin, Proposal, Target
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,7 +76,7 @@ def test_the_actions_diagram_is_the_table_of_transitions() -> None:
 def test_the_signals_diagram_is_the_trigger_of_the_table() -> None:
     drawn, _ = diagrams("docs/lifecycle.md")
 
-    trigger = next(one for one in Signal._meta.triggers if one.name == "signal_transitions")
+    ((_, trigger),) = pgtrigger.registered("signals.Signal:signal_transitions")
     assert isinstance(trigger, pgtrigger.FSM)
     assert {edge for edge in drawn if "[*]" not in edge} == {
         (str(here), str(there)) for here, there in trigger.transitions
@@ -100,14 +100,9 @@ def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
 
 
 def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
-    ours = {metrics, k8s_metrics, policy_client}
-    collectors = {id(value) for module in ours for value in vars(module).values() if hasattr(value, "describe")}
-    names = {
-        family.name + "_total" * (family.type == "counter")
-        for collector in list(REGISTRY._collector_to_names)
-        if id(collector) in collectors
-        for family in collector.describe()
-    }
+    collectors = [value for module in (metrics, k8s_metrics, policy_client) for value in vars(module).values()]
+    families = [family for one in collectors if isinstance(one, MetricWrapperBase) for family in one.describe()]
+    names = {family.name + "_total" * (family.type == "counter") for family in families}
 
     assert set(first_cells(section(page("docs/operations.md"), "## Metrics"))) == names
 
