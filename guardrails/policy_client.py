@@ -12,7 +12,8 @@ from django.conf import settings
 from prometheus_client import Counter
 
 from guardrails.types import PolicyAnswer
-from signals.types import Proposal, SignalFacts
+from signals.models import Signal
+from signals.types import Proposal
 
 DENIALS = Counter(
     "smartops_orchestrator_policy_denials_total", "Proposals that the policy engine did not allow.", ["type", "reason"]
@@ -20,16 +21,16 @@ DENIALS = Counter(
 _pool = urllib3.PoolManager(retries=False, maxsize=16)
 
 
-def check_policy(action: Proposal, context: dict[str, Any], signal: SignalFacts | None = None) -> PolicyAnswer | None:
+def check_policy(action: Proposal, context: dict[str, Any], signal: Signal | None = None) -> PolicyAnswer | None:
     """None when no engine is configured. `context` tells what is known: origin, requester, the target as it is."""
     url = settings.SMARTOPS_OPA_URL
     if not url:
         return None
-    document = {"action": asdict(action), "context": context, "signal": signal and _json(asdict(signal))}
+    document = {"action": asdict(action), "context": context, "signal": signal and _described(signal)}
     try:
         response = _pool.request("POST", url, json={"input": document}, timeout=settings.SMARTOPS_OPA_TIMEOUT)
         answer = _read(url, response.status, response.json() if response.status == 200 else None)
-    except (urllib3.exceptions.HTTPError, ValueError) as error:
+    except (urllib3.exceptions.HTTPError, ValueError, RecursionError) as error:
         answer = PolicyAnswer(None, f"{type(error).__name__}", url)
     if not answer.allow:
         DENIALS.labels(action.type.lower(), "unavailable" if answer.allow is None else "denied").inc()
@@ -49,5 +50,7 @@ def _read(engine: str, status: int, body: Any) -> PolicyAnswer:
     return PolicyAnswer(None, "the result is undefined", engine)
 
 
-def _json(document: dict[str, Any]) -> dict[str, Any]:
-    return document | {"last_seen_at": document["last_seen_at"].isoformat()}
+def _described(signal: Signal) -> dict[str, Any]:
+    """Its facts, and what the detector posted last: `payload.metadata` is the detector's own."""
+    facts = asdict(signal.facts())
+    return facts | {"last_seen_at": signal.last_seen_at.isoformat(), "payload": signal.payload}

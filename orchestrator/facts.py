@@ -12,7 +12,8 @@ from guardrails.policy_client import check_policy
 from guardrails.types import Facts, FreezeFacts, Limits, PolicyAnswer, RecentAction, TargetFacts
 from orchestrator.k8s.types import Deployment
 from orchestrator.models import ACTIVE, Action, Workload
-from signals.types import ActionType, Proposal, SignalFacts
+from signals.models import Signal
+from signals.types import ActionType, Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ _STANDING = f"""
 
 def standing(workload: Workload, action_type: ActionType, own: Action | None = None) -> Standing:
     """`own` is the action that is being planned: it does not stand in its own way."""
-    parameters = {
+    parameters: dict[str, Any] = {
         "workload": workload.pk,
         "cluster": workload.cluster,
         "namespace": workload.namespace,
@@ -105,9 +106,7 @@ def standing(workload: Workload, action_type: ActionType, own: Action | None = N
     )
 
 
-def ask_policy(
-    proposal: Proposal, requested_by: str, look: Look, signal: SignalFacts | None = None
-) -> PolicyAnswer | None:
+def ask_policy(proposal: Proposal, requested_by: str, look: Look, signal: Signal | None = None) -> PolicyAnswer | None:
     """A network call: outside of transactions."""
     context: dict[str, Any] = {"origin": proposal.origin, "requested_by": requested_by, "target": None}
     if look.target is not None:

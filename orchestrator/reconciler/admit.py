@@ -41,7 +41,7 @@ def admit(signal_id: UUID, look_at: Looker, actor: str) -> Action | None:
         facts = signal.facts()
         rules = tuple(rule.spec() for rule in Rule.candidates(facts))
         proposed = propose(facts, rules)
-        if policy is not None and proposed != asked:
+        if settings.SMARTOPS_OPA_URL and proposed != asked and not isinstance(proposed, Unmatched):
             return None  # a repeat changed the signal meanwhile: it stays due, and the policy is asked anew
         look = look_at(facts.target)
         if isinstance(proposed, Unmatched) or look.target is None:
@@ -57,12 +57,13 @@ def admit(signal_id: UUID, look_at: Looker, actor: str) -> Action | None:
 
 def _ask(signal_id: UUID, look_at: Looker, actor: str) -> tuple[tuple[RuleSpec, Proposal] | None, PolicyAnswer | None]:
     """What the policy engine says of what this signal would lead to. A network call, hence before the transaction."""
-    seen = Signal.objects.get(pk=signal_id).facts()
-    match propose(seen, tuple(rule.spec() for rule in Rule.candidates(seen))):
+    signal = Signal.objects.get(pk=signal_id)
+    facts = signal.facts()
+    match propose(facts, tuple(rule.spec() for rule in Rule.candidates(facts))):
         case Unmatched():
             return None, None
         case asked:
-            return asked, ask_policy(asked[1], actor, look_at(seen.target), seen)
+            return asked, ask_policy(asked[1], actor, look_at(facts.target), signal)
 
 
 def _record(signal: Signal, inputs: Inputs, workload: Workload | None, actor: str) -> Action | None:

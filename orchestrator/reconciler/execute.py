@@ -113,8 +113,8 @@ def _plan_of(action: Action) -> Plan:
 def _plan(action: Action, live: Deployment, actor: str) -> bool:
     """Guardrails, episode and freeze once more, now that the target is known; then the intent is committed."""
     look, proposal = Look.at(live), action.proposal
-    observed = None if action.signal is None else Signal.objects.get(pk=action.signal.pk).facts()
-    policy = ask_policy(proposal, action.requested_by, look, observed)
+    signal = action.signal and Signal.objects.get(pk=action.signal.pk)
+    policy = ask_policy(proposal, action.requested_by, look, signal)
     with transaction.atomic():
         workload = Workload.lock(proposal.target)
         known = standing(workload, proposal.type, own=action)
@@ -122,7 +122,7 @@ def _plan(action: Action, live: Deployment, actor: str) -> bool:
             now=known.now,
             facts=known.facts(look, policy),
             limits=known.limits,
-            signal=observed,
+            signal=signal.facts() if signal else None,
             proposal=proposal,
         )
         judgement = decide(inputs)
