@@ -48,19 +48,19 @@ async def _serve(state: Path, listener: socket.socket, kubeconfig: Path | None, 
     stop = asyncio.create_task(asked.wait())
     ends: list[asyncio.Future[Any]] = [demo, stop, installation.failure]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    if demo.done():  # a connection that broke has a cause: the child whose end is noticed next
-        await asyncio.wait({installation.failure}, timeout=0.5)
-    try:
-        if asked.is_set():
-            screen.heading("Stopping.")
-    finally:
-        (state / "demo.json").unlink(missing_ok=True)
-        demo.cancel()
-        await asyncio.wait({demo})
-        await installation.stop()
-    failures = [end.exception() for end in (installation.failure, demo) if end.done() and not end.cancelled()]
-    for failure in filter(None, failures):
-        raise failure
+    if not asked.is_set():
+        # The cause may be noticed after its effect: a child's end, of which a connection broke, or a Ctrl-C, that
+        # reached a child before it had left our process group.
+        await asyncio.wait({stop}, timeout=0.5)
+    if asked.is_set():
+        screen.heading("Stopping.")
+    (state / "demo.json").unlink(missing_ok=True)
+    demo.cancel()
+    await asyncio.wait({demo})
+    await installation.stop()
+    for end in (installation.failure, demo):
+        if end.done() and not end.cancelled() and (failure := end.exception()) and not asked.is_set():
+            raise failure
 
 
 async def _demo(installation: Installation, state: Path, screen: Screen) -> None:
