@@ -1,5 +1,6 @@
 """What the pages say of the code is true, where a program can tell."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -9,6 +10,7 @@ from urllib.parse import unquote
 
 import pgtrigger
 import pytest
+from django.apps import apps
 from prometheus_client.metrics import MetricWrapperBase
 
 from guardrails import policy_client
@@ -16,9 +18,11 @@ from guardrails.limits import GUARDRAILS
 from guardrails.models import LIMIT_FIELDS
 from guardrails.types import Facts, Limits
 from orchestrator import metrics
+from orchestrator.api import refusals
 from orchestrator.k8s import metrics as k8s_metrics
 from orchestrator.models import FINAL, TRANSITIONS
 from orchestrator.reconciler.resolve import Step
+from signals.defaults import DEFAULT_RULES
 from signals.models import SignalState
 from signals.types import ActionType, Origin, Proposal, Target
 
@@ -112,6 +116,47 @@ def test_the_limits_in_guardrails_have_their_defaults() -> None:
     told = {name: int(value) for name, value in re.findall(r"^\| `(\w+)` \| (\d+) \|", text, re.MULTILINE)}
 
     assert told == {one.name: one.default for one in fields(Limits) if one.name in LIMIT_FIELDS}
+
+
+def test_the_statuses_in_guardrails_are_those_of_the_api() -> None:
+    text = section(page("docs/guardrails.md"), "### Direct and closed loop")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (\d{3}) \|", text, re.MULTILINE)
+
+    told = {reason: int(status) for reasons, status in rows for reason in re.findall(r"\w+", reasons)}
+    assert told == dict(refusals.STATUS)
+
+
+def test_the_rules_of_a_new_installation_are_told() -> None:
+    told = re.findall(
+        r"^\| `(\S+)` \| (\w+) `(\w+)` \| (.+) \| (\w+) `(.+)` \|$", page("docs/signals.md"), re.MULTILINE
+    )
+
+    names = ("score", "probability", "confidence")
+    assert told == [
+        (
+            rule["name"],
+            rule["source"],
+            rule["subject"],
+            ", ".join(f"{name} {rule[f'min_{name}']}" for name in names if f"min_{name}" in rule),
+            rule["action_type"],
+            json.dumps(rule["params"]),
+        )
+        for rule in DEFAULT_RULES
+    ]
+
+
+def test_every_constraint_and_trigger_is_explained() -> None:
+    text = section(page("docs/architecture.md"), "## What the database guarantees")
+    models = [
+        model
+        for label in ("signals", "guardrails", "orchestrator")
+        for model in apps.get_app_config(label).get_models()
+    ]
+    constraints = {constraint.name for model in models for constraint in model._meta.constraints}
+    triggers = {trigger.name for _, trigger in pgtrigger.registered()}
+
+    assert constraints | triggers <= set(re.findall(r"`(\w+)`", text))
+    assert set(re.findall(r"`(\w+_\w+)`", text)) <= constraints | triggers
 
 
 def test_every_guardrail_is_explained() -> None:
