@@ -1,0 +1,167 @@
+"""The import contracts are kept, and each is proven by planted violations."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+CONTRACTS = {contract["name"]: contract for contract in LINTER["contracts"]}
+LAYERS = "Imports point down: smartops, orchestrator, guardrails, signals"
+PURE = "Decisions are pure: no Django, no Kubernetes, no network, no clock"
+CLIENT = "Only the cluster client knows the Kubernetes library"
+NO_DJANGO = "The cluster client knows no Django"
+WEB = "The web process holds no cluster client"
+
+
+class Copy:
+    """The packages, to plant violations in."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        shutil.copy(ROOT / "pyproject.toml", directory)
+        for package in LINTER["root_packages"]:
+            everything_else = shutil.ignore_patterns("__pycache__", "static", "*.js", "*.css")
+            shutil.copytree(ROOT / package, directory / package, ignore=everything_else)
+        self._whole: dict[Path, str] = {}
+
+    def plant(self, module: str, line: str) -> None:
+        path = source(self.directory, module)
+        self._whole.setdefault(path, path.read_text())
+        with path.open("a") as file:
+            file.write(f"\n{line}\n")
+
+    def restore(self) -> None:
+        for path, text in self._whole.items():
+            path.write_text(text)
+
+    def lint(self) -> dict[str, str]:
+        """What is said of each contract that is broken."""
+        command = "from importlinter.cli import lint_imports_command as run; run()"
+        done = subprocess.run(
+            [sys.executable, "-c", command, "--no-cache"],
+            cwd=self.directory,
+            env=os.environ | {"COLUMNS": "300", "PYTHONPATH": str(self.directory)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        summary, _, details = done.stdout.partition("Broken contracts")
+        broken = [name for name in CONTRACTS if f"{name} BROKEN" in summary]
+        assert done.returncode == (1 if broken else 0), done.stdout + done.stderr
+        assert all(f"{name} KEPT" in summary for name in CONTRACTS if name not in broken)
+        starts = sorted((details.index(f"\n{name}\n---"), name) for name in broken)
+        return {name: details[start:end] for (start, name), (end, _) in pairwise([*starts, (len(details), "")])}
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    return Copy(tmp_path_factory.mktemp("packages"))
+
+
+@pytest.fixture
+def copy(packages: Copy) -> Iterator[Copy]:
+    yield packages
+    packages.restore()
+
+
+def source(root: Path, module: str) -> Path:
+    path = root.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def test_all_contracts_are_kept(copy: Copy) -> None:
+    assert copy.lint() == {}
+    assert list(CONTRACTS) == [LAYERS, PURE, CLIENT, NO_DJANGO, WEB]
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [
+        ("signals.ingest", "guardrails.types"),
+        ("signals.types", "orchestrator.facts"),
+        ("signals.models", "smartops.settings"),
+        ("guardrails.models", "orchestrator.models"),
+        ("guardrails.api", "smartops.tokens"),
+        ("orchestrator.reconciler.loop", "smartops.settings"),
+    ],
+)
+def test_an_import_that_points_up_is_refused(copy: Copy, importer: str, imported: str) -> None:
+    copy.plant(importer, f"def late() -> None:\n    import {imported}")
+
+    assert f"{importer} -> {imported}" in copy.lint()[LAYERS]
+
+
+def test_every_pure_module_is_guarded_against_every_impurity(copy: Copy) -> None:
+    modules, forbidden = CONTRACTS[PURE]["source_modules"], CONTRACTS[PURE]["forbidden_modules"]
+    for module in modules:
+        copy.plant(module, "\n".join(f"import {name}" for name in forbidden))
+
+    said = copy.lint()[PURE]
+
+    for module in modules:
+        for name in forbidden:
+            assert f"{module} is not allowed to import {name}" in said
+
+
+def test_a_pure_module_is_guarded_against_what_it_imports_in_turn(copy: Copy) -> None:
+    copy.plant("guardrails.reasons", "import guardrails.models")
+
+    said = copy.lint()[PURE]
+    assert "guardrails.limits is not allowed to import django" in said
+    assert "guardrails.reasons -> guardrails.models" in said
+
+
+@pytest.mark.parametrize("line", ["import kubernetes", "from kubernetes.client import AppsV1Api"])
+def test_the_kubernetes_library_is_imported_nowhere_else(copy: Copy, line: str) -> None:
+    importers = ["smartops.asgi", "orchestrator.facts", "orchestrator.reconciler.view", "guardrails.models"]
+    importers += ["signals.ingest", "smartops.sandbox.server", "orchestrator"]
+    for importer in importers:
+        copy.plant(importer, line)
+
+    said = copy.lint()[CLIENT]
+    for importer in importers:
+        assert f"{importer} -> kubernetes" in said
+
+
+def test_the_cluster_client_and_the_sandbox_know_no_django(copy: Copy) -> None:
+    copy.plant("orchestrator.k8s.parse", "from django.conf import settings")
+    copy.plant("smartops.sandbox.store", "import signals.models")
+
+    said = copy.lint()[NO_DJANGO]
+    assert "orchestrator.k8s.parse -> django" in said
+    assert "smartops.sandbox.store -> signals.models" in said
+
+
+def test_what_the_web_process_serves_reaches_no_cluster(copy: Copy) -> None:
+    copy.plant("orchestrator.api.direct", "from orchestrator.k8s.client import KubernetesCluster")
+    copy.plant(
+        "smartops.console.views", "import orchestrator.reconciler.loop, orchestrator.management.commands.reconcile"
+    )
+
+    said = copy.lint()[WEB]
+    assert "orchestrator.api.direct -> orchestrator.k8s.client" in said
+    assert "smartops.console.views -> orchestrator.management.commands.reconcile" in said
+
+
+def pure_sources() -> Iterator[Path]:
+    for module in CONTRACTS[PURE]["source_modules"]:
+        path = source(ROOT, module)
+        yield from path.parent.glob("*.py") if path.name == "__init__.py" else [path]
+
+
+@pytest.mark.parametrize("path", sorted(pure_sources()), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_pure_module_reads_no_clock(path: Path) -> None:
+    """`datetime` is a value's type and its class reads the clock: no import contract tells them apart."""
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    called = {function.attr for function in calls if isinstance(function, ast.Attribute)}
+
+    assert called.isdisjoint({"now", "today", "utcnow"})
