@@ -18,6 +18,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from guardrails.models import Freeze
 from orchestrator.models import ACTIVE, Action, ActionState, AuditEvent, Decision, Workload
 from signals.models import Signal, SignalState
 
@@ -86,6 +87,7 @@ def actions(request: HttpRequest) -> HttpResponse:
         "chosen": chosen,
         "actions": rows[:PAGE],
         "older": older,
+        "freezes": Freeze.objects.filter(Q(until=None) | Q(until__gt=now)),
         "held_back": _held_back(now).order_by("-pk").defer("payload")[:HELD_BACK],
         "counts": _counts(now),
     }

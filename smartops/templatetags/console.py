@@ -12,7 +12,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from orchestrator.models import Action
+from orchestrator.models import Action, ActionState
 from signals.types import ActionType
 
 register = template.Library()
@@ -74,15 +74,27 @@ def shape(state: str) -> SafeString:
 
 @register.filter
 def headline(action: Action) -> str:
-    """What it does, in words: “Scale erp-simulator 3 → 4”."""
+    """What it does, in words: “Scale erp-simulator 3 → 4”, the numbers on one line."""
     name = action.workload.name
     if action.type != ActionType.SCALE:
         return f"{action.type.capitalize()} {name}"
     if action.change and action.before:
-        return f"Scale {name} {action.before['replicas']} → {action.change['replicas']}"
+        return (
+            f"Scale {name} {action.before['replicas']}\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}{action.change['replicas']}"
+        )
     if "replicas" in action.params:
         return f"Scale {name} to {action.params['replicas']}"
     return f"Scale {name} by {action.params.get('delta', 0):+d}"
+
+
+@register.filter
+def next(action: Action) -> str:  # noqa: A001 - its name in templates
+    """What an action waits for, and until when."""
+    if action.state == ActionState.VERIFYING:
+        return format_html("watching until {}", clock(action.deadline_at))
+    if action.state == ActionState.PENDING and action.attempts:
+        return format_html("next attempt {}", clock(action.not_before))
+    return ""
 
 
 @register.filter

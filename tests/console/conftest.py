@@ -1,5 +1,6 @@
 """People who read, the scene they see, and web processes that serve it to a browser."""
 
+import os
 import re
 import subprocess
 import sys
@@ -46,7 +47,7 @@ class Web:
     """One web process on a port of its own."""
 
     def __init__(self, database_url: str, port: int = 0) -> None:
-        environment = {"DATABASE_URL": database_url, "SMARTOPS_INSECURE_HTTP": "1", "PATH": "/usr/bin:/bin"}
+        environment = os.environ | {"DATABASE_URL": database_url, "SMARTOPS_INSECURE_HTTP": "1"}
         command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "smartops.asgi:application"]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []

@@ -149,6 +149,7 @@ def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
         moved(Verification.objects.filter(action=action), before, "started_at")
         moved(Verification.objects.filter(action=action), ago, "finished_at")
         moved(Signal.objects.filter(actions=action), before, "first_seen_at", "last_seen_at")
+        moved(Signal.objects.filter(actions=action), ago, "closed_at")
 
 
 def moved(rows: Any, ago: timedelta, *times: str) -> None:

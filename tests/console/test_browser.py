@@ -1,6 +1,5 @@
 """The console in a real browser, served by two web processes that share nothing but the database."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,14 +13,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from guardrails.reasons import Reason
 from orchestrator.models import Action, VerificationStatus
 from signals.types import ActionType
+from tests.console.chromium import CHROMIUM, launch
 from tests.console.conftest import Web
 from tests.console.scene import Hour, an_ordinary_hour
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 REPORT_VIOLATIONS = "addEventListener('securitypolicyviolation', e => console.error('CSP', e.violatedDirective))"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -33,7 +28,7 @@ def browser() -> Iterator[Browser]:
     with pytest.MonkeyPatch.context() as environment, sync_playwright() as playwright:
         # Playwright's loop runs in this thread, between its calls; Django takes that for asynchronous code.
         environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        with playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as chromium:
+        with launch(playwright) as chromium:
             yield chromium
 
 
@@ -156,6 +151,8 @@ def test_hostile_text_is_text(serve: Callable[..., Web], scene: Hour, visit: Vis
     new = scene.direct(ActionType.RESTART, "redis-cart", {}, markup, markup)
     expect(row(page, new)).to_contain_text(markup)
     row(page, new).get_by_role("link").click()
+    page.wait_for_url("**/actions/**")
+    live(page)
     expect(page.locator(".facts").last).to_contain_text(markup)
     assert "owned" not in page.title()
 
@@ -179,6 +176,7 @@ def test_nothing_overflows_and_text_can_be_read(
     page.set_viewport_size({"width": width, "height": 844})
     for path in ("", f"actions/{Action.objects.get(state='timed_out').pk}/"):
         page.goto(page.url.split("actions/")[0] + path)
+        live(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(UNREADABLE) == []
 

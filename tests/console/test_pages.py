@@ -5,7 +5,9 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
+from guardrails.models import Freeze
 from orchestrator.models import Action, Workload
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal
@@ -53,9 +55,10 @@ def test_a_person_who_left_may_not_read(reading: Client, reader: User) -> None:
 def test_the_page_says_what_is_done_and_what_is_not_and_why(reading: Client, hour: Hour) -> None:
     page = text(reading.get(ACTIONS))
     for said in (
-        "Scale erp-simulator 3 → 4", "Verifying", "Succeeded", "RolloutComplete", "3 / 3 / 3", "Needs review",
-        "ProgressDeadlineExceeded", "4 / 2 / 2", "Black Friday rehearsal", "seen 3 times", "next attempt",
-        "Deferred", "CooldownActive", "9 replicas would exceed the limit of 8", "ProtectedNamespace", "BelowThreshold",
+        "Scale erp-simulator 3\xa0→\xa04", "watching until", "Succeeded", "RolloutComplete", "3 / 3 / 3",
+        "Needs review", "ProgressDeadlineExceeded", "4 / 2 / 2", "Black Friday rehearsal", "seen 3 times",
+        "next attempt", "Deferred", "CooldownActive", "9 replicas would exceed the limit of 8", "ProtectedNamespace",
+        "BelowThreshold",
     ):  # fmt: skip
         assert said in page, said
 
@@ -90,13 +93,15 @@ def test_older_actions_are_a_link_away_and_none_is_left_out(reading: Client) -> 
     assert {str(one.pk) for page in (first, second) for one in page.context["actions"]} == made
 
 
-def test_the_list_takes_seven_queries_however_long_it_is(
+def test_the_list_takes_eight_queries_however_long_it_is(
     reading: Client, hour: Hour, django_assert_num_queries: Any
 ) -> None:
     for count in (0, 30):
         for number in range(count):
             propose(number)
-        with django_assert_num_queries(7):  # session, user, namespaces, actions, signals, and the counts of both
+        with django_assert_num_queries(
+            8
+        ):  # session, user, namespaces, freezes, actions, signals, and the counts of both
             reading.get(ACTIONS)
 
 
@@ -110,11 +115,20 @@ def test_the_page_of_an_action_tells_its_story(reading: Client, hour: Hour) -> N
     action = Action.objects.get(workload__name="recommendationservice")
     page = text(reading.get(f"/console/actions/{action.pk}/"))
     for said in (
-        "Scale recommendationservice 3 → 4", "VerificationTimedOut", "Max replicas", "Scale velocity", "0 + 1 of 3",
-        "spec.replicas", "<del>3</del>", "<ins>4</ins>", "Planned against version", "+5 min", "win-2118", "98.1",
-        "1 earlier decision", action.uid0,
+        "Scale recommendationservice 3\xa0→\xa04", "VerificationTimedOut", "Max replicas", "Scale velocity",
+        "0 + 1 of 3", "spec.replicas", "<del>3</del>", "<ins>4</ins>", "Planned against version", "+5 min",
+        "win-2118", "98.1",        "1 earlier decision", action.uid0,
     ):  # fmt: skip
         assert said in page, said
+
+
+def test_a_freeze_is_said_on_top_while_it_lasts(reading: Client) -> None:
+    Freeze.objects.create(namespace=NAMESPACE, reason="Quarter-end closing", by="olga")
+    Freeze.objects.create(reason="last year's", by="olga", until=timezone.now() - timedelta(hours=1))
+    page = text(reading.get(ACTIONS))
+    assert f"Frozen: namespace {NAMESPACE}." in page
+    assert "Quarter-end closing" in page
+    assert "last year" not in page
 
 
 def test_an_unknown_action_is_not_found(reading: Client) -> None:
@@ -166,7 +180,7 @@ def test_the_numbers_of_a_verdict_are_said_in_their_units() -> None:
         (ActionType.SCALE, {"delta": 1}, None, None, "Scale web by +1"),
         (ActionType.SCALE, {"delta": -2}, None, None, "Scale web by -2"),
         (ActionType.SCALE, {"replicas": 4}, None, None, "Scale web to 4"),
-        (ActionType.SCALE, {"replicas": 4}, {"replicas": 2}, {"replicas": 4}, "Scale web 2 → 4"),
+        (ActionType.SCALE, {"replicas": 4}, {"replicas": 2}, {"replicas": 4}, "Scale web 2\xa0→\xa04"),
         (ActionType.RESTART, {}, {"replicas": 2}, {"value": "x"}, "Restart web"),
         (ActionType.PATCH, {"patch": {}}, None, None, "Patch web"),
     ],
