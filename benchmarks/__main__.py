@@ -4,16 +4,13 @@ Prints a row for each figure. No number is a failure; a server that does not sta
 """
 
 import argparse
-import os
 from collections.abc import Callable, Iterator
 from importlib import import_module
 
-import django
 import psycopg
-from django.core.management import call_command
 
 from benchmarks.figures import Figure, heading, machine
-from benchmarks.servers import Servers, database
+from benchmarks.servers import Servers, clean, database
 
 # Modules that know models are imported once there is a database.
 BENCHMARKS = {
@@ -24,7 +21,6 @@ BENCHMARKS = {
     "decision-growth": ("benchmarks.growth", "decision_growth"),
     "memory": ("benchmarks.memory", "memory"),
 }
-CLEAN = "TRUNCATE signals_signal, orchestrator_workload, guardrails_cooldown, guardrails_guardrailsetting CASCADE"
 
 
 def main() -> None:
@@ -35,9 +31,6 @@ def main() -> None:
     if unknown := set(options.names) - BENCHMARKS.keys():
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     with database() as (directory, url):
-        os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "smartops.settings"}
-        django.setup()
-        call_command("migrate", verbosity=0)
         with psycopg.connect(url) as session:
             version = str(session.info.parameter_status("server_version"))
         print(f"{machine(version)}\n\n{heading()}", flush=True)
@@ -45,8 +38,7 @@ def main() -> None:
             with Servers(directory, url) as servers:
                 for figure in _benchmark(name)(servers, options.quick):
                     print(figure.row(name), flush=True)
-            with psycopg.connect(url) as session:
-                session.execute(CLEAN)
+            clean(url)
 
 
 def _benchmark(name: str) -> Callable[[Servers, bool], Iterator[Figure]]:

@@ -51,7 +51,7 @@ def single(servers: Servers, quick: bool = False) -> Iterator[Figure]:
     with psycopg.connect(**connection_parameters()) as session:
         session.execute(BARE_TABLE)
     product, bare = servers.web(), servers.web("benchmarks.bare:application")
-    headers = _token("single")
+    headers = token("single")
     pairs = []
     for number in range(rounds + 1):
         bodies = [json.dumps(anomaly()).encode() for _ in range(posts)]
@@ -66,7 +66,7 @@ def single(servers: Servers, quick: bool = False) -> Iterator[Figure]:
 
 def batch(servers: Servers, quick: bool = False) -> Iterator[Figure]:
     rounds, batches = (2, 2) if quick else (7, 20)
-    product, headers = servers.web(), _token("batch")
+    product, headers = servers.web(), token("batch")
     with psycopg.connect(**connection_parameters()) as session:
         session.execute(RAW_TABLE)
         pairs = []
@@ -96,7 +96,7 @@ def anomaly() -> dict[str, Any]:
     }
 
 
-def _token(name: str) -> dict[str, str]:
+def token(name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {issue(f'{name} {uuids.uuid7()}', [Scope.SIGNALS_WRITE])}"}
 
 

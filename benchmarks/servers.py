@@ -16,6 +16,10 @@ from typing import IO, Any, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import django
+import psycopg
+from django.core.management import call_command
+
 from benchmarks.http import Connection
 from smartops import postgres
 from smartops.demo.installation import environment
@@ -23,17 +27,29 @@ from smartops.demo.processes import SOURCES, TETHER
 from smartops.demo.state import unused_port
 
 READY_WITHIN = 120.0  # seconds
+CLEAN = "TRUNCATE signals_signal, orchestrator_workload, guardrails_cooldown, guardrails_guardrailsetting CASCADE"
 
 
 @contextmanager
 def database() -> Iterator[tuple[Path, str]]:
-    """A new PostgreSQL that syncs its commits to disk: a directory for everything, and the URI of its database."""
+    """A new PostgreSQL that syncs its commits to disk, and has the schema: a directory for everything, and the URI of
+    the database. Django uses it in this process, from here on."""
     with tempfile.TemporaryDirectory(prefix="smartops-benchmarks-") as name:
         directory = Path(name)
         try:
-            yield directory, postgres.start(directory / "postgres").uri
+            url = postgres.start(directory / "postgres").uri
+            os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "smartops.settings"}
+            django.setup()
+            call_command("migrate", verbosity=0)
+            yield directory, url
         finally:
             postgres.stop(directory / "postgres")
+
+
+def clean(url: str) -> None:
+    """As it was, but for the tokens."""
+    with psycopg.connect(url) as session:
+        session.execute(CLEAN)
 
 
 @dataclass(frozen=True, slots=True)
