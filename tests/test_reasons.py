@@ -1,0 +1,56 @@
+"""The closed list of reasons: each is used, and docs/reasons.md says what to do about it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from guardrails.reasons import Reason
+from orchestrator.verification.judge import FailureReason
+
+ROOT = Path(__file__).parents[1]
+GROUPS = re.findall(r"^    # (.+)\.$", (ROOT / "guardrails/reasons.py").read_text(), re.MULTILINE)
+NAMES_ALL = {"guardrails/reasons.py", "orchestrator/api/refusals.py"}
+
+
+def product() -> str:
+    """Where reasons are given: not where they are listed."""
+    paths = [path for package in ("signals", "guardrails", "orchestrator") for path in (ROOT / package).rglob("*.py")]
+    giving = [p for p in paths if "migrations" not in p.parts and str(p.relative_to(ROOT)) not in NAMES_ALL]
+    return "\n".join(path.read_text() for path in giving)
+
+
+def documented() -> list[tuple[str, str]]:
+    """(section, reason), in the page's order."""
+    found, section = [], ""
+    for line in (ROOT / "docs/reasons.md").read_text().splitlines():
+        if line.startswith("## "):
+            section = line.removeprefix("## ")
+        elif row := re.fullmatch(r"\| `(\w+)` \| (.+) \| (.+) \|", line):
+            found.append((section, row[1]))
+    return found
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_given_somewhere(reason: Reason) -> None:
+    # SQL names it by its value, and so does the judge, who does not know the list.
+    assert re.search(rf"""\bReason\.{reason.name}\b|["']{reason.value}["']""", product())
+
+
+def test_what_the_judge_and_the_statements_say_is_on_the_list() -> None:
+    assert {reason.value for reason in FailureReason} <= {reason.value for reason in Reason}
+    said = re.findall(r"""'([A-Z]\w+[a-z])'""", (ROOT / "signals/ingest.py").read_text())
+    assert set(said) == {Reason.SIGNAL_RESOLVED, Reason.HEALTHY}
+
+
+def test_the_page_has_every_reason_once_in_the_order_of_the_list() -> None:
+    assert [reason for _, reason in documented()] == [reason.value for reason in Reason]
+
+
+def test_the_page_is_grouped_as_the_list_is() -> None:
+    assert [group.split(":")[0] for group in GROUPS] == list(dict.fromkeys(section for section, _ in documented()))
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_reason_is_spelt_alike_in_python_and_on_the_wire(reason: Reason) -> None:
+    assert reason.name == re.sub(r"(?<!^)(?=[A-Z])", "_", reason.value).upper()
