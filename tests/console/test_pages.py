@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -8,11 +9,12 @@ from django.test import Client
 from django.utils import timezone
 
 from guardrails.models import Freeze
-from orchestrator.models import Action, Workload
+from guardrails.types import Outcome
+from orchestrator.models import Action, ActionState, VerificationStatus, Workload
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal
-from smartops.console.views import PAGE
-from smartops.templatetags.console import figures, headline, span
+from smartops.console.views import NOT_PURSUED, PAGE
+from smartops.templatetags.console import badge, figures, headline, span
 from tests.console.scene import NAMESPACE, Hour, anomaly
 
 ACTIONS = "/console/"
@@ -164,6 +166,11 @@ def test_the_console_allows_no_inline_script_and_no_other_origin(reading: Client
 )  # fmt: skip
 def test_a_span_is_as_exact_as_an_eye_can_use(seconds: float, words: str) -> None:
     assert span(timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize("state", [*ActionState, *Outcome, *VerificationStatus, *NOT_PURSUED, "deferred"])
+def test_every_state_has_a_word_and_a_shape_beside_its_colour(state: str) -> None:
+    assert re.fullmatch(r'<span class="badge \w+"><svg .*#\w+"/></svg>[\w ]+</span>', badge(state))
 
 
 def test_the_numbers_of_a_verdict_are_said_in_their_units() -> None:
