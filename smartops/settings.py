@@ -57,8 +57,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "smartops.problems.problem_details",
+    "smartops.agents.straight_to_the_view",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "smartops.static_files.static_files",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from django.test import Client
+from asgiref.sync import async_to_sync
+from django.test import AsyncClient
 from pytest_django.fixtures import Settings
 
 from smartops.tokens import Scope, issue
@@ -16,22 +17,24 @@ RCA = {"windowId": "win-xxx", "rankedCauses": [CAUSE], "confidence": 0.93}
 
 
 class Api:
-    """Calls as an agent with a token would; answers are Django's responses. A body of bytes is sent as it is."""
+    """Calls as an agent with a token would, by the asynchronous stack that daphne serves. Answers are Django's
+    responses. A body of bytes is sent as it is."""
 
     def __init__(self, token: str = "") -> None:
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = Client(raise_request_exception=False)
+        self._client = AsyncClient(raise_request_exception=False)
 
     def get(self, path: str, **query: Any) -> Any:
-        return self._client.get(path, query or None, headers=self.headers)
+        return self.call("GET", path, query_params=query or None)
 
     def post(self, path: str, body: Any, content_type: str = "application/json", **headers: str) -> Any:
         data = body if isinstance(body, bytes) else json.dumps(body)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._client.post(path, data, content_type, headers=self.headers | named)
+        return self.call("POST", path, data=data, content_type=content_type, headers=self.headers | named)
 
-    def call(self, method: str, path: str) -> Any:
-        return self._client.generic(method, path, headers=self.headers)
+    @async_to_sync
+    async def call(self, method: str, path: str, **how: Any) -> Any:
+        return await self._client.generic(method, path, **{"headers": self.headers} | how)
 
 
 @pytest.fixture

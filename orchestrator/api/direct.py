@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.db import connection
 from django.http import HttpResponse
 from ninja import Header, Router
 from ninja.responses import Status
@@ -143,7 +144,10 @@ async def _settled(follow: Follow, pk: UUID, seconds: int) -> Action:
 
 
 def _load(pk: UUID) -> Action:
-    return Action.objects.select_related("workload", "verification").get(pk=pk)
+    action = Action.objects.select_related("workload", "verification").get(pk=pk)
+    if not connection.in_atomic_block:
+        connection.close()  # a caller that waits must not hold a connection of the pool
+    return action
 
 
 def _answer(action: Action) -> Answer:

@@ -1,9 +1,11 @@
 """Direct actions over HTTP, up to the pending row; what a reconciler makes of it is told in tests/closed_loop."""
 
 from datetime import timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from guardrails.types import PolicyAnswer
 from orchestrator.api.direct import DEFAULT_WAIT, LONGEST_WAIT, wait_of
 from orchestrator.models import Action, ActionState, Decision
 from signals.types import Proposal
+from signals.wakeups import connect
 from smartops.tokens import Scope
 from tests.api import Api, bearer
 
@@ -221,6 +224,26 @@ def test_an_action_that_waits_for_a_person_is_not_waited_for(api: Api) -> None:
 
     assert (answer.status_code, answer.json()["state"]) == (202, ActionState.NEEDS_REVIEW)
     assert answer.json()["reason"] == Reason.OUTCOME_UNKNOWN
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_caller_that_waits_holds_no_connection(http: None) -> None:
+    api = bearer("agent")
+    connection.close()
+    waiting = Thread(target=api.post, args=("/v1/k8s/scale", SCALE), kwargs={"prefer": "wait=3"})
+    waiting.start()
+    with connect() as outside_the_pool:
+        while not outside_the_pool.execute("SELECT FROM orchestrator_action").rowcount:
+            assert waiting.is_alive()
+        while in_use():
+            assert waiting.is_alive()
+    assert waiting.is_alive()
+    waiting.join(10)
+
+
+def in_use() -> int:
+    stats = connection.pool.get_stats()  # type: ignore[attr-defined]
+    return int(stats["pool_size"] - stats["pool_available"])
 
 
 @pytest.mark.parametrize(

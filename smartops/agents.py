@@ -1,0 +1,55 @@
+"""Requests that no browser sends: from agents with their tokens, from probes, from Prometheus."""
+
+from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.middleware.common import CommonMiddleware
+from django.middleware.security import SecurityMiddleware
+from django.urls import resolve
+from django.utils.decorators import sync_and_async_middleware
+from django_prometheus.middleware import PrometheusAfterMiddleware, PrometheusBeforeMiddleware
+
+PATHS = ("/v1/", "/healthz", "/readyz", "/metrics")
+MIDDLEWARE: tuple[Any, ...] = (
+    PrometheusBeforeMiddleware,
+    SecurityMiddleware,
+    CommonMiddleware,
+    PrometheusAfterMiddleware,
+)
+
+
+@sync_and_async_middleware
+def straight_to_the_view(
+    get_response: Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]],
+) -> Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]:
+    """Sessions, forms and frames are no concern of theirs, and each middleware costs an asynchronous request two turns
+    on another thread. What is left of them never blocks, and runs on the loop."""
+    if not iscoroutinefunction(get_response):
+        return get_response
+    view: Any = convert_exception_to_response(_view)
+    around = [middleware(view) for middleware in MIDDLEWARE]
+
+    async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+        if not request.path.startswith(PATHS):
+            answer: HttpResponseBase = await get_response(request)
+            return answer
+        for middleware in around:
+            middleware.process_request(request)
+        response: HttpResponseBase = await view(request)
+        for middleware in reversed(around):
+            response = middleware.process_response(request, response)
+        return response
+
+    return asynchronous
+
+
+async def _view(request: HttpRequest) -> HttpResponseBase:
+    match = request.resolver_match = resolve(request.path_info)
+    view = match.func if iscoroutinefunction(match.func) else sync_to_async(match.func)
+    response: HttpResponseBase = await view(request, *match.args, **match.kwargs)
+    return response

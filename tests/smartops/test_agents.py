@@ -1,0 +1,43 @@
+"""Agents and probes go straight to their view, and keep what concerns them of the middleware."""
+
+import pytest
+
+from tests.api import Api
+
+
+def test_answers_to_agents_set_no_cookie_and_are_not_to_be_sniffed(api: Api) -> None:
+    answer = api.get("/v1/signals")
+
+    assert answer.status_code == 200
+    assert not answer.cookies
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Length"] == str(len(answer.content))
+
+
+@pytest.mark.parametrize("path", ["/v1/signals", "/healthz"])
+def test_a_host_that_is_not_ours_is_refused(api: Api, path: str) -> None:
+    api.headers["Host"] = "elsewhere.example"
+    assert api.get(path).status_code == 400
+
+
+def test_requests_are_counted_by_view_and_status(api: Api) -> None:
+    api.get("/v1/signals")
+    api.call("PUT", "/v1/signals")
+
+    exported = api.get("/metrics").content.decode()
+    assert (
+        'django_http_responses_total_by_status_view_method_total{method="GET",status="200",view="v1:list_signals"}'
+        in exported
+    )
+    assert (
+        'django_http_responses_total_by_status_view_method_total{method="PUT",status="405",view="v1:list_signals"}'
+        in exported
+    )
+
+
+def test_pages_for_browsers_keep_all_their_middleware(api: Api) -> None:
+    answer = api.get("/admin/login/")
+
+    assert answer.status_code == 200
+    assert "csrftoken" in answer.cookies
+    assert "Content-Security-Policy" in answer.headers
