@@ -1,7 +1,7 @@
 """Each guardrail with its numbers, and what must hold of them in every history."""
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -94,6 +94,13 @@ def test_a_freeze_holds_until_its_end_and_names_who_and_why(
     assert verdict.message.startswith(f"{by} froze ")
     assert limits.freeze(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
     assert limits.freeze(scale(), known(), DEFAULT, NOW).outcome is ALLOW
+
+
+def test_a_freeze_of_many_days_says_on_which_it_ends() -> None:
+    over_christmas = replace(OVER_NIGHT, until=datetime(2027, 1, 2, 8, tzinfo=UTC))
+    verdict = limits.freeze(scale(), known(freezes=(over_christmas,)), DEFAULT, NOW)
+
+    assert verdict.message == "ana froze namespace smartops-dev until 2027-01-02 08:00:00 UTC: quarter's end"
 
 
 def test_one_action_at_a_time() -> None:
