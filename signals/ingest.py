@@ -140,13 +140,13 @@ def _store(stretch: list[Observation], posted_by: str) -> list[Receipt]:
     fresh: dict[Key, tuple[str, str]] = {}
     known: dict[Key, tuple[str, str]] = {}
     for firing in (True, False):
-        # Of equal posts within the stretch the first counts.
-        unique = {_key(o): o for o in reversed(stretch) if o.firing == firing}
+        unique: dict[Key, Observation] = {}
+        for observation in stretch:
+            if observation.firing == firing:
+                unique.setdefault(_key(observation), observation)  # of equal posts the first counts
         if not unique:
             continue
-        columns = [
-            list(column) for column in zip(*map(_row, range(len(unique)), reversed(unique.values())), strict=True)
-        ]
+        columns = [list(column) for column in zip(*map(_row, range(len(unique)), unique.values()), strict=True)]
         fresh |= _rows(_FIRE if firing else _RESOLVE, [*columns, firing, firing, posted_by], firing)
         if seen := [key for key in unique if key not in fresh]:
             known |= _rows(_SEEN, [[key[0] for key in seen], [key[1] for key in seen], firing], firing)

@@ -96,6 +96,12 @@ def test_of_equal_posts_in_one_batch_the_first_counts() -> None:
     assert (row(first).count, row(first).score) == (1, 0.7)
 
 
+def test_a_duplicate_within_a_batch_does_not_have_the_last_word() -> None:
+    first, *_ = post(observed("w1", score=0.1), observed("w2", score=0.2), observed("w1", score=0.1))
+
+    assert (row(first).count, row(first).score) == (2, 0.2)
+
+
 def test_a_duplicate_of_an_ended_episode_opens_no_other() -> None:
     [first] = post(observed("w1"))
     post(observed("w2", firing=False))
