@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dj_database_url
+import hypothesis
 import pytest
 from django.conf import settings
 
 from smartops import postgres
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("smartops", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("smartops")
 
 
 def pytest_configure() -> None:

@@ -280,7 +280,7 @@ STRICT = st.builds(Limits, max_actions_per_hour=st.integers(1, 3), max_scale_inc
 
 
 @pytest.mark.parametrize("guardrail", [limits.freeze, limits.cooldown, limits.rate, limits.scale_velocity])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(proposal=st.sampled_from([scale(delta=1), scale(delta=2)]), facts=BUSY_TIMES, own=STRICT)
 def test_a_deferral_ends_at_its_time_and_not_before(
     guardrail: Guardrail, proposal: Proposal, facts: Facts, own: Limits
@@ -362,7 +362,7 @@ OWN = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     OWN,
     st.lists(

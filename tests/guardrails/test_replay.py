@@ -26,7 +26,7 @@ def test_inputs_survive_json(given_: Inputs) -> None:
 
 
 @pytest.mark.django_db
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(inputs())
 def test_inputs_and_verdicts_survive_postgresql_and_decide_alike(given_: Inputs) -> None:
     judgement = decide(given_)

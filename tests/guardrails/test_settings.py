@@ -132,7 +132,7 @@ def test_the_order_of_settings_does_not_matter(rows: list[dict[str, Any]], rando
 
 
 @pytest.mark.django_db
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ROWS, TARGETS)
 def test_python_and_both_queries_agree_on_what_covers_a_target(rows: list[dict[str, Any]], target: Target) -> None:
     with undone():

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signals.ingest import Receipt, ingest
@@ -321,7 +321,7 @@ def move(episodes: Episodes, how: str, fingerprint: str) -> None:
             episodes.end(fingerprint, signal.state)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(st.lists(POSTS | MOVES, max_size=12))
 def test_episodes_are_those_of_the_model(steps: list[list[Observation] | tuple[str, str]]) -> None:
     with transaction.atomic():
