@@ -27,8 +27,9 @@ _OF_STATUS = {
 
 
 def respond(problem: Problem) -> HttpResponse:
-    body = dumps(problem.document(), cls=DjangoJSONEncoder)
-    return HttpResponse(body, status=problem.status, content_type=MEDIA_TYPE, headers=problem.headers)
+    body = dumps(problem.document(), cls=DjangoJSONEncoder).encode()
+    headers = problem.headers | {"Content-Length": str(len(body))}
+    return HttpResponse(body, status=problem.status, content_type=MEDIA_TYPE, headers=headers)
 
 
 def unauthenticated(detail: str, error: str = "") -> Problem:

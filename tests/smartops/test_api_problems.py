@@ -20,6 +20,7 @@ def told(answer: Any, status: int, reason: str) -> dict[str, Any]:
     document: dict[str, Any] = answer.json()
     assert (answer.status_code, document["status"], document["reason"]) == (status, status, reason)
     assert document.keys() >= {"type", "title", "detail"}
+    assert answer.headers["Content-Length"] == str(len(answer.content))
     return document
 
 
