@@ -94,7 +94,10 @@ TEMPLATES = [
 _database = dj_database_url.parse(env("DATABASE_URL", "postgresql:///smartops"))
 # Under ASGI each request has a thread of its own: without a pool each would open a connection of its own.
 _pool = {"min_size": 1, "max_size": int(env("SMARTOPS_DATABASE_POOL", "20")), "timeout": 5}
-DATABASES = {"default": {**_database, "OPTIONS": {**_database.get("OPTIONS", {}), "pool": _pool}}}
+# No transaction waits for anything but the database: a process that stands still in one, or a node that went away, must
+# not hold its locks against the others. `?options=` of the URL takes its place.
+_session = {"options": "-c idle_in_transaction_session_timeout=10s"}
+DATABASES = {"default": {**_database, "OPTIONS": {**_session, **_database.get("OPTIONS", {}), "pool": _pool}}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Each web process listens to the database itself, so its memory is layer enough; REDIS_URL wants `channels_redis`.
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}

@@ -22,7 +22,8 @@ def environment(**more: str) -> dict[str, str]:
     database = connection.settings_dict
     place = f"{quote(database['HOST'], safe='')}:{database['PORT']}"
     user = ":".join(quote(part, safe="") for part in (database["USER"], database["PASSWORD"]) if part)
-    url = f"postgresql://{user}@{place}/{database['NAME']}"
+    patience = quote("-c idle_in_transaction_session_timeout=2s")  # shorter than by default, to save the tests' time
+    url = f"postgresql://{user}@{place}/{database['NAME']}?options={patience}"
     return {**os.environ, "DATABASE_URL": url, "SMARTOPS_LOG_LEVEL": "WARNING", **more}
 
 
