@@ -132,12 +132,14 @@ class Verifications:
     def _conclude(
         self, watched: Watched, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None
     ) -> None:
-        with suppress(LostRace):  # another reconciler saw it first
-            watched.action.verified(status, reason, message, seen, self._actor)
-        with self._lock:
-            self._watched.pop(watched.action.pk, None)
-            if self._by_key.get(watched.action.workload.key) == watched.action.pk:
-                del self._by_key[watched.action.workload.key]
+        try:
+            with suppress(LostRace):  # another reconciler saw it first
+                watched.action.verified(status, reason, message, seen, self._actor)
+        finally:  # where the database failed, the next sweep begins anew: nothing else might wake this one again
+            with self._lock:
+                self._watched.pop(watched.action.pk, None)
+                if self._by_key.get(watched.action.workload.key) == watched.action.pk:
+                    del self._by_key[watched.action.workload.key]
 
 
 def _written_replicas(action: Action) -> int | None:
