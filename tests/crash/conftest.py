@@ -64,7 +64,7 @@ class Victims:
 
     def __init__(self, nursery: Nursery, kubeconfig: Path) -> None:
         self._nursery, self._kubeconfig = nursery, kubeconfig
-        self._pid = 0
+        self._pid = 0  # of the one that lives
 
     def kill(self, point: str) -> None:
         """One lives until it comes to the point. On return it is dead, and PostgreSQL knows."""
@@ -78,6 +78,7 @@ class Victims:
     def resume(self) -> None:
         """It goes on where it was paused, to its end."""
         os.kill(self._pid, signal.SIGCONT)
+        self._pid = 0
         self._nursery.expect("exited 0")
 
     def start(self) -> None:
@@ -93,7 +94,13 @@ class Victims:
         assert word == "started"
         self._pid = int(pid)
 
+    def close(self) -> None:
+        """A failed test leaves nobody behind: least of all one that holds locks."""
+        if self._pid:
+            self.kill_now()
+
     def _died(self) -> None:
+        self._pid = 0
         self._nursery.expect("killed")
         until(lambda: sessions("a victim") == 0)
 
@@ -106,8 +113,10 @@ def nursery(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def victims(world: World, nursery: Nursery) -> Victims:
-    return Victims(nursery, world.sandbox.kubeconfig)
+def victims(world: World, nursery: Nursery) -> Iterator[Victims]:
+    found = Victims(nursery, world.sandbox.kubeconfig)
+    yield found
+    found.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any
 
 import django
@@ -46,7 +46,7 @@ def hit(point: str, number: signal.Signals) -> None:
     def hit_after(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         if once.acquire(blocking=False):
-            os.kill(os.getpid(), number)
+            signal.pthread_kill(get_ident(), number)  # sent to the process, it might let this thread run on a little
         return result
 
     setattr(owner, name, hit_after)

@@ -181,7 +181,7 @@ def test_a_signal_is_refused_what_contradicts_its_state(assignment: str, constra
 def test_a_trouble_has_one_open_signal() -> None:
     signal = a_signal()
 
-    columns = ", ".join(field.column for field in Signal._meta.fields if field.column != "id")
+    columns = ", ".join(field.column for field in Signal._meta.fields if field.column and field.column != "id")
     assert "one_open_signal" in refused(
         f"INSERT INTO signals_signal (id, {columns}) "  # noqa: S608
         f"SELECT gen_random_uuid(), {columns} FROM signals_signal WHERE id = %s",

@@ -1,0 +1,94 @@
+"""PostgreSQL ends a session in the middle of a step: nothing is lost, nothing is done twice, nobody is blamed."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from guardrails.models import GuardrailSetting
+from orchestrator.models import Action, ActionState, Decision, Workload
+from signals.models import Signal
+from tests.closed_loop.conftest import anomaly, deployment, post
+from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
+
+
+def cut_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    """The session of whoever calls this first ends right before."""
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def after_the_cut(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(owner, name, original)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        raise AssertionError("the session goes on")
+
+    monkeypatch.setattr(owner, name, after_the_cut)
+
+
+@pytest.mark.usefixtures("one_trouble")
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Workload, "lock"),
+        (Decision, "record"),
+        (Action, "claim"),
+        (Action, "plan"),
+        (Action, "applied"),
+        (Action, "verified"),
+        (Action, "_release"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_a_session_cut_in_a_step_costs_nothing_but_time(
+    world: World, referee: Referee, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    cut_once(monkeypatch, owner, name)
+
+    world.drain()
+    leases_are_over()
+    world.drain()
+
+    assert_done_once(world, referee)
+    assert Signal.objects.get().errors == 0
+
+
+def test_an_outcome_whose_session_was_cut_is_recorded_by_the_next_sweep(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else will wake it: the target does not change any more, and its deadline has passed."""
+    GuardrailSetting.objects.update(verification_timeout_seconds=1)
+    world.deploy(deployment("slow", ready_after="1h"))
+    post(anomaly("slow"))
+    cut_once(monkeypatch, Action, "verified")
+    reconciler = world.reconciler()
+
+    with ThreadPoolExecutor(1) as thread:
+        ends = thread.submit(reconciler.run, drain=True)
+        try:
+            ends.result(timeout=15)
+        finally:
+            reconciler.stop()
+
+    assert Action.objects.get(workload__name="slow").state == ActionState.TIMED_OUT
+
+
+@pytest.mark.usefixtures("one_trouble")
+def test_a_process_that_stands_still_in_a_transaction_does_not_hold_the_others_up(
+    world: World, referee: Referee, victims: Victims
+) -> None:
+    victims.pause("the admission is written, not committed")
+
+    world.drain()
+
+    assert_done_once(world, referee)
+    victims.resume()
+    assert_done_once(world, referee)
+
+
+@pytest.mark.django_db
+def test_every_session_ends_that_stands_still_in_a_transaction() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        assert cursor.fetchone() == ("10s",)
