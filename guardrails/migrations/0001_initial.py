@@ -7,82 +7,145 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Freeze',
+            name="Freeze",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('cluster', models.CharField(blank=True, help_text='Empty: all clusters.', max_length=63)),
-                ('namespace', models.CharField(blank=True, help_text='Empty: all namespaces.', max_length=63)),
-                ('workload', models.CharField(blank=True, help_text='Empty: all workloads of the namespace.', max_length=253)),
-                ('reason', models.CharField(max_length=256)),
-                ('by', models.CharField(max_length=128)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('until', models.DateTimeField(blank=True, help_text='Empty: until it is deleted.', null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("cluster", models.CharField(blank=True, help_text="Empty: all clusters.", max_length=63)),
+                ("namespace", models.CharField(blank=True, help_text="Empty: all namespaces.", max_length=63)),
+                (
+                    "workload",
+                    models.CharField(blank=True, help_text="Empty: all workloads of the namespace.", max_length=253),
+                ),
+                ("reason", models.CharField(max_length=256)),
+                ("by", models.CharField(max_length=128)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("until", models.DateTimeField(blank=True, help_text="Empty: until it is deleted.", null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='GuardrailSetting',
+            name="GuardrailSetting",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('cluster', models.CharField(blank=True, help_text='Empty: all clusters.', max_length=63)),
-                ('namespace', models.CharField(blank=True, help_text='Empty: all namespaces.', max_length=63)),
-                ('workload', models.CharField(blank=True, help_text='Empty: all workloads of the namespace.', max_length=253)),
-                ('max_replicas', models.PositiveIntegerField(blank=True, null=True)),
-                ('cooldown_seconds', models.PositiveIntegerField(blank=True, null=True)),
-                ('max_actions_per_hour', models.PositiveIntegerField(blank=True, null=True)),
-                ('max_scale_increase', models.PositiveIntegerField(blank=True, help_text='Replicas within 15 minutes.', null=True)),
-                ('signal_ttl_seconds', models.PositiveIntegerField(blank=True, null=True)),
-                ('verification_timeout_seconds', models.PositiveIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(5)])),
-                ('stabilization_seconds', models.PositiveIntegerField(blank=True, null=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("cluster", models.CharField(blank=True, help_text="Empty: all clusters.", max_length=63)),
+                ("namespace", models.CharField(blank=True, help_text="Empty: all namespaces.", max_length=63)),
+                (
+                    "workload",
+                    models.CharField(blank=True, help_text="Empty: all workloads of the namespace.", max_length=253),
+                ),
+                ("max_replicas", models.PositiveIntegerField(blank=True, null=True)),
+                ("cooldown_seconds", models.PositiveIntegerField(blank=True, null=True)),
+                ("max_actions_per_hour", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "max_scale_increase",
+                    models.PositiveIntegerField(blank=True, help_text="Replicas within 15 minutes.", null=True),
+                ),
+                ("signal_ttl_seconds", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "verification_timeout_seconds",
+                    models.PositiveIntegerField(
+                        blank=True, null=True, validators=[django.core.validators.MinValueValidator(5)]
+                    ),
+                ),
+                ("stabilization_seconds", models.PositiveIntegerField(blank=True, null=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'ordering': ['cluster', 'namespace', 'workload'],
+                "ordering": ["cluster", "namespace", "workload"],
             },
         ),
         migrations.CreateModel(
-            name='Cooldown',
+            name="Cooldown",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('cluster', models.CharField(max_length=63)),
-                ('namespace', models.CharField(max_length=63)),
-                ('workload', models.CharField(max_length=253)),
-                ('action_type', models.CharField(choices=[('SCALE', 'SCALE'), ('RESTART', 'RESTART'), ('PATCH', 'PATCH')], max_length=16)),
-                ('until', models.DateTimeField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("cluster", models.CharField(max_length=63)),
+                ("namespace", models.CharField(max_length=63)),
+                ("workload", models.CharField(max_length=253)),
+                (
+                    "action_type",
+                    models.CharField(
+                        choices=[("SCALE", "SCALE"), ("RESTART", "RESTART"), ("PATCH", "PATCH")], max_length=16
+                    ),
+                ),
+                ("until", models.DateTimeField()),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('cluster', 'namespace', 'workload', 'action_type'), name='one_cooldown_per_workload_and_type')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("cluster", "namespace", "workload", "action_type"),
+                        name="one_cooldown_per_workload_and_type",
+                    )
+                ],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='cooldown',
-            trigger=pgtrigger.compiler.Trigger(name='wake_signals', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n            UPDATE signals_signal SET not_before = statement_timestamp()\n            WHERE state = 'pending' AND not_before > statement_timestamp();\n            PERFORM pg_notify('smartops', 'signal:');\n            RETURN NULL;\n        ", hash='608f9d26cf7b13cc49b0d5614af5bf0a4dd444bc', level='STATEMENT', operation='DELETE', pgid='pgtrigger_wake_signals_4293d', table='guardrails_cooldown', when='AFTER')),
+            model_name="cooldown",
+            trigger=pgtrigger.compiler.Trigger(
+                name="wake_signals",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="\n            UPDATE signals_signal SET not_before = statement_timestamp()\n            WHERE state = 'pending' AND not_before > statement_timestamp();\n            PERFORM pg_notify('smartops', 'signal:');\n            RETURN NULL;\n        ",
+                    hash="608f9d26cf7b13cc49b0d5614af5bf0a4dd444bc",
+                    level="STATEMENT",
+                    operation="DELETE",
+                    pgid="pgtrigger_wake_signals_4293d",
+                    table="guardrails_cooldown",
+                    when="AFTER",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='freeze',
-            constraint=models.CheckConstraint(condition=models.Q(('workload', ''), models.Q(('namespace', ''), _negated=True), _connector='OR'), name='freeze_workload_has_namespace'),
+            model_name="freeze",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("workload", ""), models.Q(("namespace", ""), _negated=True), _connector="OR"),
+                name="freeze_workload_has_namespace",
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='freeze',
-            trigger=pgtrigger.compiler.Trigger(name='wake_signals', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n            UPDATE signals_signal SET not_before = statement_timestamp()\n            WHERE state = 'pending' AND not_before > statement_timestamp();\n            PERFORM pg_notify('smartops', 'signal:');\n            RETURN NULL;\n        ", hash='8dc864aaf466558511c10b69b29afb69ac484bb7', level='STATEMENT', operation='INSERT OR UPDATE OR DELETE', pgid='pgtrigger_wake_signals_61c19', table='guardrails_freeze', when='AFTER')),
+            model_name="freeze",
+            trigger=pgtrigger.compiler.Trigger(
+                name="wake_signals",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="\n            UPDATE signals_signal SET not_before = statement_timestamp()\n            WHERE state = 'pending' AND not_before > statement_timestamp();\n            PERFORM pg_notify('smartops', 'signal:');\n            RETURN NULL;\n        ",
+                    hash="8dc864aaf466558511c10b69b29afb69ac484bb7",
+                    level="STATEMENT",
+                    operation="INSERT OR UPDATE OR DELETE",
+                    pgid="pgtrigger_wake_signals_61c19",
+                    table="guardrails_freeze",
+                    when="AFTER",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='guardrailsetting',
-            constraint=models.UniqueConstraint(fields=('cluster', 'namespace', 'workload'), name='one_setting_per_scope'),
+            model_name="guardrailsetting",
+            constraint=models.UniqueConstraint(
+                fields=("cluster", "namespace", "workload"), name="one_setting_per_scope"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='guardrailsetting',
-            constraint=models.CheckConstraint(condition=models.Q(('workload', ''), models.Q(('namespace', ''), _negated=True), _connector='OR'), name='setting_workload_has_namespace'),
+            model_name="guardrailsetting",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("workload", ""), models.Q(("namespace", ""), _negated=True), _connector="OR"),
+                name="setting_workload_has_namespace",
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='guardrailsetting',
-            trigger=pgtrigger.compiler.Trigger(name='wake_signals', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n            UPDATE signals_signal SET not_before = statement_timestamp()\n            WHERE state = 'pending' AND not_before > statement_timestamp();\n            PERFORM pg_notify('smartops', 'signal:');\n            RETURN NULL;\n        ", hash='f21968ebb76a013cf69eb2c1cd771cee626da560', level='STATEMENT', operation='INSERT OR UPDATE OR DELETE', pgid='pgtrigger_wake_signals_6e615', table='guardrails_guardrailsetting', when='AFTER')),
+            model_name="guardrailsetting",
+            trigger=pgtrigger.compiler.Trigger(
+                name="wake_signals",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="\n            UPDATE signals_signal SET not_before = statement_timestamp()\n            WHERE state = 'pending' AND not_before > statement_timestamp();\n            PERFORM pg_notify('smartops', 'signal:');\n            RETURN NULL;\n        ",
+                    hash="f21968ebb76a013cf69eb2c1cd771cee626da560",
+                    level="STATEMENT",
+                    operation="INSERT OR UPDATE OR DELETE",
+                    pgid="pgtrigger_wake_signals_6e615",
+                    table="guardrails_guardrailsetting",
+                    when="AFTER",
+                ),
+            ),
         ),
     ]

@@ -6,26 +6,35 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Token',
+            name="Token",
             fields=[
-                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(help_text='Who speaks: it stands in the audit.', max_length=64, unique=True)),
-                ('lookup', models.CharField(editable=False, max_length=12, unique=True)),
-                ('digest', models.BinaryField(max_length=32)),
-                ('scopes', models.JSONField(default=list, help_text='read, signals:write, actions:write')),
-                ('namespaces', models.JSONField(blank=True, default=list, help_text='Where it may act. Empty: everywhere.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('last_used_at', models.DateTimeField(editable=False, null=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.CharField(help_text="Who speaks: it stands in the audit.", max_length=64, unique=True)),
+                ("lookup", models.CharField(editable=False, max_length=12, unique=True)),
+                ("digest", models.BinaryField(max_length=32)),
+                ("scopes", models.JSONField(default=list, help_text="read, signals:write, actions:write")),
+                (
+                    "namespaces",
+                    models.JSONField(blank=True, default=list, help_text="Where it may act. Empty: everywhere."),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(editable=False, null=True)),
             ],
         ),
     ]
