@@ -28,7 +28,6 @@ def _wakes_signals(operation: pgtrigger.Operation) -> pgtrigger.Trigger:
         func="""
             UPDATE signals_signal SET not_before = statement_timestamp()
             WHERE state = 'pending' AND not_before > statement_timestamp();
-            PERFORM pg_notify('smartops', 'signal:');
             RETURN NULL;
         """,
     )

@@ -5,7 +5,8 @@ interleaving, PostgreSQL lets one through.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import uuid_utils.compat as uuids
@@ -14,7 +15,6 @@ from psycopg.errors import DeadlockDetected, UniqueViolation
 from psycopg.types.json import Jsonb
 
 from signals.types import Observation
-from signals.wakeups import notify
 
 ATTEMPTS = 5
 Key = tuple[str, str, bool]  # fingerprint, window, firing
@@ -108,13 +108,15 @@ class Receipt:
 
 def ingest(observations: Sequence[Observation], posted_by: str) -> list[Receipt]:
     """Stores them all or none; one receipt each, in order."""
+    stretches = list(_stretches(observations))
     for attempt in range(ATTEMPTS):
         try:
-            with transaction.atomic():
-                receipts = [receipt for stretch in _stretches(observations) for receipt in _store(stretch, posted_by)]
-                if any(not receipt.duplicate for receipt in receipts):
-                    notify("signal", receipts[0].signal_id if len(receipts) == 1 else "")
-            return receipts
+            # A single statement is a transaction by itself.
+            with transaction.atomic() if len(stretches) > 1 else nullcontext():
+                stored: dict[Key, Receipt] = {}
+                for stretch in stretches:
+                    stored = _store(stretch, posted_by) | stored  # of equal posts the first counts
+            return [_take(stored, _key(one)) for one in observations]
         except DatabaseError as error:
             # Another process stored an equal post between our look and our write, or locked the same rows in another
             # order. It has committed, or we were the victim: another look sees its rows.
@@ -124,44 +126,49 @@ def ingest(observations: Sequence[Observation], posted_by: str) -> list[Receipt]
 
 
 def _stretches(observations: Sequence[Observation]) -> Iterator[list[Observation]]:
-    """Cuts where a trouble changes its polarity: one that ends and begins again within a batch keeps its order."""
-    stretch: list[Observation] = []
+    """Observations of one polarity each. Cut where a trouble changes its own: one that ends and begins again within a
+    batch keeps its order."""
+    stretch: dict[bool, list[Observation]] = {True: [], False: []}
     polarity: dict[str, bool] = {}
     for observation in observations:
         if polarity.setdefault(observation.fingerprint, observation.firing) != observation.firing:
-            yield stretch
-            stretch, polarity = [], {observation.fingerprint: observation.firing}
-        stretch.append(observation)
-    if stretch:
-        yield stretch
+            yield from filter(None, stretch.values())
+            stretch, polarity = {True: [], False: []}, {observation.fingerprint: observation.firing}
+        stretch[observation.firing].append(observation)
+    yield from filter(None, stretch.values())
 
 
-def _store(stretch: list[Observation], posted_by: str) -> list[Receipt]:
-    fresh: dict[Key, tuple[str, str]] = {}
-    known: dict[Key, tuple[str, str]] = {}
-    for firing in (True, False):
-        unique: dict[Key, Observation] = {}
-        for observation in stretch:
-            if observation.firing == firing:
-                unique.setdefault(_key(observation), observation)  # of equal posts the first counts
-        if not unique:
-            continue
-        columns = [list(column) for column in zip(*map(_row, range(len(unique)), unique.values()), strict=True)]
-        fresh |= _rows(_FIRE if firing else _RESOLVE, [*columns, firing, firing, posted_by], firing)
-        if seen := [key for key in unique if key not in fresh]:
-            known |= _rows(_SEEN, [[key[0] for key in seen], [key[1] for key in seen], firing], firing)
-    known |= fresh
-    return [Receipt(*known[_key(o)], duplicate=fresh.pop(_key(o), None) is None) for o in stretch]
+def _store(stretch: list[Observation], posted_by: str) -> dict[Key, Receipt]:
+    firing = stretch[0].firing
+    unique: dict[Key, Observation] = {}
+    for observation in stretch:
+        unique.setdefault(_key(observation), observation)
+    columns = [list(column) for column in zip(*map(_row, range(len(unique)), unique.values()), strict=True)]
+    receipts = _receipts(_FIRE if firing else _RESOLVE, [*columns, firing, firing, posted_by], firing, duplicate=False)
+    if seen := [key for key in unique if key not in receipts]:
+        places = [[key[0] for key in seen], [key[1] for key in seen]]
+        receipts |= _receipts(_SEEN, [*places, firing], firing, duplicate=True)
+    return receipts
+
+
+def _take(stored: dict[Key, Receipt], key: Key) -> Receipt:
+    """Its receipt; whoever asks for the same once more has posted a duplicate."""
+    receipt = stored[key]
+    stored[key] = replace(receipt, duplicate=True)
+    return receipt
 
 
 def _key(o: Observation) -> Key:
     return o.fingerprint, o.window_id, o.firing
 
 
-def _rows(statement: str, parameters: list[Any], firing: bool) -> dict[Key, tuple[str, str]]:
+def _receipts(statement: str, parameters: list[Any], firing: bool, duplicate: bool) -> dict[Key, Receipt]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        return {(row[0], row[1], firing): (str(row[2]), row[3]) for row in cursor.fetchall()}
+        rows = cursor.fetchall()
+    return {
+        (fingerprint, window, firing): Receipt(str(pk), state, duplicate) for fingerprint, window, pk, state in rows
+    }
 
 
 def _row(order: int, o: Observation) -> tuple[Any, ...]:

@@ -5,13 +5,12 @@ from typing import Any
 import pgtrigger
 import uuid_utils.compat as uuids
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from signals.mapping import params_problem
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
-from signals.wakeups import notify
 
 
 class LostRace(Exception):  # noqa: N818 - it is an outcome, not a mistake
@@ -76,7 +75,15 @@ class Signal(models.Model):
                 name="signal_transitions",
                 field="state",
                 transitions=[("pending", to) for to in ("admitted", "denied", "ignored", "resolved", "failed")],
-            )
+            ),
+            # Whoever stores or moves signals wakes those who listen, when the transaction commits. PostgreSQL sends
+            # equal notifications of one transaction once, so a batch sends one.
+            pgtrigger.Trigger(
+                name="announce",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert | pgtrigger.Update,
+                func="PERFORM pg_notify('smartops', 'signal:'); RETURN NULL;",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -116,11 +123,9 @@ class Signal(models.Model):
         self._move(SignalState.PENDING, reason=reason, message=message, **changes)
 
     def _move(self, to: SignalState, **changes: Any) -> None:
-        with transaction.atomic(savepoint=False):
-            moved = Signal.objects.filter(pk=self.pk, state=SignalState.PENDING).update(state=to, **changes)
-            if moved != 1:
-                raise LostRace(f"signal {self.pk} is not pending any more")
-            notify("signal", self.pk)
+        moved = Signal.objects.filter(pk=self.pk, state=SignalState.PENDING).update(state=to, **changes)
+        if moved != 1:
+            raise LostRace(f"signal {self.pk} is not pending any more")
         self.state = to
 
 

@@ -1,5 +1,5 @@
-"""Notifications between processes: hints that a row changed. Rows are the truth; whoever misses a hint finds the row
-by its slow poll."""
+"""Notifications between processes: hints that a row changed, `action:<id>` or `signal:` (some of them). Triggers of the
+two tables send them. Rows are the truth; whoever misses a hint finds the row by its slow poll."""
 
 import select
 from collections.abc import Callable, Iterator
@@ -9,14 +9,7 @@ from typing import Any
 import psycopg
 from django.db import connection
 
-CHANNEL = "smartops"  # Action's audit trigger notifies it, too
-
-
-def notify(model: str, pk: object = "") -> None:
-    """Sent by PostgreSQL when the surrounding transaction commits, and not at all when it does not. An empty `pk` says
-    that several rows changed: NOTIFY serialises commits, so a batch sends one."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{model}:{pk}"])
+CHANNEL = "smartops"
 
 
 def connection_parameters() -> dict[str, Any]:

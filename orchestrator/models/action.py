@@ -26,7 +26,6 @@ from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
 from signals.models import LostRace, Signal
 from signals.types import ActionType, Origin, Proposal
-from signals.wakeups import notify
 
 LEASE = timedelta(seconds=30)  # a call to the cluster may take a third of it
 PENDING_FOR = timedelta(minutes=15)
@@ -351,8 +350,7 @@ class Action(models.Model):
             Signal.objects.filter(pk=self.signal.pk, closed_at=None).update(closed_at=Now())
         target = self.workload.target
         waiting = Signal.objects.filter(cluster=target.cluster, namespace=target.namespace, service=target.name)
-        if waiting.filter(state="pending", reason=Reason.TARGET_BUSY).update(not_before=Now()):
-            notify("signal")
+        waiting.filter(state="pending", reason=Reason.TARGET_BUSY).update(not_before=Now())
 
     def _count(self) -> None:
         if self.signal is None:

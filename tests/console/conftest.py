@@ -15,10 +15,17 @@ from django.db import connection
 from django.test import Client
 from pytest_django.fixtures import Settings
 
+from signals.wakeups import CHANNEL
 from tests.console.scene import Hour, an_ordinary_hour
 
 ROOT = Path(__file__).parents[2]
 SERVED_AT = re.compile(r"Listening on TCP address (\S+):(\d+)")
+
+
+def notify(model: str, pk: str = "") -> None:
+    """As the triggers do when a row changes."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{model}:{pk}"])
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,9 @@ from asgiref.sync import async_to_sync, sync_to_async
 from channels.layers import get_channel_layer
 from django.db import connection
 
-from signals.wakeups import connect, notify
+from signals.wakeups import connect
 from smartops import changes
+from tests.console.conftest import notify
 
 T = TypeVar("T")
 pytestmark = pytest.mark.django_db(transaction=True)
