@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_trouble")
         "the cluster has changed",
         "the effect is recorded, not committed",
         "the effect is recorded",
+        "the rollout was judged",
         "the outcome is written, not committed",
         "verified",
     ],

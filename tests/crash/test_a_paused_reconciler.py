@@ -12,7 +12,14 @@ pytestmark = pytest.mark.usefixtures("one_trouble")
 
 
 @pytest.mark.parametrize(
-    "point", ["admitted and claimed", "the target was looked at", "planned", "the cluster has changed"]
+    "point",
+    [
+        "admitted and claimed",
+        "the target was looked at",
+        "planned",
+        "the cluster has changed",
+        "the rollout was judged",
+    ],
 )
 def test_a_reconciler_that_wakes_up_after_its_action_was_finished_changes_nothing(
     world: World, referee: Referee, victims: Victims, point: str

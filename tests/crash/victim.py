@@ -20,7 +20,7 @@ django.setup()
 
 from orchestrator.k8s.client import KubernetesCluster  # noqa: E402
 from orchestrator.models import Action, Decision, Verification  # noqa: E402
-from orchestrator.reconciler import execute, loop  # noqa: E402
+from orchestrator.reconciler import execute, loop, verify  # noqa: E402
 
 # Where it is hit: right after this returned. Some are inside of a transaction, some after its commit.
 POINTS: dict[str, tuple[Any, str]] = {
@@ -32,6 +32,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "the cluster has changed": (execute, "_write"),
     "the effect is recorded, not committed": (Verification, "save"),
     "the effect is recorded": (Action, "applied"),
+    "the rollout was judged": (verify, "judge"),
     "the outcome is written, not committed": (Action, "_release"),
     "verified": (Action, "verified"),
 }
