@@ -97,15 +97,12 @@ def _storm(
     last_verified = max(action.finished_at.timestamp() for action in actions if action.finished_at) - committed
 
     against = f"the seed's design, from {len(seeds)}"
-    small = seconds == 1
-    yield Figure(f"{what}: the last written", last_write, "s", target=Target("value", "≤", 3) if small else None)
-    target = Target("value", "≤", 6) if small else Target("ratio", "≥", 300)
-    yield Figure(
-        f"{what}: the last verified", last_verified, "s", against, seed_time, seed_time / last_verified, target
-    )
-    per_action = len(calls) / len(actions)
-    target = Target("value", "≤", 3)
-    yield Figure(f"{what}: API calls for each", per_action, "", against, seed_calls, per_action / seed_calls, target)
+    in_time, per_action = TARGETS[seconds], len(calls) / len(actions)
+    yield Figure(f"{what}: last written", last_write, "s", target=in_time["written"])
+    faster = seed_time / last_verified
+    yield Figure(f"{what}: last verified", last_verified, "s", against, seed_time, faster, in_time["verified"])
+    fewer, few = per_action / seed_calls, Target("value", "≤", 3)
+    yield Figure(f"{what}: API calls for each", per_action, "", against, seed_calls, fewer, few)
     yield Figure(f"{what}: the reconciler's CPU for each", 1000 * cpu / len(actions), "ms")
 
 
