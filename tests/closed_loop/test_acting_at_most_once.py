@@ -1,6 +1,7 @@
 """Whatever the cluster answers, and whatever others do to the target meanwhile: never more than one effect, and what is
 said of it is true."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from guardrails.models import GuardrailSetting
 from guardrails.reasons import Reason
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.connection import Connection
-from orchestrator.k8s.types import Deployment, WorkloadKey
+from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WorkloadKey
 from orchestrator.models import Action, ActionState, Decision
 from orchestrator.reconciler import execute
 from smartops.sandbox.cluster import write_kubeconfig
@@ -149,6 +150,20 @@ def test_a_fault_of_the_cluster_never_doubles_the_effect(
 def vars_of(fault: Fault) -> str:
     shown = {name: getattr(fault, name, None) for name in ("method", "status", "count", "hang")}
     return " ".join(str(value) for value in shown.values() if value)
+
+
+def test_a_write_names_the_object_the_version_and_the_action(scene: Scene) -> None:
+    key = WorkloadKey(NAMESPACE, "erp-simulator")
+    before = scene.cluster.get_deployment_status(key)
+
+    action = scene.act()
+
+    [write] = scene.world.writes()
+    assert json.loads(write.body)["metadata"] == {
+        "uid": before.uid,
+        "resourceVersion": action.rv0,
+        "annotations": {ACTION_ANNOTATION: str(action.pk)},
+    }
 
 
 def test_the_servers_retry_after_is_kept(scene: Scene) -> None:

@@ -1,8 +1,11 @@
 """SIGKILL at any step: the next reconciler finishes the work, and nothing is done twice."""
 
 import pytest
+import urllib3
 
+from orchestrator.models import ActionState
 from smartops.sandbox.faults import Delay, LoseAnswer
+from tests.closed_loop.conftest import NAMESPACE, only_action
 from tests.concurrency.processes import until
 from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
 
@@ -90,3 +93,24 @@ def test_a_write_that_arrives_long_after_its_sender_died_changes_nothing(
 
     assert_done_once(world, referee)
     assert referee.answers == [200, 409]
+
+
+@pytest.mark.parametrize(("point", "effects"), [("planned", 0), ("the cluster has changed", 1)])
+def test_a_rescuer_does_not_plan_anew_where_the_effect_may_have_been_undone(
+    world: World, referee: Referee, victims: Victims, point: str, effects: int
+) -> None:
+    victims.kill(point)
+    urllib3.request(
+        "PATCH",
+        f"{world.sandbox.url}/apis/apps/v1/namespaces/{NAMESPACE}/deployments/erp-simulator?fieldManager=somebody",
+        json={"metadata": {"annotations": None}, "spec": {"replicas": 2, "paused": True}},
+        headers={"Content-Type": "application/merge-patch+json"},
+        retries=False,
+    )
+
+    leases_are_over()
+    world.drain()
+
+    assert only_action().state == ActionState.NEEDS_REVIEW
+    assert len(referee.effects) == effects
+    assert world.replicas("erp-simulator") == 2
