@@ -18,11 +18,14 @@ from signals.types import ActionType, Target
 LIMIT_FIELDS = tuple(field.name for field in fields(Limits) if field.name != "sources")
 
 
-def _wakes_signals(operation: pgtrigger.Operation) -> pgtrigger.Trigger:
+def _wakes_signals(
+    operation: pgtrigger.Operation, name: str = "wake_signals", condition: pgtrigger.Condition | None = None
+) -> pgtrigger.Trigger:
     """A deferral lasts until a moment that the old settings gave: when they change, every deferred signal is due."""
     return pgtrigger.Trigger(
-        name="wake_signals",
-        level=pgtrigger.Statement,
+        name=name,
+        level=pgtrigger.Row if condition else pgtrigger.Statement,
+        condition=condition,
         when=pgtrigger.After,
         operation=operation,
         func="""
@@ -153,7 +156,14 @@ class Cooldown(models.Model):
                 fields=["cluster", "namespace", "workload", "action_type"], name="one_cooldown_per_workload_and_type"
             )
         ]
-        triggers = [_wakes_signals(pgtrigger.Delete)]
+        triggers = [
+            _wakes_signals(pgtrigger.Delete),
+            _wakes_signals(
+                pgtrigger.Update,
+                name="wake_signals_sooner",
+                condition=pgtrigger.Q(new__until__lt=pgtrigger.F("old__until")),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.action_type} of {self.namespace}/{self.workload} until {self.until:%H:%M:%S}"

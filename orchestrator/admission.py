@@ -1,9 +1,10 @@
 """Direct actions: somebody asks through the API, and is told at once what stands against it."""
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from psycopg.errors import UniqueViolation
 
 from guardrails.evaluate import decide
-from guardrails.types import Inputs, Judgement, Outcome
+from guardrails.types import Inputs, Judgement, Outcome, PolicyAnswer
 from orchestrator.facts import UNSEEN, ask_policy, standing
 from orchestrator.models import Action, Decision, Workload
 from signals.types import Proposal
@@ -27,6 +28,21 @@ def admit_direct(
     if earlier is not None:
         return earlier
     policy = ask_policy(proposal, requested_by, UNSEEN)
+    try:
+        return _admit(proposal, requested_by, policy, idempotency_key, request_digest)
+    except IntegrityError as error:  # the same key for another target, at the same moment
+        if not isinstance(error.__cause__, UniqueViolation) or idempotency_key is None:
+            raise
+        raise KeyReused(idempotency_key) from error
+
+
+def _admit(
+    proposal: Proposal,
+    requested_by: str,
+    policy: PolicyAnswer | None,
+    idempotency_key: str | None,
+    request_digest: str,
+) -> Action:
     with transaction.atomic():
         workload = Workload.lock(proposal.target)
         earlier = _earlier(requested_by, idempotency_key, request_digest)  # an equal request held the lock before us

@@ -22,6 +22,7 @@ class Fault(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "UnsupportedMediaType"
     BAD_REQUEST = "BadRequest"
     INTERNAL_ERROR = "InternalError"
+    DATABASE_UNAVAILABLE = "DatabaseUnavailable"
 
 
 class Problem(Exception):  # noqa: N818 - it is an answer

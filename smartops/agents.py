@@ -14,13 +14,13 @@ from django.urls import resolve
 from django.utils.decorators import sync_and_async_middleware
 from django_prometheus.middleware import PrometheusAfterMiddleware, PrometheusBeforeMiddleware
 
-PATHS = ("/v1/", "/healthz", "/readyz", "/metrics")
-MIDDLEWARE: tuple[Any, ...] = (
-    PrometheusBeforeMiddleware,
-    SecurityMiddleware,
-    CommonMiddleware,
-    PrometheusAfterMiddleware,
-)
+OF_PATHS: dict[str, tuple[Any, ...]] = {
+    "/v1/": (PrometheusBeforeMiddleware, SecurityMiddleware, CommonMiddleware, PrometheusAfterMiddleware),
+    # A kubelet and Prometheus ask by the pod's address: their Host is none of ALLOWED_HOSTS, which Common would refuse.
+    "/healthz": (PrometheusBeforeMiddleware, SecurityMiddleware, PrometheusAfterMiddleware),
+    "/readyz": (PrometheusBeforeMiddleware, SecurityMiddleware, PrometheusAfterMiddleware),
+    "/metrics": (PrometheusBeforeMiddleware, SecurityMiddleware, PrometheusAfterMiddleware),
+}
 
 
 @sync_and_async_middleware
@@ -32,10 +32,11 @@ def straight_to_the_view(
     if not iscoroutinefunction(get_response):
         return get_response
     view: Any = convert_exception_to_response(_view)
-    around = [middleware(view) for middleware in MIDDLEWARE]
+    of_paths = {path: [one(view) for one in middleware] for path, middleware in OF_PATHS.items()}
 
     async def asynchronous(request: HttpRequest) -> HttpResponseBase:
-        if not request.path.startswith(PATHS):
+        around = next((found for path, found in of_paths.items() if request.path.startswith(path)), None)
+        if around is None:
             answer: HttpResponseBase = await get_response(request)
             return answer
         for middleware in around:

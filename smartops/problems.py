@@ -1,6 +1,7 @@
 """Every refusal under /v1 leaves as `application/problem+json` (RFC 9457): those that the routers raise, those of the
 framework, and what nobody expected."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from inspect import iscoroutinefunction
@@ -8,6 +9,7 @@ from json import dumps
 
 from django.core.exceptions import RequestDataTooBig
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
@@ -17,11 +19,13 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from signals.problems import Fault, Problem, field_name, invalid
 from smartops.strict_json import Malformed
 
+log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 _OF_STATUS = {
     404: (Fault.NOT_FOUND, "There is nothing at this address."),
     405: (Fault.METHOD_NOT_ALLOWED, "This address does not answer that method."),
     413: (Fault.BODY_TOO_LARGE, "The body is too large."),
+    503: (Fault.DATABASE_UNAVAILABLE, "The database does not answer. Nothing was stored: send it again."),
     500: (Fault.INTERNAL_ERROR, "Something went wrong on our side. The log of the web process says what."),
 }
 
@@ -64,6 +68,11 @@ def handle_exceptions(api: NinjaAPI) -> None:
                 errors = [{"field": field_name(path), "message": message}]
                 return respond(Problem(400, Fault.MALFORMED_BODY, f"{field_name(path)}: {message}", errors=errors))
         return respond(of_status(error.status_code))
+
+    @api.exception_handler(OperationalError)
+    def database_away(request: HttpRequest, error: OperationalError) -> HttpResponse:
+        log.error("%s %s: %s", request.method, request.path, error)
+        return respond(of_status(503))
 
     @api.exception_handler(RequestDataTooBig)
     def too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:  # noqa: ARG001

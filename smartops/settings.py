@@ -1,4 +1,4 @@
-"""Everything that a deployment may set, read once from the environment; docs/operations.md lists it."""
+"""Everything that a deployment may set, read once from the environment; the README lists it."""
 
 import os
 from pathlib import Path
@@ -116,7 +116,7 @@ USE_I18N = False
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = env("SMARTOPS_STATIC_ROOT") or None  # for `collectstatic`; WhiteNoise finds the files without it
 WHITENOISE_USE_FINDERS = True
 
 # Behind a TLS-terminating proxy unless told otherwise; plain HTTP is for a loopback development server.

@@ -2,12 +2,14 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 from django_prometheus.exports import ExportToDjangoView
 
 from smartops.api import api
 from smartops.health import healthz, readyz
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="console:actions")),
     path("healthz", healthz),
     path("readyz", readyz),
     path("metrics", ExportToDjangoView),

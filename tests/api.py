@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient
-from pytest_django.fixtures import Settings
 
 from smartops.tokens import Scope, issue
 
@@ -38,12 +37,7 @@ class Api:
 
 
 @pytest.fixture
-def http(settings: Settings) -> None:
-    settings.STATIC_ROOT = None  # nothing is collected for tests
-
-
-@pytest.fixture
-def api(db: None, http: None) -> Api:
+def api(db: None) -> Api:
     return bearer("agent")
 
 
@@ -51,4 +45,4 @@ def bearer(name: str, scopes: Iterable[Scope] = Scope, namespaces: Iterable[str]
     return Api(issue(name, scopes, namespaces))
 
 
-__all__ = ["ANOMALY", "CAUSE", "RCA", "Api", "api", "bearer", "http"]
+__all__ = ["ANOMALY", "CAUSE", "RCA", "Api", "api", "bearer"]

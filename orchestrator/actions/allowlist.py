@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 MAX_REPLICAS = 2**31 - 1
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # kubectl's own way to restart
 Refusal = tuple[str, str]  # (path, why)
 Rule = Callable[[Any, str], Refusal | None]
 
@@ -66,6 +67,17 @@ def _marks(value: Any, path: str) -> Refusal | None:
     return _anything(value, path)
 
 
+def _pod_marks(value: Any, path: str) -> Refusal | None:
+    """Those of the pods: a name with a domain may be an order to a webhook or to the kubelet, to inject a container,
+    to lend an identity, to lift a profile."""
+    if refusal := _marks(value, path):
+        return refusal
+    for name in value:
+        if "/" in name and name != RESTARTED_AT:
+            return _join(path, name), "a name with a domain can change what the pods run, or as whom"
+    return None
+
+
 def _replicas(value: Any, path: str) -> Refusal | None:
     """A number, so that the replica limit can judge it; `null` would mean the API's default."""
     if type(value) is int and 0 <= value <= MAX_REPLICAS:
@@ -109,7 +121,7 @@ _DEPLOYMENT = _fields(
         revisionHistoryLimit=_anything,
         strategy=_anything,
         template=_fields(
-            metadata=_METADATA,
+            metadata=_fields(labels=_pod_marks, annotations=_pod_marks),
             spec=_fields(
                 containers=_containers,
                 terminationGracePeriodSeconds=_anything,

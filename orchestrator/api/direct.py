@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import IntegrityError, connection
+from django.db import connection
 from django.http import HttpResponse
 from ninja import Header, Router
 from ninja.responses import Status
@@ -50,7 +50,7 @@ class How(BaseModel):
 
 class Details(BaseModel):
     runner: dict[str, Any] = Field(
-        description="What was done to the cluster: status (success, failed, dry_run), attempts, duration_seconds."
+        description="What was done to the cluster: status (success, dry_run), attempts, duration_seconds, change."
     )
     action: UUID
 
@@ -122,7 +122,7 @@ def _admit(proposal: Proposal, caller: Caller, idempotency_key: str | None) -> A
         action = admit_direct(proposal, caller.name, idempotency_key=idempotency_key, request_digest=digest(proposal))
     except Refused as refused:
         raise refusals.of_judgement(refused.judgement) from None
-    except (KeyReused, IntegrityError):  # the latter: with another target, at the same moment
+    except KeyReused:
         detail = "This key came with another request before: use a new one."
         raise Problem(409, Fault.IDEMPOTENCY_KEY_REUSED, detail) from None
     return _load(action.pk)

@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from guardrails.models import Cooldown
+from guardrails.models import Cooldown, effective_limits
 from guardrails.reasons import Reason
 from guardrails.types import Limits
 from orchestrator import metrics
@@ -196,6 +196,7 @@ class Action(models.Model):
             message="The process that held this action went silent.",
             where=Q(lease_until__lte=Now()),
             epoch=self.epoch + 1,
+            attempts=self.attempts + 1,
             lease_until=Now() + LEASE,
             ambiguous=self.ambiguous or bool(self.rv0),
         )
@@ -233,9 +234,7 @@ class Action(models.Model):
             self._move(S.SUCCEEDED, actor=actor, message=message, lease_until=None)
             return
         with transaction.atomic():
-            Cooldown.start(
-                self.workload.target, ActionType(self.type), Now() + timedelta(seconds=limits.cooldown_seconds)
-            )
+            self._start_cooldown(limits)
             if not self.verify:
                 message = "Applied; not verified, as asked."
                 self._move(S.SUCCEEDED, actor=actor, message=message, applied_at=Now(), lease_until=None)
@@ -291,18 +290,23 @@ class Action(models.Model):
 
     def reviewed(self, landed: bool, message: str, actor: str) -> None:
         """A person says what came of a write whose outcome was unknown."""
-        self._move(
-            S.SUCCEEDED if landed else S.CANCELLED,
-            actor=actor,
-            reason=Reason.REVIEWED,
-            message=message,
-            applied_at=Now() if landed else None,
-        )
+        if landed:
+            self._count_as_applied(S.SUCCEEDED, Reason.REVIEWED, message, actor)
+        else:
+            self._move(S.CANCELLED, actor=actor, reason=Reason.REVIEWED, message=message)
 
     def review_expired(self, actor: str) -> None:
         """Nobody decided. The write is counted as if it had landed: a limit must not be exceeded by not knowing."""
-        message = "Nobody reviewed it in time."
-        self._move(S.FAILED, actor=actor, reason=Reason.REVIEW_EXPIRED, message=message, applied_at=Now())
+        self._count_as_applied(S.FAILED, Reason.REVIEW_EXPIRED, "Nobody reviewed it in time.", actor)
+
+    def _count_as_applied(self, to: ActionState, reason: Reason, message: str, actor: str) -> None:
+        with transaction.atomic():
+            self._start_cooldown(effective_limits(self.workload.target))
+            self._move(to, actor=actor, reason=reason, message=message, applied_at=Now())
+
+    def _start_cooldown(self, limits: Limits) -> None:
+        until = Now() + timedelta(seconds=limits.cooldown_seconds)
+        Cooldown.start(self.workload.target, ActionType(self.type), until)
 
     def verified(
         self, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None, actor: str

@@ -1,4 +1,4 @@
-"""The reconciler's own port: /metrics, /healthz (its loop turns), /readyz (it has seen its cluster)."""
+"""The reconciler's own port: /metrics, /healthz (its loop turns), /readyz (it sees its cluster and its database)."""
 
 from collections.abc import Callable, Iterable
 from threading import Thread
@@ -9,6 +9,9 @@ from prometheus_client import make_wsgi_app
 
 
 class Observed(Protocol):
+    @property
+    def alive(self) -> bool: ...
+
     @property
     def ready(self) -> bool: ...
 
@@ -27,12 +30,14 @@ def serve(reconciler: Observed, host: str, port: int) -> None:
             case "/metrics":
                 answer: Iterable[bytes] = metrics(environ, start_response)
                 return answer
-            case "/healthz":
+            case "/healthz" if reconciler.alive:
                 status, body = "200 OK", b"ok\n"
             case "/readyz" if reconciler.ready:
                 status, body = "200 OK", b"ok\n"
+            case "/healthz":
+                status, body = "503 Service Unavailable", b"the loop stands still\n"
             case "/readyz":
-                status, body = "503 Service Unavailable", b"the cluster has not been listed, or the loop stands still\n"
+                status, body = "503 Service Unavailable", b"the cluster or the database is not to be had\n"
             case _:
                 status, body = "404 Not Found", b"/metrics /healthz /readyz\n"
         start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])

@@ -39,9 +39,11 @@ MAX_DELAY = 60.0
 def execute(action: Action, cluster: Cluster, managed: bool, actor: str) -> None:
     """`managed`: the target's namespace is one that this process may act in."""
     try:
-        if not managed:
+        if not managed and not action.rv0:
             message = f"SmartOps does not manage the namespace “{action.workload.namespace}”."
             return action.cancel(Reason.NAMESPACE_NOT_MANAGED, message, actor)
+        if action.attempts > MAX_ATTEMPTS:  # it has ended the processes that held it
+            return _give_up(action, Reason.RETRIES_EXHAUSTED, f"After {action.attempts} attempts.", actor)
         return _execute(action, cluster, actor)
     except LostRace:
         return None

@@ -28,6 +28,7 @@ from signals.wakeups import listen
 log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds: the guarantee behind all notifications, and the grain of deferrals
+STALLED = 30.0  # seconds without a pass
 Notes = list[tuple[str, str]]
 
 
@@ -40,7 +41,7 @@ class Reconciler:
         self.cluster, self.cluster_name, self.workers = cluster, cluster_name, workers
         self.view = View(cluster, namespaces, self._changed)
         self.verifications = Verifications(cluster_name, cluster, self.view, self.actor)
-        self.last_pass = time.monotonic()
+        self._turned_at = self._passed_at = time.monotonic()
         self._stop = Event()
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
@@ -73,8 +74,14 @@ class Reconciler:
         self._wake()
 
     @property
+    def alive(self) -> bool:
+        """The loop turns, whatever it meets."""
+        return time.monotonic() - self._turned_at < STALLED
+
+    @property
     def ready(self) -> bool:
-        return self.view.synced and time.monotonic() - self.last_pass < 15
+        """It sees its cluster, and its database answers."""
+        return self.view.synced and time.monotonic() - self._passed_at < STALLED
 
     def _idle(self) -> bool:
         """Nothing is due, under way or being verified. Looks at the tables: a notification may still be on its way."""
@@ -86,19 +93,21 @@ class Reconciler:
 
     def _pass(self, notes: Notes) -> int:
         """One round of the four verbs; the number of steps that were due."""
-        self.last_pass = time.monotonic()
-        if sweep := self.last_pass >= self._next_sweep:
-            self._next_sweep = self.last_pass + POLL
+        self._turned_at = time.monotonic()
+        if sweep := self._turned_at >= self._next_sweep:
             self._rescue()
+            self._next_sweep = self._turned_at + POLL
         told = {model for model, _ in notes}
         self._signals_due |= sweep or "signal" in told
         self._actions_due |= sweep or "action" in told
-        return self._admit() + self._execute() + self._verify(notes, sweep)
+        found = self._admit() + self._execute() + self._verify(notes, sweep)
+        self._passed_at = time.monotonic()
+        return found
 
     def _rescue(self) -> None:
         for action in rescue(self.cluster_name, self.actor):
             self._submit(("execute", action.pk), self._execute_one, action)
-        expire(self.cluster_name, self.actor)
+        expire(self.actor)
         withdraw(self.cluster_name, self.actor)
         waiting = Signal.objects.filter(cluster=self.cluster_name, state=SignalState.PENDING)
         metrics.QUEUE_DEPTH.set(waiting.count())

@@ -21,10 +21,10 @@ def rescue(cluster: str, actor: str) -> list[Action]:
     return taken
 
 
-def expire(cluster: str, actor: str) -> None:
-    """Ends what nobody took up in time."""
-    over = Action.objects.filter(cluster=cluster, deadline_at__lte=Now(), ambiguous=False, state=ActionState.PENDING)
-    unreviewed = Action.objects.filter(cluster=cluster, deadline_at__lte=Now(), state=ActionState.NEEDS_REVIEW)
+def expire(actor: str) -> None:
+    """Ends what nobody took up in time, of whatever cluster: it may have no reconciler at all."""
+    over = Action.objects.filter(deadline_at__lte=Now(), ambiguous=False, state=ActionState.PENDING)
+    unreviewed = Action.objects.filter(deadline_at__lte=Now(), state=ActionState.NEEDS_REVIEW)
     for action in (over | unreviewed).select_related("workload"):
         try:
             if action.state == ActionState.NEEDS_REVIEW:

@@ -111,22 +111,24 @@ class Verifications:
             heapq.heappush(self._alarms, (moment, pk))
 
     def _settle(self, watched: Watched, message: str) -> None:
-        """The view says that it failed, or that its time is up. The view may lag behind, or have missed something: the
-        API server itself has the last word."""
-        key = watched.action.workload.key
+        """The view says that it failed, or that its time is up. The view may lag behind, or know nothing yet: the API
+        server itself has the last word, and while it gives none, nothing is concluded but that time is up."""
+        late = time.monotonic() >= watched.deadline
         try:
-            seen = self._cluster.get_deployment_status(key)
+            seen = self._cluster.get_deployment_status(watched.action.workload.key)
         except errors.NotFound:
             seen = None
         except errors.ClusterError as error:
-            seen = self._view.get(key)
-            message = f"{message}; the cluster could not be asked: {error.message}"
+            if late:
+                message = f"{message}; the cluster could not be asked: {error.message}"
+                self._conclude(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
+            return
         match judge(seen, watched.expected):
             case Complete(complete):
                 self._conclude(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, complete, seen)
             case Failed(reason, failed):
                 self._conclude(watched, VerificationStatus.FAILED, Reason(reason), failed, seen)
-            case Progressing() if time.monotonic() >= watched.deadline:
+            case Progressing() if late:
                 self._conclude(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, seen)
 
     def _conclude(

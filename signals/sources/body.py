@@ -19,7 +19,9 @@ class SignalBody(BaseModel):
     window_id: WindowId = Field(alias="windowId", description="The detector's own id: an equal post is stored once.")
     namespace: Namespace | None = Field(None, description="Default: the installation's namespace.")
     cluster: ClusterName | None = Field(None, description="Default: the installation's cluster.")
-    metadata: dict[str, Any] | None = Field(None, description="Anything else: stored and shown, never decided on.")
+    metadata: dict[str, Any] | None = Field(
+        None, description="Anything else: stored, shown, and told to a policy engine; no rule reads it."
+    )
 
     def target(self, service: str, default: Target) -> Target:
         return Target(self.cluster or default.cluster, self.namespace or default.namespace, service)

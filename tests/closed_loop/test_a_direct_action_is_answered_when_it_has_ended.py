@@ -10,10 +10,10 @@ import pytest
 from guardrails.models import GuardrailSetting
 from guardrails.reasons import Reason
 from smartops.sandbox.faults import Refuse
-from tests.api import Api, api, http
+from tests.api import Api, api
 from tests.closed_loop.conftest import World, deployment, only_action
 
-__all__ = ["api", "http"]
+__all__ = ["api"]
 PATIENT = {"prefer": "wait=20"}
 
 

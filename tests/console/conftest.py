@@ -31,7 +31,6 @@ def notify(model: str, pk: str = "") -> None:
 @pytest.fixture(autouse=True)
 def plain_http(settings: Settings) -> None:
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
-    settings.STATIC_ROOT = None  # nothing is collected for tests
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_a_thousand_signals_are_stored_at_once(api: Api) -> None:
     assert Signal.objects.count() == 1000
 
 
-def test_a_token_speaks_only_of_its_namespaces(db: None, http: None) -> None:
+def test_a_token_speaks_only_of_its_namespaces(db: None) -> None:
     erp = bearer("erp", Scope, ["erp"])
 
     refused = erp.post("/v1/signals/anomaly", ANOMALY)

@@ -1,3 +1,3 @@
-from tests.api import api, http
+from tests.api import api
 
-__all__ = ["api", "http"]
+__all__ = ["api"]

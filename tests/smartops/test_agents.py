@@ -14,10 +14,15 @@ def test_answers_to_agents_set_no_cookie_and_are_not_to_be_sniffed(api: Api) -> 
     assert answer.headers["Content-Length"] == str(len(answer.content))
 
 
-@pytest.mark.parametrize("path", ["/v1/signals", "/healthz"])
-def test_a_host_that_is_not_ours_is_refused(api: Api, path: str) -> None:
+def test_a_host_that_is_not_ours_is_refused(api: Api) -> None:
     api.headers["Host"] = "elsewhere.example"
-    assert api.get(path).status_code == 400
+    assert api.get("/v1/signals").status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_probes_may_ask_by_the_pods_address(api: Api, path: str) -> None:
+    api.headers["Host"] = "10.1.2.3:8000"
+    assert api.get(path).status_code == 200
 
 
 def test_requests_are_counted_by_view_and_status(api: Api) -> None:

@@ -25,7 +25,7 @@ schema.app = app
 
 
 @pytest.fixture
-def headers(transactional_db: None, http: None) -> dict[str, str]:
+def headers(transactional_db: None) -> dict[str, str]:
     return {"Authorization": f"Bearer {issue('fuzz', Scope)}", "Prefer": "respond-async"}
 
 

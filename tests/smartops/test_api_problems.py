@@ -34,7 +34,7 @@ def nothing_is_done(db: None) -> Any:
 @pytest.mark.parametrize(
     "authorization", ["", "Bearer", "Bearer x", "Basic YTpi", "bearer smo_", "Bearer \xe4", "Bearer smo_" + "0" * 51]
 )
-def test_without_a_valid_token_nothing_is_read_or_written(http: None, authorization: str) -> None:
+def test_without_a_valid_token_nothing_is_read_or_written(authorization: str) -> None:
     anonymous = Api()
     anonymous.headers = {"Authorization": authorization} if authorization else {}
     for answer in (anonymous.get("/v1/signals"), anonymous.post("/v1/signals/anomaly", ANOMALY)):

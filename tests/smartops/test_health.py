@@ -17,15 +17,13 @@ def not_seen_migrated_yet() -> Iterator[None]:
     health._migrated = False
 
 
-def test_alive_needs_no_database(http: None) -> None:
+def test_alive_needs_no_database() -> None:
     answer = Api().get("/healthz")  # pytest refuses any query: this test has no database
 
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_ready_with_a_migrated_database(
-    db: None, http: None, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_ready_with_a_migrated_database(db: None, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     answer = Api().get("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "problem": None})
 
@@ -33,7 +31,7 @@ def test_ready_with_a_migrated_database(
         Api().get("/readyz")
 
 
-def test_not_ready_before_the_migrations(db: None, http: None) -> None:
+def test_not_ready_before_the_migrations(db: None) -> None:
     MigrationRecorder(connection).record_unapplied("smartops", "0001_initial")
 
     answer = Api().get("/readyz")
@@ -42,7 +40,7 @@ def test_not_ready_before_the_migrations(db: None, http: None) -> None:
     assert "smartops.0001_initial" in answer.json()["problem"]
 
 
-def test_not_ready_without_a_database(http: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_ready_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> Any:
         raise OperationalError("password=secret")
 
@@ -54,7 +52,7 @@ def test_not_ready_without_a_database(http: None, monkeypatch: pytest.MonkeyPatc
     assert answer.json()["problem"] == "The database does not answer: OperationalError."
 
 
-def test_metrics_are_exported_without_a_token(db: None, http: None) -> None:
+def test_metrics_are_exported_without_a_token(db: None) -> None:
     answer = Api().get("/metrics")
 
     assert answer.status_code == 200

@@ -28,7 +28,7 @@ def test_the_committed_description_is_the_current_one() -> None:
     assert COMMITTED.read_text() == openapi(), "run: manage.py export_openapi > docs/openapi.json"
 
 
-def test_it_is_served_to_everybody(http: None, document: dict[str, Any]) -> None:
+def test_it_is_served_to_everybody(document: dict[str, Any]) -> None:
     assert Api().get("/v1/openapi.json").json() == document
 
 

@@ -168,7 +168,7 @@ def test_a_policy_that_does_not_allow_is_a_403(
     assert policy_client.check_policy is not answer
 
 
-def test_a_token_acts_only_in_its_namespaces(db: None, http: None) -> None:
+def test_a_token_acts_only_in_its_namespaces(db: None) -> None:
     erp = bearer("erp", Scope, ["erp"])
 
     answer = erp.post("/v1/k8s/scale", SCALE, **ASYNC)
@@ -227,7 +227,7 @@ def test_an_action_that_waits_for_a_person_is_not_waited_for(api: Api) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_caller_that_waits_holds_no_connection(http: None) -> None:
+def test_a_caller_that_waits_holds_no_connection() -> None:
     api = bearer("agent")
     connection.close()
     waiting = Thread(target=api.post, args=("/v1/k8s/scale", SCALE), kwargs={"prefer": "wait=3"})
