@@ -43,7 +43,7 @@ check: ## Lint, types, import contracts, deployment settings, migrations
 	@report=$$($(python) -c 'from importlinter.cli import lint_imports_command as run; run()') || \
 		{ echo "$$report"; exit 1; }
 	@echo "[check] mypy"
-	@$(python) -m mypy --explicit-package-bases .
+	@$(python) -m mypy .
 	@echo "[check] deployment settings"
 	@SMARTOPS_SECRET_KEY=$$($(python) -c 'import secrets; print(secrets.token_urlsafe(64))') \
 		$(python) manage.py check --deploy --fail-level WARNING

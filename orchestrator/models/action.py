@@ -102,7 +102,7 @@ class Action(models.Model):
         indexes = [
             models.Index(fields=["cluster", "not_before"], condition=Q(state="pending"), name="action_due"),
             models.Index(fields=["cluster", "lease_until"], condition=Q(state="applying"), name="action_leased"),
-            models.Index(fields=["cluster", "deadline_at"], condition=Q(state__in=ACTIVE), name="action_deadline"),
+            models.Index(fields=["deadline_at"], condition=Q(state__in=ACTIVE), name="action_deadline"),
             models.Index(fields=["workload", "applied_at"], condition=Q(dry_run=False), name="action_window"),
             models.Index(fields=["state", "-id"], name="action_by_state"),
         ]

@@ -257,6 +257,22 @@ def test_an_unanswered_write_is_sent_again_where_only_the_rest_changed(scene: Sc
     assert scene.replicas() == 3
 
 
+@pytest.mark.parametrize("write", [LoseAnswer(method="PATCH"), Hang(method="PATCH")], ids=["landed", "lost"])
+def test_an_unanswered_write_is_resolved_when_the_cluster_is_back(scene: Scene, write: Fault) -> None:
+    blind = Refuse(method="GET", path="/deployments/erp-simulator$", status=500)
+    scene.sandbox.fault(write)
+    scene.cluster.after_write = [lambda: scene.sandbox.fault(blind)]
+    post(anomaly("erp-simulator"))
+    scene.world.drain()
+    assert outcome(only_action()) == (S.PENDING, Reason.CLUSTER_UNREACHABLE)
+
+    Action.objects.update(not_before=Now())
+    scene.world.drain()
+
+    assert outcome(only_action()) == DONE
+    assert scene.replicas() == 3
+
+
 def test_a_spec_changed_after_an_unanswered_write_needs_a_review(scene: Scene) -> None:
     scene.sandbox.fault(Hang(method="PATCH"))
     scene.cluster.after_write = [lambda: scene.scale(5)]

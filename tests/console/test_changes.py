@@ -84,7 +84,7 @@ def test_the_group_hears_a_burst_in_few_messages() -> None:
         changes.listening()
         assert await soon(layer.receive(channel)) == {"type": "changed", "rows": []}
         for number in range(200):
-            await sync_to_async(notify)("action", number)
+            await sync_to_async(notify)("action", str(number))
         await sync_to_async(notify)("signal", "last")
         heard = [await soon(layer.receive(channel))]
         while ["signal", "last"] not in heard[-1]["rows"] and ["signal", ""] not in heard[-1]["rows"]:

@@ -5,9 +5,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from sandbox_client import Client, Object
 
 from smartops.sandbox import Sandbox
+from tests.sandbox.sandbox_client import Client, Object
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sandbox_client import DEPLOYMENTS, JSON, MERGE, Client, Object
 
 from smartops.sandbox import Sandbox
+from tests.sandbox.sandbox_client import DEPLOYMENTS, JSON, MERGE, Client, Object
 
 Make = Callable[..., Object]
 STRATEGIC, JSON_PATCH = "application/strategic-merge-patch+json", "application/json-patch+json"
@@ -360,7 +360,8 @@ def test_requests_are_remembered_with_their_answers(sandbox: Sandbox, client: Cl
     last = sandbox.requests[-1]
     assert (last.method, last.path, last.status) == ("PATCH", f"{WEB}?fieldManager=me", 200)
     assert last.body == b'{"spec": {"replicas": 2}}'
-    assert client.get("/sandbox/requests")[-1]["method"] == "PATCH"
+    remembered: Any = client.get("/sandbox/requests")
+    assert remembered[-1]["method"] == "PATCH"
 
 
 WORDS = (

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from sandbox_client import DEPLOYMENTS, Client, Object, is_complete
 
 from smartops.sandbox import Sandbox
+from tests.sandbox.sandbox_client import DEPLOYMENTS, Client, Object, is_complete
 
 Make = Callable[..., Object]
 WEB = f"{DEPLOYMENTS}/web"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import urllib3
-from sandbox_client import DEPLOYMENTS, MERGE, Client, Object
 
 from smartops.sandbox import Sandbox
 from smartops.sandbox.faults import Delay, Fault, Hang, LoseAnswer, Refuse
+from tests.sandbox.sandbox_client import DEPLOYMENTS, MERGE, Client, Object
 
 Make = Callable[..., Object]
 MAP = "/api/v1/namespaces/default/configmaps/map"

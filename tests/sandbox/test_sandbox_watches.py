@@ -3,11 +3,11 @@ from contextlib import closing
 from itertools import islice
 
 import pytest
-from sandbox_client import DEPLOYMENTS, Client, Object
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from smartops.sandbox import Sandbox
 from smartops.sandbox.faults import CompactHistory, CutWatch, MuteWatch
+from tests.sandbox.sandbox_client import DEPLOYMENTS, Client, Object
 
 Make = Callable[..., Object]
 MAPS = "/api/v1/namespaces/default/configmaps"
