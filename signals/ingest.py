@@ -4,6 +4,7 @@ Equal posts meet in the unique key of Observation; repeats meet in the unique ke
 interleaving, PostgreSQL lets one through.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -12,35 +13,19 @@ from typing import Any
 import uuid_utils.compat as uuids
 from django.db import DatabaseError, connection, transaction
 from psycopg.errors import DeadlockDetected, UniqueViolation
-from psycopg.types.json import Jsonb
 
 from signals.types import Observation
 
 ATTEMPTS = 5
 Key = tuple[str, str, bool]  # fingerprint, window, firing
 
-_COLUMNS = {
-    "ord": "int",
-    "id": "uuid",
-    "signal_id": "uuid",
-    "fingerprint": "text",
-    "window_id": "text",
-    "source": "text",
-    "cluster": "text",
-    "namespace": "text",
-    "service": "text",
-    "subject": "text",
-    "score": "float8",
-    "probability": "float8",
-    "confidence": "float8",
-    "payload": "jsonb",
-}
-_INPUT = f"""
-    input AS (SELECT * FROM unnest({", ".join(f"%s::{kind}[]" for kind in _COLUMNS.values())})
-              AS t({", ".join(_COLUMNS)})),
-    fresh AS (SELECT input.* FROM input WHERE NOT EXISTS (
-        SELECT FROM signals_observation seen
-        WHERE seen.fingerprint = input.fingerprint AND seen.window_id = input.window_id AND seen.firing = %s)),
+_INPUT = """
+    input AS (SELECT * FROM json_to_recordset(%s::json) AS t(
+        ord int, id uuid, signal_id uuid, fingerprint text, window_id text, source text, cluster text, namespace text,
+        service text, subject text, score float8, probability float8, confidence float8, payload jsonb)),
+    fresh AS (SELECT input.* FROM input WHERE (
+        SELECT id FROM signals_observation seen  -- a value, not EXISTS: that could become a join that reads the table
+        WHERE seen.fingerprint = input.fingerprint AND seen.window_id = input.window_id AND seen.firing = %s) IS NULL),
     latest AS (SELECT DISTINCT ON (fingerprint) *, count(*) OVER (PARTITION BY fingerprint) AS times
                FROM fresh ORDER BY fingerprint, ord DESC)
 """
@@ -143,8 +128,8 @@ def _store(stretch: list[Observation], posted_by: str) -> dict[Key, Receipt]:
     unique: dict[Key, Observation] = {}
     for observation in stretch:
         unique.setdefault(_key(observation), observation)
-    columns = [list(column) for column in zip(*map(_row, range(len(unique)), unique.values()), strict=True)]
-    receipts = _receipts(_FIRE if firing else _RESOLVE, [*columns, firing, firing, posted_by], firing, duplicate=False)
+    document = json.dumps([_row(*numbered) for numbered in enumerate(unique.values())])
+    receipts = _receipts(_FIRE if firing else _RESOLVE, [document, firing, firing, posted_by], firing, duplicate=False)
     if seen := [key for key in unique if key not in receipts]:
         places = [[key[0] for key in seen], [key[1] for key in seen]]
         receipts |= _receipts(_SEEN, [*places, firing], firing, duplicate=True)
@@ -171,20 +156,20 @@ def _receipts(statement: str, parameters: list[Any], firing: bool, duplicate: bo
     }
 
 
-def _row(order: int, o: Observation) -> tuple[Any, ...]:
-    return (
-        order,
-        uuids.uuid7(),
-        uuids.uuid7(),
-        o.fingerprint,
-        o.window_id,
-        o.source,
-        o.target.cluster,
-        o.target.namespace,
-        o.target.name,
-        o.subject,
-        o.score,
-        o.probability,
-        o.confidence,
-        Jsonb(dict(o.payload)),
-    )
+def _row(order: int, o: Observation) -> dict[str, Any]:
+    return {
+        "ord": order,
+        "id": str(uuids.uuid7()),
+        "signal_id": str(uuids.uuid7()),
+        "fingerprint": o.fingerprint,
+        "window_id": o.window_id,
+        "source": o.source,
+        "cluster": o.target.cluster,
+        "namespace": o.target.namespace,
+        "service": o.target.name,
+        "subject": o.subject,
+        "score": o.score,
+        "probability": o.probability,
+        "confidence": o.confidence,
+        "payload": dict(o.payload),
+    }

@@ -26,6 +26,10 @@ class SignalState(models.TextChoices):
     FAILED = "failed"
 
 
+class _Transitions(pgtrigger.FSM):
+    operation = pgtrigger.UpdateOf("state")  # a repeat leaves the state alone, and need not pass here
+
+
 class Signal(models.Model):
     """One trouble of one workload. Repeats raise `count`; `closed_at` ends it, and the next observation opens another.
 
@@ -71,7 +75,7 @@ class Signal(models.Model):
             models.Index(fields=["state", "-id"], name="signal_by_state"),
         ]
         triggers = [
-            pgtrigger.FSM(
+            _Transitions(
                 name="signal_transitions",
                 field="state",
                 transitions=[("pending", to) for to in ("admitted", "denied", "ignored", "resolved", "failed")],

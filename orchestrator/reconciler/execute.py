@@ -16,7 +16,7 @@ from guardrails.evaluate import decide
 from guardrails.limits import scale_increase
 from guardrails.models import effective_limits
 from guardrails.reasons import Reason
-from guardrails.types import Inputs, Judgement, Outcome
+from guardrails.types import Inputs, Judgement, Limits, Outcome
 from orchestrator import metrics
 from orchestrator.actions import HANDLERS
 from orchestrator.actions.patch import PatchForbidden
@@ -57,6 +57,7 @@ def execute(action: Action, cluster: Cluster, managed: bool, actor: str) -> None
 
 
 def _execute(action: Action, cluster: Cluster, actor: str) -> None:
+    limits: Limits | None = None
     for _ in range(MAX_WRITES):
         try:
             live = _look(cluster, action)
@@ -76,10 +77,11 @@ def _execute(action: Action, cluster: Cluster, actor: str) -> None:
                 return action.review(message, actor)
             case Step.APPLIED:
                 assert live is not None
-                return _record(action, live, actor)
+                return _record(action, live, limits, actor)
             case Step.PLAN:
                 assert live is not None
-                if not _plan(action, live, actor):
+                limits = _plan(action, live, actor)
+                if limits is None:
                     return None
             case Step.REFRESH:
                 assert live is not None
@@ -87,7 +89,7 @@ def _execute(action: Action, cluster: Cluster, actor: str) -> None:
             case Step.RESEND:
                 pass
         try:
-            return _record(action, _write(cluster, action), actor)
+            return _record(action, _write(cluster, action), limits, actor)
         except errors.Conflict:
             continue  # this copy did not apply; the next look says what came between
         except errors.Unknown:
@@ -112,8 +114,9 @@ def _plan_of(action: Action) -> Plan:
     return Plan(str(action.pk), action.uid0, action.rv0, action.gen0, action.ambiguous)
 
 
-def _plan(action: Action, live: Deployment, actor: str) -> bool:
-    """Guardrails, episode and freeze once more, now that the target is known; then the intent is committed."""
+def _plan(action: Action, live: Deployment, actor: str) -> Limits | None:
+    """Guardrails, episode and freeze once more, now that the target is known; then the intent is committed. The limits
+    it was planned under, or None where it was held back."""
     look, proposal = Look.at(live), action.proposal
     signal = action.signal and Signal.objects.get(pk=action.signal.pk)
     policy = ask_policy(proposal, action.requested_by, look, signal)
@@ -131,14 +134,14 @@ def _plan(action: Action, live: Deployment, actor: str) -> bool:
         Decision.record("plan", inputs, judgement, signal=action.signal, action=action)
         if judgement.outcome is not Outcome.ALLOW:
             _hold_back(action, judgement, inputs, actor)
-            return False
+            return None
         try:
             change = HANDLERS[proposal.type].plan(proposal, live, str(action.pk))
         except PatchForbidden as refusal:
             action.cancel(Reason.PATCH_FORBIDDEN, str(refusal), actor)
-            return False
+            return None
         action.plan(live, change, scale_increase(proposal, inputs.facts), actor)
-        return True
+        return known.limits
 
 
 def _hold_back(action: Action, judgement: Judgement, inputs: Inputs, actor: str) -> None:
@@ -160,8 +163,8 @@ def _write(cluster: Cluster, action: Action) -> Deployment:
     return written
 
 
-def _record(action: Action, written: Deployment, actor: str) -> None:
-    action.applied(written, effective_limits(action.workload.target), actor)
+def _record(action: Action, written: Deployment, limits: Limits | None, actor: str) -> None:
+    action.applied(written, limits or effective_limits(action.workload.target), actor)
 
 
 def _refused(action: Action, error: errors.Refused, actor: str) -> None:
