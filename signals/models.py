@@ -30,6 +30,18 @@ class _Transitions(pgtrigger.FSM):
     operation = pgtrigger.UpdateOf("state")  # a repeat leaves the state alone, and need not pass here
 
 
+def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
+    """Whoever stores or moves signals wakes those who listen, when the transaction commits; once for a batch."""
+    return pgtrigger.Trigger(
+        name=name,
+        level=pgtrigger.Statement,
+        when=pgtrigger.After,
+        operation=operation,
+        referencing=pgtrigger.Referencing(new="touched"),
+        func="IF EXISTS (SELECT FROM touched) THEN PERFORM pg_notify('smartops', 'signal:'); END IF; RETURN NULL;",
+    )
+
+
 class Signal(models.Model):
     """One trouble of one workload. Repeats raise `count`; `closed_at` ends it, and the next observation opens another.
 
@@ -80,14 +92,8 @@ class Signal(models.Model):
                 field="state",
                 transitions=[("pending", to) for to in ("admitted", "denied", "ignored", "resolved", "failed")],
             ),
-            # Whoever stores or moves signals wakes those who listen, when the transaction commits. PostgreSQL sends
-            # equal notifications of one transaction once, so a batch sends one.
-            pgtrigger.Trigger(
-                name="announce",
-                when=pgtrigger.After,
-                operation=pgtrigger.Insert | pgtrigger.Update,
-                func="PERFORM pg_notify('smartops', 'signal:'); RETURN NULL;",
-            ),
+            _announces("announce_stored", pgtrigger.Insert),
+            _announces("announce_moved", pgtrigger.Update),
         ]
 
     def __str__(self) -> str:
