@@ -7,6 +7,7 @@ import pytest
 
 from guardrails.reasons import Reason
 from orchestrator.verification.judge import FailureReason
+from signals.problems import Fault
 
 ROOT = Path(__file__).parents[1]
 GROUPS = re.findall(r"^    # (.+)\.$", (ROOT / "guardrails/reasons.py").read_text(), re.MULTILINE)
@@ -43,12 +44,13 @@ def test_what_the_judge_and_the_statements_say_is_on_the_list() -> None:
     assert set(said) == {Reason.SIGNAL_RESOLVED, Reason.HEALTHY}
 
 
-def test_the_page_has_every_reason_once_in_the_order_of_the_list() -> None:
-    assert [reason for _, reason in documented()] == [reason.value for reason in Reason]
+def test_the_page_has_every_reason_once_in_the_order_of_the_lists() -> None:
+    assert [reason for _, reason in documented()] == [reason.value for reason in (*Reason, *Fault)]
 
 
-def test_the_page_is_grouped_as_the_list_is() -> None:
-    assert [group.split(":")[0] for group in GROUPS] == list(dict.fromkeys(section for section, _ in documented()))
+def test_the_page_is_grouped_as_the_lists_are() -> None:
+    sections = list(dict.fromkeys(section for section, _ in documented()))
+    assert sections == [*(group.split(":")[0] for group in GROUPS), "What lies in the request itself"]
 
 
 @pytest.mark.parametrize("reason", Reason)
