@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardrails.limits import cooldown, rate, scale_velocity
+from guardrails.limits import actions_per_hour, cooldown, scale_velocity
 from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, effective_limits
 from guardrails.types import Facts, Limits, RecentAction
 from signals.types import ActionType, Origin, Proposal, Target
@@ -68,7 +68,7 @@ def _usage(type_: ActionType, target: Target, recent: Sequence[RecentAction], li
     proposal = Proposal(type_, target, Origin.CLOSED_LOOP, params)
     until = Cooldown.of(target, type_).values_list("until", flat=True).first()
     facts = Facts(target_seen=False, cooldown_until=until, recent=tuple(recent))
-    hour = rate(proposal, facts, limits, now)
+    hour = actions_per_hour(proposal, facts, limits, now)
     increase = scale_velocity(proposal, facts, limits, now).numbers if type_ is ActionType.SCALE else {}
     return Usage(
         actions_this_hour=hour.numbers["value"],

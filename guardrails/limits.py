@@ -70,7 +70,7 @@ def freeze(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> V
     return _wait_or_refuse(name, proposal, Reason.FROZEN, message, numbers, worst.until or now + RECHECK)
 
 
-def busy(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
+def one_action_at_a_time(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
     name = "one_action_at_a_time"
     if not facts.busy_with:
         return Verdict(name)
@@ -105,7 +105,7 @@ def cooldown(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) ->
     return Verdict(name, Outcome.DEFER, Reason.COOLDOWN_ACTIVE, message, numbers, until)
 
 
-def rate(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
+def actions_per_hour(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
     name, limit = "actions_per_hour", limits.max_actions_per_hour
     counted = [one for one in facts.recent if one.type is proposal.type and _within(one, now, RATE_WINDOW)]
     numbers: dict[str, Any] = {
@@ -163,9 +163,9 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     freeze,
     max_replicas,
     policy,
-    busy,
+    one_action_at_a_time,
     cooldown,
-    rate,
+    actions_per_hour,
     scale_velocity,
 )
 

@@ -103,7 +103,7 @@ def effective_limits(target: Target) -> Limits:
 
 
 def merge_limits(rows: Iterable[Mapping[str, Any]]) -> Limits:
-    """The seed's defaults, overridden by the covering rows from the widest scope to the narrowest: a workload's name
+    """The defaults, overridden by the covering rows from the widest scope to the narrowest: a workload's name
     outweighs its namespace, and both outweigh the cluster."""
     limits, sources = Limits(), dict.fromkeys(LIMIT_FIELDS, "default")
     for row in sorted(rows, key=lambda row: (row["workload"] != "", row["namespace"] != "", row["cluster"] != "")):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from guardrails.reasons import Reason
-from signals.types import ActionType, Origin, Proposal, RuleSpec, SignalFacts
+from signals.types import ActionType, Proposal, RuleSpec, SignalFacts
 
 
 class Outcome(StrEnum):
@@ -31,7 +31,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The effective settings for one workload; each field's source is in `sources` (default, global, namespace/…)."""
+    """The effective settings for one workload; each field's source is in `sources`: default, or the name of the
+    scope that set it (everything, cluster c, namespace n, n/w)."""
 
     max_replicas: int = 8
     cooldown_seconds: int = 300
@@ -116,23 +117,3 @@ class Judgement:
     until: datetime | None = None
     proposal: Proposal | None = None
     rule: RuleSpec | None = None
-
-
-__all__ = [
-    "ActionType",
-    "Facts",
-    "FreezeFacts",
-    "Inputs",
-    "Judgement",
-    "Limits",
-    "Origin",
-    "Outcome",
-    "PolicyAnswer",
-    "Proposal",
-    "Reason",
-    "RecentAction",
-    "RuleSpec",
-    "SignalFacts",
-    "TargetFacts",
-    "Verdict",
-]

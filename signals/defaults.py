@@ -1,4 +1,7 @@
-"""The rules of a new installation. The first two are the seed's; change or disable any of them in the admin."""
+"""The rules that migration 0002 installs; an installation changes or disables them in the admin.
+
+Nothing is added here: a later default is a migration of its own.
+"""
 
 from typing import Any
 

@@ -21,22 +21,23 @@ Key = tuple[str, str, bool]  # fingerprint, window, firing
 
 _INPUT = """
     input AS (SELECT * FROM json_to_recordset(%s::json) AS t(
-        ord int, id uuid, signal_id uuid, fingerprint text, window_id text, source text, cluster text, namespace text,
-        service text, subject text, score float8, probability float8, confidence float8, payload jsonb)),
+        ord int, observation_id uuid, id uuid, fingerprint text, window_id text, source text, cluster text,
+        namespace text, service text, subject text, score float8, probability float8, confidence float8,
+        payload jsonb)),
     fresh AS (SELECT input.* FROM input WHERE (
         SELECT id FROM signals_observation seen  -- a value, not EXISTS: that could become a join that reads the table
         WHERE seen.fingerprint = input.fingerprint AND seen.window_id = input.window_id AND seen.firing = %s) IS NULL),
-    latest AS (SELECT DISTINCT ON (fingerprint) *, count(*) OVER (PARTITION BY fingerprint) AS times
+    latest AS (SELECT DISTINCT ON (fingerprint) *, count(*) OVER (PARTITION BY fingerprint)
                FROM fresh ORDER BY fingerprint, ord DESC)
 """
 _SIGNAL = (
     "id, source, cluster, namespace, service, subject, fingerprint, score, probability, confidence, payload, count"
 )
-_LATEST = _SIGNAL.replace("id,", "signal_id,", 1).replace("count", "times")
 _STORE = """
     stored AS (
         INSERT INTO signals_observation (id, signal_id, fingerprint, window_id, firing, payload, posted_by)
-        SELECT fresh.id, touched.id, fingerprint, window_id, %s, payload, %s FROM fresh JOIN touched USING (fingerprint)
+        SELECT observation_id, touched.id, fingerprint, window_id, %s, payload, %s
+        FROM fresh JOIN touched USING (fingerprint)
         RETURNING fingerprint, window_id, signal_id)
     SELECT stored.fingerprint, stored.window_id, touched.id, touched.state
     FROM stored JOIN touched USING (fingerprint)
@@ -45,7 +46,7 @@ _FIRE = f"""
     WITH {_INPUT},
     touched AS (
         INSERT INTO signals_signal AS open ({_SIGNAL}, state, reason, message, errors)
-        SELECT {_LATEST}, 'pending', '', '', 0 FROM latest
+        SELECT {_SIGNAL}, 'pending', '', '', 0 FROM latest
         ON CONFLICT (fingerprint) WHERE closed_at IS NULL DO UPDATE SET
             count = open.count + EXCLUDED.count, last_seen_at = statement_timestamp(), resolved_at = NULL,
             payload = EXCLUDED.payload, score = EXCLUDED.score, probability = EXCLUDED.probability,
@@ -68,7 +69,7 @@ _RESOLVE = f"""
         RETURNING open.id, open.fingerprint, open.state),
     healthy AS (
         INSERT INTO signals_signal ({_SIGNAL}, state, reason, message, errors, resolved_at, closed_at)
-        SELECT {_LATEST}, 'resolved', 'Healthy', 'Nothing was open.', 0, statement_timestamp(), statement_timestamp()
+        SELECT {_SIGNAL}, 'resolved', 'Healthy', 'Nothing was open.', 0, statement_timestamp(), statement_timestamp()
         FROM latest WHERE fingerprint NOT IN (SELECT fingerprint FROM ended)
         RETURNING id, fingerprint, state),
     touched AS (SELECT * FROM ended UNION ALL SELECT * FROM healthy),
@@ -159,8 +160,8 @@ def _receipts(statement: str, parameters: list[Any], firing: bool, duplicate: bo
 def _row(order: int, o: Observation) -> dict[str, Any]:
     return {
         "ord": order,
-        "id": str(uuids.uuid7()),
-        "signal_id": str(uuids.uuid7()),
+        "observation_id": str(uuids.uuid7()),
+        "id": str(uuids.uuid7()),  # the signal's, where none is open
         "fingerprint": o.fingerprint,
         "window_id": o.window_id,
         "source": o.source,

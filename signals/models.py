@@ -103,6 +103,12 @@ class Signal(models.Model):
     def target(self) -> Target:
         return Target(self.cluster, self.namespace, self.service)
 
+    @classmethod
+    def waiting_for(cls, target: Target, reason: str) -> "models.QuerySet[Signal]":
+        """The deferred signals of the target that wait for this."""
+        rows = Signal.objects.filter(cluster=target.cluster, namespace=target.namespace, service=target.name)
+        return rows.filter(state=SignalState.PENDING, reason=reason)
+
     def facts(self) -> SignalFacts:
         return SignalFacts(
             id=str(self.pk),
@@ -183,14 +189,17 @@ class Rule(models.Model):
 
     class Meta:
         ordering = ["priority", "id"]
+        triggers = [
+            pgtrigger.Trigger(
+                name="next_version",  # decisions name the version they were made by
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                func="NEW.version := OLD.version + 1; RETURN NEW;",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if self.pk and not self._state.adding:
-            self.version += 1
-        super().save(*args, **kwargs)
 
     def clean(self) -> None:
         problems = {}

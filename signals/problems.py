@@ -6,6 +6,8 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
+from django.http import QueryDict
+
 
 class Fault(StrEnum):
     """The reasons that lie in the request itself; a closed list, as that of the guardrails is."""
@@ -53,10 +55,12 @@ def invalid(errors: Iterable[Mapping[str, Any]]) -> Problem:
     return Problem(422, Fault.INVALID_REQUEST, detail, errors=fields)
 
 
-def require_known(given: Iterable[str], known: Collection[str]) -> None:
-    """A misspelt filter must not be lost: the list would look like an answer."""
+def require_known(given: QueryDict, known: Collection[str]) -> None:
+    """A filter that is misspelt or given twice must not be lost: the list would look like an answer."""
     if unknown := [name for name in given if name not in known]:
         raise invalid({"loc": (name,), "msg": "There is no such query parameter"} for name in unknown)
+    if repeated := [name for name, values in given.lists() if len(values) > 1]:
+        raise invalid({"loc": (name,), "msg": "It is given more than once"} for name in repeated)
 
 
 def field_name(location: Iterable[str | int]) -> str:

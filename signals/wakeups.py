@@ -1,5 +1,5 @@
-"""Notifications between processes: hints that a row changed, `action:<id>` or `signal:` (some of them). Triggers of the
-two tables send them. Rows are the truth; whoever misses a hint finds the row by its slow poll."""
+"""Notifications between processes: hints that a row changed, `action:<id>` or `signal:`, which means some of them.
+Triggers of the two tables send them. Rows are the truth; whoever misses a hint finds the row by its slow poll."""
 
 import select
 from collections.abc import Callable, Iterator

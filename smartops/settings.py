@@ -34,7 +34,7 @@ SMARTOPS_CLUSTER_NOTE = env("SMARTOPS_CLUSTER_NOTE")  # what the console says be
 SMARTOPS_NAMESPACE = env("SMARTOPS_NAMESPACE", "smartops-dev")
 SMARTOPS_NAMESPACES = env_list("SMARTOPS_NAMESPACES", SMARTOPS_NAMESPACE)  # "*": all of the cluster
 SMARTOPS_KUBECONFIG = env("SMARTOPS_KUBECONFIG")  # empty: in-cluster, else the usual kubeconfig
-SMARTOPS_OPA_URL = env("SMARTOPS_OPA_URL")  # e.g. http://opa:8181/v1/data/smartops/allow; empty: no external policy
+SMARTOPS_OPA_URL = env("SMARTOPS_OPA_URL")  # e.g. http://opa:8181/v1/data/smartops/decision; empty: no external policy
 SMARTOPS_OPA_TIMEOUT = float(env("SMARTOPS_OPA_TIMEOUT", "2"))
 
 INSTALLED_APPS = [

@@ -30,7 +30,7 @@ from signals.callers import AuthenticatedRequest, Caller, require_namespace
 from signals.problems import Fault, Problem
 from signals.types import Proposal
 
-Outcome = Status[Any]
+Reply = Status[Any]
 Follow = Callable[[str, object], AbstractAsyncContextManager[asyncio.Event]]
 DEFAULT_WAIT, LONGEST_WAIT = 60, 300  # seconds
 # Somebody has to decide: that takes longer than a caller waits.
@@ -70,7 +70,7 @@ def router(follow: Follow) -> Router:
     routes = Router(tags=["actions"], by_alias=True)
     responses = {200: Answer, 202: ActionView}
 
-    async def act(request: AuthenticatedRequest, proposal: Proposal, how: How, response: HttpResponse) -> Outcome:
+    async def act(request: AuthenticatedRequest, proposal: Proposal, how: How, response: HttpResponse) -> Reply:
         action = await sync_to_async(_admit)(proposal, request.auth, how.idempotency_key)
         seconds = wait_of(how.prefer)
         if seconds and action.state not in SETTLED:
@@ -83,25 +83,25 @@ def router(follow: Follow) -> Router:
     @routes.post("/k8s/scale", response=responses, summary="Scale a Deployment")
     async def scale(
         request: AuthenticatedRequest, asked: ScaleRequest, how: Header[How], response: HttpResponse
-    ) -> Outcome:
+    ) -> Reply:
         return await act(request, asked.proposal(), how, response)
 
     @routes.post("/k8s/restart", response=responses, summary="Restart all pods of a Deployment")
     async def restart(
         request: AuthenticatedRequest, asked: RestartRequest, how: Header[How], response: HttpResponse
-    ) -> Outcome:
+    ) -> Reply:
         return await act(request, asked.proposal(), how, response)
 
     @routes.post("/k8s/patch", response=responses, summary="Patch a Deployment")
     async def patch(
         request: AuthenticatedRequest, asked: PatchRequest, how: Header[How], response: HttpResponse
-    ) -> Outcome:
+    ) -> Reply:
         return await act(request, asked.proposal(), how, response)
 
     @routes.post("/actions/execute", response=responses, summary="Do any of them")
     async def execute(
         request: AuthenticatedRequest, asked: ActionRequest, how: Header[How], response: HttpResponse
-    ) -> Outcome:
+    ) -> Reply:
         return await act(request, asked.proposal(), how, response)
 
     return routes

@@ -173,7 +173,6 @@ class Action(models.Model):
             actor=actor,
             epoch=self.epoch + 1,
             attempts=self.attempts + 1,
-            lease_until=Now() + LEASE,
         )
 
     @classmethod
@@ -197,7 +196,6 @@ class Action(models.Model):
             where=Q(lease_until__lte=Now()),
             epoch=self.epoch + 1,
             attempts=self.attempts + 1,
-            lease_until=Now() + LEASE,
             ambiguous=self.ambiguous or bool(self.rv0),
         )
 
@@ -213,7 +211,6 @@ class Action(models.Model):
             before={"replicas": deployment.replicas, "available": deployment.available_replicas},
             change=change,
             scale_increase=scale_increase,
-            lease_until=Now() + LEASE,
         )
 
     def refresh(self, deployment: Deployment, actor: str) -> None:
@@ -223,7 +220,6 @@ class Action(models.Model):
             actor=actor,
             message=f"Version {deployment.resource_version} has the same generation: writing against it.",
             rv0=deployment.resource_version,
-            lease_until=Now() + LEASE,
         )
 
     def applied(self, deployment: Deployment, limits: Limits, actor: str) -> None:
@@ -231,13 +227,13 @@ class Action(models.Model):
         windows, and its cooldown runs: `applied_at` is the latest moment at which the write can have taken effect."""
         if self.dry_run:
             message = "The API server accepted the dry run; nothing was changed."
-            self._move(S.SUCCEEDED, actor=actor, message=message, lease_until=None)
+            self._move(S.SUCCEEDED, actor=actor, message=message)
             return
         with transaction.atomic():
             self._start_cooldown(limits)
             if not self.verify:
                 message = "Applied; not verified, as asked."
-                self._move(S.SUCCEEDED, actor=actor, message=message, applied_at=Now(), lease_until=None)
+                self._move(S.SUCCEEDED, actor=actor, message=message, applied_at=Now())
                 return
             self._move(
                 S.VERIFYING,
@@ -265,17 +261,16 @@ class Action(models.Model):
             actor=actor,
             reason=reason,
             message=message,
-            lease_until=None,
             not_before=Now() + delay,
             ambiguous=ambiguous,
             **plan,
         )
 
     def cancel(self, reason: str, message: str, actor: str, numbers: dict[str, Any] | None = None) -> None:
-        self._move(S.CANCELLED, actor=actor, reason=reason, message=message, numbers=numbers or {}, lease_until=None)
+        self._move(S.CANCELLED, actor=actor, reason=reason, message=message, numbers=numbers or {})
 
     def fail(self, reason: str, message: str, actor: str) -> None:
-        self._move(S.FAILED, actor=actor, reason=reason, message=message, lease_until=None)
+        self._move(S.FAILED, actor=actor, reason=reason, message=message)
 
     def review(self, message: str, actor: str) -> None:
         """It cannot be known whether our change landed: a person decides. Until then the target stays occupied."""
@@ -284,7 +279,6 @@ class Action(models.Model):
             actor=actor,
             reason=Reason.OUTCOME_UNKNOWN,
             message=message,
-            lease_until=None,
             deadline_at=Now() + REVIEW_FOR,
         )
 
@@ -335,6 +329,7 @@ class Action(models.Model):
             raise LostRace(f"action {self.pk} is {came_from}")
         changes |= {"state": to, "reason": reason, "message": message, "numbers": numbers or {}}
         changes |= {"moved_by": actor, "updated_at": Now()}
+        changes["lease_until"] = Now() + LEASE if to == S.APPLYING else None
         if to in FINAL:
             changes["finished_at"] = Now()
         with transaction.atomic(savepoint=False):
@@ -352,9 +347,7 @@ class Action(models.Model):
         transaction.on_commit(self._count)
         if self.signal is not None:
             Signal.objects.filter(pk=self.signal.pk, closed_at=None).update(closed_at=Now())
-        target = self.workload.target
-        waiting = Signal.objects.filter(cluster=target.cluster, namespace=target.namespace, service=target.name)
-        waiting.filter(state="pending", reason=Reason.TARGET_BUSY).update(not_before=Now())
+        Signal.waiting_for(self.workload.target, Reason.TARGET_BUSY).update(not_before=Now())
 
     def _count(self) -> None:
         if self.signal is None:

@@ -15,7 +15,7 @@ from guardrails.reasons import Reason
 from guardrails.types import Facts, Inputs, Judgement, Outcome, PolicyAnswer
 from orchestrator import metrics
 from orchestrator.facts import Look, ask_policy, standing
-from orchestrator.models import Action, ActionState, Decision, Workload
+from orchestrator.models import Action, Decision, Workload
 from signals.clock import database_now
 from signals.mapping import Unmatched, propose
 from signals.models import LostRace, Rule, Signal, SignalState
@@ -108,18 +108,3 @@ def stumble(signal_id: UUID, error: Exception) -> None:
             signal.defer(Reason.PROCESSING_ERROR, message, errors=signal.errors + 1, not_before=Now() + delay)
     except LostRace:
         return
-
-
-def withdraw(cluster: str, actor: str) -> None:
-    """The trouble is over before we acted: what has not been applied yet is cancelled."""
-    unapplied = Action.objects.filter(
-        cluster=cluster,
-        state__in=[ActionState.PENDING, ActionState.AWAITING_APPROVAL],
-        ambiguous=False,
-        signal__resolved_at__isnull=False,
-    )
-    for action in unapplied.select_related("workload"):
-        try:
-            action.cancel(Reason.SIGNAL_RESOLVED, "The trouble was over before the action was applied.", actor)
-        except LostRace:
-            continue

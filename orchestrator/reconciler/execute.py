@@ -58,6 +58,7 @@ def execute(action: Action, cluster: Cluster, managed: bool, actor: str) -> None
 
 def _execute(action: Action, cluster: Cluster, actor: str) -> None:
     limits: Limits | None = None
+    unanswered: errors.Unknown | None = None
     for _ in range(MAX_WRITES):
         try:
             live = _look(cluster, action)
@@ -91,15 +92,17 @@ def _execute(action: Action, cluster: Cluster, actor: str) -> None:
         try:
             return _record(action, _write(cluster, action), limits, actor)
         except errors.Conflict:
-            continue  # this copy did not apply; the next look says what came between
-        except errors.Unknown:
-            action.ambiguous = True  # it may have: the next look says whether it did
+            unanswered = None  # this copy did not apply; the next look says what came between
+        except errors.Unknown as error:
+            action.ambiguous, unanswered = True, error  # it may have applied: the next look says whether it did
         except errors.Throttled as error:
             return _put_off(action, error, actor)
         except errors.Refused as error:
             return _refused(action, error, actor)
         except errors.Unreached as error:
             return _put_off(action, error, actor)
+    if unanswered is not None:
+        return _put_off(action, unanswered, actor)
     return _retry(action, Reason.CONFLICT, "Others keep changing the target.", actor)
 
 

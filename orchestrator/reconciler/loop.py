@@ -17,9 +17,9 @@ from orchestrator import metrics
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action
-from orchestrator.reconciler.admit import admit, due, stumble, withdraw
+from orchestrator.reconciler.admit import admit, due, stumble
 from orchestrator.reconciler.execute import execute
-from orchestrator.reconciler.rescue import expire, rescue
+from orchestrator.reconciler.rescue import expire, rescue, withdraw
 from orchestrator.reconciler.verify import Verifications
 from orchestrator.reconciler.view import View
 from signals.models import Signal, SignalState
@@ -153,7 +153,7 @@ class Reconciler:
         named = {UUID(pk) for model, pk in notes if model == "action" and pk}
         if named:
             self.verifications.load(named)
-        if sweep or ("action", "") in notes:
+        if sweep:
             self.verifications.load()
         with self._lock:
             changed, self._changed_keys = self._changed_keys, set()

@@ -33,3 +33,18 @@ def expire(actor: str) -> None:
                 action.cancel(Reason.ACTION_EXPIRED, action.message or "No reconciler took it up in time.", actor)
         except LostRace:
             continue
+
+
+def withdraw(cluster: str, actor: str) -> None:
+    """The trouble is over before we acted: what has not been applied yet is cancelled."""
+    unapplied = Action.objects.filter(
+        cluster=cluster,
+        state__in=[ActionState.PENDING, ActionState.AWAITING_APPROVAL],
+        ambiguous=False,
+        signal__resolved_at__isnull=False,
+    )
+    for action in unapplied.select_related("workload"):
+        try:
+            action.cancel(Reason.SIGNAL_RESOLVED, "The trouble was over before the action was applied.", actor)
+        except LostRace:
+            continue

@@ -2,7 +2,6 @@
 the end of its stabilisation, or its deadline is what makes an action worth a look."""
 
 import heapq
-import logging
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -21,8 +20,6 @@ from orchestrator.models import Action, ActionState, VerificationStatus
 from orchestrator.reconciler.view import View
 from orchestrator.verification.judge import Complete, Expected, Failed, Progressing, judge
 from signals.models import LostRace
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -127,7 +124,7 @@ class Verifications:
             case Complete(complete):
                 self._conclude(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, complete, seen)
             case Failed(reason, failed):
-                self._conclude(watched, VerificationStatus.FAILED, Reason(reason), failed, seen)
+                self._conclude(watched, VerificationStatus.FAILED, reason, failed, seen)
             case Progressing() if late:
                 self._conclude(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, seen)
 

@@ -4,16 +4,9 @@ Time is the caller's: how long a verdict must hold, and when to stop waiting.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from guardrails.reasons import Reason
 from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment
-
-
-class FailureReason(StrEnum):
-    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"  # the Deployment's own progressDeadlineSeconds
-    TARGET_GONE = "TargetGone"
-    TARGET_REPLACED = "TargetReplaced"  # another object under the same name
-    SUPERSEDED = "Superseded"  # somebody else undid or replaced our change
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +21,11 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    reason: FailureReason
+    reason: Reason
     message: str
 
 
-Verdict = Progressing | Complete | Failed
+Progress = Progressing | Complete | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +39,17 @@ class Expected:
     baseline: int  # spec.replicas before the change
 
 
-def judge(deployment: Deployment | None, expected: Expected) -> Verdict:
+def judge(deployment: Deployment | None, expected: Expected) -> Progress:
     """`deployment` is the latest view of the target, which may be older than our write; None when it was deleted."""
     if deployment is None or (deployment.uid == expected.uid and deployment.deleting):
-        return Failed(FailureReason.TARGET_GONE, "The Deployment was deleted")
+        return Failed(Reason.TARGET_GONE, "The Deployment was deleted")
     if deployment.uid != expected.uid:
-        return Failed(FailureReason.TARGET_REPLACED, "The Deployment was deleted and created anew")
+        return Failed(Reason.TARGET_REPLACED, "The Deployment was deleted and created anew")
     if deployment.generation < expected.generation:
         return Progressing("Waiting for the change to be seen")
     superseded = _superseded(deployment, expected)
     if superseded:
-        return Failed(FailureReason.SUPERSEDED, superseded)
+        return Failed(Reason.SUPERSEDED, superseded)
     # A newer generation with our change intact is somebody's change beside ours: what runs now is what is verified.
     return rollout(deployment)
 
@@ -73,16 +66,16 @@ def _superseded(deployment: Deployment, expected: Expected) -> str:
     return ""
 
 
-def rollout(deployment: Deployment) -> Verdict:
+def rollout(deployment: Deployment) -> Progress:
     """Whether the pods are what the spec asks for, as `kubectl rollout status` judges it. An available pod is a ready
     pod, so readiness needs no look of its own."""
     desired, updated = deployment.replicas, deployment.updated_replicas
     if deployment.observed_generation < deployment.generation:
         return Progressing("Waiting for the Deployment controller to observe the change")
     for condition in deployment.conditions:
-        if condition.type == "Progressing" and condition.reason == FailureReason.PROGRESS_DEADLINE_EXCEEDED:
+        if condition.type == "Progressing" and condition.reason == Reason.PROGRESS_DEADLINE_EXCEEDED:
             message = condition.message or "The rollout exceeded its progress deadline"
-            return Failed(FailureReason.PROGRESS_DEADLINE_EXCEEDED, message)
+            return Failed(Reason.PROGRESS_DEADLINE_EXCEEDED, message)
     if updated < desired:
         paused = ", and the Deployment is paused" if deployment.paused else ""
         return Progressing(f"{updated} of {desired} replicas are updated{paused}")

@@ -37,7 +37,7 @@ class Allowed:
 @pytest.mark.parametrize(
     ("allowed", "met"),
     [
-        (Allowed(4, 3, 2, 0), {Reason.RATE_LIMIT, Reason.SCALE_VELOCITY_LIMIT, Reason.TARGET_BUSY}),
+        (Allowed(4, 2, 1, 0), {Reason.RATE_LIMIT, Reason.SCALE_VELOCITY_LIMIT, Reason.TARGET_BUSY}),
         (Allowed(6, 50, 9, 2), {Reason.COOLDOWN_ACTIVE, Reason.REPLICA_LIMIT, Reason.TARGET_BUSY}),
     ],
     ids=["windows", "cooldown"],
@@ -69,7 +69,7 @@ def report(seed: int) -> None:
     random = Random(seed)  # noqa: S311
     with connect() as session:
         session.execute(f"LISTEN {CHANNEL}")
-        for _ in range(25):
+        for _ in range(40):
             name = random.choice(WORKLOADS)
             trouble = random.choice([anomaly(name), anomaly(name, "latency"), anomaly(name, "error"), root_cause(name)])
             post(trouble)
@@ -80,7 +80,7 @@ def report(seed: int) -> None:
 def ask(seed: int) -> None:
     """Somebody who scales and restarts by hand, whenever nothing else is going on."""
     random = Random(seed)  # noqa: S311
-    for _ in range(25):
+    for _ in range(40):
         target = Target("default", NAMESPACE, random.choice(WORKLOADS))
         type_ = random.choice([ActionType.SCALE, ActionType.RESTART])
         params = {"replicas": random.randint(1, 8)} if type_ is ActionType.SCALE else {}

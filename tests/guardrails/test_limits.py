@@ -105,12 +105,12 @@ def test_a_freeze_of_many_days_says_on_which_it_ends() -> None:
 
 def test_one_action_at_a_time() -> None:
     facts = known(busy_with="0199-a")
-    verdict = limits.busy(scale(), facts, DEFAULT, NOW)
+    verdict = limits.one_action_at_a_time(scale(), facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.reason, verdict.until) == (DEFER, Reason.TARGET_BUSY, NOW + RECHECK)
     assert verdict.numbers == {"action": "0199-a"}
-    assert limits.busy(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
-    assert limits.busy(scale(), known(), DEFAULT, NOW).outcome is ALLOW
+    assert limits.one_action_at_a_time(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
+    assert limits.one_action_at_a_time(scale(), known(), DEFAULT, NOW).outcome is ALLOW
 
 
 @pytest.mark.parametrize("origin", Origin)
@@ -183,13 +183,13 @@ def test_actions_per_hour_count_their_own_type(
     recent: tuple[RecentAction, ...], limit: int, value: int, until: datetime | None
 ) -> None:
     facts, own = known(recent=recent), replace(DEFAULT, max_actions_per_hour=limit)
-    verdict = limits.rate(scale(), facts, own, NOW)
+    verdict = limits.actions_per_hour(scale(), facts, own, NOW)
 
     assert (verdict.outcome, verdict.until) == (DEFER if until else ALLOW, until)
     assert verdict.reason == (Reason.RATE_LIMIT if until else None)
     assert (verdict.numbers["value"], verdict.numbers["limit"]) == (value, limit)
     assert verdict.numbers["window_seconds"] == 3600
-    person = limits.rate(direct(scale()), facts, own, NOW)
+    person = limits.actions_per_hour(direct(scale()), facts, own, NOW)
     assert (person.outcome, person.numbers["value"]) == (ALLOW, value)
 
 
@@ -279,7 +279,7 @@ BUSY_TIMES = st.builds(
 STRICT = st.builds(Limits, max_actions_per_hour=st.integers(1, 3), max_scale_increase=st.integers(2, 5))
 
 
-@pytest.mark.parametrize("guardrail", [limits.freeze, limits.cooldown, limits.rate, limits.scale_velocity])
+@pytest.mark.parametrize("guardrail", [limits.freeze, limits.cooldown, limits.actions_per_hour, limits.scale_velocity])
 @settings(max_examples=150)
 @given(proposal=st.sampled_from([scale(delta=1), scale(delta=2)]), facts=BUSY_TIMES, own=STRICT)
 def test_a_deferral_ends_at_its_time_and_not_before(

@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 from orchestrator.facts import standing
 from orchestrator.models import Action, Workload
-from orchestrator.reconciler.admit import due, withdraw
-from orchestrator.reconciler.rescue import expire, rescue
+from orchestrator.reconciler.admit import due
+from orchestrator.reconciler.rescue import expire, rescue, withdraw
 from signals.ingest import ingest
 from signals.models import Signal
 from signals.pagination import PageQuery, paginate

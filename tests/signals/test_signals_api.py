@@ -170,3 +170,9 @@ def test_the_next_page_is_a_whole_url(api: Api) -> None:
 
     assert following.startswith("http://testserver/v1/signals?")
     assert {"limit=1", "state=pending"} < set(urlsplit(following).query.split("&"))
+
+
+def test_a_filter_that_is_misspelt_or_given_twice_is_refused(api: Api) -> None:
+    for query in ("?names=a", "?namespace=a&namespace=b"):
+        answer = api.call("GET", f"/v1/signals{query}")
+        assert (answer.status_code, answer.json()["reason"]) == (422, "InvalidRequest")

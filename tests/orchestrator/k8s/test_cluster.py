@@ -14,10 +14,11 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
+from guardrails.reasons import Reason
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, Invalid, NotFound, Refused, Throttled, TimedOut, Unknown
 from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, Preconditions, WatchEvent, WatchEventType, WorkloadKey
-from orchestrator.verification.judge import Complete, Expected, Failed, FailureReason, judge, rollout
+from orchestrator.verification.judge import Complete, Expected, Failed, judge, rollout
 from smartops.sandbox import Sandbox
 from smartops.sandbox.cluster import Cluster
 from smartops.sandbox.faults import CompactHistory, CutWatch, LoseAnswer, MuteWatch, Refuse
@@ -220,7 +221,7 @@ def test_a_stuck_rollout_ends_at_its_progress_deadline(
     load(sandbox, tmp_path, manifest("stuck", outcome="stuck"))
     verdict = rollout(cluster.wait_for_deployment_rollout(WorkloadKey(NAMESPACE, "stuck"), SOON))
     assert isinstance(verdict, Failed)
-    assert verdict.reason is FailureReason.PROGRESS_DEADLINE_EXCEEDED
+    assert verdict.reason is Reason.PROGRESS_DEADLINE_EXCEEDED
     assert {pod.waiting_reason for pod in cluster.list_pods(NAMESPACE, "app=stuck")} == {"ImagePullBackOff"}
 
 

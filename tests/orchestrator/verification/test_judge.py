@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardrails.reasons import Reason
 from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, Deployment, WorkloadKey
-from orchestrator.verification.judge import Complete, Expected, Failed, FailureReason, Progressing, judge, rollout
+from orchestrator.verification.judge import Complete, Expected, Failed, Progressing, judge, rollout
 
 DEADLINE_EXCEEDED = Condition("Progressing", "False", "ProgressDeadlineExceeded")
 
@@ -110,7 +111,7 @@ def test_what_is_still_missing_is_said_with_numbers(target: Deployment, message:
 def test_a_failed_rollout_is_explained_in_the_controllers_words() -> None:
     condition = replace(DEADLINE_EXCEEDED, message='ReplicaSet "erp-7d4" has timed out progressing.')
     verdict = rollout(deployment(updated=1, conditions=(Condition("Available", "True"), condition)))
-    assert verdict == Failed(FailureReason.PROGRESS_DEADLINE_EXCEEDED, condition.message)
+    assert verdict == Failed(Reason.PROGRESS_DEADLINE_EXCEEDED, condition.message)
 
 
 @given(deployments)
@@ -135,22 +136,20 @@ def test_an_unobserved_generation_is_never_done_and_never_failed(target: Deploym
 @pytest.mark.parametrize(
     ("target", "expected", "reason"),
     [
-        (None, RESTARTED, FailureReason.TARGET_GONE),
-        (replace(deployment(), deleting=True), RESTARTED, FailureReason.TARGET_GONE),
-        (replace(deployment(), uid="uid-2"), RESTARTED, FailureReason.TARGET_REPLACED),
-        (replace(deployment(), uid="uid-2", deleting=True), RESTARTED, FailureReason.TARGET_REPLACED),
-        (replace(deployment(), uid="uid-2", generation=1), RESTARTED, FailureReason.TARGET_REPLACED),
-        (replace(deployment(generation=6), annotations={}), RESTARTED, FailureReason.SUPERSEDED),
-        (replace(deployment(), annotations={ACTION_ANNOTATION: "action-2"}), RESTARTED, FailureReason.SUPERSEDED),
-        (deployment(generation=6, observed=6, desired=2, replicas=2, updated=2), SCALED, FailureReason.SUPERSEDED),
-        (deployment(generation=6, observed=6, desired=4, replicas=4, updated=4), SCALED, FailureReason.SUPERSEDED),
-        (deployment(desired=2, replicas=2, updated=2, available=2), SCALED, FailureReason.SUPERSEDED),
-        (deployment(updated=1, conditions=(DEADLINE_EXCEEDED,)), SCALED, FailureReason.PROGRESS_DEADLINE_EXCEEDED),
+        (None, RESTARTED, Reason.TARGET_GONE),
+        (replace(deployment(), deleting=True), RESTARTED, Reason.TARGET_GONE),
+        (replace(deployment(), uid="uid-2"), RESTARTED, Reason.TARGET_REPLACED),
+        (replace(deployment(), uid="uid-2", deleting=True), RESTARTED, Reason.TARGET_REPLACED),
+        (replace(deployment(), uid="uid-2", generation=1), RESTARTED, Reason.TARGET_REPLACED),
+        (replace(deployment(generation=6), annotations={}), RESTARTED, Reason.SUPERSEDED),
+        (replace(deployment(), annotations={ACTION_ANNOTATION: "action-2"}), RESTARTED, Reason.SUPERSEDED),
+        (deployment(generation=6, observed=6, desired=2, replicas=2, updated=2), SCALED, Reason.SUPERSEDED),
+        (deployment(generation=6, observed=6, desired=4, replicas=4, updated=4), SCALED, Reason.SUPERSEDED),
+        (deployment(desired=2, replicas=2, updated=2, available=2), SCALED, Reason.SUPERSEDED),
+        (deployment(updated=1, conditions=(DEADLINE_EXCEEDED,)), SCALED, Reason.PROGRESS_DEADLINE_EXCEEDED),
     ],
 )
-def test_a_change_that_did_not_hold_has_failed(
-    target: Deployment | None, expected: Expected, reason: FailureReason
-) -> None:
+def test_a_change_that_did_not_hold_has_failed(target: Deployment | None, expected: Expected, reason: Reason) -> None:
     verdict = judge(target, expected)
     assert isinstance(verdict, Failed)
     assert verdict.reason is reason
@@ -159,7 +158,7 @@ def test_a_change_that_did_not_hold_has_failed(
 def test_a_workload_that_somebody_scaled_to_zero_is_not_healed() -> None:
     target = deployment(generation=6, observed=6, desired=0, replicas=0, updated=0, available=0)
     assert isinstance(rollout(target), Complete)
-    assert judge(target, RESTARTED) == Failed(FailureReason.SUPERSEDED, "Scaled from 3 to 0 replicas by somebody else")
+    assert judge(target, RESTARTED) == Failed(Reason.SUPERSEDED, "Scaled from 3 to 0 replicas by somebody else")
 
 
 def test_scaling_down_to_what_was_asked_for_is_complete() -> None:
