@@ -7,6 +7,12 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smartops.settings")
 http = get_asgi_application()  # loads the apps: what follows imports models
 
+from django.conf import settings  # noqa: E402
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+
+if settings.SECRET_KEY.startswith("django-insecure-") and not settings.SMARTOPS_INSECURE_HTTP:
+    raise ImproperlyConfigured("SMARTOPS_SECRET_KEY is not set, and everybody knows its default.")
+
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402

@@ -25,7 +25,10 @@ _OF_STATUS = {
     404: (Fault.NOT_FOUND, "There is nothing at this address."),
     405: (Fault.METHOD_NOT_ALLOWED, "This address does not answer that method."),
     413: (Fault.BODY_TOO_LARGE, "The body is too large."),
-    503: (Fault.DATABASE_UNAVAILABLE, "The database does not answer. Nothing was stored: send it again."),
+    503: (
+        Fault.DATABASE_UNAVAILABLE,
+        "The database does not answer. Try again; act again with the same Idempotency-Key.",
+    ),
     500: (Fault.INTERNAL_ERROR, "Something went wrong on our side. The log of the web process says what."),
 }
 

@@ -92,8 +92,9 @@ TEMPLATES = [
 ]
 
 _database = dj_database_url.parse(env("DATABASE_URL", "postgresql:///smartops"))
+SMARTOPS_DATABASE_POOL = int(env("SMARTOPS_DATABASE_POOL", "20"))
 # Under ASGI each request has a thread of its own: without a pool each would open a connection of its own.
-_pool = {"min_size": 1, "max_size": int(env("SMARTOPS_DATABASE_POOL", "20")), "timeout": 5}
+_pool = {"min_size": 1, "max_size": SMARTOPS_DATABASE_POOL, "timeout": 5}
 # No transaction waits for anything but the database: a process that stands still in one, or a node that went away, must
 # not hold its locks against the others. `?options=` of the URL takes its place.
 _session = {"options": "-c idle_in_transaction_session_timeout=10s"}

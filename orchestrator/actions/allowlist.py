@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 MAX_REPLICAS = 2**31 - 1
+ORDERS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # kubectl's own way to restart
 Refusal = tuple[str, str]  # (path, why)
 Rule = Callable[[Any, str], Refusal | None]
@@ -64,6 +65,8 @@ def _marks(value: Any, path: str) -> Refusal | None:
         domain = name.partition("/")[0]
         if "/" in name and (domain == "smartops.io" or domain.endswith(".smartops.io")):
             return _join(path, name), "smartops.io is reserved for SmartOps itself"
+        if name in ORDERS:
+            return _join(path, name), "the next `kubectl apply` would take away what this leaves out"
     return _anything(value, path)
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import re
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.http import HttpResponse
 from ninja import Header, Router
 from ninja.responses import Status
@@ -74,7 +74,9 @@ def router(follow: Follow) -> Router:
         action = await sync_to_async(_admit)(proposal, request.auth, how.idempotency_key)
         seconds = wait_of(how.prefer)
         if seconds and action.state not in SETTLED:
-            action = await _settled(follow, action.pk, seconds)
+            # It is stored: whatever fails from here on, the caller must not think that it may ask again.
+            with suppress(DatabaseError):
+                action = await _settled(follow, action.pk, seconds)
         if action.state in FINAL:
             return Status(200, _answer(action))
         response["Location"] = f"/v1/actions/{action.pk}"
@@ -125,7 +127,9 @@ def _admit(proposal: Proposal, caller: Caller, idempotency_key: str | None) -> A
     except KeyReused:
         detail = "This key came with another request before: use a new one."
         raise Problem(409, Fault.IDEMPOTENCY_KEY_REUSED, detail) from None
-    return _load(action.pk)
+    with suppress(DatabaseError):
+        return _load(action.pk)
+    return action
 
 
 async def _settled(follow: Follow, pk: UUID, seconds: int) -> Action:

@@ -128,7 +128,8 @@ def decisions(rows: QuerySet[Decision]) -> list[DecisionView]:
 
 
 def verification(action: Action) -> Verification | None:
-    found: Verification | None = getattr(action, "verification", None)
+    """None before the change: then nothing is looked up."""
+    found: Verification | None = None if action.applied_at is None else getattr(action, "verification", None)
     return found
 
 

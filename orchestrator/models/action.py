@@ -67,7 +67,7 @@ class Action(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
     not_before = models.DateTimeField(db_default=Now())
-    deadline_at = models.DateTimeField()
+    deadline_at = models.DateTimeField(db_default=Now() + PENDING_FOR)
     lease_until = models.DateTimeField(null=True)
     applied_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -160,7 +160,6 @@ class Action(models.Model):
             asked_because=proposal.reason,
             dry_run=proposal.dry_run,
             verify=proposal.verify,
-            deadline_at=Now() + PENDING_FOR,
             **fields,
         )
         action.save(force_insert=True)
@@ -193,7 +192,7 @@ class Action(models.Model):
             S.APPLYING,
             actor=actor,
             message="The process that held this action went silent.",
-            where=Q(lease_until__lte=Now()),
+            where=Q(lease_until__lte=Now(), rv0=self.rv0),  # planned since we read it: then our copy knows too little
             epoch=self.epoch + 1,
             attempts=self.attempts + 1,
             ambiguous=self.ambiguous or bool(self.rv0),
@@ -213,12 +212,13 @@ class Action(models.Model):
             scale_increase=scale_increase,
         )
 
-    def refresh(self, deployment: Deployment, actor: str) -> None:
-        """The same change against a newer version: only the object's status or metadata moved."""
+    def keep_plan(self, deployment: Deployment, actor: str) -> None:
+        """The same change again, against the version that the target has now: nothing but its status or metadata
+        moved since the plan, if anything did."""
         self._move(
             S.APPLYING,
             actor=actor,
-            message=f"Version {deployment.resource_version} has the same generation: writing against it.",
+            message=f"Writing the same change against version {deployment.resource_version}.",
             rv0=deployment.resource_version,
         )
 
@@ -240,6 +240,7 @@ class Action(models.Model):
                 actor=actor,
                 message=f"Applied as generation {deployment.generation}.",
                 applied_at=Now(),
+                uid0=deployment.uid,
                 lease_until=None,
                 deadline_at=Now() + timedelta(seconds=limits.verification_timeout_seconds),
             )
@@ -333,6 +334,10 @@ class Action(models.Model):
         if to in FINAL:
             changes["finished_at"] = Now()
         with transaction.atomic(savepoint=False):
+            if to in FINAL:
+                # Before the action, as everybody takes them: who decides on the target meanwhile finds it free, or
+                # has committed its deferral, which `_release` then ends.
+                Workload.lock(self.workload.target)
             rows = Action.objects.filter(where or Q(), pk=self.pk, state=self.state, epoch=self.epoch)
             if rows.update(**changes) != 1:
                 raise LostRace(f"action {self.pk} moved on from {self.state} at epoch {self.epoch}")

@@ -5,21 +5,20 @@ from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
 from guardrails.evaluate import decide
 from guardrails.models import effective_limits
 from guardrails.reasons import Reason
-from guardrails.types import Facts, Inputs, Judgement, Outcome, PolicyAnswer
+from guardrails.types import Facts, Inputs, Judgement, Outcome
 from orchestrator import metrics
 from orchestrator.facts import Look, ask_policy, standing
 from orchestrator.models import Action, Decision, Workload
 from signals.clock import database_now
 from signals.mapping import Unmatched, propose
 from signals.models import LostRace, Rule, Signal, SignalState
-from signals.types import Proposal, RuleSpec, Target
+from signals.types import Proposal, RuleSpec, SignalFacts, Target
 
 Looker = Callable[[Target], Look]
 MAX_ERRORS = 5
@@ -32,38 +31,34 @@ def due(cluster: str, limit: int) -> list[UUID]:
 
 def admit(signal_id: UUID, look_at: Looker, actor: str) -> Action | None:
     """The action that everything allows, already claimed for the caller to execute."""
-    asked, policy = _ask(signal_id, look_at, actor) if settings.SMARTOPS_OPA_URL else (None, None)
+    seen = Signal.objects.get(pk=signal_id)
+    look = look_at(seen.target)
+    asked = _propose(seen.facts())[1]
+    matched = not isinstance(asked, Unmatched)
+    policy = ask_policy(asked[1], actor, look, seen) if not isinstance(asked, Unmatched) else None
     with transaction.atomic():
+        # The workload before its signals, as everybody takes them. Where nothing will be reserved, nothing is locked.
+        workload = Workload.lock(seen.target) if matched and look.target is not None else None
         rows = Signal.objects.filter(pk=signal_id, state=SignalState.PENDING, not_before__lte=Now())
         signal = rows.select_for_update(skip_locked=True).first()
         if signal is None:
             return None  # another reconciler has it, or had it
         facts = signal.facts()
-        rules = tuple(rule.spec() for rule in Rule.candidates(facts))
-        proposed = propose(facts, rules)
-        if settings.SMARTOPS_OPA_URL and proposed != asked and not isinstance(proposed, Unmatched):
-            return None  # a repeat changed the signal meanwhile: it stays due, and the policy is asked anew
-        look = look_at(facts.target)
-        if isinstance(proposed, Unmatched) or look.target is None:
-            # Nothing will be reserved, so nothing is locked.
+        rules, proposed = _propose(facts)
+        if proposed != asked:
+            return None  # a repeat changed the signal meanwhile: it stays due, and what was asked is asked anew
+        if workload is None or isinstance(proposed, Unmatched):
             known = Facts(target_seen=look.seen, target=look.target, managed=look.managed, policy=policy)
             inputs = Inputs(database_now(), known, effective_limits(facts.target), facts, rules)
             return _record(signal, inputs, None, actor)
-        workload = Workload.lock(facts.target)
-        standing_now = standing(workload, proposed[1].type)
-        inputs = Inputs(standing_now.now, standing_now.facts(look, policy), standing_now.limits, facts, rules)
+        now_known = standing(workload, proposed[1].type)
+        inputs = Inputs(now_known.now, now_known.facts(look, policy), now_known.limits, facts, rules)
         return _record(signal, inputs, workload, actor)
 
 
-def _ask(signal_id: UUID, look_at: Looker, actor: str) -> tuple[tuple[RuleSpec, Proposal] | None, PolicyAnswer | None]:
-    """What the policy engine says of what this signal would lead to. A network call, hence before the transaction."""
-    signal = Signal.objects.get(pk=signal_id)
-    facts = signal.facts()
-    match propose(facts, tuple(rule.spec() for rule in Rule.candidates(facts))):
-        case Unmatched():
-            return None, None
-        case asked:
-            return asked, ask_policy(asked[1], actor, look_at(facts.target), signal)
+def _propose(facts: SignalFacts) -> tuple[tuple[RuleSpec, ...], tuple[RuleSpec, Proposal] | Unmatched]:
+    rules = tuple(rule.spec() for rule in Rule.candidates(facts))
+    return rules, propose(facts, rules)
 
 
 def _record(signal: Signal, inputs: Inputs, workload: Workload | None, actor: str) -> Action | None:

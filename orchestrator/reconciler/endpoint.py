@@ -1,9 +1,10 @@
 """The reconciler's own port: /metrics, /healthz (its loop turns), /readyz (it sees its cluster and its database)."""
 
 from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
 from threading import Thread
 from typing import Any, Protocol
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
@@ -16,7 +17,13 @@ class Observed(Protocol):
     def ready(self) -> bool: ...
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True  # a client that says nothing must not keep the probes waiting
+
+
 class _Quiet(WSGIRequestHandler):
+    timeout = 5
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         pass
 
@@ -43,5 +50,5 @@ def serve(reconciler: Observed, host: str, port: int) -> None:
         start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
         return [body]
 
-    server = make_server(host, port, app, handler_class=_Quiet)
+    server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     Thread(target=server.serve_forever, name="endpoint", daemon=True).start()

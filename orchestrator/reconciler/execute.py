@@ -13,7 +13,7 @@ from random import uniform
 from django.db import DatabaseError, transaction
 
 from guardrails.evaluate import decide
-from guardrails.limits import scale_increase
+from guardrails.limits import RECHECK, scale_increase
 from guardrails.models import effective_limits
 from guardrails.reasons import Reason
 from guardrails.types import Inputs, Judgement, Limits, Outcome
@@ -32,7 +32,8 @@ from signals.types import ActionType
 log = logging.getLogger(__name__)
 
 MAX_WRITES = 5  # within one claim
-MAX_ATTEMPTS = 10  # claims
+MAX_ATTEMPTS = 10  # claims that the cluster answered
+MAX_CLAIMS = 50
 MAX_DELAY = 60.0
 
 
@@ -42,7 +43,7 @@ def execute(action: Action, cluster: Cluster, managed: bool, actor: str) -> None
         if not managed and not action.rv0:
             message = f"SmartOps does not manage the namespace “{action.workload.namespace}”."
             return action.cancel(Reason.NAMESPACE_NOT_MANAGED, message, actor)
-        if action.attempts > MAX_ATTEMPTS:  # it has ended the processes that held it
+        if action.attempts > MAX_CLAIMS:  # it has ended the processes that held it
             return _give_up(action, Reason.RETRIES_EXHAUSTED, f"After {action.attempts} attempts.", actor)
         return _execute(action, cluster, actor)
     except LostRace:
@@ -79,16 +80,11 @@ def _execute(action: Action, cluster: Cluster, actor: str) -> None:
             case Step.APPLIED:
                 assert live is not None
                 return _record(action, live, limits, actor)
-            case Step.PLAN:
+            case Step.PLAN | Step.REFRESH | Step.RESEND as step:
                 assert live is not None
-                limits = _plan(action, live, actor)
+                limits = _plan(action, live, step, actor)
                 if limits is None:
                     return None
-            case Step.REFRESH:
-                assert live is not None
-                action.refresh(live, actor)
-            case Step.RESEND:
-                pass
         try:
             return _record(action, _write(cluster, action), limits, actor)
         except errors.Conflict:
@@ -117,9 +113,9 @@ def _plan_of(action: Action) -> Plan:
     return Plan(str(action.pk), action.uid0, action.rv0, action.gen0, action.ambiguous)
 
 
-def _plan(action: Action, live: Deployment, actor: str) -> Limits | None:
-    """Guardrails, episode and freeze once more, now that the target is known; then the intent is committed. The limits
-    it was planned under, or None where it was held back."""
+def _plan(action: Action, live: Deployment, step: Step, actor: str) -> Limits | None:
+    """Guardrails, episode and freeze once more before each write, now that the target is known; then the intent is
+    committed. The limits it was planned under, or None where it was held back."""
     look, proposal = Look.at(live), action.proposal
     signal = action.signal and Signal.objects.get(pk=action.signal.pk)
     policy = ask_policy(proposal, action.requested_by, look, signal)
@@ -136,8 +132,11 @@ def _plan(action: Action, live: Deployment, actor: str) -> Limits | None:
         judgement = decide(inputs)
         Decision.record("plan", inputs, judgement, signal=action.signal, action=action)
         if judgement.outcome is not Outcome.ALLOW:
-            _hold_back(action, judgement, inputs, actor)
+            _hold_back(action, step, judgement, inputs, actor)
             return None
+        if step is not Step.PLAN:
+            action.keep_plan(live, actor)
+            return known.limits
         try:
             change = HANDLERS[proposal.type].plan(proposal, live, str(action.pk))
         except PatchForbidden as refusal:
@@ -147,13 +146,19 @@ def _plan(action: Action, live: Deployment, actor: str) -> Limits | None:
         return known.limits
 
 
-def _hold_back(action: Action, judgement: Judgement, inputs: Inputs, actor: str) -> None:
-    assert judgement.reason is not None
-    metrics.GUARDRAIL_BLOCKS.labels(type=action.type.lower(), reason=judgement.reason).inc()
-    if judgement.outcome is Outcome.DEFER and judgement.until is not None:
-        action.retry(judgement.reason, judgement.message, judgement.until - inputs.now, actor)
+def _hold_back(action: Action, step: Step, judgement: Judgement, inputs: Inputs, actor: str) -> None:
+    reason = judgement.reason
+    assert reason is not None
+    metrics.GUARDRAIL_BLOCKS.labels(type=action.type.lower(), reason=reason).inc()
+    # Where the version has not moved, an earlier copy may still win: that must not be forgotten, nor be called off.
+    landing = action.ambiguous and step is Step.RESEND
+    if landing and action.attempts >= MAX_ATTEMPTS:
+        action.review(f"An attempt went unanswered, and no other is allowed: {judgement.message}", actor)
+    elif judgement.outcome is Outcome.DEFER or landing:
+        wait = judgement.until - inputs.now if judgement.until else RECHECK
+        action.retry(reason, judgement.message, wait, actor, ambiguous=landing)
     else:
-        action.cancel(judgement.reason, judgement.message, actor, dict(judgement.numbers))
+        action.cancel(reason, judgement.message, actor, dict(judgement.numbers))
 
 
 def _write(cluster: Cluster, action: Action) -> Deployment:
@@ -195,9 +200,10 @@ def _put_off(action: Action, error: errors.ClusterError, actor: str) -> None:
 
 def _retry(action: Action, reason: Reason, message: str, actor: str, after: float | None = None) -> None:
     """Exponential backoff with jitter; the server's Retry-After wins, within reason."""
-    if action.attempts >= MAX_ATTEMPTS:
+    patient = reason is Reason.CLUSTER_UNREACHABLE and not action.ambiguous  # its deadline ends it, if nothing else
+    if action.attempts >= MAX_ATTEMPTS and not patient:
         return _give_up(action, Reason.RETRIES_EXHAUSTED, f"After {action.attempts} attempts: {message}", actor)
-    delay = min(MAX_DELAY, 0.25 * 2**action.attempts) * uniform(0.5, 1.0)  # noqa: S311 - jitter
+    delay = min(MAX_DELAY, 0.25 * 2 ** min(action.attempts, 10)) * uniform(0.5, 1.0)  # noqa: S311 - jitter
     if after is not None:
         delay = min(after, 5 * MAX_DELAY)
     metrics.RETRIES.labels(type=action.type.lower(), reason=reason).inc()

@@ -48,6 +48,8 @@ class Reconciler:
         os.set_blocking(self._wake_reader, False)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
         self._under_way: set[Hashable] = set()
+        self._again: dict[Hashable, tuple[Callable[..., None], tuple[Any, ...]]] = {}
+        self._held: set[UUID] = set()  # the actions that this process has claimed and is not done with
         self._changed_keys: set[WorkloadKey] = set()
         self._lock = Lock()
         self._next_sweep = 0.0
@@ -95,8 +97,8 @@ class Reconciler:
         """One round of the four verbs; the number of steps that were due."""
         self._turned_at = time.monotonic()
         if sweep := self._turned_at >= self._next_sweep:
-            self._rescue()
             self._next_sweep = self._turned_at + POLL
+            self._rescue()
         told = {model for model, _ in notes}
         self._signals_due |= sweep or "signal" in told
         self._actions_due |= sweep or "action" in told
@@ -105,10 +107,10 @@ class Reconciler:
         return found
 
     def _rescue(self) -> None:
-        for action in rescue(self.cluster_name, self.actor):
-            self._submit(("execute", action.pk), self._execute_one, action)
-        expire(self.actor)
-        withdraw(self.cluster_name, self.actor)
+        """What one of them meets must not keep the others, or the other verbs, from their work."""
+        self._hold(self._attempt(rescue, self.cluster_name, self.actor, frozenset(self._held)) or ())
+        self._attempt(expire, self.actor)
+        self._attempt(withdraw, self.cluster_name, self.actor)
         waiting = Signal.objects.filter(cluster=self.cluster_name, state=SignalState.PENDING)
         metrics.QUEUE_DEPTH.set(waiting.count())
 
@@ -137,7 +139,16 @@ class Reconciler:
                 self._execute_one(action)
 
     def _execute_one(self, action: Action) -> None:
-        execute(action, self.cluster, self.view.manages(action.workload.namespace), self.actor)
+        self._held.add(action.pk)
+        try:
+            execute(action, self.cluster, self.view.manages(action.workload.namespace), self.actor)
+        finally:
+            self._held.discard(action.pk)
+
+    def _hold(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            self._held.add(action.pk)
+            self._submit(("execute", action.pk), self._execute_one, action)
 
     def _execute(self) -> int:
         room = self._room()
@@ -145,8 +156,7 @@ class Reconciler:
             return 0
         claimed = Action.claim_due(self.cluster_name, room, self.actor)
         self._actions_due = len(claimed) == room
-        for action in claimed:
-            self._submit(("execute", action.pk), self._execute_one, action)
+        self._hold(claimed)
         return len(claimed)
 
     def _verify(self, notes: Notes, sweep: bool) -> int:
@@ -155,6 +165,8 @@ class Reconciler:
             self.verifications.load(named)
         if sweep:
             self.verifications.load()
+        if not self.view.synced:
+            return 0  # what has not been listed yet looks as if it were gone
         with self._lock:
             changed, self._changed_keys = self._changed_keys, set()
         found = self.verifications.due(changed)
@@ -167,12 +179,19 @@ class Reconciler:
         return max(0, 2 * self.workers - len(self._under_way))
 
     def _submit(self, name: Hashable, step: Callable[..., None], *arguments: Any) -> None:
-        if name in self._under_way:
-            return
-        self._under_way.add(name)
+        """One step of a name at a time. Asked for meanwhile, it runs once more: what it looked at may be old."""
+        with self._lock:
+            if name in self._under_way:
+                self._again[name] = (step, arguments)
+                return
+            self._under_way.add(name)
 
         def done(_: Future[Any]) -> None:
-            self._under_way.discard(name)
+            with self._lock:
+                self._under_way.discard(name)
+                again = self._again.pop(name, None)
+            if again is not None and not self._stop.is_set():
+                self._submit(name, again[0], *again[1])
             self._wake()
 
         self._pool.submit(self._attempt, step, *arguments).add_done_callback(done)

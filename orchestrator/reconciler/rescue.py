@@ -1,16 +1,26 @@
 """Verb 4: what got stuck is due again. Queries of the loop, never queued work: every state has a deadline, by the
 database's clock, and this is where it ends."""
 
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
 from django.db.models.functions import Now
 
 from guardrails.reasons import Reason
-from orchestrator.models import Action, ActionState
-from signals.models import LostRace
+from orchestrator.models import Action, ActionState, Workload
+from signals.models import LostRace, Signal, SignalState
+
+FORGOTTEN_AFTER = timedelta(days=1)
 
 
-def rescue(cluster: str, actor: str) -> list[Action]:
-    """Takes over the actions whose holder went silent, and returns them for `execute` to resolve."""
+def rescue(cluster: str, actor: str, held: Collection[UUID] = ()) -> list[Action]:
+    """Takes over the actions whose holder went silent, and returns them for `execute` to resolve. `held` are those that
+    this very process is still at, slow as it may be."""
     silent = Action.objects.filter(cluster=cluster, state=ActionState.APPLYING, lease_until__lte=Now())
+    silent = silent.exclude(pk__in=list(held))
     taken = []
     for action in silent.select_related("workload", "signal"):
         try:
@@ -33,18 +43,24 @@ def expire(actor: str) -> None:
                 action.cancel(Reason.ACTION_EXPIRED, action.message or "No reconciler took it up in time.", actor)
         except LostRace:
             continue
+    forgotten = Signal.objects.filter(state=SignalState.PENDING, last_seen_at__lte=Now() - FORGOTTEN_AFTER)
+    for signal in forgotten:
+        with suppress(LostRace):
+            signal.deny(Reason.SIGNAL_EXPIRED, "No reconciler took it up within a day.")
 
 
 def withdraw(cluster: str, actor: str) -> None:
-    """The trouble is over before we acted: what has not been applied yet is cancelled."""
+    """The trouble is over before we acted: what has not been applied yet is cancelled. An ambiguous action is not: its
+    next claim looks first."""
     unapplied = Action.objects.filter(
         cluster=cluster,
         state__in=[ActionState.PENDING, ActionState.AWAITING_APPROVAL],
         ambiguous=False,
         signal__resolved_at__isnull=False,
     )
-    for action in unapplied.select_related("workload"):
-        try:
-            action.cancel(Reason.SIGNAL_RESOLVED, "The trouble was over before the action was applied.", actor)
-        except LostRace:
-            continue
+    for action in unapplied.select_related("workload", "signal"):
+        with suppress(LostRace), transaction.atomic():
+            Workload.lock(action.workload.target)
+            over = Signal.objects.filter(actions=action, resolved_at__isnull=False).select_for_update(of=("self",))
+            if over.first() is not None:  # else it began again while we came
+                action.cancel(Reason.SIGNAL_RESOLVED, "The trouble was over before the action was applied.", actor)

@@ -33,12 +33,12 @@ class Plan:
 def next_step(plan: Plan, live: Deployment | None) -> Step:
     if live is None:
         return Step.GONE if plan.rv0 else Step.NOT_FOUND
-    if not plan.rv0:
-        return Step.PLAN
-    if live.uid != plan.uid0:
+    if plan.rv0 and live.uid != plan.uid0:
         return Step.REPLACED
     if live.annotations.get(ACTION_ANNOTATION) == plan.action:
-        return Step.APPLIED
+        return Step.APPLIED  # whatever our copy of the row says of a plan: this is proof
+    if not plan.rv0:
+        return Step.PLAN
     if live.resource_version == plan.rv0:
         return Step.RESEND
     if live.generation == plan.gen0:

@@ -51,7 +51,9 @@ class Verifications:
         """Begins with those of `ids` that are verifying; with all of the cluster where `ids` is None."""
         rows = Action.objects.filter(cluster=self._cluster_name, state=ActionState.VERIFYING)
         if ids is None:
-            ids = set(rows.values_list("pk", flat=True)) - self._watched.keys()
+            with self._lock:
+                known = set(self._watched)
+            ids = set(rows.values_list("pk", flat=True)) - known
         rows = rows.filter(pk__in=list(ids))
         rows = rows.select_related("workload", "verification", "signal").annotate(left=F("deadline_at") - Now())
         for action in rows:
@@ -69,7 +71,7 @@ class Verifications:
                 self._watched.setdefault(action.pk, watched)
                 self._by_key[action.workload.key] = action.pk
                 heapq.heappush(self._alarms, (deadline, action.pk))
-            self.look(action.pk)
+                heapq.heappush(self._alarms, (time.monotonic(), action.pk))  # it may be complete already
 
     def due(self, changed: Iterable[WorkloadKey]) -> list[UUID]:
         """The watched actions whose target changed, whose stabilisation is over, or whose time is up."""
@@ -110,13 +112,12 @@ class Verifications:
     def _settle(self, watched: Watched, message: str) -> None:
         """The view says that it failed, or that its time is up. The view may lag behind, or know nothing yet: the API
         server itself has the last word, and while it gives none, nothing is concluded but that time is up."""
-        late = time.monotonic() >= watched.deadline
         try:
             seen = self._cluster.get_deployment_status(watched.action.workload.key)
         except errors.NotFound:
             seen = None
         except errors.ClusterError as error:
-            if late:
+            if time.monotonic() >= watched.deadline:
                 message = f"{message}; the cluster could not be asked: {error.message}"
                 self._conclude(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
             return
@@ -125,7 +126,7 @@ class Verifications:
                 self._conclude(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, complete, seen)
             case Failed(reason, failed):
                 self._conclude(watched, VerificationStatus.FAILED, reason, failed, seen)
-            case Progressing() if late:
+            case Progressing() if time.monotonic() >= watched.deadline:
                 self._conclude(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, seen)
 
     def _conclude(

@@ -111,7 +111,7 @@ def test_a_signal_that_a_repeat_raised_meanwhile_is_not_admitted_unasked(
 ) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator", score=0.1))
-    asking = verb._ask
+    asking = verb._propose
 
     def ask_and_be_overtaken(*arguments: Any) -> Any:
         asked = asking(*arguments)
@@ -119,7 +119,7 @@ def test_a_signal_that_a_repeat_raised_meanwhile_is_not_admitted_unasked(
             post(anomaly("erp-simulator", score=0.95))
         return asked
 
-    monkeypatch.setattr(verb, "_ask", ask_and_be_overtaken)
+    monkeypatch.setattr(verb, "_propose", ask_and_be_overtaken)
 
     world.drain()
 

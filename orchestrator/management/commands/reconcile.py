@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.reconciler.endpoint import serve
@@ -23,7 +23,9 @@ class Command(BaseCommand):
         parser.add_argument("--metrics-host", default="0.0.0.0")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        workers = options["workers"]
+        workers, pool = options["workers"], settings.SMARTOPS_DATABASE_POOL
+        if not 0 < workers <= pool - 2:
+            raise CommandError(f"--workers {workers}: 1 to {pool - 2}, or raise SMARTOPS_DATABASE_POOL ({pool}).")
         cluster = KubernetesCluster(settings.SMARTOPS_KUBECONFIG or None, connections=workers + 2)
         reconciler = Reconciler(cluster, options["cluster"], settings.SMARTOPS_NAMESPACES, workers)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,115 @@
+"""A plan is no permission: between it and the write a process may die, and much may happen."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Event
+
+import pytest
+from django.db.models.functions import Now
+
+from guardrails.models import Freeze
+from guardrails.reasons import Reason
+from guardrails.types import TargetFacts
+from orchestrator.facts import Look
+from orchestrator.models import Action, ActionState
+from orchestrator.reconciler import execute as verb
+from orchestrator.reconciler.admit import admit
+from orchestrator.reconciler.rescue import rescue
+from orchestrator.reconciler.resolve import Step
+from signals.models import LostRace
+from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_signal, post
+
+REPORTED = anomaly("erp-simulator")
+
+
+@pytest.fixture
+def planned(world: World) -> Action:
+    """Planned by a process that then fell silent; its lease is over."""
+    world.deploy(deployment("erp-simulator"))
+    post(REPORTED)
+    action = admit(only_signal().pk, lambda _: Look(seen=True, target=TargetFacts("uid", 2)), "the first")
+    assert action is not None
+    live = world.cluster.get_deployment_status(action.workload.key)
+    assert verb._plan(action, live, Step.PLAN, "the first") is not None
+    Action.objects.update(lease_until=Now() - timedelta(seconds=1))
+    return action
+
+
+def go_on(world: World) -> tuple[str, str, bool]:
+    """Another process takes it over. What has become of it: state, reason, and whether a copy may still land."""
+    for action in rescue("default", "the second"):
+        verb.execute(action, world.cluster, True, "the second")
+    return Action.objects.values_list("state", "reason", "ambiguous").get()
+
+
+def freeze() -> None:
+    Freeze.objects.create(reason="incident", by="ana")
+
+
+def end_the_trouble() -> None:
+    post(anomaly("erp-simulator", firing=False))
+
+
+@pytest.mark.parametrize(("happen", "reason"), [(freeze, Reason.FROZEN), (end_the_trouble, Reason.SIGNAL_RESOLVED)])
+def test_a_planned_change_is_not_written_any_more(
+    world: World, planned: Action, happen: Callable[[], None], reason: Reason
+) -> None:
+    happen()
+
+    assert go_on(world) == (ActionState.PENDING, reason, True)
+    assert world.writes() == []
+
+
+def test_a_planned_change_is_called_off_as_soon_as_no_copy_can_land(world: World, planned: Action) -> None:
+    end_the_trouble()
+    assert go_on(world) == (ActionState.PENDING, Reason.SIGNAL_RESOLVED, True)
+
+    touch = {"metadata": {"labels": {"touched": "yes"}}}  # moves the version, and no generation
+    world.cluster.patch_deployment(planned.workload.key, touch)
+    Action.objects.update(not_before=Now())
+    world.drain()
+
+    assert Action.objects.values_list("state", "reason").get() == (ActionState.CANCELLED, Reason.SIGNAL_RESOLVED)
+    assert [write.body for write in world.writes() if b"smartops.io/action" in write.body] == []
+
+
+def test_a_rescuer_that_read_the_row_before_the_plan_takes_nothing_over(world: World) -> None:
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator"))
+    action = admit(only_signal().pk, lambda _: Look(seen=True, target=TargetFacts("uid", 2)), "the first")
+    assert action is not None
+    read_before_the_plan = Action.objects.select_related("workload", "signal").get()
+    live = world.cluster.get_deployment_status(action.workload.key)
+    verb._plan(action, live, Step.PLAN, "the first")
+    verb._write(world.cluster, action)  # and dies
+    Action.objects.update(lease_until=Now() - timedelta(seconds=1))
+
+    with pytest.raises(LostRace):
+        read_before_the_plan.take_over("a slow rescuer")
+
+    go_on(world)
+    world.drain()
+    assert Action.objects.get().state == ActionState.SUCCEEDED
+    assert (world.replicas("erp-simulator"), len(world.writes())) == (3, 1)
+
+
+def test_a_step_that_is_asked_for_while_it_runs_runs_once_more(world: World) -> None:
+    reconciler = world.reconciler()
+    began, go, ran = Event(), Event(), []
+
+    def step() -> None:
+        began.set()
+        assert go.wait(5)
+        ran.append(NAMESPACE)
+
+    reconciler._submit("step", step)
+    assert began.wait(5)
+    reconciler._submit("step", step)
+    reconciler._submit("step", step)
+    go.set()
+    reconciler._pool.submit(lambda: None).result(timeout=5)
+    while reconciler._under_way:
+        reconciler._pool.submit(lambda: None).result(timeout=5)
+    reconciler._pool.shutdown()
+
+    assert len(ran) == 2
