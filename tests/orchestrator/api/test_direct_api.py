@@ -5,7 +5,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +14,7 @@ from guardrails import policy_client
 from guardrails.models import Freeze, GuardrailSetting
 from guardrails.reasons import Reason
 from guardrails.types import PolicyAnswer
+from orchestrator.api import direct
 from orchestrator.api.direct import DEFAULT_WAIT, LONGEST_WAIT, wait_of
 from orchestrator.models import Action, ActionState, Decision
 from signals.types import Proposal
@@ -224,6 +225,22 @@ def test_an_action_that_waits_for_a_person_is_not_waited_for(api: Api) -> None:
 
     assert (answer.status_code, answer.json()["state"]) == (202, ActionState.NEEDS_REVIEW)
     assert answer.json()["reason"] == Reason.OUTCOME_UNKNOWN
+
+
+def test_what_is_stored_is_accepted_also_when_the_database_fails_after_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told otherwise, the caller would ask again, and be obeyed twice."""
+
+    def away(*_: Any) -> Any:
+        raise OperationalError("the database went away")
+
+    monkeypatch.setattr(direct, "_load", away)
+
+    answer = api.post("/v1/k8s/restart", RESTART)
+
+    assert (answer.status_code, answer.json()["state"]) == (202, ActionState.PENDING)
+    assert answer.headers["Location"] == f"/v1/actions/{Action.objects.get().pk}"
 
 
 @pytest.mark.django_db(transaction=True)
