@@ -31,6 +31,7 @@ def notify(model: str, pk: str = "") -> None:
 @pytest.fixture(autouse=True)
 def plain_http(settings: Settings) -> None:
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
+    settings.SMARTOPS_INSECURE_HTTP = True
 
 
 @pytest.fixture
