@@ -241,7 +241,6 @@ class Action(models.Model):
                 message=f"Applied as generation {deployment.generation}.",
                 applied_at=Now(),
                 uid0=deployment.uid,
-                lease_until=None,
                 deadline_at=Now() + timedelta(seconds=limits.verification_timeout_seconds),
             )
             Verification(

@@ -34,11 +34,11 @@ def admit(signal_id: UUID, look_at: Looker, actor: str) -> Action | None:
     seen = Signal.objects.get(pk=signal_id)
     look = look_at(seen.target)
     asked = _propose(seen.facts())[1]
-    matched = not isinstance(asked, Unmatched)
-    policy = ask_policy(asked[1], actor, look, seen) if not isinstance(asked, Unmatched) else None
+    proposal = None if isinstance(asked, Unmatched) else asked[1]
+    policy = None if proposal is None else ask_policy(proposal, actor, look, seen)
     with transaction.atomic():
         # The workload before its signals, as everybody takes them. Where nothing will be reserved, nothing is locked.
-        workload = Workload.lock(seen.target) if matched and look.target is not None else None
+        workload = None if proposal is None or look.target is None else Workload.lock(seen.target)
         rows = Signal.objects.filter(pk=signal_id, state=SignalState.PENDING, not_before__lte=Now())
         signal = rows.select_for_update(skip_locked=True).first()
         if signal is None:
@@ -47,11 +47,11 @@ def admit(signal_id: UUID, look_at: Looker, actor: str) -> Action | None:
         rules, proposed = _propose(facts)
         if proposed != asked:
             return None  # a repeat changed the signal meanwhile: it stays due, and what was asked is asked anew
-        if workload is None or isinstance(proposed, Unmatched):
+        if proposal is None or workload is None:
             known = Facts(target_seen=look.seen, target=look.target, managed=look.managed, policy=policy)
             inputs = Inputs(database_now(), known, effective_limits(facts.target), facts, rules)
             return _record(signal, inputs, None, actor)
-        now_known = standing(workload, proposed[1].type)
+        now_known = standing(workload, proposal.type)
         inputs = Inputs(now_known.now, now_known.facts(look, policy), now_known.limits, facts, rules)
         return _record(signal, inputs, workload, actor)
 

@@ -91,12 +91,10 @@ def _execute(action: Action, cluster: Cluster, actor: str) -> None:
             unanswered = None  # this copy did not apply; the next look says what came between
         except errors.Unknown as error:
             action.ambiguous, unanswered = True, error  # it may have applied: the next look says whether it did
-        except errors.Throttled as error:
+        except (errors.Throttled, errors.Unreached) as error:
             return _put_off(action, error, actor)
         except errors.Refused as error:
             return _refused(action, error, actor)
-        except errors.Unreached as error:
-            return _put_off(action, error, actor)
     if unanswered is not None:
         return _put_off(action, unanswered, actor)
     return _retry(action, Reason.CONFLICT, "Others keep changing the target.", actor)

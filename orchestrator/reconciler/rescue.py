@@ -23,11 +23,9 @@ def rescue(cluster: str, actor: str, held: Collection[UUID] = ()) -> list[Action
     silent = silent.exclude(pk__in=list(held))
     taken = []
     for action in silent.select_related("workload", "signal"):
-        try:
+        with suppress(LostRace):
             action.take_over(actor)
-        except LostRace:
-            continue
-        taken.append(action)
+            taken.append(action)
     return taken
 
 
@@ -36,13 +34,11 @@ def expire(actor: str) -> None:
     over = Action.objects.filter(deadline_at__lte=Now(), ambiguous=False, state=ActionState.PENDING)
     unreviewed = Action.objects.filter(deadline_at__lte=Now(), state=ActionState.NEEDS_REVIEW)
     for action in (over | unreviewed).select_related("workload"):
-        try:
+        with suppress(LostRace):
             if action.state == ActionState.NEEDS_REVIEW:
                 action.review_expired(actor)
             else:
                 action.cancel(Reason.ACTION_EXPIRED, action.message or "No reconciler took it up in time.", actor)
-        except LostRace:
-            continue
     forgotten = Signal.objects.filter(state=SignalState.PENDING, last_seen_at__lte=Now() - FORGOTTEN_AFTER)
     for signal in forgotten:
         with suppress(LostRace):

@@ -50,11 +50,10 @@ class Verifications:
     def load(self, ids: Iterable[UUID] | None = None) -> None:
         """Begins with those of `ids` that are verifying; with all of the cluster where `ids` is None."""
         rows = Action.objects.filter(cluster=self._cluster_name, state=ActionState.VERIFYING)
-        if ids is None:
-            with self._lock:
-                known = set(self._watched)
-            ids = set(rows.values_list("pk", flat=True)) - known
-        rows = rows.filter(pk__in=list(ids))
+        with self._lock:
+            known = set(self._watched)
+        wanted = set(rows.values_list("pk", flat=True) if ids is None else ids) - known
+        rows = rows.filter(pk__in=wanted)  # asks nothing where nothing is wanted
         rows = rows.select_related("workload", "verification", "signal").annotate(left=F("deadline_at") - Now())
         for action in rows:
             verification = action.verification
