@@ -1,0 +1,106 @@
+"""A plain HTTP client for a Kubernetes API: the product's own client shall not be its own witness."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+from kubernetes.client import Configuration
+from kubernetes.config import load_kube_config
+
+Object = dict[str, Any]
+JSON, MERGE = "application/json", "application/merge-patch+json"
+STRATEGIC, JSON_PATCH = "application/strategic-merge-patch+json", "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
+GROUPS = {"deployments": "/apis/apps/v1", "replicasets": "/apis/apps/v1"}  # all others that we use are in /api/v1
+
+
+class Client:
+    """Paths without a leading slash are of `namespace`: "pods", "deployments/web/scale". `timeout` in seconds, for each
+    answer and for each silence on a watch."""
+
+    def __init__(self, kubeconfig: Path, namespace: str = "default", timeout: float = 10.0) -> None:
+        access = Configuration()
+        load_kube_config(  # type: ignore[no-untyped-call]
+            str(kubeconfig), client_configuration=access, persist_config=False
+        )
+        credentials: dict[str, Any] = access.auth_settings()
+        self._url, self._namespace = access.host, namespace
+        self._headers = {each["key"]: each["value"] for each in credentials.values()}
+        self._pool = urllib3.PoolManager(
+            retries=False, timeout=timeout, maxsize=4, ca_certs=access.ssl_ca_cert, cert_file=access.cert_file,
+            key_file=access.key_file, cert_reqs="CERT_REQUIRED" if access.verify_ssl else "CERT_NONE",
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def send(self, method: str, path: str, body: Any = None, content_type: str = JSON, **query: str) -> tuple[int, Any]:
+        """The status, and the answer's JSON."""
+        response = self.raw(method, path, body, content_type, **query)
+        return response.status, json.loads(response.data or b"null")
+
+    def raw(
+        self, method: str, path: str, body: Any = None, content_type: str = JSON, accept: str = JSON, **query: str
+    ) -> urllib3.BaseHTTPResponse:
+        raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        headers = self._headers | {"Accept": accept} | ({"Content-Type": content_type} if raw is not None else {})
+        return self._pool.request(method, self._address(path, query), body=raw, headers=headers)
+
+    def get(self, path: str, **query: str) -> Object:
+        return _expect(200, *self.send("GET", path, **query))
+
+    def create(self, path: str, obj: Object) -> Object:
+        return _expect(201, *self.send("POST", path, obj))
+
+    def patch(self, path: str, patch: Any, content_type: str = MERGE, **query: str) -> Object:
+        return _expect(200, *self.send("PATCH", path, patch, content_type, **query))
+
+    def watch(self, path: str, accept: str = JSON, **query: str) -> Iterator[Object]:
+        """Events until the connection ends; it is open when this returns."""
+        address = self._address(path, query | {"watch": "1"})
+        headers = self._headers | {"Accept": accept}
+        response = self._pool.request("GET", address, headers=headers, preload_content=False)
+        assert response.status == 200, response.read()
+
+        def events() -> Iterator[Object]:
+            with closing(response):
+                for line in response:
+                    yield json.loads(line)
+
+        return events()
+
+    def wait(self, path: str, condition: Callable[[Object], bool], **query: str) -> Object:
+        """The first object of a collection to fulfil the condition, as a watch shows it."""
+        for event in self.watch(path, **{"timeoutSeconds": "20", **query}):
+            found: Object = event["object"]
+            if event["type"] in ("ADDED", "MODIFIED") and condition(found):
+                return found
+        raise AssertionError(f"nothing in {path} became so")
+
+    def rolled_out(self, name: str, generation: int = 1) -> Object:
+        """The Deployment, once all its pods are of that generation or a later one, and available."""
+        return self.wait(
+            "deployments", lambda found: is_complete(found, generation), fieldSelector=f"metadata.name={name}"
+        )
+
+    def _address(self, path: str, query: dict[str, str]) -> str:
+        if not path.startswith("/"):
+            group = GROUPS.get(path.partition("/")[0], "/api/v1")
+            path = f"{group}/namespaces/{self._namespace}/{path}"
+        separator = "&" if "?" in path else "?"
+        return f"{self._url}{path}" + (f"{separator}{urlencode(query)}" if query else "")
+
+
+def is_complete(found: Object, generation: int) -> bool:
+    status, desired = found.get("status", {}), found["spec"]["replicas"]
+    counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+    return status.get("observedGeneration", 0) >= generation and counts == [desired] * 3
+
+
+def _expect(expected: int, status: int, found: Object) -> Object:
+    assert status == expected, found
+    return found

@@ -1,0 +1,98 @@
+"""The same tests on two clusters: on the sandbox, or on the real one that `CONFORMANCE_KUBECONFIG` leads to."""
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from smartops.sandbox import Sandbox
+from tests.conformance.client import Client, Object
+from tests.conformance.control_plane import ControlPlane, RealControlPlane, SandboxControlPlane
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """`CONFORMANCE_AUDIT_LOG` says where the real one writes its audit log, where that can be read."""
+    if kubeconfig := os.environ.get("CONFORMANCE_KUBECONFIG"):
+        audit_log = os.environ.get("CONFORMANCE_AUDIT_LOG")
+        yield RealControlPlane(Path(kubeconfig), Path(audit_log) if audit_log else None)
+        return
+    with Sandbox(bookmark_every=1.0) as sandbox:
+        yield SandboxControlPlane(sandbox)
+
+
+@pytest.fixture(scope="session")
+def simulated_kubelet(control_plane: ControlPlane) -> None:
+    """Skips where pods do not behave as their annotations `sim/...` say: where there are nodes to run them."""
+    if control_plane.real:
+        with closing(Client(control_plane.kubeconfig)) as client:
+            if client.get("/api/v1/nodes")["items"]:
+                pytest.skip("this cluster runs its pods on nodes")
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of a namespace of the test's own."""
+    words = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
+    name = f"{words}-{uuid4().hex[:8]}"
+    with closing(Client(control_plane.kubeconfig)) as client:
+        client.create("/api/v1/namespaces", {"metadata": {"name": name}})
+        yield name
+        client.send("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def http(control_plane: ControlPlane, namespace: str) -> Iterator[Client]:
+    """Relative paths are of the test's namespace."""
+    with closing(Client(control_plane.kubeconfig, namespace)) as client:
+        yield client
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    said: str  # on both outputs
+
+
+Kubectl = Callable[..., Ran]
+
+
+@pytest.fixture
+def kubectl(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Kubectl:
+    """Runs kubectl in the test's namespace; the environment's own, else that of the machine."""
+    program = shutil.which("kubectl", path=f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}")
+    if program is None:
+        pytest.skip("there is no kubectl")
+    environment = {**os.environ, "KUBECONFIG": str(control_plane.kubeconfig), "KUBECACHEDIR": str(tmp_path)}
+
+    def run(*arguments: str, stdin: str = "") -> Ran:
+        done = subprocess.run(
+            [program, "--namespace", namespace, *arguments],
+            input=stdin, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return Ran(done.returncode, done.stdout + done.stderr)
+
+    return run
+
+
+def deployment(name: str = "web", *, sim: dict[str, str] | None = None, **spec: Any) -> Object:
+    """Keywords go to its spec, `sim` to its template's annotations (`ready_after` for `sim/ready-after`)."""
+    behaviour = {"ready_after": "10ms"} | (sim or {})
+    template = {
+        "metadata": {
+            "labels": {"app": name},
+            "annotations": {f"sim/{key.replace('_', '-')}": value for key, value in behaviour.items()},
+        },
+        "spec": {"containers": [{"name": "app", "image": "example.test/app:1"}]},
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": template} | spec
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
