@@ -1,7 +1,7 @@
 """A plain HTTP client for a Kubernetes API: the product's own client shall not be its own witness."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class Client:
         load_kube_config(  # type: ignore[no-untyped-call]
             str(kubeconfig), client_configuration=access, persist_config=False
         )
-        credentials: dict[str, Any] = access.auth_settings()
+        credentials: Mapping[str, Any] = access.auth_settings()
         self._url, self._namespace = access.host, namespace
         self._headers = {each["key"]: each["value"] for each in credentials.values()}
         self._pool = urllib3.PoolManager(
