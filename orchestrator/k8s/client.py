@@ -3,18 +3,29 @@
 import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from random import uniform
 from threading import Event, Timer
 from typing import Any
 
-from kubernetes.client import V1DeleteOptions, V1Preconditions
+from kubernetes.client import (
+    V1DeleteOptions,
+    V1Eviction,
+    V1ObjectMeta,
+    V1Preconditions,
+    V1ResourceAttributes,
+    V1SelfSubjectAccessReview,
+    V1SelfSubjectAccessReviewSpec,
+)
 from prometheus_client import Counter
 
 from orchestrator.k8s import metrics
 from orchestrator.k8s.connection import Connection, Request
 from orchestrator.k8s.errors import Invalid, NotFound, TimedOut
+from orchestrator.k8s.events import EventNote, event_of
 from orchestrator.k8s.parse import Page, parse_deployment, parse_object, parse_pod
+from orchestrator.k8s.rights import parse_review
 from orchestrator.k8s.types import (
     ACTION_ANNOTATION,
     RESTART_ANNOTATION,
@@ -57,13 +68,18 @@ class KubernetesCluster:
 
     def delete_pod(self, namespace: str, name: str, *, uid: str) -> None:
         self._connection.call(
-            "delete",
-            "pods",
-            self._connection.core.delete_namespaced_pod,
+            "create",
+            "pods/eviction",
+            self._connection.core.create_namespaced_pod_eviction,
             parse_object,
             name=_path_segment(name),
             namespace=_path_segment(namespace),
-            body=V1DeleteOptions(preconditions=V1Preconditions(uid=uid)),
+            body=V1Eviction(
+                api_version="policy/v1",
+                kind="Eviction",
+                metadata=V1ObjectMeta(name=name, namespace=namespace),
+                delete_options=V1DeleteOptions(preconditions=V1Preconditions(uid=uid)),
+            ),
         )
 
     def list_deployments(self, namespace: str) -> list[Deployment]:
@@ -131,6 +147,30 @@ class KubernetesCluster:
 
     def watch_deployments(self, namespace: str, stop: Event) -> Generator[WatchEvent]:
         return self._watch(namespace, stop)
+
+    def create_event(self, note: EventNote, at: datetime) -> None:
+        self._connection.call(
+            "create",
+            "events",
+            self._connection.core.create_namespaced_event,
+            parse_object,
+            namespace=_path_segment(note.key.namespace),
+            body=event_of(note, at),
+            field_manager="smartops",
+        )
+
+    def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+        resource, _, subresource = resource.partition("/")
+        attributes = V1ResourceAttributes(
+            verb=verb, group=group, resource=resource, subresource=subresource, namespace=namespace
+        )
+        return self._connection.call(
+            "create",
+            "selfsubjectaccessreviews",
+            self._connection.authorization.create_self_subject_access_review,
+            parse_review,
+            body=V1SelfSubjectAccessReview(spec=V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)),
+        )
 
     def _watch(self, namespace: str, stop: Event, **selectors: str) -> Generator[WatchEvent]:
         request, place = self._collection(namespace)

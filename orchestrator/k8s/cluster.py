@@ -1,9 +1,11 @@
 """The one door to a cluster. `client.py` opens it for real; tests may bring their own."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from threading import Event
 from typing import Any, Protocol
 
+from orchestrator.k8s.events import EventNote
 from orchestrator.k8s.types import Deployment, Pod, Preconditions, WatchEvent, WorkloadKey
 
 
@@ -13,7 +15,8 @@ class Cluster(Protocol):
     def list_pods(self, namespace: str, selector: str = "") -> list[Pod]: ...
 
     def delete_pod(self, namespace: str, name: str, *, uid: str) -> None:
-        """Deletes the pod only while it is still the object `uid`."""
+        """Evicts the pod, only while it is still the object `uid`: DisruptionBudget where a PodDisruptionBudget does
+        not allow it now."""
 
     def list_deployments(self, namespace: str) -> list[Deployment]:
         """Those of the namespace; of all namespaces if it is ""."""
@@ -63,3 +66,10 @@ class Cluster(Protocol):
     def watch_deployments(self, namespace: str, stop: Event) -> Iterator[WatchEvent]:
         """All Deployments of the namespace ("" for all) now, SYNCED, then every change until `stop` is set. Reconnects
         and re-lists by itself; after a re-list, what vanished meanwhile is reported DELETED, then SYNCED again."""
+
+    def create_event(self, note: EventNote, at: datetime) -> None:
+        """Tells it on the object, as of `at`. Conflict where the same was told before."""
+
+    def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+        """Whether we may: `group` is "" for the core group, `resource` may have a /subresource, and a `namespace` of
+        "" means all of them."""

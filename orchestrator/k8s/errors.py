@@ -58,6 +58,10 @@ class Expired(Refused):
     """410: the resourceVersion or the continue token is too old; list again."""
 
 
+class DisruptionBudget(Refused):
+    """429, said of an eviction: a PodDisruptionBudget does not allow it now. The message says which, and its counts."""
+
+
 class Throttled(Refused):
     """429. `retry_after` is in seconds, None where the server named no time."""
 
@@ -112,6 +116,8 @@ def from_status(status: Mapping[str, Any], headers: Mapping[str, str] | None = N
     code = status["code"] if isinstance(status.get("code"), int) else 0
     message = str(status.get("message") or f"HTTP {code}")
     reason = str(status.get("reason") or "")
+    if code == 429 and (budget := _cause(status, "DisruptionBudget")):
+        return DisruptionBudget(f"{message} {budget}", code=code, reason="DisruptionBudget")
     if code == 429:
         retry_after = (headers or {}).get("Retry-After", "")
         seconds = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
@@ -122,6 +128,15 @@ def from_status(status: Mapping[str, Any], headers: Mapping[str, str] | None = N
     if 400 <= code < 500:
         return _REFUSALS.get(code, Refused)(message, code=code, reason=reason)
     return Unknown(message, code=code, reason=reason)
+
+
+def _cause(status: Mapping[str, Any], reason: str) -> str:
+    """What the server says of the cause `reason` of its answer; empty where it is none."""
+    match status.get("details"):
+        case {"causes": [*causes]}:
+            named = (cause for cause in causes if isinstance(cause, dict) and cause.get("reason") == reason)
+            return next((str(cause.get("message") or reason) for cause in named), "")
+    return ""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import (
     ClusterError,
     Conflict,
+    DisruptionBudget,
     Forbidden,
     Invalid,
     NotFound,
@@ -23,6 +25,7 @@ from orchestrator.k8s.errors import (
     Unknown,
     Unreached,
 )
+from orchestrator.k8s.events import EventNote, EventType
 from orchestrator.k8s.types import Preconditions, WorkloadKey
 from tests.orchestrator.k8s.stub import Answer, Stub, deployment, hang_up, http, kubeconfig
 
@@ -101,13 +104,83 @@ def test_a_read_without_a_readable_answer_is_unknown_too(
     assert len(stub.requests) == 1
 
 
-def test_a_deletion_is_never_repeated(stub: Stub, cluster: KubernetesCluster) -> None:
+def test_an_eviction_is_never_repeated(stub: Stub, cluster: KubernetesCluster) -> None:
     stub.answer = sends(http("", "503 Service Unavailable", "Retry-After: 1\r\n"))
     with pytest.raises(Unknown):
         cluster.delete_pod("dev", "erp-1", uid="uid-1")
     [(line, body)] = stub.requests
-    assert line == "DELETE /api/v1/namespaces/dev/pods/erp-1 HTTP/1.1"
-    assert json.loads(body)["preconditions"] == {"uid": "uid-1"}
+    assert line == "POST /api/v1/namespaces/dev/pods/erp-1/eviction HTTP/1.1"
+    assert json.loads(body) == {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"namespace": "dev", "name": "erp-1"},
+        "deleteOptions": {"preconditions": {"uid": "uid-1"}},
+    }
+
+
+def test_an_eviction_that_a_budget_forbids_is_refused_and_not_throttled(stub: Stub, cluster: KubernetesCluster) -> None:
+    refusal = json.loads(status(429, "Cannot evict pod.").partition(b"\r\n\r\n")[2])
+    cause = {"reason": "DisruptionBudget", "message": "The disruption budget erp needs 2 healthy pods and has 2."}
+    stub.answer = sends(http(json.dumps(refusal | {"details": {"causes": [cause]}}), "429 Too Many Requests"))
+    with pytest.raises(DisruptionBudget, match="The disruption budget erp needs 2 healthy pods and has 2") as caught:
+        cluster.delete_pod("dev", "erp-1", uid="uid-1")
+    assert not isinstance(caught.value, Throttled)
+    assert len(stub.requests) == 1
+
+
+def test_an_event_names_its_object_and_its_teller(stub: Stub, cluster: KubernetesCluster) -> None:
+    stub.answer = sends(http("{}", "201 Created"))
+    note = EventNote(ERP, "uid-1", EventType.WARNING, "Frozen", "alice froze dev until it is lifted: release", "id-1")
+    cluster.create_event(note, datetime(2026, 1, 1, tzinfo=UTC))
+    [(line, body)] = stub.requests
+    assert line == "POST /api/v1/namespaces/dev/events?fieldManager=smartops HTTP/1.1"
+    assert json.loads(body) == {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"namespace": "dev", "name": note.name},
+        "involvedObject": {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "namespace": "dev",
+            "name": "erp",
+            "uid": "uid-1",
+        },
+        "type": "Warning",
+        "reason": "Frozen",
+        "message": "alice froze dev until it is lifted: release",
+        "source": {"component": "smartops"},
+        "reportingComponent": "smartops.io/orchestrator",
+        "firstTimestamp": "2026-01-01T00:00:00+00:00",
+        "lastTimestamp": "2026-01-01T00:00:00+00:00",
+        "count": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("resource", "namespace", "asked"),
+    [
+        ("deployments", "dev", {"group": "apps", "resource": "deployments", "namespace": "dev"}),
+        ("deployments", "", {"group": "apps", "resource": "deployments", "namespace": ""}),
+        ("pods/eviction", "dev", {"resource": "pods", "subresource": "eviction", "namespace": "dev", "group": ""}),
+    ],
+)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_server_says_what_we_may(
+    stub: Stub, cluster: KubernetesCluster, resource: str, namespace: str, asked: dict[str, str], allowed: bool
+) -> None:
+    stub.answer = sends(http(json.dumps({"status": {"allowed": allowed, "reason": "RBAC"}}), "201 Created"))
+    assert cluster.may("patch", asked["group"], resource, namespace) is allowed
+    [(line, body)] = stub.requests
+    assert line == "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews HTTP/1.1"
+    attributes = json.loads(body)["spec"]["resourceAttributes"]
+    assert {"subresource": ""} | asked | {"verb": "patch"} == attributes
+
+
+@pytest.mark.parametrize("answer", ["{}", "[]", '{"status": null}', '{"status": {"allowed": "yes"}}'])
+def test_an_answer_that_says_neither_yes_nor_no_is_unknown(stub: Stub, cluster: KubernetesCluster, answer: str) -> None:
+    stub.answer = sends(http(answer, "201 Created"))
+    with pytest.raises(Unknown):
+        cluster.may("patch", "apps", "deployments", "dev")
 
 
 @pytest.mark.parametrize(

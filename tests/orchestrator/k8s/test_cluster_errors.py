@@ -13,6 +13,7 @@ from kubernetes.config import ConfigException
 from orchestrator.k8s.errors import (
     ClusterError,
     Conflict,
+    DisruptionBudget,
     Expired,
     Forbidden,
     Invalid,
@@ -94,6 +95,35 @@ def test_being_throttled_says_for_how_long(retry_after: str, seconds: float | No
     error = from_answer(429, "Too many requests, please try again later.", headers)
     assert isinstance(error, Throttled)
     assert error.retry_after == seconds
+
+
+BUDGET = {"reason": "DisruptionBudget", "message": "The disruption budget erp needs 2 healthy pods and has 1 currently"}
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "kind"),
+    [
+        (429, {"causes": [BUDGET]}, DisruptionBudget),
+        (429, {"causes": [{"reason": "FieldValueInvalid"}, BUDGET]}, DisruptionBudget),
+        (429, {"causes": [{"reason": "DisruptionBudget"}], "retryAfterSeconds": 10}, DisruptionBudget),
+        (429, {"retryAfterSeconds": 1}, Throttled),
+        (429, {"causes": []}, Throttled),
+        (429, {"causes": [{"reason": "Other", "message": "DisruptionBudget"}]}, Throttled),
+        (429, {"causes": ["DisruptionBudget", None]}, Throttled),
+        (429, {"causes": "DisruptionBudget"}, Throttled),
+        (429, None, Throttled),
+        (403, {"causes": [BUDGET]}, Forbidden),
+    ],
+)
+def test_a_budget_is_told_from_a_busy_server_by_its_cause(code: int, details: Any, kind: type[ClusterError]) -> None:
+    answer = {"kind": "Status", "code": code, "reason": "TooManyRequests", "message": "no", "details": details}
+    assert type(from_answer(code, json.dumps(answer), {})) is kind
+
+
+def test_a_budget_is_named_with_its_counts() -> None:
+    error = from_status({"code": 429, "message": "Cannot evict pod.", "details": {"causes": [BUDGET]}})
+    assert error.message == f"Cannot evict pod. {BUDGET['message']}"
+    assert (error.code, error.reason, error.outcome) == (429, "DisruptionBudget", "refused")
 
 
 def test_a_404_of_something_in_between_says_nothing_about_the_object() -> None:

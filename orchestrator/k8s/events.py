@@ -1,0 +1,63 @@
+"""What SmartOps tells on an object of the cluster: an Event, as `kubectl describe` shows it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+
+from kubernetes.client import CoreV1Event, V1EventSource, V1ObjectMeta, V1ObjectReference
+
+from orchestrator.k8s.types import WorkloadKey
+
+MAX_NAME = 253  # characters
+MAX_MESSAGE = 1024  # bytes: what events.k8s.io allows; core/v1 would store anything
+
+
+class EventType(StrEnum):
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True)
+class EventNote:
+    """One piece of news of the Deployment `uid`. `about` is the id of the action or the signal that it comes from."""
+
+    key: WorkloadKey
+    uid: str
+    type: EventType
+    reason: str  # one CamelCase word
+    message: str
+    about: str
+
+    @property
+    def name(self) -> str:
+        """The same for the same news: the API server refuses to store it again, whichever process sends it."""
+        digest = blake2b("\x1f".join((self.uid, self.about, self.reason)).encode(), digest_size=8).hexdigest()
+        return f"{self.key.name[: MAX_NAME - 1 - len(digest)].rstrip('-.')}.{digest}"
+
+
+def event_of(note: EventNote, at: datetime) -> CoreV1Event:
+    return CoreV1Event(
+        api_version="v1",
+        kind="Event",
+        metadata=V1ObjectMeta(name=note.name, namespace=note.key.namespace),
+        involved_object=V1ObjectReference(
+            api_version="apps/v1", kind="Deployment", namespace=note.key.namespace, name=note.key.name, uid=note.uid
+        ),
+        type=note.type.value,
+        reason=note.reason,
+        message=shorten(note.message),
+        source=V1EventSource(component="smartops"),
+        reporting_component="smartops.io/orchestrator",
+        first_timestamp=at,
+        last_timestamp=at,
+        count=1,
+    )
+
+
+def shorten(message: str, limit: int = MAX_MESSAGE) -> str:
+    """At most `limit` bytes of UTF-8."""
+    raw = message.encode(errors="replace")
+    if len(raw) <= limit:
+        return raw.decode()
+    return raw[: limit - len("…".encode())].decode(errors="ignore") + "…"

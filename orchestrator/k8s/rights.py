@@ -1,0 +1,38 @@
+"""What the reconciler may have to do in each of its namespaces, and why. docs/operations.md has the same table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.k8s.parse import parse_object
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """`resource` is written as in a Role, with its subresource. Without an `essential` one the loop cannot work."""
+
+    group: str  # "" is the core group
+    resource: str
+    verbs: tuple[str, ...]
+    purpose: str
+    essential: bool = True
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.resource}.{self.group}" if self.group else self.resource
+
+
+RIGHTS = (
+    Right("apps", "deployments", ("list", "watch"), "to see the workloads"),
+    Right("apps", "deployments", ("get",), "to look before each write, and before a failure is recorded"),
+    Right("apps", "deployments", ("patch",), "to apply changes"),
+    Right("autoscaling", "horizontalpodautoscalers", ("list", "watch"), "to see whose replicas an autoscaler owns"),
+    Right("", "events", ("create",), "to tell on the workload what was done, and why not", essential=False),
+)
+
+
+def parse_review(raw: Any) -> bool:
+    """The answer of a SelfSubjectAccessReview; ValueError for anything that is none."""
+    allowed = parse_object(parse_object(raw).get("status")).get("allowed")
+    if not isinstance(allowed, bool):
+        raise ValueError(f"status.allowed is not of type bool: {str(allowed)[:100]}")
+    return allowed
