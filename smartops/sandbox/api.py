@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from smartops.sandbox import discovery
+from smartops.sandbox.access import Forbids, forbidden, requested, review
 from smartops.sandbox.errors import (
     ApiError,
     Cause,
@@ -17,6 +18,7 @@ from smartops.sandbox.errors import (
     no_such_path,
     uid_mismatch,
 )
+from smartops.sandbox.evictions import evict
 from smartops.sandbox.objects import Object, Resource, encode
 from smartops.sandbox.registry import Registry, Writer
 from smartops.sandbox.requests import APPLY_PATCH, JSON, Request, Target, parse
@@ -24,6 +26,8 @@ from smartops.sandbox.resources import ACCESS_REVIEW, POD
 from smartops.sandbox.tables import table
 from smartops.sandbox.validation import WrongTypeError
 from smartops.sandbox.views import scaled, untyped, view
+
+SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,8 @@ def refusal(error: ApiError) -> Answer:
 
 
 class Api:
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
+    def __init__(self, registry: Registry, forbids: Forbids) -> None:
+        self.registry, self._forbids = registry, forbids
 
     def answer(self, request: Request) -> Answer:
         """Refusals are answers too."""
@@ -49,11 +53,18 @@ class Api:
             target = parse(request.path)
             if target is None:
                 return self._document(request)
+            self.authorize(request, target)
             return self._verb(request.method, target)(request, target)
         except ApiError as error:
             return refusal(error)
         except WrongTypeError as error:
             return refusal(_undecodable(request, error))
+
+    def authorize(self, request: Request, target: Target) -> None:
+        """Raises 403."""
+        access = requested(request, target)
+        if self._forbids(access):
+            raise forbidden(access)
 
     def _document(self, request: Request) -> Answer:
         document = discovery.document(request.path, request.accept)
@@ -68,6 +79,8 @@ class Api:
         kind, sub = target.kind, target.subresource
         if kind is POD and sub == "log" and method == "GET":
             return self._log
+        if kind is POD and sub == "eviction" and method == "POST":
+            return self._evict
         if sub and not ((sub == "status" and kind.status) or (sub == "scale" and kind.scale)):
             raise no_such_path()
         if not target.name:
@@ -84,6 +97,16 @@ class Api:
     def _log(self, _: Request, target: Target) -> Answer:
         self.registry.get(target.kind, target.namespace, target.name)
         return Answer(200, b"This is a sandbox: its pods run no containers, so they log nothing.\n", "text/plain")
+
+    def _evict(self, request: Request, target: Target) -> Answer:
+        eviction = request.document()
+        if eviction.get("kind", "Eviction") != "Eviction":
+            raise bad_request(f"{eviction['kind']} in {eviction.get('apiVersion')} cannot be handled as an Eviction")
+        if (eviction.get("metadata") or {}).get("name") != target.name:
+            raise bad_request("name in URL does not match name in Eviction object")
+        pod = self.registry.get(POD, target.namespace, target.name)
+        evict(self.registry, pod, eviction.get("deleteOptions") or {}, dry_run=request.dry_run)
+        return Answer(201, encode(SUCCESS | {"code": 201}))
 
     def _list(self, request: Request, target: Target) -> Answer:
         kind, store, selects = target.kind, self.registry.store, request.selects(target)
@@ -115,7 +138,7 @@ class Api:
         if not kind.describes({"kind": kind.name, "apiVersion": kind.api_version} | body):
             raise bad_request(f"{body.get('kind')} in {body.get('apiVersion')} is no {kind.name} of {kind.api_version}")
         if kind is ACCESS_REVIEW:
-            return Answer(201, encode(body | {"status": {"allowed": True, "reason": "the sandbox allows everything"}}))
+            return Answer(201, encode(review(body, self._forbids)))
         if kind.namespaced and not target.namespace:
             raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
         new = untyped(body)
@@ -170,8 +193,7 @@ class Api:
         if left is not None:
             return self._show(request, target, left)
         details = {"name": obj.name, "group": target.kind.group, "kind": target.kind.plural, "uid": obj.uid}
-        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-        return Answer(200, encode(status))
+        return Answer(200, encode(SUCCESS | {"details": details}))
 
     def _delete_collection(self, request: Request, target: Target) -> Answer:
         options = request.document() if request.body else {}
@@ -179,7 +201,7 @@ class Api:
         for obj in self.registry.store.objects(target.kind, target.namespace):
             if selects(obj):
                 self.registry.delete(target.kind, obj, options, dry_run=request.dry_run)
-        return Answer(200, encode({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
+        return Answer(200, encode(SUCCESS))
 
     def _show(self, request: Request, target: Target, obj: Object, status: int = 200) -> Answer:
         if request.wants_table:

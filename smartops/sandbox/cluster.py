@@ -9,6 +9,7 @@ from aiohttp import web
 
 from smartops.sandbox.deployments import DeploymentController
 from smartops.sandbox.discovery import VERSION
+from smartops.sandbox.disruptions import DisruptionController
 from smartops.sandbox.events import Recorder
 from smartops.sandbox.kubelet import Kubelet
 from smartops.sandbox.registry import Registry, Writer
@@ -31,6 +32,7 @@ class Cluster:
         Kubelet(self.registry, VERSION)
         ReplicaSetController(self.registry)
         DeploymentController(self.registry, Recorder(self.registry))
+        DisruptionController(self.registry)
         for name in NAMESPACES:
             self.registry.create(NAMESPACE, "", {"metadata": {"name": name}})
 

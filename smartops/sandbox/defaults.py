@@ -4,7 +4,17 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 
 from smartops.sandbox.objects import Object
-from smartops.sandbox.resources import BY_NAME, DEPLOYMENT, NAMESPACE, POD, REPLICA_SET, SERVICE, Kind
+from smartops.sandbox.resources import (
+    AUTOSCALER,
+    BY_NAME,
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    NAMESPACE,
+    POD,
+    REPLICA_SET,
+    SERVICE,
+    Kind,
+)
 
 POD_DEFAULTS: Object = {
     "serviceAccountName": "default",
@@ -67,6 +77,11 @@ def _autoscaler(_: Object, spec: Object) -> None:
     _fill(spec, minReplicas=1)
 
 
+def _disruption_budget(obj: Object, _: Object) -> None:
+    counts = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+    obj["status"] = dict.fromkeys(counts, 0) | obj.get("status", {})
+
+
 def _service(_: Object, spec: Object) -> None:
     _fill(spec, type="ClusterIP", sessionAffinity="None")
     if spec["type"] != "ExternalName":
@@ -97,7 +112,8 @@ DEFAULTS: dict[Kind, Callable[[Object, Object], None]] = {
     BY_NAME["apps/v1", "StatefulSet"]: _stateful_set,
     BY_NAME["apps/v1", "DaemonSet"]: _daemon_set,
     BY_NAME["batch/v1", "CronJob"]: _cron_job,
-    BY_NAME["autoscaling/v2", "HorizontalPodAutoscaler"]: _autoscaler,
+    AUTOSCALER: _autoscaler,
+    DISRUPTION_BUDGET: _disruption_budget,
 }
 
 

@@ -1,7 +1,7 @@
 """What clients read before they work: groups, resources, version, health, and OpenAPI as far as kubectl asks."""
 
 from smartops.sandbox.objects import Object, encode
-from smartops.sandbox.resources import ACCESS_REVIEW, GROUP_VERSIONS, KINDS, NAMESPACE, Kind
+from smartops.sandbox.resources import ACCESS_REVIEW, GROUP_VERSIONS, KINDS, NAMESPACE, POD, Kind
 
 VERSION = "v1.37.0+smartops-sandbox"
 JSON = "application/json"
@@ -43,6 +43,9 @@ def _resources(group: str, version: str) -> Object:
         row |= {"singularName": "", "verbs": ["get", "patch", "update"]}
         if kind.status:
             resources.append(row | {"name": f"{kind.plural}/status"})
+        if kind is POD:
+            eviction = {"name": "pods/eviction", "group": "policy", "version": "v1", "kind": "Eviction"}
+            resources.append(row | eviction | {"verbs": ["create"]})
         if kind.scale:
             scale = {"name": f"{kind.plural}/scale", "group": "autoscaling", "version": "v1", "kind": "Scale"}
             resources.append(row | scale)
@@ -69,10 +72,15 @@ def _aggregated(*, core: bool) -> Object:
 def _discovered(kind: Kind) -> Object:
     this = {"group": kind.group, "version": kind.version, "kind": kind.name}
     scale = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
-    offered = [("status", kind.status, this), ("scale", kind.scale, scale)]
+    eviction, read_and_written = {"group": "policy", "version": "v1", "kind": "Eviction"}, ["get", "patch", "update"]
+    offered = [
+        ("eviction", kind is POD, eviction, ["create"]),
+        ("status", kind.status, this, read_and_written),
+        ("scale", kind.scale, scale, read_and_written),
+    ]
     subresources = [
-        {"subresource": name, "responseKind": response, "verbs": ["get", "patch", "update"]}
-        for name, exists, response in offered
+        {"subresource": name, "responseKind": response, "verbs": verbs}
+        for name, exists, response, verbs in offered
         if exists
     ]
     return {

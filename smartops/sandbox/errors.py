@@ -1,9 +1,10 @@
 """Refusals, in the API's own words: each becomes a `Status` with code, reason, message and causes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from smartops.sandbox.objects import encode
 from smartops.sandbox.resources import Kind
 
 
@@ -16,31 +17,35 @@ class Cause:
     message: str
 
 
+def wrong(field: str, value: object, why: str) -> Cause:
+    return Cause(field, "FieldValueInvalid", f"Invalid value: {encode(value).decode()}: {why}")
+
+
 class ApiError(Exception):
+    """`subject` is the group of what is refused and, mostly, its resource; validation and preconditions name the kind
+    instead."""
+
     def __init__(
         self,
         code: int,
         reason: str,
         message: str,
         *,
-        kind: Kind | None = None,
+        subject: tuple[str, str] | None = None,
         name: str = "",
         causes: Sequence[Cause] = (),
         retry_after: int = 0,
     ) -> None:
         super().__init__(message)
-        self.code, self.reason, self.message, self.kind, self.name = code, reason, message, kind, name
+        self.code, self.reason, self.message, self.subject, self.name = code, reason, message, subject, name
         self.causes, self.retry_after = tuple(causes), retry_after
 
     def status(self) -> dict[str, Any]:
         """The body of the answer."""
         details: dict[str, Any] = {"name": self.name} if self.name else {}
-        if self.kind:
-            details |= {"group": self.kind.group} if self.kind.group else {}
-            # Validation speaks of kinds, everything else of resources.
-            details["kind"] = self.kind.name if self.reason == "Invalid" else self.kind.plural
+        details |= {key: given for key, given in zip(("group", "kind"), self.subject or (), strict=False) if given}
         if self.causes:
-            details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in self.causes]
+            details["causes"] = [{key: said for key, said in asdict(cause).items() if said} for cause in self.causes]
         if self.retry_after:
             details["retryAfterSeconds"] = self.retry_after
         return {
@@ -79,16 +84,25 @@ def no_such_path() -> ApiError:
 
 
 def not_found(kind: Kind, name: str) -> ApiError:
-    return ApiError(404, "NotFound", f'{kind.resource} "{name}" not found', kind=kind, name=name)
+    return ApiError(
+        404, "NotFound", f'{kind.resource} "{name}" not found', subject=(kind.group, kind.plural), name=name
+    )
 
 
 def already_exists(kind: Kind, name: str) -> ApiError:
-    return ApiError(409, "AlreadyExists", f'{kind.resource} "{name}" already exists', kind=kind, name=name)
+    message = f'{kind.resource} "{name}" already exists'
+    return ApiError(409, "AlreadyExists", message, subject=(kind.group, kind.plural), name=name)
 
 
 def conflict(kind: Kind, name: str, why: str) -> ApiError:
     message = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
-    return ApiError(409, "Conflict", message, kind=kind, name=name)
+    return ApiError(409, "Conflict", message, subject=(kind.group, kind.plural), name=name)
+
+
+def precondition_failed(kind: Kind, name: str, why: str) -> ApiError:
+    """Of a deletion."""
+    message = f'Operation cannot be fulfilled on {kind.qualified} "{name}": {why}'
+    return ApiError(409, "Conflict", message, subject=(kind.group, kind.name), name=name)
 
 
 def uid_mismatch(wanted: str, found: str) -> str:
@@ -98,7 +112,7 @@ def uid_mismatch(wanted: str, found: str) -> str:
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> ApiError:
     said = [f"{cause.field}: {cause.message}" for cause in causes]
     message = f'{kind.qualified} "{name}" is invalid: ' + (said[0] if len(said) == 1 else f"[{', '.join(said)}]")
-    return ApiError(422, "Invalid", message, kind=kind, name=name, causes=causes)
+    return ApiError(422, "Invalid", message, subject=(kind.group, kind.name), name=name, causes=causes)
 
 
 def invalid_options(options: str, cause: Cause) -> ApiError:

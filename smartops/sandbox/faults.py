@@ -1,16 +1,22 @@
-"""What can be made to go wrong, a closed list. Each fault strikes `count` times where method and path match."""
+"""What can be made to go wrong, a closed list."""
 
 import re
 from dataclasses import dataclass, fields
 from typing import Any
 
+from smartops.sandbox.access import Access
 from smartops.sandbox.errors import REASONS, ApiError, bad_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """`method` is a verb of HTTP or WATCH, empty for any; `path` a regular expression found anywhere in the path.
-    Raises ValueError for what makes no sense."""
+    """Raises ValueError for what makes no sense."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strike(Fault):
+    """Strikes `count` times where both match: `method` is a verb of HTTP or WATCH, empty for any; `path` a regular
+    expression found anywhere in the path."""
 
     method: str = ""
     path: str = ""
@@ -26,14 +32,14 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refuse(Fault):
+class Refuse(Strike):
     """Nothing is applied; the answer is this status, with Retry-After (seconds) where it is not 0."""
 
     status: int
     retry_after: int = 0
 
     def __post_init__(self) -> None:
-        Fault.__post_init__(self)
+        Strike.__post_init__(self)
         if self.status not in REASONS:
             raise ValueError(f"status: one of {', '.join(map(str, REASONS))}")
 
@@ -43,46 +49,61 @@ class Refuse(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delay(Fault):
+class Delay(Strike):
     """The request is applied `seconds` later, even if the client has left by then."""
 
     seconds: float
 
     def __post_init__(self) -> None:
-        Fault.__post_init__(self)
+        Strike.__post_init__(self)
         if self.seconds < 0:
             raise ValueError("seconds: not negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hang(Fault):
+class Hang(Strike):
     """Nothing is applied and nothing answered, for as long as the client waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoseAnswer(Fault):
+class LoseAnswer(Strike):
     """The request is applied, then the connection cut; with `hang` it stays silent for as long as the client waits."""
 
     hang: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CutWatch(Fault):
+class CutWatch(Strike):
     """Closes the connections of watches: those open now and, while some of `count` is left, those opened later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MuteWatch(Fault):
+class MuteWatch(Strike):
     """Half-opens watches, as CutWatch chooses them: nothing more is sent, no bookmark and no end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompactHistory(Fault):
-    """Strikes at once and needs no match: every version read so far is too old to watch from (410)."""
+    """At once: every version read so far is too old to watch from (410)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forbid(Fault):
+    """Until faults are cleared, RBAC does not grant this: requests are answered 403, access reviews `allowed: false`.
+    `resource` as rules name it (`deployments/scale`); an empty verb is any, an empty namespace everywhere."""
+
+    verb: str = ""
+    group: str = ""
+    resource: str
+    namespace: str = ""
+
+    def covers(self, access: Access) -> bool:
+        exact = (self.group, self.resource) == (access.group, access.resource)
+        return exact and self.verb in ("", access.verb) and self.namespace in ("", access.namespace)
 
 
 KINDS: dict[str, type[Fault]] = {
-    kind.__name__: kind for kind in (Refuse, Delay, Hang, LoseAnswer, CutWatch, MuteWatch, CompactHistory)
+    kind.__name__: kind for kind in (Refuse, Delay, Hang, LoseAnswer, CutWatch, MuteWatch, CompactHistory, Forbid)
 }
 
 
@@ -110,15 +131,23 @@ class Faults:
     """Those still to strike, in the order they were asked for."""
 
     def __init__(self) -> None:
-        self._left: list[tuple[Fault, int]] = []
+        self._left: list[tuple[Strike, int]] = []
+        self._forbidden: list[Forbid] = []
 
-    def add(self, fault: Fault) -> None:
-        self._left.append((fault, fault.count))
+    def add(self, fault: Strike | Forbid) -> None:
+        if isinstance(fault, Forbid):
+            self._forbidden.append(fault)
+        else:
+            self._left.append((fault, fault.count))
 
     def clear(self) -> None:
         self._left.clear()
+        self._forbidden.clear()
 
-    def take(self, kinds: type[Fault] | tuple[type[Fault], ...], method: str, path: str) -> Fault | None:
+    def forbids(self, access: Access) -> bool:
+        return any(fault.covers(access) for fault in self._forbidden)
+
+    def take(self, kinds: tuple[type[Strike], ...], method: str, path: str) -> Strike | None:
         """The first that matches; it has then struck once."""
         for index, (fault, left) in enumerate(self._left):
             if isinstance(fault, kinds) and fault.matches(method, path):

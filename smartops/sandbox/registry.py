@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from smartops.sandbox.defaults import apply_defaults, cluster_ip
-from smartops.sandbox.errors import Cause, already_exists, bad_request, conflict, invalid, not_found
+from smartops.sandbox.errors import (
+    Cause,
+    already_exists,
+    bad_request,
+    conflict,
+    invalid,
+    not_found,
+    precondition_failed,
+)
 from smartops.sandbox.managers import managed
 from smartops.sandbox.objects import Object, Resource, canonical, timestamp
 from smartops.sandbox.resources import DEPLOYMENT, KINDS, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT, Kind
@@ -148,7 +156,7 @@ class Registry:
             wanted, found = (options.get("preconditions") or {}).get(field), obj.metadata[field]
             if wanted is not None and wanted != found:
                 why = f"the {what} in the precondition ({wanted}) does not match the {what} in record ({found})"
-                raise conflict(kind, obj.name, f"{why}. The object might have been {cause}")
+                raise precondition_failed(kind, obj.name, f"{why}. The object might have been {cause}")
         grace = options.get("gracePeriodSeconds")
         if grace is None:
             grace = obj["spec"]["terminationGracePeriodSeconds"] if kind is POD else 0
@@ -211,9 +219,15 @@ def _moves_generation(kind: Kind, old: Object, new: Object) -> bool:
     return kind is DEPLOYMENT and old["metadata"].get("annotations") != new["metadata"].get("annotations")
 
 
+def _without(field: str, obj: Object) -> Object:
+    return {name: value for name, value in obj.items() if name != field}
+
+
 def _with_manager(kind: Kind, before: Object, after: Object, writer: Writer, subresource: str) -> Object:
     operation = "Update" if writer.applied is None else "Apply"
     entry: Object = {"manager": writer.name, "operation": operation, "apiVersion": kind.api_version}
     entry |= {"time": timestamp()} | ({"subresource": subresource} if subresource else {})
-    fields = managed(before, after, entry, writer.applied)
+    of_others = "status" if not subresource else "spec"
+    before, shown, applied = (_without(of_others, obj) for obj in (before, after, writer.applied or {}))
+    fields = managed(before, shown, entry, None if writer.applied is None else applied)
     return {**after, "metadata": {**after["metadata"], "managedFields": fields}}

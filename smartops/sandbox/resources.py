@@ -1,4 +1,5 @@
-"""The kinds this API serves. All are stored; only Deployments, ReplicaSets and Pods are also brought to life."""
+"""The kinds this API serves. All are stored; only Deployments, ReplicaSets, Pods and PodDisruptionBudgets are
+also brought to life."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,6 +55,14 @@ DEPLOYMENT = Kind(
 REPLICA_SET = Kind(
     "apps", "v1", "ReplicaSet", "replicasets", ("rs",), status=True, scale=True, generation=True, all=True
 )
+AUTOSCALER = Kind(
+    *("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", ("hpa",)),
+    status=True,
+    all=True,
+)
+DISRUPTION_BUDGET = Kind(
+    "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", ("pdb",), status=True, generation=True
+)
 ACCESS_REVIEW = Kind(
     "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
 )
@@ -81,17 +90,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("apps", "v1", "ControllerRevision", "controllerrevisions"),
     Kind("batch", "v1", "Job", "jobs", status=True, generation=True, all=True),
     Kind("batch", "v1", "CronJob", "cronjobs", ("cj",), status=True, generation=True, all=True),
-    Kind(
-        "autoscaling",
-        "v2",
-        "HorizontalPodAutoscaler",
-        "horizontalpodautoscalers",
-        ("hpa",),
-        status=True,
-        generation=True,
-        all=True,
-    ),
-    Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", ("pdb",), status=True, generation=True),
+    AUTOSCALER,
+    DISRUPTION_BUDGET,
     Kind("networking.k8s.io", "v1", "Ingress", "ingresses", ("ing",), status=True, generation=True),
     Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", ("netpol",), generation=True),
     Kind("rbac.authorization.k8s.io", "v1", "Role", "roles"),

@@ -19,8 +19,8 @@ def fenceposts(strategy: dict[str, Any], desired: int) -> tuple[int, int]:
     if not rolling:
         return 0, desired
     surge, unavailable = (
-        _pods(rolling["maxSurge"], desired, up=True),
-        _pods(rolling["maxUnavailable"], desired, up=False),
+        in_pods(rolling["maxSurge"], desired, up=True),
+        in_pods(rolling["maxUnavailable"], desired, up=False),
     )
     return surge, min(unavailable if surge or unavailable else 1, desired)
 
@@ -47,7 +47,8 @@ def rolling_step(desired: int, surge: int, unavailable: int, new: Size, old: Seq
     return new.replicas, sizes
 
 
-def _pods(bound: int | str, desired: int, *, up: bool) -> int:
+def in_pods(bound: int | str, desired: int, *, up: bool) -> int:
+    """A number as it is, a percentage of `desired` rounded up or down."""
     if isinstance(bound, int):
         return bound
     share = int(bound.removesuffix("%")) * desired

@@ -11,7 +11,19 @@ from aiohttp import web
 from smartops.sandbox.api import Answer, Api, refusal
 from smartops.sandbox.discovery import VERSION
 from smartops.sandbox.errors import ApiError
-from smartops.sandbox.faults import CompactHistory, CutWatch, Delay, Fault, Faults, Hang, LoseAnswer, MuteWatch, Refuse
+from smartops.sandbox.faults import (
+    CompactHistory,
+    CutWatch,
+    Delay,
+    Fault,
+    Faults,
+    Forbid,
+    Hang,
+    LoseAnswer,
+    MuteWatch,
+    Refuse,
+    Strike,
+)
 from smartops.sandbox.faults import from_json as fault_from_json
 from smartops.sandbox.objects import encode
 from smartops.sandbox.registry import Registry
@@ -38,8 +50,8 @@ class Server:
 
     def __init__(self, registry: Registry, *, bookmark_every: float = 60.0, recorded: int = 10_000) -> None:
         self.store = registry.store
-        self.api = Api(registry)
         self.faults = Faults()
+        self.api = Api(registry, self.faults.forbids)
         self.requests: deque[Recorded] = deque(maxlen=recorded)
         self._watches: dict[Watch, None] = {}
         self._bookmark_every = bookmark_every
@@ -54,10 +66,11 @@ class Server:
         return app
 
     def add_fault(self, fault: Fault) -> None:
-        if isinstance(fault, CompactHistory):
-            self.store.compact()
-            return
-        self.faults.add(fault)
+        match fault:
+            case CompactHistory():
+                self.store.compact()
+            case Strike() | Forbid():
+                self.faults.add(fault)
         if isinstance(fault, CutWatch | MuteWatch):
             for watch in self._watches:
                 self._strike(watch)
@@ -112,6 +125,7 @@ class Server:
         self, incoming: web.Request, request: Request, target: Target, record: Recorded
     ) -> web.StreamResponse:
         try:
+            self.api.authorize(request, target)
             watch = Watch(self.store, request, target)
             seconds = request.number("timeoutSeconds") or LONGEST_WATCH
         except ApiError as error:

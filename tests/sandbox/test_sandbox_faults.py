@@ -8,7 +8,7 @@ import pytest
 import urllib3
 
 from smartops.sandbox import Sandbox
-from smartops.sandbox.faults import Delay, Fault, Hang, LoseAnswer, Refuse
+from smartops.sandbox.faults import Delay, Fault, Forbid, Hang, LoseAnswer, Refuse
 from tests.sandbox.sandbox_client import DEPLOYMENTS, MERGE, Client, Object
 
 Make = Callable[..., Object]
@@ -153,3 +153,51 @@ def test_faults_are_values() -> None:
     assert Refuse(status=503) == Refuse(status=503)
     assert isinstance(hash(Refuse(status=503)), int)
     assert isinstance(Hang(), Fault)
+
+
+REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+def allowed(client: Client, **attributes: str) -> bool:
+    review = {
+        "spec": {"resourceAttributes": {"verb": "patch", "group": "apps", "resource": "deployments"} | attributes}
+    }
+    return bool(client.create(REVIEW, review)["status"]["allowed"])
+
+
+def test_what_is_forbidden_is_refused_and_reviews_say_so(sandbox: Sandbox, client: Client) -> None:
+    sandbox.fault(Forbid(verb="patch", group="apps", resource="deployments", namespace="default"))
+    status, refusal = client.send("PATCH", f"{DEPLOYMENTS}/web", {}, MERGE)
+    assert (status, refusal["reason"]) == (403, "Forbidden")
+    assert refusal["details"] == {"name": "web", "group": "apps", "kind": "deployments"}
+    said = 'cannot patch resource "deployments" in API group "apps" in the namespace "default"'
+    assert refusal["message"].endswith(said)
+    assert client.send("GET", f"{DEPLOYMENTS}/web")[0] == 404
+    assert client.send("PATCH", f"{DEPLOYMENTS}/web/scale", {}, MERGE)[0] == 404
+    assert not allowed(client, namespace="default")
+    assert allowed(client, namespace="kube-system")
+    assert allowed(client, namespace="default", verb="get")
+    assert allowed(client, namespace="default", subresource="scale")
+    sandbox.clear_faults()
+    assert allowed(client, namespace="default")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "forbid"),
+    [
+        ("GET", "/api/v1/pods", Forbid(verb="list", resource="pods")),
+        ("GET", "/api/v1/pods?watch=1", Forbid(verb="watch", resource="pods")),
+        ("DELETE", "/api/v1/namespaces/default/pods", Forbid(verb="deletecollection", resource="pods")),
+        ("POST", "/api/v1/namespaces/default/pods/x/eviction", Forbid(verb="create", resource="pods/eviction")),
+        ("PUT", f"{DEPLOYMENTS}/web/scale", Forbid(group="apps", resource="deployments/scale")),
+    ],
+)
+def test_each_request_needs_its_own_verb(
+    sandbox: Sandbox, client: Client, method: str, path: str, forbid: Forbid
+) -> None:
+    sandbox.fault(forbid)
+    assert client.send(method, path, {} if method in ("PUT", "POST") else None)[0] == 403
+
+
+def test_an_access_review_asks_one_thing(client: Client) -> None:
+    assert client.send("POST", REVIEW, {"spec": {}})[0] == 422

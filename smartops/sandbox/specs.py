@@ -1,0 +1,119 @@
+"""What is wrong with the specs of workloads, pods and budgets: a cause per field."""
+
+import re
+from collections.abc import Callable, Iterator
+
+from smartops.sandbox.errors import Cause, wrong
+from smartops.sandbox.objects import Object, encode
+from smartops.sandbox.resources import DEPLOYMENT, DISRUPTION_BUDGET, POD, REPLICA_SET, Kind
+from smartops.sandbox.selectors import matches
+
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+SUBDOMAIN = re.compile(rf"{LABEL.pattern}(\.{LABEL.pattern})*")
+QUALIFIED = re.compile(rf"({SUBDOMAIN.pattern}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_PERCENT = re.compile(r"[0-9]+%")
+
+
+def is_a(value: object, expected: type) -> bool:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return expected is int and -(2**31) <= value < 2**31
+    return value is None or (isinstance(value, expected) and (expected is bool or not isinstance(value, bool)))
+
+
+def validate_labels(path: str, labels: Object) -> Iterator[Cause]:
+    for key, value in labels.items():
+        if not QUALIFIED.fullmatch(key):
+            yield wrong(path, key, "name part must consist of alphanumeric characters, '-', '_' or '.'")
+        if not _LABEL_VALUE.fullmatch(value):
+            yield wrong(path, value, "a valid label must be an empty string or consist of alphanumeric characters, "
+                         "'-', '_' or '.', and must start and end with an alphanumeric character")  # fmt: skip
+
+
+def _workload(new: Object, old: Object | None) -> Iterator[Cause]:
+    yield from _not_negative(new, "replicas", "minReadySeconds", "revisionHistoryLimit")
+    selector, template = new.get("selector"), new.get("template")
+    if not selector:
+        yield Cause("spec.selector", "FieldValueRequired", "Required value")
+    labels = ((template or {}).get("metadata") or {}).get("labels")
+    yield from validate_labels("spec.template.labels", labels or {})
+    if not selector or not matches(selector, labels or {}):
+        yield wrong("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+    yield from _pod_spec("spec.template.spec", (template or {}).get("spec") or {})
+    if old and selector != old["selector"]:
+        yield wrong("spec.selector", selector, "field is immutable")
+
+
+def _deployment(new: Object, old: Object | None) -> Iterator[Cause]:
+    yield from _workload(new, old)
+    yield from _not_negative(new, "progressDeadlineSeconds")
+    if new["progressDeadlineSeconds"] <= new.get("minReadySeconds", 0):
+        deadline = new["progressDeadlineSeconds"]
+        yield wrong("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+    strategy = new["strategy"]
+    if strategy["type"] not in ("RollingUpdate", "Recreate"):
+        message = f'Unsupported value: {encode(strategy).decode()}: supported values: "Recreate", "RollingUpdate"'
+        yield Cause("spec.strategy", "FieldValueNotSupported", message)
+    rolling = strategy.get("rollingUpdate")
+    if strategy["type"] == "Recreate" and rolling is not None:
+        message = "Forbidden: may not be specified when strategy `type` is 'Recreate'"
+        yield Cause("spec.strategy.rollingUpdate", "FieldValueForbidden", message)
+    for field, value in (rolling or {}).items():
+        if not (is_a(value, int) and value >= 0) and not (isinstance(value, str) and _PERCENT.fullmatch(value)):
+            yield wrong(f"spec.strategy.rollingUpdate.{field}", value, "must be an integer or percentage (e.g '5%')")
+    if rolling and all(str(rolling.get(field)) in ("0", "0%") for field in ("maxSurge", "maxUnavailable")):
+        yield wrong("spec.strategy.rollingUpdate.maxUnavailable", rolling["maxUnavailable"],
+                     "may not be 0 when `maxSurge` is 0")  # fmt: skip
+
+
+def _pod_spec(path: str, spec: Object) -> Iterator[Cause]:
+    containers = spec.get("containers")
+    if not isinstance(containers, list) or not containers:
+        yield Cause(f"{path}.containers", "FieldValueRequired", "Required value")
+        return
+    seen = set()
+    for index, container in enumerate(containers):
+        for field in ("name", "image"):
+            if not isinstance(container, dict) or not container.get(field):
+                yield Cause(f"{path}.containers[{index}].{field}", "FieldValueRequired", "Required value")
+        name = container.get("name") if isinstance(container, dict) else None
+        if name in seen:
+            message = f'Duplicate value: "{name}"'
+            yield Cause(f"{path}.containers[{index}].name", "FieldValueDuplicate", message)
+        seen.add(name)
+
+
+def _pod(new: Object, _: Object | None) -> Iterator[Cause]:
+    yield from _pod_spec("spec", new)
+
+
+def _disruption_budget(new: Object, _: Object | None) -> Iterator[Cause]:
+    bounds = {name: new[name] for name in ("minAvailable", "maxUnavailable") if name in new}
+    if len(bounds) == 2:
+        yield wrong("spec", new, "minAvailable and maxUnavailable cannot be both set")
+    for field, value in bounds.items():
+        if is_a(value, int):
+            yield from _not_negative(new, field)
+        elif not (isinstance(value, str) and _PERCENT.fullmatch(value)):
+            why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%')"
+            yield wrong(f"spec.{field}", value, why)
+        elif int(value.removesuffix("%")) > 100:
+            yield wrong(f"spec.{field}", value, "must not be greater than 100%")
+    policy = new.get("unhealthyPodEvictionPolicy", "IfHealthyBudget")
+    if policy not in ("AlwaysAllow", "IfHealthyBudget"):
+        supported = f'Unsupported value: "{policy}": supported values: "AlwaysAllow", "IfHealthyBudget"'
+        yield Cause("spec.unhealthyPodEvictionPolicy", "FieldValueNotSupported", supported)
+
+
+VALIDATORS: dict[Kind, Callable[[Object, Object | None], Iterator[Cause]]] = {
+    DEPLOYMENT: _deployment,
+    REPLICA_SET: _workload,
+    POD: _pod,
+    DISRUPTION_BUDGET: _disruption_budget,
+}
+
+
+def _not_negative(spec: Object, *fields: str) -> Iterator[Cause]:
+    for field in fields:
+        if spec.get(field, 0) < 0:
+            yield wrong(f"spec.{field}", spec[field], "must be greater than or equal to 0")
