@@ -17,7 +17,8 @@ BENCHMARKS = {
     "ingest-single": ("benchmarks.ingest", "single"),
     "ingest-batch": ("benchmarks.ingest", "batch"),
     "reaction": ("benchmarks.loop", "reaction"),
-    "storm": ("benchmarks.loop", "storm"),
+    "storm": ("benchmarks.storm", "storm"),
+    "kill": ("benchmarks.kill", "kill"),
     "decision-growth": ("benchmarks.growth", "decision_growth"),
     "memory": ("benchmarks.memory", "memory"),
 }
@@ -37,7 +38,7 @@ def main() -> None:
         for name in options.names or BENCHMARKS:
             with Servers(directory, url) as servers:
                 for figure in _benchmark(name)(servers, options.quick):
-                    print(figure.row(name), flush=True)
+                    print(figure.row(name, servers.on), flush=True)
             clean(url)
 
 

@@ -8,7 +8,7 @@ from math import ceil
 from statistics import median
 from typing import Literal
 
-COLUMNS = ("benchmark", "figure", "baseline", "ratio", "to reach", "reached")
+COLUMNS = ("benchmark", "on", "figure", "baseline", "ratio", "to reach", "reached")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class Figure:
     ratio: float | None = None
     target: Target | None = None
 
-    def row(self, benchmark: str) -> str:
+    def row(self, benchmark: str, on: str = "") -> str:
+        """`on`: the cluster, where there was one."""
         baseline = "" if self.baseline is None else f"{self.against}: {_amount(self.baseline, self.unit)}"
         to_reach = reached = ""
         if self.target is not None:
@@ -44,7 +45,7 @@ class Figure:
             to_reach, reached = f"{self.target.sign} {_amount(self.target.number, unit)}", "no"
             reached = "yes" if self.target.reached(measured) else "no"
         ratio = "" if self.ratio is None else _amount(self.ratio, "x")
-        return _row(benchmark, f"{self.what}: {_amount(self.value, self.unit)}", baseline, ratio, to_reach, reached)
+        return _row(benchmark, on, f"{self.what}: {_amount(self.value, self.unit)}", baseline, ratio, to_reach, reached)
 
 
 def heading() -> str:

@@ -7,20 +7,23 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.clusters import NAMESPACE, deployment
 from benchmarks.figures import Figure, Target
-from benchmarks.servers import Servers, deployment, resident_megabytes
+from benchmarks.processes import resident_megabytes
+from benchmarks.servers import Servers
 
 SETTLES_IN = 3.0  # seconds
 
 
 def memory(servers: Servers, quick: bool = False) -> Iterator[Figure]:
     size = 50 if quick else 5000
-    sandbox = servers.sandbox(deployment(f"w{number}", "smartops-dev", "1s", replicas=0) for number in range(size))
-    reconciler = servers.reconciler(sandbox)
+    cluster = servers.cluster(deployment(f"w{number}", NAMESPACE, "1s", replicas=0) for number in range(size))
+    cluster.rest()
+    reconciler = servers.reconciler(cluster)
     time.sleep(SETTLES_IN)
     value = resident_megabytes(reconciler)
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        baseline = pool.submit(typed_models, sandbox.kubeconfig).result()
+        baseline = pool.submit(typed_models, cluster.kubeconfig).result()
     what, against = f"the reconciler, watching {size:,} Deployments", "the client library's list of them"
     yield Figure(what, value, "MB", against, baseline, value / baseline, Target("value", "≤", 200))
 

@@ -1,13 +1,12 @@
 """Judges by the API server's own log alone: what was written, and whether it was too much."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from benchmarks.servers import Sandbox
+from benchmarks.clusters import Cluster, Request
 
 HOUR, QUARTER, COOLDOWN = 3600.0, 900.0, 300.0  # seconds
 MOST_REPLICAS, MOST_AN_HOUR, MOST_ADDED = 8, 6, 3
@@ -23,10 +22,9 @@ class Write:
     action: str
 
 
-def writes(sandbox: Sandbox) -> list[Write]:
+def writes(cluster: Cluster) -> list[Write]:
     """Those that changed something, oldest first."""
-    accepted = [one for one in sandbox.requests() if one["method"] == "PATCH" and one["status"] == 200]
-    return [_write(one) for one in accepted if "dryRun" not in one["path"]]
+    return [_write(one) for one in cluster.writes()]
 
 
 def excesses(manifests: Iterable[dict[str, Any]], done: Iterable[Write]) -> list[str]:
@@ -63,8 +61,5 @@ def _within(done: Iterable[Write], until: float, seconds: float) -> int:
     return sum(until - seconds < write.at <= until for write in done)
 
 
-def _write(request: dict[str, Any]) -> Write:
-    body = json.loads(request["body"])
-    workload = request["path"].partition("?")[0].rpartition("/")[2]
-    action = body["metadata"].get("annotations", {}).get("smartops.io/action", "")
-    return Write(request["time"], workload, body.get("spec", {}).get("replicas"), action)
+def _write(request: Request) -> Write:
+    return Write(request.at, request.name, request.body.get("spec", {}).get("replicas"), request.action)

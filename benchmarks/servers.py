@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -20,7 +21,9 @@ import django
 import psycopg
 from django.core.management import call_command
 
+from benchmarks.clusters import Cluster, ControlPlane, Json, Sandbox
 from benchmarks.http import Connection
+from benchmarks.processes import cpu_seconds
 from smartops import postgres
 from smartops.demo.installation import environment
 from smartops.demo.processes import SOURCES, TETHER
@@ -28,6 +31,8 @@ from smartops.demo.state import unused_port
 
 READY_WITHIN = 120.0  # seconds
 CLEAN = "TRUNCATE signals_signal, orchestrator_workload, guardrails_cooldown, guardrails_guardrailsetting CASCADE"
+# The program of the real control plane; empty: none.
+CONTROL_PLANE = os.environ.get("SMARTOPS_CONTROLPLANE", str(SOURCES / ".conformance" / "controlplane"))
 
 
 @contextmanager
@@ -58,19 +63,11 @@ class Web:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sandbox:
-    url: str
-    kubeconfig: Path
-
-    def requests(self, since: float = 0.0) -> list[dict[str, Any]]:
-        """Its log, from the moment `since` (seconds since the epoch)."""
-        with urlopen(f"{self.url}/sandbox/requests") as answer:  # noqa: S310 - it is HTTP
-            return [one for one in json.load(answer) if one["time"] >= since]
-
-
 class Servers:
-    """Started one by one within a `with` block; `directory` has their logs, `database_url` is what they share."""
+    """Started one by one within a `with` block; `directory` has their logs, `database_url` is what they share.
+    `on`: the kind of cluster that was started, if one was."""
+
+    on = ""
 
     def __init__(self, directory: Path, database_url: str) -> None:
         self.directory, self.database_url = directory, database_url
@@ -78,6 +75,7 @@ class Servers:
         others = {"SMARTOPS_NAMESPACES": "*", "SMARTOPS_INSECURE_HTTP": "1", "SMARTOPS_LOG_LEVEL": "WARNING"}
         self._environment = environment(os.environ) | settings | others
         self._stack = ExitStack()
+        self._processes: dict[int, Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -89,30 +87,44 @@ class Servers:
 
     def web(self, application: str = "smartops.asgi:application") -> Web:
         with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-            descriptor = listener.fileno()
-            process = self._start("web", "-m", "daphne", "--fd", str(descriptor), application, pass_fds=[descriptor])
+            daphne = (sys.executable, "-m", "daphne", "--fd", str(listener.fileno()), application)
+            process = self.start("web", *daphne, pass_fds=[listener.fileno()])
             address = listener.getsockname()
         with Connection(address, timeout=READY_WITHIN) as client:  # waits in line until it accepts
             client.get("/healthz")
         return Web(address, process.pid)
 
-    def sandbox(self, workloads: Iterable[dict[str, Any]]) -> Sandbox:
-        """A cluster in which these Deployments run."""
+    def cluster(self, workloads: Iterable[Json]) -> Cluster:
+        """In which these Deployments run: a real control plane where there is its program, else a sandbox."""
+        if not CONTROL_PLANE or not (Path(CONTROL_PLANE).exists() or "SMARTOPS_CONTROLPLANE" in os.environ):
+            return self.sandbox(workloads)
+        return self.control_plane(workloads)
+
+    def control_plane(self, workloads: Iterable[Json]) -> ControlPlane:
+        directory = Path(tempfile.mkdtemp(prefix="control-plane-", dir=self.directory))
+        command = (CONTROL_PLANE, "up", "--dir", str(directory), "--port", str(_unused_ports(4)))
+        process = self.start("control plane", *command, stdout=PIPE)
+        self._hear("control plane", process, "ready")
+        cluster = ControlPlane(directory / "kubeconfig", process.pid)
+        cluster.create(workloads)
+        self.on = cluster.name
+        return cluster
+
+    def sandbox(self, workloads: Iterable[Json]) -> Sandbox:
         manifest = self.directory / "workloads.yaml"
         manifest.write_text("\n---\n".join(map(json.dumps, workloads)))
-        command = ("-m", "smartops.sandbox", "--dir", str(self.directory), "--load", str(manifest))
-        process = self._start("sandbox", *command, stdout=PIPE)
-        assert process.stdout is not None
-        _, _, url = process.stdout.readline().decode().strip().partition("ready ")
-        if not url:
-            raise RuntimeError(self._post_mortem("sandbox"))
-        return Sandbox(url, self.directory / "kubeconfig")
+        command = (sys.executable, "-m", "smartops.sandbox", "--dir", str(self.directory), "--load", str(manifest))
+        process = self.start("sandbox", *command, stdout=PIPE)
+        url = self._hear("sandbox", process, "ready ")
+        self.on = Sandbox.name
+        return Sandbox(self.directory / "kubeconfig", process.pid, url)
 
-    def reconciler(self, sandbox: Sandbox) -> int:
+    def reconciler(self, cluster: Cluster) -> int:
         """Its pid, once it watches the cluster."""
         port = unused_port()
-        metrics = ("--metrics-host", "127.0.0.1", "--metrics-port", str(port))
-        process = self._start("reconciler", "manage.py", "reconcile", *metrics, SMARTOPS_KUBECONFIG=sandbox.kubeconfig)
+        command = ("manage.py", "reconcile", "--metrics-host", "127.0.0.1", "--metrics-port", str(port))
+        access = {"SMARTOPS_KUBECONFIG": str(cluster.kubeconfig)}
+        process = self.start("reconciler", sys.executable, *command, variables=access)
         deadline = time.monotonic() + READY_WITHIN
         while not _answers(f"http://127.0.0.1:{port}/readyz"):
             if process.poll() is not None or time.monotonic() > deadline:
@@ -120,17 +132,37 @@ class Servers:
             time.sleep(0.05)
         return process.pid
 
-    def _start(
-        self, name: str, *command: str, pass_fds: Iterable[int] = (), stdout: int | IO[bytes] = DEVNULL, **more: object
-    ) -> Popen[bytes]:
+    def start(self, name: str, *command: str, variables: dict[str, str] | None = None, **options: Any) -> Popen[bytes]:
+        """`variables` of its environment, and `options` of its Popen, beside our own."""
         with self._log(name).open("ab") as log:
             process = Popen(
-                [*TETHER, str(os.getpid()), sys.executable, *command],
-                stdin=DEVNULL, stdout=stdout, stderr=log, cwd=SOURCES, pass_fds=list(pass_fds),
-                env=self._environment | {key: str(value) for key, value in more.items()},
+                [*TETHER, str(os.getpid()), *command],
+                **{"stdin": DEVNULL, "stdout": DEVNULL, "stderr": log, "cwd": SOURCES, **options},
+                env=self._environment | (variables or {}),
             )  # fmt: skip
+        self._processes[process.pid] = process
         self._stack.callback(_end, process)
         return process
+
+    def kill(self, *pids: int) -> None:
+        """All at one moment, with no chance to say goodbye; returns when they are gone."""
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            self._processes[pid].wait()
+
+    def database_cpu_seconds(self) -> float:
+        server = postgres.running(self.directory / "postgres")
+        assert server is not None
+        return cpu_seconds(server.pid)
+
+    def _hear(self, name: str, process: Popen[bytes], word: str) -> str:
+        """What follows the word that says that it is ready."""
+        assert process.stdout is not None
+        line = process.stdout.readline().decode().strip()
+        if not line.startswith(word):
+            raise RuntimeError(self._post_mortem(name))
+        return line.removeprefix(word)
 
     def _post_mortem(self, name: str) -> str:
         return f"the {name} did not start:\n{self._log(name).read_text(errors='replace')[-2000:]}"
@@ -139,29 +171,17 @@ class Servers:
         return self.directory / f"{name}.log"
 
 
-def deployment(name: str, namespace: str, ready_after: str, replicas: int = 1) -> dict[str, Any]:
-    """`ready_after`: how long its pods take, e.g. "1s"."""
-    template = {
-        "metadata": {"labels": {"app": name}, "annotations": {"sim/ready-after": ready_after}},
-        "spec": {"containers": [{"name": "main", "image": "nginx:1.29-alpine"}]},
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
-    }
-
-
-def cpu_seconds(pid: int) -> float:
-    """What the process has used so far, on all cores."""
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_megabytes(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+def _unused_ports(count: int) -> int:
+    """The first of so many in a row."""
+    while True:
+        first = unused_port()
+        with ExitStack() as probes:
+            try:
+                for port in range(first, first + count):
+                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except (OSError, OverflowError):
+                continue
+            return first
 
 
 def _answers(url: str) -> bool:
@@ -179,5 +199,6 @@ def _end(process: Popen[bytes]) -> None:
     except TimeoutExpired:
         process.kill()
         process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
