@@ -102,7 +102,7 @@ class Servers:
 
     def control_plane(self, workloads: Iterable[Json]) -> ControlPlane:
         directory = Path(tempfile.mkdtemp(prefix="control-plane-", dir=self.directory))
-        command = (CONTROL_PLANE, "up", "--dir", str(directory), "--port", str(_unused_ports(4)))
+        command = (CONTROL_PLANE, "up", "--dir", str(directory))
         process = self.start("control plane", *command, stdout=PIPE)
         self._hear("control plane", process, "ready")
         cluster = ControlPlane(directory / "kubeconfig", process.pid)
@@ -151,6 +151,9 @@ class Servers:
         for pid in pids:
             self._processes[pid].wait()
 
+    def stop(self, pid: int) -> None:
+        _end(self._processes[pid])
+
     def database_cpu_seconds(self) -> float:
         server = postgres.running(self.directory / "postgres")
         assert server is not None
@@ -169,19 +172,6 @@ class Servers:
 
     def _log(self, name: str) -> Path:
         return self.directory / f"{name}.log"
-
-
-def _unused_ports(count: int) -> int:
-    """The first of so many in a row."""
-    while True:
-        first = unused_port()
-        with ExitStack() as probes:
-            try:
-                for port in range(first, first + count):
-                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except (OSError, OverflowError):
-                continue
-            return first
 
 
 def _answers(url: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.clusters import NAMESPACE, Cluster, Json, deployment
 from benchmarks.figures import Figure, Target
-from benchmarks.floor import await_rollouts, floor
+from benchmarks.floor import Floor, await_rollouts, floor
 from benchmarks.loop import leak, pressure, verified, verify_at_once, written_at
 from benchmarks.processes import cpu_seconds
 from benchmarks.seed_design import SeedDesign, restart
@@ -55,15 +55,15 @@ class Storm:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """CPU seconds that were used so far."""
+class Outcome:
+    """Seconds from the commit of the signals; calls and CPU (milliseconds) for each of them."""
 
+    last_written: float
+    last_verified: float
+    calls: float
     reconciler: float
     database: float
     cluster: float
-
-    def __sub__(self, other: "Cost") -> "Cost":
-        return Cost(self.reconciler - other.reconciler, self.database - other.database, self.cluster - other.cluster)
 
 
 RESTART = Change("restarts", leak, restart)
@@ -82,61 +82,67 @@ def storm(servers: Servers, quick: bool = False) -> Iterator[Figure]:
     fleet = {name: one.seconds for one in storms for name in one.names + one.seeds}
     cluster = servers.cluster(deployment(name, NAMESPACE, f"{seconds}s") for name, seconds in fleet.items())
     await_rollouts(cluster, dict.fromkeys(fleet, 1))
-    reconciler = servers.reconciler(cluster)
-
-    def cost() -> Cost:
-        return Cost(cpu_seconds(reconciler), servers.database_cpu_seconds(), cluster.cpu_seconds())
-
     for one in storms:
-        yield from _storm(cluster, one, cost)
+        cluster.rest()
+        seed_time, seed_calls = _seed(cluster, one)
+        cluster.rest()
+        least = floor(cluster, one.names, one.change.patch)
+        cluster.rest()
+        reconciler = servers.reconciler(cluster)
+        ours = _ours(servers, cluster, reconciler, one)
+        yield from _against_seed(one, ours, least, seed_time, seed_calls)
+        yield from _costs(one, ours, least)
+        if one is not storms[-1]:
+            servers.stop(reconciler)
     began, seconds = time.time(), 1.0 if quick else AT_REST_FOR
     time.sleep(seconds)
     calls = len(cluster.requests(began))
     yield Figure(f"API calls within {seconds:.0f} s of rest", calls, "", target=Target("value", "≤", 0))
 
 
-def _storm(cluster: Cluster, storm: Storm, cost: Callable[[], Cost]) -> Iterator[Figure]:
-    cluster.rest()
+def _seed(cluster: Cluster, storm: Storm) -> tuple[float, float]:
+    """Seconds for all of the storm, as it does one after the other; API calls for each."""
     began = time.time()
     seed = SeedDesign(KubernetesCluster(cluster.kubeconfig), storm.change.patch)
     asyncio.run(seed.drain(WorkloadKey(NAMESPACE, name) for name in storm.seeds))
-    seed_time = (time.time() - began) / storm.few * storm.size
-    seed_calls = len(cluster.requests(began)) / storm.few
-    cluster.rest()
-    least = floor(cluster, storm.names, storm.change.patch)
-    cluster.rest()
+    took = time.time() - began
+    return took / storm.few * storm.size, len(cluster.requests(began)) / storm.few
 
-    before, began, spent = Action.objects.count(), time.time(), cost()
+
+def _ours(servers: Servers, cluster: Cluster, reconciler: int, storm: Storm) -> Outcome:
+    def cpu() -> tuple[float, float, float]:
+        return cpu_seconds(reconciler), servers.database_cpu_seconds(), cluster.cpu_seconds()
+
+    before, began, used = Action.objects.count(), time.time(), cpu()
     ingest([storm.change.observe(name) for name in storm.names], "a benchmark")
     committed = time.time()
     actions = verified(before + storm.size)[before:]
-    spent = cost() - spent
+    spent = [1000 * (now - then) / storm.size for now, then in zip(cpu(), used, strict=True)]
     cluster.rest()
-    calls, written = cluster.requests(began), written_at(cluster)
-    last_written = max(written[str(action.pk)] for action in actions) - committed
-    last_verified = max(action.finished_at.timestamp() for action in actions if action.finished_at) - committed
+    written = written_at(cluster)
+    return Outcome(
+        max(written[str(action.pk)] for action in actions) - committed,
+        max(action.finished_at.timestamp() for action in actions if action.finished_at) - committed,
+        len(cluster.requests(began)) / storm.size,
+        *spent,
+    )
 
-    raw, of_seed = "raw PATCHes", f"the seed's design, from {storm.few}"
-    yield Figure(
-        f"{storm}: last written", last_written, "s", raw, least.written, last_written / least.written, storm.written
-    )
-    yield Figure(
-        f"{storm}: last verified", last_verified, "s", of_seed, seed_time, seed_time / last_verified, storm.verified
-    )
-    yield Figure(
-        f"{storm}: raw PATCHes, all rolled out", least.rolled_out, "s", of_seed, seed_time, seed_time / least.rolled_out
-    )
-    per_action = len(calls) / storm.size
-    yield Figure(
-        f"{storm}: API calls for each",
-        per_action,
-        "",
-        of_seed,
-        seed_calls,
-        per_action / seed_calls,
-        Target("value", "≤", 3),
-    )
-    each, least_each = 1000 * spent.cluster / storm.size, 1000 * least.cpu / storm.size
-    yield Figure(f"{storm}: CPU of the reconciler for each", 1000 * spent.reconciler / storm.size, "ms")
-    yield Figure(f"{storm}: CPU of PostgreSQL for each", 1000 * spent.database / storm.size, "ms")
-    yield Figure(f"{storm}: CPU of the cluster for each", each, "ms", raw, least_each, each / least_each)
+
+def _against_seed(storm: Storm, ours: Outcome, least: Floor, seed_time: float, seed_calls: float) -> Iterator[Figure]:
+    def against(what: str, value: float, target: Target | None = None) -> Figure:
+        ratio = seed_time / value
+        return Figure(f"{storm}: {what}", value, "s", f"the seed's design, from {storm.few}", seed_time, ratio, target)
+
+    fewer, few = ours.calls / seed_calls, Target("value", "≤", 3)
+    yield against("last verified", ours.last_verified, storm.verified)
+    yield against("plain PATCHes alone, last rolled out", least.rolled_out)
+    yield Figure(f"{storm}: API calls for each", ours.calls, "", "the seed's design", seed_calls, fewer, few)
+
+
+def _costs(storm: Storm, ours: Outcome, least: Floor) -> Iterator[Figure]:
+    plain, slower = "plain PATCHes", ours.last_written / least.written
+    cluster = 1000 * least.cpu / storm.size
+    yield Figure(f"{storm}: last written", ours.last_written, "s", plain, least.written, slower, storm.written)
+    yield Figure(f"{storm}: CPU of the reconciler for each", ours.reconciler, "ms")
+    yield Figure(f"{storm}: CPU of PostgreSQL for each", ours.database, "ms")
+    yield Figure(f"{storm}: CPU of the cluster for each", ours.cluster, "ms", plain, cluster, ours.cluster / cluster)
