@@ -1,15 +1,12 @@
 """The clusters that are measured on, each with its own record of what it was asked."""
 
 import json
-import re
 import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 from uuid import uuid4
@@ -18,36 +15,12 @@ import yaml
 
 from benchmarks.http import Connection, drive
 from benchmarks.processes import cpu_seconds
+from benchmarks.record import Json, Request, as_audited, as_recorded
 
 NAMESPACE = "smartops-dev"
 AT_REST, RESTS_WITHIN = 0.15, 120.0  # cores; seconds
 RECORDED_WITHIN = 10.0  # seconds
 THREADS = 16
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """`at`: when it was received, in seconds since the epoch; `body` of a write. In words of Kubernetes."""
-
-    at: float
-    verb: str
-    resource: str
-    name: str
-    status: int
-    dry_run: bool
-    body: Json
-
-    @property
-    def wrote(self) -> bool:
-        """Whether it changed a Deployment."""
-        return self.resource == "deployments" and self.verb == "patch" and self.status == 200 and not self.dry_run
-
-    @property
-    def action(self) -> str:
-        """The id of the action that wrote it, if one did."""
-        return str((self.body.get("metadata", {}).get("annotations") or {}).get("smartops.io/action", ""))
 
 
 class Cluster(ABC):
@@ -105,7 +78,7 @@ class Sandbox(Cluster):
     def requests(self, since: float = 0.0) -> list[Request]:
         with urlopen(f"{self._url}/sandbox/requests") as answer:  # noqa: S310 - it is HTTP
             record = json.load(answer)
-        return [_as_recorded(one) for one in record if one["time"] >= since and one["method"] != "WATCH"]
+        return [as_recorded(one) for one in record if one["time"] >= since and one["method"] != "WATCH"]
 
 
 class ControlPlane(Cluster):
@@ -154,7 +127,7 @@ class ControlPlane(Cluster):
             return False
         self._read += len(new) + 1
         audited = [json.loads(line) for line in new.splitlines()]
-        found = [_as_audited(one) for one in audited if one["stage"] == "ResponseComplete" and one["verb"] != "watch"]
+        found = [as_audited(one) for one in audited if one["stage"] == "ResponseComplete" and one["verb"] != "watch"]
         self._requests += [one for one in found if not one.name.startswith("mark-")]
         return any(one.name == mark for one in found)
 
@@ -171,25 +144,3 @@ def deployment(name: str, namespace: str, ready_after: str, replicas: int = 1) -
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
     }
-
-
-def _as_recorded(request: Json) -> Request:
-    path, _, query = request["path"].partition("?")
-    verb = {"POST": "create", "PUT": "update"}.get(request["method"], request["method"].lower())
-    found = re.search(r"/namespaces/[^/]+/([^/]+)(?:/([^/]+))?", path)
-    resource, name = found.groups(default="") if found else ("", "")
-    body = json.loads(request["body"] or "{}")
-    return Request(request["time"], verb, resource, name, request["status"], "dryRun" in query, body)
-
-
-def _as_audited(event: Json) -> Request:
-    of = event.get("objectRef", {})
-    return Request(
-        datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
-        event["verb"],
-        of.get("resource", ""),
-        of.get("name", ""),
-        event["responseStatus"]["code"],
-        "dryRun" in event["requestURI"],
-        event.get("requestObject") or {},
-    )

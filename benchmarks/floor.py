@@ -7,8 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from threading import Event, Timer
 
-from benchmarks.clusters import NAMESPACE, THREADS, Cluster, Json
+from benchmarks.clusters import NAMESPACE, THREADS, Cluster
 from benchmarks.http import Connection, drive
+from benchmarks.record import Json
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.verification.judge import Complete, rollout
 

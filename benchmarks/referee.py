@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from benchmarks.clusters import Cluster, Request
+from benchmarks.clusters import Cluster
+from benchmarks.record import Request
 
 HOUR, QUARTER, COOLDOWN = 3600.0, 900.0, 300.0  # seconds
 MOST_REPLICAS, MOST_AN_HOUR, MOST_ADDED = 8, 6, 3

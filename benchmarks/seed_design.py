@@ -14,7 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from uuid import uuid4
 
-from benchmarks.clusters import NAMESPACE, Json
+from benchmarks.clusters import NAMESPACE
+from benchmarks.record import Json
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import RESTART_ANNOTATION, WorkloadKey

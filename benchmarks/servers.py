@@ -21,9 +21,10 @@ import django
 import psycopg
 from django.core.management import call_command
 
-from benchmarks.clusters import Cluster, ControlPlane, Json, Sandbox
+from benchmarks.clusters import Cluster, ControlPlane, Sandbox
 from benchmarks.http import Connection
 from benchmarks.processes import cpu_seconds
+from benchmarks.record import Json
 from smartops import postgres
 from smartops.demo.installation import environment
 from smartops.demo.processes import SOURCES, TETHER

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.clusters import NAMESPACE, Cluster, Json, deployment
+from benchmarks.clusters import NAMESPACE, Cluster, deployment
 from benchmarks.figures import Figure, Target
 from benchmarks.floor import Floor, await_rollouts, floor
 from benchmarks.loop import leak, pressure, verified, verify_at_once, written_at
 from benchmarks.processes import cpu_seconds
+from benchmarks.record import Json
 from benchmarks.seed_design import SeedDesign, restart
 from benchmarks.servers import Servers
 from orchestrator.k8s.client import KubernetesCluster

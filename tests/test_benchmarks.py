@@ -1,13 +1,16 @@
 """The benchmarks run, and the referee of limits can say no. How fast anything is, no test says."""
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.figures import Figure, Target, percentile
+from benchmarks.record import Request, as_audited, as_recorded
 from benchmarks.referee import Write, excesses
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,3 +74,24 @@ def test_the_referee_finds_every_excess(done: list[Write], fault: str) -> None:
     found = excesses(WORKLOADS, done)
 
     assert found == [] if not fault else any(fault in one for one in found)
+
+
+def test_both_clusters_record_a_write_alike() -> None:
+    path = "/apis/apps/v1/namespaces/smartops-dev/deployments/cart?fieldManager=smartops&dryRun=All"
+    patch = {"metadata": {"annotations": {"smartops.io/action": "one"}}, "spec": {"replicas": 3}}
+    sandbox = {"time": 5.25, "method": "PATCH", "path": path, "body": json.dumps(patch), "status": 200}
+    audited = {
+        "verb": "patch",
+        "requestURI": path,
+        "objectRef": {"resource": "deployments", "namespace": "smartops-dev", "name": "cart"},
+        "responseStatus": {"code": 200},
+        "requestObject": patch,
+        "requestReceivedTimestamp": "1970-01-01T00:00:05.250000Z",
+    }
+
+    recorded = as_recorded(sandbox)
+
+    assert recorded == as_audited(audited) == Request(5.25, "patch", "deployments", "cart", 200, True, patch)
+    assert recorded.action == "one"
+    assert not recorded.wrote
+    assert replace(recorded, dry_run=False).wrote
