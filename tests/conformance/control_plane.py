@@ -16,6 +16,7 @@ from smartops.sandbox.server import Recorded
 from tests.conformance.client import Client, Object
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+WRITES = {*VERBS.values(), "deletecollection"}
 REQUEST = re.compile(
     r"(?:/api|/apis/(?P<apiGroup>[^/]+))/(?P<apiVersion>[^/]+)"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<resource>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<subresource>.+))?)?"
@@ -53,7 +54,7 @@ class RealControlPlane:
             sleep(0.02)
         whole, _, _ = written.rpartition("\n")
         events = map(json.loads, whole.splitlines())
-        return [event for event in events if event["objectRef"].get("name") != barrier]
+        return [event for event in events if event["verb"] in WRITES and event["objectRef"].get("name") != barrier]
 
     def forget_history(self) -> None:
         """Its API server compacts etcd every few seconds."""
