@@ -49,7 +49,7 @@ def await_rollouts(cluster: Cluster, generations: dict[str, int]) -> None:
     try:
         with closing(KubernetesCluster(cluster.kubeconfig).watch_deployments(NAMESPACE, over)) as events:
             for event in events:
-                deployment = event.deployment
+                deployment = event.object
                 if deployment is None or (name := deployment.key.name) not in left:
                     continue
                 if deployment.generation >= generations[name] and isinstance(rollout(deployment), Complete):

@@ -44,11 +44,46 @@ class Limits:
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
+class OwnerKind(StrEnum):
+    ARGO_CD = "Argo CD"
+    FLUX = "Flux"
+    HELM = "Helm"
+    CONTROLLER = "controller"  # the controlling owner: an operator's custom resource, for instance
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOwner:
+    """Who else writes these fields of a Deployment. `name` is the object behind it, with its kind: Application shop,
+    Kustomization flux-system/apps, release shop; empty where nothing tells."""
+
+    kind: OwnerKind
+    name: str
+    fields: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.name if self.kind is OwnerKind.CONTROLLER else " ".join(filter(None, (self.kind, self.name)))
+
+
+@dataclass(frozen=True, slots=True)
+class AutoscalerFacts:
+    """The HorizontalPodAutoscaler of a workload."""
+
+    name: str
+    min_replicas: int
+    max_replicas: int
+
+
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
+    """`owners` are those of the fields that the proposal changes, and of these only."""
+
     uid: str
     replicas: int
     deleting: bool = False
+    paused: bool = False
+    autoscaler: AutoscalerFacts | None = None
+    autoscalers_unknown: str = ""  # why it is not known whether there is one; empty: it is
+    owners: tuple[FieldOwner, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

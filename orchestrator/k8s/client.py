@@ -1,11 +1,10 @@
 """The real cluster, through the official client library."""
 
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from random import uniform
 from threading import Event, Timer
 from typing import Any
 
@@ -21,25 +20,26 @@ from kubernetes.client import (
 from prometheus_client import Counter
 
 from orchestrator.k8s import metrics
+from orchestrator.k8s.collection import Collection
 from orchestrator.k8s.connection import Connection, Request
 from orchestrator.k8s.errors import Invalid, NotFound, TimedOut
 from orchestrator.k8s.events import EventNote, event_of
-from orchestrator.k8s.parse import Page, parse_deployment, parse_object, parse_pod
+from orchestrator.k8s.parse import parse_autoscaler, parse_deployment, parse_object, parse_pod
 from orchestrator.k8s.rights import parse_review
 from orchestrator.k8s.types import (
     ACTION_ANNOTATION,
     RESTART_ANNOTATION,
+    Autoscaler,
     Deployment,
     Pod,
     Preconditions,
+    W,
     WatchEvent,
     WatchEventType,
     WorkloadKey,
 )
-from orchestrator.k8s.watch import DeploymentWatch
 from orchestrator.verification.judge import Progressing, rollout
 
-WATCH_PERIOD = 300  # seconds after which the server is asked to end a watch, plus jitter
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -83,7 +83,7 @@ class KubernetesCluster:
         )
 
     def list_deployments(self, namespace: str) -> list[Deployment]:
-        return [deployment for page in self._pages(namespace) for deployment in page.items]
+        return [deployment for page in self._deployments(namespace).pages() for deployment in page.items]
 
     def get_deployment_status(self, key: WorkloadKey) -> Deployment:
         request = self._connection.apps.read_namespaced_deployment
@@ -131,22 +131,26 @@ class KubernetesCluster:
         timer.daemon = True
         timer.start()
         try:
-            with closing(self._watch(key.namespace, over, field_selector=f"metadata.name={key.name}")) as events:
+            one = {"field_selector": f"metadata.name={key.name}"}
+            with closing(self._watch_deployments(key.namespace, over, **one)) as events:
                 listed = False
                 while isinstance(progress := rollout(deployment), Progressing):
                     event = next(events, None)
                     if event is None:
                         raise TimedOut(f"{key}: {progress.message}")
-                    if event.type is WatchEventType.CHANGED and event.deployment is not None:
-                        deployment, listed = event.deployment, True
+                    if event.type is WatchEventType.CHANGED and event.object is not None:
+                        deployment, listed = event.object, True
                     elif event.type is WatchEventType.DELETED or not listed:
                         raise NotFound(f"{key} was deleted", code=404)
         finally:
             timer.cancel()
         return deployment
 
-    def watch_deployments(self, namespace: str, stop: Event) -> Generator[WatchEvent]:
-        return self._watch(namespace, stop)
+    def watch_deployments(self, namespace: str, stop: Event) -> Generator[WatchEvent[Deployment]]:
+        return self._watch_deployments(namespace, stop)
+
+    def watch_autoscalers(self, namespace: str, stop: Event) -> Iterator[WatchEvent[Autoscaler]]:
+        return self._autoscalers(namespace).watch(stop, self._idle)
 
     def create_event(self, note: EventNote, at: datetime) -> None:
         self._connection.call(
@@ -172,41 +176,32 @@ class KubernetesCluster:
             body=V1SelfSubjectAccessReview(spec=V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)),
         )
 
-    def _watch(self, namespace: str, stop: Event, **selectors: str) -> Generator[WatchEvent]:
-        request, place = self._collection(namespace)
-
-        def pages() -> Iterator[Page[Deployment]]:
-            return self._pages(namespace, **selectors)
-
-        def lines(resource_version: str) -> Iterator[bytes]:
-            return self._connection.lines(
-                "deployments",
-                request,
-                stop,
-                self._idle,
-                **place,
-                **selectors,
-                resource_version=resource_version,
-                allow_watch_bookmarks=True,
-                timeout_seconds=round(WATCH_PERIOD * uniform(1, 1.2)),  # noqa: S311 - spreads the load, keeps no secret
-            )
-
-        for event in DeploymentWatch(pages, lines, stop).events():
-            if event.deployment is not None:
+    def _watch_deployments(self, namespace: str, stop: Event, **selectors: str) -> Generator[WatchEvent[Deployment]]:
+        for event in self._deployments(namespace).watch(stop, self._idle, **selectors):
+            if event.object is not None:
                 if event.type is WatchEventType.DELETED:
-                    metrics.forget(event.deployment.key)
+                    metrics.forget(event.object.key)
                 else:
-                    metrics.record(event.deployment)
+                    metrics.record(event.object)
             yield event
 
-    def _pages(self, namespace: str, **selectors: str) -> Iterator[Page[Deployment]]:
-        request, place = self._collection(namespace)
-        return self._connection.pages("deployments", request, parse_deployment, **place, **selectors)
-
-    def _collection(self, namespace: str) -> tuple[Request, dict[str, str]]:
+    def _deployments(self, namespace: str) -> Collection[Deployment]:
+        api = self._connection.apps
         if not namespace:
-            return self._connection.apps.list_deployment_for_all_namespaces, {}
-        return self._connection.apps.list_namespaced_deployment, {"namespace": _path_segment(namespace)}
+            return self._collection("deployments", parse_deployment, api.list_deployment_for_all_namespaces)
+        return self._collection("deployments", parse_deployment, api.list_namespaced_deployment, namespace)
+
+    def _autoscalers(self, namespace: str) -> Collection[Autoscaler]:
+        api, resource = self._connection.autoscaling, "horizontalpodautoscalers"
+        if not namespace:
+            return self._collection(resource, parse_autoscaler, api.list_horizontal_pod_autoscaler_for_all_namespaces)
+        return self._collection(resource, parse_autoscaler, api.list_namespaced_horizontal_pod_autoscaler, namespace)
+
+    def _collection(
+        self, resource: str, parse: Callable[[Any], W], request: Request, namespace: str = ""
+    ) -> Collection[W]:
+        place = {"namespace": _path_segment(namespace)} if namespace else {}
+        return Collection(self._connection, resource, request, parse, place)
 
     def _patch(
         self,

@@ -6,7 +6,7 @@ from threading import Event
 from typing import Any, Protocol
 
 from orchestrator.k8s.events import EventNote
-from orchestrator.k8s.types import Deployment, Pod, Preconditions, WatchEvent, WorkloadKey
+from orchestrator.k8s.types import Autoscaler, Deployment, Pod, Preconditions, WatchEvent, WorkloadKey
 
 
 class Cluster(Protocol):
@@ -63,9 +63,12 @@ class Cluster(Protocol):
         """Follows a watch until the rollout has ended, one way or the other (`judge.rollout` of the answer says which);
         TimedOut after `timeout` seconds, NotFound once the Deployment is deleted."""
 
-    def watch_deployments(self, namespace: str, stop: Event) -> Iterator[WatchEvent]:
+    def watch_deployments(self, namespace: str, stop: Event) -> Iterator[WatchEvent[Deployment]]:
         """All Deployments of the namespace ("" for all) now, SYNCED, then every change until `stop` is set. Reconnects
         and re-lists by itself; after a re-list, what vanished meanwhile is reported DELETED, then SYNCED again."""
+
+    def watch_autoscalers(self, namespace: str, stop: Event) -> Iterator[WatchEvent[Autoscaler]]:
+        """All HorizontalPodAutoscalers, likewise."""
 
     def create_event(self, note: EventNote, at: datetime) -> None:
         """Tells it on the object, as of `at`. Conflict where the same was told before."""

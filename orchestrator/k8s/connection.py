@@ -6,7 +6,7 @@ from threading import Event
 from time import monotonic
 from typing import Any, TypeVar
 
-from kubernetes.client import ApiClient, AppsV1Api, AuthorizationV1Api, CoreV1Api
+from kubernetes.client import ApiClient, AppsV1Api, AuthorizationV1Api, AutoscalingV2Api, CoreV1Api
 from urllib3 import Retry
 
 from orchestrator.k8s.config import load_configuration
@@ -38,6 +38,7 @@ class Connection:
         client.user_agent = "smartops-orchestrator"
         self.core = CoreV1Api(client)
         self.apps = AppsV1Api(client)
+        self.autoscaling = AutoscalingV2Api(client)
         self.authorization = AuthorizationV1Api(client)
         self._timeout = float(timeout)
 

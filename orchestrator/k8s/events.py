@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
-
-from kubernetes.client import CoreV1Event, V1EventSource, V1ObjectMeta, V1ObjectReference
+from typing import Any
 
 from orchestrator.k8s.types import WorkloadKey
 
@@ -36,23 +35,25 @@ class EventNote:
         return f"{self.key.name[: MAX_NAME - 1 - len(digest)].rstrip('-.')}.{digest}"
 
 
-def event_of(note: EventNote, at: datetime) -> CoreV1Event:
-    return CoreV1Event(
-        api_version="v1",
-        kind="Event",
-        metadata=V1ObjectMeta(name=note.name, namespace=note.key.namespace),
-        involved_object=V1ObjectReference(
-            api_version="apps/v1", kind="Deployment", namespace=note.key.namespace, name=note.key.name, uid=note.uid
-        ),
-        type=note.type.value,
-        reason=note.reason,
-        message=shorten(note.message),
-        source=V1EventSource(component="smartops"),
-        reporting_component="smartops.io/orchestrator",
-        first_timestamp=at,
-        last_timestamp=at,
-        count=1,
-    )
+def event_of(note: EventNote, at: datetime) -> dict[str, Any]:
+    """The object of core/v1."""
+    key = note.key
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": note.name, "namespace": key.namespace},
+        "involvedObject": {
+            "apiVersion": "apps/v1", "kind": "Deployment", "namespace": key.namespace, "name": key.name, "uid": note.uid
+        },
+        "type": note.type.value,
+        "reason": note.reason,
+        "message": shorten(note.message),
+        "source": {"component": "smartops"},
+        "reportingComponent": "smartops.io/orchestrator",
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+        "count": 1,
+    }  # fmt: skip
 
 
 def shorten(message: str, limit: int = MAX_MESSAGE) -> str:

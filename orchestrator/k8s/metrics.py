@@ -29,6 +29,10 @@ SCALE = Counter("smartops_k8s_scale", "Deployments scaled", ["result"])
 RESTART = Counter("smartops_k8s_restart", "Deployments restarted", ["result"])
 PATCH = Counter("smartops_k8s_patch", "Deployments patched", ["result"])
 
+EVENTS_DROPPED = Counter(
+    "smartops_k8s_events_dropped", "Events not written: too many waited, or the API server did not take them"
+)
+
 DESIRED_REPLICAS = Gauge(
     "smartops_k8s_deployment_desired_replicas", "spec.replicas, as watched", ["namespace", "deployment"]
 )

@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from orchestrator.k8s.types import Condition, Deployment, Pod, WorkloadKey
+from guardrails.types import FieldOwner
+from orchestrator.k8s.owners import LAST_APPLIED, Managed, Marks, field_owners
+from orchestrator.k8s.types import Autoscaler, Condition, Deployment, Pod, WorkloadKey
 
 T = TypeVar("T")
-
-# The whole manifest once more, several kB for each object: nothing here reads it, so nothing here keeps it.
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +29,18 @@ def parse_page(raw: Any, parse_item: Callable[[Any], T]) -> Page[T]:
 
 def parse_deployment(raw: Any) -> Deployment:
     metadata, spec, status = _object(raw, "metadata"), _object(raw, "spec"), _object(raw, "status")
-    annotations = _object(metadata, "annotations")
+    annotations = _texts(metadata, "annotations")
+    key = _key(metadata)
     return Deployment(
-        key=WorkloadKey(_required(metadata, "namespace"), _required(metadata, "name")),
+        key=key,
         uid=_required(metadata, "uid"),
         resource_version=_required(metadata, "resourceVersion"),
         generation=_count(metadata, "generation"),
         replicas=_count(spec, "replicas", 1),
         paused=spec.get("paused") is True,
         deleting=metadata.get("deletionTimestamp") is not None,
-        annotations={name: _text(annotations, name) for name in annotations if name != LAST_APPLIED},
+        # The last applied configuration is the whole manifest once more, several kB for each object.
+        annotations={name: value for name, value in annotations.items() if name != LAST_APPLIED},
         observed_generation=_count(status, "observedGeneration"),
         status_replicas=_count(status, "replicas"),
         updated_replicas=_count(status, "updatedReplicas"),
@@ -47,6 +48,22 @@ def parse_deployment(raw: Any) -> Deployment:
         available_replicas=_count(status, "availableReplicas"),
         unavailable_replicas=_count(status, "unavailableReplicas"),
         conditions=_conditions(status),
+        owners=_owners(key, annotations, metadata),
+    )
+
+
+def parse_autoscaler(raw: Any) -> Autoscaler:
+    """Of autoscaling/v2."""
+    metadata, spec = _object(raw, "metadata"), _object(raw, "spec")
+    key, reference = _key(metadata), _object(spec, "scaleTargetRef")
+    group, _, _ = _text(reference, "apiVersion").partition("/")
+    ours = (group, _text(reference, "kind")) == ("apps", "Deployment")
+    return Autoscaler(
+        key=key,
+        uid=_required(metadata, "uid"),
+        target=WorkloadKey(key.namespace, _required(reference, "name")) if ours else None,
+        min_replicas=_count(spec, "minReplicas", 1),
+        max_replicas=_count(spec, "maxReplicas"),
     )
 
 
@@ -76,6 +93,20 @@ def parse_object(raw: Any) -> Mapping[str, Any]:
     return raw
 
 
+def _key(metadata: Mapping[str, Any]) -> WorkloadKey:
+    return WorkloadKey(_required(metadata, "namespace"), _required(metadata, "name"))
+
+
+def _owners(key: WorkloadKey, annotations: Mapping[str, str], metadata: Mapping[str, Any]) -> tuple[FieldOwner, ...]:
+    references = (one for one in _array(metadata, "ownerReferences") if parse_object(one).get("controller") is True)
+    controller = next((f"{_text(one, 'kind')} {_text(one, 'name')}" for one in references), "")
+    entries = [
+        Managed(_text(entry, "manager"), _text(entry, "operation"), _object(entry, "fieldsV1"))
+        for entry in _array(metadata, "managedFields")
+    ]
+    return field_owners(Marks(str(key), _texts(metadata, "labels"), annotations, controller), entries)
+
+
 def _conditions(status: Mapping[str, Any]) -> tuple[Condition, ...]:
     return tuple(
         Condition(_text(raw, "type"), _text(raw, "status"), _text(raw, "reason"), _text(raw, "message"))
@@ -94,6 +125,11 @@ def _field(raw: Any, name: str, expected: type[T], default: T) -> T:
 
 def _object(raw: Any, name: str) -> Mapping[str, Any]:
     return _field(raw, name, dict, {})
+
+
+def _texts(raw: Any, name: str) -> Mapping[str, str]:
+    values = _object(raw, name)
+    return {key: _text(values, key) for key in values}
 
 
 def _array(raw: Any, name: str) -> list[Any]:

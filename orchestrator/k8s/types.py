@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from guardrails.types import FieldOwner
 
 ACTION_ANNOTATION = "smartops.io/action"  # on the Deployment: the id of the last action whose change landed
 RESTART_ANNOTATION = "smartops.io/restart"  # on its pod template: a new value rolls all pods
@@ -10,7 +13,7 @@ RESTART_ANNOTATION = "smartops.io/restart"  # on its pod template: a new value r
 
 @dataclass(frozen=True, slots=True, order=True)
 class WorkloadKey:
-    """A Deployment's place in one cluster."""
+    """The place in one cluster of a Deployment, or of what belongs to one."""
 
     namespace: str
     name: str
@@ -47,6 +50,18 @@ class Deployment:
     available_replicas: int = 0
     unavailable_replicas: int = 0
     conditions: tuple[Condition, ...] = ()
+    owners: tuple[FieldOwner, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaler:
+    """A HorizontalPodAutoscaler. `target` is None where it scales something else than a Deployment."""
+
+    key: WorkloadKey
+    uid: str
+    target: WorkloadKey | None
+    min_replicas: int
+    max_replicas: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +87,22 @@ class WatchEventType(StrEnum):
     SYNCED = "SYNCED"  # every object of the list has been delivered; sent after each (re-)list
     CHANGED = "CHANGED"
     DELETED = "DELETED"
+    REFUSED = "REFUSED"  # we may not list or watch, or there is no such kind; it is tried again until SYNCED
+
+
+class Watched(Protocol):
+    @property
+    def key(self) -> WorkloadKey: ...
+
+    @property
+    def uid(self) -> str: ...
+
+
+W = TypeVar("W", bound=Watched)
 
 
 @dataclass(frozen=True, slots=True)
-class WatchEvent:
+class WatchEvent(Generic[W]):
     type: WatchEventType
-    deployment: Deployment | None = None  # None for SYNCED only
+    object: W | None = None  # of CHANGED and DELETED
+    message: str = ""  # of REFUSED: what the server said

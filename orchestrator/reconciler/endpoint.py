@@ -1,4 +1,5 @@
-"""The reconciler's own port: /metrics, /healthz (its loop turns), /readyz (it sees its cluster and its database)."""
+"""The reconciler's own port: /metrics, /healthz (its loop turns), /readyz (it sees its cluster and its database, and
+has the rights that it needs)."""
 
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -8,6 +9,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
+OK, UNAVAILABLE = "200 OK", "503 Service Unavailable"
+
 
 class Observed(Protocol):
     @property
@@ -15,6 +18,15 @@ class Observed(Protocol):
 
     @property
     def ready(self) -> bool: ...
+
+
+class Rights(Protocol):
+    @property
+    def missing(self) -> Iterable[object]:
+        """What is missing, each a line to be read by people."""
+
+    @property
+    def passed(self) -> bool: ...
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -28,7 +40,7 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
-def serve(reconciler: Observed, host: str, port: int) -> None:
+def serve(reconciler: Observed, rights: Rights, host: str, port: int) -> None:
     """On a daemon thread; raises OSError where the port is taken."""
     metrics = make_wsgi_app()
 
@@ -37,18 +49,27 @@ def serve(reconciler: Observed, host: str, port: int) -> None:
             case "/metrics":
                 answer: Iterable[bytes] = metrics(environ, start_response)
                 return answer
-            case "/healthz" if reconciler.alive:
-                status, body = "200 OK", b"ok\n"
-            case "/readyz" if reconciler.ready:
-                status, body = "200 OK", b"ok\n"
             case "/healthz":
-                status, body = "503 Service Unavailable", b"the loop stands still\n"
+                status, lines = _alive(reconciler)
             case "/readyz":
-                status, body = "503 Service Unavailable", b"the cluster or the database is not to be had\n"
+                status, lines = _ready(reconciler, rights)
             case _:
-                status, body = "404 Not Found", b"/metrics /healthz /readyz\n"
+                status, lines = "404 Not Found", ["/metrics /healthz /readyz"]
+        body = "".join(f"{line}\n" for line in lines).encode()
         start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
         return [body]
 
     server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     Thread(target=server.serve_forever, name="endpoint", daemon=True).start()
+
+
+def _alive(reconciler: Observed) -> tuple[str, list[str]]:
+    return (OK, ["ok"]) if reconciler.alive else (UNAVAILABLE, ["the loop stands still"])
+
+
+def _ready(reconciler: Observed, rights: Rights) -> tuple[str, list[str]]:
+    """A right that the loop can do without is told, and costs nothing else."""
+    missing = [str(one) for one in rights.missing]
+    if not reconciler.ready:
+        return UNAVAILABLE, ["the cluster or the database is not to be had", *missing]
+    return (OK, ["ok", *missing]) if rights.passed else (UNAVAILABLE, missing)

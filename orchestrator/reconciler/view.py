@@ -61,10 +61,10 @@ class View:
                     self._unsynced.discard(namespace)
                 self._on_change(WorkloadKey(namespace, ""))
                 continue
-            assert event.deployment is not None
-            key = event.deployment.key
+            assert event.object is not None
+            key = event.object.key
             if event.type is WatchEventType.DELETED:
                 self._deployments.pop(key, None)
             else:
-                self._deployments[key] = event.deployment
+                self._deployments[key] = event.object
             self._on_change(key)

@@ -16,6 +16,7 @@ TYPES = {
     "smartops_k8s_scale_total": "counter",
     "smartops_k8s_restart_total": "counter",
     "smartops_k8s_patch_total": "counter",
+    "smartops_k8s_events_dropped_total": "counter",
     "smartops_k8s_deployment_desired_replicas": "gauge",
     "smartops_k8s_deployment_ready_replicas": "gauge",
     "orchestrator_closed_loop_signals_total": "counter",

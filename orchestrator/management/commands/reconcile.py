@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.reconciler.endpoint import serve
 from orchestrator.reconciler.loop import Reconciler
+from orchestrator.reconciler.self_check import SelfCheck
 
 
 class Command(BaseCommand):
@@ -26,10 +27,12 @@ class Command(BaseCommand):
         workers, pool = options["workers"], settings.SMARTOPS_DATABASE_POOL
         if not 0 < workers <= pool - 2:
             raise CommandError(f"--workers {workers}: 1 to {pool - 2}, or raise SMARTOPS_DATABASE_POOL ({pool}).")
-        cluster = KubernetesCluster(settings.SMARTOPS_KUBECONFIG or None, connections=workers + 2)
+        cluster = KubernetesCluster(settings.SMARTOPS_KUBECONFIG or None, connections=workers + 4)
         reconciler = Reconciler(cluster, options["cluster"], settings.SMARTOPS_NAMESPACES, workers)
+        rights = SelfCheck(cluster, settings.SMARTOPS_NAMESPACES)
+        rights.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: reconciler.stop())
         if options["metrics_port"]:
-            serve(reconciler, options["metrics_host"], options["metrics_port"])
+            serve(reconciler, rights, options["metrics_host"], options["metrics_port"])
         reconciler.run(drain=options["drain"])

@@ -260,17 +260,17 @@ class Watch:
 
     def __init__(self, cluster: KubernetesCluster, namespace: str = NAMESPACE) -> None:
         self.stop = Event()
-        self._events: Queue[WatchEvent] = Queue()
+        self._events: Queue[WatchEvent[Deployment]] = Queue()
         self._thread = Thread(target=self._follow, args=[cluster.watch_deployments(namespace, self.stop)])
         self._thread.start()
 
-    def _follow(self, events: Iterator[WatchEvent]) -> None:
+    def _follow(self, events: Iterator[WatchEvent[Deployment]]) -> None:
         for event in events:
             self._events.put(event)
 
-    def until(self, wanted: Callable[[WatchEvent], bool]) -> list[WatchEvent]:
+    def until(self, wanted: Callable[[WatchEvent[Deployment]], bool]) -> list[WatchEvent[Deployment]]:
         """The events up to and with the wanted one."""
-        seen: list[WatchEvent] = []
+        seen: list[WatchEvent[Deployment]] = []
         deadline = monotonic() + SOON
         while not seen or not wanted(seen[-1]):
             try:
@@ -296,17 +296,17 @@ def watching(cluster: KubernetesCluster, namespace: str = NAMESPACE) -> Iterator
         watch.end()
 
 
-def synced(event: WatchEvent) -> bool:
+def synced(event: WatchEvent[Deployment]) -> bool:
     return event.type is WatchEventType.SYNCED
 
 
-def scaled_to(replicas: int) -> Callable[[WatchEvent], bool]:
-    return lambda event: event.deployment is not None and event.deployment.replicas == replicas
+def scaled_to(replicas: int) -> Callable[[WatchEvent[Deployment]], bool]:
+    return lambda event: event.object is not None and event.object.replicas == replicas
 
 
-def deleted(name: str) -> Callable[[WatchEvent], bool]:
+def deleted(name: str) -> Callable[[WatchEvent[Deployment]], bool]:
     return lambda event: (
-        event.type is WatchEventType.DELETED and event.deployment is not None and event.deployment.key.name == name
+        event.type is WatchEventType.DELETED and event.object is not None and event.object.key.name == name
     )
 
 
@@ -331,7 +331,7 @@ def test_a_watch_lists_syncs_and_follows(cluster: KubernetesCluster, namespace: 
         assert first == WatchEvent(WatchEventType.CHANGED, cluster.get_deployment_status(ERP))
         assert second == WatchEvent(WatchEventType.SYNCED)
         cluster.scale_deployment(ERP, 3)
-        watch.until(lambda event: event.deployment is not None and event.deployment.available_replicas == 3)
+        watch.until(lambda event: event.object is not None and event.object.available_replicas == 3)
 
 
 def test_a_cut_watch_goes_on_without_a_new_list(cluster: KubernetesCluster, sandbox: Sandbox) -> None:
@@ -411,7 +411,7 @@ def test_watched_replicas_are_gauges_until_the_deployment_is_gone(
 
     load(sandbox, tmp_path, manifest("gauged", replicas=3))
     with watching(cluster) as watch:
-        watch.until(lambda event: event.deployment is not None and event.deployment.ready_replicas == 3)
+        watch.until(lambda event: event.object is not None and event.object.ready_replicas == 3)
         assert gauges() == (3, 3)
         delete(sandbox, "gauged")
         watch.until(deleted("gauged"))

@@ -1,7 +1,7 @@
 """The watch against a script: what is listed, what each stream brings, how it ends. No server, no time."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from threading import Event
 from typing import Any
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.k8s.errors import ClusterError, Expired, Forbidden, TimedOut, Unknown, Unreached
+from orchestrator.k8s.errors import ClusterError, Expired, Forbidden, NotFound, TimedOut, Unknown, Unreached
 from orchestrator.k8s.parse import Page, parse_deployment
 from orchestrator.k8s.types import Deployment, WatchEvent
-from orchestrator.k8s.watch import LONGEST_DELAY, DeploymentWatch
+from orchestrator.k8s.watch import LONGEST_DELAY, Watch
 from tests.orchestrator.k8s.stub import deployment
 
 
@@ -76,13 +76,19 @@ class Script:
             yield each
 
     def events(self) -> list[str]:
-        return [describe(event) for event in DeploymentWatch(self.pages, self.lines, self.stop).events()]
+        return [describe(event) for event in watch(self.pages, self.lines, self.stop).events()]
 
 
-def describe(event: WatchEvent) -> str:
-    if event.deployment is None:
+def watch(
+    pages: Callable[[], Iterator[Page[Deployment]]], lines: Callable[[str], Iterator[bytes]], stop: Event
+) -> Watch[Deployment]:
+    return Watch("deployments", pages, lines, parse_deployment, stop)
+
+
+def describe(event: WatchEvent[Deployment]) -> str:
+    if event.object is None:
         return event.type
-    return f"{event.type} {event.deployment.key.name}@{event.deployment.resource_version}"
+    return f"{event.type} {event.object.key.name}@{event.object.resource_version}"
 
 
 A, B = deployment("a", version=1), deployment("b", version=2)
@@ -144,7 +150,7 @@ def test_a_list_that_breaks_off_is_made_again_from_the_start() -> None:
         stop.set()
         return iter([])
 
-    events = DeploymentWatch(lambda: next(lists), lines, stop).events()
+    events = watch(lambda: next(lists), lines, stop).events()
     assert [describe(event) for event in events] == ["CHANGED a@1", "CHANGED b@2", "DELETED a@1", "SYNCED"]
 
 
@@ -158,13 +164,19 @@ def test_a_list_that_breaks_off_is_made_again_from_the_start() -> None:
         b'{"type": "MODIFIED", "object": {"metadata": {"name": "a"}}}',
         b'{"type": "BOOKMARK", "object": {}}',
         gone(500),
-        Forbidden("no", code=403),
     ],
 )
 def test_a_resource_version_that_brings_nothing_but_trouble_is_given_up(poison: bytes | ClusterError) -> None:
     script = Script([[page(A, B, version=5)], [page(A, B, version=6)]], [[poison], [poison]])
     assert script.events() == [*LISTED, *LISTED]
     assert script.opened_at == ["5", "5", "6"]
+
+
+@pytest.mark.parametrize("refusal", [Forbidden("may not watch", code=403), NotFound("no such kind", code=404)])
+def test_a_refusal_is_told_each_time_until_it_is_granted(refusal: ClusterError) -> None:
+    listed = [page(A, B, version=5)]
+    script = Script([refusal, listed, listed], [[refusal]])
+    assert script.events() == ["REFUSED", *LISTED, "REFUSED", *LISTED]
 
 
 def test_a_watch_that_is_cut_before_its_first_line_gets_another_chance() -> None:
@@ -202,9 +214,9 @@ def test_a_mistake_of_our_own_ends_the_watch() -> None:
     def lines(resource_version: str) -> Iterator[bytes]:
         raise AttributeError("typo")
 
-    watch = DeploymentWatch(lambda: iter([page(version=1)]), lines, Stop())
+    watching = watch(lambda: iter([page(version=1)]), lines, Stop())
     with pytest.raises(AttributeError):
-        list(watch.events())
+        list(watching.events())
 
 
 class History:
@@ -276,11 +288,11 @@ def test_whatever_happens_to_the_connection_nothing_is_missed(
         yield page(*(server.objects[name] for name in names[1:]), version=server.version)
 
     view: dict[str, str] = {}
-    for event in DeploymentWatch(pages, lines, stop).events():
-        if event.deployment is None:
+    for event in watch(pages, lines, stop).events():
+        if event.object is None:
             continue
         if event.type == "DELETED":
-            assert view.pop(event.deployment.key.name) == event.deployment.uid
+            assert view.pop(event.object.key.name) == event.object.uid
         else:
-            view[event.deployment.key.name] = event.deployment.uid
+            view[event.object.key.name] = event.object.uid
     assert view == {name: raw["metadata"]["uid"] for name, raw in server.objects.items()}

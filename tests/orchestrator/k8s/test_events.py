@@ -33,9 +33,11 @@ def test_the_same_news_has_the_same_name_whatever_its_words() -> None:
     assert replace(NOTE, message="once more").name == NOTE.name
 
 
-@pytest.mark.parametrize("other", [{"uid": "uid-2"}, {"about": "action-2"}, {"reason": "Restarted"}])
-def test_other_news_have_other_names(other: dict[str, str]) -> None:
-    assert replace(NOTE, **other).name != NOTE.name
+@pytest.mark.parametrize(
+    "other", [replace(NOTE, uid="uid-2"), replace(NOTE, about="action-2"), replace(NOTE, reason="Restarted")]
+)
+def test_other_news_have_other_names(other: EventNote) -> None:
+    assert other.name != NOTE.name
 
 
 @given(st.text(max_size=2000))
