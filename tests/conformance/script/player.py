@@ -1,0 +1,63 @@
+"""Plays a scene against a cluster."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from tests.conformance.client import Client, Object
+from tests.conformance.script.answers import Memory, compared
+from tests.conformance.script.scene import Step, edited, member, resolved, steps
+
+PATIENCE = 10.0  # seconds for what a controller has to do
+
+
+def play(scene: Path, client: Client, namespace: str) -> Iterator[tuple[Step, Object]]:
+    """Each step with what is compared of its answer."""
+    memory = Memory()
+    answers: dict[str, Any] = {"namespace": namespace}
+    for step in steps(scene):
+        status, answer = _ask(step, client, answers)
+        deadline = monotonic() + PATIENCE
+        while any(member(answer, path) != value for path, value in step.until.items()):
+            assert monotonic() < deadline, f"{step.do}: waited for {dict(step.until)}, but there is still {answer}"
+            sleep(0.02)
+            status, answer = _ask(step, client, answers)
+        yield step, compared(status, answer, step.show, memory)
+        answers[step.keep] = answer
+        if isinstance(answer, dict) and "dryRun" not in step.path:
+            for item in answer.get("items", [answer]):
+                memory.see({"kind": answer.get("kind", "").removesuffix("List"), **item})
+        if step.method != "GET":
+            _settle(step, client, memory)
+
+
+def _ask(step: Step, client: Client, answers: dict[str, Any]) -> tuple[int, Any]:
+    path, body = resolved(step.path, answers), edited(resolved(step.body, answers), resolved(step.edit, answers))
+    if step.events:
+        return 200, list(islice(client.watch(path, timeoutSeconds="5"), step.events))
+    raw = body.encode() if isinstance(body, str) else body
+    response = client.raw(step.method, path, raw, step.content_type)
+    try:
+        return response.status, json.loads(response.data)
+    except ValueError:
+        return response.status, response.data.decode()
+
+
+def _settle(step: Step, client: Client, memory: Memory) -> None:
+    """Waits until the controller has seen the last write: its write of the status then moves no version any more."""
+    resource, _, rest = step.path.partition("?")[0].partition("/")
+    name = rest.partition("/")[0] or member(step.body, "metadata.name")
+    if resource not in ("deployments", "poddisruptionbudgets") or not name or "$" in name:
+        return None
+    deadline = monotonic() + PATIENCE
+    while True:
+        status, found = client.send("GET", f"{resource}/{name}")
+        if status == 404 or "deletionTimestamp" in found["metadata"]:
+            return None
+        if found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]:
+            return memory.see(found)
+        assert monotonic() < deadline, f"nobody looks after {resource}/{name}: {found}"
+        sleep(0.01)
