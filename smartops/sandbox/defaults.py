@@ -22,6 +22,10 @@ POD_DEFAULTS: Object = {
     "preemptionPolicy": "PreemptLowerPriority",
     "priority": 0,
 }
+CPU_AT_80_PERCENT = {
+    "type": "Resource",
+    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+}
 DEPLOYMENT_FIELDS = {
     *("replicas", "selector", "template", "strategy", "minReadySeconds", "revisionHistoryLimit", "paused"),
     "progressDeadlineSeconds",
@@ -73,8 +77,9 @@ def _cron_job(_: Object, spec: Object) -> None:
     _fill(spec, concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
 
 
-def _autoscaler(_: Object, spec: Object) -> None:
-    _fill(spec, minReplicas=1)
+def _autoscaler(obj: Object, spec: Object) -> None:
+    _fill(spec, minReplicas=1, metrics=[CPU_AT_80_PERCENT])
+    obj["status"] = {"desiredReplicas": 0} | obj.get("status", {})
 
 
 def _disruption_budget(obj: Object, _: Object) -> None:

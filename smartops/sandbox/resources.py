@@ -58,6 +58,7 @@ REPLICA_SET = Kind(
 AUTOSCALER = Kind(
     *("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", ("hpa",)),
     status=True,
+    generation=True,
     all=True,
 )
 DISRUPTION_BUDGET = Kind(

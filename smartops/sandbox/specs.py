@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from smartops.sandbox.errors import Cause, wrong
 from smartops.sandbox.objects import Object, encode
-from smartops.sandbox.resources import DEPLOYMENT, DISRUPTION_BUDGET, POD, REPLICA_SET, Kind
+from smartops.sandbox.resources import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, POD, REPLICA_SET, Kind
 from smartops.sandbox.selectors import matches
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -105,11 +105,29 @@ def _disruption_budget(new: Object, _: Object | None) -> Iterator[Cause]:
         yield Cause("spec.unhealthyPodEvictionPolicy", "FieldValueNotSupported", supported)
 
 
+def _autoscaler(new: Object, _: Object | None) -> Iterator[Cause]:
+    most, least, target = new.get("maxReplicas", 0), new["minReplicas"], new.get("scaleTargetRef") or {}
+    if most < least:
+        yield wrong("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`")
+    if most == 0:
+        yield Cause("spec.maxReplicas", "FieldValueRequired", "Required value")
+    yield from _not_negative(new, "minReplicas")
+    for field in ("kind", "name"):
+        if not target.get(field):
+            yield Cause(f"spec.scaleTargetRef.{field}", "FieldValueRequired", "Required value")
+    if "/" not in target.get("apiVersion", ""):
+        yield wrong("spec.scaleTargetRef.apiVersion", target.get("apiVersion", ""), "apiVersion must specify API group")
+    if least == 0 and not any(metric.get("type") in ("Object", "External") for metric in new["metrics"]):
+        message = "Forbidden: must specify at least one Object or External metric to support scaling to zero replicas"
+        yield Cause("spec.metrics", "FieldValueForbidden", message)
+
+
 VALIDATORS: dict[Kind, Callable[[Object, Object | None], Iterator[Cause]]] = {
     DEPLOYMENT: _deployment,
     REPLICA_SET: _workload,
     POD: _pod,
     DISRUPTION_BUDGET: _disruption_budget,
+    AUTOSCALER: _autoscaler,
 }
 
 

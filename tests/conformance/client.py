@@ -15,7 +15,12 @@ Object = dict[str, Any]
 JSON, MERGE = "application/json", "application/merge-patch+json"
 STRATEGIC, JSON_PATCH = "application/strategic-merge-patch+json", "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
-GROUPS = {"deployments": "/apis/apps/v1", "replicasets": "/apis/apps/v1"}  # all others that we use are in /api/v1
+GROUPS = {  # all others that we use are in /api/v1
+    "deployments": "/apis/apps/v1",
+    "replicasets": "/apis/apps/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
+    "horizontalpodautoscalers": "/apis/autoscaling/v2",
+}
 
 
 class Client:
