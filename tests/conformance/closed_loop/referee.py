@@ -52,8 +52,19 @@ class Write:
     type: str
     before: int | None
     replicas: int | None
-    changed: bool  # accepted, and no dry run
+    dry_run: bool
+    status: int  # of the answer
     guarded: bool  # by uid and resourceVersion
+
+    @property
+    def changed(self) -> bool:
+        return not self.dry_run and 200 <= self.status < 300
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it changed something the log does not tell: an API server whose caller has died while it wrote logs a
+        504, and may write nevertheless."""
+        return not self.dry_run and self.status >= 500
 
     @property
     def added(self) -> int:
@@ -67,7 +78,7 @@ def violations(events: Iterable[Event], claims: Iterable[Claim], limits: Limits 
     """Everything that should not have happened; nothing, if SmartOps told the truth and kept its limits."""
     answered, claimed = _answered(events), {claim.action: claim for claim in claims}
     sent = writes(answered)
-    changes = [write for write in sent if write.changed]
+    changes = _changes(sent, claimed)
     return [
         *(f"no write of an action: {event['verb']} {event['requestURI']}" for event in filter(_is_strange, answered)),
         *(f"without uid and resourceVersion: {write}" for write in sent if not write.guarded),
@@ -84,11 +95,19 @@ def writes(events: Iterable[Event]) -> list[Write]:
         if event["objectRef"]["resource"] != "deployments":
             continue
         workload, wanted = _workload(event), _replicas(event)
-        if _is_ours(event) and event["verb"] == "patch":
+        if _is_ours(event) and _is_write_of_action(event):
             found.append(_write(event, workload, replicas.get(workload), wanted))
         if _changed(event) and wanted is not None:
             replicas[workload] = wanted
     return found
+
+
+def _changes(sent: Sequence[Write], claimed: Mapping[str, Claim]) -> list[Write]:
+    """What was accepted; and of an applied action that has nothing accepted, its last write of unknown outcome."""
+    accepted = {write.action for write in sent if write.changed}
+    applied = {action for action, claim in claimed.items() if claim.applied}
+    unknown = {write.action: write for write in sent if write.unknown and write.action in applied - accepted}
+    return [write for write in sent if write.changed or write is unknown.get(write.action)]
 
 
 def _untrue(changes: Sequence[Write], claimed: Mapping[str, Claim]) -> Iterator[str]:
@@ -142,7 +161,8 @@ def _write(event: Event, workload: Workload, before: int | None, replicas: int |
         type=_type(patch),
         before=before,
         replicas=replicas,
-        changed=_changed(event),
+        dry_run=_is_dry(event),
+        status=event["responseStatus"]["code"],
         guarded=bool(metadata.get("uid") and metadata.get("resourceVersion")),
     )
 
@@ -183,16 +203,24 @@ def _is_ours(event: Event) -> bool:
     return manager == [FIELD_MANAGER] or str(event.get("userAgent", "")).startswith(USER_AGENT)
 
 
-def _is_strange(event: Event) -> bool:
-    """Ours, and nothing that an action is carried out with."""
+def _is_write_of_action(event: Event) -> bool:
+    """The plain PATCH of a Deployment: a subresource cannot carry the action's id."""
     reference = event["objectRef"]
-    plain_patch = event["verb"] == "patch" and reference["resource"] == "deployments" and "subresource" not in reference
-    return _is_ours(event) and not plain_patch and reference["resource"] not in BESIDE
+    return event["verb"] == "patch" and reference["resource"] == "deployments" and "subresource" not in reference
+
+
+def _is_strange(event: Event) -> bool:
+    """Ours, and nothing that an action is carried out with, or told by."""
+    beside = event["verb"] == "create" and event["objectRef"]["resource"] in BESIDE
+    return _is_ours(event) and not _is_write_of_action(event) and not beside
+
+
+def _is_dry(event: Event) -> bool:
+    return parse_qs(urlsplit(event["requestURI"]).query).get("dryRun") == ["All"]
 
 
 def _changed(event: Event) -> bool:
-    dry = parse_qs(urlsplit(event["requestURI"]).query).get("dryRun") == ["All"]
-    return not dry and 200 <= event["responseStatus"]["code"] < 300
+    return not _is_dry(event) and 200 <= event["responseStatus"]["code"] < 300
 
 
 def _moment(text: str) -> float:

@@ -1,12 +1,16 @@
 """The judge is judged by forged logs: it finds each kind of wrong, and nothing where nothing is wrong."""
 
+import ast
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conformance.client import Object
+from tests.conformance.closed_loop import referee
 from tests.conformance.closed_loop.referee import Claim, Limits, violations, writes
 
 NAMESPACE = "shop"
@@ -77,6 +81,9 @@ WITHIN_LIMITS: dict[str, tuple[Sequence[Object], Sequence[Claim]]] = {
     ),
     "a copy that was refused": ([created(), scaled("a", 2, code=409), scaled("a", 2, 1)], [scale("a")]),
     "an action that was refused": ([created(), scaled("a", 2, code=422)], [scale("a", applied=False)]),
+    "a write whose author died while it was under way": ([created(), scaled("a", 2, code=504)], [scale("a")]),
+    "another that was sent again": ([created(), scaled("a", 2, code=504), scaled("a", 2, 30)], [scale("a")]),
+    "another that a person has to look at": ([created(), scaled("a", 2, code=504)], [scale("a", applied=False)]),
     "a dry run": ([created(), scaled("a", 2, query=f"{SMARTOPS}&dryRun=All")], [scale("a", applied=False)]),
     "a patch of replicas alone": ([created(), scaled("a", 2)], [Claim("a", "PATCH", (NAMESPACE, "cart"), True)]),
     "the cooldown just over": ([created(), scaled("a", 2), scaled("b", 3, 300)], [scale("a"), scale("b")]),
@@ -117,6 +124,12 @@ WRONG: dict[str, tuple[Sequence[Object], Sequence[Claim], str]] = {
     "only a refused write": ([created(), scaled("a", 2, code=409)], [scale("a")], "applied, but not written"),
     "only a dry run": ([created(), scaled("a", 2, query=f"{SMARTOPS}&dryRun=All")], [scale("a")], "not written"),
     "two writes of one action": ([created(), scaled("a", 2), scaled("a", 2, 400)], [scale("a")], "2 times"),
+    "two writes of one action, one of unknown outcome before them": (
+        [created(), scaled("a", 2, code=504), scaled("a", 2, 1), scaled("a", 2, 400)],
+        [scale("a")],
+        "2 times",
+    ),
+    "too much in a write of unknown outcome": ([created(8), scaled("a", 9, code=504)], [scale("a")], "more than 8"),
     "two writes of one action, on two targets": (
         [created(), created(name="frontend"), scaled("a", 2), scaled("a", 2, 1, name="frontend")],
         [scale("a")],
@@ -189,6 +202,11 @@ WRONG: dict[str, tuple[Sequence[Object], Sequence[Claim], str]] = {
         [],
         "no write of an action",
     ),
+    "an Event taken away": (
+        [event("delete", query=SMARTOPS, resource="events", name="e")],
+        [],
+        "no write of an action",
+    ),
     "another resource": ([event("patch", {}, query=SMARTOPS, resource="secrets")], [], "no write of an action"),
     "a write under another name": (
         [{**event("update", {"spec": {}}), "userAgent": "smartops-orchestrator"}],
@@ -225,3 +243,11 @@ def test_other_stages_than_the_answer_do_not_count() -> None:
     twice = scaled("a", 2)
 
     assert violations([created(), {**twice, "stage": "RequestReceived"}, twice], [scale("a")]) == []
+
+
+def test_the_judge_knows_nothing_of_what_it_judges() -> None:
+    tree = ast.parse(Path(referee.__file__).read_text())
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
