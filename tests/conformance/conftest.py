@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,14 @@ def simulated_kubelet(control_plane: ControlPlane) -> None:
 @pytest.fixture
 def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a namespace of the test's own."""
-    words = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
+    with namespace_of(request.node.name, control_plane) as name:
+        yield name
+
+
+@contextmanager
+def namespace_of(owner: str, control_plane: ControlPlane) -> Iterator[str]:
+    """The name of a namespace that begins like its owner's."""
+    words = re.sub("[^a-z0-9]+", "-", owner.lower())[:40].strip("-")
     name = f"{words}-{uuid4().hex[:8]}"
     with closing(Client(control_plane.kubeconfig)) as client:
         client.create("/api/v1/namespaces", {"metadata": {"name": name}})

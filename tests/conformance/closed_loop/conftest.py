@@ -14,11 +14,9 @@ from signals.models import Rule
 from smartops.tokens import Scope, issue
 from tests.concurrency.processes import until
 from tests.conformance.client import Object
-from tests.conformance.closed_loop.installation import Agent, Answer
+from tests.conformance.closed_loop.installation import Agent, Answer, Installation, installed
 from tests.conformance.closed_loop.referee import Claim, Limits, violations, writes
 from tests.conformance.control_plane import ControlPlane
-
-ACTIVE = {"awaiting_approval", "pending", "applying", "verifying", "needs_review"}
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +30,42 @@ def transactional_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) 
 
 
 @pytest.fixture(scope="module")
-def token(transactional_db: None) -> str:
-    return issue("an agent", Scope)
+def namespaces() -> str:
+    """Those that SmartOps manages."""
+    return "*"
+
+
+@pytest.fixture(scope="module")
+def smartops(
+    transactional_db: None, control_plane: ControlPlane, namespaces: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """A web process and two reconcilers side by side."""
+    log = tmp_path_factory.mktemp("smartops") / "log"
+    with installed(control_plane.kubeconfig, namespaces, log, reconcilers=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def agent(smartops: Installation) -> Agent:
+    return Agent(smartops.address, issue("an agent", Scope))
 
 
 class Loop:
     """What is said to SmartOps about the workloads of one namespace, and what it says of them."""
 
     def __init__(self, agent: Agent, namespace: str) -> None:
-        self.agent, self.namespace = agent, namespace
+        self.agent, self.namespace, self.limits = agent, namespace, Limits()
+
+    def limit(self, **limits: int) -> None:
+        """What the judge's Limits shall be from now on, in this namespace."""
+        self.limits = Limits(**limits)
+        GuardrailSetting.objects.create(
+            namespace=self.namespace,
+            max_replicas=self.limits.replicas,
+            cooldown_seconds=self.limits.cooldown,
+            max_actions_per_hour=self.limits.an_hour,
+            max_scale_increase=self.limits.added_in_a_quarter,
+        )
 
     def anomaly(self, service: str, type_: str = "resource", **fields: Any) -> str:
         """Reports one; the signal's id."""
@@ -55,13 +80,11 @@ class Loop:
         return self.agent.post(f"/v1/k8s/{verb}", body, prefer="wait=30")
 
     def start(self, verb: str, deployment: str, **fields: Any) -> str:
-        """A direct action that is not waited for: its id, once its change was made."""
+        """A direct action whose end is not waited for: its id, once its change was made."""
         body = {"deployment": deployment, "namespace": self.namespace, **fields}
         answer = self.agent.post(f"/v1/k8s/{verb}", body, prefer="respond-async")
         assert answer.status == 202, answer
-        return self.applied(answer.body["id"])
-
-    def applied(self, action: str) -> str:
+        action = str(answer.body["id"])
         until(lambda: self.action(action)["applied_at"] is not None)
         return action
 
@@ -122,6 +145,14 @@ class Judge:
 
 
 @pytest.fixture
+def loop(agent: Agent, namespace: str, judge: Judge) -> Iterator[Loop]:
+    """Whatever a test makes SmartOps do: the judge finds nothing in it."""
+    found = Loop(agent, namespace)
+    yield found
+    assert judge.violations(found.claims(), found.limits) == []
+
+
+@pytest.fixture
 def judge(control_plane: ControlPlane, namespace: str) -> Judge:
     found = Judge(control_plane, namespace)
     found.events()  # without an audit log there is nothing to judge by: better to skip now
@@ -136,3 +167,8 @@ def anomaly(namespace: str, service: str, type_: str = "resource", **fields: Any
 def root_cause(namespace: str, service: str, cause: str = "memory_leak", **fields: Any) -> Object:
     ranked = [{"svc": service, "cause": cause, "probability": 0.93}]
     return {"windowId": uuid4().hex, "namespace": namespace, "rankedCauses": ranked, "confidence": 0.93, **fields}
+
+
+def evidence(action: Any) -> tuple[str, int, int, int]:
+    seen = action["verification"]
+    return seen["status"], seen["desired_replicas"], seen["ready_replicas"], seen["available_replicas"]

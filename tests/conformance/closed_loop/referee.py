@@ -24,7 +24,7 @@ class Limits:
     """As a new installation has them; the cooldown in seconds."""
 
     replicas: int = 8
-    cooldown: float = 300.0
+    cooldown: int = 300
     an_hour: int = 6
     added_in_a_quarter: int = 3
 
@@ -142,7 +142,7 @@ def _excessive(changes: Sequence[Write], claimed: Mapping[str, Claim], limits: L
         kind = kinds.get(write.action, write.type)
         alike = [write.at - other.at for other in earlier if kinds.get(other.action, other.type) == kind]
         if any(ago < limits.cooldown for ago in alike):
-            yield f"within {limits.cooldown:g} s of the last: {write}"
+            yield f"within {limits.cooldown} s of the last: {write}"
         if sum(ago < HOUR for ago in alike) >= limits.an_hour:
             yield f"more than {limits.an_hour} within an hour: {write}"
         recently = sum(other.added for other in earlier if write.at - other.at < QUARTER)

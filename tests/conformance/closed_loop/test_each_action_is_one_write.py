@@ -1,74 +1,201 @@
 """The flows one by one, through the API, each judged by the audit log when it is over."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
 
-from tests.conformance.client import Client
-from tests.conformance.closed_loop.conftest import Judge, Loop
-from tests.conformance.closed_loop.installation import Agent, Installation, installed
+from tests.conformance.client import Client, Object
+from tests.conformance.closed_loop.conftest import Judge, Loop, anomaly, evidence
+from tests.conformance.closed_loop.referee import writes
 from tests.conformance.conftest import Kubectl, deployment
-from tests.conformance.control_plane import ControlPlane
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
-SLOW = {"ready_after": "1h"}  # a rollout to step into
-
-
-@pytest.fixture(scope="module")
-def smartops(
-    transactional_db: None, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installation]:
-    log = tmp_path_factory.mktemp("smartops") / "log"
-    with installed(control_plane.kubeconfig, namespaces="*", log=log, reconcilers=1) as running:
-        yield running
+SERVICE = "erp-simulator"
+MORE_MEMORY = {"spec": {"containers": [{"name": "app", "resources": {"limits": {"memory": "64Mi"}}}]}}
+# What is asked for, and the generation and replicas that it leads to, from 1 and 2.
+ACTIONS: dict[str, tuple[str, Object, int, int]] = {
+    "SCALE": ("scale", {"replicas": 3}, 2, 3),
+    "SCALE to none": ("scale", {"replicas": 0}, 2, 0),
+    "RESTART": ("restart", {}, 2, 2),
+    "PATCH": ("patch", {"patch": {"spec": {"template": MORE_MEMORY}}}, 2, 2),
+}
 
 
 @pytest.fixture
-def loop(smartops: Installation, token: str, namespace: str, judge: Judge) -> Iterator[Loop]:
-    """Whatever a test makes SmartOps do: the judge finds nothing in it."""
-    found = Loop(Agent(smartops.address, token), namespace)
-    yield found
-    assert judge.violations(found.claims()) == []
+def erp(http: Client) -> Callable[[], Object]:
+    """A service of two replicas that runs; told as it is now."""
+    http.create("deployments", deployment(SERVICE, replicas=2))
+    http.rolled_out(SERVICE)
+    return lambda: http.get(f"deployments/{SERVICE}")
 
 
-def replicas(http: Client, name: str) -> int:
-    found: int = http.get(f"deployments/{name}")["spec"]["replicas"]
-    return found
-
-
-def evidence(action: Any) -> tuple[str, int, int, int]:
-    seen = action["verification"]
-    return seen["status"], seen["desired_replicas"], seen["ready_replicas"], seen["available_replicas"]
+Look = Callable[[], Object]
 
 
 def test_a_resource_anomaly_adds_one_replica_which_is_verified(
-    loop: Loop, judge: Judge, http: Client, kubectl: Kubectl
+    erp: Look, loop: Loop, judge: Judge, kubectl: Kubectl
 ) -> None:
-    http.create("deployments", deployment("erp-simulator", replicas=2))
-
-    action = loop.outcome(loop.anomaly("erp-simulator"))
+    action = loop.outcome(loop.anomaly(SERVICE))
 
     assert (action["type"], action["state"], action["reason"]) == ("SCALE", "succeeded", "RolloutComplete")
     assert evidence(action) == ("SUCCESS", 3, 3, 3)
     assert (action["before"]["replicas"], action["change"]) == (2, {"replicas": 3})
-    assert judge.changes() == [("SCALE", "erp-simulator")]
-    assert kubectl("rollout", "status", "deployment/erp-simulator", "--watch=false").code == 0
-    assert replicas(http, "erp-simulator") == 3
+    assert judge.changes() == [("SCALE", SERVICE)]
+    assert kubectl("rollout", "status", f"deployment/{SERVICE}", "--watch=false").code == 0
+    assert erp()["spec"]["replicas"] == 3
 
 
 def test_a_memory_leak_restarts_all_pods_which_is_verified(
-    loop: Loop, judge: Judge, http: Client, kubectl: Kubectl
+    erp: Look, loop: Loop, judge: Judge, http: Client, kubectl: Kubectl
 ) -> None:
-    http.create("deployments", deployment("erp-simulator", replicas=2))
-    http.rolled_out("erp-simulator")
     before = {pod["metadata"]["uid"] for pod in http.get("pods")["items"]}
 
-    action = loop.outcome(loop.root_cause("erp-simulator"))
+    action = loop.outcome(loop.root_cause(SERVICE))
 
     assert (action["type"], action["state"], evidence(action)) == ("RESTART", "succeeded", ("SUCCESS", 2, 2, 2))
-    assert judge.changes() == [("RESTART", "erp-simulator")]
+    assert judge.changes() == [("RESTART", SERVICE)]
     now = [pod for pod in http.get("pods")["items"] if "deletionTimestamp" not in pod["metadata"]]
     assert len(now) == 2
     assert before.isdisjoint(pod["metadata"]["uid"] for pod in now)
     assert "smartops.io/restart" in kubectl("get", "pods", "-o", "jsonpath={..annotations}").said
+
+
+def test_both_flows_on_one_service_follow_each_other(erp: Look, loop: Loop, judge: Judge) -> None:
+    signals = [loop.anomaly(SERVICE), loop.root_cause(SERVICE)]
+
+    assert {loop.outcome(signal)["state"] for signal in signals} == {"succeeded"}
+    assert sorted(judge.changes()) == [("RESTART", SERVICE), ("SCALE", SERVICE)]
+
+
+@pytest.mark.parametrize(("verb", "fields", "generation", "replicas"), ACTIONS.values(), ids=ACTIONS)
+def test_a_direct_action_is_answered_when_it_is_verified(
+    erp: Look, loop: Loop, judge: Judge, verb: str, fields: Object, generation: int, replicas: int
+) -> None:
+    status, told = loop.ask(verb, SERVICE, **fields)
+
+    assert (status, told["success"], told["dry_run"], told["verification"]["status"]) == (200, True, False, "SUCCESS")
+    assert told["verification"]["available_replicas"] == replicas
+    assert (told["details"]["runner"]["status"], told["details"]["runner"]["attempts"]) == ("success", 1)
+    assert judge.changes() == [(verb.upper(), SERVICE)]
+    assert (erp()["metadata"]["generation"], erp()["spec"]["replicas"]) == (generation, replicas)
+    assert erp()["metadata"]["annotations"]["smartops.io/action"] == told["details"]["action"]
+
+
+def test_any_of_them_can_be_executed(erp: Look, loop: Loop, judge: Judge) -> None:
+    target = {"kind": "Deployment", "namespace": loop.namespace, "name": SERVICE}
+    body = {"type": "SCALE", "target": target, "scale": {"replicas": 1}, "reason": "it is night"}
+
+    status, told = loop.agent.post("/v1/actions/execute", body, prefer="wait=30")
+
+    assert (status, told["success"], told["verification"]["status"]) == (200, True, "SUCCESS")
+    assert loop.action(told["details"]["action"])["asked_because"] == "it is night"
+    assert judge.changes() == [("SCALE", SERVICE)]
+    assert erp()["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize(("verb", "fields", "_generation", "_replicas"), ACTIONS.values(), ids=ACTIONS)
+def test_a_dry_run_is_judged_by_the_api_server_and_changes_nothing(
+    erp: Look, loop: Loop, judge: Judge, verb: str, fields: Object, _generation: int, _replicas: int
+) -> None:
+    before = erp()["metadata"]["resourceVersion"]
+
+    status, told = loop.ask(verb, SERVICE, dry_run=True, **fields)
+
+    assert (status, told["success"], told["dry_run"], told["verification"]) == (200, True, True, None)
+    assert told["details"]["runner"]["status"] == "dry_run"
+    assert [(write.dry_run, write.status) for write in writes(judge.events())] == [(True, 200)]
+    assert judge.changes() == []
+    assert erp()["metadata"]["resourceVersion"] == before
+
+
+def test_a_dry_run_of_what_the_api_server_does_not_accept_says_so(erp: Look, loop: Loop, judge: Judge) -> None:
+    unknown = {"spec": {"strategy": {"type": "AllAtOnce"}}}
+
+    status, told = loop.ask("patch", SERVICE, dry_run=True, patch=unknown)
+
+    assert (status, told["reason"]) == (422, "ClusterRejected")
+    assert "AllAtOnce" in told["detail"]
+    assert [(write.dry_run, write.status) for write in writes(judge.events())] == [(True, 422)]
+
+
+def test_what_the_api_server_does_not_accept_is_told_with_its_words(erp: Look, loop: Loop, judge: Judge) -> None:
+    status, told = loop.ask("patch", SERVICE, patch={"spec": {"progressDeadlineSeconds": -1}})
+
+    assert (status, told["reason"]) == (422, "ClusterRejected")
+    assert "spec.progressDeadlineSeconds" in told["detail"]
+    assert judge.changes() == []
+    assert [write.status for write in writes(judge.events())] == [422]
+
+
+def test_without_verification_the_answer_comes_with_the_acceptance(http: Client, loop: Loop, judge: Judge) -> None:
+    http.create("deployments", deployment(SERVICE, sim={"ready_after": "1h"}))
+
+    status, told = loop.ask("scale", SERVICE, replicas=2, verify=False)
+
+    assert (status, told["success"], told["verification"]) == (200, True, None)
+    assert judge.changes() == [("SCALE", SERVICE)]
+
+
+def test_who_does_not_wait_is_told_where_to_look(erp: Look, loop: Loop, judge: Judge) -> None:
+    body = {"deployment": SERVICE, "namespace": loop.namespace}
+
+    status, told = loop.agent.post("/v1/k8s/restart", body, prefer="respond-async")
+
+    assert (status, told["finished_at"], told["verification"]) == (202, None, None)
+    action = loop.ended(told["id"])
+    assert (action["state"], evidence(action)) == ("succeeded", ("SUCCESS", 2, 2, 2))
+    assert judge.changes() == [("RESTART", SERVICE)]
+
+
+def test_equal_requests_are_one_action(erp: Look, loop: Loop, judge: Judge) -> None:
+    body = {"deployment": SERVICE, "namespace": loop.namespace, "replicas": 3}
+
+    def ask(_: int) -> Any:
+        return loop.agent.post("/v1/k8s/scale", body, idempotency_key=loop.namespace, prefer="wait=30")
+
+    with ThreadPoolExecutor(6) as callers:
+        answers = list(callers.map(ask, range(6)))
+
+    assert [status for status, _ in answers] == [200] * 6
+    assert len({told["details"]["action"] for _, told in answers}) == 1
+    assert judge.changes() == [("SCALE", SERVICE)]
+
+
+def test_equal_reports_are_one_action(erp: Look, loop: Loop, judge: Judge) -> None:
+    body = anomaly(loop.namespace, SERVICE)
+
+    with ThreadPoolExecutor(6) as agents:
+        answers = list(agents.map(lambda _: loop.agent.post("/v1/signals/anomaly", body), range(6)))
+
+    assert [status for status, _ in answers] == [202] * 6
+    [signal] = {told["id"] for _, told in answers}
+    assert loop.outcome(signal)["state"] == "succeeded"
+    assert judge.changes() == [("SCALE", SERVICE)]
+
+
+def test_amid_a_stream_of_other_peoples_changes_an_action_is_one_write(
+    erp: Look, loop: Loop, judge: Judge, http: Client
+) -> None:
+    over = Event()
+
+    def label() -> int:
+        number = 0
+        while not over.wait(0.05):
+            number += 1
+            http.patch(f"deployments/{SERVICE}", {"metadata": {"labels": {"number": str(number)}}})
+        return number
+
+    with ThreadPoolExecutor(1) as others:
+        labels = others.submit(label)
+        try:
+            answers = [loop.ask("scale", SERVICE, replicas=count) for count in (3, 4, 5)]
+        finally:
+            over.set()
+
+    assert labels.result() > 3
+    assert [(status, told["success"]) for status, told in answers] == [(200, True)] * 3
+    assert judge.changes() == [("SCALE", SERVICE)] * 3
+    assert erp()["spec"]["replicas"] == 5
