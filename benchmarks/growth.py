@@ -75,20 +75,21 @@ def history(servers: Servers, actions: int) -> Iterator[ProcessPoolExecutor]:
 
 def decide(number: int, samples: int) -> float:
     """Seconds for one decision, of so many: from the due signal to the claimed action, in its transaction."""
-    from guardrails.types import TargetFacts
     from orchestrator.facts import Look
+    from orchestrator.k8s.types import Deployment, WorkloadKey
     from orchestrator.reconciler.admit import admit, due
     from signals.ingest import ingest
     from signals.types import Observation, Source, Target
 
-    look = Look(seen=True, target=TargetFacts("uid", 2))
+    live = Deployment(WorkloadKey("smartops-dev", "any"), "uid", "1", 1, 2, False, False, {})
+    look = Look(seen=True, deployment=live)
     targets = [Target("default", "smartops-dev", f"w{number * samples + n}") for n in range(samples)]
     ingest(
         [Observation(Source.ANOMALY, target, "resource", uuid4().hex, True, {}, score=0.95) for target in targets],
         "a benchmark",
     )
     started = time.perf_counter()
-    admitted = [admit(signal, lambda _: look, "a benchmark") for signal in due("default", samples)]
+    admitted = [admit(signal, lambda _: look, "a benchmark")[0] for signal in due("default", samples)]
     took = time.perf_counter() - started
     if len(admitted) != samples or None in admitted:
         raise RuntimeError(f"{len(admitted)} of {samples} signals were admitted, or fewer")

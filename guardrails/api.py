@@ -15,7 +15,7 @@ from signals.types import ActionType, Origin, Proposal, Target
 
 
 class Limit(BaseModel):
-    value: int
+    value: bool | int
     source: str = Field(description="default, or the scope whose setting it is.")
 
 

@@ -1,11 +1,30 @@
 """Inputs in, judgement out. Pure: the same inputs give the same judgement, today and in years."""
 
-from guardrails.limits import GUARDRAILS
+from collections.abc import Callable
+from datetime import datetime
+
+from guardrails import limits, neighbours
 from guardrails.reasons import Reason
-from guardrails.types import Inputs, Judgement, Outcome, Verdict
+from guardrails.types import Facts, Inputs, Judgement, Limits, Outcome, Verdict
 from signals.mapping import Unmatched, propose
 from signals.types import Proposal, RuleSpec, SignalFacts
 
+Guardrail = Callable[[Proposal, Facts, Limits, datetime], Verdict]
+
+GUARDRAILS: tuple[Guardrail, ...] = (
+    limits.target,
+    limits.protected_namespace,
+    limits.freeze,
+    limits.max_replicas,
+    limits.policy,
+    neighbours.paused,
+    neighbours.autoscaler,
+    neighbours.field_owners,
+    limits.one_action_at_a_time,
+    limits.cooldown,
+    limits.actions_per_hour,
+    limits.scale_velocity,
+)
 _SEVERITY = {Outcome.ALLOW: 0, Outcome.DEFER: 1, Outcome.DENY: 2, Outcome.IGNORE: 3}
 
 

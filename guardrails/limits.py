@@ -1,14 +1,11 @@
 """The guardrails, one function each: `(proposal, facts, limits, now) -> Verdict`. Pure."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from guardrails.reasons import Reason
 from guardrails.types import Facts, Limits, Outcome, RecentAction, Verdict
 from signals.types import ActionType, Origin, Proposal
-
-Guardrail = Callable[[Proposal, Facts, Limits, datetime], Verdict]
 
 RATE_WINDOW = timedelta(hours=1)
 SCALE_WINDOW = timedelta(minutes=15)
@@ -67,7 +64,7 @@ def freeze(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> V
     ends = f"until {worst.until:%Y-%m-%d %H:%M:%S} UTC" if worst.until else "until it is lifted"
     message = f"{worst.by} froze {worst.scope} {ends}: {worst.reason}"
     numbers = {"scope": worst.scope, "by": worst.by, "until": worst.until and worst.until.isoformat()}
-    return _wait_or_refuse(name, proposal, Reason.FROZEN, message, numbers, worst.until or now + RECHECK)
+    return wait_or_refuse(name, proposal, Reason.FROZEN, message, numbers, worst.until or now + RECHECK)
 
 
 def one_action_at_a_time(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
@@ -75,7 +72,7 @@ def one_action_at_a_time(proposal: Proposal, facts: Facts, limits: Limits, now: 
     if not facts.busy_with:
         return Verdict(name)
     message = f"Action {facts.busy_with} on {proposal.target} has not finished."
-    return _wait_or_refuse(name, proposal, Reason.TARGET_BUSY, message, {"action": facts.busy_with}, now + RECHECK)
+    return wait_or_refuse(name, proposal, Reason.TARGET_BUSY, message, {"action": facts.busy_with}, now + RECHECK)
 
 
 def max_replicas(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
@@ -151,36 +148,23 @@ def policy(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> V
     numbers = {"engine": answer.engine}
     if answer.allow is None:
         message = f"The policy engine gave no answer: {answer.reason}"
-        return _wait_or_refuse(name, proposal, Reason.POLICY_UNAVAILABLE, message, numbers, now + RECHECK)
+        return wait_or_refuse(name, proposal, Reason.POLICY_UNAVAILABLE, message, numbers, now + RECHECK)
     if not answer.allow:
         return Verdict(name, Outcome.DENY, Reason.POLICY_DENIED, answer.reason, numbers)
     return Verdict(name, message=answer.reason, numbers=numbers)
 
 
-GUARDRAILS: tuple[Guardrail, ...] = (
-    target,
-    protected_namespace,
-    freeze,
-    max_replicas,
-    policy,
-    one_action_at_a_time,
-    cooldown,
-    actions_per_hour,
-    scale_velocity,
-)
-
-
-def _governs(proposal: Proposal) -> bool:
-    """Cooldowns and windows hold back the closed loop; a person who acts directly is counted, not refused."""
-    return proposal.origin is Origin.CLOSED_LOOP and not proposal.dry_run
-
-
-def _wait_or_refuse(
+def wait_or_refuse(
     name: str, proposal: Proposal, reason: Reason, message: str, numbers: dict[str, Any], until: datetime
 ) -> Verdict:
     """What will pass by itself: a signal can wait for it, a caller is told at once."""
     outcome = Outcome.DEFER if proposal.origin is Origin.CLOSED_LOOP else Outcome.DENY
     return Verdict(name, outcome, reason, message, numbers, until)
+
+
+def _governs(proposal: Proposal) -> bool:
+    """Cooldowns and windows hold back the closed loop; a person who acts directly is counted, not refused."""
+    return proposal.origin is Origin.CLOSED_LOOP and not proposal.dry_run
 
 
 def _within(one: RecentAction, now: datetime, window: timedelta) -> bool:

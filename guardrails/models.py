@@ -84,6 +84,9 @@ class GuardrailSetting(Scope):
     signal_ttl_seconds = models.PositiveIntegerField(null=True, blank=True)
     verification_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(5)])
     stabilization_seconds = models.PositiveIntegerField(null=True, blank=True)
+    respect_owners = models.BooleanField(
+        null=True, blank=True, help_text="Leave alone what an autoscaler, GitOps or an operator would set again."
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

@@ -41,6 +41,7 @@ class Limits:
     signal_ttl_seconds: int = 900
     verification_timeout_seconds: int = 300
     stabilization_seconds: int = 2
+    respect_owners: bool = True  # leave alone what an autoscaler, GitOps or an operator would set again
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 

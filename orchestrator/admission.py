@@ -49,7 +49,8 @@ def _admit(
         if earlier is not None:
             return earlier
         known = standing(workload, proposal.type)
-        inputs = Inputs(now=known.now, facts=known.facts(UNSEEN, policy), limits=known.limits, proposal=proposal)
+        facts = known.facts(proposal, UNSEEN, policy)
+        inputs = Inputs(now=known.now, facts=facts, limits=known.limits, proposal=proposal)
         judgement = decide(inputs)
         action = None
         if judgement.outcome is Outcome.ALLOW:

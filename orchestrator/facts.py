@@ -1,6 +1,7 @@
 """What is known of a target when a decision is made: within the transaction that holds the workload's lock."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,11 +10,13 @@ from django.db import connection
 from guardrails.limits import LONGEST_WINDOW
 from guardrails.models import COVERING, freeze_facts, merge_limits
 from guardrails.policy_client import check_policy
-from guardrails.types import Facts, FreezeFacts, Limits, PolicyAnswer, RecentAction, TargetFacts
+from guardrails.types import AutoscalerFacts, Facts, FreezeFacts, Limits, PolicyAnswer, RecentAction, TargetFacts
+from orchestrator.actions import HANDLERS
+from orchestrator.k8s.fields import overlapping
 from orchestrator.k8s.types import Deployment
 from orchestrator.models import ACTIVE, Action, Workload
 from signals.models import Signal
-from signals.types import ActionType, Proposal
+from signals.types import ActionType, Proposal, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +25,31 @@ class Look:
 
     seen: bool
     managed: bool = True
-    target: TargetFacts | None = None
+    deployment: Deployment | None = None
+    autoscaler: AutoscalerFacts | None = None
+    autoscalers_unknown: str = ""  # why it is not known whether there is one
 
-    @classmethod
-    def at(cls, deployment: Deployment | None) -> "Look":
-        if deployment is None:
-            return cls(seen=True)
-        return cls(seen=True, target=TargetFacts(deployment.uid, deployment.replicas, deployment.deleting))
+    def target(self, proposal: Proposal | None) -> TargetFacts | None:
+        """As far as it concerns the proposal: a Deployment may have a hundred fields with an owner."""
+        live = self.deployment
+        if live is None:
+            return None
+        changed = () if proposal is None else tuple(HANDLERS[proposal.type].fields(proposal))
+        concerned = ((owner, overlapping(owner.fields, changed)) for owner in live.owners)
+        return TargetFacts(
+            uid=live.uid,
+            replicas=live.replicas,
+            deleting=live.deleting,
+            paused=live.paused,
+            autoscaler=self.autoscaler,
+            autoscalers_unknown=self.autoscalers_unknown,
+            owners=tuple(replace(owner, fields=fields) for owner, fields in concerned if fields),
+        )
 
 
 UNSEEN = Look(seen=False)
 UNMANAGED = Look(seen=True, managed=False)
+Looker = Callable[[Target], Look]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +63,10 @@ class Standing:
     freezes: tuple[FreezeFacts, ...]
     limits: Limits
 
-    def facts(self, look: Look, policy: PolicyAnswer | None) -> Facts:
+    def facts(self, proposal: Proposal, look: Look, policy: PolicyAnswer | None) -> Facts:
         return Facts(
             target_seen=look.seen,
-            target=look.target,
+            target=look.target(proposal),
             managed=look.managed,
             busy_with=self.busy_with,
             cooldown_until=self.cooldown_until,
@@ -109,6 +126,6 @@ def standing(workload: Workload, action_type: ActionType, own: Action | None = N
 def ask_policy(proposal: Proposal, requested_by: str, look: Look, signal: Signal | None = None) -> PolicyAnswer | None:
     """A network call: outside of transactions."""
     context: dict[str, Any] = {"origin": proposal.origin, "requested_by": requested_by, "target": None}
-    if look.target is not None:
-        context["target"] = {"uid": look.target.uid, "replicas": look.target.replicas}
+    if look.deployment is not None:
+        context["target"] = {"uid": look.deployment.uid, "replicas": look.deployment.replicas}
     return check_policy(proposal, context, signal)

@@ -14,7 +14,7 @@ from django.apps import apps
 from prometheus_client.metrics import MetricWrapperBase
 
 from guardrails import policy_client
-from guardrails.limits import GUARDRAILS
+from guardrails.evaluate import GUARDRAILS
 from guardrails.models import LIMIT_FIELDS
 from guardrails.types import Facts, Limits
 from orchestrator import metrics

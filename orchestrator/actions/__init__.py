@@ -1,4 +1,5 @@
-"""One remediation, one module: `plan` makes an absolute change of a proposal and the live object, `apply` writes it."""
+"""One remediation, one module: `plan` makes an absolute change of a proposal and the live object, `apply` writes it,
+`fields` names what it changes (as orchestrator/k8s/fields.py spells paths)."""
 
 from types import ModuleType
 

@@ -1,15 +1,21 @@
 """PATCH: a strategic merge patch, written as it was asked for."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.actions.allowlist import forbidden
 from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.fields import touched
 from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
 from signals.types import Proposal
 
 
 class PatchForbidden(Exception):  # noqa: N818 - it is a refusal
     """The patch touches what no action may change; the message names the path."""
+
+
+def fields(proposal: Proposal) -> Iterable[str]:
+    return touched(proposal.params["patch"])
 
 
 def plan(proposal: Proposal, live: Deployment, action: str) -> dict[str, Any]:  # noqa: ARG001

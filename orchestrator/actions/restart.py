@@ -1,10 +1,15 @@
 """RESTART: the pod template is marked with the action's id; the same mark again is a no-op."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from orchestrator.k8s.types import RESTART_ANNOTATION, Deployment, Preconditions, WorkloadKey
 from signals.types import Proposal
+
+
+def fields(proposal: Proposal) -> Iterable[str]:  # noqa: ARG001
+    return (f'spec.template.metadata.annotations["{RESTART_ANNOTATION}"]',)
 
 
 def plan(proposal: Proposal, live: Deployment, action: str) -> dict[str, Any]:  # noqa: ARG001

@@ -1,11 +1,16 @@
 """SCALE: the change is an absolute number of replicas, so that a repeated copy changes nothing."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from guardrails.limits import desired_replicas
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
 from signals.types import Proposal
+
+
+def fields(proposal: Proposal) -> Iterable[str]:  # noqa: ARG001
+    return ("spec.replicas",)
 
 
 def plan(proposal: Proposal, live: Deployment, action: str) -> dict[str, Any]:  # noqa: ARG001

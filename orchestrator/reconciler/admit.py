@@ -1,7 +1,6 @@
 """Verb 1: a due signal becomes a decision and, where everything allows it, a pending action. No network within its
 transaction; the workload's row is the lock under which the decision and its reservation are one."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,14 +12,15 @@ from guardrails.models import effective_limits
 from guardrails.reasons import Reason
 from guardrails.types import Facts, Inputs, Judgement, Outcome
 from orchestrator import metrics
-from orchestrator.facts import Look, ask_policy, standing
+from orchestrator.facts import Looker, ask_policy, standing
+from orchestrator.k8s.events import EventNote
 from orchestrator.models import Action, Decision, Workload
+from orchestrator.reconciler.events import after_admission
 from signals.clock import database_now
 from signals.mapping import Unmatched, propose
 from signals.models import LostRace, Rule, Signal, SignalState
-from signals.types import Proposal, RuleSpec, SignalFacts, Target
+from signals.types import Proposal, RuleSpec, SignalFacts
 
-Looker = Callable[[Target], Look]
 MAX_ERRORS = 5
 
 
@@ -29,8 +29,9 @@ def due(cluster: str, limit: int) -> list[UUID]:
     return list(rows.order_by("not_before").values_list("pk", flat=True)[:limit])
 
 
-def admit(signal_id: UUID, look_at: Looker, actor: str) -> Action | None:
-    """The action that everything allows, already claimed for the caller to execute."""
+def admit(signal_id: UUID, look_at: Looker, actor: str) -> tuple[Action | None, EventNote | None]:
+    """The action that everything allows, already claimed for the caller to execute; and what is to be told on the
+    target where it is not allowed."""
     seen = Signal.objects.get(pk=signal_id)
     look = look_at(seen.target)
     asked = _propose(seen.facts())[1]
@@ -38,21 +39,21 @@ def admit(signal_id: UUID, look_at: Looker, actor: str) -> Action | None:
     policy = None if proposal is None else ask_policy(proposal, actor, look, seen)
     with transaction.atomic():
         # The workload before its signals, as everybody takes them. Where nothing will be reserved, nothing is locked.
-        workload = None if proposal is None or look.target is None else Workload.lock(seen.target)
+        workload = None if proposal is None or look.deployment is None else Workload.lock(seen.target)
         rows = Signal.objects.filter(pk=signal_id, state=SignalState.PENDING, not_before__lte=Now())
         signal = rows.select_for_update(skip_locked=True).first()
         if signal is None:
-            return None  # another reconciler has it, or had it
+            return None, None  # another reconciler has it, or had it
         facts = signal.facts()
         rules, proposed = _propose(facts)
         if proposed != asked:
-            return None  # a repeat changed the signal meanwhile: it stays due, and what was asked is asked anew
+            return None, None  # a repeat changed the signal meanwhile: it stays due, and what was asked is asked anew
         if proposal is None or workload is None:
-            known = Facts(target_seen=look.seen, target=look.target, managed=look.managed, policy=policy)
+            known = Facts(target_seen=look.seen, target=look.target(proposal), managed=look.managed, policy=policy)
             inputs = Inputs(database_now(), known, effective_limits(facts.target), facts, rules)
             return _record(signal, inputs, None, actor)
         now_known = standing(workload, proposal.type)
-        inputs = Inputs(now_known.now, now_known.facts(look, policy), now_known.limits, facts, rules)
+        inputs = Inputs(now_known.now, now_known.facts(proposal, look, policy), now_known.limits, facts, rules)
         return _record(signal, inputs, workload, actor)
 
 
@@ -61,7 +62,9 @@ def _propose(facts: SignalFacts) -> tuple[tuple[RuleSpec, ...], tuple[RuleSpec, 
     return rules, propose(facts, rules)
 
 
-def _record(signal: Signal, inputs: Inputs, workload: Workload | None, actor: str) -> Action | None:
+def _record(
+    signal: Signal, inputs: Inputs, workload: Workload | None, actor: str
+) -> tuple[Action | None, EventNote | None]:
     judgement, action = decide(inputs), None
     match judgement.outcome:
         case Outcome.ALLOW:
@@ -78,7 +81,7 @@ def _record(signal: Signal, inputs: Inputs, workload: Workload | None, actor: st
             signal.ignore(judgement.reason or "", judgement.message)
     Decision.record("admit", inputs, judgement, signal=signal, action=action)
     _count(signal, judgement)
-    return action
+    return action, after_admission(inputs, judgement)
 
 
 def _count(signal: Signal, judgement: Judgement) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from guardrails.reasons import Reason
 from guardrails.types import Inputs, Judgement, Outcome
 from orchestrator.k8s.events import EventNote, EventType
-from orchestrator.k8s.types import WorkloadKey
+from orchestrator.k8s.types import Deployment, WorkloadKey
 from orchestrator.models import Action, ActionState
 from signals.types import ActionType
 
@@ -38,9 +38,10 @@ UNTOLD = frozenset(
 )
 
 
-def after_execution(action: Action, uid: str = "") -> EventNote | None:
-    """What became of an action that was executed. `uid` is the target's where the caller knows it: an action that was
-    held back before it was planned does not."""
+def after_execution(action: Action, target: Deployment | None) -> EventNote | None:
+    """What became of an action that was executed. An action that was held back before it was planned does not know its
+    `target` itself."""
+    uid = action.uid0 or (target.uid if target else "")
     if action.state in (ActionState.VERIFYING, ActionState.SUCCEEDED):
         reason = DONE[ActionType(action.type)]
         return _of_action(action, uid, EventType.NORMAL, reason, _change(action), action.asked_because)
@@ -49,7 +50,7 @@ def after_execution(action: Action, uid: str = "") -> EventNote | None:
 
 def after_verification(action: Action) -> EventNote | None:
     """That an applied change came to no good end."""
-    return _trouble(action, "")
+    return _trouble(action, action.uid0)
 
 
 def after_admission(inputs: Inputs, judgement: Judgement) -> EventNote | None:
@@ -72,13 +73,12 @@ def _trouble(action: Action, uid: str) -> EventNote | None:
 
 
 def _of_action(action: Action, uid: str, type_: EventType, reason: str, what: str, why: str) -> EventNote | None:
-    known = action.uid0 or uid
-    if not known or action.dry_run or reason in UNTOLD:
+    if not uid or action.dry_run or reason in UNTOLD:
         return None
     message = f"{what} (action {action.pk}, requested by {action.requested_by})"
     if why:
         message += f": {why}"  # last, for it has any length
-    return EventNote(action.workload.key, known, type_, reason, message, str(action.pk))
+    return EventNote(action.workload.key, uid, type_, reason, message, str(action.pk))
 
 
 def _change(action: Action) -> str:

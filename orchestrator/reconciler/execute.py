@@ -7,6 +7,7 @@ that somebody took the action over, and everything from there is theirs.
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from random import uniform
 
@@ -20,7 +21,7 @@ from guardrails.types import Inputs, Judgement, Limits, Outcome
 from orchestrator import metrics
 from orchestrator.actions import HANDLERS
 from orchestrator.actions.patch import PatchForbidden
-from orchestrator.facts import Look, ask_policy, standing
+from orchestrator.facts import Look, Looker, ask_policy, standing
 from orchestrator.k8s import errors
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import Deployment, Preconditions
@@ -37,15 +38,16 @@ MAX_CLAIMS = 50
 MAX_DELAY = 60.0
 
 
-def execute(action: Action, cluster: Cluster, managed: bool, actor: str) -> None:
-    """`managed`: the target's namespace is one that this process may act in."""
+def execute(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> None:
+    """`look_at` tells what stands around the target: whether its namespace is managed, who scales it. The target itself
+    is read from the API server."""
     try:
-        if not managed and not action.rv0:
+        if not action.rv0 and not look_at(action.workload.target).managed:
             message = f"SmartOps does not manage the namespace “{action.workload.namespace}”."
             return action.cancel(Reason.NAMESPACE_NOT_MANAGED, message, actor)
         if action.attempts > MAX_CLAIMS:  # it has ended the processes that held it
             return _give_up(action, Reason.RETRIES_EXHAUSTED, f"After {action.attempts} attempts.", actor)
-        return _execute(action, cluster, actor)
+        return _execute(action, cluster, look_at, actor)
     except LostRace:
         return None
     except DatabaseError:
@@ -57,7 +59,7 @@ def execute(action: Action, cluster: Cluster, managed: bool, actor: str) -> None
             _give_up(action, Reason.PROCESSING_ERROR, f"{type(error).__name__}: {error}", actor)
 
 
-def _execute(action: Action, cluster: Cluster, actor: str) -> None:
+def _execute(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> None:
     limits: Limits | None = None
     unanswered: errors.Unknown | None = None
     for _ in range(MAX_WRITES):
@@ -81,8 +83,7 @@ def _execute(action: Action, cluster: Cluster, actor: str) -> None:
                 assert live is not None
                 return _record(action, live, limits, actor)
             case Step.PLAN | Step.REFRESH | Step.RESEND as step:
-                assert live is not None
-                limits = _plan(action, live, step, actor)
+                limits = _plan(action, replace(look_at(action.workload.target), deployment=live), step, actor)
                 if limits is None:
                     return None
         try:
@@ -111,10 +112,11 @@ def _plan_of(action: Action) -> Plan:
     return Plan(str(action.pk), action.uid0, action.rv0, action.gen0, action.ambiguous)
 
 
-def _plan(action: Action, live: Deployment, step: Step, actor: str) -> Limits | None:
+def _plan(action: Action, look: Look, step: Step, actor: str) -> Limits | None:
     """Guardrails, episode and freeze once more before each write, now that the target is known; then the intent is
     committed. The limits it was planned under, or None where it was held back."""
-    look, proposal = Look.at(live), action.proposal
+    live, proposal = look.deployment, action.proposal
+    assert live is not None
     signal = action.signal and Signal.objects.get(pk=action.signal.pk)
     policy = ask_policy(proposal, action.requested_by, look, signal)
     with transaction.atomic():
@@ -122,7 +124,7 @@ def _plan(action: Action, live: Deployment, step: Step, actor: str) -> Limits | 
         known = standing(workload, proposal.type, own=action)
         inputs = Inputs(
             now=known.now,
-            facts=known.facts(look, policy),
+            facts=known.facts(proposal, look, policy),
             limits=known.limits,
             signal=signal.facts() if signal else None,
             proposal=proposal,

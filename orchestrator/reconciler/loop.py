@@ -18,7 +18,9 @@ from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action
 from orchestrator.reconciler.admit import admit, due, stumble
+from orchestrator.reconciler.events import after_execution
 from orchestrator.reconciler.execute import execute
+from orchestrator.reconciler.recorder import Recorder
 from orchestrator.reconciler.rescue import expire, rescue, withdraw
 from orchestrator.reconciler.verify import Verifications
 from orchestrator.reconciler.view import View
@@ -40,7 +42,8 @@ class Reconciler:
         self.actor = f"reconciler {socket.gethostname()}/{os.getpid()}"
         self.cluster, self.cluster_name, self.workers = cluster, cluster_name, workers
         self.view = View(cluster, namespaces, self._changed)
-        self.verifications = Verifications(cluster_name, cluster, self.view, self.actor)
+        self.recorder = Recorder(cluster)
+        self.verifications = Verifications(cluster_name, cluster, self.view, self.recorder.tell, self.actor)
         self._turned_at = self._passed_at = time.monotonic()
         self._stop = Event()
         self._wake_reader, self._wake_writer = os.pipe()
@@ -58,6 +61,7 @@ class Reconciler:
     def run(self, *, drain: bool = False) -> None:
         """Until `stop`; with `drain`, until nothing is due, under way or being verified."""
         self.view.start()
+        self.recorder.start()
         try:
             for notes in listen(self._stop, timeout=self._patience, wake_fd=self._wake_reader):
                 with suppress(BlockingIOError):
@@ -67,6 +71,7 @@ class Reconciler:
                     break
         finally:
             self._pool.shutdown(wait=True)
+            self.recorder.stop()
             self.view.stop()
             connection.close()
 
@@ -128,20 +133,22 @@ class Reconciler:
 
     def _admit_one(self, signal_id: UUID) -> None:
         try:
-            action = admit(signal_id, self.view.look_at, self.actor)
+            action, note = admit(signal_id, self.view.look_at, self.actor)
         except (OperationalError, InterfaceError):
             raise  # the database went away: nobody's fault, and the signal stays due
         except Exception as error:
             log.exception("signal %s could not be processed", signal_id)
             stumble(signal_id, error)
         else:
+            self.recorder.tell(note)
             if action is not None:
                 self._execute_one(action)
 
     def _execute_one(self, action: Action) -> None:
         self._held.add(action.pk)
         try:
-            execute(action, self.cluster, self.view.manages(action.workload.namespace), self.actor)
+            execute(action, self.cluster, self.view.look_at, self.actor)
+            self.recorder.tell(after_execution(action, self.view.get(action.workload.key)))
         finally:
             self._held.discard(action.pk)
 

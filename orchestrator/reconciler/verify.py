@@ -3,7 +3,7 @@ the end of its stabilisation, or its deadline is what makes an action worth a lo
 
 import heapq
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
@@ -15,8 +15,10 @@ from django.db.models.functions import Now
 from guardrails.reasons import Reason
 from orchestrator.k8s import errors
 from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.events import EventNote
 from orchestrator.k8s.types import Deployment, WorkloadKey
 from orchestrator.models import Action, ActionState, VerificationStatus
+from orchestrator.reconciler.events import after_verification
 from orchestrator.reconciler.view import View
 from orchestrator.verification.judge import Complete, Expected, Failed, Progressing, judge
 from signals.models import LostRace
@@ -37,8 +39,11 @@ class Verifications:
     """All applied actions of one cluster that have not ended. Several reconcilers may watch the same action: the
     transition is a compare-and-set, so one of them records the outcome."""
 
-    def __init__(self, cluster_name: str, cluster: Cluster, view: View, actor: str) -> None:
+    def __init__(
+        self, cluster_name: str, cluster: Cluster, view: View, tell: Callable[[EventNote | None], None], actor: str
+    ) -> None:
         self._cluster_name, self._cluster, self._view, self._actor = cluster_name, cluster, view, actor
+        self._tell = tell
         self._watched: dict[UUID, Watched] = {}
         self._by_key: dict[WorkloadKey, UUID] = {}
         self._alarms: list[tuple[float, UUID]] = []
@@ -134,6 +139,7 @@ class Verifications:
         try:
             with suppress(LostRace):  # another reconciler saw it first
                 watched.action.verified(status, reason, message, seen, self._actor)
+                self._tell(after_verification(watched.action))
         finally:  # where the database failed, the next sweep begins anew: nothing else might wake this one again
             with self._lock:
                 self._watched.pop(watched.action.pk, None)

@@ -1,12 +1,13 @@
-"""The cluster as this process sees it: one watch per namespace, shared by all decisions and verifications."""
+"""The cluster as this process sees it: two watches per namespace, shared by all decisions and verifications."""
 
 import logging
 from collections.abc import Callable, Iterable
 from threading import Event, Lock, Thread
 
+from guardrails.types import AutoscalerFacts
 from orchestrator.facts import UNMANAGED, Look
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.types import Deployment, WatchEventType, WorkloadKey
+from orchestrator.k8s.types import Autoscaler, Deployment, WatchEventType, WorkloadKey
 from signals.types import Target
 
 log = logging.getLogger(__name__)
@@ -20,14 +21,17 @@ class View:
         self._cluster = cluster
         self._on_change = on_change
         self._deployments: dict[WorkloadKey, Deployment] = {}
-        self._unsynced = set(self.namespaces)
+        self._scaled = Scaled()
+        self._follows = {"Deployments": self._follow_deployments, "autoscalers": self._follow_autoscalers}
+        self._unsynced = {(what, namespace) for what in self._follows for namespace in self.namespaces}
+        self._refusals: dict[str, str] = {}  # namespace: why its autoscalers are not to be seen
         self._lock = Lock()
         self._stop = Event()
         self._threads: list[Thread] = []
 
     def start(self) -> None:
-        for namespace in sorted(self.namespaces):
-            thread = Thread(target=self._follow, args=[namespace], name=f"watch {namespace}", daemon=True)
+        for what, namespace in sorted(self._unsynced):
+            thread = Thread(target=self._follows[what], args=[namespace], name=f"{what} of {namespace}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -38,7 +42,8 @@ class View:
 
     @property
     def synced(self) -> bool:
-        """Every namespace has been listed once. Before that nothing is known, and nothing may be decided."""
+        """Every namespace has been listed once. Before that nothing is known, and nothing may be decided. Where we may
+        not see the autoscalers, we know at least that."""
         return not self._unsynced
 
     def manages(self, namespace: str) -> bool:
@@ -50,21 +55,68 @@ class View:
     def look_at(self, target: Target) -> Look:
         if not self.manages(target.namespace):
             return UNMANAGED
-        return Look.at(self.get(WorkloadKey(target.namespace, target.name)))
+        key = WorkloadKey(target.namespace, target.name)
+        unknown = self._refusals.get("*" if "*" in self.namespaces else target.namespace, "")
+        return Look(True, True, self.get(key), self._scaled.by(key), unknown)
 
-    def _follow(self, namespace: str) -> None:
-        for event in self._cluster.watch_deployments("" if namespace == "*" else namespace, self._stop):
+    def _follow_deployments(self, namespace: str) -> None:
+        for event in self._cluster.watch_deployments(_scope(namespace), self._stop):
             if event.type is WatchEventType.SYNCED:
-                if namespace in self._unsynced:
-                    log.info("watching %s: %d Deployments", namespace, len(self._deployments))
-                with self._lock:
-                    self._unsynced.discard(namespace)
-                self._on_change(WorkloadKey(namespace, ""))
-                continue
-            assert event.object is not None
-            key = event.object.key
-            if event.type is WatchEventType.DELETED:
-                self._deployments.pop(key, None)
-            else:
-                self._deployments[key] = event.object
-            self._on_change(key)
+                self._answered("Deployments", namespace)
+            elif event.object is not None:
+                key = event.object.key
+                if event.type is WatchEventType.DELETED:
+                    self._deployments.pop(key, None)
+                else:
+                    self._deployments[key] = event.object
+                self._on_change(key)
+
+    def _follow_autoscalers(self, namespace: str) -> None:
+        for event in self._cluster.watch_autoscalers(_scope(namespace), self._stop):
+            if event.type is WatchEventType.REFUSED:
+                self._refusals[namespace] = event.message
+                self._answered("autoscalers", namespace)
+            elif event.type is WatchEventType.SYNCED:
+                self._refusals.pop(namespace, None)
+                self._answered("autoscalers", namespace)
+            elif event.object is not None:
+                self._scaled.see(event.object, gone=event.type is WatchEventType.DELETED)
+
+    def _answered(self, what: str, namespace: str) -> None:
+        with self._lock:
+            first = (what, namespace) in self._unsynced
+            self._unsynced.discard((what, namespace))
+        if first:
+            log.info("the %s of %s are known", what, "all namespaces" if namespace == "*" else namespace)
+        self._on_change(WorkloadKey(namespace, ""))
+
+
+class Scaled:
+    """Which workload is scaled by which autoscalers."""
+
+    def __init__(self) -> None:
+        self._by_workload: dict[WorkloadKey, dict[WorkloadKey, Autoscaler]] = {}
+        self._targets: dict[WorkloadKey, WorkloadKey] = {}
+        self._lock = Lock()  # of the watching threads; each value is replaced whole, so that readers need none
+
+    def see(self, one: Autoscaler, *, gone: bool) -> None:
+        with self._lock:
+            before, now = self._targets.pop(one.key, None), None if gone else one.target
+            if before is not None:
+                others = {key: other for key, other in self._by_workload.pop(before).items() if key != one.key}
+                if others:
+                    self._by_workload[before] = others
+            if now is not None:
+                self._targets[one.key] = now
+                self._by_workload[now] = {**self._by_workload.get(now, {}), one.key: one}
+
+    def by(self, workload: WorkloadKey) -> AutoscalerFacts | None:
+        """The first by name where there are several, which fight each other as it is."""
+        if not (found := self._by_workload.get(workload)):
+            return None
+        one = found[min(found)]
+        return AutoscalerFacts(one.key.name, one.min_replicas, one.max_replicas)
+
+
+def _scope(namespace: str) -> str:
+    return "" if namespace == "*" else namespace

@@ -12,6 +12,9 @@ Json = dict[str, Any]
 SILENT = {
     "protected_namespace": "not a namespace of the cluster itself",
     "freeze": "nothing is frozen",
+    "paused": "not paused, or scaled all the same",
+    "autoscaler": "no autoscaler sets its replicas",
+    "field_owners": "nobody else sets what would change",
     "one_action_at_a_time": "no other action is under way",
 }
 

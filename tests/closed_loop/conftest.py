@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from guardrails.models import GuardrailSetting
+from orchestrator.facts import Look
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action
@@ -57,6 +58,10 @@ class World:
     def drain(self) -> None:
         """Until nothing is due and nothing is being verified."""
         self.reconciler().run(drain=True)
+
+    def look_at(self, target: Target) -> Look:
+        key = WorkloadKey(target.namespace, target.name)
+        return Look(seen=True, deployment=self.cluster.get_deployment_status(key))
 
     def replicas(self, name: str) -> int:
         return self.cluster.get_deployment_status(WorkloadKey(NAMESPACE, name)).replicas

@@ -9,9 +9,7 @@ from django.utils import timezone
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from guardrails.reasons import Reason
 from guardrails.replay import replay
-from guardrails.types import TargetFacts
 from orchestrator.admission import admit_direct
-from orchestrator.facts import Look
 from orchestrator.models import Action, ActionState, Decision
 from orchestrator.reconciler.admit import admit
 from orchestrator.reconciler.execute import execute
@@ -303,11 +301,11 @@ def test_a_dry_run_changes_nothing_and_counts_nowhere(world: World) -> None:
 def test_a_trouble_that_ends_before_the_write_is_not_acted_upon(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
-    action = admit(only_signal().pk, lambda _: Look(seen=True, target=TargetFacts("uid", 2)), "a reconciler")
+    action, _ = admit(only_signal().pk, world.look_at, "a reconciler")
     assert action is not None
     post(anomaly("erp-simulator", firing=False))
 
-    execute(action, world.cluster, True, "a reconciler")
+    execute(action, world.cluster, world.look_at, "a reconciler")
 
     assert (only_action_state(), world.writes()) == ((ActionState.CANCELLED, Reason.SIGNAL_RESOLVED), [])
     assert only_signal().closed_at is not None

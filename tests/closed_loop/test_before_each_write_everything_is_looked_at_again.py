@@ -9,8 +9,6 @@ from django.db.models.functions import Now
 
 from guardrails.models import Freeze
 from guardrails.reasons import Reason
-from guardrails.types import TargetFacts
-from orchestrator.facts import Look
 from orchestrator.models import Action, ActionState
 from orchestrator.reconciler import execute as verb
 from orchestrator.reconciler.admit import admit
@@ -27,10 +25,9 @@ def planned(world: World) -> Action:
     """Planned by a process that then fell silent; its lease is over."""
     world.deploy(deployment("erp-simulator"))
     post(REPORTED)
-    action = admit(only_signal().pk, lambda _: Look(seen=True, target=TargetFacts("uid", 2)), "the first")
+    action, _ = admit(only_signal().pk, world.look_at, "the first")
     assert action is not None
-    live = world.cluster.get_deployment_status(action.workload.key)
-    assert verb._plan(action, live, Step.PLAN, "the first") is not None
+    assert verb._plan(action, world.look_at(action.workload.target), Step.PLAN, "the first") is not None
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
     return action
 
@@ -38,7 +35,7 @@ def planned(world: World) -> Action:
 def go_on(world: World) -> tuple[str, str, bool]:
     """Another process takes it over. What has become of it: state, reason, and whether a copy may still land."""
     for action in rescue("default", "the second"):
-        verb.execute(action, world.cluster, True, "the second")
+        verb.execute(action, world.cluster, world.look_at, "the second")
     return Action.objects.values_list("state", "reason", "ambiguous").get()
 
 
@@ -76,11 +73,10 @@ def test_a_planned_change_is_called_off_as_soon_as_no_copy_can_land(world: World
 def test_a_rescuer_that_read_the_row_before_the_plan_takes_nothing_over(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
-    action = admit(only_signal().pk, lambda _: Look(seen=True, target=TargetFacts("uid", 2)), "the first")
+    action, _ = admit(only_signal().pk, world.look_at, "the first")
     assert action is not None
     read_before_the_plan = Action.objects.select_related("workload", "signal").get()
-    live = world.cluster.get_deployment_status(action.workload.key)
-    verb._plan(action, live, Step.PLAN, "the first")
+    verb._plan(action, world.look_at(action.workload.target), Step.PLAN, "the first")
     verb._write(world.cluster, action)  # and dies
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
 

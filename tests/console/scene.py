@@ -68,7 +68,7 @@ class Shop:
         return now
 
     def look(self, target: Target) -> Look:
-        return Look.at(self.deployments.get(target.name))
+        return Look(seen=True, deployment=self.deployments.get(target.name))
 
 
 def anomaly(service: str, type_: str, score: float, window: str, **metadata: Any) -> Observation:
@@ -99,7 +99,8 @@ class Hour:
     def signal(self, observation: Observation, repeats: int = 1) -> Action | None:
         for number in range(repeats):
             [receipt] = ingest([replace(observation, window_id=f"{observation.window_id}-{number}")], "agent-smith")
-        return admit(UUID(receipt.signal_id), self.shop.look, RECONCILER)
+        action, _ = admit(UUID(receipt.signal_id), self.shop.look, RECONCILER)
+        return action
 
     def direct(self, type_: ActionType, service: str, params: dict[str, Any], by: str, because: str) -> Action:
         target = Target("default", NAMESPACE, service)
@@ -112,7 +113,7 @@ class Hour:
         assert action is not None
         if action.state == ActionState.PENDING:
             action.claim(RECONCILER)
-        execute(action, self.shop, True, RECONCILER)  # type: ignore[arg-type]
+        execute(action, self.shop, self.shop.look, RECONCILER)  # type: ignore[arg-type]
         return action
 
     def verify(

@@ -46,7 +46,7 @@ def test_a_reconciler_that_wakes_up_beside_its_rescuer_leaves_the_action_to_it(
     [taken] = rescue("default", "the rescuer")
 
     victims.resume()
-    execute(taken, world.cluster, managed=True, actor="the rescuer")
+    execute(taken, world.cluster, look_at=world.look_at, actor="the rescuer")
     world.drain()
 
     assert_done_once(world, referee)

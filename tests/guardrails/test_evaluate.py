@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrails.evaluate import decide
-from guardrails.limits import GUARDRAILS
+from guardrails.evaluate import GUARDRAILS, decide
 from guardrails.reasons import Reason
 from guardrails.types import Facts, FreezeFacts, Inputs, Judgement, Limits, Outcome, PolicyAnswer, RecentAction
 from signals.types import ActionType, Origin, RuleSpec, SignalFacts, Source

@@ -9,8 +9,8 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from guardrails import limits
-from guardrails.evaluate import decide
-from guardrails.limits import GUARDRAILS, PROTECTED_NAMESPACES, RATE_WINDOW, RECHECK, SCALE_WINDOW, Guardrail
+from guardrails.evaluate import GUARDRAILS, Guardrail, decide
+from guardrails.limits import PROTECTED_NAMESPACES, RATE_WINDOW, RECHECK, SCALE_WINDOW
 from guardrails.reasons import Reason
 from guardrails.types import Facts, FreezeFacts, Inputs, Limits, Outcome, PolicyAnswer, RecentAction, TargetFacts
 from signals.types import ActionType, Origin, Proposal, Target

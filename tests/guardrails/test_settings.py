@@ -153,7 +153,8 @@ def test_python_and_both_queries_agree_on_what_covers_a_target(rows: list[dict[s
 
 @pytest.mark.django_db
 def test_what_a_decision_reads_has_every_field_and_its_source() -> None:
-    values = {name: number for number, name in enumerate(LIMIT_FIELDS, start=10)}
+    numbers = [name for name in LIMIT_FIELDS if name != "respect_owners"]
+    values: dict[str, Any] = {name: number for number, name in enumerate(numbers, start=10)} | {"respect_owners": False}
     GuardrailSetting.objects.create(namespace="smartops-dev", **values)
 
     limits = standing(Workload.lock(TARGET), ActionType.SCALE).limits

@@ -109,7 +109,7 @@ def admit(signal: Signal) -> None:
     proposal = Proposal(ActionType.SCALE, signal.target, Origin.CLOSED_LOOP, {"delta": 1})
     workload = Workload.lock(signal.target)
     known = standing(workload, proposal.type)
-    inputs = Inputs(now=known.now, facts=known.facts(UNSEEN, None), limits=known.limits, proposal=proposal)
+    inputs = Inputs(now=known.now, facts=known.facts(proposal, UNSEEN, None), limits=known.limits, proposal=proposal)
     judgement = decide(inputs)
     action = Action.propose(proposal, workload, "test", signal=signal)
     signal.admit()
