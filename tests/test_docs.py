@@ -113,7 +113,8 @@ def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
 
 def test_the_limits_in_guardrails_have_their_defaults() -> None:
     text = section(page("docs/guardrails.md"), "## Limits and their scopes")
-    told = {name: int(value) for name, value in re.findall(r"^\| `(\w+)` \| (\d+) \|", text, re.MULTILINE)}
+    rows = re.findall(r"^\| `(\w+)` \| (\d+|true|false) \|", text, re.MULTILINE)
+    told = {name: json.loads(value) for name, value in rows}
 
     assert told == {one.name: one.default for one in fields(Limits) if one.name in LIMIT_FIELDS}
 

@@ -4,15 +4,18 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('guardrails', '0001_initial'),
+        ("guardrails", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='guardrailsetting',
-            name='respect_owners',
-            field=models.BooleanField(blank=True, help_text='Leave alone what an autoscaler, GitOps or an operator would set again.', null=True),
+            model_name="guardrailsetting",
+            name="respect_owners",
+            field=models.BooleanField(
+                blank=True,
+                help_text="Leave alone what an autoscaler, GitOps or an operator would set again.",
+                null=True,
+            ),
         ),
     ]
