@@ -20,7 +20,7 @@ debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1)' >/dev/null; \
 	else echo "[setup] please install a package first: apt-get install $(1)" >&2; exit 1; fi
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check conformance bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
@@ -51,13 +51,42 @@ check: ## Lint, types, import contracts, deployment settings, migrations
 	@state=$$(mktemp -d); trap '$(python) -m smartops.postgres stop "$$state"; rm -rf "$$state"' EXIT; \
 		DATABASE_URL=$$($(python) -m smartops.postgres start "$$state") $(python) manage.py makemigrations --check
 
+conformance: ## Test on a real control plane, built with Go (CONFORMANCE_KUBECONFIG=FILE for a cluster of yours)
+	@$(environment) .venv/dev.installed
+ifdef CONFORMANCE_KUBECONFIG
+	@echo "[conformance] pytest, on the cluster of $(CONFORMANCE_KUBECONFIG)"
+	@exec $(python) -m pytest tests/conformance
+else
+	@$(environment) .conformance/controlplane
+	@echo "[conformance] pytest, on a real control plane"
+	@exec .conformance/controlplane run -- $(python) -m pytest tests/conformance
+endif
+
 bench: ## Measure against the baselines
 	@$(environment) .venv/dev.installed
 	@exec $(python) -m benchmarks
 
 clean: ## Remove the environment, the demo's state and all caches
-	rm -rf .venv .smartops .test-state .*_cache .hypothesis build *.egg-info
+	rm -rf .venv .conformance .smartops .test-state .*_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Kubernetes says of itself which version it is; only its own build scripts would tell it.
+.conformance/controlplane: export CGO_ENABLED = 0
+.conformance/controlplane: export GOFLAGS = -trimpath -buildvcs=false
+.conformance/controlplane: source = tests/conformance/controlplane
+.conformance/controlplane: $(wildcard tests/conformance/controlplane/*)
+	@command -v go >/dev/null || { echo "[conformance] Go is needed to build a control plane, and there is none:" \
+		"install it, or set CONFORMANCE_KUBECONFIG to a cluster of yours" >&2; exit 1; }
+	@echo "[conformance] gofmt"
+	@unformatted=$$(gofmt -l $(source)); [ -z "$$unformatted" ] || { echo "$$unformatted"; exit 1; }
+	@echo "[conformance] building etcd, kube-apiserver and kube-controller-manager (minutes the first time, then cached)"
+	@version=$$(go list -C $(source) -m -f '{{.Version}}' k8s.io/kubernetes); \
+		IFS=. read -r major minor _ <<< "$${version#v}"; package=k8s.io/component-base/version; \
+		go build -C $(source) -o ../../../$@ -ldflags "-s -w -X $$package.gitVersion=$$version \
+			-X $$package.gitMajor=$$major -X $$package.gitMinor=$$minor" .
+	@echo "[conformance] go vet"
+	@go vet -C $(source) .
+	@touch $@
 
 .venv/demo.installed: extras = demo
 .venv/dev.installed: extras = demo dev

@@ -25,8 +25,8 @@ const (
 // kubelet sees all pods and moves their status, without nodes and without containers.
 type kubelet struct{ client kubernetes.Interface }
 
-// runKubelet returns when it sees all pods; it works until the process ends.
-func runKubelet(kubeconfigPath string) error {
+// runKubelet returns when it sees all pods; it works until the context ends.
+func runKubelet(ctx context.Context, kubeconfigPath string) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfigPath)
 	if err != nil {
 		return err
@@ -45,7 +45,6 @@ func runKubelet(kubeconfigPath string) error {
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
 	return nil

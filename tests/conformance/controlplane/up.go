@@ -20,7 +20,6 @@ import (
 func up(dir string, port int, command []string) int {
 	runtime.LockOSThread() // Pdeathsig watches the thread that started a child, not the process
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
 	if dir == "" {
 		temporary, err := os.MkdirTemp("", "controlplane-")
 		if err != nil {
@@ -32,6 +31,7 @@ func up(dir string, port int, command []string) int {
 	}
 	plane := &controlPlane{dir: dir, ended: make(chan error, 3)}
 	defer plane.stop()
+	defer stop() // before the API server goes, so that the kubelet does not complain
 	err := plane.start(ctx, port)
 	switch {
 	case err != nil:
@@ -66,14 +66,14 @@ func (plane *controlPlane) start(ctx context.Context, port int) error {
 		return err
 	}
 	client, peer := fmt.Sprintf("http://127.0.0.1:%d", ports[1]), fmt.Sprintf("http://127.0.0.1:%d", ports[2])
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	starting, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	for _, step := range []func() error{
 		func() error { return plane.child(etcdFlags(plane.at("etcd"), client, peer)) },
 		func() error { return plane.child(apiserverFlags(plane.at, client, ports[0])) },
-		func() error { return plane.waitReady(ctx, ports[0], token) },
+		func() error { return plane.waitReady(starting, ports[0], token) },
 		func() error { return plane.child(controllerManagerFlags(plane.at, ports[3])) },
-		func() error { return runKubelet(plane.at("kubelet.conf")) },
+		func() error { return runKubelet(ctx, plane.at("kubelet.conf")) },
 	} {
 		if err := step(); err != nil {
 			return err
