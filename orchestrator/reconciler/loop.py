@@ -133,7 +133,7 @@ class Reconciler:
 
     def _admit_one(self, signal_id: UUID) -> None:
         try:
-            action, note = admit(signal_id, self.view.look_at, self.actor)
+            action, note = admit(signal_id, self.view.look_closely, self.actor)
         except (OperationalError, InterfaceError):
             raise  # the database went away: nobody's fault, and the signal stays due
         except Exception as error:

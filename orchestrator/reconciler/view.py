@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
 from threading import Event, Lock, Thread
 
 from guardrails.types import AutoscalerFacts
 from orchestrator.facts import UNMANAGED, Look
 from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.errors import NotFound
 from orchestrator.k8s.types import Autoscaler, Deployment, WatchEventType, WorkloadKey
 from signals.types import Target
 
@@ -58,6 +61,15 @@ class View:
         key = WorkloadKey(target.namespace, target.name)
         unknown = self._refusals.get("*" if "*" in self.namespaces else target.namespace, "")
         return Look(True, True, self.get(key), self._scaled.by(key), unknown)
+
+    def look_closely(self, target: Target) -> Look:
+        """Before a target is called missing, the API server itself is asked: the view may lag behind."""
+        look = self.look_at(target)
+        if look.managed and look.deployment is None:
+            with suppress(NotFound):
+                key = WorkloadKey(target.namespace, target.name)
+                return replace(look, deployment=self._cluster.get_deployment_status(key))
+        return look
 
     def _follow_deployments(self, namespace: str) -> None:
         for event in self._cluster.watch_deployments(_scope(namespace), self._stop):

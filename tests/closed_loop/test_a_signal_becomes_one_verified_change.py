@@ -160,6 +160,17 @@ def test_a_signal_of_an_unknown_target_is_denied(world: World, service: str, nam
     assert (only_signal().state, only_signal().reason) == (SignalState.DENIED, reason)
 
 
+def test_a_target_that_the_watch_has_not_shown_yet_is_not_called_missing(world: World) -> None:
+    world.deploy(deployment("erp-simulator"))
+    post(anomaly("erp-simulator"))
+    view = world.reconciler().view  # it watches nothing yet
+    assert view.look_at(only_signal().target).deployment is None
+
+    admit(only_signal().pk, view.look_closely, "a reconciler")
+
+    assert only_signal().state == SignalState.ADMITTED
+
+
 def test_a_resolved_signal_never_acts(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
