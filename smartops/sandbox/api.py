@@ -19,10 +19,11 @@ from smartops.sandbox.errors import (
     uid_mismatch,
 )
 from smartops.sandbox.evictions import evict
+from smartops.sandbox.fields import known_fields
 from smartops.sandbox.objects import Object, Resource, encode
 from smartops.sandbox.registry import Registry, Writer
 from smartops.sandbox.requests import APPLY_PATCH, JSON, Request, Target, parse
-from smartops.sandbox.resources import ACCESS_REVIEW, POD
+from smartops.sandbox.resources import ACCESS_REVIEW, POD, Kind
 from smartops.sandbox.tables import table
 from smartops.sandbox.validation import WrongTypeError
 from smartops.sandbox.views import scaled, untyped, view
@@ -141,13 +142,13 @@ class Api:
             return Answer(201, encode(review(body, self._forbids)))
         if kind.namespaced and not target.namespace:
             raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
-        new = untyped(body)
+        new = untyped(_decoded(request, kind, body))
         stored = self.registry.create(kind, target.namespace, new, writer=_writer(request), dry_run=request.dry_run)
         return self._show(request, target, stored, status=201)
 
     def _replace(self, request: Request, target: Target) -> Answer:
         old = self.registry.get(target.kind, target.namespace, target.name)
-        new = request.document()
+        new = _decoded(request, target.kind, request.document())
         metadata = new.get("metadata")
         uid = (metadata.get("uid") if isinstance(metadata, dict) else None) or old.uid
         if uid != old.uid:
@@ -164,7 +165,7 @@ class Api:
             return self._create(request, target)
         old = self.registry.get(target.kind, target.namespace, target.name)
         shown = view(target, old)
-        new = change(shown)
+        new = _decoded(request, target.kind, change(shown))
         if (new.get("kind"), new.get("apiVersion")) != (shown["kind"], shown["apiVersion"]):
             raise WrongTypeError(f"{new.get('kind')} of {new.get('apiVersion')} is no {shown['kind']}")
         return self._write(request, target, old, new)
@@ -217,6 +218,14 @@ def _undecodable(request: Request, error: WrongTypeError) -> ApiError:
         return bad_request(f"the object provided cannot be handled: {error}")
     cause = Cause("patch", "FieldValueInvalid", f"Invalid value: {request.body.decode(errors='replace')}: {error}")
     return ApiError(422, "Invalid", f'"" is invalid: patch: {cause.message}', causes=[cause])
+
+
+def _decoded(request: Request, kind: Kind, document: Object) -> Object:
+    """Without the fields that its type does not have; raises WrongTypeError where the client wants to be told."""
+    known, unknown = known_fields(kind, document)
+    if unknown and request.query.get("fieldValidation") == "Strict":
+        raise WrongTypeError("strict decoding error: " + ", ".join(f'unknown field "{path}"' for path in unknown))
+    return known
 
 
 def _writer(request: Request) -> Writer:

@@ -26,10 +26,6 @@ CPU_AT_80_PERCENT = {
     "type": "Resource",
     "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
 }
-DEPLOYMENT_FIELDS = {
-    *("replicas", "selector", "template", "strategy", "minReadySeconds", "revisionHistoryLimit", "paused"),
-    "progressDeadlineSeconds",
-}
 
 
 def apply_defaults(kind: Kind, obj: Object) -> None:
@@ -42,8 +38,6 @@ def apply_defaults(kind: Kind, obj: Object) -> None:
 
 def _deployment(_: Object, spec: Object) -> None:
     _fill(spec, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600)
-    for name in [name for name in spec if name not in DEPLOYMENT_FIELDS]:
-        del spec[name]  # as the API does with fields its types do not know
     for name in ("minReadySeconds", "paused"):
         if not spec.get(name, True):
             del spec[name]

@@ -20,6 +20,8 @@ GROUPS = {  # all others that we use are in /api/v1
     "replicasets": "/apis/apps/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
     "horizontalpodautoscalers": "/apis/autoscaling/v2",
+    "roles": "/apis/rbac.authorization.k8s.io/v1",
+    "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
 }
 
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from orchestrator.k8s.client import KubernetesCluster
 from smartops.sandbox import Sandbox
 from tests.conformance.client import Client, Object
 from tests.conformance.control_plane import ControlPlane, RealControlPlane, SandboxControlPlane
@@ -62,6 +63,12 @@ def http(control_plane: ControlPlane, namespace: str) -> Iterator[Client]:
     """Relative paths are of the test's namespace."""
     with closing(Client(control_plane.kubeconfig, namespace)) as client:
         yield client
+
+
+@pytest.fixture
+def cluster(control_plane: ControlPlane) -> KubernetesCluster:
+    """The product's own client: what is tested, never the witness."""
+    return KubernetesCluster(control_plane.kubeconfig)
 
 
 @dataclass(frozen=True)

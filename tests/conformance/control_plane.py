@@ -1,21 +1,28 @@
-"""The cluster under test: the sandbox, or a real control plane. Both keep a record of what was written."""
+"""The cluster under test: the sandbox, or a real control plane. Both keep a record of what was written, and can give
+less than all rights."""
 
 import json
 import re
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
+import yaml
 
+from orchestrator.k8s.rights import RIGHTS, Right
 from smartops.sandbox import Sandbox
-from smartops.sandbox.faults import CompactHistory
+from smartops.sandbox.faults import CompactHistory, Forbid
 from smartops.sandbox.server import Recorded
 from tests.conformance.client import Client, Object
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+RBAC = "rbac.authorization.k8s.io"
 WRITES = {*VERBS.values(), "deletecollection"}
 REQUEST = re.compile(
     r"(?:/api|/apis/(?P<apiGroup>[^/]+))/(?P<apiVersion>[^/]+)"
@@ -32,6 +39,9 @@ class ControlPlane(Protocol):
 
     def forget_history(self) -> None:
         """Versions that were read until now expire: soon on a real API server, at once on the sandbox."""
+
+    def granting(self, rights: Collection[Right], namespace: str) -> AbstractContextManager[Path]:
+        """The kubeconfig of somebody who has these of `RIGHTS` in the namespace, and none of the others."""
 
 
 class RealControlPlane:
@@ -61,6 +71,24 @@ class RealControlPlane:
         if self._audit_log is None:
             pytest.skip("this cluster keeps its history for minutes")
 
+    @contextmanager
+    def granting(self, rights: Collection[Right], namespace: str) -> Iterator[Path]:
+        rules = [{"apiGroups": [one.group], "resources": [one.resource], "verbs": one.verbs} for one in rights]
+        role, account = {"kind": "Role", "name": "some"}, {"kind": "ServiceAccount", "name": "some"}
+        with closing(Client(self.kubeconfig, namespace)) as client:
+            client.create("serviceaccounts", {"metadata": {"name": "some"}})
+            client.create("roles", {"metadata": {"name": "some"}, "rules": rules})
+            binding = {"roleRef": role | {"apiGroup": RBAC}, "subjects": [account | {"namespace": namespace}]}
+            client.create("rolebindings", {"metadata": {"name": "some"}, **binding})
+            token = client.create("serviceaccounts/some/token", {"spec": {}})["status"]["token"]
+        config = yaml.safe_load(self.kubeconfig.read_text())
+        for user in config["users"]:
+            user["user"] = {"token": token}
+        with TemporaryDirectory() as directory:
+            kubeconfig = Path(directory) / "kubeconfig"
+            kubeconfig.write_text(yaml.safe_dump(config))
+            yield kubeconfig
+
 
 class SandboxControlPlane:
     real = False
@@ -75,6 +103,15 @@ class SandboxControlPlane:
 
     def forget_history(self) -> None:
         self._sandbox.fault(CompactHistory())
+
+    @contextmanager
+    def granting(self, rights: Collection[Right], namespace: str) -> Iterator[Path]:
+        """Takes the others from everybody."""
+        for right in RIGHTS:
+            for verb in right.verbs if right not in rights else ():
+                self._sandbox.fault(Forbid(verb=verb, group=right.group, resource=right.resource, namespace=namespace))
+        yield self.kubeconfig
+        self._sandbox.clear_faults()
 
 
 def audit_event(request: Recorded) -> Object:
