@@ -84,7 +84,9 @@ class Loop:
         body = {"deployment": deployment, "namespace": self.namespace, **fields}
         answer = self.agent.post(f"/v1/k8s/{verb}", body, prefer="respond-async")
         assert answer.status == 202, answer
-        action = str(answer.body["id"])
+        return self.applied(answer.body["id"])
+
+    def applied(self, action: str) -> str:
         until(lambda: self.action(action)["applied_at"] is not None)
         return action
 
