@@ -11,6 +11,7 @@ from smartops.sandbox.access import Forbids, forbidden, requested, review
 from smartops.sandbox.errors import (
     ApiError,
     Cause,
+    apply_conflict,
     bad_request,
     conflict,
     expired,
@@ -20,6 +21,7 @@ from smartops.sandbox.errors import (
 )
 from smartops.sandbox.evictions import evict
 from smartops.sandbox.fields import known_fields
+from smartops.sandbox.managers import conflicts
 from smartops.sandbox.objects import Object, Resource, encode
 from smartops.sandbox.registry import Registry, Writer
 from smartops.sandbox.requests import APPLY_PATCH, JSON, Request, Target, parse
@@ -166,7 +168,12 @@ class Api:
         old = self.registry.get(target.kind, target.namespace, target.name)
         shown = view(target, old)
         new = _decoded(request, target.kind, change(shown))
+        forced = not applies or request.query.get("force") in ("1", "true")
+        if not forced and (found := list(conflicts(shown, new, request.manager))):
+            raise apply_conflict(found)
         if (new.get("kind"), new.get("apiVersion")) != (shown["kind"], shown["apiVersion"]):
+            if applies:
+                raise bad_request(f"invalid object type: {new.get('apiVersion')}, Kind={new.get('kind')}")
             raise WrongTypeError(f"{new.get('kind')} of {new.get('apiVersion')} is no {shown['kind']}")
         return self._write(request, target, old, new)
 

@@ -99,6 +99,22 @@ def conflict(kind: Kind, name: str, why: str) -> ApiError:
     return ApiError(409, "Conflict", message, subject=(kind.group, kind.plural), name=name)
 
 
+def apply_conflict(conflicts: Sequence[tuple[str, str]]) -> ApiError:
+    """`conflicts` are whose field it is, and its path."""
+    paths: dict[str, list[str]] = {}
+    for owner, path in conflicts:
+        paths.setdefault(owner, []).append(path)
+    said = [
+        f"conflict with {owner}: {fields[0]}"
+        if len(fields) == 1
+        else "\n- ".join([f"conflicts with {owner}:", *fields])
+        for owner, fields in paths.items()
+    ]
+    count = f"{len(conflicts)} conflict{'s' if len(conflicts) > 1 else ''}"
+    causes = [Cause(path, "FieldManagerConflict", f"conflict with {owner}") for owner, path in conflicts]
+    return ApiError(409, "Conflict", f"Apply failed with {count}: " + "\n".join(said), causes=causes)
+
+
 def precondition_failed(kind: Kind, name: str, why: str) -> ApiError:
     """Of a deletion."""
     message = f'Operation cannot be fulfilled on {kind.qualified} "{name}": {why}'

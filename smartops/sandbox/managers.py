@@ -1,6 +1,7 @@
-"""metadata.managedFields: which manager wrote which field last. Pure; knows no conflicts of server-side apply."""
+"""metadata.managedFields: which manager wrote which field last, and whose fields an apply would change. Pure."""
 
 import json
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from smartops.sandbox.objects import Object
@@ -31,6 +32,30 @@ def managed(before: Object, after: Object, entry: Object, applied: Object | None
             kept.append({**known, "fieldsV1": left})
     own = _union(own, changed) if applied is None else _changed({}, _of_clients(applied))
     return [*kept, {**entry, "fieldsType": "FieldsV1", "fieldsV1": own}] if own else kept
+
+
+def conflicts(before: Object, after: Object, manager: str) -> Iterator[tuple[str, str]]:
+    """Each field of somebody else that an apply of this manager would change: whose it is, and its path."""
+    changed = _changed(_of_clients(before), _of_clients(after))
+    for known in before["metadata"].get("managedFields", ()):
+        if (known["manager"], known["operation"]) == (manager, "Apply"):
+            continue
+        subresource = f' with subresource "{known["subresource"]}"' if "subresource" in known else ""
+        for path in _paths(_common(known["fieldsV1"], changed)):
+            yield f'"{known["manager"]}"{subresource} using {known["apiVersion"]}', path
+
+
+def _paths(fields: Fields, path: str = "") -> Iterator[str]:
+    """Of the leaves: `.spec.template.spec.containers[name="app"].image`."""
+    if not fields and path:
+        yield path
+    for name, inner in fields.items():
+        step = name.removeprefix("f:")
+        if name.startswith("k:"):
+            (key, value), *_ = json.loads(name.removeprefix("k:")).items()
+            yield from _paths(inner, f"{path}[{key}={json.dumps(value)}]")
+        else:
+            yield from _paths(inner, f"{path}.{step}")
 
 
 def _of_clients(obj: Object) -> Object:
@@ -67,7 +92,8 @@ def _by_key(field: str, items: list[Any]) -> dict[str, Object]:
 
 
 def _common(fields: Fields, other: Fields) -> Fields:
-    return {name: _common(inner, other[name]) for name, inner in fields.items() if name in other}
+    both = {name: (inner, other[name]) for name, inner in fields.items() if name in other}
+    return {name: found for name, (one, two) in both.items() if (found := _common(one, two)) or not (one and two)}
 
 
 def _union(fields: Fields, other: Fields) -> Fields:
