@@ -9,9 +9,10 @@ from guardrails.types import Facts, FieldOwner, Limits, OwnerKind, Verdict
 from signals.types import ActionType, Proposal
 
 # What each does about a change of a field that it states; Helm only when somebody upgrades the release.
+IN_GIT = "change it in Git, or leave the field out there"
 INSTEAD = {
-    OwnerKind.ARGO_CD: "change it in Git, or have the Application ignore that difference",
-    OwnerKind.FLUX: "change it in Git, or leave the field out there",
+    OwnerKind.ARGO_CD: IN_GIT,
+    OwnerKind.FLUX: IN_GIT,
     OwnerKind.CONTROLLER: "change it there",
 }
 
@@ -32,12 +33,17 @@ def autoscaler(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) 
     one, until = target.autoscaler, now + RECHECK
     if one is None and not target.autoscalers_unknown:
         return Verdict(name)
+    numbers: dict[str, Any] = {}
+    if one is not None:
+        numbers = {"autoscaler": one.name, "min_replicas": one.min_replicas, "max_replicas": one.max_replicas}
     if not limits.respect_owners:
-        return Verdict(name, message="Not respected, as set.")
+        return Verdict(name, message="Not respected, as set.", numbers=numbers)
     if one is None:
         message = f"Whether an autoscaler owns the replicas cannot be seen: {target.autoscalers_unknown}"
-        return wait_or_refuse(name, proposal, Reason.AUTOSCALERS_UNKNOWN, message, {}, until)
-    numbers = {"autoscaler": one.name, "min_replicas": one.min_replicas, "max_replicas": one.max_replicas}
+        return wait_or_refuse(name, proposal, Reason.AUTOSCALERS_UNKNOWN, message, numbers, until)
+    if target.replicas == 0 < one.min_replicas:
+        message = f"HorizontalPodAutoscaler {one.name} rests while there are no replicas, and sets them from then on."
+        return Verdict(name, message=message, numbers=numbers)
     message = (
         f"HorizontalPodAutoscaler {one.name} sets the replicas of {proposal.target}, from {one.min_replicas} to "
         f"{one.max_replicas}: change its minReplicas or maxReplicas instead."

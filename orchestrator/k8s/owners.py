@@ -27,11 +27,13 @@ ARGO_CD_LABEL = "argocd.argoproj.io/instance"
 FLUX_LABELS = (("Kustomization", "kustomize.toolkit.fluxcd.io"), ("HelmRelease", "helm.toolkit.fluxcd.io"))
 HELM_RELEASE = "meta.helm.sh/release-name"
 
-# With one of these, as a label or an annotation, Flux lets go of the object; managedFields go on to name it.
+# With one of these, as a label or an annotation in any letter case, Flux lets go of the object; managedFields go on to
+# name it.
 FLUX_LETS_GO = (
     ("kustomize.toolkit.fluxcd.io/reconcile", "disabled"),
-    ("kustomize.toolkit.fluxcd.io/ssa", "Ignore"),
-    ("kustomize.toolkit.fluxcd.io/ssa", "IfNotPresent"),
+    ("kustomize.toolkit.fluxcd.io/ssa", "ignore"),
+    ("kustomize.toolkit.fluxcd.io/ssa", "ifnotpresent"),
+    ("helm.toolkit.fluxcd.io/driftDetection", "disabled"),
 )
 
 
@@ -67,7 +69,7 @@ def field_owners(marks: Marks, entries: Iterable[Managed]) -> tuple[FieldOwner, 
             kind = OwnerKind.CONTROLLER
         if kind is not None:
             entries_of.setdefault(kind, []).append(entry)
-    if any(marks.get(name) == value for name, value in FLUX_LETS_GO):
+    if any(marks.get(name).lower() == value for name, value in FLUX_LETS_GO):
         entries_of.pop(OwnerKind.FLUX, None)
     owners = (FieldOwner(kind, _name(kind, marks), _fields(kind, own, marks)) for kind, own in entries_of.items())
     return tuple(owner for owner in owners if owner.fields)

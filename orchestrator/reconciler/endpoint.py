@@ -72,4 +72,4 @@ def _ready(reconciler: Observed, rights: Rights) -> tuple[str, list[str]]:
     missing = [str(one) for one in rights.missing]
     if not reconciler.ready:
         return UNAVAILABLE, ["the cluster or the database is not to be had", *missing]
-    return (OK, ["ok", *missing]) if rights.passed else (UNAVAILABLE, missing)
+    return (OK, ["ok", *missing]) if rights.passed else (UNAVAILABLE, missing or ["our rights are not known yet"])

@@ -27,12 +27,13 @@ class Missing:
 
 
 class SelfCheck:
-    """`missing` is what the API server denied when it was asked last; nothing before its first answer, when nothing is
-    known. What could not be asked is not missing: the loop will meet the same trouble itself."""
+    """`missing` is what the API server denied when it was asked last. What could not be asked is not missing: the loop
+    will meet the same trouble itself."""
 
     def __init__(self, cluster: Cluster, namespaces: Iterable[str], again_after: float = AGAIN_AFTER) -> None:
         self.missing: tuple[Missing, ...] = ()
         self._cluster, self._namespaces, self._again_after = cluster, sorted(namespaces), again_after
+        self._asked = False
         self._stop = Event()
         self._thread = Thread(target=self._follow, name="self-check", daemon=True)
 
@@ -45,8 +46,8 @@ class SelfCheck:
 
     @property
     def passed(self) -> bool:
-        """Nothing is missing that the loop cannot do without."""
-        return not any(one.right.essential for one in self.missing)
+        """It was asked, and nothing is missing that the loop cannot do without."""
+        return self._asked and not any(one.right.essential for one in self.missing)
 
     def _follow(self) -> None:
         while not (self._ask() or self._stop.wait(self._again_after)):
@@ -60,6 +61,8 @@ class SelfCheck:
         except ClusterError as error:
             log.warning("the API server does not say what we may do: %s", error.message)
             return False
+        finally:
+            self._asked = True
         for one in self.missing:
             if one not in before:
                 log.error("%s", one) if one.right.essential else log.warning("%s", one)

@@ -109,18 +109,22 @@ class Scaled:
     def __init__(self) -> None:
         self._by_workload: dict[WorkloadKey, dict[WorkloadKey, Autoscaler]] = {}
         self._targets: dict[WorkloadKey, WorkloadKey] = {}
-        self._lock = Lock()  # of the watching threads; each value is replaced whole, so that readers need none
+        self._lock = Lock()  # of the watching threads
 
     def see(self, one: Autoscaler, *, gone: bool) -> None:
+        """Readers take no lock: each value is replaced whole, and what is known stays known while it is replaced."""
+        now = None if gone else one.target
         with self._lock:
-            before, now = self._targets.pop(one.key, None), None if gone else one.target
-            if before is not None:
-                others = {key: other for key, other in self._by_workload.pop(before).items() if key != one.key}
-                if others:
-                    self._by_workload[before] = others
+            before = self._targets.pop(one.key, None)
             if now is not None:
                 self._targets[one.key] = now
                 self._by_workload[now] = {**self._by_workload.get(now, {}), one.key: one}
+            if before is not None and before != now:
+                others = {key: other for key, other in self._by_workload[before].items() if key != one.key}
+                if others:
+                    self._by_workload[before] = others
+                else:
+                    del self._by_workload[before]
 
     def by(self, workload: WorkloadKey) -> AutoscalerFacts | None:
         """The first by name where there are several, which fight each other as it is."""

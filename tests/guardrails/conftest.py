@@ -5,7 +5,18 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from guardrails.types import Facts, FreezeFacts, Inputs, Limits, PolicyAnswer, RecentAction, TargetFacts
+from guardrails.types import (
+    AutoscalerFacts,
+    Facts,
+    FieldOwner,
+    FreezeFacts,
+    Inputs,
+    Limits,
+    OwnerKind,
+    PolicyAnswer,
+    RecentAction,
+    TargetFacts,
+)
 from signals.types import ActionType, Origin, Proposal, RuleSpec, SignalFacts, Source, Target
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -55,10 +66,25 @@ FREEZES = st.lists(
     max_size=2,
 ).map(tuple)
 POLICIES = st.none() | st.builds(PolicyAnswer, st.none() | st.booleans(), TEXTS, st.just("http://opa/v1/data/x"))
+AUTOSCALERS = st.builds(AutoscalerFacts, st.just("erp"), st.integers(0, 3), st.integers(3, 9))
+FIELDS = st.lists(st.sampled_from(["spec.replicas", "metadata.labels.note"]), min_size=1, unique=True).map(tuple)
+OWNERS = st.lists(
+    st.builds(FieldOwner, st.sampled_from(OwnerKind), TEXTS, FIELDS), max_size=3, unique_by=lambda owner: owner.kind
+).map(tuple)
+TARGET_FACTS = st.builds(
+    TargetFacts,
+    st.just("uid-1"),
+    st.integers(0, 12),
+    deleting=st.booleans(),
+    paused=st.booleans(),
+    autoscaler=st.none() | AUTOSCALERS,
+    autoscalers_unknown=st.just("") | TEXTS,
+    owners=st.just(()) | OWNERS,
+)
 FACTS = st.builds(
     Facts,
     target_seen=st.booleans(),
-    target=st.none() | st.builds(TargetFacts, st.just("uid-1"), st.integers(0, 12), st.booleans()),
+    target=st.none() | TARGET_FACTS,
     managed=st.booleans(),
     busy_with=st.sampled_from(["", "0199-a"]),
     cooldown_until=st.none() | TIMES,
@@ -73,6 +99,7 @@ LIMITS = st.builds(
     max_actions_per_hour=st.integers(0, 7),
     max_scale_increase=st.integers(0, 5),
     signal_ttl_seconds=st.integers(0, 7200),
+    respect_owners=st.booleans(),
 )
 
 
@@ -85,7 +112,9 @@ def _params(type_: ActionType) -> st.SearchStrategy[dict[str, Any]]:
             return st.just({})
         case ActionType.PATCH:
             labels = st.builds(lambda text: {"metadata": {"labels": {"note": text}}}, TEXTS)
-            return st.builds(lambda patch: {"patch": patch}, labels | st.builds(lambda spec: {"spec": spec}, counts))
+            pods = st.builds(lambda patch: {"template": patch}, labels)
+            specs = st.builds(lambda spec: {"spec": spec}, counts | pods)
+            return st.builds(lambda patch: {"patch": patch}, labels | specs)
 
 
 @st.composite

@@ -35,4 +35,7 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: reconciler.stop())
         if options["metrics_port"]:
             serve(reconciler, rights, options["metrics_host"], options["metrics_port"])
-        reconciler.run(drain=options["drain"])
+        try:
+            reconciler.run(drain=options["drain"])
+        finally:
+            rights.stop()

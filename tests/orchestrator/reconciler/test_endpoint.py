@@ -67,6 +67,11 @@ def test_rights_that_are_missing_are_named_one_a_line_and_keep_it_from_being_rea
     assert readiness(port) == (503, ["missing: patch", "missing: watch"])
 
 
+def test_before_its_rights_are_known_it_is_not_ready(port: int, rights: Rights) -> None:
+    rights.passed = False
+    assert readiness(port) == (503, ["our rights are not known yet"])
+
+
 def test_a_right_that_it_can_do_without_is_named_all_the_same(port: int, rights: Rights) -> None:
     rights.missing = ("missing: create events (optional)",)
     assert readiness(port) == (200, ["ok", "missing: create events (optional)"])

@@ -1,0 +1,39 @@
+"""A Cluster of which a test says what it answers."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from queue import Queue
+from threading import Event
+from typing import Any, cast
+
+from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.events import EventNote
+from orchestrator.k8s.types import WatchEvent
+
+END = object()
+
+
+class Fake:
+    """Answers only what the reconciler's own threads ask. A watch brings what is put into its queue, until END."""
+
+    def __init__(self) -> None:
+        self.deployments: dict[str, Queue[Any]] = {}
+        self.autoscalers: dict[str, Queue[Any]] = {}
+        self.rights: Callable[[str, str, str, str], bool] = lambda *_: True
+        self.events: Callable[[EventNote, datetime], None] = lambda *_: None
+
+    @property
+    def cluster(self) -> Cluster:
+        return cast(Cluster, self)
+
+    def watch_deployments(self, namespace: str, _: Event) -> Iterator[WatchEvent[Any]]:
+        return iter(self.deployments.setdefault(namespace, Queue()).get, END)
+
+    def watch_autoscalers(self, namespace: str, _: Event) -> Iterator[WatchEvent[Any]]:
+        return iter(self.autoscalers.setdefault(namespace, Queue()).get, END)
+
+    def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+        return self.rights(verb, group, resource, namespace)
+
+    def create_event(self, note: EventNote, at: datetime) -> None:
+        self.events(note, at)
