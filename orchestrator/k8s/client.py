@@ -28,6 +28,7 @@ from orchestrator.k8s.parse import parse_autoscaler, parse_deployment, parse_obj
 from orchestrator.k8s.rights import parse_review
 from orchestrator.k8s.types import (
     ACTION_ANNOTATION,
+    FIELD_MANAGER,
     RESTART_ANNOTATION,
     Autoscaler,
     Deployment,
@@ -160,7 +161,7 @@ class KubernetesCluster:
             parse_object,
             namespace=_path_segment(note.key.namespace),
             body=event_of(note, at),
-            field_manager="smartops",
+            field_manager=FIELD_MANAGER,
         )
 
     def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
@@ -220,7 +221,7 @@ class KubernetesCluster:
                 parse_deployment,
                 **_path(key),
                 body=_with_metadata(patch, preconditions, action),
-                field_manager="smartops",
+                field_manager=FIELD_MANAGER,
                 field_validation="Strict",  # a field that does not exist is an error, not silence
                 dry_run="All" if dry_run else None,
                 _content_type="application/strategic-merge-patch+json",

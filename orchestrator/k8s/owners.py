@@ -11,6 +11,7 @@ from typing import Any
 
 from guardrails.types import FieldOwner, OwnerKind
 from orchestrator.k8s.fields import mapping, owned, stated
+from orchestrator.k8s.types import FIELD_MANAGER
 
 MANAGERS = {
     "argocd-controller": OwnerKind.ARGO_CD,  # all that it applies, as a client or on the server
@@ -19,7 +20,7 @@ MANAGERS = {
     "helm-controller": OwnerKind.FLUX,
     "helm": OwnerKind.HELM,
 }
-NOBODYS = frozenset({"smartops", "kube-controller-manager", "before-first-apply"})  # they write for no owner
+NOBODYS = frozenset({FIELD_MANAGER, "kube-controller-manager", "before-first-apply"})  # they write for no owner
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 ARGO_CD_ID = "argocd.argoproj.io/tracking-id"  # <application>:<group>/<kind>:<namespace>/<name>
@@ -73,6 +74,11 @@ def field_owners(marks: Marks, entries: Iterable[Managed]) -> tuple[FieldOwner, 
         entries_of.pop(OwnerKind.FLUX, None)
     owners = (FieldOwner(kind, _name(kind, marks), _fields(kind, own, marks)) for kind, own in entries_of.items())
     return tuple(owner for owner in owners if owner.fields)
+
+
+def our_fields(entries: Iterable[Managed]) -> tuple[str, ...]:
+    """Nearly always (), too."""
+    return tuple(field for entry in entries if entry.manager == FIELD_MANAGER for field in owned(entry.fields))
 
 
 def _fields(kind: OwnerKind, entries: list[Managed], marks: Marks) -> tuple[str, ...]:

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from guardrails.types import FieldOwner
-from orchestrator.k8s.owners import LAST_APPLIED, Managed, Marks, field_owners
+from orchestrator.k8s.owners import LAST_APPLIED, Managed, Marks, field_owners, our_fields
 from orchestrator.k8s.types import Autoscaler, Condition, Deployment, Pod, WorkloadKey
 
 T = TypeVar("T")
@@ -30,7 +29,7 @@ def parse_page(raw: Any, parse_item: Callable[[Any], T]) -> Page[T]:
 def parse_deployment(raw: Any) -> Deployment:
     metadata, spec, status = _object(raw, "metadata"), _object(raw, "spec"), _object(raw, "status")
     annotations = _texts(metadata, "annotations")
-    key = _key(metadata)
+    key, entries = _key(metadata), _managed(metadata)
     return Deployment(
         key=key,
         uid=_required(metadata, "uid"),
@@ -48,7 +47,8 @@ def parse_deployment(raw: Any) -> Deployment:
         available_replicas=_count(status, "availableReplicas"),
         unavailable_replicas=_count(status, "unavailableReplicas"),
         conditions=_conditions(status),
-        owners=_owners(key, annotations, metadata),
+        owners=field_owners(_marks(key, annotations, metadata), entries),
+        ours=our_fields(entries),
     )
 
 
@@ -97,14 +97,17 @@ def _key(metadata: Mapping[str, Any]) -> WorkloadKey:
     return WorkloadKey(_required(metadata, "namespace"), _required(metadata, "name"))
 
 
-def _owners(key: WorkloadKey, annotations: Mapping[str, str], metadata: Mapping[str, Any]) -> tuple[FieldOwner, ...]:
+def _marks(key: WorkloadKey, annotations: Mapping[str, str], metadata: Mapping[str, Any]) -> Marks:
     references = (one for one in _array(metadata, "ownerReferences") if parse_object(one).get("controller") is True)
     controller = next((f"{_text(one, 'kind')} {_text(one, 'name')}" for one in references), "")
-    entries = [
+    return Marks(str(key), _texts(metadata, "labels"), annotations, controller)
+
+
+def _managed(metadata: Mapping[str, Any]) -> list[Managed]:
+    return [
         Managed(_text(entry, "manager"), _text(entry, "operation"), _object(entry, "fieldsV1"))
         for entry in _array(metadata, "managedFields")
     ]
-    return field_owners(Marks(str(key), _texts(metadata, "labels"), annotations, controller), entries)
 
 
 def _conditions(status: Mapping[str, Any]) -> tuple[Condition, ...]:

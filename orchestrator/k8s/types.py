@@ -9,6 +9,7 @@ from guardrails.types import FieldOwner
 
 ACTION_ANNOTATION = "smartops.io/action"  # on the Deployment: the id of the last action whose change landed
 RESTART_ANNOTATION = "smartops.io/restart"  # on its pod template: a new value rolls all pods
+FIELD_MANAGER = "smartops"  # as whom we write, in managedFields
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,6 +52,7 @@ class Deployment:
     unavailable_replicas: int = 0
     conditions: tuple[Condition, ...] = ()
     owners: tuple[FieldOwner, ...] = ()
+    ours: tuple[str, ...] = ()  # the fields that we wrote, and nobody else since
 
 
 @dataclass(frozen=True, slots=True)

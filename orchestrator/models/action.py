@@ -19,6 +19,8 @@ from guardrails.models import Cooldown, effective_limits
 from guardrails.reasons import Reason
 from guardrails.types import Limits
 from orchestrator import metrics
+from orchestrator.actions import HANDLERS
+from orchestrator.k8s.fields import overlapping
 from orchestrator.k8s.types import Deployment
 from orchestrator.models.evidence import Verification, VerificationStatus
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
@@ -243,10 +245,11 @@ class Action(models.Model):
                 uid0=deployment.uid,
                 deadline_at=Now() + timedelta(seconds=limits.verification_timeout_seconds),
             )
+            fields = overlapping(deployment.ours, HANDLERS[ActionType(self.type)].fields(self.proposal))
             Verification(
                 action=self,
                 generation=deployment.generation,
-                baseline=self.before or {},
+                baseline={**(self.before or {}), "fields": fields},
                 stabilization_seconds=limits.stabilization_seconds,
             ).save(force_insert=True)
 

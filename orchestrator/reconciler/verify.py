@@ -68,6 +68,7 @@ class Verifications:
                 action=str(action.pk),
                 replicas=_written_replicas(action),
                 baseline=verification.baseline.get("replicas", 0),
+                fields=frozenset(verification.baseline.get("fields", ())),
             )
             deadline = time.monotonic() + max(0.0, action.left.total_seconds())
             watched = Watched(action, expected, verification.stabilization_seconds, deadline)

@@ -37,6 +37,7 @@ class Expected:
     action: str  # the id in the annotation
     replicas: int | None  # what we wrote to spec.replicas; None if the change left it alone
     baseline: int  # spec.replicas before the change
+    fields: frozenset[str] = frozenset()  # those that were ours after it
 
 
 def judge(deployment: Deployment | None, expected: Expected) -> Progress:
@@ -63,6 +64,8 @@ def _superseded(deployment: Deployment, expected: Expected) -> str:
     if expected.replicas is None and deployment.replicas < expected.baseline:
         # Every pod of a Deployment that was scaled to 0 is healthy. That is not what healed means.
         return f"Scaled from {expected.baseline} to {deployment.replicas} replicas by somebody else"
+    if lost := expected.fields.difference(deployment.ours):
+        return f"Somebody else has changed {min(lost)} since we wrote it"
     return ""
 
 

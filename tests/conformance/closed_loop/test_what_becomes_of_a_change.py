@@ -13,6 +13,9 @@ from tests.conformance.conftest import Kubectl, deployment
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 SERVICE = "erp-simulator"
 PATH = f"deployments/{SERVICE}"
+MORE_MEMORY = {
+    "spec": {"template": {"spec": {"containers": [{"name": "app", "resources": {"limits": {"memory": "64Mi"}}}]}}}
+}
 SLOW = {"ready_after": "1h"}  # a rollout to step into
 
 
@@ -83,6 +86,14 @@ def _undo_by_kubectl_rollout(http: Client, kubectl: Kubectl, before: Object) -> 
     assert kubectl("rollout", "undo", f"deployment/{SERVICE}").code == 0
 
 
+def _undo_by_kubectl_set_resources(http: Client, kubectl: Kubectl, before: Object) -> None:
+    assert kubectl("set", "resources", f"deployment/{SERVICE}", "--limits=memory=32Mi").code == 0
+
+
+def _undo_by_taking_the_mark_away(http: Client, kubectl: Kubectl, before: Object) -> None:
+    http.patch(PATH, {"spec": {"template": {"metadata": {"annotations": {"smartops.io/restart": None}}}}})
+
+
 Undo = Callable[[Client, Kubectl, Object], None]
 UNDONE: dict[str, tuple[str, Object, Undo]] = {
     "kubectl scale": ("scale", {"replicas": 3}, _undo_by_kubectl_scale),
@@ -90,6 +101,8 @@ UNDONE: dict[str, tuple[str, Object, Undo]] = {
     "a scaled one replaced": ("scale", {"replicas": 3}, _undo_by_replacing_the_whole),
     "a restarted one replaced": ("restart", {}, _undo_by_replacing_the_whole),
     "a restarted one scaled down": ("restart", {}, lambda http, *_: http.patch(PATH, {"spec": {"replicas": 0}})),
+    "a restart's mark taken away": ("restart", {}, _undo_by_taking_the_mark_away),
+    "kubectl set resources": ("patch", {"patch": MORE_MEMORY}, _undo_by_kubectl_set_resources),
     "kubectl rollout undo": ("restart", {}, _undo_by_kubectl_rollout),
 }
 

@@ -259,6 +259,16 @@ def test_who_scales_a_field_away_from_gitops_owns_it_until_it_is_applied_again()
     assert holds_back(raw, ActionType.PATCH, patch=more) == {"Flux Kustomization flux-system/apps"}
 
 
+def test_what_is_ours_is_what_we_wrote_last() -> None:
+    limits = {
+        "f:template": {"f:spec": {"f:containers": {'k:{"name":"app"}': {"f:resources": CONTAINER["f:resources"]}}}}
+    }
+    raw = deployment(entry("kubectl-set", REPLICAS), entry("smartops", {"f:spec": limits}))
+
+    assert parse_deployment(raw).ours == (MEMORY,)
+    assert parse_deployment(deployment(entry("helm", WRITTEN))).ours == ()
+
+
 @given(st.permutations([
     entry("kustomize-controller", APPLIED, "Apply"), entry("helm", WRITTEN), entry("shop-operator", REPLICAS),
     entry("kubectl-client-side-apply", WRITTEN), entry("kube-controller-manager", REPLICAS),

@@ -161,6 +161,14 @@ def test_a_workload_that_somebody_scaled_to_zero_is_not_healed() -> None:
     assert judge(target, RESTARTED) == Failed(Reason.SUPERSEDED, "Scaled from 3 to 0 replicas by somebody else")
 
 
+def test_a_field_that_somebody_else_has_set_since_is_no_success() -> None:
+    ours = ("metadata.annotations", "spec.minReadySeconds", "spec.paused")
+    patched = replace(RESTARTED, fields=frozenset(ours[1:]))
+    assert isinstance(judge(replace(deployment(), ours=ours), patched), Complete)
+    message = "Somebody else has changed spec.paused since we wrote it"
+    assert judge(replace(deployment(), ours=ours[:2]), patched) == Failed(Reason.SUPERSEDED, message)
+
+
 def test_scaling_down_to_what_was_asked_for_is_complete() -> None:
     target = deployment(desired=0, replicas=0, updated=0, available=0)
     assert isinstance(judge(target, replace(SCALED, replicas=0)), Complete)
