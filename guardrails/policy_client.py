@@ -9,14 +9,26 @@ from typing import Any
 
 import urllib3
 from django.conf import settings
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from guardrails.types import PolicyAnswer
 from signals.models import Signal
-from signals.types import Proposal
+from signals.series import from_zero
+from signals.types import ActionType, Proposal
 
-DENIALS = Counter(
-    "smartops_orchestrator_policy_denials_total", "Proposals that the policy engine did not allow.", ["type", "reason"]
+DENIALS = from_zero(
+    Counter(
+        "smartops_orchestrator_policy_denials_total",
+        "Proposals that the policy engine did not allow.",
+        ["type", "reason"],
+    ),
+    [type_.lower() for type_ in ActionType],
+    ("denied", "unavailable"),
+)
+LATENCY = Histogram(
+    "smartops_orchestrator_policy_latency_seconds",
+    "How long the policy engine took to answer, or not to.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 _pool = urllib3.PoolManager(retries=False, maxsize=16)
 
@@ -28,7 +40,8 @@ def check_policy(action: Proposal, context: dict[str, Any], signal: Signal | Non
         return None
     document = {"action": asdict(action), "context": context, "signal": signal and _described(signal)}
     try:
-        response = _pool.request("POST", url, json={"input": document}, timeout=settings.SMARTOPS_OPA_TIMEOUT)
+        with LATENCY.time():
+            response = _pool.request("POST", url, json={"input": document}, timeout=settings.SMARTOPS_OPA_TIMEOUT)
         answer = _read(url, response.status, response.json() if response.status == 200 else None)
     except (urllib3.exceptions.HTTPError, ValueError, RecursionError) as error:
         answer = PolicyAnswer(None, f"{type(error).__name__}", url)

@@ -5,6 +5,7 @@ from psycopg.errors import UniqueViolation
 
 from guardrails.evaluate import decide
 from guardrails.types import Inputs, Judgement, Outcome, PolicyAnswer
+from orchestrator import metrics
 from orchestrator.facts import UNSEEN, ask_policy, standing
 from orchestrator.models import Action, Decision, Workload
 from signals.types import Proposal
@@ -63,6 +64,7 @@ def _admit(
             )
         Decision.record("admit", inputs, judgement, action=action)
     if action is None:
+        metrics.DIRECT_REFUSALS.labels(proposal.type.lower(), judgement.reason).inc()
         raise Refused(judgement)
     return action
 

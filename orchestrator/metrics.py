@@ -1,24 +1,84 @@
-"""What the closed loop tells Prometheus. Targets are no labels: their number has no bound."""
+"""What the loop and the direct actions tell Prometheus. Targets are no labels: their number has no bound."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections.abc import Iterable
 
-SIGNALS = Counter("orchestrator_closed_loop_signals_total", "Signals that the loop decided on.", ["kind"])
-ACTIONS = Counter(
-    "orchestrator_closed_loop_actions_total", "Actions that ended, by their final state.", ["type", "status"]
+from prometheus_client import Counter, Histogram
+
+from guardrails.types import Verdict
+from signals.series import from_zero
+from signals.types import ActionType, Source
+
+TYPES = [type_.lower() for type_ in ActionType]
+STATUSES = ("success", "failed", "timed_out", "cancelled", "rejected", "expired")
+UP_TO_AN_HOUR = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+SIGNALS = from_zero(
+    Counter("orchestrator_closed_loop_signals_total", "Signals that the loop decided on.", ["kind"]), Source
+)
+ACTIONS = from_zero(
+    Counter("orchestrator_closed_loop_actions_total", "Actions that ended, by their final state.", ["type", "status"]),
+    TYPES,
+    STATUSES,
 )
 RETRIES = Counter("orchestrator_closed_loop_retries_total", "Actions put off to be tried again.", ["type", "reason"])
-DURATION = Histogram(
-    "orchestrator_closed_loop_duration_seconds",
-    "From the signal's first sight to the end of its action.",
-    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800),
+DURATION = from_zero(
+    Histogram(
+        "orchestrator_closed_loop_duration_seconds",
+        "From the signal's first sight to the end of its action.",
+        ["status"],
+        buckets=UP_TO_AN_HOUR,
+    ),
+    STATUSES,
 )
-ACTION_DURATION = Histogram(
-    "orchestrator_closed_loop_action_duration_seconds",
-    "From an action's creation to its end, verification included.",
-    ["type"],
-    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
+ACTION_DURATION = from_zero(
+    Histogram(
+        "orchestrator_closed_loop_action_duration_seconds",
+        "From an action's creation to its end, verification included.",
+        ["type"],
+        buckets=(0.05, *UP_TO_AN_HOUR[:-1]),
+    ),
+    TYPES,
 )
-QUEUE_DEPTH = Gauge("orchestrator_closed_loop_queue_depth", "Signals that wait for a decision, deferred ones included.")
 GUARDRAIL_BLOCKS = Counter(
     "orchestrator_closed_loop_guardrail_blocks_total", "Decisions that held an action back.", ["type", "reason"]
 )
+GUARDRAIL_USED = Histogram(
+    "smartops_orchestrator_guardrail_used_ratio",
+    "How much of a limit the workload had used when its signal was decided on: 1 is all of it.",
+    ["guardrail"],
+    buckets=(0, 0.25, 0.5, 0.75, 0.9, 1),
+)
+VERIFICATION_DURATION = from_zero(
+    Histogram(
+        "smartops_orchestrator_verification_duration_seconds",
+        "From the write to the outcome of its verification.",
+        ["status"],
+        buckets=UP_TO_AN_HOUR[:-2],
+    ),
+    ("success", "failed", "timed_out"),
+)
+DIRECT_ACTIONS = from_zero(
+    Counter(
+        "smartops_orchestrator_direct_actions_total",
+        "Direct actions that ended, by their final state.",
+        ["type", "status"],
+    ),
+    TYPES,
+    STATUSES,
+)
+DIRECT_REFUSALS = Counter(
+    "smartops_orchestrator_direct_refusals_total", "Direct actions that were refused at once.", ["type", "reason"]
+)
+TAKEOVERS = Counter("smartops_orchestrator_takeovers_total", "Actions taken over from a reconciler that went silent.")
+FAILED_STEPS = Counter(
+    "smartops_orchestrator_failed_steps_total", "Steps of the loop that an error ended; the log says which."
+)
+
+
+def record_use(verdicts: Iterable[Verdict]) -> None:
+    """Of each limit that fills up, how much was used before the proposal."""
+    for verdict in verdicts:
+        numbers = verdict.numbers
+        used, limit = numbers.get("current", numbers.get("value")), numbers.get("limit")
+        if used is not None and limit:
+            GUARDRAIL_USED.labels(verdict.guardrail).observe(used / limit)

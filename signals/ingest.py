@@ -4,6 +4,7 @@ Equal posts meet in the unique key of Observation; repeats meet in the unique ke
 interleaving, PostgreSQL lets one through.
 """
 
+import collections
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -12,10 +13,21 @@ from typing import Any
 
 import uuid_utils.compat as uuids
 from django.db import DatabaseError, connection, transaction
+from prometheus_client import Counter
 from psycopg.errors import DeadlockDetected, UniqueViolation
 
-from signals.types import Observation
+from signals.series import from_zero
+from signals.types import Observation, Source
 
+OBSERVATIONS = from_zero(
+    Counter(
+        "orchestrator_closed_loop_observations_total",
+        "Posts of agents; duplicates changed nothing.",
+        ["kind", "outcome"],
+    ),
+    Source,
+    ("stored", "duplicate"),
+)
 ATTEMPTS = 5
 Key = tuple[str, str, bool]  # fingerprint, window, firing
 
@@ -102,7 +114,9 @@ def ingest(observations: Sequence[Observation], posted_by: str) -> list[Receipt]
                 stored: dict[Key, Receipt] = {}
                 for stretch in stretches:
                     stored = _store(stretch, posted_by) | stored  # of equal posts the first counts
-            return [_take(stored, _key(one)) for one in observations]
+            receipts = [_take(stored, _key(one)) for one in observations]
+            _count(observations, receipts)
+            return receipts
         except DatabaseError as error:
             # Another process stored an equal post between our look and our write, or locked the same rows in another
             # order. It has committed, or we were the victim: another look sees its rows.
@@ -135,6 +149,12 @@ def _store(stretch: list[Observation], posted_by: str) -> dict[Key, Receipt]:
         places = [[key[0] for key in seen], [key[1] for key in seen]]
         receipts |= _receipts(_SEEN, [*places, firing], firing, duplicate=True)
     return receipts
+
+
+def _count(observations: Sequence[Observation], receipts: Sequence[Receipt]) -> None:
+    kinds = collections.Counter(zip((o.source for o in observations), (r.duplicate for r in receipts), strict=True))
+    for (source, duplicate), number in kinds.items():
+        OBSERVATIONS.labels(source, "duplicate" if duplicate else "stored").inc(number)
 
 
 def _take(stored: dict[Key, Receipt], key: Key) -> Receipt:

@@ -12,14 +12,13 @@ from django.middleware.common import CommonMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.urls import resolve
 from django.utils.decorators import sync_and_async_middleware
-from django_prometheus.middleware import PrometheusAfterMiddleware, PrometheusBeforeMiddleware
 
 OF_PATHS: dict[str, tuple[Any, ...]] = {
-    "/v1/": (PrometheusBeforeMiddleware, SecurityMiddleware, CommonMiddleware, PrometheusAfterMiddleware),
+    "/v1/": (SecurityMiddleware, CommonMiddleware),
     # A kubelet and Prometheus ask by the pod's address: their Host is none of ALLOWED_HOSTS, which Common would refuse.
-    "/healthz": (PrometheusBeforeMiddleware, SecurityMiddleware, PrometheusAfterMiddleware),
-    "/readyz": (PrometheusBeforeMiddleware, SecurityMiddleware, PrometheusAfterMiddleware),
-    "/metrics": (PrometheusBeforeMiddleware, SecurityMiddleware, PrometheusAfterMiddleware),
+    "/healthz": (SecurityMiddleware,),
+    "/readyz": (SecurityMiddleware,),
+    "/metrics": (SecurityMiddleware,),
 }
 
 

@@ -48,7 +48,6 @@ INSTALLED_APPS = [
     "channels",
     "csp",
     "django_htmx",
-    "django_prometheus",
     "pgtrigger",
     "signals",
     "guardrails",
@@ -57,9 +56,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "smartops.metrics.measured",
     "smartops.problems.problem_details",
     "smartops.agents.straight_to_the_view",
-    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "smartops.static_files.static_files",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -69,7 +68,6 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
 ROOT_URLCONF = "smartops.urls"

@@ -3,16 +3,16 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from django_prometheus.exports import ExportToDjangoView
 
 from smartops.api import api
 from smartops.health import healthz, readyz
+from smartops.metrics import metrics
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="console:actions")),
     path("healthz", healthz),
     path("readyz", readyz),
-    path("metrics", ExportToDjangoView),
+    path("metrics", metrics),
     path("v1/", api.urls),
     path("admin/", admin.site.urls),
     path("console/", include("smartops.console.urls")),

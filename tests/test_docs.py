@@ -21,10 +21,13 @@ from orchestrator import metrics
 from orchestrator.api import refusals
 from orchestrator.k8s import metrics as k8s_metrics
 from orchestrator.models import FINAL, TRANSITIONS
+from orchestrator.reconciler import gauges
 from orchestrator.reconciler.resolve import Step
+from signals import ingest
 from signals.defaults import DEFAULT_RULES
 from signals.models import SignalState
 from signals.types import ActionType, Origin, Proposal, Target
+from smartops import metrics as http_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -104,11 +107,17 @@ def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
 
 
 def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
-    collectors = [value for module in (metrics, k8s_metrics, policy_client) for value in vars(module).values()]
-    families = [family for one in collectors if isinstance(one, MetricWrapperBase) for family in one.describe()]
-    names = {family.name + "_total" * (family.type == "counter") for family in families}
+    modules = (metrics, k8s_metrics, gauges, policy_client, ingest, http_metrics)
+    collectors = [one for module in modules for one in vars(module).values() if isinstance(one, MetricWrapperBase)]
+    labels = {
+        family.name + "_total" * (family.type == "counter"): ", ".join(f"`{name}`" for name in one._labelnames)
+        for one in collectors
+        for family in one.describe()
+    }
 
-    assert set(first_cells(section(page("docs/operations.md"), "## Metrics"))) == names
+    told = re.findall(r"^\| `(\w+)` \| (.*?) ?\|", section(page("docs/operations.md"), "## Metrics"), re.MULTILINE)
+    assert dict(told) == labels
+    assert len(told) == len(labels)
 
 
 def test_the_limits_in_guardrails_have_their_defaults() -> None:

@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.types import Deployment, WorkloadKey
+from signals.series import from_zero
 
 # The client library appends _total to the names of counters.
 API_CALLS = Counter("smartops_k8s_api_calls", "Calls to the Kubernetes API", ["verb", "resource"])
@@ -24,10 +25,11 @@ API_LATENCY = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 
-# result: success, refused, unknown or unreached. Dry runs change nothing and are not counted.
-SCALE = Counter("smartops_k8s_scale", "Deployments scaled", ["result"])
-RESTART = Counter("smartops_k8s_restart", "Deployments restarted", ["result"])
-PATCH = Counter("smartops_k8s_patch", "Deployments patched", ["result"])
+# Dry runs change nothing and are not counted.
+RESULTS = ("success", "refused", "unknown", "unreached")
+SCALE = from_zero(Counter("smartops_k8s_scale", "Deployments scaled", ["result"]), RESULTS)
+RESTART = from_zero(Counter("smartops_k8s_restart", "Deployments restarted", ["result"]), RESULTS)
+PATCH = from_zero(Counter("smartops_k8s_patch", "Deployments patched", ["result"]), RESULTS)
 
 EVENTS_DROPPED = Counter(
     "smartops_k8s_events_dropped", "Events not written: too many waited, or the API server did not take them"

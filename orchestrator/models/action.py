@@ -357,13 +357,14 @@ class Action(models.Model):
         Signal.waiting_for(self.workload.target, Reason.TARGET_BUSY).update(not_before=Now())
 
     def _count(self) -> None:
+        status = "success" if self.state == S.SUCCEEDED else str(self.state)
         if self.signal is None:
+            metrics.DIRECT_ACTIONS.labels(type=self.type.lower(), status=status).inc()
             return
         now = timezone.now()
-        status = "success" if self.state == S.SUCCEEDED else str(self.state)
         metrics.ACTIONS.labels(type=self.type.lower(), status=status).inc()
         metrics.ACTION_DURATION.labels(type=self.type.lower()).observe((now - self.created_at).total_seconds())
-        metrics.DURATION.observe((now - self.signal.first_seen_at).total_seconds())
+        metrics.DURATION.labels(status=status).observe((now - self.signal.first_seen_at).total_seconds())
 
 
 def observed_counts(seen: Deployment) -> dict[str, Any]:

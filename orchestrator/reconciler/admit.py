@@ -87,6 +87,7 @@ def _record(
 def _count(signal: Signal, judgement: Judgement) -> None:
     if judgement.outcome is not Outcome.DEFER:  # a deferred one is counted when it is decided on
         metrics.SIGNALS.labels(kind=signal.source).inc()
+    metrics.record_use(judgement.verdicts)
     if judgement.outcome in (Outcome.DENY, Outcome.DEFER) and judgement.proposal is not None:
         metrics.GUARDRAIL_BLOCKS.labels(type=judgement.proposal.type.lower(), reason=judgement.reason).inc()
 

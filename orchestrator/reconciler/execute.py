@@ -53,6 +53,7 @@ def execute(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> No
     except DatabaseError:
         raise  # nobody's fault: the lease ends, and rescue resolves it
     except Exception as error:
+        metrics.FAILED_STEPS.inc()
         log.exception("action %s could not be executed", action.pk)
         action.ambiguous = action.ambiguous or bool(action.rv0)  # it may have come after the write
         with suppress(LostRace):

@@ -17,6 +17,7 @@ from orchestrator import metrics
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action
+from orchestrator.reconciler import gauges
 from orchestrator.reconciler.admit import admit, due, stumble
 from orchestrator.reconciler.events import after_execution
 from orchestrator.reconciler.execute import execute
@@ -24,13 +25,13 @@ from orchestrator.reconciler.recorder import Recorder
 from orchestrator.reconciler.rescue import expire, rescue, withdraw
 from orchestrator.reconciler.verify import Verifications
 from orchestrator.reconciler.view import View
-from signals.models import Signal, SignalState
 from signals.wakeups import listen
 
 log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds: the guarantee behind all notifications, and the grain of deferrals
 STALLED = 30.0  # seconds without a pass
+MEASURE = 10.0  # seconds between looks at how much waits
 Notes = list[tuple[str, str]]
 
 
@@ -55,7 +56,7 @@ class Reconciler:
         self._held: set[UUID] = set()  # the actions that this process has claimed and is not done with
         self._changed_keys: set[WorkloadKey] = set()
         self._lock = Lock()
-        self._next_sweep = 0.0
+        self._next_sweep = self._next_measure = 0.0
         self._signals_due = self._actions_due = True
 
     def run(self, *, drain: bool = False) -> None:
@@ -109,6 +110,7 @@ class Reconciler:
         self._actions_due |= sweep or "action" in told
         found = self._admit() + self._execute() + self._verify(notes, sweep)
         self._passed_at = time.monotonic()
+        gauges.LAST_PASS.set_to_current_time()
         return found
 
     def _rescue(self) -> None:
@@ -116,8 +118,9 @@ class Reconciler:
         self._hold(self._attempt(rescue, self.cluster_name, self.actor, frozenset(self._held)) or ())
         self._attempt(expire, self.actor)
         self._attempt(withdraw, self.cluster_name, self.actor)
-        waiting = Signal.objects.filter(cluster=self.cluster_name, state=SignalState.PENDING)
-        metrics.QUEUE_DEPTH.set(waiting.count())
+        if self._turned_at >= self._next_measure:
+            self._next_measure = self._turned_at + MEASURE
+            self._attempt(gauges.measure, self.cluster_name)
 
     def _admit(self) -> int:
         room = self._room()
@@ -137,6 +140,7 @@ class Reconciler:
         except (OperationalError, InterfaceError):
             raise  # the database went away: nobody's fault, and the signal stays due
         except Exception as error:
+            metrics.FAILED_STEPS.inc()
             log.exception("signal %s could not be processed", signal_id)
             stumble(signal_id, error)
         else:
@@ -209,8 +213,10 @@ class Reconciler:
         try:
             return step(*arguments)
         except DatabaseError:
+            metrics.FAILED_STEPS.inc()
             log.warning("%s: the database failed", getattr(step, "__name__", step), exc_info=True)
         except Exception:
+            metrics.FAILED_STEPS.inc()
             log.exception("%s failed", getattr(step, "__name__", step))
         finally:
             connection.close()

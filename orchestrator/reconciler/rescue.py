@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from guardrails.reasons import Reason
+from orchestrator import metrics
 from orchestrator.models import Action, ActionState, Workload
 from signals.models import LostRace, Signal, SignalState
 
@@ -25,6 +26,7 @@ def rescue(cluster: str, actor: str, held: Collection[UUID] = ()) -> list[Action
     for action in silent.select_related("workload", "signal"):
         with suppress(LostRace):
             action.take_over(actor)
+            metrics.TAKEOVERS.inc()
             taken.append(action)
     return taken
 

@@ -11,8 +11,10 @@ from uuid import UUID
 
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from guardrails.reasons import Reason
+from orchestrator import metrics
 from orchestrator.k8s import errors
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.events import EventNote
@@ -140,6 +142,8 @@ class Verifications:
         try:
             with suppress(LostRace):  # another reconciler saw it first
                 watched.action.verified(status, reason, message, seen, self._actor)
+                took = (timezone.now() - watched.action.verification.started_at).total_seconds()
+                metrics.VERIFICATION_DURATION.labels(status.lower()).observe(took)
                 self._tell(after_verification(watched.action))
         finally:  # where the database failed, the next sweep begins anew: nothing else might wake this one again
             with self._lock:

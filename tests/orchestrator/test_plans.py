@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from orchestrator.facts import standing
 from orchestrator.models import Action, Workload
+from orchestrator.reconciler import gauges
 from orchestrator.reconciler.admit import due
 from orchestrator.reconciler.rescue import expire, rescue, withdraw
 from signals.ingest import ingest
@@ -121,6 +122,8 @@ A_CURSOR = "AZ3-7wAAcACAAAAAAAAAAA"
         (lambda: rescue("default", "a test"), "action_leased"),
         (lambda: expire("a test"), "action_deadline"),
         (lambda: withdraw("default", "a test"), "action_deadline"),
+        (lambda: gauges.measure("default"), "signal_due"),
+        (lambda: gauges.measure("default"), "action_deadline"),
         (lambda: standing(a_workload(), ActionType.SCALE), "action_window"),
         (lambda: standing(a_workload(), ActionType.SCALE), "one_active_action_per_target"),
         (lambda: Workload.lock(Target("default", "smartops-dev", "w7")), "one_workload"),

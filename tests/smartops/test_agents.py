@@ -25,21 +25,6 @@ def test_probes_may_ask_by_the_pods_address(api: Api, path: str) -> None:
     assert api.get(path).status_code == 200
 
 
-def test_requests_are_counted_by_view_and_status(api: Api) -> None:
-    api.get("/v1/signals")
-    api.call("PUT", "/v1/signals")
-
-    exported = api.get("/metrics").content.decode()
-    assert (
-        'django_http_responses_total_by_status_view_method_total{method="GET",status="200",view="v1:list_signals"}'
-        in exported
-    )
-    assert (
-        'django_http_responses_total_by_status_view_method_total{method="PUT",status="405",view="v1:list_signals"}'
-        in exported
-    )
-
-
 def test_pages_for_browsers_keep_all_their_middleware(api: Api) -> None:
     answer = api.get("/admin/login/")
 

@@ -50,10 +50,3 @@ def test_not_ready_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert answer.status_code == 503
     assert answer.json()["problem"] == "The database does not answer: OperationalError."
-
-
-def test_metrics_are_exported_without_a_token(db: None) -> None:
-    answer = Api().get("/metrics")
-
-    assert answer.status_code == 200
-    assert b"django_http_requests_total_by_method_total" in answer.content

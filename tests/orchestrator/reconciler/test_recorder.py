@@ -59,7 +59,7 @@ def recording(sent: Sent, **options: Any) -> Iterator[Recorder]:
 
 
 def dropped() -> float:
-    return metrics.EVENTS_DROPPED._value.get()
+    return float(metrics.EVENTS_DROPPED._value.get())
 
 
 def refuse(error: Exception) -> Callable[[str], None]:
