@@ -53,9 +53,14 @@ class DeploymentController:
 
     def _reconcile(self, key: Key) -> None:
         deployment = self._store.get(DEPLOYMENT, *key)
-        if deployment is None or deployment.deleting:
+        if deployment is None:
             return
         name = f"{deployment.name}-{template_hash(deployment['spec']['template'])}"
+        if not deployment.deleting:
+            self._act(deployment, name)
+        self._report(key, deployment, name)
+
+    def _act(self, deployment: Resource, name: str) -> None:
         sets = self._sets(deployment)
         new = next((one for one in sets if one.name == name), None)
         old = [one for one in sets if one.name != name]
@@ -65,7 +70,6 @@ class DeploymentController:
             self._recreate(deployment, name, new, old)
         else:
             self._roll(deployment, self._current(deployment, name, new, old), old)
-        self._report(key, deployment, name)
 
     def _roll(self, deployment: Resource, new: Resource, old: list[Resource]) -> None:
         desired = deployment["spec"]["replicas"]

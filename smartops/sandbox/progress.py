@@ -40,6 +40,8 @@ class Progress:
     ) -> tuple[Object | None, float | None]:
         before = condition_of(deployment, "Progressing")
         uid, reason = deployment.uid, before["reason"] if before else ""
+        if deployment.deleting:
+            return before, None
         if deployment["spec"].get("paused"):
             return _progress("Unknown", "DeploymentPaused", "Deployment is paused"), None
         subject = f'ReplicaSet "{new.name}"' if new else f'Deployment "{deployment.name}"'
