@@ -1,9 +1,10 @@
 """What probes ask. Alive: this process answers. Ready: it can do its work."""
 
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_GET
+
+from signals.schema import missing_migrations
 
 _migrated = False
 
@@ -27,10 +28,8 @@ def _problem() -> str | None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         if not _migrated:  # a database is never migrated backwards under a running process: once is enough
-            executor = MigrationExecutor(connection)
-            missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-            if missing:
-                return f"The database lacks migrations: {', '.join(str(migration) for migration, _ in missing)}."
+            if missing := missing_migrations():
+                return f"The database lacks migrations: {', '.join(missing)}."
             _migrated = True
     except DatabaseError as error:
         return f"The database does not answer: {type(error).__name__}."
