@@ -7,6 +7,7 @@ from threading import Event
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db import connection
 
 CHANNEL = "smartops"
@@ -14,9 +15,12 @@ CHANNEL = "smartops"
 
 def connection_parameters() -> dict[str, Any]:
     """Of a connection outside Django's pool: who listens must stay on one server session (mind PgBouncer)."""
-    parameters = connection.get_connection_params()
-    for ours in ("pool", "cursor_factory", "context", "prepare_threshold", "server_side_binding"):
-        parameters.pop(ours, None)
+    if settings.DATABASE_LISTEN_URL:
+        parameters: dict[str, Any] = {"conninfo": settings.DATABASE_LISTEN_URL}
+    else:
+        parameters = connection.get_connection_params()
+        for ours in ("pool", "cursor_factory", "context", "prepare_threshold", "server_side_binding"):
+            parameters.pop(ours, None)
     return parameters | {"autocommit": True, "connect_timeout": 5, "keepalives_idle": 15, "keepalives_interval": 5}
 
 

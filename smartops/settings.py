@@ -89,6 +89,8 @@ TEMPLATES = [
     }
 ]
 
+# Where a pooler shares out server sessions by transaction, LISTEN needs a way past it; empty: as all else.
+DATABASE_LISTEN_URL = env("DATABASE_LISTEN_URL")
 _database = dj_database_url.parse(env("DATABASE_URL", "postgresql:///smartops"))
 SMARTOPS_DATABASE_POOL = int(env("SMARTOPS_DATABASE_POOL", "20"))
 # Under ASGI each request has a thread of its own: without a pool each would open a connection of its own.

@@ -1,0 +1,13 @@
+"""The connection that listens."""
+
+from pytest_django.fixtures import SettingsWrapper
+
+from signals.wakeups import connect
+
+
+def test_who_listens_may_go_past_a_pooler(db: None, database_url: str, settings: SettingsWrapper) -> None:
+    settings.DATABASE_LISTEN_URL = f"{database_url}?application_name=past+the+pooler"
+
+    with connect() as session:
+        assert session.execute("SHOW application_name").fetchone() == ("past the pooler",)
+        assert session.autocommit
