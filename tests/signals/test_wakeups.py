@@ -1,11 +1,11 @@
 """The connection that listens."""
 
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from signals.wakeups import connect
 
 
-def test_who_listens_may_go_past_a_pooler(db: None, database_url: str, settings: SettingsWrapper) -> None:
+def test_who_listens_may_go_past_a_pooler(db: None, database_url: str, settings: Settings) -> None:
     settings.DATABASE_LISTEN_URL = f"{database_url}?application_name=past+the+pooler"
 
     with connect() as session:
