@@ -6,7 +6,7 @@ from signals.wakeups import connect
 
 
 def test_who_listens_may_go_past_a_pooler(db: None, database_url: str, settings: Settings) -> None:
-    settings.DATABASE_LISTEN_URL = f"{database_url}?application_name=past+the+pooler"
+    settings.DATABASE_LISTEN_URL = f"{database_url}?application_name=past%20the%20pooler"
 
     with connect() as session:
         assert session.execute("SHOW application_name").fetchone() == ("past the pooler",)
