@@ -1,8 +1,5 @@
 """One request in, one answer out: verbs, subresources, lists. Synchronous, so each request is atomic."""
 
-import base64
-import binascii
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,7 +11,6 @@ from smartops.sandbox.errors import (
     apply_conflict,
     bad_request,
     conflict,
-    expired,
     invalid_options,
     no_such_path,
     uid_mismatch,
@@ -23,6 +19,7 @@ from smartops.sandbox.evictions import evict
 from smartops.sandbox.fields import known_fields
 from smartops.sandbox.managers import conflicts
 from smartops.sandbox.objects import Object, Resource, encode
+from smartops.sandbox.pages import page
 from smartops.sandbox.registry import Registry, Writer
 from smartops.sandbox.requests import APPLY_PATCH, JSON, Request, Target, parse
 from smartops.sandbox.resources import ACCESS_REVIEW, POD, Kind
@@ -112,29 +109,12 @@ class Api:
         return Answer(201, encode(SUCCESS | {"code": 201}))
 
     def _list(self, request: Request, target: Target) -> Answer:
-        kind, store, selects = target.kind, self.registry.store, request.selects(target)
-        found = [obj for obj in store.objects(kind, target.namespace) if selects(obj)]
-        request.number("resourceVersion")  # any will do: the list is always the present one
-        metadata: Object = {"resourceVersion": str(store.version)}
-        if token := request.query.get("continue"):
-            version, after = _decode_token(token)
-            if version < store.oldest(kind):
-                raise expired(version, store.oldest(kind))
-            # The later pages are current, not as of `version`: a watch from there brings every change again.
-            metadata["resourceVersion"] = str(version)
-            found = [obj for obj in found if [obj.namespace, obj.name] > after]
-        limit = request.number("limit")
-        if limit and len(found) > limit:
-            metadata["remainingItemCount"] = len(found) - limit
-            found = found[:limit]
-            last = found[-1]
-            metadata["continue"] = _encode_token(int(metadata["resourceVersion"]), [last.namespace, last.name])
+        kind, listed = target.kind, page(self.registry.store, request, target)
         if request.wants_table:
-            return Answer(
-                200, encode(table(kind, found, metadata, whole=request.query.get("includeObject") == "Object"))
-            )
-        head = encode({"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": metadata})
-        return Answer(200, head[:-1] + b',"items":[' + b",".join(obj.encoded for obj in found) + b"]}")
+            whole = request.query.get("includeObject") == "Object"
+            return Answer(200, encode(table(kind, listed.items, listed.metadata, whole=whole)))
+        head = encode({"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": listed.metadata})
+        return Answer(200, head[:-1] + b',"items":[' + b",".join(obj.encoded for obj in listed.items) + b"]}")
 
     def _create(self, request: Request, target: Target) -> Answer:
         kind, body = target.kind, request.document()
@@ -237,15 +217,3 @@ def _decoded(request: Request, kind: Kind, document: Object) -> Object:
 
 def _writer(request: Request) -> Writer:
     return Writer(request.manager, untyped(request.document()) if request.content_type == APPLY_PATCH else None)
-
-
-def _encode_token(version: int, last: list[str]) -> str:
-    return base64.urlsafe_b64encode(encode([version, last])).decode()
-
-
-def _decode_token(token: str) -> tuple[int, list[str]]:
-    try:
-        version, last = json.loads(base64.urlsafe_b64decode(token))
-    except (ValueError, binascii.Error) as error:
-        raise bad_request("continue key is not valid") from error
-    return version, last

@@ -23,7 +23,7 @@ def wrong(field: str, value: object, why: str) -> Cause:
 
 class ApiError(Exception):
     """`subject` is the group of what is refused and, mostly, its resource; validation and preconditions name the kind
-    instead."""
+    instead. `continuation` is another token for the page that was asked for."""
 
     def __init__(
         self,
@@ -35,10 +35,11 @@ class ApiError(Exception):
         name: str = "",
         causes: Sequence[Cause] = (),
         retry_after: int = 0,
+        continuation: str = "",
     ) -> None:
         super().__init__(message)
         self.code, self.reason, self.message, self.subject, self.name = code, reason, message, subject, name
-        self.causes, self.retry_after = tuple(causes), retry_after
+        self.causes, self.retry_after, self.continuation = tuple(causes), retry_after, continuation
 
     def status(self) -> dict[str, Any]:
         """The body of the answer."""
@@ -51,7 +52,7 @@ class ApiError(Exception):
         return {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": {"continue": self.continuation} if self.continuation else {},
             "status": "Failure",
             "message": self.message,
             **({"reason": self.reason} if self.reason else {}),
@@ -139,6 +140,15 @@ def invalid_options(options: str, cause: Cause) -> ApiError:
 
 def expired(version: int, oldest: int) -> ApiError:
     return ApiError(410, "Expired", f"too old resource version: {version} ({oldest})")
+
+
+def too_late(continuation: str) -> ApiError:
+    """For the next page of a list."""
+    message = (
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list, or "
+        "use the continue token in this response to retrieve the remainder as it is now"
+    )
+    return ApiError(410, "Expired", message, continuation=continuation)
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> ApiError:

@@ -44,6 +44,17 @@ class Store:
         chosen = [namespace] if namespace else sorted(spaces)
         return [found for space in chosen for _, found in sorted(spaces.get(space, {}).items())]
 
+    def objects_at(self, version: int, kind: Kind, namespace: str) -> list[Resource]:
+        """As `objects` was at that version; raises 410 when the history no longer reaches that far."""
+        found = {(obj.namespace, obj.name): obj for obj in self.objects(kind, namespace)}
+        for event in reversed(self.since(kind, version)):
+            key = (event.object.namespace, event.object.name)
+            if event.previous is None:
+                found.pop(key, None)
+            elif namespace in ("", event.object.namespace):
+                found[key] = event.previous
+        return [found[key] for key in sorted(found)]
+
     def count(self, kind: Kind) -> int:
         return sum(map(len, self._objects[kind].values()))
 
