@@ -49,6 +49,8 @@ class RealControlPlane:
 
     def __init__(self, kubeconfig: Path, audit_log: Path | None) -> None:
         self.kubeconfig, self._audit_log = kubeconfig, audit_log
+        self._events: list[Object] = []
+        self._read = 0  # bytes
 
     def audit(self) -> list[Object]:
         if self._audit_log is None:
@@ -59,12 +61,20 @@ class RealControlPlane:
         client.send("DELETE", f"configmaps/{barrier}")
         client.close()
         deadline = monotonic() + 10
-        while barrier not in (written := self._audit_log.read_text()):
+        while barrier not in self._read_on(self._audit_log):
             assert monotonic() < deadline, f"nothing is written to {self._audit_log}"
             sleep(0.02)
-        whole, _, _ = written.rpartition("\n")
-        events = map(json.loads, whole.splitlines())
-        return [event for event in events if event["verb"] in WRITES and event["objectRef"].get("name") != barrier]
+        return [event for event in self._events if event["objectRef"].get("name") != barrier]
+
+    def _read_on(self, audit_log: Path) -> str:
+        """The lines since the last time; their writes join the others."""
+        with audit_log.open("rb") as log:
+            log.seek(self._read)
+            found, end, _ = log.read().rpartition(b"\n")
+        self._read += len(found) + len(end)
+        lines = found.decode()
+        self._events += [event for event in map(json.loads, lines.splitlines()) if event["verb"] in WRITES]
+        return lines
 
     def forget_history(self) -> None:
         """Its API server compacts etcd every few seconds."""
