@@ -6,7 +6,18 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from smartops.sandbox.objects import Object
-from smartops.sandbox.resources import BY_NAME, DEPLOYMENT, EVENT, NAMESPACE, NODE, POD, REPLICA_SET, SERVICE, Kind
+from smartops.sandbox.resources import (
+    BY_NAME,
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    EVENT,
+    NAMESPACE,
+    NODE,
+    POD,
+    REPLICA_SET,
+    SERVICE,
+    Kind,
+)
 from smartops.sandbox.selectors import in_words
 
 Cell: TypeAlias = str | int
@@ -191,6 +202,13 @@ COLUMNS: dict[Kind, tuple[Column, ...]] = {
         Column("MinPods", _of("spec.minReplicas")),
         Column("MaxPods", _of("spec.maxReplicas")),
         Column("Replicas", _of("status.currentReplicas")),
+        AGE,
+    ),
+    DISRUPTION_BUDGET: (
+        NAME,
+        Column("Min Available", _of("spec.minAvailable", "N/A")),
+        Column("Max Unavailable", _of("spec.maxUnavailable", "N/A")),
+        Column("Allowed Disruptions", _of("status.disruptionsAllowed")),
         AGE,
     ),
     BY_NAME["batch/v1", "CronJob"]: (

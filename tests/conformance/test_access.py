@@ -1,0 +1,101 @@
+"""What we may do, and the Events that we leave."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+from threading import Event
+
+import pytest
+
+from orchestrator.k8s.client import KubernetesCluster
+from orchestrator.k8s.errors import Conflict, Forbidden, NotFound
+from orchestrator.k8s.events import MAX_MESSAGE, EventNote, EventType
+from orchestrator.k8s.rights import RIGHTS, Right
+from orchestrator.k8s.types import WatchEventType, WorkloadKey
+from tests.conformance.client import Client
+from tests.conformance.conftest import Kubectl, deployment
+from tests.conformance.control_plane import ControlPlane
+
+
+@pytest.fixture
+def web(http: Client, namespace: str) -> WorkloadKey:
+    http.create("deployments", deployment(replicas=0))
+    return WorkloadKey(namespace, "web")
+
+
+def granted(cluster: KubernetesCluster, right: Right, namespace: str) -> bool:
+    [answer] = {cluster.may(verb, right.group, right.resource, namespace) for verb in right.verbs}
+    return answer
+
+
+@pytest.mark.parametrize("missing", RIGHTS, ids=lambda right: f"{'-'.join(right.verbs)}-{right.resource}")
+def test_a_right_that_is_missing_is_seen_beforehand_and_the_others_are_not(
+    control_plane: ControlPlane, namespace: str, missing: Right
+) -> None:
+    rights = [right for right in RIGHTS if right is not missing]
+    with control_plane.granting(rights, namespace) as kubeconfig:
+        cluster = KubernetesCluster(kubeconfig)
+        assert [right for right in RIGHTS if granted(cluster, right, namespace)] == rights
+
+
+def test_what_we_may_not_do_is_forbidden_and_changes_nothing(
+    control_plane: ControlPlane, http: Client, web: WorkloadKey
+) -> None:
+    before = http.get("deployments/web")["spec"]
+    with control_plane.granting([], web.namespace) as kubeconfig:
+        cluster = KubernetesCluster(kubeconfig)
+        for call in (
+            lambda: cluster.scale_deployment(web, 1),
+            lambda: cluster.get_deployment_status(web),
+            lambda: cluster.list_deployments(web.namespace),
+            lambda: cluster.create_event(note(web, "uid-1"), datetime.now(UTC)),
+        ):
+            with pytest.raises(Forbidden, match="is forbidden: User") as caught:
+                call()
+            assert (caught.value.code, caught.value.reason) == (403, "Forbidden")
+        with closing(cluster.watch_deployments(web.namespace, Event())) as events:
+            refused = next(events)
+        assert refused.type is WatchEventType.REFUSED
+        assert "cannot list resource" in refused.message
+    assert http.get("deployments/web")["spec"] == before
+
+
+def test_who_may_all_is_told_so_by_us_and_by_kubectl(
+    cluster: KubernetesCluster, kubectl: Kubectl, namespace: str
+) -> None:
+    assert all(granted(cluster, right, namespace) for right in RIGHTS)
+    assert cluster.may("create", "", "pods/eviction", namespace)
+    assert kubectl("auth", "can-i", "patch", "deployments.apps").said == "yes\n"
+
+
+def note(key: WorkloadKey, uid: str, message: str = "Scaled to 4 replicas") -> EventNote:
+    return EventNote(key, uid, EventType.WARNING, "SmartOpsRefused", message, about="action-1")
+
+
+def test_an_event_is_told_once_on_its_deployment(
+    cluster: KubernetesCluster, kubectl: Kubectl, http: Client, web: WorkloadKey
+) -> None:
+    told = note(web, http.get("deployments/web")["metadata"]["uid"])
+    cluster.create_event(told, datetime.now(UTC))
+    with pytest.raises(Conflict) as caught:
+        cluster.create_event(told, datetime.now(UTC))
+    assert (caught.value.code, caught.value.reason) == (409, "AlreadyExists")
+    described = kubectl("describe", "deployment", "web").said
+    [line] = [line.split() for line in described.splitlines() if "SmartOpsRefused" in line]
+    assert line[:2] == ["Warning", "SmartOpsRefused"]
+    assert line[3:] == ["smartops", "Scaled", "to", "4", "replicas"]
+    assert kubectl("events", "--for", "deployment/web", "--types=Warning", "--no-headers").said.count("Scaled") == 1
+    [stored] = http.get("events", fieldSelector="reason=SmartOpsRefused")["items"]
+    assert stored["involvedObject"]["uid"] == told.uid
+    assert [entry["manager"] for entry in stored["metadata"]["managedFields"]] == ["smartops"]
+
+
+def test_a_long_event_is_cut_and_taken(cluster: KubernetesCluster, http: Client, web: WorkloadKey) -> None:
+    cluster.create_event(note(web, "uid-1", "ä" * MAX_MESSAGE), datetime.now(UTC))
+    [stored] = http.get("events", fieldSelector="reason=SmartOpsRefused")["items"]
+    assert len(stored["message"].encode()) <= MAX_MESSAGE
+    assert stored["message"].endswith("ä…")
+
+
+def test_an_event_needs_its_namespace(cluster: KubernetesCluster) -> None:
+    with pytest.raises(NotFound):
+        cluster.create_event(note(WorkloadKey("no-such-namespace", "web"), "uid-1"), datetime.now(UTC))
