@@ -31,6 +31,7 @@ demo: ## Run SmartOps on a sandbox cluster (PORT=8000 STATE=.smartops; DEMO_KUBE
 
 test: check ## Check and test everything
 	@command -v chromium >/dev/null || { $(call debian,chromium); }
+	@command -v promtool >/dev/null || { $(call debian,prometheus); }
 	@echo "[test] pytest"
 	@exec $(python) -m pytest
 

@@ -4,6 +4,7 @@ docs/reasons.md says for each what an operator can do about it; a test holds the
 """
 
 from enum import StrEnum
+from itertools import takewhile
 
 
 class Reason(StrEnum):
@@ -55,3 +56,7 @@ class Reason(StrEnum):
     VERIFICATION_TIMED_OUT = "VerificationTimedOut"
     SUPERSEDED = "Superseded"
     TARGET_GONE = "TargetGone"
+
+
+# Those of the first group.
+OF_GUARDRAILS = tuple(takewhile(lambda reason: reason is not Reason.NO_RULE, Reason))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Histogram
 
+from guardrails.reasons import OF_GUARDRAILS, Reason
 from guardrails.types import Verdict
 from signals.series import from_zero
 from signals.types import ActionType, Source
@@ -20,7 +21,11 @@ ACTIONS = from_zero(
     TYPES,
     STATUSES,
 )
-RETRIES = Counter("orchestrator_closed_loop_retries_total", "Actions put off to be tried again.", ["type", "reason"])
+RETRIES = from_zero(
+    Counter("orchestrator_closed_loop_retries_total", "Actions put off to be tried again.", ["type", "reason"]),
+    TYPES,
+    (Reason.CLUSTER_THROTTLED, Reason.CLUSTER_UNREACHABLE, Reason.CONFLICT),
+)
 DURATION = from_zero(
     Histogram(
         "orchestrator_closed_loop_duration_seconds",
@@ -39,8 +44,12 @@ ACTION_DURATION = from_zero(
     ),
     TYPES,
 )
-GUARDRAIL_BLOCKS = Counter(
-    "orchestrator_closed_loop_guardrail_blocks_total", "Decisions that held an action back.", ["type", "reason"]
+GUARDRAIL_BLOCKS = from_zero(
+    Counter(
+        "orchestrator_closed_loop_guardrail_blocks_total", "Decisions that held an action back.", ["type", "reason"]
+    ),
+    TYPES,
+    OF_GUARDRAILS,
 )
 GUARDRAIL_USED = Histogram(
     "smartops_orchestrator_guardrail_used_ratio",
@@ -66,8 +75,12 @@ DIRECT_ACTIONS = from_zero(
     TYPES,
     STATUSES,
 )
-DIRECT_REFUSALS = Counter(
-    "smartops_orchestrator_direct_refusals_total", "Direct actions that were refused at once.", ["type", "reason"]
+DIRECT_REFUSALS = from_zero(
+    Counter(
+        "smartops_orchestrator_direct_refusals_total", "Direct actions that were refused at once.", ["type", "reason"]
+    ),
+    TYPES,
+    OF_GUARDRAILS,
 )
 TAKEOVERS = Counter("smartops_orchestrator_takeovers_total", "Actions taken over from a reconciler that went silent.")
 FAILED_STEPS = Counter(

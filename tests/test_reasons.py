@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from guardrails.reasons import Reason
+from guardrails.reasons import OF_GUARDRAILS, Reason
 from signals.problems import Fault
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +49,10 @@ def test_the_page_has_every_reason_once_in_the_order_of_the_lists() -> None:
 def test_the_page_is_grouped_as_the_lists_are() -> None:
     sections = list(dict.fromkeys(section for section, _ in documented()))
     assert sections == [*(group.split(":")[0] for group in GROUPS), "What lies in the request itself"]
+
+
+def test_the_first_group_are_those_of_guardrails() -> None:
+    assert [reason for section, reason in documented() if section == "Guardrails"] == list(OF_GUARDRAILS)
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -1,0 +1,55 @@
+"""The dashboard: Grafana's sidecar takes the file as it is, and a person finds their way in it."""
+
+import pytest
+
+from tests.prometheus.files import dashboard, metric_names, panels
+
+
+def test_it_has_the_name_that_others_link_to() -> None:
+    assert (dashboard()["uid"], dashboard()["title"]) == ("smartops-system-dashboard", "smartops-system-dashboard")
+
+
+def test_it_asks_for_its_sources_and_brings_none() -> None:
+    variables = {one["name"]: one for one in dashboard()["templating"]["list"]}
+
+    assert (variables["datasource"]["type"], variables["datasource"]["query"]) == ("datasource", "prometheus")
+    assert (variables["tempo"]["type"], variables["tempo"]["query"]) == ("datasource", "tempo")
+    assert {panel["datasource"]["uid"] for panel in panels()} == {"${datasource}"}
+    assert '"datasource":"${tempo}"' in dashboard()["links"][0]["url"]
+
+
+def test_each_panel_says_what_it_shows_and_in_which_unit() -> None:
+    for panel in panels():
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+
+
+def test_numbers_and_letters_are_given_once() -> None:
+    ids = [panel["id"] for panel in dashboard()["panels"]]
+    assert len(set(ids)) == len(ids)
+    for panel in panels():
+        letters = [target["refId"] for target in panel["targets"]]
+        assert len(set(letters)) == len(letters), panel["title"]
+
+
+def test_the_panels_fill_each_line_and_none_covers_another() -> None:
+    covered: set[tuple[int, int]] = set()
+    for panel in dashboard()["panels"]:
+        place = panel["gridPos"]
+        cells = {(x + place["x"], y + place["y"]) for x in range(place["w"]) for y in range(place["h"])}
+        assert not cells & covered, panel["title"]
+        covered |= cells
+    assert covered == {(x, y) for x in range(24) for y in range(max(y for _, y in covered) + 1)}
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ('sum by (a, b) (rate(x_total{c="d or e"}[5m])) / on (a) y > 0.5', {"x_total", "y"}),
+        ("time() - max(z) > 60 or absent_over_time(z[1h])", {"z"}),
+        ("histogram_quantile(0.95, sum by (le) (increase(h_bucket[$__range])))", {"h_bucket"}),
+        ("sum without(pod)(up) and vector(1)", {"up"}),
+    ],
+)
+def test_the_names_of_metrics_are_found_in_a_query(query: str, names: set[str]) -> None:
+    assert metric_names(query) == names
