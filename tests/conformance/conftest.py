@@ -82,11 +82,16 @@ Kubectl = Callable[..., Ran]
 
 @pytest.fixture
 def kubectl(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Kubectl:
-    """Runs kubectl in the test's namespace; the environment's own, else that of the machine."""
+    """Runs kubectl in the test's namespace."""
+    return kubectl_on(control_plane.kubeconfig, namespace, tmp_path)
+
+
+def kubectl_on(kubeconfig: Path, namespace: str, cache: Path) -> Kubectl:
+    """The environment's own, else that of the machine."""
     program = shutil.which("kubectl", path=f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}")
     if program is None:
         pytest.skip("there is no kubectl")
-    environment = {**os.environ, "KUBECONFIG": str(control_plane.kubeconfig), "KUBECACHEDIR": str(tmp_path)}
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache)}
 
     def run(*arguments: str, stdin: str = "") -> Ran:
         done = subprocess.run(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from guardrails.reasons import Reason
 from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, Deployment, WorkloadKey
 from orchestrator.verification.judge import Complete, Expected, Failed, Progressing, judge, rollout
+from tests.orchestrator.verification.rollouts import ROWS, Row
 
 DEADLINE_EXCEEDED = Condition("Progressing", "False", "ProgressDeadlineExceeded")
 
@@ -55,42 +56,18 @@ deployments = st.builds(
 )
 
 
-@pytest.mark.parametrize(
-    ("generation", "observed", "desired", "replicas", "updated", "available", "conditions", "verdict"),
-    [
-        # `kubectl rollout status` on the same numbers: waits, is done, or fails.
-        (0, 1, 1, 1, 0, 1, (), Progressing),
-        (1, 1, 1, 2, 1, 2, (), Progressing),
-        (1, 1, 2, 2, 2, 1, (), Progressing),
-        (1, 1, 2, 2, 2, 2, (), Complete),
-        (2, 1, 2, 2, 2, 2, (), Progressing),
-        (1, 1, 2, 3, 1, 2, (DEADLINE_EXCEEDED,), Failed),
-        (2, 1, 2, 2, 2, 2, (DEADLINE_EXCEEDED,), Progressing),  # of an older generation
-        (3, 3, 0, 0, 0, 0, (), Complete),
-        # Stricter than kubectl, which is done as soon as a smaller size has been observed.
-        (1, 1, 2, 5, 5, 5, (), Progressing),
-    ],
-)
-def test_a_rollout_is_judged_by_its_numbers(
-    generation: int,
-    observed: int,
-    desired: int,
-    replicas: int,
-    updated: int,
-    available: int,
-    conditions: tuple[Condition, ...],
-    verdict: type,
-) -> None:
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_rollout_is_judged_by_its_numbers(row: Row) -> None:
     target = deployment(
-        generation=generation,
-        observed=observed,
-        desired=desired,
-        replicas=replicas,
-        updated=updated,
-        available=available,
-        conditions=conditions,
+        generation=row.generation,
+        observed=row.observed,
+        desired=row.desired,
+        replicas=row.replicas,
+        updated=row.updated,
+        available=row.available,
+        conditions=(DEADLINE_EXCEEDED,) if row.exceeded else (),
     )
-    assert type(rollout(target)) is verdict
+    assert type(rollout(target)) is row.verdict
 
 
 @pytest.mark.parametrize(
