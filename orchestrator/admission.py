@@ -8,6 +8,7 @@ from guardrails.types import Inputs, Judgement, Outcome, PolicyAnswer
 from orchestrator import metrics
 from orchestrator.facts import UNSEEN, ask_policy, standing
 from orchestrator.models import Action, Decision, Workload
+from signals import tracing
 from signals.types import Proposal
 
 
@@ -28,9 +29,10 @@ def admit_direct(
     earlier = _earlier(requested_by, idempotency_key, request_digest)
     if earlier is not None:
         return earlier
-    policy = ask_policy(proposal, requested_by, UNSEEN)
     try:
-        return _admit(proposal, requested_by, policy, idempotency_key, request_digest)
+        with tracing.step("admit"):
+            policy = ask_policy(proposal, requested_by, UNSEEN)
+            return _admit(proposal, requested_by, policy, idempotency_key, request_digest)
     except IntegrityError as error:  # the same key for another target, at the same moment
         if not isinstance(error.__cause__, UniqueViolation) or idempotency_key is None:
             raise

@@ -17,6 +17,7 @@ from prometheus_client import Counter
 from psycopg.errors import DeadlockDetected, UniqueViolation
 
 from signals.series import from_zero
+from signals.stories import Stories
 from signals.types import Observation, Source
 
 OBSERVATIONS = from_zero(
@@ -35,7 +36,7 @@ _INPUT = """
     input AS (SELECT * FROM json_to_recordset(%s::json) AS t(
         ord int, observation_id uuid, id uuid, fingerprint text, window_id text, source text, cluster text,
         namespace text, service text, subject text, score float8, probability float8, confidence float8,
-        payload jsonb)),
+        payload jsonb, traceparent text)),
     fresh AS (SELECT input.* FROM input WHERE (
         SELECT id FROM signals_observation seen  -- a value, not EXISTS: that could become a join that reads the table
         WHERE seen.fingerprint = input.fingerprint AND seen.window_id = input.window_id AND seen.firing = %s) IS NULL),
@@ -43,7 +44,8 @@ _INPUT = """
                FROM fresh ORDER BY fingerprint, ord DESC)
 """
 _SIGNAL = (
-    "id, source, cluster, namespace, service, subject, fingerprint, score, probability, confidence, payload, count"
+    "id, source, cluster, namespace, service, subject, fingerprint, score, probability, confidence, payload, count, "
+    "traceparent"
 )
 _STORE = """
     stored AS (
@@ -106,16 +108,17 @@ class Receipt:
 
 def ingest(observations: Sequence[Observation], posted_by: str) -> list[Receipt]:
     """Stores them all or none; one receipt each, in order."""
-    stretches = list(_stretches(observations))
+    stretches, stories = list(_stretches(observations)), Stories(len(observations) > 1)
     for attempt in range(ATTEMPTS):
         try:
             # A single statement is a transaction by itself.
             with transaction.atomic() if len(stretches) > 1 else nullcontext():
                 stored: dict[Key, Receipt] = {}
                 for stretch in stretches:
-                    stored = _store(stretch, posted_by) | stored  # of equal posts the first counts
+                    stored = _store(stretch, posted_by, stories) | stored  # of equal posts the first counts
             receipts = [_take(stored, _key(one)) for one in observations]
             _count(observations, receipts)
+            stories.tell(receipts)
             return receipts
         except DatabaseError as error:
             # Another process stored an equal post between our look and our write, or locked the same rows in another
@@ -138,12 +141,12 @@ def _stretches(observations: Sequence[Observation]) -> Iterator[list[Observation
     yield from filter(None, stretch.values())
 
 
-def _store(stretch: list[Observation], posted_by: str) -> dict[Key, Receipt]:
+def _store(stretch: list[Observation], posted_by: str, stories: Stories) -> dict[Key, Receipt]:
     firing = stretch[0].firing
     unique: dict[Key, Observation] = {}
     for observation in stretch:
         unique.setdefault(_key(observation), observation)
-    document = json.dumps([_row(*numbered) for numbered in enumerate(unique.values())])
+    document = json.dumps([_row(*numbered, stories) for numbered in enumerate(unique.values())])
     receipts = _receipts(_FIRE if firing else _RESOLVE, [document, firing, firing, posted_by], firing, duplicate=False)
     if seen := [key for key in unique if key not in receipts]:
         places = [[key[0] for key in seen], [key[1] for key in seen]]
@@ -177,11 +180,12 @@ def _receipts(statement: str, parameters: list[Any], firing: bool, duplicate: bo
     }
 
 
-def _row(order: int, o: Observation) -> dict[str, Any]:
+def _row(order: int, o: Observation, stories: Stories) -> dict[str, Any]:
+    pk = str(uuids.uuid7())  # the signal's, where none is open
     return {
         "ord": order,
         "observation_id": str(uuids.uuid7()),
-        "id": str(uuids.uuid7()),  # the signal's, where none is open
+        "id": pk,
         "fingerprint": o.fingerprint,
         "window_id": o.window_id,
         "source": o.source,
@@ -193,4 +197,5 @@ def _row(order: int, o: Observation) -> dict[str, Any]:
         "probability": o.probability,
         "confidence": o.confidence,
         "payload": dict(o.payload),
+        "traceparent": stories.traceparent(pk),
     }

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from signals.mapping import params_problem
+from signals.transitions import moved
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
 
 
@@ -70,6 +71,7 @@ class Signal(models.Model):
     not_before = models.DateTimeField(db_default=Now())
     resolved_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
+    traceparent = models.CharField(max_length=55, blank=True, db_default="")  # of the request that opened it
 
     class Meta:
         constraints = [
@@ -139,9 +141,9 @@ class Signal(models.Model):
         self._move(SignalState.PENDING, reason=reason, message=message, **changes)
 
     def _move(self, to: SignalState, **changes: Any) -> None:
-        moved = Signal.objects.filter(pk=self.pk, state=SignalState.PENDING).update(state=to, **changes)
-        if moved != 1:
+        if Signal.objects.filter(pk=self.pk, state=SignalState.PENDING).update(state=to, **changes) != 1:
             raise LostRace(f"signal {self.pk} is not pending any more")
+        moved("signal", self.pk, self.state, to, reason=changes["reason"])
         self.state = to
 
 

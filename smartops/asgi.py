@@ -4,7 +4,13 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from signals import tracing
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smartops.settings")
+if tracing.start("web"):  # before the handler reads MIDDLEWARE
+    from smartops.telemetry import Instrumentor
+
+    Instrumentor().instrument()
 http = get_asgi_application()  # loads the apps: what follows imports models
 
 from django.conf import settings  # noqa: E402

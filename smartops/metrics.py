@@ -13,6 +13,8 @@ from django.views.decorators.http import require_GET
 from prometheus_client import REGISTRY, Histogram
 from prometheus_client.exposition import choose_encoder
 
+from signals import tracing
+
 REQUESTS = Histogram(
     "smartops_http_request_duration_seconds",
     "Requests to the web process; a direct action's takes as long as its caller waits.",
@@ -54,7 +56,7 @@ def measured(
 def _record(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
     """Routes, not paths, and no method that somebody made up: both have a bound."""
     method = request.method if request.method in METHODS else "other"
-    REQUESTS.labels(method, _route(request), response.status_code).observe(seconds)
+    REQUESTS.labels(method, _route(request), response.status_code).observe(seconds, tracing.exemplar())
 
 
 def _route(request: HttpRequest) -> str:

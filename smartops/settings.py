@@ -1,6 +1,7 @@
 """Everything that a deployment may set, read once from the environment; the README lists it."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +144,12 @@ CONTENT_SECURITY_POLICY = {
 # A batch has at most 1,000 signals; nothing that a client may say is larger.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 
+SMARTOPS_LOG_FORMAT = env("SMARTOPS_LOG_FORMAT", "console" if sys.stderr.isatty() else "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": "smartops.logs.formatter", "style": SMARTOPS_LOG_FORMAT}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env("SMARTOPS_LOG_LEVEL", "INFO")},
-    "loggers": {"django.request": {"level": "ERROR"}, "urllib3": {"level": "ERROR"}},
+    "loggers": {name: {"level": "ERROR"} for name in ("django.request", "urllib3", "opentelemetry")},
 }

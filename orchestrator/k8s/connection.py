@@ -5,6 +5,7 @@ from pathlib import Path
 from threading import Event
 from time import monotonic
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from kubernetes.client import ApiClient, AppsV1Api, AuthorizationV1Api, AutoscalingV2Api, CoreV1Api
 from urllib3 import Retry
@@ -14,6 +15,7 @@ from orchestrator.k8s.errors import translate
 from orchestrator.k8s.metrics import api_call
 from orchestrator.k8s.parse import Page, parse_page
 from orchestrator.k8s.response import read_json, read_lines
+from signals import tracing
 
 T = TypeVar("T")
 
@@ -21,6 +23,7 @@ T = TypeVar("T")
 Request = Callable[..., Any]
 
 PAGE_SIZE = 500
+METHODS = {"create": "POST", "delete": "DELETE", "patch": "PATCH"}  # all else is read
 
 
 class Connection:
@@ -41,12 +44,22 @@ class Connection:
         self.autoscaling = AutoscalingV2Api(client)
         self.authorization = AuthorizationV1Api(client)
         self._timeout = float(timeout)
+        server = urlsplit(configuration.host)
+        self._server = {
+            "server.address": server.hostname or "",
+            "server.port": server.port or {"http": 80, "https": 443}[server.scheme],
+        }
 
     def call(self, verb: str, resource: str, request: Request, parse: Callable[[Any], T], **arguments: Any) -> T:
         """A write whose answer cannot be read is Unknown, like one without an answer."""
-        with api_call(verb, resource), translate():
+        about = self._server | {"http.request.method": METHODS.get(verb, "GET")}
+        if "name" in arguments:
+            kind = resource.partition("/")[0].removesuffix("s")
+            about |= {"k8s.namespace.name": arguments["namespace"], f"k8s.{kind}.name": arguments["name"]}
+        with tracing.call(f"{verb} {resource}", about) as span, api_call(verb, resource), translate():
             deadline = monotonic() + self._timeout
             response = request(**arguments, _preload_content=False, _request_timeout=self._timeout)
+            span.set_attribute("http.response.status_code", response.status)
             return parse(read_json(response, deadline))
 
     def pages(

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
+from opentelemetry.trace import get_current_span
 from prometheus_client import Counter, Gauge, Histogram
 
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.types import Deployment, WorkloadKey
+from signals import tracing
 from signals.series import from_zero
 
 # The client library appends _total to the names of counters.
@@ -50,10 +52,12 @@ def api_call(verb: str, resource: str) -> Iterator[None]:
         yield
     except ClusterError as error:
         API_ERRORS.labels(verb, resource, error.code or type(error).__name__).inc()
+        if error.code:
+            get_current_span().set_attribute("http.response.status_code", error.code)
         raise
     finally:
         API_CALLS.labels(verb, resource).inc()
-        API_LATENCY.labels(verb, resource).observe(perf_counter() - start)
+        API_LATENCY.labels(verb, resource).observe(perf_counter() - start, tracing.exemplar())
 
 
 @contextmanager

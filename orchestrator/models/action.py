@@ -26,7 +26,9 @@ from orchestrator.models.evidence import Verification, VerificationStatus
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
+from signals import tracing
 from signals.models import LostRace, Signal
+from signals.transitions import moved
 from signals.types import ActionType, Origin, Proposal
 
 LEASE = timedelta(seconds=30)  # a call to the cluster may take a third of it
@@ -81,6 +83,7 @@ class Action(models.Model):
     change = models.JSONField(null=True)
     scale_increase = models.PositiveIntegerField(default=0)
     ambiguous = models.BooleanField(default=False)
+    traceparent = models.CharField(max_length=55, blank=True, db_default="")  # of its admission
 
     class Meta:
         constraints = [
@@ -162,9 +165,11 @@ class Action(models.Model):
             asked_because=proposal.reason,
             dry_run=proposal.dry_run,
             verify=proposal.verify,
+            traceparent=tracing.traceparent(),
             **fields,
         )
         action.save(force_insert=True)
+        moved("action", action.pk, "", action.state, signal=action.signal_id, target=workload, actor=requested_by)
         return action
 
     def claim(self, actor: str) -> None:
@@ -343,6 +348,7 @@ class Action(models.Model):
             rows = Action.objects.filter(where or Q(), pk=self.pk, state=self.state, epoch=self.epoch)
             if rows.update(**changes) != 1:
                 raise LostRace(f"action {self.pk} moved on from {self.state} at epoch {self.epoch}")
+            moved("action", self.pk, came_from, to, reason=reason, signal=self.signal_id, actor=actor)
             for name, value in changes.items():
                 if not hasattr(value, "resolve_expression"):
                     setattr(self, name, value)
@@ -363,8 +369,10 @@ class Action(models.Model):
             return
         now = timezone.now()
         metrics.ACTIONS.labels(type=self.type.lower(), status=status).inc()
-        metrics.ACTION_DURATION.labels(type=self.type.lower()).observe((now - self.created_at).total_seconds())
-        metrics.DURATION.labels(status=status).observe((now - self.signal.first_seen_at).total_seconds())
+        exemplar = tracing.exemplar()
+        took, since = (now - self.created_at).total_seconds(), (now - self.signal.first_seen_at).total_seconds()
+        metrics.ACTION_DURATION.labels(type=self.type.lower()).observe(took, exemplar)
+        metrics.DURATION.labels(status=status).observe(since, exemplar)
 
 
 def observed_counts(seen: Deployment) -> dict[str, Any]:

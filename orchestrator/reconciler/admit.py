@@ -16,6 +16,7 @@ from orchestrator.facts import Looker, ask_policy, standing
 from orchestrator.k8s.events import EventNote
 from orchestrator.models import Action, Decision, Workload
 from orchestrator.reconciler.events import after_admission
+from signals import tracing
 from signals.clock import database_now
 from signals.mapping import Unmatched, propose
 from signals.models import LostRace, Rule, Signal, SignalState
@@ -33,6 +34,11 @@ def admit(signal_id: UUID, look_at: Looker, actor: str) -> tuple[Action | None, 
     """The action that everything allows, already claimed for the caller to execute; and what is to be told on the
     target where it is not allowed."""
     seen = Signal.objects.get(pk=signal_id)
+    with tracing.step("admit", seen.traceparent, signal=seen.pk):
+        return _admit(seen, look_at, actor)
+
+
+def _admit(seen: Signal, look_at: Looker, actor: str) -> tuple[Action | None, EventNote | None]:
     look = look_at(seen.target)
     asked = _propose(seen.facts())[1]
     proposal = None if isinstance(asked, Unmatched) else asked[1]
@@ -40,7 +46,7 @@ def admit(signal_id: UUID, look_at: Looker, actor: str) -> tuple[Action | None, 
     with transaction.atomic():
         # The workload before its signals, as everybody takes them. Where nothing will be reserved, nothing is locked.
         workload = None if proposal is None or look.deployment is None else Workload.lock(seen.target)
-        rows = Signal.objects.filter(pk=signal_id, state=SignalState.PENDING, not_before__lte=Now())
+        rows = Signal.objects.filter(pk=seen.pk, state=SignalState.PENDING, not_before__lte=Now())
         signal = rows.select_for_update(skip_locked=True).first()
         if signal is None:
             return None, None  # another reconciler has it, or had it

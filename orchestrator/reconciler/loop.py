@@ -25,6 +25,7 @@ from orchestrator.reconciler.recorder import Recorder
 from orchestrator.reconciler.rescue import expire, rescue, withdraw
 from orchestrator.reconciler.verify import Verifications
 from orchestrator.reconciler.view import View
+from signals import tracing
 from signals.wakeups import listen
 
 log = logging.getLogger(__name__)
@@ -151,7 +152,8 @@ class Reconciler:
     def _execute_one(self, action: Action) -> None:
         self._held.add(action.pk)
         try:
-            execute(action, self.cluster, self.view.look_at, self.actor)
+            with tracing.step("execute", action.traceparent, signal=action.signal_id, action=action.pk):
+                execute(action, self.cluster, self.view.look_at, self.actor)
             self.recorder.tell(after_execution(action, self.view.get(action.workload.key)))
         finally:
             self._held.discard(action.pk)

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
+from opentelemetry.trace import Span
 
 from guardrails.reasons import Reason
 from orchestrator import metrics
@@ -23,6 +24,7 @@ from orchestrator.models import Action, ActionState, VerificationStatus
 from orchestrator.reconciler.events import after_verification
 from orchestrator.reconciler.view import View
 from orchestrator.verification.judge import Complete, Expected, Failed, Progressing, judge
+from signals import tracing
 from signals.models import LostRace
 
 
@@ -34,6 +36,7 @@ class Watched:
     expected: Expected
     stabilization: float
     deadline: float
+    span: Span  # ended by whoever records the outcome: a span that does not end is not told
     complete_since: float | None = None
 
 
@@ -73,7 +76,8 @@ class Verifications:
                 fields=frozenset(verification.baseline.get("fields", ())),
             )
             deadline = time.monotonic() + max(0.0, action.left.total_seconds())
-            watched = Watched(action, expected, verification.stabilization_seconds, deadline)
+            span = tracing.begin("verify", action.traceparent, signal=action.signal_id, action=action.pk)
+            watched = Watched(action, expected, verification.stabilization_seconds, deadline, span)
             with self._lock:
                 self._watched.setdefault(action.pk, watched)
                 self._by_key[action.workload.key] = action.pk
@@ -96,6 +100,10 @@ class Verifications:
         watched = self._watched.get(pk)
         if watched is None:
             return
+        with tracing.within(watched.span, signal=watched.action.signal_id, action=pk):
+            self._look(pk, watched)
+
+    def _look(self, pk: UUID, watched: Watched) -> None:
         now = time.monotonic()
         seen = self._view.get(watched.action.workload.key)
         match judge(seen, watched.expected):
@@ -143,7 +151,8 @@ class Verifications:
             with suppress(LostRace):  # another reconciler saw it first
                 watched.action.verified(status, reason, message, seen, self._actor)
                 took = (timezone.now() - watched.action.verification.started_at).total_seconds()
-                metrics.VERIFICATION_DURATION.labels(status.lower()).observe(took)
+                metrics.VERIFICATION_DURATION.labels(status.lower()).observe(took, tracing.exemplar())
+                watched.span.end()
                 self._tell(after_verification(watched.action))
         finally:  # where the database failed, the next sweep begins anew: nothing else might wake this one again
             with self._lock:

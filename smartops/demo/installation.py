@@ -51,7 +51,7 @@ class Installation:
         endpoint = f"http://127.0.0.1:{metrics_port}"
         descriptor = self._listener.fileno()
         web = await self._processes.start(
-            "web", sys.executable, "-m", "daphne", "--fd", str(descriptor), "smartops.asgi:application",
+            "web", sys.executable, "-m", "daphne", "-v", "0", "--fd", str(descriptor), "smartops.asgi:application",
             environment=settings, pass_fds=[descriptor],
         )  # fmt: skip
         reconciler = await self._processes.start(
@@ -129,6 +129,7 @@ class Installation:
             "SMARTOPS_SECRET_KEY": self._credentials.secret_key,
             "SMARTOPS_INSECURE_HTTP": "1",
             "SMARTOPS_NAMESPACES": "*",
+            "SMARTOPS_LOG_FORMAT": "console",  # people read them
         }
 
 

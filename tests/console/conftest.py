@@ -55,7 +55,8 @@ class Web:
 
     def __init__(self, database_url: str, port: int = 0) -> None:
         environment = os.environ | {"DATABASE_URL": database_url, "SMARTOPS_INSECURE_HTTP": "1"}
-        command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "smartops.asgi:application"]
+        command = [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port)]
+        command.append("smartops.asgi:application")
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
         assert self.process.stderr is not None

@@ -12,6 +12,7 @@ from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.reconciler.endpoint import serve
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.self_check import SelfCheck
+from signals import tracing
 from signals.schema import missing_migrations
 
 
@@ -32,6 +33,7 @@ class Command(BaseCommand):
         if missing := missing_migrations():  # what it cannot read it would give up
             raise CommandError(f"The database lacks migrations: {', '.join(missing)}. Run `manage.py migrate` first.")
         connection.close()
+        tracing.start("reconciler")
         cluster = KubernetesCluster(settings.SMARTOPS_KUBECONFIG or None, connections=workers + 4)
         reconciler = Reconciler(cluster, options["cluster"], settings.SMARTOPS_NAMESPACES, workers)
         rights = SelfCheck(cluster, settings.SMARTOPS_NAMESPACES)

@@ -61,11 +61,11 @@ class Installation:
     """A web process and some reconcilers for `namespaces` (as in SMARTOPS_NAMESPACES). `address` outlives them: who
     connects while there is no web process waits in line."""
 
-    def __init__(self, kubeconfig: Path, namespaces: str, log: Path) -> None:
+    def __init__(self, kubeconfig: Path, namespaces: str, log: Path, **more: str) -> None:
         self._log = log
         self._running: list[subprocess.Popen[bytes]] = []
         self._environment = environment(
-            SMARTOPS_KUBECONFIG=str(kubeconfig), SMARTOPS_NAMESPACES=namespaces, SMARTOPS_INSECURE_HTTP="1"
+            SMARTOPS_KUBECONFIG=str(kubeconfig), SMARTOPS_NAMESPACES=namespaces, SMARTOPS_INSECURE_HTTP="1", **more
         )
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.address: tuple[str, int] = self._listener.getsockname()
@@ -73,7 +73,9 @@ class Installation:
     def start(self, reconcilers: int) -> None:
         """The reconcilers listen when this returns; requests are answered as soon as there is somebody to do so."""
         descriptor = self._listener.fileno()
-        self._run("-m", "daphne", "--fd", str(descriptor), "smartops.asgi:application", inherits=[descriptor])
+        self._run(
+            "-m", "daphne", "-v", "0", "--fd", str(descriptor), "smartops.asgi:application", inherits=[descriptor]
+        )
         for _ in range(reconcilers):
             self._run("manage.py", "reconcile", PGAPPNAME=RECONCILER)
         until(lambda: sessions(RECONCILER, f"LISTEN {CHANNEL}") == reconcilers or not self._alive())
@@ -117,8 +119,9 @@ class Installation:
 
 
 @contextmanager
-def installed(kubeconfig: Path, namespaces: str, log: Path, reconcilers: int) -> Iterator[Installation]:
-    installation = Installation(kubeconfig, namespaces, log)
+def installed(kubeconfig: Path, namespaces: str, log: Path, reconcilers: int, **more: str) -> Iterator[Installation]:
+    """`more` is of their environment."""
+    installation = Installation(kubeconfig, namespaces, log, **more)
     try:
         installation.start(reconcilers)
         yield installation

@@ -1,0 +1,52 @@
+"""One form for every line of the log, whoever wrote it: Django, daphne, or one of us."""
+
+import logging
+import re
+import sys
+
+import structlog
+from opentelemetry import trace
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+# Of what a line may carry beside its message, this is shown: what others attach (a request, SQL with its parameters) is
+# not ours to print.
+SHOWN = ("signal", "action", "target", "from", "to", "reason", "actor", "status_code")
+
+
+def formatter(style: str) -> logging.Formatter:
+    """`json` for machines, `console` for people; in colour on a terminal."""
+    rendered: list[Processor] = [
+        structlog.processors.EventRenamer("message"),
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ]
+    if style == "console":
+        plain = structlog.dev.plain_traceback  # the default one prints variables, and those may be secrets
+        rendered = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(SHOWN),
+            structlog.contextvars.merge_contextvars,
+            _add_trace,
+            structlog.processors.format_exc_info,
+            _without_rows,
+        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+    )
+
+
+def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = trace.format_trace_id(context.trace_id)
+        event["span_id"] = trace.format_span_id(context.span_id)
+    return event
+
+
+def _without_rows(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """PostgreSQL quotes the row that it refuses, payload and all."""
+    if "exception" in event:
+        event["exception"] = re.sub(r"^DETAIL:.*\n?", "", event["exception"], flags=re.MULTILINE)
+    return event

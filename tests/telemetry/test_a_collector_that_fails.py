@@ -1,0 +1,101 @@
+"""Telling never stands in the way of doing: the collector may be silent, or not be there at all."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socket import create_server
+
+import pytest
+
+from orchestrator.models import Action
+from signals.tracing import GRACE
+from tests.closed_loop.conftest import NAMESPACE, World, deployment
+from tests.concurrency.processes import ROOT, until
+from tests.conformance.closed_loop.installation import installed
+from tests.telemetry.collector import Collector, collecting
+from tests.telemetry.conftest import Agent, anomaly, send_spans_to
+
+TELL = """
+import sys, time
+from signals import tracing
+assert tracing.start("test")
+began = time.perf_counter()
+for _ in range(int(sys.argv[1])):
+    with tracing.step("one"):
+        pass
+print(time.perf_counter() - began, flush=True)
+"""
+MARGIN = 4.0  # seconds that a busy machine may take for what takes none
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """It takes connections, and never says a word."""
+    with create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def stuck() -> Iterator[str]:
+    """It takes spans, and does not come back."""
+    with collecting() as collector, collector.stuck():
+        yield collector.address
+
+
+@contextmanager
+def away() -> Iterator[str]:
+    with create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    yield address
+
+
+def tell(spans: int) -> tuple[float, float]:
+    """The seconds that it took to make them, and those from then to the end of the process."""
+    command = [sys.executable, "-c", TELL, str(spans)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        took = float(process.stdout.readline())
+        began = time.monotonic()
+        assert process.wait(60) == 0
+    return took, time.monotonic() - began
+
+
+@pytest.mark.parametrize("collector_that_is", [silent, stuck, away])
+def test_nobody_waits_for_a_collector_that_is(collector_that_is: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    with collector_that_is() as address:  # type: ignore[operator]
+        send_spans_to(address, monkeypatch)
+        took, ended = tell(20_000)  # ten times what the queue takes
+
+    assert took < 20
+    assert ended < GRACE + MARGIN
+
+
+def test_what_is_still_to_be_told_at_the_end_is_told(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
+
+    tell(10)
+
+    assert len(collector.spans) == 10
+
+
+def test_signals_are_handled_and_processes_end_as_if_there_were_no_traces(
+    world: World, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = [f"service-{number}" for number in range(5)]
+    world.deploy(*(deployment(service, ready_after="0") for service in services))
+    with silent() as address:
+        send_spans_to(address, monkeypatch)
+        with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1) as installation:
+            began = time.monotonic()
+            Agent(installation).post("/v1/signals/batch", {"signals": [anomaly(service) for service in services]})
+            until(lambda: Action.objects.filter(state="succeeded").count() == len(services))
+            took = time.monotonic() - began
+            began = time.monotonic()
+            installation.stop()
+            ended = time.monotonic() - began
+
+    assert took < 10  # as long as a single call to such a collector takes
+    assert ended < GRACE + MARGIN

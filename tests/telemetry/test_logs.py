@@ -1,0 +1,106 @@
+"""What a whole closed loop writes to its logs: a line for each transition, and nothing that is not meant for all."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from orchestrator.models import Action, AuditEvent
+from signals.models import Signal
+from signals.transitions import moved
+from smartops.logs import formatter
+from tests.closed_loop.conftest import NAMESPACE, World, deployment
+from tests.concurrency.processes import environment, until
+from tests.conformance.closed_loop.installation import installed
+from tests.telemetry.collector import Collector
+from tests.telemetry.conftest import Agent, anomaly
+
+
+def record(level: int = logging.INFO, **more: Any) -> logging.LogRecord:
+    return logging.makeLogRecord({"name": "tests", "levelno": level, "levelname": "INFO", "msg": "it moved"} | more)
+
+
+def test_a_closed_loop_is_one_json_line_for_each_transition(world: World, collector: Collector, log: Path) -> None:
+    world.deploy(deployment("erp-simulator", ready_after="0"))
+    url = urlsplit(environment()["DATABASE_URL"])
+    url = url._replace(netloc=f"{url.username}:the-database-password@{url.netloc.rpartition('@')[2]}")
+    secrets = {"SMARTOPS_SECRET_KEY": "the-secret-key", "SMARTOPS_TOKEN_PEPPERS": "the-pepper"}
+    ours = {"SMARTOPS_LOG_LEVEL": "INFO", "SMARTOPS_LOG_FORMAT": "json", "DATABASE_URL": url.geturl()}
+    with (
+        pytest.MonkeyPatch.context() as here,
+        installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1, **ours, **secrets) as installation,
+    ):
+        here.setattr("smartops.tokens.settings.SMARTOPS_TOKEN_PEPPERS", ["the-pepper"])
+        agent = Agent(installation)
+        observed = {"metadata": {"namespace": NAMESPACE, "note": "the-payload"}}
+        agent.post("/v1/signals/anomaly", anomaly("erp-simulator", "the-window", **observed))
+        until(lambda: Action.objects.filter(state="succeeded").exists())
+        agent.post("/v1/signals/anomaly", anomaly("unknown-service", "the-window-after", **observed))
+        until(lambda: Signal.objects.filter(state="denied").exists())
+        agent.post("/v1/signals/anomaly", {"windowId": "the-window", "note": "the-malformed-body"})
+        agent.request("GET", "/v1/signals", Authorization="Bearer the-wrong-token")
+        spans = collector.until(lambda spans: sum(one.name == "admit" for one in spans) == 2)
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    moves = [line for line in lines if line["logger"] == "signals.transitions"]
+    signal, denied = Signal.objects.order_by("id")
+    timeline = [(one.from_state, one.to_state) for one in AuditEvent.objects.filter(action__signal=signal)]
+    assert [(one.get("from", ""), one["to"]) for one in moves if "action" in one] == timeline
+    assert [(one.get("from", ""), one["to"]) for one in moves if one.get("signal") == str(signal.pk)] == [
+        ("", "pending"), *timeline[:1], *timeline[1:2], ("pending", "admitted"), *timeline[2:],
+    ]  # fmt: skip
+    assert [(one["to"], one.get("reason")) for one in moves if one.get("signal") == str(denied.pk)] == [
+        ("pending", None),
+        ("denied", denied.reason),
+    ]
+    assert {one["trace_id"] for one in moves} == {one.trace for one in spans if "smartops.signal.id" in one.attributes}
+    told = log.read_text()
+    for secret in ("the-database-password", *secrets.values(), agent.token, agent.token.split("_")[2]):
+        assert secret not in told
+    for sent in ("the-payload", "the-window", "the-malformed-body", "the-wrong-token"):
+        assert sent not in told
+
+
+def test_a_transition_that_is_rolled_back_is_not_told(transactional_db: None, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    with transaction.atomic():
+        moved("signal", 1, "pending", "admitted")
+        transaction.set_rollback(True)
+    moved("signal", 2, "pending", "admitted")
+
+    assert [one.__dict__["signal"] for one in caplog.records] == ["2"]
+
+
+def test_a_row_that_postgresql_refuses_is_not_quoted(db: None) -> None:
+    payload = "the-payload"
+    with pytest.raises(IntegrityError) as refused, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO signals_rule (name, subject) VALUES (%s, '')", [payload])
+    error = refused.value
+    assert payload in str(error)
+
+    for style in ("json", "console"):
+        line = formatter(style).format(record(exc_info=(type(error), error, error.__traceback__)))
+        assert "IntegrityError" in line
+        assert payload not in line
+
+
+def test_what_others_attach_to_a_line_is_not_shown() -> None:
+    line = json.loads(formatter("json").format(record(request="the-request", sql="the-sql", signal="s-1")))
+
+    assert {key: line[key] for key in ("message", "level", "logger", "signal")} == {
+        "message": "it moved", "level": "info", "logger": "tests", "signal": "s-1",
+    }  # fmt: skip
+    assert not {"request", "sql"} & line.keys()
+
+
+def test_people_read_it_as_text() -> None:
+    line = formatter("console").format(record(signal="s-1"))
+
+    assert "it moved" in line
+    assert "signal=s-1" in line
+    assert "\x1b" not in line
