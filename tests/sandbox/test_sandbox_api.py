@@ -50,32 +50,6 @@ def test_a_created_deployment_has_an_identity_and_defaults(client: Client, deplo
 
 
 @pytest.mark.parametrize(
-    ("patch", "content_type"),
-    [
-        ({"spec": {"replicas": 3}}, MERGE),
-        ({"spec": {"replicas": 3}}, STRATEGIC),
-        ([{"op": "replace", "path": "/spec/replicas", "value": 3}], JSON_PATCH),
-        ({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 3}}, APPLY),
-    ],
-)
-def test_all_kinds_of_patches_move_the_generation_once(
-    client: Client, quiet: Object, patch: Any, content_type: str
-) -> None:
-    query = {"fieldManager": "test"} | ({"force": "true"} if content_type == APPLY else {})
-    patched = client.patch(WEB, patch, content_type, **query)
-    assert patched["spec"] == quiet["spec"] | {"replicas": 3}
-    assert patched["metadata"]["generation"] == quiet["metadata"]["generation"] + 1
-    assert "test" in [entry["manager"] for entry in patched["metadata"]["managedFields"]]
-
-
-def test_annotations_move_a_deployments_generation_and_labels_do_not(client: Client, quiet: Object) -> None:
-    labelled = client.patch(WEB, {"metadata": {"labels": {"a": "b"}}})
-    assert labelled["metadata"]["generation"] == quiet["metadata"]["generation"]
-    annotated = client.patch(WEB, {"metadata": {"annotations": {"a": "b"}}})
-    assert annotated["metadata"]["generation"] == quiet["metadata"]["generation"] + 1
-
-
-@pytest.mark.parametrize(
     "patch",
     [
         {},
@@ -302,50 +276,6 @@ def test_status_is_written_apart_from_the_rest(client: Client, quiet: Object) ->
     changed = client.patch(f"{WEB}/status", change)
     assert (changed["spec"], changed["metadata"]["annotations"]["a"]) == (quiet["spec"], "b")
     assert changed["metadata"]["generation"] == quiet["metadata"]["generation"]
-
-
-@pytest.mark.parametrize(
-    ("selector", "expected"),
-    [
-        ({"labelSelector": "tier=a"}, {"one", "two"}),
-        ({"labelSelector": "tier!=a"}, {"three", "none"}),
-        ({"labelSelector": "tier in (a, b),x"}, {"two"}),
-        ({"labelSelector": "tier notin (a)"}, {"three", "none"}),
-        ({"labelSelector": "!tier"}, {"none"}),
-        ({"fieldSelector": "metadata.name=two"}, {"two"}),
-        ({"fieldSelector": "metadata.name!=two", "labelSelector": "tier==a"}, {"one"}),
-        ({"fieldSelector": "metadata.namespace=elsewhere"}, set()),
-    ],
-)
-def test_selectors_choose(client: Client, selector: dict[str, str], expected: set[str]) -> None:
-    path = "/api/v1/namespaces/kube-public/configmaps"
-    labels = {"one": {"tier": "a"}, "two": {"tier": "a", "x": "y"}, "three": {"tier": "b"}, "none": {}}
-    for name, its in labels.items():
-        client.create(path, {"metadata": {"name": name, "labels": its}})
-    assert {item["metadata"]["name"] for item in client.get(path, **selector)["items"]} == expected
-
-
-@pytest.mark.parametrize("selector", [{"labelSelector": "a b"}, {"fieldSelector": "spec.secret=1"}, {"limit": "many"}])
-def test_senseless_queries_are_bad_requests(client: Client, selector: dict[str, str]) -> None:
-    assert client.send("GET", "/api/v1/pods", **selector)[0] == 400
-
-
-def test_pages_together_are_the_list(client: Client) -> None:
-    path = "/api/v1/namespaces/default/configmaps"
-    names = [f"map-{index}" for index in range(7)]
-    for name in names:
-        client.create(path, {"metadata": {"name": name}})
-    seen, page = [], client.get(path, limit="3")
-    first = page["metadata"]["resourceVersion"]
-    assert page["metadata"]["remainingItemCount"] == 4
-    while True:
-        seen += [item["metadata"]["name"] for item in page["items"]]
-        if "continue" not in page["metadata"]:
-            break
-        page = client.get(path, limit="3", **{"continue": page["metadata"]["continue"]})
-    assert seen == names
-    assert page["metadata"]["resourceVersion"] == first
-    assert client.send("GET", path, limit="3", **{"continue": "junk"})[0] == 400
 
 
 def test_a_table_has_a_row_per_object(client: Client, quiet: Object) -> None:

@@ -83,23 +83,6 @@ def test_a_budget_allows_one_eviction_at_a_time(
     assert refusal["details"]["causes"] == [{"reason": "DisruptionBudget", "message": said}]
 
 
-def test_pods_that_are_not_ready_do_not_use_up_the_budget(
-    client: Client, deployment: Make, budget: Callable[..., Object]
-) -> None:
-    client.create(DEPLOYMENTS, deployment(sim={"outcome": "crash"}))
-    pod = client.wait(PODS, lambda found: found["status"]["phase"] == "Running")["metadata"]["name"]
-    budget(minAvailable=1)
-    assert evict(client, pod)[0] == 429
-    client.patch(f"{BUDGETS}/budget", {"spec": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}})
-    assert evict(client, pod)[0] == 201
-
-
-def test_two_budgets_over_one_pod_are_too_many(client: Client, pods: list[Object]) -> None:
-    for name in ("one", "two"):
-        client.create(BUDGETS, {"metadata": {"name": name}, "spec": {"selector": {}, "minAvailable": 1}})
-    assert evict(client, pods[0]["metadata"]["name"])[0] == 500
-
-
 @pytest.mark.parametrize(
     "spec",
     [

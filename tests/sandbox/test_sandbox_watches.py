@@ -21,43 +21,11 @@ def told(events: Iterator[Object], count: int) -> list[tuple[str, str]]:
     return [(event["type"], event["object"]["metadata"].get("name", "")) for event in islice(events, count)]
 
 
-def test_a_watch_begins_with_what_is_and_goes_on_with_what_happens(client: Client) -> None:
-    client.create(MAPS, config_map("a"))
-    events = client.watch(MAPS, resourceVersion="0")
-    assert told(events, 1) == [("ADDED", "a")]
-    client.create(MAPS, config_map("b"))
-    client.patch(f"{MAPS}/a", {"data": {"x": "y"}})
-    client.send("DELETE", f"{MAPS}/b")
-    assert told(events, 3) == [("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "b")]
-
-
-def test_a_watch_from_a_version_misses_and_repeats_nothing(client: Client) -> None:
-    version = client.get(MAPS)["metadata"]["resourceVersion"]
-    created = [client.create(MAPS, config_map(f"map-{index}")) for index in range(3)]
-    events = client.watch(MAPS, resourceVersion=version)
-    assert [event["object"] for event in islice(events, 3)] == created
-    events = client.watch(MAPS, resourceVersion=created[1]["metadata"]["resourceVersion"])
-    assert told(events, 1) == [("ADDED", "map-2")]
-
-
-def test_a_change_of_labels_enters_and_leaves_a_selection(client: Client) -> None:
-    events = client.watch(MAPS, labelSelector="tier=a", timeoutSeconds="5")
-    client.create(MAPS, config_map("one", tier="b"))
-    for tier in ("a", "a", "b"):
-        client.patch(f"{MAPS}/one", {"metadata": {"labels": {"tier": tier}}, "data": {"tier": tier}})
-    client.create(MAPS, config_map("two", tier="a"))
-    assert told(events, 3) == [("ADDED", "one"), ("DELETED", "one"), ("ADDED", "two")]
-
-
 def test_a_watch_sees_its_namespace_only(client: Client) -> None:
     events = client.watch("/api/v1/namespaces/kube-public/configmaps", timeoutSeconds="5")
     client.create(MAPS, config_map("elsewhere"))
     client.create("/api/v1/namespaces/kube-public/configmaps", config_map("here"))
     assert told(events, 1) == [("ADDED", "here")]
-
-
-def test_a_watch_ends_at_its_timeout(client: Client) -> None:
-    assert list(client.watch(MAPS, timeoutSeconds="1")) == []
 
 
 def test_bookmarks_tell_idle_watches_how_far_they_are(deployment: Make) -> None:
@@ -104,10 +72,6 @@ def test_after_a_compaction_every_known_version_is_gone(sandbox: Sandbox, client
     events = client.watch(MAPS, resourceVersion=listed)
     client.create(MAPS, config_map("new"))
     assert told(events, 1) == [("ADDED", "new")]
-
-
-def test_a_version_that_is_no_number_is_an_error_of_the_server(client: Client) -> None:
-    assert client.send("GET", MAPS, watch="1", resourceVersion="new")[0] == 500
 
 
 def test_an_open_watch_can_be_cut_and_the_next_one_works(sandbox: Sandbox, client: Client) -> None:

@@ -1,9 +1,7 @@
-"""The eight operations and the watch, against the sandbox cluster."""
+"""The client and its watch where something goes wrong: on the sandbox, with its faults."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -14,11 +12,9 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-from guardrails.reasons import Reason
 from orchestrator.k8s.client import KubernetesCluster
-from orchestrator.k8s.errors import Conflict, Invalid, NotFound, Refused, Throttled, TimedOut, Unknown
-from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, Preconditions, WatchEvent, WatchEventType, WorkloadKey
-from orchestrator.verification.judge import Complete, Expected, Failed, judge, rollout
+from orchestrator.k8s.errors import Refused, Throttled, TimedOut, Unknown
+from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WatchEvent, WatchEventType, WorkloadKey
 from smartops.sandbox import Sandbox
 from smartops.sandbox.cluster import Cluster
 from smartops.sandbox.faults import CompactHistory, CutWatch, LoseAnswer, MuteWatch, Refuse
@@ -29,20 +25,18 @@ ERP = WorkloadKey(NAMESPACE, "erp-simulator")
 SOON = 20.0  # seconds: nothing here takes nearly as long
 
 
-def manifest(name: str, *, replicas: int = 2, **behaviour: str) -> dict[str, object]:
+def manifest(name: str, *, replicas: int = 2) -> dict[str, object]:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {
             "replicas": replicas,
-            "progressDeadlineSeconds": 1,
             "selector": {"matchLabels": {"app": name}},
             "template": {
                 "metadata": {
                     "labels": {"app": name},
-                    "annotations": {"sim/ready-after": "50ms"}
-                    | {f"sim/{key.replace('_', '-')}": value for key, value in behaviour.items()},
+                    "annotations": {"sim/ready-after": "50ms"},
                 },
                 "spec": {"containers": [{"name": name, "image": f"{name}:1"}]},
             },
@@ -72,127 +66,8 @@ def load(sandbox: Sandbox, tmp_path: Path, *manifests: dict[str, object]) -> Non
     sandbox.load(path)
 
 
-def preconditions(deployment: Deployment) -> Preconditions:
-    return Preconditions(deployment.uid, deployment.resource_version)
-
-
 def writes(sandbox: Sandbox) -> int:
     return sum(request.method in ("PATCH", "DELETE") for request in sandbox.requests)
-
-
-def test_a_scaled_deployment_carries_the_action_and_rolls_out(cluster: KubernetesCluster) -> None:
-    before = cluster.get_deployment_status(ERP)
-    after = cluster.scale_deployment(ERP, 4, preconditions=preconditions(before), action="action-1")
-    assert (after.uid, after.replicas, after.generation) == (before.uid, 4, before.generation + 1)
-    assert after.annotations[ACTION_ANNOTATION] == "action-1"
-
-    expected = Expected(after.uid, after.generation, "action-1", replicas=4, baseline=before.replicas)
-    settled = cluster.wait_for_deployment_rollout(ERP, SOON)
-    assert judge(settled, expected) == Complete("All 4 replicas are updated and available")
-    assert settled.ready_replicas == 4
-
-
-def test_a_restart_replaces_every_pod_and_its_repetition_none(cluster: KubernetesCluster) -> None:
-    old = {pod.uid for pod in cluster.list_pods(NAMESPACE)}
-    cluster.restart_deployment(ERP, "action-1", action="action-1")
-    settled = cluster.wait_for_deployment_rollout(ERP, SOON)
-    assert old.isdisjoint(pod.uid for pod in cluster.list_pods(NAMESPACE))
-
-    again = cluster.restart_deployment(ERP, "action-1", action="action-1")
-    assert again.generation == settled.generation
-
-
-def test_a_patch_changes_what_it_names_and_nothing_else(cluster: KubernetesCluster) -> None:
-    patch = {"spec": {"paused": True}, "metadata": {"annotations": {"team": "erp"}}}
-    after = cluster.patch_deployment(ERP, patch, action="action-1")
-    assert (after.paused, after.replicas) == (True, 2)
-    assert after.annotations.items() >= {"team": "erp", ACTION_ANNOTATION: "action-1"}.items()
-
-
-def test_pods_are_selected_by_label_and_deleted_by_uid(
-    cluster: KubernetesCluster, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    load(sandbox, tmp_path, manifest("payments", replicas=1))
-    assert cluster.list_pods(NAMESPACE, "app=nobody") == []
-    pods = cluster.list_pods(NAMESPACE, "app=erp-simulator")
-    assert len(pods) == 2
-    assert all(pod.ready and pod.phase == "Running" for pod in pods)
-
-    with pytest.raises(Conflict):
-        cluster.delete_pod(NAMESPACE, pods[0].name, uid=pods[1].uid)
-    cluster.delete_pod(NAMESPACE, pods[0].name, uid=pods[0].uid)
-    assert pods[0].uid not in {pod.uid for pod in cluster.list_pods(NAMESPACE)}
-
-
-def test_deployments_are_listed_in_one_namespace_or_in_all(
-    cluster: KubernetesCluster, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    elsewhere = manifest("payments")
-    elsewhere["metadata"] = {"name": "payments", "namespace": "other"}
-    load(sandbox, tmp_path, elsewhere)
-    assert [each.key for each in cluster.list_deployments(NAMESPACE)] == [ERP]
-    assert {each.key for each in cluster.list_deployments("")} == {ERP, WorkloadKey("other", "payments")}
-
-
-def test_long_lists_come_in_pages(
-    cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
-) -> None:
-    monkeypatch.setattr("orchestrator.k8s.connection.PAGE_SIZE", 1)
-    before = len(sandbox.requests)
-    assert len(cluster.list_pods(NAMESPACE)) == 2
-    assert len(sandbox.requests) - before == 2
-
-
-def test_a_stale_resource_version_is_a_conflict(cluster: KubernetesCluster) -> None:
-    seen = cluster.get_deployment_status(ERP)
-    cluster.scale_deployment(ERP, 3)
-    with pytest.raises(Conflict):
-        cluster.scale_deployment(ERP, 4, preconditions=preconditions(seen), action="late")
-    after = cluster.get_deployment_status(ERP)
-    assert (after.replicas, ACTION_ANNOTATION in after.annotations) == (3, False)
-
-
-def test_another_uid_is_a_conflict(cluster: KubernetesCluster) -> None:
-    current = preconditions(cluster.get_deployment_status(ERP))
-    with pytest.raises(Conflict):
-        cluster.scale_deployment(ERP, 4, preconditions=replace(current, uid="00000000-0000-0000-0000-000000000000"))
-    assert cluster.get_deployment_status(ERP).replicas == 2
-
-
-def test_of_many_writers_with_the_same_preconditions_one_wins(cluster: KubernetesCluster) -> None:
-    current = preconditions(cluster.get_deployment_status(ERP))
-
-    def scale(replicas: int) -> str:
-        try:
-            cluster.scale_deployment(ERP, replicas, preconditions=current, action=f"action-{replicas}")
-        except Conflict:
-            return "conflict"
-        return "won"
-
-    with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(scale, range(3, 11)))
-    assert sorted(outcomes) == ["conflict"] * 7 + ["won"]
-
-
-def test_a_dry_run_shows_the_change_and_makes_none(cluster: KubernetesCluster) -> None:
-    before = cluster.get_deployment_status(ERP)
-    shown = cluster.scale_deployment(ERP, 5, preconditions=preconditions(before), action="dry", dry_run=True)
-    assert (shown.replicas, shown.annotations[ACTION_ANNOTATION]) == (5, "dry")
-    assert cluster.get_deployment_status(ERP).resource_version == before.resource_version
-    with pytest.raises(Invalid):
-        cluster.scale_deployment(ERP, -1, dry_run=True)
-
-
-def test_what_does_not_exist_is_not_found(cluster: KubernetesCluster) -> None:
-    nobody = WorkloadKey(NAMESPACE, "nobody")
-    for call in (
-        lambda: cluster.get_deployment_status(nobody),
-        lambda: cluster.scale_deployment(nobody, 1),
-        lambda: cluster.delete_pod(NAMESPACE, "nobody", uid="uid-1"),
-        lambda: cluster.wait_for_deployment_rollout(nobody, SOON),
-    ):
-        with pytest.raises(NotFound, match="nobody"):
-            call()
 
 
 def test_a_throttled_write_is_refused_and_not_repeated(cluster: KubernetesCluster, sandbox: Sandbox) -> None:
@@ -213,38 +88,6 @@ def test_an_applied_write_whose_answer_is_lost_is_unknown(sandbox: Sandbox, hang
     assert writes(sandbox) == 1
     after = cluster.get_deployment_status(ERP)
     assert (after.replicas, after.annotations[ACTION_ANNOTATION]) == (4, "action-1")
-
-
-def test_a_stuck_rollout_ends_at_its_progress_deadline(
-    cluster: KubernetesCluster, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    load(sandbox, tmp_path, manifest("stuck", outcome="stuck"))
-    verdict = rollout(cluster.wait_for_deployment_rollout(WorkloadKey(NAMESPACE, "stuck"), SOON))
-    assert isinstance(verdict, Failed)
-    assert verdict.reason is Reason.PROGRESS_DEADLINE_EXCEEDED
-    assert {pod.waiting_reason for pod in cluster.list_pods(NAMESPACE, "app=stuck")} == {"ImagePullBackOff"}
-
-
-def test_waiting_for_a_rollout_ends_at_the_timeout(
-    cluster: KubernetesCluster, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    load(sandbox, tmp_path, manifest("slow", ready_after="1h"))
-    cluster.patch_deployment(WorkloadKey(NAMESPACE, "slow"), {"spec": {"progressDeadlineSeconds": 3600}})
-    started = monotonic()
-    with pytest.raises(TimedOut, match="0 of 2 updated replicas are available"):
-        cluster.wait_for_deployment_rollout(WorkloadKey(NAMESPACE, "slow"), 0.5)
-    assert monotonic() - started < 5
-
-
-def test_waiting_for_a_rollout_ends_with_the_deployment(
-    cluster: KubernetesCluster, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    load(sandbox, tmp_path, manifest("slow", ready_after="1h"))
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(cluster.wait_for_deployment_rollout, WorkloadKey(NAMESPACE, "slow"), SOON)
-        delete(sandbox, "slow")
-        with pytest.raises(NotFound):
-            waiting.result()
 
 
 def test_connections_are_kept_open(sandbox: Sandbox) -> None:
