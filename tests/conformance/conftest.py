@@ -18,6 +18,7 @@ from orchestrator.k8s.client import KubernetesCluster
 from smartops.sandbox import Sandbox
 from tests.conformance.client import Client, Object
 from tests.conformance.control_plane import ControlPlane, RealControlPlane, SandboxControlPlane
+from tests.conformance.release import Helm, program
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +102,16 @@ def kubectl_on(kubeconfig: Path, namespace: str, cache: Path) -> Kubectl:
         return Ran(done.returncode, done.stdout + done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def helm(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Installs the chart on a real control plane."""
+    if not control_plane.real:
+        pytest.skip("the sandbox has no Roles and no admission policies")
+    if (found := program()) is None:
+        pytest.skip("there is no helm; `make conformance` builds it")
+    return Helm(found, control_plane.kubeconfig, tmp_path_factory.mktemp("helm"))
 
 
 def deployment(name: str = "web", *, sim: dict[str, str] | None = None, **spec: Any) -> Object:

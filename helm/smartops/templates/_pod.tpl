@@ -1,0 +1,104 @@
+{{/* What all pods have in common: root, component, values (of the component, with its resources) and the container's
+command, args, ports and probes. */}}
+
+{{- define "smartops.pod" -}}
+enableServiceLinks: false
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  seccompProfile: {type: RuntimeDefault}
+{{- with .values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "smartops.container" -}}
+name: {{ .component }}
+image: "{{ .root.Values.image.repository }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}"
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+resources: {{- toYaml .values.resources | nindent 2 }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* One replica away at a time, spread over zones and nodes where there are several. */}}
+{{- define "smartops.spread" -}}
+topologySpreadConstraints:
+  {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "smartops.selector" $ | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+
+{{/* Secrets are files: a variable is seen in dumps, in /proc and by each child process. */}}
+{{- define "smartops.env" -}}
+{{- $values := .Values -}}
+- {name: DATABASE_URL_FILE, value: /run/secrets/smartops/database-url}
+- {name: SMARTOPS_SECRET_KEY_FILE, value: /run/secrets/smartops/secret-key}
+- {name: SMARTOPS_TOKEN_PEPPERS_FILE, value: /run/secrets/smartops/token-peppers}
+{{- if $values.database.ca.secret }}
+- {name: PGSSLROOTCERT, value: /run/secrets/smartops/database-ca.crt}
+{{- end }}
+- {name: SMARTOPS_DATABASE_POOL, value: {{ $values.database.pool | quote }}}
+- {name: SMARTOPS_CLUSTER, value: {{ $values.targets.cluster | quote }}}
+{{- with $values.targets.clusterNote }}
+- {name: SMARTOPS_CLUSTER_NOTE, value: {{ . | quote }}}
+{{- end }}
+{{- $targets := (include "smartops.targets" . | fromJson).namespaces }}
+- {name: SMARTOPS_NAMESPACE, value: {{ first $targets | quote }}}
+- {name: SMARTOPS_NAMESPACES, value: {{ ternary "*" (join "," $targets) $values.targets.allNamespaces | quote }}}
+{{- with $values.policy.url }}
+- {name: SMARTOPS_OPA_URL, value: {{ . | quote }}}
+- {name: SMARTOPS_OPA_TIMEOUT, value: {{ $values.policy.timeoutSeconds | quote }}}
+{{- end }}
+{{- with $values.telemetry.endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- range $name, $value := $values.env }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+
+{{- define "smartops.secretsMount" -}}
+{name: secrets, mountPath: /run/secrets/smartops, readOnly: true}
+{{- end }}
+
+{{- define "smartops.secretsVolume" -}}
+name: secrets
+projected:
+  defaultMode: 0440
+  sources:
+    - secret:
+        name: {{ .Values.database.secret }}
+        items: [{key: {{ .Values.database.key }}, path: database-url}]
+    - secret:
+        name: {{ .Values.secrets.name }}
+        items: [{key: secret-key, path: secret-key}, {key: token-peppers, path: token-peppers}]
+    {{- with .Values.database.ca }}
+    {{- if .secret }}
+    - secret:
+        name: {{ .secret }}
+        items: [{key: {{ .key }}, path: database-ca.crt}]
+    {{- end }}
+    {{- end }}
+{{- end }}

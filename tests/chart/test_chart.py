@@ -1,0 +1,321 @@
+"""What the chart makes of its values: what others rely on, and what must hold whatever is set."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+import pytest
+import yaml
+
+from tests.chart.rendering import CHART, NAMESPACE, VALUES, Object, Rendered, Values, render, variables
+
+ROOT = CHART.parents[1]
+CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+
+every_values = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+
+
+@pytest.fixture
+def rendered(values: Values) -> Rendered:
+    return Rendered(values)
+
+
+@every_values
+def test_helm_lint_finds_nothing(values: Values) -> None:
+    report = helm.lint(CHART, dict(values), strict=True)
+
+    assert report["errors"] == []
+    assert [one for one in report["messages"] if "icon" not in one["error"]] == []
+
+
+def test_the_names_that_others_rely_on() -> None:
+    chart = Rendered({})
+
+    assert {(one["kind"], one["metadata"]["name"]) for one in chart.objects} >= {
+        ("ServiceAccount", "smartops-orchestrator"),
+        ("Role", "smartops-orchestrator"),
+        ("RoleBinding", "smartops-orchestrator"),
+        ("Service", "smartops-orchestrator"),
+        ("ConfigMap", "smartops-system-dashboard"),
+    }
+    assert chart.one("Service", "smartops-orchestrator")["spec"]["type"] == "ClusterIP"
+    assert chart.one("Role", "smartops-orchestrator")["metadata"]["namespace"] == "smartops-dev"
+    endpoints = {variables(chart.pods()[name])["OTEL_EXPORTER_OTLP_ENDPOINT"] for name in ("web", "reconciler")}
+    assert endpoints == {"http://smartops-otelcol:4317"}
+
+
+@every_values
+def test_names_are_unique_and_in_their_namespace(rendered: Rendered, values: Values) -> None:
+    own = values.get("global", {}).get("smartops", {}).get("namespace", NAMESPACE)
+    targets = set(values.get("targets", {}).get("namespaces", [own]))
+    found = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in rendered.objects]
+
+    assert len(found) == len(set(found))
+    for kind, namespace, name in found:
+        if kind in CLUSTER_WIDE:
+            assert namespace is None
+            assert name.endswith(f".{own}")  # so that two installations do not meet
+        else:
+            assert namespace in (targets if kind in ("Role", "RoleBinding") else {own})
+
+
+@pytest.mark.parametrize("name", [name for name in VALUES if name not in ("the whole cluster", "everything")])
+def test_nothing_is_cluster_wide_unless_switched_on(name: str) -> None:
+    assert not {one["kind"] for one in Rendered(VALUES[name]).objects} & CLUSTER_WIDE
+
+
+@pytest.mark.parametrize(
+    ("switch", "kinds"),
+    [
+        ({"targets": {"allNamespaces": True}}, {"ClusterRole", "ClusterRoleBinding"}),
+        (
+            {"admissionPolicy": {"enabled": True}},
+            {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"},
+        ),
+        ({"serviceMonitor": {"enabled": True}}, {"ServiceMonitor"}),
+        ({"prometheusRule": {"enabled": True}}, {"PrometheusRule"}),
+        ({"ingress": {"enabled": True, "host": "smartops.example.com"}}, {"Ingress"}),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_each_switch_adds_its_kinds_and_no_other(switch: Values, kinds: set[str]) -> None:
+    off, on = ({one["kind"] for one in Rendered(values).objects} for values in ({}, switch))
+
+    assert on - off == kinds
+
+
+@every_values
+def test_pods_are_restricted(rendered: Rendered) -> None:
+    """The Pod Security Standard of that name, and a root file system that nobody writes to."""
+    pods = rendered.pods()
+
+    assert pods.keys() >= {"web", "reconciler", "test"}
+    for pod in pods.values():
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert context["runAsUser"] > 0
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        assert all({"projected", "emptyDir"} & volume.keys() for volume in pod.get("volumes", []))
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+            assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+
+
+@every_values
+def test_only_the_reconciler_holds_a_token(rendered: Rendered) -> None:
+    mounted = {name: pod["automountServiceAccountToken"] for name, pod in rendered.pods().items()}
+
+    assert [name for name, token in mounted.items() if token] == ["reconciler"]
+    assert [name for name, pod in rendered.pods().items() if "serviceAccountName" in pod] == ["reconciler"]
+    assert rendered.one("ServiceAccount", "smartops-orchestrator")["automountServiceAccountToken"] is False
+
+
+@every_values
+def test_secrets_are_files_that_are_mounted(rendered: Rendered) -> None:
+    assert "secretKeyRef" not in str(rendered.objects)
+    assert rendered.all("Secret") == []
+    for name, pod in rendered.pods().items():
+        files = {value for key, value in variables(pod).items() if key.endswith("_FILE") or key == "PGSSLROOTCERT"}
+        assert len(files) >= 3 or name == "test"
+        assert files <= {str(path) for path in mounted_files(pod)}
+
+
+def mounted_files(pod: Object) -> list[Path]:
+    [container] = pod["containers"]
+    places = {mount["name"]: Path(mount["mountPath"]) for mount in container.get("volumeMounts", [])}
+    return [
+        places[volume["name"]] / item["path"]
+        for volume in pod.get("volumes", [])
+        for source in volume.get("projected", {}).get("sources", [])
+        for item in source["secret"]["items"]
+    ]
+
+
+@every_values
+def test_every_variable_is_a_setting(rendered: Rendered) -> None:
+    text = (ROOT / "smartops/settings.py").read_text()
+    read = set(re.findall(r'\benv(?:_list)?\("(\w+)"', text))
+
+    for pod in rendered.pods().values():
+        for name in variables(pod):
+            assert name.removesuffix("_FILE") in read | {"OTEL_EXPORTER_OTLP_ENDPOINT", "PGSSLROOTCERT"}
+
+
+@every_values
+def test_selectors_find_the_pods_that_they_mean(rendered: Rendered) -> None:
+    labels = {
+        one["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]: one["spec"]["template"][
+            "metadata"
+        ]["labels"]
+        for one in rendered.all("Deployment")
+    }
+
+    def selected(selector: Any) -> set[str]:
+        return {name for name, its in labels.items() if selector.items() <= its.items()}
+
+    for one in rendered.all("Deployment"):
+        component = one["metadata"]["labels"]["app.kubernetes.io/component"]
+        assert selected(one["spec"]["selector"]["matchLabels"]) == {component}
+        for spread in one["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+            assert selected(spread["labelSelector"]["matchLabels"]) == {component}
+    for one in rendered.all("Service"):
+        [component] = selected(one["spec"]["selector"])
+        [port] = one["spec"]["ports"]
+        [container] = rendered.pods()[component]["containers"]
+        assert port["targetPort"] in [its["name"] for its in container["ports"]]
+    budgets = [selected(one["spec"]["selector"]["matchLabels"]) for one in rendered.all("PodDisruptionBudget")]
+    assert budgets == [{"web"}, {"reconciler"}]
+
+
+@every_values
+def test_probes_ask_what_the_processes_answer(rendered: Rendered) -> None:
+    for name in ("web", "reconciler"):
+        [container] = rendered.pods()[name]["containers"]
+        [port] = container["ports"]
+        asked = {kind: container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
+        assert {one["port"] for one in asked.values()} == {port["name"]}
+        assert [asked[kind]["path"] for kind in asked] == ["/healthz", "/healthz", "/readyz"]
+        assert str(port["containerPort"]) in container["command"]
+
+
+def test_the_schema_is_migrated_before_new_processes_start() -> None:
+    job = Rendered({}).one("Job", "smartops-orchestrator-migrate")
+
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert job["spec"]["template"]["spec"]["containers"][0]["command"] == [
+        "python",
+        "manage.py",
+        "migrate",
+        "--no-input",
+    ]
+
+
+def test_the_ingress_publishes_neither_metrics_nor_probes() -> None:
+    ingress = Rendered(VALUES["everything"]).one("Ingress", "smartops-orchestrator")
+    [rule] = ingress["spec"]["rules"]
+    paths = {(one["path"], one["pathType"]) for one in rule["http"]["paths"]}
+
+    assert paths == {("/", "Exact"), *((path, "Prefix") for path in ("/v1", "/console", "/admin", "/static"))}
+    assert ingress["spec"]["tls"] == [{"hosts": ["smartops.example.com"], "secretName": "smartops-tls"}]
+
+
+def test_the_web_process_answers_to_the_names_of_service_and_ingress() -> None:
+    web = variables(Rendered(VALUES["everything"]).pods()["web"])
+
+    assert web["SMARTOPS_ALLOWED_HOSTS"].split(",") == [
+        "smartops-orchestrator",
+        "smartops-orchestrator.automation",
+        "smartops-orchestrator.automation.svc",
+        "smartops-orchestrator.automation.svc.cluster.local",
+        "smartops.example.com",
+        "smartops.internal",
+    ]
+    assert web["SMARTOPS_CSRF_TRUSTED_ORIGINS"] == "https://smartops.example.com,https://smartops.internal"
+
+
+@pytest.mark.parametrize(
+    ("values", "default", "all_of_them"),
+    [
+        ({}, "smartops-dev", "smartops-dev"),
+        ({"targets": {"namespaces": ["shop", "billing"]}}, "shop", "shop,billing"),
+        ({"targets": {"allNamespaces": True}}, "smartops-dev", "*"),
+    ],
+)
+def test_the_processes_act_where_there_are_roles(values: Values, default: str, all_of_them: str) -> None:
+    chart = Rendered(values)
+
+    for name in ("web", "reconciler"):
+        its = variables(chart.pods()[name])
+        assert (its["SMARTOPS_NAMESPACE"], its["SMARTOPS_NAMESPACES"]) == (default, all_of_them)
+    roles = [one["metadata"]["namespace"] for one in chart.all("Role")]
+    assert roles == ([] if all_of_them == "*" else all_of_them.split(","))
+
+
+@pytest.mark.parametrize("name", ["defaults", "everything"])
+def test_all_pods_are_denied_what_is_not_opened(name: str) -> None:
+    chart = Rendered(VALUES[name])
+    own = chart.all("Deployment")[0]["metadata"]["namespace"]
+    policies = {one["metadata"]["name"]: one["spec"] for one in chart.all("NetworkPolicy")}
+    everything = policies.pop("smartops-orchestrator")
+
+    assert everything.keys() == {"podSelector", "policyTypes"}
+    assert everything["policyTypes"] == ["Ingress", "Egress"]
+    assert everything["podSelector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "smartops-orchestrator",
+        "app.kubernetes.io/instance": "smartops",
+    }
+    assert own == chart.one("NetworkPolicy", "smartops-orchestrator")["metadata"]["namespace"]
+    opened = {
+        one["podSelector"]["matchLabels"]["app.kubernetes.io/component"]: {
+            direction: sorted({port["port"] for rule in one.get(direction, []) for port in rule["ports"]})
+            for direction in ("ingress", "egress")
+        }
+        for one in policies.values()
+    }
+    assert opened == (
+        {
+            "web": {"ingress": [8000], "egress": [53, 4317, 5432]},
+            "reconciler": {"ingress": [9090], "egress": [53, 443, 4317, 5432, 6443]},
+            "migrate": {"ingress": [], "egress": [53, 5432]},
+            "test": {"ingress": [], "egress": [53, 8000, 9090]},
+        }
+        if name == "defaults"
+        else {
+            "web": {"ingress": [8000], "egress": [53, 443, 4317, 6432]},
+            "reconciler": {"ingress": [9090], "egress": [53, 443, 4317, 6432, 6443]},
+            "migrate": {"ingress": [], "egress": [53, 6432]},
+            "test": {"ingress": [], "egress": [53, 8000, 9090]},
+        }
+    )
+
+
+def test_prometheus_scrapes_both_processes() -> None:
+    chart = Rendered(VALUES["everything"])
+    monitor = chart.one("ServiceMonitor", "smartops-orchestrator")
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    services = [one for one in chart.all("Service") if wanted <= one["metadata"]["labels"].items()]
+
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert len(services) == 2
+    assert {one["port"] for one in monitor["spec"]["endpoints"]} == {
+        port["name"] for one in services for port in one["spec"]["ports"]
+    }
+
+
+def test_the_dashboard_and_the_rules_are_those_of_the_files() -> None:
+    chart = Rendered(VALUES["everything"])
+    dashboard = chart.one("ConfigMap", "smartops-system-dashboard")
+    rules = chart.one("PrometheusRule", "smartops-orchestrator")
+    files = [yaml.safe_load(path.read_text()) for path in sorted(CHART.glob("rules/*.yaml"))]
+
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboard["data"] == {
+        path.name: path.read_text() for path in [CHART / "dashboards/smartops-system-dashboard.json"]
+    }
+    assert files
+    assert rules["spec"]["groups"] == [group for one in files for group in one["groups"]]
+
+
+def test_the_notes_say_where_it_acts_and_what_comes_next() -> None:
+    notes = render(VALUES["two target namespaces"])["NOTES.txt"]
+
+    assert "It acts in shop, billing of the cluster default." in notes
+    assert "helm test smartops --namespace smartops-dev" in notes
+    assert "create_token detector --scope signals:write --namespace shop" in notes
+    assert "admissionPolicy.enabled=true" in notes
+    assert "https://smartops.example.com/console/" in render(VALUES["everything"])["NOTES.txt"]
+
+
+def test_the_chart_has_the_products_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    project = (ROOT / "pyproject.toml").read_text()
+
+    assert f'\nversion = "{chart["appVersion"]}"\n' in project
+    assert chart["version"] == chart["appVersion"]

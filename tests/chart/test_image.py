@@ -1,0 +1,96 @@
+"""The image's tree is enough for what the chart runs in it, which can be seen without a container engine."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.chart.rendering import CHART, Rendered
+
+ROOT = CHART.parents[1]
+Run = Callable[..., str]
+
+
+def copied() -> list[str]:
+    """What the Dockerfile takes from the checkout."""
+    lines = re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return [name for line in lines for name in line.split()]
+
+
+def ignored() -> tuple[list[str], list[str]]:
+    """What the .dockerignore lets in, and what of that it leaves out."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "*"
+    return [line[1:] for line in lines if line.startswith("!")], [line for line in lines[1:] if line[0] != "!"]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """/app, as the first stage has it when everything is copied."""
+    app = tmp_path_factory.mktemp("image") / "app"
+    _, left_out = ignored()
+
+    def unwanted(folder: str, names: list[str]) -> set[str]:
+        inside = Path(folder).relative_to(ROOT)
+        return {name for name in names if str(inside / name) in left_out or name == "__pycache__"}
+
+    app.mkdir()
+    for name in copied():
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, app / name, ignore=unwanted)
+        else:
+            shutil.copy(ROOT / name, app / name)
+    return app
+
+
+@pytest.fixture
+def run(tree: Path) -> Run:
+    def run(*command: str) -> str:
+        environment = {
+            "PATH": str(Path(sys.executable).parent),
+            "SMARTOPS_SECRET_KEY": "of-a-test-" + "k" * 50,
+            "SMARTOPS_STATIC_ROOT": str(tree / "static"),
+            "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_what_is_copied_is_what_is_let_in() -> None:
+    let_in, left_out = ignored()
+
+    assert sorted(copied()) == sorted(let_in)
+    assert all((ROOT / name).exists() for name in let_in)
+    assert all((ROOT / name).exists() for name in left_out if "*" not in name)
+
+
+def test_static_files_are_collected_without_a_database(run: Run, tree: Path) -> None:
+    assert "static files copied" in run("python", "manage.py", "collectstatic", "--no-input")
+    assert (tree / "static/console/console.css").exists()
+    assert (tree / "static/admin/css/base.css").exists()
+
+
+def test_both_processes_find_all_that_they_import(run: Run) -> None:
+    commands = {name: pod["containers"][0]["command"] for name, pod in Rendered({}).pods().items()}
+
+    assert commands["web"][:1] == ["daphne"]
+    run("python", "-c", f"import daphne.cli; from {commands['web'][-1].replace(':', ' import ')}")
+    for name in ("reconciler", "migrate"):
+        assert commands[name][:2] == ["python", "manage.py"]
+        run(*commands[name][:3], "--help")
+    assert "no issues" in run("python", "manage.py", "check", "--deploy", "--fail-level", "WARNING")
+
+
+def test_the_image_runs_as_the_user_of_the_chart() -> None:
+    [user] = re.findall(r"^USER (\d+):(\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    context = Rendered({}).pods()["web"]["securityContext"]
+
+    assert user == (str(context["runAsUser"]), str(context["runAsGroup"]))

@@ -1,0 +1,95 @@
+"""The chart, installed by Helm in a namespace of its own, and its ServiceAccount."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import yaml
+
+from orchestrator.k8s.rights import Right
+from tests.chart.rendering import CHART, RELEASE, Values
+from tests.conformance.client import Client, Object
+from tests.conformance.control_plane import ControlPlane
+
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+BUILT = CHART.parents[1] / ".conformance"  # where `make conformance` builds what it runs
+
+
+def program() -> str | None:
+    return shutil.which("helm", path=f"{BUILT}{os.pathsep}{os.environ['PATH']}")
+
+
+@dataclass(frozen=True)
+class Helm:
+    program: str
+    kubeconfig: Path
+    home: Path
+
+    def __call__(self, *arguments: str) -> str:
+        """What it says on stdout."""
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "KUBECONFIG": str(self.kubeconfig)}
+        done = subprocess.run(
+            [self.program, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+
+@dataclass(frozen=True)
+class Release:
+    namespace: str
+    account: Path  # a kubeconfig with a token of the ServiceAccount
+
+
+@contextmanager
+def namespace(control_plane: ControlPlane, prefix: str, **labels: str) -> Iterator[str]:
+    name = f"{prefix}-{uuid4().hex[:8]}"
+    with closing(Client(control_plane.kubeconfig)) as client:
+        client.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+        yield name
+        client.send("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@contextmanager
+def released(control_plane: ControlPlane, helm: Helm, values: Values) -> Iterator[Release]:
+    """In a namespace that admits restricted pods only. Without hooks: no Job runs where there are no containers."""
+    with namespace(control_plane, "smartops", **RESTRICTED) as own:
+        file = helm.home / f"{own}.yaml"
+        file.write_text(yaml.safe_dump({**values, "global": {"smartops": {"namespace": own}}}))
+        try:
+            helm("install", RELEASE, str(CHART), "--namespace", own, "--no-hooks", "--values", str(file))
+            yield Release(own, account(control_plane.kubeconfig, own, helm.home / f"{own}.kubeconfig"))
+        finally:
+            helm("uninstall", RELEASE, "--namespace", own, "--no-hooks", "--ignore-not-found")
+
+
+def account(kubeconfig: Path, namespace: str, to: Path, name: str = "smartops-orchestrator") -> Path:
+    """A kubeconfig with a token of the ServiceAccount, asked for as the kubelet does for its pods."""
+    with closing(Client(kubeconfig, namespace)) as client:
+        token = client.create(f"serviceaccounts/{name}/token", {"spec": {"expirationSeconds": 3600}})
+    access: Any = yaml.safe_load(kubeconfig.read_text())
+    access["users"] = [{"name": each["name"], "user": {"token": token["status"]["token"]}} for each in access["users"]]
+    to.write_text(yaml.safe_dump(access))
+    return to
+
+
+@contextmanager
+def without(control_plane: ControlPlane, namespace: str, right: Right, verb: str) -> Iterator[None]:
+    """The Role of that namespace lacks the verb meanwhile."""
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles/smartops-orchestrator"
+
+    def rest(rule: Object) -> list[str]:
+        concerned = right.group in rule["apiGroups"] and right.resource in rule["resources"]
+        return [each for each in rule["verbs"] if not (concerned and each == verb)]
+
+    with closing(Client(control_plane.kubeconfig)) as client:
+        rules = client.get(path)["rules"]
+        client.patch(path, {"rules": [{**rule, "verbs": rest(rule)} for rule in rules if rest(rule)]})
+        yield
+        client.patch(path, {"rules": rules})
