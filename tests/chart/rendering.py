@@ -27,7 +27,7 @@ VALUES: dict[str, Values] = {
         "global": {"smartops": {"namespace": "automation"}},
         "image": {"repository": "registry.example.com/smartops", "tag": "0.1.0-1", "pullSecrets": ["registry"]},
         "targets": {"cluster": "production", "clusterNote": "live", "namespaces": ["shop", "billing"]},
-        "database": {"ca": {"secret": "database-ca"}},
+        "database": {"ca": {"secret": "database-ca"}, "listen": {"secret": "database-direct"}},
         "web": {
             "replicas": 3,
             "hosts": ["smartops.internal"],

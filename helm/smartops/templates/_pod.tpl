@@ -56,6 +56,9 @@ topologySpreadConstraints:
 - {name: DATABASE_URL_FILE, value: /run/secrets/smartops/database-url}
 - {name: SMARTOPS_SECRET_KEY_FILE, value: /run/secrets/smartops/secret-key}
 - {name: SMARTOPS_TOKEN_PEPPERS_FILE, value: /run/secrets/smartops/token-peppers}
+{{- if $values.database.listen.secret }}
+- {name: DATABASE_LISTEN_URL_FILE, value: /run/secrets/smartops/listen-url}
+{{- end }}
 {{- if $values.database.ca.secret }}
 - {name: PGSSLROOTCERT, value: /run/secrets/smartops/database-ca.crt}
 {{- end }}
@@ -94,11 +97,11 @@ projected:
     - secret:
         name: {{ .Values.secrets.name }}
         items: [{key: secret-key, path: secret-key}, {key: token-peppers, path: token-peppers}]
-    {{- with .Values.database.ca }}
-    {{- if .secret }}
+    {{- range $path, $of := dict "listen-url" .Values.database.listen "database-ca.crt" .Values.database.ca }}
+    {{- if $of.secret }}
     - secret:
-        name: {{ .secret }}
-        items: [{key: {{ .key }}, path: database-ca.crt}]
+        name: {{ $of.secret }}
+        items: [{key: {{ $of.key }}, path: {{ $path }}}]
     {{- end }}
     {{- end }}
 {{- end }}
