@@ -283,10 +283,25 @@ def test_prometheus_scrapes_both_processes() -> None:
     services = [one for one in chart.all("Service") if wanted <= one["metadata"]["labels"].items()]
 
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert len({one["metadata"]["labels"][monitor["spec"]["jobLabel"]] for one in services}) == 1
     assert len(services) == 2
     assert {one["port"] for one in monitor["spec"]["endpoints"]} == {
         port["name"] for one in services for port in one["spec"]["ports"]
     }
+
+
+def test_the_dashboard_and_the_rules_are_those_of_the_files() -> None:
+    chart = Rendered(VALUES["everything"])
+    dashboard = chart.one("ConfigMap", "smartops-system-dashboard")
+    rules = chart.one("PrometheusRule", "smartops-orchestrator")
+    files = [yaml.safe_load(path.read_text()) for path in sorted(CHART.glob("rules/*.yaml"))]
+
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboard["data"] == {
+        path.name: path.read_text() for path in [CHART / "dashboards/smartops-system-dashboard.json"]
+    }
+    assert files
+    assert rules["spec"]["groups"] == [group for one in files for group in one["groups"]]
 
 
 def test_the_notes_say_where_it_acts_and_what_comes_next() -> None:
