@@ -164,7 +164,7 @@ class Api:
             target.kind,
             old,
             untyped(new),
-            status=target.subresource == "status",
+            subresource=target.subresource,
             writer=_writer(request),
             dry_run=request.dry_run,
         )

@@ -94,7 +94,7 @@ class Registry:
         old: Resource,
         new: Object,
         *,
-        status: bool = False,
+        subresource: str = "",
         writer: Writer | None = None,
         dry_run: bool = False,
     ) -> Resource:
@@ -107,7 +107,7 @@ class Registry:
         for field in ("uid", "managedFields"):
             if not metadata.get(field) and field in old.metadata:
                 metadata[field] = old.metadata[field]
-        if status:
+        if subresource == "status":
             annotated = {"annotations": metadata["annotations"]} if "annotations" in metadata else {}
             new = {**old, "metadata": {**old.metadata, **annotated}, "status": new.get("status", {})}
         else:
@@ -121,7 +121,7 @@ class Registry:
                 new.pop("status", None)
                 new |= {"status": old["status"]} if "status" in old else {}
             self._refuse_invalid(kind, new, old)
-        return self.write(kind, old, new, writer=writer, subresource="status" if status else "", dry_run=dry_run)
+        return self.write(kind, old, new, writer=writer, subresource=subresource, dry_run=dry_run)
 
     def write(
         self,
@@ -138,7 +138,7 @@ class Registry:
         new = {**new, "metadata": metadata}
         if new == old:
             return old
-        if kind.generation and not subresource and _moves_generation(kind, old, new):
+        if kind.generation and subresource != "status" and _moves_generation(kind, old, new):
             metadata["generation"] = old.metadata["generation"] + 1
         if writer:
             new = _with_manager(kind, old, new, writer, subresource)
@@ -227,7 +227,7 @@ def _with_manager(kind: Kind, before: Object, after: Object, writer: Writer, sub
     operation = "Update" if writer.applied is None else "Apply"
     entry: Object = {"manager": writer.name, "operation": operation, "apiVersion": kind.api_version}
     entry |= {"time": timestamp()} | ({"subresource": subresource} if subresource else {})
-    of_others = "status" if not subresource else "spec"
+    of_others = "spec" if subresource == "status" else "status"
     before, shown, applied = (_without(of_others, obj) for obj in (before, after, writer.applied or {}))
     fields = managed(before, shown, entry, None if writer.applied is None else applied)
     return {**after, "metadata": {**after["metadata"], "managedFields": fields}}
