@@ -1,7 +1,7 @@
 """The real cluster, through the official client library."""
 
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -150,7 +150,7 @@ class KubernetesCluster:
     def watch_deployments(self, namespace: str, stop: Event) -> Generator[WatchEvent[Deployment]]:
         return self._watch_deployments(namespace, stop)
 
-    def watch_autoscalers(self, namespace: str, stop: Event) -> Iterator[WatchEvent[Autoscaler]]:
+    def watch_autoscalers(self, namespace: str, stop: Event) -> Generator[WatchEvent[Autoscaler]]:
         return self._autoscalers(namespace).watch(stop, self._idle)
 
     def create_event(self, note: EventNote, at: datetime) -> None:

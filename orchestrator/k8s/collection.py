@@ -1,6 +1,6 @@
 """The objects of one kind, in one namespace or in all of them: listed in pages, and watched."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from random import uniform
 from threading import Event
@@ -27,7 +27,7 @@ class Collection(Generic[W]):
     def pages(self, **selectors: str) -> Iterator[Page[W]]:
         return self.connection.pages(self.resource, self.request, self.parse, **self.place, **selectors)
 
-    def watch(self, stop: Event, idle: float, **selectors: str) -> Iterator[WatchEvent[W]]:
+    def watch(self, stop: Event, idle: float, **selectors: str) -> Generator[WatchEvent[W]]:
         """All of them now, SYNCED, then every change until `stop` is set. `idle` is in seconds, as for a connection."""
 
         def pages() -> Iterator[Page[W]]:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from random import uniform
 from threading import Event
 from time import monotonic
@@ -39,7 +39,7 @@ class Watch(Generic[W]):
         self._resource_version = ""  # where to go on; empty: nowhere, list again
         self._complaint = ""  # the trouble that was logged last
 
-    def events(self) -> Iterator[WatchEvent[W]]:
+    def events(self) -> Generator[WatchEvent[W]]:
         fruitless = 0  # attempts in a row that brought no line
         while not self._stop.is_set():
             started, fruitless = monotonic(), fruitless + 1

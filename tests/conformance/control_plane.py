@@ -91,6 +91,8 @@ class RealControlPlane:
             binding = {"roleRef": role | {"apiGroup": RBAC}, "subjects": [account | {"namespace": namespace}]}
             client.create("rolebindings", {"metadata": {"name": "some"}, **binding})
             token = client.create("serviceaccounts/some/token", {"spec": {}})["status"]["token"]
+            for right in rights:
+                _await_right(client, right, namespace)
         config = yaml.safe_load(self.kubeconfig.read_text())
         for user in config["users"]:
             user["user"] = {"token": token}
@@ -98,6 +100,16 @@ class RealControlPlane:
             kubeconfig = Path(directory) / "kubeconfig"
             kubeconfig.write_text(yaml.safe_dump(config))
             yield kubeconfig
+
+
+def _await_right(client: Client, right: Right, namespace: str) -> None:
+    """The authorizer hears of a new binding a moment later."""
+    attributes = {"namespace": namespace, "verb": right.verbs[0], "group": right.group, "resource": right.resource}
+    review = {"spec": {"user": f"system:serviceaccount:{namespace}:some", "resourceAttributes": attributes}}
+    deadline = monotonic() + 10
+    while not client.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]:
+        assert monotonic() < deadline, f"the right {right} is not granted"
+        sleep(0.02)
 
 
 class SandboxControlPlane:
@@ -120,8 +132,10 @@ class SandboxControlPlane:
         for right in RIGHTS:
             for verb in right.verbs if right not in rights else ():
                 self._sandbox.fault(Forbid(verb=verb, group=right.group, resource=right.resource, namespace=namespace))
-        yield self.kubeconfig
-        self._sandbox.clear_faults()
+        try:
+            yield self.kubeconfig
+        finally:
+            self._sandbox.clear_faults()
 
 
 def audit_event(request: Recorded) -> Object:

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -12,7 +13,7 @@ from orchestrator.k8s.events import MAX_MESSAGE, EventNote, EventType
 from orchestrator.k8s.rights import RIGHTS, Right
 from orchestrator.k8s.types import WatchEventType, WorkloadKey
 from tests.conformance.client import Client
-from tests.conformance.conftest import Kubectl, deployment
+from tests.conformance.conftest import Kubectl, deployment, kubectl_on
 from tests.conformance.control_plane import ControlPlane
 
 
@@ -29,12 +30,14 @@ def granted(cluster: KubernetesCluster, right: Right, namespace: str) -> bool:
 
 @pytest.mark.parametrize("missing", RIGHTS, ids=lambda right: f"{'-'.join(right.verbs)}-{right.resource}")
 def test_a_right_that_is_missing_is_seen_beforehand_and_the_others_are_not(
-    control_plane: ControlPlane, namespace: str, missing: Right
+    control_plane: ControlPlane, namespace: str, tmp_path: Path, missing: Right
 ) -> None:
     rights = [right for right in RIGHTS if right is not missing]
     with control_plane.granting(rights, namespace) as kubeconfig:
         cluster = KubernetesCluster(kubeconfig)
         assert [right for right in RIGHTS if granted(cluster, right, namespace)] == rights
+        kubectl = kubectl_on(kubeconfig, namespace, tmp_path)
+        assert kubectl("auth", "can-i", missing.verbs[0], missing.qualified).said == "no\n"
 
 
 def test_what_we_may_not_do_is_forbidden_and_changes_nothing(

@@ -1,6 +1,6 @@
 """Watches: where they begin, that they go on without losing anything, and what becomes of one that is too old."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +13,7 @@ import pytest
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.collection import Collection
 from orchestrator.k8s.connection import Connection
-from orchestrator.k8s.types import W, WatchEvent, WatchEventType, WorkloadKey
+from orchestrator.k8s.types import Autoscaler, W, WatchEvent, WatchEventType, WorkloadKey
 from tests.conformance.client import Client, Object
 from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
@@ -123,7 +123,8 @@ def view(events: Iterator[WatchEvent[W]], until: Mapping[str, str], seen: dict[s
     return told
 
 
-def at_rest(name: str) -> Object:
+def idle(name: str) -> Object:
+    """Without pods."""
     return deployment(name, replicas=0)
 
 
@@ -131,12 +132,12 @@ def test_our_watch_tells_all_that_happened_before_it_was_open(
     cluster: KubernetesCluster, http: Client, namespace: str
 ) -> None:
     for name in ("changed", "gone", "anew", "left"):
-        http.create("deployments", at_rest(name))
+        http.create("deployments", idle(name))
     before, seen = uids(http, "deployments"), dict[str, str]()
     with closing(cluster.watch_deployments(namespace, Event())) as events:
         view(events, before, seen)
         assert next(events).type is SYNCED
-        changes(http, "deployments", at_rest)  # it has listed, and not begun to watch
+        changes(http, "deployments", idle)  # it has listed, and not begun to watch
         assert not any(event.type is SYNCED for event in view(events, uids(http, "deployments"), seen))
 
 
@@ -152,17 +153,34 @@ def test_our_watch_goes_on_where_the_server_ended_it(
 
     monkeypatch.setattr(Connection, "lines", recorded)
     monkeypatch.setattr("orchestrator.k8s.collection.WATCH_PERIOD", 1)
-    http.create("deployments", at_rest("left"))
+    http.create("deployments", idle("left"))
     seen = dict[str, str]()
     with closing(cluster.watch_deployments(namespace, Event())) as events:
         view(events, uids(http, "deployments"), seen)
         assert next(events).type is SYNCED
         while len(opened_at) < 4:
-            http.create("deployments", at_rest("comes-and-goes"))
+            http.create("deployments", idle("comes-and-goes"))
             assert not any(event.type is SYNCED for event in view(events, uids(http, "deployments"), seen))
             http.send("DELETE", "deployments/comes-and-goes")
             assert not any(event.type is SYNCED for event in view(events, uids(http, "deployments"), seen))
     assert opened_at == sorted(set(opened_at), key=int)
+
+
+def test_our_watch_of_autoscalers_tells_whose_replicas_they_set(
+    cluster: KubernetesCluster, http: Client, namespace: str
+) -> None:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    manifest = {"metadata": {"name": "web"}, "spec": {"maxReplicas": 5, "scaleTargetRef": target}}
+    created = http.create("horizontalpodautoscalers", manifest)
+    with closing(cluster.watch_autoscalers(namespace, Event())) as events:
+        listed, synced = islice(events, 2)
+        assert (listed.type, synced.type) == (CHANGED, SYNCED)
+        web = WorkloadKey(namespace, "web")
+        assert listed.object == Autoscaler(web, created["metadata"]["uid"], web, min_replicas=1, max_replicas=5)
+        http.patch("horizontalpodautoscalers/web", {"spec": {"maxReplicas": 7}})
+        changed = next(event.object for event in events if event.object and event.object.max_replicas == 7)
+        http.send("DELETE", "horizontalpodautoscalers/web")
+        assert next(event.object for event in events if event.type is DELETED) == changed
 
 
 @dataclass(frozen=True)
@@ -191,9 +209,7 @@ def test_our_watch_lists_again_where_its_version_is_too_old(
     before, seen = uids(http, "events"), dict[str, str]()
     connection, place = cluster._connection, {"namespace": namespace}
     notes = Collection(connection, "events", connection.core.list_namespaced_event, parse_note, place)
-    following = notes.watch(Event(), 10.0)
-    assert isinstance(following, Generator)
-    with closing(following) as events:
+    with closing(notes.watch(Event(), 10.0)) as events:
         view(events, before, seen)
         assert next(events).type is SYNCED
         listed = version(http.get("events"))
