@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -50,13 +50,17 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def running(*command: str | Path, log: Path, **more: str) -> Iterator[None]:
+def running(*command: str, log: Path, **more: str) -> Iterator[None]:
+    """A process that must end well when told to. What fails meanwhile is told with its log."""
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment(**more), stdout=output, stderr=output)
     try:
         yield
         process.terminate()
-        assert process.wait(PATIENCE) == 0, log.read_text()
+        assert process.wait(PATIENCE) == 0
+    except AssertionError as error:
+        error.add_note(f"{log.name}: {log.read_text()[-2000:]}")
+        raise
     finally:
         process.kill()
         process.wait(PATIENCE)
@@ -110,11 +114,11 @@ class Prometheus:
             return False
 
 
-def reconciler(port: int, kubeconfig: Path, log: Path) -> Any:
+def reconciler(port: int, kubeconfig: Path, log: Path) -> AbstractContextManager[None]:
     address = ["--metrics-host", "127.0.0.1", "--metrics-port", str(port)]
     return running(sys.executable, "manage.py", "reconcile", *address, log=log, SMARTOPS_KUBECONFIG=str(kubeconfig))
 
 
-def web(port: int, log: Path) -> Any:
+def web(port: int, log: Path) -> AbstractContextManager[None]:
     command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "smartops.asgi:application"]
     return running(*command, log=log, SMARTOPS_INSECURE_HTTP="1")

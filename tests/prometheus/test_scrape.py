@@ -10,11 +10,10 @@ from typing import NamedTuple
 import pytest
 
 from smartops.tokens import Scope, issue
-from tests.closed_loop.conftest import World, deployment, world
+from tests.closed_loop.conftest import World, deployment
 from tests.prometheus.files import alerts, dashboard, metric_names, panel_queries
 from tests.prometheus.installation import Prometheus, get, post, reconciler, until, unused_port, web
-
-__all__ = ["world"]
+from tests.test_docs import first_cells, page, section
 
 # What has nothing to show where nothing goes wrong, and where no policy engine is configured.
 QUIET = {"Trouble", "Workloads that are not ready"}
@@ -47,19 +46,20 @@ def test_a_real_prometheus_has_an_answer_to_every_query(installation: Installati
     prometheus = installation.prometheus
     an_ordinary_minute(installation)
 
-    exposed = set()
-    for address in installation.addresses.values():
-        exposition = get(f"http://{address}/metrics")
-        assert lint(exposition) == ""
-        exposed |= names(exposition)
+    of_web, of_reconciler = (get(f"http://{address}/metrics") for address in installation.addresses.values())
+    assert lint(of_web) == lint(of_reconciler) == ""
+    assert ours(of_web) | ours(of_reconciler) == set(first_cells(section(page("docs/operations.md"), "## Metrics")))
+    assert "smartops_orchestrator_last_pass_timestamp_seconds" in ours(of_reconciler) - ours(
+        of_web
+    )  # it would be 0 there
+    exposed = series(of_web) | series(of_reconciler)
     for alert in alerts():
         assert metric_names(alert["expr"]) <= exposed, alert["alert"]
     for title, query in panel_queries():
         assert metric_names(query) <= exposed, title
         assert prometheus.query(query) or title in QUIET, (title, query)
-    for variable in dashboard()["templating"]["list"]:
-        if variable["type"] == "query":
-            assert set(re.findall(r"label_values\((\w+),", variable["query"]["query"])) <= exposed
+    (variable,) = [one["query"]["query"] for one in dashboard()["templating"]["list"] if one["type"] == "query"]
+    assert metric_names(variable) - {"namespace"} <= exposed
     rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
     assert [(rule["name"], rule["health"], rule["state"]) for rule in rules] == [
         (alert["alert"], "ok", "inactive") for alert in alerts()
@@ -72,7 +72,8 @@ def an_ordinary_minute(installation: Installation) -> None:
     seen = installation.prometheus.value
     trouble = {"service": "erp-simulator", "isAnomaly": True, "score": 0.95, "type": "resource"}
     assert installation.post("/v1/signals/anomaly", windowId="win-1", **trouble) == 202
-    until(lambda: seen("sum(orchestrator_closed_loop_actions_total)") == 1, "the signal's action was not seen")
+    ended = 'sum(orchestrator_closed_loop_actions_total{type="scale", status="success"})'
+    until(lambda: seen(ended) == 1, "the signal's action was not seen to end well")
     assert installation.post("/v1/signals/anomaly", windowId="win-2", **trouble) == 202
     assert installation.post("/v1/k8s/restart", deployment="erp-simulator") == 200
     assert installation.post("/v1/k8s/scale", deployment="erp-simulator", replicas=99) == 400
@@ -81,12 +82,18 @@ def an_ordinary_minute(installation: Installation) -> None:
     until(lambda: seen("sum(orchestrator_closed_loop_queue_deferred)") == 1, "what waits was not seen")
 
 
-def names(exposition: str) -> set[str]:
-    """Of all series that there are or may come to be."""
-    found = set()
-    for name, type_ in re.findall(r"^# TYPE (\S+) (\S+)$", exposition, re.MULTILINE):
-        found |= {f"{name}_{part}" for part in ("bucket", "count", "sum")} if type_ == "histogram" else {name}
-    return found
+def families(exposition: str) -> dict[str, str]:
+    return dict(re.findall(r"^# TYPE (\S+) (\S+)$", exposition, re.MULTILINE))
+
+
+def ours(exposition: str) -> set[str]:
+    return {name for name in families(exposition) if name.startswith(("smartops_", "orchestrator_"))}
+
+
+def series(exposition: str) -> set[str]:
+    """The names of all that there are or may come to be."""
+    parts = {"histogram": ("_bucket", "_count", "_sum")}
+    return {name + part for name, type_ in families(exposition).items() for part in parts.get(type_, ("",))}
 
 
 def lint(exposition: str) -> str:
