@@ -1,27 +1,20 @@
-"""What the web process tells Prometheus of its requests, and where it does."""
+"""What the web process tells Prometheus of its requests, by django-prometheus; and where it does."""
 
 import re
 from collections.abc import Awaitable, Callable
 from functools import cache
 from inspect import iscoroutinefunction
-from time import perf_counter
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 from django.views.decorators.http import require_GET
+from django_prometheus.middleware import Metrics, PrometheusAfterMiddleware
 from prometheus_client import REGISTRY, Histogram
 from prometheus_client.exposition import choose_encoder
 
 from signals import tracing
-
-REQUESTS = Histogram(
-    "smartops_http_request_duration_seconds",
-    "Requests to the web process; a direct action's takes as long as its caller waits.",
-    ["method", "route", "status"],
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
-)
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 @require_GET
@@ -34,29 +27,42 @@ async def metrics(request: HttpRequest) -> HttpResponse:
 def measured(
     get_response: Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]],
 ) -> Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]:
+    """By itself, django-prometheus's middleware would turn each asynchronous request to a thread and back, twice."""
+    requests = Requests(get_response)
     if iscoroutinefunction(get_response):
 
         async def asynchronous(request: HttpRequest) -> HttpResponseBase:
-            start = perf_counter()
+            requests.process_request(request)
             response: HttpResponseBase = await get_response(request)
-            _record(request, response, perf_counter() - start)
-            return response
+            measured_response: HttpResponseBase = requests.process_response(request, response)
+            return measured_response
 
         return asynchronous
-
-    def synchronous(request: HttpRequest) -> HttpResponseBase:
-        start = perf_counter()
-        response: HttpResponseBase = get_response(request)  # type: ignore[assignment]
-        _record(request, response, perf_counter() - start)
-        return response
-
-    return synchronous
+    return requests
 
 
-def _record(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
-    """Routes, not paths, and no method that somebody made up: both have a bound."""
-    method = request.method if request.method in METHODS else "other"
-    REQUESTS.labels(method, _route(request), response.status_code).observe(seconds, tracing.exemplar())
+class Exemplified(Histogram):
+    """An observation shows the trace that it belongs to, where one is recorded."""
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        super().observe(amount, exemplar or tracing.exemplar())
+
+
+class RequestMetrics(Metrics):  # type: ignore[misc]
+    def register_metric(self, metric_cls: type[Any], *named: Any, **how: Any) -> Any:
+        return super().register_metric(Exemplified if metric_cls is Histogram else metric_cls, *named, **how)
+
+
+class Requests(PrometheusAfterMiddleware):  # type: ignore[misc]
+    """Of routes, not of paths and names, and of no method that somebody made up: both have a bound."""
+
+    metrics_cls = RequestMetrics
+
+    def label_metric(self, metric: Any, request: HttpRequest, response: Any = None, **labels: str) -> Any:
+        bounded = {"view": _route(request), "method": self._method(request)}
+        return super().label_metric(
+            metric, request, response, **{name: bounded.get(name, labels[name]) for name in labels}
+        )
 
 
 def _route(request: HttpRequest) -> str:

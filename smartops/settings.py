@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "channels",
     "csp",
     "django_htmx",
+    "django_prometheus",
     "pgtrigger",
     "signals",
     "guardrails",
@@ -111,6 +112,8 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 LOGIN_URL = "admin:login"
+PROMETHEUS_EXPORT_MIGRATIONS = False  # `/readyz` tells whether the schema is there
+PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -27,7 +27,6 @@ from signals import ingest
 from signals.defaults import DEFAULT_RULES
 from signals.models import SignalState
 from signals.types import ActionType, Origin, Proposal, Target
-from smartops import metrics as http_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -107,7 +106,7 @@ def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
 
 
 def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
-    modules = (metrics, k8s_metrics, gauges, policy_client, ingest, http_metrics)
+    modules = (metrics, k8s_metrics, gauges, policy_client, ingest)
     collectors = [one for module in modules for one in vars(module).values() if isinstance(one, MetricWrapperBase)]
     labels = {
         family.name + "_total" * (family.type == "counter"): ", ".join(f"`{name}`" for name in one._labelnames)

@@ -10,8 +10,8 @@ from tests.api import Api
 
 
 def counted(method: str, route: str, status: int) -> float:
-    labels = {"method": method, "route": route, "status": str(status)}
-    return REGISTRY.get_sample_value("smartops_http_request_duration_seconds_count", labels) or 0.0
+    labels = {"method": method, "view": route, "status": str(status)}
+    return REGISTRY.get_sample_value("django_http_responses_total_by_status_view_method_total", labels) or 0.0
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def counted(method: str, route: str, status: int) -> float:
 def test_a_request_is_counted_by_its_route_and_status(
     api: Api, method: str, path: str, route: str, status: int
 ) -> None:
-    told = "other" if method == "BREW" else method
+    told = "<invalid method>" if method == "BREW" else method
     before = counted(told, route, status)
 
     assert api.call(method, path).status_code == status
@@ -54,7 +54,7 @@ def test_prometheus_needs_no_token_and_gets_the_format_that_it_asks_for() -> Non
     plain = Api().get("/metrics")
     assert plain.status_code == 200
     assert plain.headers["Content-Type"].startswith("text/plain")
-    assert b"smartops_http_request_duration_seconds" in plain.content
+    assert b"django_http_requests_latency_seconds_by_view_method" in plain.content
 
     opened = Api().call("GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert opened.headers["Content-Type"].startswith("application/openmetrics-text")
