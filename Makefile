@@ -58,7 +58,7 @@ ifdef CONFORMANCE_KUBECONFIG
 	@echo "[conformance] pytest, on the cluster of $(CONFORMANCE_KUBECONFIG)"
 	@exec $(python) -m pytest tests/conformance
 else
-	@$(environment) .conformance/controlplane
+	@$(environment) .conformance/controlplane .conformance/helm
 	@echo "[conformance] pytest, on a real control plane"
 	@exec .conformance/controlplane run -- $(python) -m pytest tests/conformance
 endif
@@ -71,9 +71,9 @@ clean: ## Remove the environment, the demo's state and all caches
 	rm -rf .venv .conformance .smartops .test-state .*_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+.conformance/%: export CGO_ENABLED = 0
+.conformance/%: export GOFLAGS = -trimpath -buildvcs=false
 # Kubernetes says of itself which version it is; only its own build scripts would tell it.
-.conformance/controlplane: export CGO_ENABLED = 0
-.conformance/controlplane: export GOFLAGS = -trimpath -buildvcs=false
 .conformance/controlplane: source = tests/conformance/controlplane
 .conformance/controlplane: $(wildcard tests/conformance/controlplane/*)
 	@command -v go >/dev/null || { echo "[conformance] Go is needed to build a control plane, and there is none:" \
@@ -87,6 +87,12 @@ clean: ## Remove the environment, the demo's state and all caches
 			-X $$package.gitMajor=$$major -X $$package.gitMinor=$$minor" .
 	@echo "[conformance] go vet"
 	@go vet -C $(source) .
+	@touch $@
+
+# To install the chart as people do.
+.conformance/helm: Makefile
+	@echo "[conformance] building helm (minutes the first time, then cached)"
+	@GOBIN="$$PWD/$(@D)" go install -ldflags "-s -w" helm.sh/helm/v4/cmd/helm@v4.3.1
 	@touch $@
 
 .venv/demo.installed: extras = demo

@@ -48,7 +48,7 @@ class Release:
 
 
 @contextmanager
-def namespace(control_plane: ControlPlane, prefix: str, **labels: str) -> Iterator[str]:
+def fresh_namespace(control_plane: ControlPlane, prefix: str, **labels: str) -> Iterator[str]:
     name = f"{prefix}-{uuid4().hex[:8]}"
     with closing(Client(control_plane.kubeconfig)) as client:
         client.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
@@ -59,7 +59,7 @@ def namespace(control_plane: ControlPlane, prefix: str, **labels: str) -> Iterat
 @contextmanager
 def released(control_plane: ControlPlane, helm: Helm, values: Values) -> Iterator[Release]:
     """In a namespace that admits restricted pods only. Without hooks: no Job runs where there are no containers."""
-    with namespace(control_plane, "smartops", **RESTRICTED) as own:
+    with fresh_namespace(control_plane, "smartops", **RESTRICTED) as own:
         file = helm.home / f"{own}.yaml"
         file.write_text(yaml.safe_dump({**values, "global": {"smartops": {"namespace": own}}}))
         try:

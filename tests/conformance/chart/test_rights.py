@@ -15,7 +15,7 @@ from tests.chart.rights import told
 from tests.conformance.client import Client
 from tests.conformance.conftest import Kubectl
 from tests.conformance.control_plane import ControlPlane
-from tests.conformance.release import Helm, Release, account, namespace, released, without
+from tests.conformance.release import Helm, Release, account, fresh_namespace, released, without
 
 ROW = re.compile(r"(?P<resource>\S*)\s+\[(?P<urls>.*?)\]\s+\[(?P<names>.*?)\]\s+\[(?P<verbs>.*?)\]")
 Row = tuple[str, str, frozenset[str]]  # resource, URLs, verbs
@@ -24,7 +24,7 @@ Row = tuple[str, str, frozenset[str]]  # resource, URLs, verbs
 @pytest.fixture(scope="module")
 def targets(control_plane: ControlPlane, helm: Helm) -> Iterator[list[str]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(namespace(control_plane, name)) for name in ("shop", "billing")]
+        yield [stack.enter_context(fresh_namespace(control_plane, name)) for name in ("shop", "billing")]
 
 
 @pytest.fixture(scope="module")

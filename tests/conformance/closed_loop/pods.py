@@ -1,0 +1,76 @@
+"""The chart's pods, run as processes of this machine: their own commands and variables, with its ports and files."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from smartops.demo.processes import TETHER
+from tests.chart.rendering import Object, variables
+from tests.concurrency.processes import ROOT, until
+from tests.conformance.closed_loop.installation import PATIENCE
+
+SECRETS = "/run/secrets/smartops"  # where the pods have them
+PROGRAMS = {"python": (sys.executable,), "daphne": (sys.executable, "-m", "daphne")}
+ON_LOOPBACK = {"0.0.0.0": "127.0.0.1"}
+
+
+def command(pod: Object, instead: dict[str, str]) -> list[str]:
+    """Of its only container, with some words `instead` of others."""
+    program, *words = pod["containers"][0]["command"]
+    return [*PROGRAMS[program], *(instead.get(word, word) for word in words)]
+
+
+def environment(pod: Object, secrets: Path) -> dict[str, str]:
+    """What the pod says and nothing more, but for the place of its Secrets."""
+    said = {name: value.replace(SECRETS, str(secrets)) for name, value in variables(pod).items()}
+    return {"PATH": os.environ["PATH"], **said}
+
+
+@contextmanager
+def running(pod: Object, secrets: Path, log: Path, *more: str, **instead: str) -> Iterator[tuple[str, int]]:
+    """Listening on the address. `more` words for its command, variables `instead` of what only a cluster has. It must
+    end well when told to."""
+    [port] = pod["containers"][0]["ports"]
+    address = ("127.0.0.1", free_port())
+    words = [*command(pod, ON_LOOPBACK | {str(port["containerPort"]): str(address[1])}), *more]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*TETHER, str(os.getpid()), *words],
+            cwd=ROOT, env=environment(pod, secrets) | instead, stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        until(lambda: answers(address) or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
+        yield address
+        process.terminate()
+        assert process.wait(PATIENCE) == 0, log.read_text()
+        assert "Traceback" not in log.read_text(), log.read_text()
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+
+
+def ended(pod: Object, secrets: Path, instead: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """One that ends by itself."""
+    return subprocess.run(
+        command(pod, instead),
+        cwd=ROOT, env=environment(pod, secrets), capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def answers(address: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(address, timeout=1):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,151 @@
+"""The closed loop as Helm installs it: with the chart's commands, variables and rights, behind its admission policy."""
+
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from orchestrator.k8s.rights import RIGHTS
+from smartops.tokens import Scope, issue
+from tests.chart.rendering import Object, Rendered
+from tests.concurrency.processes import environment, until
+from tests.conformance.client import Client
+from tests.conformance.closed_loop.conftest import Judge, Loop, evidence
+from tests.conformance.closed_loop.installation import Agent
+from tests.conformance.closed_loop.pods import ended, running
+from tests.conformance.conftest import deployment
+from tests.conformance.control_plane import ControlPlane
+from tests.conformance.release import Helm, Release, fresh_namespace, released, without
+
+pytestmark = pytest.mark.usefixtures("simulated_kubelet")
+Address = tuple[str, int]
+Pods = dict[str, Object]
+
+
+@pytest.fixture(scope="module")
+def target(control_plane: ControlPlane, helm: Helm) -> Iterator[str]:
+    with fresh_namespace(control_plane, "shop") as name:
+        yield name
+
+
+@pytest.fixture
+def namespace(target: str) -> str:
+    """The tests share it: the Role is there, and each test has a workload of its own."""
+    return target
+
+
+@pytest.fixture(scope="module")
+def values(target: str) -> Object:
+    return {
+        "targets": {"namespaces": [target]},
+        "web": {"hosts": ["127.0.0.1"]},
+        "admissionPolicy": {"enabled": True},
+    }
+
+
+@pytest.fixture(scope="module")
+def release(control_plane: ControlPlane, helm: Helm, values: Object) -> Iterator[Release]:
+    with released(control_plane, helm, values) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pods(values: Object) -> Pods:
+    return Rendered(values).pods()
+
+
+@pytest.fixture(scope="module")
+def secrets(transactional_db: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those that the pods mount."""
+    folder = tmp_path_factory.mktemp("secrets")
+    (folder / "database-url").write_text(environment()["DATABASE_URL"])
+    (folder / "secret-key").write_text("of this test " + 50 * "k")
+    (folder / "token-peppers").write_text(settings.SMARTOPS_TOKEN_PEPPERS[0])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reconciler(
+    pods: Pods, secrets: Path, release: Release, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Address]:
+    log = tmp_path_factory.mktemp("reconciler") / "log"
+    with running(
+        pods["reconciler"], secrets, log, "--metrics-host", "127.0.0.1", SMARTOPS_KUBECONFIG=str(release.account)
+    ) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def web(pods: Pods, secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """It is given no kubeconfig."""
+    with running(pods["web"], secrets, tmp_path_factory.mktemp("web") / "log") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def agent(web: Address, reconciler: Address) -> Agent:
+    return Agent(web, issue("an agent", Scope))
+
+
+def readyz(address: Address) -> tuple[int, str]:
+    connection = HTTPConnection(*address, timeout=5)
+    connection.request("GET", "/readyz")
+    response = connection.getresponse()
+    return response.status, response.read().decode()
+
+
+def test_signals_and_direct_actions_are_done_and_verified(
+    loop: Loop, judge: Judge, http: Client, release: Release
+) -> None:
+    for name in ("slow", "leaking", "starved"):
+        http.create("deployments", deployment(name, replicas=2))
+        http.rolled_out(name)
+
+    scaled = loop.outcome(loop.anomaly("slow"))
+    restarted = loop.outcome(loop.root_cause("leaking"))
+    template = {"spec": {"containers": [{"name": "app", "resources": {"limits": {"memory": "64Mi"}}}]}}
+    patched = loop.ask("patch", "starved", patch={"spec": {"template": template}})
+
+    assert evidence(scaled) == ("SUCCESS", 3, 3, 3)
+    assert evidence(restarted) == ("SUCCESS", 2, 2, 2)
+    assert (patched.status, patched.body["verification"]["status"]) == (200, "SUCCESS"), patched
+    assert sorted(judge.changes()) == [("PATCH", "starved"), ("RESTART", "leaking"), ("SCALE", "slow")]
+    writers = {one["user"]["username"] for one in judge.events() if "fieldManager=smartops" in one["requestURI"]}
+    assert writers == {f"system:serviceaccount:{release.namespace}:smartops-orchestrator"}
+    told = {
+        one["reason"] for one in http.get("events")["items"] if one["reportingComponent"].startswith("smartops.io/")
+    }
+    assert told
+
+
+def test_the_jobs_of_helm_end_well(pods: Pods, secrets: Path, web: Address, reconciler: Address) -> None:
+    until(lambda: readyz(reconciler)[0] == 200)
+    ask = {
+        "http://smartops-orchestrator/readyz": "http://{}:{}/readyz".format(*web),
+        "http://smartops-orchestrator-reconciler:9090/readyz": "http://{}:{}/readyz".format(*reconciler),
+    }
+
+    migrated = ended(pods["migrate"], secrets, {})
+    tested = ended(pods["test"], secrets, ask)
+
+    assert migrated.returncode == 0, migrated.stderr
+    assert tested.returncode == 0, tested.stderr
+    assert tested.stdout.count("ok") == 2
+
+
+def test_a_reconciler_without_a_right_is_not_ready_and_says_which(
+    control_plane: ControlPlane, pods: Pods, secrets: Path, release: Release, target: str, tmp_path: Path
+) -> None:
+    [patch] = [right for right in RIGHTS if right.verbs == ("patch",)]
+    more = ("--metrics-host", "127.0.0.1")
+
+    with (
+        without(control_plane, target, patch, "patch"),
+        running(pods["reconciler"], secrets, tmp_path / "log", *more, SMARTOPS_KUBECONFIG=str(release.account)) as own,
+    ):
+        until(lambda: "missing" in readyz(own)[1])
+        status, said = readyz(own)
+
+    assert (status, said) == (503, f"missing: patch deployments.apps in {target} — to apply changes\n")
