@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pgtrigger
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -144,6 +144,13 @@ def freeze_facts(row: Mapping[str, Any]) -> FreezeFacts:
     return FreezeFacts(scope, row["reason"], row["by"], datetime.fromisoformat(until) if until else None)
 
 
+_START = """
+    INSERT INTO guardrails_cooldown (cluster, namespace, workload, action_type, until)
+    VALUES (%s, %s, %s, %s, statement_timestamp() + %s)
+    ON CONFLICT (cluster, namespace, workload, action_type) DO UPDATE SET until = EXCLUDED.until
+"""
+
+
 class Cooldown(models.Model):
     """Until when the closed loop leaves this kind of action on this workload alone."""
 
@@ -178,14 +185,8 @@ class Cooldown(models.Model):
         )
 
     @classmethod
-    def start(cls, target: Target, action_type: ActionType, until: Any) -> None:
-        """`until` may be an expression over the database's clock."""
-        row = Cooldown(
-            cluster=target.cluster,
-            namespace=target.namespace,
-            workload=target.name,
-            action_type=action_type,
-            until=until,
-        )
-        place = ["cluster", "namespace", "workload", "action_type"]
-        Cooldown.objects.bulk_create([row], update_conflicts=True, unique_fields=place, update_fields=["until"])
+    def start(cls, target: Target, action_type: ActionType, lasts: timedelta) -> None:
+        """From now on, by the database's clock."""
+        row: list[Any] = [target.cluster, target.namespace, target.name, action_type, lasts]
+        with connection.cursor() as cursor:
+            cursor.execute(_START, row)

@@ -5,11 +5,12 @@ from typing import Any
 import pgtrigger
 import uuid_utils.compat as uuids
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from signals.mapping import params_problem
+from signals.statements import NOW, update
 from signals.transitions import moved
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
 
@@ -41,6 +42,12 @@ def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
         referencing=pgtrigger.Referencing(new="touched"),
         func="IF EXISTS (SELECT FROM touched) THEN PERFORM pg_notify('smartops', 'signal:'); END IF; RETURN NULL;",
     )
+
+
+_WAKE = """
+    UPDATE signals_signal SET not_before = statement_timestamp()
+    WHERE cluster = %s AND namespace = %s AND service = %s AND reason = %s AND state = 'pending'
+"""
 
 
 class Signal(models.Model):
@@ -105,11 +112,11 @@ class Signal(models.Model):
     def target(self) -> Target:
         return Target(self.cluster, self.namespace, self.service)
 
-    @classmethod
-    def waiting_for(cls, target: Target, reason: str) -> "models.QuerySet[Signal]":
-        """The deferred signals of the target that wait for this."""
-        rows = Signal.objects.filter(cluster=target.cluster, namespace=target.namespace, service=target.name)
-        return rows.filter(state=SignalState.PENDING, reason=reason)
+    @staticmethod
+    def wake_waiting(target: Target, reason: str) -> None:
+        """The deferred signals of the target that wait for this are due."""
+        with connection.cursor() as cursor:
+            cursor.execute(_WAKE, [target.cluster, target.namespace, target.name, reason])
 
     def facts(self) -> SignalFacts:
         return SignalFacts(
@@ -128,20 +135,24 @@ class Signal(models.Model):
         self._move(SignalState.ADMITTED, reason="", message="")
 
     def deny(self, reason: str, message: str) -> None:
-        self._move(SignalState.DENIED, reason=reason, message=message, closed_at=Now())
+        self._move(SignalState.DENIED, reason=reason, message=message, closed_at=NOW)
 
     def ignore(self, reason: str, message: str) -> None:
-        self._move(SignalState.IGNORED, reason=reason, message=message, closed_at=Now())
+        self._move(SignalState.IGNORED, reason=reason, message=message, closed_at=NOW)
 
     def fail(self, reason: str, message: str) -> None:
-        self._move(SignalState.FAILED, reason=reason, message=message, closed_at=Now())
+        self._move(SignalState.FAILED, reason=reason, message=message, closed_at=NOW)
 
     def defer(self, reason: str, message: str, **changes: Any) -> None:
-        """Stays pending; `not_before` (a time or expression) and `errors` are what may change with it."""
+        """Stays pending; `not_before` (a time, or how long from now) and `errors` are what may change with it."""
         self._move(SignalState.PENDING, reason=reason, message=message, **changes)
 
+    def close(self) -> None:
+        """With its action. It may have been closed before."""
+        update(Signal, {"id": self.pk}, {"closed_at": NOW}, also="closed_at IS NULL")
+
     def _move(self, to: SignalState, **changes: Any) -> None:
-        if Signal.objects.filter(pk=self.pk, state=SignalState.PENDING).update(state=to, **changes) != 1:
+        if update(Signal, {"id": self.pk, "state": SignalState.PENDING}, {"state": to, **changes}) is None:
             raise LostRace(f"signal {self.pk} is not pending any more")
         moved("signal", self.pk, self.state, to, reason=changes["reason"])
         self.state = to

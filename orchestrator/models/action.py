@@ -5,6 +5,7 @@ PostgreSQL refuses what must not be: two active actions on a workload, a finishe
 illegal transition.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
 from signals import tracing
 from signals.models import LostRace, Signal
+from signals.statements import NOW, insert, update
 from signals.transitions import moved
 from signals.types import ActionType, Origin, Proposal
 
@@ -168,7 +170,7 @@ class Action(models.Model):
             traceparent=tracing.traceparent(),
             **fields,
         )
-        action.save(force_insert=True)
+        insert(action)
         moved("action", action.pk, "", action.state, signal=action.signal_id, target=workload, actor=requested_by)
         return action
 
@@ -199,7 +201,8 @@ class Action(models.Model):
             S.APPLYING,
             actor=actor,
             message="The process that held this action went silent.",
-            where=Q(lease_until__lte=Now(), rv0=self.rv0),  # planned since we read it: then our copy knows too little
+            known={"rv0": self.rv0},  # planned since we read it: then our copy knows too little
+            also="lease_until <= statement_timestamp()",
             epoch=self.epoch + 1,
             attempts=self.attempts + 1,
             ambiguous=self.ambiguous or bool(self.rv0),
@@ -240,23 +243,23 @@ class Action(models.Model):
             self._start_cooldown(limits)
             if not self.verify:
                 message = "Applied; not verified, as asked."
-                self._move(S.SUCCEEDED, actor=actor, message=message, applied_at=Now())
+                self._move(S.SUCCEEDED, actor=actor, message=message, applied_at=NOW)
                 return
             self._move(
                 S.VERIFYING,
                 actor=actor,
                 message=f"Applied as generation {deployment.generation}.",
-                applied_at=Now(),
+                applied_at=NOW,
                 uid0=deployment.uid,
-                deadline_at=Now() + timedelta(seconds=limits.verification_timeout_seconds),
+                deadline_at=timedelta(seconds=limits.verification_timeout_seconds),
             )
             fields = overlapping(deployment.ours, HANDLERS[ActionType(self.type)].fields(self.proposal))
-            Verification(
+            Verification.begin(
                 action=self,
                 generation=deployment.generation,
                 baseline={**(self.before or {}), "fields": fields},
                 stabilization_seconds=limits.stabilization_seconds,
-            ).save(force_insert=True)
+            )
 
     def retry(self, reason: Reason, message: str, delay: timedelta, actor: str, *, ambiguous: bool = False) -> None:
         """applying → pending. A write known not to have landed is planned anew; an ambiguous one keeps its plan, and
@@ -269,7 +272,7 @@ class Action(models.Model):
             actor=actor,
             reason=reason,
             message=message,
-            not_before=Now() + delay,
+            not_before=delay,
             ambiguous=ambiguous,
             **plan,
         )
@@ -287,7 +290,7 @@ class Action(models.Model):
             actor=actor,
             reason=Reason.OUTCOME_UNKNOWN,
             message=message,
-            deadline_at=Now() + REVIEW_FOR,
+            deadline_at=REVIEW_FOR,
         )
 
     def reviewed(self, landed: bool, message: str, actor: str) -> None:
@@ -304,11 +307,10 @@ class Action(models.Model):
     def _count_as_applied(self, to: ActionState, reason: Reason, message: str, actor: str) -> None:
         with transaction.atomic():
             self._start_cooldown(effective_limits(self.workload.target))
-            self._move(to, actor=actor, reason=reason, message=message, applied_at=Now())
+            self._move(to, actor=actor, reason=reason, message=message, applied_at=NOW)
 
     def _start_cooldown(self, limits: Limits) -> None:
-        until = Now() + timedelta(seconds=limits.cooldown_seconds)
-        Cooldown.start(self.workload.target, ActionType(self.type), until)
+        Cooldown.start(self.workload.target, ActionType(self.type), timedelta(seconds=limits.cooldown_seconds))
 
     def verified(
         self, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None, actor: str
@@ -317,7 +319,8 @@ class Action(models.Model):
         with transaction.atomic():
             self._move(VERIFIED_AS[status], actor=actor, reason=reason, message=message)
             counts = {} if seen is None else observed_counts(seen)
-            Verification.objects.filter(action=self).update(status=status, message=message, finished_at=Now(), **counts)
+            evidence = {"status": status, "message": message, "finished_at": NOW, **counts}
+            update(Verification, {"action": self.pk}, evidence)
 
     def _move(
         self,
@@ -327,7 +330,8 @@ class Action(models.Model):
         reason: str = "",
         message: str = "",
         numbers: dict[str, Any] | None = None,
-        where: Q | None = None,
+        known: Mapping[str, Any] = {},
+        also: str = "true",
         **changes: Any,
     ) -> None:
         """The only writer of `state`: moves exactly the row that we saw, or raises LostRace. The timeline's row and the
@@ -336,22 +340,21 @@ class Action(models.Model):
         if came_from in FINAL:
             raise LostRace(f"action {self.pk} is {came_from}")
         changes |= {"state": to, "reason": reason, "message": message, "numbers": numbers or {}}
-        changes |= {"moved_by": actor, "updated_at": Now()}
-        changes["lease_until"] = Now() + LEASE if to == S.APPLYING else None
+        changes |= {"moved_by": actor, "updated_at": NOW}
+        changes["lease_until"] = LEASE if to == S.APPLYING else None
         if to in FINAL:
-            changes["finished_at"] = Now()
+            changes["finished_at"] = NOW
         with transaction.atomic(savepoint=False):
             if to in FINAL:
                 # Before the action, as everybody takes them: who decides on the target meanwhile finds it free, or
                 # has committed its deferral, which `_release` then ends.
                 Workload.lock(self.workload.target)
-            rows = Action.objects.filter(where or Q(), pk=self.pk, state=self.state, epoch=self.epoch)
-            if rows.update(**changes) != 1:
+            stored = update(Action, {"id": self.pk, "state": self.state, "epoch": self.epoch, **known}, changes, also)
+            if stored is None:
                 raise LostRace(f"action {self.pk} moved on from {self.state} at epoch {self.epoch}")
             moved("action", self.pk, came_from, to, reason=reason, signal=self.signal_id, actor=actor)
-            for name, value in changes.items():
-                if not hasattr(value, "resolve_expression"):
-                    setattr(self, name, value)
+            for name, value in stored.items():
+                setattr(self, name, value)
             if to in FINAL:
                 self._release()
 
@@ -359,8 +362,8 @@ class Action(models.Model):
         """The target is free: its signal closes, and the signals that wait for the target are due."""
         transaction.on_commit(self._count)
         if self.signal is not None:
-            Signal.objects.filter(pk=self.signal.pk, closed_at=None).update(closed_at=Now())
-        Signal.waiting_for(self.workload.target, Reason.TARGET_BUSY).update(not_before=Now())
+            self.signal.close()
+        Signal.wake_waiting(self.workload.target, Reason.TARGET_BUSY)
 
     def _count(self) -> None:
         status = "success" if self.state == S.SUCCEEDED else str(self.state)

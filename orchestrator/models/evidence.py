@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from guardrails.replay import dump_inputs, dump_verdicts
 from guardrails.types import Inputs, Judgement
 from signals.models import Signal
+from signals.statements import insert
 
 
 class VerificationStatus(models.TextChoices):
@@ -46,6 +47,12 @@ class Verification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status or 'in progress'}: {self.message}"
+
+    @classmethod
+    def begin(cls, **fields: Any) -> "Verification":
+        verification = cls(**fields)
+        insert(verification)
+        return verification
 
 
 class Decision(models.Model):
@@ -83,7 +90,7 @@ class Decision(models.Model):
             verdicts=dump_verdicts(judgement.verdicts),
             **about,
         )
-        decision.save(force_insert=True)
+        insert(decision)
         return decision
 
 

@@ -1,9 +1,16 @@
 """The target of actions, and the lock under which decisions on it are made."""
 
-from django.db import models
+from django.db import connection, models
 
 from orchestrator.k8s.types import WorkloadKey
 from signals.types import Target
+
+_PLACE = "cluster = %(cluster)s AND namespace = %(namespace)s AND kind = %(kind)s AND name = %(name)s"
+_LOCK = f"SELECT id FROM orchestrator_workload WHERE {_PLACE} FOR UPDATE"  # noqa: S608 - it is composed of constants
+_STORE = """
+    INSERT INTO orchestrator_workload (cluster, namespace, kind, name)
+    VALUES (%(cluster)s, %(namespace)s, %(kind)s, %(name)s) ON CONFLICT DO NOTHING
+"""
 
 
 class Workload(models.Model):
@@ -32,8 +39,9 @@ class Workload(models.Model):
     def lock(cls, target: Target) -> "Workload":
         """Locks the row until the surrounding transaction ends."""
         place = {"cluster": target.cluster, "namespace": target.namespace, "kind": target.kind, "name": target.name}
-        row = Workload.objects.select_for_update().filter(**place).first()
-        if row is None:
-            Workload.objects.bulk_create([Workload(**place)], ignore_conflicts=True)
-            row = Workload.objects.select_for_update().get(**place)
-        return row
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK, place)
+            while (found := cursor.fetchone()) is None:
+                cursor.execute(_STORE, place)
+                cursor.execute(_LOCK, place)
+        return cls.from_db(connection.alias, ["id", *place], [*found, *place.values()])

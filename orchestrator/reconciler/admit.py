@@ -110,6 +110,6 @@ def stumble(signal_id: UUID, error: Exception) -> None:
             signal.fail(Reason.PROCESSING_ERROR, message)
         else:
             delay = timedelta(seconds=2**signal.errors)
-            signal.defer(Reason.PROCESSING_ERROR, message, errors=signal.errors + 1, not_before=Now() + delay)
+            signal.defer(Reason.PROCESSING_ERROR, message, errors=signal.errors + 1, not_before=delay)
     except LostRace:
         return

@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from orchestrator import metrics
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import Action
+from orchestrator.models import Action, ActionState
 from orchestrator.reconciler import gauges
 from orchestrator.reconciler.admit import admit, due, stumble
 from orchestrator.reconciler.events import after_execution
@@ -109,7 +109,9 @@ class Reconciler:
         told = {model for model, _ in notes}
         self._signals_due |= sweep or "signal" in told
         self._actions_due |= sweep or "action" in told
-        found = self._admit() + self._execute() + self._verify(notes, sweep)
+        if sweep:
+            self.verifications.load()
+        found = self._admit() + self._execute() + self._verify()
         self._passed_at = time.monotonic()
         gauges.LAST_PASS.set_to_current_time()
         return found
@@ -154,6 +156,8 @@ class Reconciler:
         try:
             with tracing.step("execute", action.traceparent, signal=action.signal_id, action=action.pk):
                 execute(action, self.cluster, self.view.look_at, self.actor)
+            if action.state == ActionState.VERIFYING:
+                self.verifications.watch(action, action.deadline_at - action.updated_at)
             self.recorder.tell(after_execution(action, self.view.get(action.workload.key)))
         finally:
             self._held.discard(action.pk)
@@ -172,12 +176,7 @@ class Reconciler:
         self._hold(claimed)
         return len(claimed)
 
-    def _verify(self, notes: Notes, sweep: bool) -> int:
-        named = {UUID(pk) for model, pk in notes if model == "action" and pk}
-        if named:
-            self.verifications.load(named)
-        if sweep:
-            self.verifications.load()
+    def _verify(self) -> int:
         if not self.view.synced:
             return 0  # what has not been listed yet looks as if it were gone
         with self._lock:

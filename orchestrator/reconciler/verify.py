@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from threading import Lock
 from uuid import UUID
 
@@ -57,32 +58,37 @@ class Verifications:
     def __len__(self) -> int:
         return len(self._watched)
 
-    def load(self, ids: Iterable[UUID] | None = None) -> None:
-        """Begins with those of `ids` that are verifying; with all of the cluster where `ids` is None."""
+    def load(self) -> None:
+        """Begins with all of the cluster that are not watched yet: others applied them, or we could not record their
+        outcome."""
         rows = Action.objects.filter(cluster=self._cluster_name, state=ActionState.VERIFYING)
         with self._lock:
             known = set(self._watched)
-        wanted = set(rows.values_list("pk", flat=True) if ids is None else ids) - known
-        rows = rows.filter(pk__in=wanted)  # asks nothing where nothing is wanted
+        unknown = set(rows.values_list("pk", flat=True)) - known
+        rows = rows.filter(pk__in=unknown)  # asks nothing where there are none
         rows = rows.select_related("workload", "verification", "signal").annotate(left=F("deadline_at") - Now())
         for action in rows:
-            verification = action.verification
-            expected = Expected(
-                uid=action.uid0,
-                generation=verification.generation,
-                action=str(action.pk),
-                replicas=_written_replicas(action),
-                baseline=verification.baseline.get("replicas", 0),
-                fields=frozenset(verification.baseline.get("fields", ())),
-            )
-            deadline = time.monotonic() + max(0.0, action.left.total_seconds())
-            span = tracing.begin("verify", action.traceparent, signal=action.signal_id, action=action.pk)
-            watched = Watched(action, expected, verification.stabilization_seconds, deadline, span)
-            with self._lock:
-                self._watched.setdefault(action.pk, watched)
-                self._by_key[action.workload.key] = action.pk
-                heapq.heappush(self._alarms, (deadline, action.pk))
-                heapq.heappush(self._alarms, (time.monotonic(), action.pk))  # it may be complete already
+            self.watch(action, action.left)
+
+    def watch(self, action: Action, left: timedelta) -> None:
+        """Begins with one that was applied and has so much time left."""
+        verification = action.verification
+        expected = Expected(
+            uid=action.uid0,
+            generation=verification.generation,
+            action=str(action.pk),
+            replicas=_written_replicas(action),
+            baseline=verification.baseline.get("replicas", 0),
+            fields=frozenset(verification.baseline.get("fields", ())),
+        )
+        deadline = time.monotonic() + max(0.0, left.total_seconds())
+        span = tracing.begin("verify", action.traceparent, signal=action.signal_id, action=action.pk)
+        watched = Watched(action, expected, verification.stabilization_seconds, deadline, span)
+        with self._lock:
+            self._watched.setdefault(action.pk, watched)
+            self._by_key[action.workload.key] = action.pk
+            heapq.heappush(self._alarms, (deadline, action.pk))
+            heapq.heappush(self._alarms, (time.monotonic(), action.pk))  # it may be complete already
 
     def due(self, changed: Iterable[WorkloadKey]) -> list[UUID]:
         """The watched actions whose target changed, whose stabilisation is over, or whose time is up."""

@@ -1,5 +1,7 @@
 """An ordinary hour of a shop, made by the loop's own verbs on a cluster of values; then moved back in time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -7,6 +9,7 @@ from uuid import UUID
 from zlib import crc32
 
 import pgtrigger
+from django.db import connection
 from django.db.models import F
 
 from guardrails.reasons import Reason
@@ -141,7 +144,7 @@ def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
     """Moves an action, its signal and its evidence back by `ago`, and stretches its rollout to so many seconds."""
     before = ago + timedelta(seconds=rollout)
     events, ended = AuditEvent.objects.filter(action=action), ("succeeded", "failed", "timed_out")
-    with pgtrigger.ignore("orchestrator.AuditEvent:append_only", "orchestrator.Decision:append_only"):
+    with history_may_change():
         moved(Action.objects.filter(pk=action.pk), before, "created_at", "applied_at")
         moved(Action.objects.filter(pk=action.pk), ago, "finished_at")
         moved(events.filter(to_state__in=ended), ago, "at")
@@ -151,6 +154,17 @@ def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
         moved(Verification.objects.filter(action=action), ago, "finished_at")
         moved(Signal.objects.filter(actions=action), before, "first_seen_at", "last_seen_at")
         moved(Signal.objects.filter(actions=action), ago, "closed_at")
+
+
+@contextmanager
+def history_may_change() -> Iterator[None]:
+    """As `pgtrigger.ignore` does, which puts a statement before each: no server prepares two at once."""
+    append_only = pgtrigger.registered("orchestrator.AuditEvent:append_only", "orchestrator.Decision:append_only")
+    names = ",".join(trigger.get_pgid(model) for model, trigger in append_only)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('pgtrigger.ignore', %s, false)", [f"{{{names}}}"])
+        yield
+        cursor.execute("RESET pgtrigger.ignore")
 
 
 def moved(rows: Any, ago: timedelta, *times: str) -> None:

@@ -30,7 +30,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "the plan is written, not committed": (Action, "plan"),
     "planned": (execute, "_plan"),
     "the cluster has changed": (execute, "_write"),
-    "the effect is recorded, not committed": (Verification, "save"),
+    "the effect is recorded, not committed": (Verification, "begin"),
     "the effect is recorded": (Action, "applied"),
     "the rollout was judged": (verify, "judge"),
     "the outcome is written, not committed": (Action, "_release"),

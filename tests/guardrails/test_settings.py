@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -188,8 +187,8 @@ def test_a_freeze_is_known_while_it_lasts_with_its_scope_and_its_end() -> None:
 
 @pytest.mark.django_db
 def test_a_cooldown_is_of_one_type_and_one_workload_and_is_replaced() -> None:
-    Cooldown.start(TARGET, ActionType.SCALE, Now() + timedelta(minutes=5))
-    Cooldown.start(TARGET, ActionType.SCALE, Now() + timedelta(minutes=9))
+    Cooldown.start(TARGET, ActionType.SCALE, timedelta(minutes=5))
+    Cooldown.start(TARGET, ActionType.SCALE, timedelta(minutes=9))
 
     workload = Workload.lock(TARGET)
     known = standing(workload, ActionType.SCALE)

@@ -72,7 +72,7 @@ def test_a_repeat_raises_the_counter_and_the_last_word_counts() -> None:
 
 def test_a_repeat_does_not_end_a_deferral() -> None:
     [receipt] = post(observed("w1"))
-    row(receipt).defer("CooldownActive", "Wait.", not_before=Now() + timedelta(hours=1))
+    row(receipt).defer("CooldownActive", "Wait.", not_before=timedelta(hours=1))
     before = row(receipt)
     post(observed("w2"))
 
