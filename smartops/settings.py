@@ -99,12 +99,9 @@ SMARTOPS_DATABASE_POOL = int(env("SMARTOPS_DATABASE_POOL", "20"))
 _pool = {"min_size": 1, "max_size": SMARTOPS_DATABASE_POOL, "timeout": 5}
 # No transaction waits for anything but the database: a process that stands still in one, or a node that went away, must
 # not hold its locks against the others. `?options=` of the URL takes its place.
-_session = {
-    "options": "-c idle_in_transaction_session_timeout=10s",
-    # The same few statements run again and again: the server keeps their plans.
-    "server_side_binding": True,
-    "prepare_threshold": 5,
-}
+_session: dict[str, Any] = {"options": "-c idle_in_transaction_session_timeout=10s", "server_side_binding": True}
+# The same few statements run again and again: the server keeps their plans, where the session is ours to keep.
+_session["prepare_threshold"] = None if DATABASE_LISTEN_URL else 5
 DATABASES = {"default": {**_database, "OPTIONS": {**_session, **_database.get("OPTIONS", {}), "pool": _pool}}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Each web process listens to the database itself, so its memory is layer enough; REDIS_URL wants `channels_redis`.

@@ -52,6 +52,10 @@ class World:
         self._manifest.write_text("\n---\n".join(json.dumps(one) for one in (namespace, *objects)))
         self.sandbox.load(self._manifest)
 
+    def settle(self, name: str) -> None:
+        """Until its pods are ready: from then on nobody but us moves its version."""
+        self.cluster.wait_for_deployment_rollout(WorkloadKey(NAMESPACE, name), timeout=10)
+
     def reconciler(self, **options: Any) -> Reconciler:
         return Reconciler(self.cluster, "default", [NAMESPACE], **options)
 

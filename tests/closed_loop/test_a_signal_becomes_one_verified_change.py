@@ -55,16 +55,20 @@ def test_a_memory_leak_restarts_the_workload(world: World) -> None:
 
 def test_an_action_takes_one_read_and_one_write(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
+    world.settle("erp-simulator")
+    before = len(world.sandbox.requests)
     post(anomaly("erp-simulator"))
 
     world.drain()
 
-    about_it = [r.method for r in world.sandbox.requests if r.path.split("?")[0].endswith("/deployments/erp-simulator")]
+    requests = world.sandbox.requests[before:]
+    about_it = [one.method for one in requests if one.path.split("?")[0].endswith("/deployments/erp-simulator")]
     assert about_it == ["GET", "PATCH"]
 
 
 def test_the_timeline_tells_every_step(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
+    world.settle("erp-simulator")
     post(anomaly("erp-simulator"))
 
     world.drain()

@@ -24,6 +24,7 @@ REPORTED = anomaly("erp-simulator")
 def planned(world: World) -> Action:
     """Planned by a process that then fell silent; its lease is over."""
     world.deploy(deployment("erp-simulator"))
+    world.settle("erp-simulator")
     post(REPORTED)
     action, _ = admit(only_signal().pk, world.look_at, "the first")
     assert action is not None
@@ -72,6 +73,7 @@ def test_a_planned_change_is_called_off_as_soon_as_no_copy_can_land(world: World
 
 def test_a_rescuer_that_read_the_row_before_the_plan_takes_nothing_over(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
+    world.settle("erp-simulator")
     post(anomaly("erp-simulator"))
     action, _ = admit(only_signal().pk, world.look_at, "the first")
     assert action is not None
