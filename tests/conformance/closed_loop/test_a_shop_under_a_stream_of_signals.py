@@ -78,7 +78,7 @@ def test_all_is_settled_within_the_limits(
             until(lambda: Action.objects.filter(state="succeeded").count() >= len(SERVICES) * sum(EACH.values()))
         finally:
             over.set()
-    until(lambda: not undecided().exists())
+    until(lambda: not _undecided().exists())
 
     assert all(detector.result() > 1 for detector in watching)
     assert not Action.objects.filter(state__in=ACTIVE).exists()
@@ -102,5 +102,5 @@ def test_what_is_outside_of_it_is_not_touched(agent: Agent, namespace: str, judg
     assert writes(judge.events()) == []
 
 
-def undecided() -> QuerySet[Signal]:
+def _undecided() -> QuerySet[Signal]:
     return Signal.objects.filter(state=SignalState.PENDING).exclude(reason__in=PUT_OFF)
