@@ -42,14 +42,13 @@ def measure(cluster: str) -> None:
 
 def _measure_signals(cluster: str) -> None:
     waiting = Signal.objects.filter(cluster=cluster, state=SignalState.PENDING).values("reason")
-    rows = waiting.annotate(all=Count("pk"), deferred=Count("pk", filter=Q(not_before__gt=Now())), age=_AGE)
-    found = [(row["reason"], row["all"], row["deferred"], row["age"]) for row in rows]
-    QUEUE_DEPTH.set(sum(every for _, every, _, _ in found))
-    OLDEST_DUE.labels("signal").set(_longest(age for _, _, _, age in found))
+    rows = list(waiting.annotate(all=Count("pk"), deferred=Count("pk", filter=Q(not_before__gt=Now())), age=_AGE))
+    QUEUE_DEPTH.set(sum(row["all"] for row in rows))
+    OLDEST_DUE.labels("signal").set(_longest(row["age"] for row in rows))
     QUEUE_DEFERRED.clear()  # a scrape just now misses them; a reason that is gone must not stay
-    for reason, _, deferred, _ in found:
-        if deferred:
-            QUEUE_DEFERRED.labels(reason).set(deferred)
+    for row in rows:
+        if row["deferred"]:
+            QUEUE_DEFERRED.labels(row["reason"]).set(row["deferred"])
 
 
 def _measure_actions(cluster: str) -> None:
