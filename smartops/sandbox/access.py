@@ -54,10 +54,17 @@ def review(document: Object, forbids: Forbids) -> Object:
     asked, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (asked is None) == (path is None):
         why = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        message = f'.{ACCESS_REVIEW.group} "" is invalid: spec: {why}'
-        cause = Cause("spec", "FieldValueInvalid", why)
-        raise ApiError(422, "Invalid", message, subject=(ACCESS_REVIEW.group, ""), causes=[cause])
-    return {**document, "status": {"allowed": asked is None or not forbids(_asked(asked))}}
+        raise _refusal(Cause("spec", "FieldValueInvalid", why))
+    if document.get("metadata"):
+        raise _refusal(Cause("metadata", "FieldValueInvalid", "Invalid value: must be empty"))
+    allowed = asked is None or not forbids(_asked(asked))
+    shown = {"kind": ACCESS_REVIEW.name, "apiVersion": ACCESS_REVIEW.api_version, "metadata": {}}
+    return {**shown, **document, "status": {"allowed": allowed}}
+
+
+def _refusal(cause: Cause) -> ApiError:
+    message = f'.{ACCESS_REVIEW.group} "" is invalid: {cause.field}: {cause.message}'
+    return ApiError(422, "Invalid", message, subject=(ACCESS_REVIEW.group, ""), causes=[cause])
 
 
 def _asked(attributes: Object) -> Access:

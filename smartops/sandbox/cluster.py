@@ -11,6 +11,7 @@ from smartops.sandbox.deployments import DeploymentController
 from smartops.sandbox.discovery import VERSION
 from smartops.sandbox.disruptions import DisruptionController
 from smartops.sandbox.events import Recorder
+from smartops.sandbox.garbage import GarbageCollector
 from smartops.sandbox.kubelet import Kubelet
 from smartops.sandbox.registry import Registry, Writer
 from smartops.sandbox.replicasets import ReplicaSetController
@@ -33,6 +34,7 @@ class Cluster:
         ReplicaSetController(self.registry)
         DeploymentController(self.registry, Recorder(self.registry))
         DisruptionController(self.registry)
+        GarbageCollector(self.registry)
         for name in NAMESPACES:
             self.registry.create(NAMESPACE, "", {"metadata": {"name": name}})
 

@@ -20,6 +20,16 @@ def document(path: str, accept: str = "") -> tuple[str, bytes] | None:
     return (JSON, found) if found is not None else None
 
 
+def serves_group_of(path: str) -> bool:
+    """Whether it is known there what is asked for."""
+    match path.strip("/").split("/"):
+        case ["api", _, *_]:
+            return True
+        case ["apis", group, _, *_]:
+            return any(group == served for served, _ in GROUP_VERSIONS)
+    return False
+
+
 def _group(group: str) -> Object:
     versions = [
         {"groupVersion": f"{group}/{version}", "version": version} for name, version in GROUP_VERSIONS if name == group

@@ -73,6 +73,7 @@ REASONS = {
     429: "TooManyRequests",
     500: "InternalError",
     503: "ServiceUnavailable",
+    504: "Timeout",
 }
 
 
@@ -95,9 +96,10 @@ def already_exists(kind: Kind, name: str) -> ApiError:
     return ApiError(409, "AlreadyExists", message, subject=(kind.group, kind.plural), name=name)
 
 
-def conflict(kind: Kind, name: str, why: str) -> ApiError:
+def conflict(kind: Kind, name: str, why: str, subresource: str = "") -> ApiError:
     message = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
-    return ApiError(409, "Conflict", message, subject=(kind.group, kind.plural), name=name)
+    plural = f"{kind.plural}/{subresource}" if subresource else kind.plural
+    return ApiError(409, "Conflict", message, subject=(kind.group, plural), name=name)
 
 
 def apply_conflict(conflicts: Sequence[tuple[str, str]]) -> ApiError:
@@ -132,10 +134,13 @@ def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> ApiError:
     return ApiError(422, "Invalid", message, subject=(kind.group, kind.name), name=name, causes=causes)
 
 
-def invalid_options(options: str, cause: Cause) -> ApiError:
+def invalid_options(options: str, causes: Sequence[Cause]) -> ApiError:
     """Of the query, that is."""
-    message = f'{options}.meta.k8s.io "" is invalid: {cause.field}: {cause.message}'
-    return ApiError(422, "Invalid", message, causes=[cause])
+    return invalid(Kind("meta.k8s.io", "v1", options, ""), "", causes)
+
+
+def method_not_allowed() -> ApiError:
+    return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 
 
 def expired(version: int, oldest: int) -> ApiError:
@@ -149,6 +154,12 @@ def too_late(continuation: str) -> ApiError:
         "use the continue token in this response to retrieve the remainder as it is now"
     )
     return ApiError(410, "Expired", message, continuation=continuation)
+
+
+def from_the_future(version: int, present: int) -> ApiError:
+    causes = [Cause("", "ResourceVersionTooLarge", "Too large resource version")]
+    message = f"Timeout: Too large resource version: {version}, current: {present}"
+    return ApiError(504, "Timeout", message, causes=causes, retry_after=1)
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> ApiError:

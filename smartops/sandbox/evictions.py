@@ -12,17 +12,16 @@ UNPROTECTED_PHASES = ("Pending", "Succeeded", "Failed")
 RETRY_AFTER = 10  # seconds, while the budget's status is behind its spec
 
 
-def evict(registry: Registry, pod: Resource, options: Object, *, dry_run: bool) -> None:
-    """Raises 429 where the budget forbids it, 409 where a precondition does not hold."""
-    dry_run = dry_run or "All" in (options.get("dryRun") or ())
+def evict(registry: Registry, pod: Resource, options: Object) -> None:
+    """Raises 429 where the budget forbids it, 409 where a precondition does not hold: that uses up the budget, too."""
     unprotected = pod.deleting or pod["status"].get("phase") in UNPROTECTED_PHASES
     budgets = () if unprotected else registry.store.objects(DISRUPTION_BUDGET, pod.namespace)
     found = [budget for budget in budgets if covers(budget, pod)]
     if len(found) > 1:
         raise ApiError(500, "", SEVERAL)
     if found and not _is_lost_already(found[0], pod):
-        _take_from(registry, found[0], pod, dry_run=dry_run)
-    registry.delete(POD, pod, options, dry_run=dry_run)
+        _take_from(registry, found[0], pod, dry_run="All" in (options.get("dryRun") or ()))
+    registry.delete(POD, pod, options)
 
 
 def _is_lost_already(budget: Resource, pod: Resource) -> bool:

@@ -1,11 +1,12 @@
-"""metadata.managedFields: which manager wrote which field last, and whose fields an apply would change. Pure."""
+"""metadata.managedFields: which manager wrote which field last, and server-side apply, which goes by it. Pure."""
 
 import json
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from smartops.sandbox.errors import apply_conflict
 from smartops.sandbox.objects import Object
-from smartops.sandbox.strategic import MERGE_KEYS
+from smartops.sandbox.strategic import MERGE_KEYS, strategic_merge
 
 Fields: TypeAlias = dict[str, Any]  # FieldsV1: {"f:spec": {"f:replicas": {}}}
 
@@ -19,48 +20,93 @@ ATOMIC = {"selector"}
 
 def managed(before: Object, after: Object, entry: Object, applied: Object | None = None) -> list[Object]:
     """The managedFields of `after`. `entry` says who wrote it, how and when, and gets the fields that changed, or all
-    that were `applied`; the other managers lose what changed."""
-    changed = _changed(_of_clients(before), _of_clients(after))
-    present = _changed({}, _of_clients(after))
-    own: Fields = {}
-    kept = []
-    for known in after["metadata"].get("managedFields", ()):
-        fields = _common(known["fieldsV1"], present)
-        if all(known.get(name) == entry.get(name) for name in ("manager", "operation", "subresource")):
-            own = fields
-        elif left := _less(fields, changed):
-            kept.append({**known, "fieldsV1": left})
-    own = _union(own, changed) if applied is None else _changed({}, _of_clients(applied))
+    that were `applied`; the other managers lose what changed. The same list as before if it only differs in times."""
+    changed, present = _fields(before, after), _fields({}, after)
+    if entry.get("subresource") != "status":
+        changed.pop("f:status", None)
+    entries = after["metadata"].get("managedFields", [])
+    fields = {_identity(known): _common(known["fieldsV1"], present) for known in entries}
+    own = fields.pop(_identity(entry), {})
+    left = {who: remaining for who, theirs in fields.items() if (remaining := _less(theirs, changed))}
+    left[_identity(entry)] = _union(own, changed) if applied is None else _fields({}, applied)
+    if left == {_identity(known): known["fieldsV1"] for known in entries}:
+        return entries  # type: ignore[no-any-return]
+    kept = [
+        {**known, "fieldsV1": left[_identity(known)]} for known in entries if _identity(known) in fields.keys() & left
+    ]
+    own = left[_identity(entry)]
     return [*kept, {**entry, "fieldsType": "FieldsV1", "fieldsV1": own}] if own else kept
 
 
-def conflicts(before: Object, after: Object, manager: str) -> Iterator[tuple[str, str]]:
-    """Each field of somebody else that an apply of this manager would change: whose it is, and its path."""
-    changed = _changed(_of_clients(before), _of_clients(after))
-    for known in before["metadata"].get("managedFields", ()):
+def apply(live: Object, config: Object, manager: str, *, force: bool) -> Object:
+    """`live` with what `manager` applies, and without what it applied before and nobody else owns. Raises 409 where it
+    would change what others own, unless that is to be forced."""
+    merged = strategic_merge(live, config)
+    changed, wanted = _fields(live, merged), _fields({}, config)
+    dropped: Fields = {}
+    others = []
+    for known in live["metadata"].get("managedFields", ()):
         if (known["manager"], known["operation"]) == (manager, "Apply"):
-            continue
-        subresource = f' with subresource "{known["subresource"]}"' if "subresource" in known else ""
-        for path in _paths(_common(known["fieldsV1"], changed)):
-            yield f'"{known["manager"]}"{subresource} using {known["apiVersion"]}', path
-
-
-def _paths(fields: Fields, path: str = "") -> Iterator[str]:
-    """Of the leaves: `.spec.template.spec.containers[name="app"].image`."""
-    if not fields and path:
-        yield path
-    for name, inner in fields.items():
-        step = name.removeprefix("f:")
-        if name.startswith("k:"):
-            (key, value), *_ = json.loads(name.removeprefix("k:")).items()
-            yield from _paths(inner, f"{path}[{key}={json.dumps(value)}]")
+            dropped = _less(known["fieldsV1"], wanted)
         else:
-            yield from _paths(inner, f"{path}.{step}")
+            others.append(known)
+    conflicts = [conflict for known in others for conflict in _conflicts(known, changed)]
+    if conflicts and not force:
+        raise apply_conflict(conflicts)
+    for known in others:
+        dropped = _less(dropped, known["fieldsV1"])
+    without: Object = _without(merged, dropped)
+    return without
+
+
+def _identity(entry: Object) -> tuple[str, str, str]:
+    return entry["manager"], entry["operation"], entry.get("subresource", "")
+
+
+def _conflicts(known: Object, changed: Fields) -> Iterator[tuple[str, str]]:
+    """Where the change touches the fields of a manager: whose they are, and the path."""
+    subresource = f' with subresource "{known["subresource"]}"' if "subresource" in known else ""
+    for path in _paths(_common(known["fieldsV1"], changed)):
+        yield f'"{known["manager"]}"{subresource} using {known["apiVersion"]}', path
+
+
+def _paths(fields: Fields) -> Iterator[str]:
+    """`.spec.containers[name="app"].image`, for each leaf."""
+    for name, inner in fields.items():
+        kind, _, text = name.partition(":")
+        keys = json.loads(text).items() if kind == "k" else ()
+        step = f".{text}" if kind == "f" else f"[{','.join(f'{key}={json.dumps(value)}' for key, value in keys)}]"
+        yield from [step + rest for rest in _paths(inner)] if inner else [step]
+
+
+def _without(obj: Object, fields: Fields) -> Object:
+    """The object without the leaves of `fields`; an item of a list goes with its key."""
+    kept: Object = {}
+    for name, value in obj.items():
+        inner = fields.get(f"f:{name}")
+        if not inner:
+            kept |= {name: value} if inner is None else {}
+        elif isinstance(value, list):
+            keyed = [(item, key, inner.get(key, {})) for key, item in _by_key(name, value).items()]
+            kept[name] = [_without(item, left) for item, key, left in keyed if f"f:{_key_field(key)}" not in left]
+        else:
+            kept[name] = _without(value, inner)
+    return kept
+
+
+def _key_field(key: str) -> str:
+    (field,) = json.loads(key.removeprefix("k:"))
+    return str(field)
+
+
+def _fields(before: Object, after: Object) -> Fields:
+    """The fields of `after` that clients write and that are not the same in `before`."""
+    return _changed(_of_clients(before), _of_clients(after))
 
 
 def _of_clients(obj: Object) -> Object:
     metadata = {name: value for name, value in obj.get("metadata", {}).items() if name not in OF_THE_SYSTEM}
-    rest = {name: value for name, value in obj.items() if name != "metadata"}
+    rest = {name: value for name, value in obj.items() if name not in ("metadata", "kind", "apiVersion")}
     return {"metadata": metadata, **rest} if metadata else rest
 
 
@@ -92,8 +138,12 @@ def _by_key(field: str, items: list[Any]) -> dict[str, Object]:
 
 
 def _common(fields: Fields, other: Fields) -> Fields:
-    both = {name: (inner, other[name]) for name, inner in fields.items() if name in other}
-    return {name: found for name, (one, two) in both.items() if (found := _common(one, two)) or not (one and two)}
+    common = {}
+    for name, inner in fields.items():
+        deeper = _common(inner, other.get(name, {}))
+        if name in other and (deeper or not inner or not other[name]):
+            common[name] = deeper
+    return common
 
 
 def _union(fields: Fields, other: Fields) -> Fields:

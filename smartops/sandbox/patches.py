@@ -45,8 +45,7 @@ def _apply(document: Json, operation: Mapping[str, Json]) -> Json:
         case "remove":
             return _remove(document, path)
         case "replace":
-            _get(document, path)
-            return _add(_remove(document, path), path, _value(operation)) if path else _value(operation)
+            return _replace(document, path, _value(operation))
         case "move":
             source = _pointer(operation, "from")
             if path[: len(source)] == source and path != source:
@@ -100,6 +99,18 @@ def _add(document: Json, path: Sequence[str], value: Json) -> Json:
         return {**parent, token: value}
 
     return _at(document, path, add) if path else value
+
+
+def _replace(document: Json, path: Sequence[str], value: Json) -> Json:
+    """A member need not be there: the API server knows no better."""
+
+    def replace(parent: Json, token: str) -> Json:
+        if isinstance(parent, list):
+            place = _place(parent, token)
+            return [value if index == place else item for index, item in enumerate(parent)]
+        return {**parent, token: value}
+
+    return _at(document, path, replace) if path else value
 
 
 def _remove(document: Json, path: Sequence[str]) -> Json:

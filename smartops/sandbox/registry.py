@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from smartops.sandbox.defaults import apply_defaults, cluster_ip
 from smartops.sandbox.errors import (
+    ApiError,
     Cause,
     already_exists,
     bad_request,
@@ -17,11 +18,13 @@ from smartops.sandbox.errors import (
 )
 from smartops.sandbox.managers import managed
 from smartops.sandbox.objects import Object, Resource, canonical, timestamp
-from smartops.sandbox.resources import DEPLOYMENT, KINDS, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT, Kind
+from smartops.sandbox.resources import DEPLOYMENT, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT, Kind
 from smartops.sandbox.store import Store
-from smartops.sandbox.validation import check_types, validate
+from smartops.sandbox.validation import validate
 
 STALE = "the object has been modified; please apply your changes to the latest version and try again"
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+FINALIZERS = {"Foreground": [FOREGROUND], "Orphan": [ORPHAN]}  # that a policy of propagation adds
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # names made by the API contain no vowels, hence no words
 PRECONDITIONS = (("uid", "UID", "deleted and then recreated"), ("resourceVersion", "ResourceVersion", "modified"))
 # What clients cannot change in metadata, whatever they send.
@@ -55,11 +58,13 @@ class Registry:
     def create(
         self, kind: Kind, namespace: str, body: Object, *, writer: Writer | None = None, dry_run: bool = False
     ) -> Object:
-        """Stores the object; raises 404 without its namespace, 409 where it exists, 400 or 422 where it is wrong."""
-        check_types(kind, body)
+        """Stores the object; raises 404 without its namespace, 409 where it exists, 400 or 422 where it is wrong, and
+        500 where it has a version: so the API server answers that."""
         obj = canonical(body)
         metadata = obj.setdefault("metadata", {})
         _place(kind, metadata, namespace)
+        if metadata.get("resourceVersion"):
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         if kind.status:
             obj["status"] = {}
         if not metadata.get("name") and metadata.get("generateName"):
@@ -99,11 +104,15 @@ class Registry:
         dry_run: bool = False,
     ) -> Resource:
         """Writes a client's new version of `old`: all but status, or status alone."""
-        check_types(kind, new)
         new = canonical(new)
         metadata = new.setdefault("metadata", {})
-        if metadata.get("resourceVersion", old.metadata["resourceVersion"]) != old.metadata["resourceVersion"]:
-            raise conflict(kind, old.name, STALE)
+        if not metadata.get("name"):
+            raise bad_request(f"the name of the object ({old.name} based on URL) was undeterminable")
+        if metadata["name"] != old.name:
+            given = metadata["name"]
+            raise bad_request(f"the name of the object ({given}) does not match the name on the URL ({old.name})")
+        _place(kind, metadata, old.namespace)
+        _refuse_stale(kind, old, metadata.get("resourceVersion") or "0")
         for field in ("uid", "managedFields"):
             if not metadata.get(field) and field in old.metadata:
                 metadata[field] = old.metadata[field]
@@ -111,10 +120,6 @@ class Registry:
             annotated = {"annotations": metadata["annotations"]} if "annotations" in metadata else {}
             new = {**old, "metadata": {**old.metadata, **annotated}, "status": new.get("status", {})}
         else:
-            if metadata.get("name") != old.name:
-                given = metadata.get("name", "")
-                raise bad_request(f"the name of the object ({given}) does not match the name on the URL ({old.name})")
-            _place(kind, metadata, old.namespace)
             metadata |= {name: old.metadata[name] for name in OF_THE_SYSTEM if name in old.metadata}
             apply_defaults(kind, new)
             if kind.status:
@@ -136,63 +141,41 @@ class Registry:
         """Stores a valid new version: moves the generation where it must, and nothing where nothing changed."""
         metadata = {**new["metadata"], "resourceVersion": old.metadata["resourceVersion"]}
         new = {**new, "metadata": metadata}
+        if writer:
+            new = _with_manager(kind, old, new, writer, subresource)
         if new == old:
             return old
         if kind.generation and subresource != "status" and _moves_generation(kind, old, new):
-            metadata["generation"] = old.metadata["generation"] + 1
-        if writer:
-            new = _with_manager(kind, old, new, writer, subresource)
+            new["metadata"]["generation"] = old.metadata["generation"] + 1
         if dry_run:
             return Resource(new)
-        stored = self.store.put(kind, new)
-        if stored.deleting and not stored.metadata.get("finalizers") and kind is not POD:
-            return self._remove(kind, stored)
-        return stored
+        if old.deleting and not new["metadata"].get("finalizers") and kind is not POD:
+            self.store.remove(kind, old)
+            return Resource(new)
+        return self.store.put(kind, new)
 
-    def delete(self, kind: Kind, obj: Resource, options: Object, *, dry_run: bool = False) -> Resource | None:
-        """Returns the object if it is only marked for deletion (it has finalizers, or is a pod that stops in its own
-        time), None when it is gone. Its dependents go with it, unless `propagationPolicy` is Orphan."""
+    def delete(self, kind: Kind, obj: Resource, options: Object) -> Resource:
+        """Returns its last state: `deleting` where it was marked, since it has finalizers or is a pod that stops in its
+        own time. Its dependents are the garbage collector's. `options` are the API's DeleteOptions."""
         for field, what, cause in PRECONDITIONS:
             wanted, found = (options.get("preconditions") or {}).get(field), obj.metadata[field]
             if wanted is not None and wanted != found:
                 why = f"the {what} in the precondition ({wanted}) does not match the {what} in record ({found})"
                 raise precondition_failed(kind, obj.name, f"{why}. The object might have been {cause}")
-        grace = options.get("gracePeriodSeconds")
+        dry_run, grace = "All" in (options.get("dryRun") or ()), options.get("gracePeriodSeconds")
         if grace is None:
             grace = obj["spec"]["terminationGracePeriodSeconds"] if kind is POD else 0
-        waits = bool(obj.metadata.get("finalizers")) or (kind is POD and grace > 0)
-        if waits and obj.deleting:
-            return obj
-        if waits:
-            metadata = {**obj.metadata, "deletionTimestamp": timestamp(), "deletionGracePeriodSeconds": grace}
-            if "generation" in metadata:
-                metadata["generation"] += 1
-            marked = Resource({**obj, "metadata": metadata})
-            return marked if dry_run else self.store.put(kind, marked)
-        if not dry_run:
-            self._remove(kind, obj, orphan=options.get("propagationPolicy") == "Orphan")
-        return None
-
-    def _remove(self, kind: Kind, obj: Resource, *, orphan: bool = False) -> Resource:
-        last = self.store.remove(kind, obj)
-        for child_kind, child in self.store.owned_by(obj.uid):
-            self._release(child_kind, child, obj.uid, orphan=orphan)
-        if kind is NAMESPACE:
-            for contained in (kind for kind in KINDS if kind.namespaced):
-                for item in self.store.objects(contained, obj.name):
-                    if self.store.get(contained, obj.name, item.name):
-                        self._remove(contained, item)
-        return last
-
-    def _release(self, kind: Kind, child: Resource, owner: str, *, orphan: bool) -> None:
-        """A dependent whose last owner is gone goes too, unless it is to be an orphan."""
-        others = [reference for reference in child.metadata["ownerReferences"] if reference["uid"] != owner]
-        if not orphan and not others:
-            self.delete(kind, child, {})
-            return
-        metadata = {name: value for name, value in child.metadata.items() if name != "ownerReferences"}
-        metadata |= {"ownerReferences": others} if others else {}
-        self.write(kind, child, {**child, "metadata": metadata})
+        finalizers = [*obj.metadata.get("finalizers", ()), *FINALIZERS.get(options.get("propagationPolicy", ""), ())]
+        waits = bool(finalizers) or (kind is POD and grace > 0)
+        last = obj
+        if not obj.deleting and (waits or kind is POD):
+            last = _marked(obj, finalizers, grace)
+            if waits and not dry_run:
+                return self.store.put(kind, last)
+        if waits or dry_run:
+            return last
+        version = self.store.remove(kind, obj).metadata["resourceVersion"]
+        return Resource({**last, "metadata": {**last.metadata, "resourceVersion": version}})
 
     def _refuse_invalid(self, kind: Kind, new: Object, old: Object | None) -> None:
         causes: list[Cause] = validate(kind, new, old)
@@ -203,6 +186,24 @@ class Registry:
 def _born(kind: Kind, obj: Object) -> Object:
     given = {"uid": str(uuid4()), "creationTimestamp": timestamp()} | ({"generation": 1} if kind.generation else {})
     return {**obj, "metadata": {**obj["metadata"], **given}}
+
+
+def _refuse_stale(kind: Kind, old: Resource, version: str) -> None:
+    """The version 0 is any."""
+    if not version.isdecimal():
+        raise ApiError(500, "", f'strconv.ParseUint: parsing "{version}": invalid syntax')  # sic
+    if version not in ("0", old.metadata["resourceVersion"]):
+        raise conflict(kind, old.name, STALE)
+
+
+def _marked(obj: Resource, finalizers: list[str], grace: int) -> Resource:
+    """As it is once its deletion has begun; `grace` in seconds."""
+    metadata = {**obj.metadata, "deletionTimestamp": timestamp(), "deletionGracePeriodSeconds": grace}
+    if finalizers:
+        metadata["finalizers"] = finalizers
+    if "generation" in metadata:
+        metadata["generation"] += 1
+    return Resource({**obj, "metadata": metadata})
 
 
 def _place(kind: Kind, metadata: Object, namespace: str) -> None:
@@ -219,15 +220,10 @@ def _moves_generation(kind: Kind, old: Object, new: Object) -> bool:
     return kind is DEPLOYMENT and old["metadata"].get("annotations") != new["metadata"].get("annotations")
 
 
-def _without(field: str, obj: Object) -> Object:
-    return {name: value for name, value in obj.items() if name != field}
-
-
 def _with_manager(kind: Kind, before: Object, after: Object, writer: Writer, subresource: str) -> Object:
-    operation = "Update" if writer.applied is None else "Apply"
-    entry: Object = {"manager": writer.name, "operation": operation, "apiVersion": kind.api_version}
-    entry |= {"time": timestamp()} | ({"subresource": subresource} if subresource else {})
-    of_others = "spec" if subresource == "status" else "status"
-    before, shown, applied = (_without(of_others, obj) for obj in (before, after, writer.applied or {}))
-    fields = managed(before, shown, entry, None if writer.applied is None else applied)
+    entry: Object = {"manager": writer.name, "operation": "Update" if writer.applied is None else "Apply"}
+    entry |= {"apiVersion": kind.api_version, "time": timestamp()} | (
+        {"subresource": subresource} if subresource else {}
+    )
+    fields = managed(before, after, entry, writer.applied)
     return {**after, "metadata": {**after["metadata"], "managedFields": fields}}

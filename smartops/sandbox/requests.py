@@ -3,15 +3,18 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import yaml
 
 from smartops.sandbox import protobuf
-from smartops.sandbox.errors import ApiError, Cause, bad_request, invalid_options, unsupported_media_type
+from smartops.sandbox.errors import ApiError, bad_request, unsupported_media_type
+from smartops.sandbox.managers import apply as apply_configuration
 from smartops.sandbox.objects import Object
+from smartops.sandbox.options import refuse_options
 from smartops.sandbox.patches import PatchConflictError, PatchError, json_patch, merge_patch
-from smartops.sandbox.resources import BY_PATH, Kind
+from smartops.sandbox.resources import BY_PATH, SCALE, Kind
 from smartops.sandbox.selectors import Predicate, field_selector, label_selector
 from smartops.sandbox.strategic import strategic_merge
 
@@ -22,7 +25,6 @@ PATCHES: Mapping[str, Callable[[Any, Any], Any]] = {
     "application/json-patch+json": json_patch,
     "application/merge-patch+json": merge_patch,
     "application/strategic-merge-patch+json": strategic_merge,
-    APPLY_PATCH: strategic_merge,
 }
 
 
@@ -34,6 +36,11 @@ class Target:
     namespace: str
     name: str
     subresource: str
+
+    @property
+    def shown(self) -> Kind:
+        """What the path reads and writes."""
+        return SCALE if self.subresource == "scale" else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,9 @@ class Request:
 
     @property
     def watches(self) -> bool:
-        return self.method == "GET" and self.query.get("watch") in ("1", "true")
+        """One object is read, and not watched, whatever the query says."""
+        target = parse(self.path) if self.query.get("watch") in ("1", "true") else None
+        return self.method == "GET" and target is not None and not target.name
 
     @property
     def verb(self) -> str:
@@ -62,16 +71,30 @@ class Request:
         return "as=Table" in self.accept
 
     @property
+    def wants_objects(self) -> bool:
+        """Whole ones, in a table."""
+        return self.query.get("includeObject") == "Object"
+
+    @property
+    def selective(self) -> bool:
+        return bool(self.query.get("labelSelector") or self.query.get("fieldSelector"))
+
+    @property
     def manager(self) -> str:
         return self.query.get("fieldManager") or self.user_agent.partition("/")[0] or "unknown"
 
     @property
+    def applies(self) -> bool:
+        """Whether this is server-side apply."""
+        return self.content_type == APPLY_PATCH
+
+    @property
     def dry_run(self) -> bool:
-        asked = self.query.get("dryRun")
-        if asked not in (None, "", "All"):
-            message = f'Unsupported value: ["{asked}"]: supported values: "All"'
-            raise invalid_options("PatchOptions", Cause("dryRun", "FieldValueNotSupported", message))
-        return asked == "All"
+        return self.query.get("dryRun") == "All"
+
+    def refuse_options(self) -> None:
+        """Raises 422 for a query that makes no sense."""
+        refuse_options(self.method, self.query, applies=self.applies, watches=self.watches)
 
     def number(self, name: str) -> int:
         """A count in the query; 0 where it is missing."""
@@ -98,8 +121,10 @@ class Request:
     def patch(self) -> Callable[[Object], Object]:
         """The change that the body describes; it raises 400 or 422 where it cannot be done."""
         apply = PATCHES.get(self.content_type)
+        if self.applies:
+            apply = partial(apply_configuration, manager=self.manager, force=self.query.get("force") == "true")
         if apply is None:
-            raise unsupported_media_type(list(PATCHES))
+            raise unsupported_media_type([*PATCHES, APPLY_PATCH])
         patch = _decode(self.body, self.content_type)
         if not isinstance(patch, list if apply is json_patch else dict):
             raise bad_request("error decoding patch: it is not of the right type")

@@ -19,6 +19,7 @@ class Kind:
     scale: bool = False
     generation: bool = False
     all: bool = False  # part of `kubectl get all`
+    returned: bool = False  # its deletion answers with the object
 
     @property
     def api_version(self) -> str:
@@ -45,10 +46,10 @@ class Kind:
 
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", ("ns",), namespaced=False, status=True)
 NODE = Kind("", "v1", "Node", "nodes", ("no",), namespaced=False, status=True)
-POD = Kind("", "v1", "Pod", "pods", ("po",), status=True, generation=True, all=True)
+POD = Kind("", "v1", "Pod", "pods", ("po",), status=True, generation=True, all=True, returned=True)
 EVENT = Kind("", "v1", "Event", "events", ("ev",))
-SERVICE = Kind("", "v1", "Service", "services", ("svc",), status=True, all=True)
-SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts", ("sa",))
+SERVICE = Kind("", "v1", "Service", "services", ("svc",), status=True, all=True, returned=True)
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts", ("sa",), returned=True)
 DEPLOYMENT = Kind(
     "apps", "v1", "Deployment", "deployments", ("deploy",), status=True, scale=True, generation=True, all=True
 )
@@ -68,7 +69,10 @@ ACCESS_REVIEW = Kind(
     "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
 )
 
-SCALE = Kind("autoscaling", "v1", "Scale", "scales")  # a view of others: served below them only
+# What is only said, of others.
+SCALE = Kind("autoscaling", "v1", "Scale", "scales")
+EVICTION = Kind("policy", "v1", "Eviction", "evictions")
+DELETE_OPTIONS = Kind("", "v1", "DeleteOptions", "")
 
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
@@ -81,8 +85,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("", "v1", "Secret", "secrets"),
     Kind("", "v1", "Endpoints", "endpoints", ("ep",)),
     Kind("", "v1", "PersistentVolume", "persistentvolumes", ("pv",), namespaced=False, status=True),
-    Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", ("pvc",), status=True),
-    Kind("", "v1", "ResourceQuota", "resourcequotas", ("quota",), status=True),
+    Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", ("pvc",), status=True, returned=True),
+    Kind("", "v1", "ResourceQuota", "resourcequotas", ("quota",), status=True, returned=True),
     Kind("", "v1", "LimitRange", "limitranges", ("limits",)),
     DEPLOYMENT,
     REPLICA_SET,

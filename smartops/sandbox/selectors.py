@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from smartops.sandbox.errors import bad_request
+from smartops.sandbox.names import LABEL_VALUE, QUALIFIED
 from smartops.sandbox.objects import Object
 from smartops.sandbox.resources import EVENT, POD, Kind
 
@@ -17,6 +18,7 @@ FIELDS = {
         *("reason", "type", "source", "reportingComponent"),
     },
 }
+PATHS = {"source": "source.component"}  # where a field is not at its own name
 FIELDS_OF_ALL = {"metadata.name", "metadata.namespace"}
 
 _SET = re.compile(r"^(\S+)\s+(in|notin)\s*\(([^)]*)\)$")
@@ -48,7 +50,7 @@ def field_selector(kind: Kind, text: str) -> Predicate:
         field, operator, value = found.groups()
         if field not in FIELDS_OF_ALL | FIELDS.get(kind, set()):
             raise bad_request(f'field label not supported: "{field}"')
-        requirements.append((field.split("."), operator != "!=", value))
+        requirements.append((PATHS.get(field, field).split("."), operator != "!=", value))
     return lambda obj: all((_field(obj, path) == value) is equal for path, equal, value in requirements)
 
 
@@ -83,20 +85,19 @@ def in_words(selector: Object) -> str:
 
 
 def _requirement(part: str) -> Callable[[Object], bool]:
+    values: set[str] | None
     if found := _SET.match(part):
         key, operator, values = found[1], found[2], {value.strip() for value in found[3].split(",")}
-        if operator == "in":
-            return lambda labels: labels.get(key) in values
-        return lambda labels: labels.get(key) not in values
-    if found := _EQUALITY.match(part):
-        key, operator, value = found.groups()
-        if operator == "!=":
-            return lambda labels: labels.get(key) != value
-        return lambda labels: labels.get(key) == value
-    key = part.removeprefix("!")
-    if not re.fullmatch(r"[A-Za-z0-9./_-]+", key):
+    elif found := _EQUALITY.match(part):
+        key, operator, values = found[1], found[2], {found[3]}
+    else:
+        key, operator, values = part.removeprefix("!"), "notin" if part.startswith("!") else "in", None
+    if not QUALIFIED.fullmatch(key) or not all(map(LABEL_VALUE.fullmatch, values or ())):
         raise bad_request(f"unable to parse requirement: {part}")
-    return lambda labels: (key in labels) is (key == part)
+    wanted = operator not in ("notin", "!=")
+    if values is None:
+        return lambda labels: (key in labels) is wanted
+    return lambda labels: (labels.get(key) in values) is wanted
 
 
 def _field(obj: Object, path: list[str]) -> str:

@@ -126,6 +126,7 @@ class Server:
     ) -> web.StreamResponse:
         try:
             self.api.authorize(request, target)
+            request.refuse_options()
             watch = Watch(self.store, request, target)
             seconds = request.number("timeoutSeconds") or LONGEST_WATCH
         except ApiError as error:

@@ -1,17 +1,14 @@
-"""What is wrong with the specs of workloads, pods and budgets: a cause per field."""
+"""What is wrong with workloads, pods, budgets and others: a cause per field."""
 
 import re
 from collections.abc import Callable, Iterator
 
 from smartops.sandbox.errors import Cause, wrong
+from smartops.sandbox.names import CONFIG_KEY, LABEL_VALUE, QUALIFIED
 from smartops.sandbox.objects import Object, encode
-from smartops.sandbox.resources import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, POD, REPLICA_SET, Kind
+from smartops.sandbox.resources import AUTOSCALER, BY_NAME, DEPLOYMENT, DISRUPTION_BUDGET, EVENT, POD, REPLICA_SET, Kind
 from smartops.sandbox.selectors import matches
 
-LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-SUBDOMAIN = re.compile(rf"{LABEL.pattern}(\.{LABEL.pattern})*")
-QUALIFIED = re.compile(rf"({SUBDOMAIN.pattern}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _PERCENT = re.compile(r"[0-9]+%")
 
 
@@ -25,12 +22,13 @@ def validate_labels(path: str, labels: Object) -> Iterator[Cause]:
     for key, value in labels.items():
         if not QUALIFIED.fullmatch(key):
             yield wrong(path, key, "name part must consist of alphanumeric characters, '-', '_' or '.'")
-        if not _LABEL_VALUE.fullmatch(value):
+        if not LABEL_VALUE.fullmatch(value):
             yield wrong(path, value, "a valid label must be an empty string or consist of alphanumeric characters, "
                          "'-', '_' or '.', and must start and end with an alphanumeric character")  # fmt: skip
 
 
-def _workload(new: Object, old: Object | None) -> Iterator[Cause]:
+def _workload(obj: Object, old: Object | None) -> Iterator[Cause]:
+    new = obj["spec"]
     yield from _not_negative(new, "replicas", "minReadySeconds", "revisionHistoryLimit")
     selector, template = new.get("selector"), new.get("template")
     if not selector:
@@ -40,12 +38,13 @@ def _workload(new: Object, old: Object | None) -> Iterator[Cause]:
     if not selector or not matches(selector, labels or {}):
         yield wrong("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
     yield from _pod_spec("spec.template.spec", (template or {}).get("spec") or {})
-    if old and selector != old["selector"]:
+    if old and selector != old["spec"]["selector"]:
         yield wrong("spec.selector", selector, "field is immutable")
 
 
-def _deployment(new: Object, old: Object | None) -> Iterator[Cause]:
-    yield from _workload(new, old)
+def _deployment(obj: Object, old: Object | None) -> Iterator[Cause]:
+    yield from _workload(obj, old)
+    new = obj["spec"]
     yield from _not_negative(new, "progressDeadlineSeconds")
     if new["progressDeadlineSeconds"] <= new.get("minReadySeconds", 0):
         deadline = new["progressDeadlineSeconds"]
@@ -68,26 +67,39 @@ def _deployment(new: Object, old: Object | None) -> Iterator[Cause]:
 
 def _pod_spec(path: str, spec: Object) -> Iterator[Cause]:
     containers = spec.get("containers")
-    if not isinstance(containers, list) or not containers:
+    if not containers:
         yield Cause(f"{path}.containers", "FieldValueRequired", "Required value")
         return
     seen = set()
     for index, container in enumerate(containers):
         for field in ("name", "image"):
-            if not isinstance(container, dict) or not container.get(field):
+            if not container.get(field):
                 yield Cause(f"{path}.containers[{index}].{field}", "FieldValueRequired", "Required value")
-        name = container.get("name") if isinstance(container, dict) else None
+        name = container.get("name")
         if name in seen:
             message = f'Duplicate value: "{name}"'
             yield Cause(f"{path}.containers[{index}].name", "FieldValueDuplicate", message)
         seen.add(name)
 
 
-def _pod(new: Object, _: Object | None) -> Iterator[Cause]:
-    yield from _pod_spec("spec", new)
+def _pod(obj: Object, old: Object | None) -> Iterator[Cause]:
+    yield from _pod_spec("spec", obj["spec"])
+    yield from _one_of("spec.restartPolicy", obj["spec"]["restartPolicy"], "Always", "OnFailure", "Never")
+    if old and _fixed(obj["spec"]) != _fixed(old["spec"]):
+        message = "Forbidden: pod updates may not change fields other than `spec.containers[*].image` and a few others"
+        yield Cause("spec", "FieldValueForbidden", message)
 
 
-def _disruption_budget(new: Object, _: Object | None) -> Iterator[Cause]:
+def _fixed(spec: Object) -> Object:
+    """What cannot be changed in a pod."""
+    kept = {name: value for name, value in spec.items() if name not in ("activeDeadlineSeconds", "tolerations")}
+    for field in ("containers", "initContainers"):
+        kept[field] = [{**container, "image": ""} for container in spec.get(field, ())]
+    return kept
+
+
+def _disruption_budget(obj: Object, _: Object | None) -> Iterator[Cause]:
+    new = obj["spec"]
     bounds = {name: new[name] for name in ("minAvailable", "maxUnavailable") if name in new}
     if len(bounds) == 2:
         yield wrong("spec", new, "minAvailable and maxUnavailable cannot be both set")
@@ -100,12 +112,11 @@ def _disruption_budget(new: Object, _: Object | None) -> Iterator[Cause]:
         elif int(value.removesuffix("%")) > 100:
             yield wrong(f"spec.{field}", value, "must not be greater than 100%")
     policy = new.get("unhealthyPodEvictionPolicy", "IfHealthyBudget")
-    if policy not in ("AlwaysAllow", "IfHealthyBudget"):
-        supported = f'Unsupported value: "{policy}": supported values: "AlwaysAllow", "IfHealthyBudget"'
-        yield Cause("spec.unhealthyPodEvictionPolicy", "FieldValueNotSupported", supported)
+    yield from _one_of("spec.unhealthyPodEvictionPolicy", policy, "AlwaysAllow", "IfHealthyBudget")
 
 
-def _autoscaler(new: Object, _: Object | None) -> Iterator[Cause]:
+def _autoscaler(obj: Object, _: Object | None) -> Iterator[Cause]:
+    new = obj["spec"]
     most, least, target = new.get("maxReplicas", 0), new["minReplicas"], new.get("scaleTargetRef") or {}
     if most < least:
         yield wrong("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`")
@@ -122,13 +133,35 @@ def _autoscaler(new: Object, _: Object | None) -> Iterator[Cause]:
         yield Cause("spec.metrics", "FieldValueForbidden", message)
 
 
+def _event(obj: Object, _: Object | None) -> Iterator[Cause]:
+    about = obj.get("involvedObject", {}).get("namespace", "")
+    if about != obj["metadata"]["namespace"]:
+        yield wrong("involvedObject.namespace", about, "does not match event.namespace")
+
+
+def _keys(obj: Object, _: Object | None) -> Iterator[Cause]:
+    for key in obj.get("data", {}):
+        if not CONFIG_KEY.fullmatch(key):
+            why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
+            yield wrong(f"data[{key}]", key, why)
+
+
 VALIDATORS: dict[Kind, Callable[[Object, Object | None], Iterator[Cause]]] = {
     DEPLOYMENT: _deployment,
     REPLICA_SET: _workload,
     POD: _pod,
     DISRUPTION_BUDGET: _disruption_budget,
     AUTOSCALER: _autoscaler,
+    EVENT: _event,
+    BY_NAME["v1", "ConfigMap"]: _keys,
+    BY_NAME["v1", "Secret"]: _keys,
 }
+
+
+def _one_of(path: str, value: str, *supported: str) -> Iterator[Cause]:
+    if value not in supported:
+        named = ", ".join(f'"{each}"' for each in supported)
+        yield Cause(path, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {named}')
 
 
 def _not_negative(spec: Object, *fields: str) -> Iterator[Cause]:

@@ -90,10 +90,6 @@ class Store:
         newest_first = takewhile(lambda event: event.version > version, reversed(self._events[kind]))
         return list(newest_first)[::-1]
 
-    def oldest(self, kind: Kind) -> int:
-        """The oldest version a watch can resume from."""
-        return self._oldest[kind]
-
     def compact(self) -> None:
         """Forgets all history. The version moves, so that everything read so far is too old to watch from."""
         self.version += 1

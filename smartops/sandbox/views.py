@@ -17,20 +17,20 @@ def view(target: Target, obj: Object) -> Object:
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {name: obj["metadata"][name] for name in kept if name in obj["metadata"]},
-        "spec": {"replicas": obj["spec"].get("replicas", 0)},
+        "spec": {"replicas": replicas} if (replicas := obj["spec"].get("replicas", 0)) else {},
         "status": {"replicas": status.get("replicas", 0), "selector": in_words(obj["spec"].get("selector", {}))},
     }
 
 
 def scaled(kind: Kind, old: Resource, scale: Object) -> Object:
     """The object with a Scale's replicas, identity and version."""
-    replicas = (scale.get("spec") or {}).get("replicas", 0)
-    if isinstance(replicas, int) and replicas < 0:
+    replicas = (scale.get("spec") or {}).get("replicas") or 0
+    if replicas < 0:
         wrong = f"Invalid value: {replicas}: must be greater than or equal to 0"
         raise invalid(SCALE, old.name, [Cause("spec.replicas", "FieldValueInvalid", wrong)])
     given = scale.get("metadata") or {}
-    if given.get("uid", old.uid) != old.uid:
-        raise conflict(kind, old.name, uid_mismatch(given["uid"], old.uid))
+    if (given.get("uid") or old.uid) != old.uid:
+        raise conflict(kind, old.name, uid_mismatch(given["uid"], old.uid), "scale")
     identity = {name: given[name] for name in ("name", "namespace", "uid", "resourceVersion") if given.get(name)}
     return {**old, "metadata": {**old.metadata, **identity}, "spec": {**old["spec"], "replicas": replicas}}
 

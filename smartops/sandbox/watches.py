@@ -2,7 +2,7 @@
 
 import asyncio
 
-from smartops.sandbox.errors import ApiError, Cause, invalid_options
+from smartops.sandbox.errors import ApiError
 from smartops.sandbox.objects import Object, Resource, encode
 from smartops.sandbox.requests import Request, Target
 from smartops.sandbox.store import Event, Store
@@ -25,9 +25,6 @@ class Watch:
         if version and not version.isdecimal():
             raise ApiError(500, "", f'resourceVersion: Invalid value: "{version}"')  # sic
         streams_list = request.query.get("sendInitialEvents") in ("1", "true")
-        if streams_list and request.query.get("resourceVersionMatch") != "NotOlderThan":
-            required = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            raise invalid_options("ListOptions", Cause("resourceVersionMatch", "FieldValueForbidden", required))
         if streams_list or version in ("", "0"):
             self._start_with_everything()
             if streams_list:

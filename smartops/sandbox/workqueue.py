@@ -1,29 +1,30 @@
 """What is due to be reconciled: each key at most once, however often it was named."""
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeAlias, TypeVar
 
 Key: TypeAlias = tuple[str, str]  # namespace, name
+K = TypeVar("K", bound=Hashable)
 
 AT_ONCE = 50  # keys between two turns of the loop, so that requests are answered in between
 
 
-class WorkQueue:
-    def __init__(self, reconcile: Callable[[Key], None]) -> None:
+class WorkQueue(Generic[K]):
+    def __init__(self, reconcile: Callable[[K], None]) -> None:
         self._reconcile = reconcile
         self._loop = asyncio.get_running_loop()
-        self._due: dict[Key, None] = {}
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._due: dict[K, None] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
         self._running = False
 
-    def add(self, key: Key) -> None:
+    def add(self, key: K) -> None:
         self._due[key] = None
         if not self._running:
             self._running = True
             self._loop.call_soon(self._run)
 
-    def add_after(self, key: Key, seconds: float) -> None:
+    def add_after(self, key: K, seconds: float) -> None:
         """A key has one timer: the earliest asked for. Whoever is called too early asks again."""
         when = self._loop.time() + seconds
         timer = self._timers.get(key)
@@ -32,7 +33,7 @@ class WorkQueue:
                 timer.cancel()
             self._timers[key] = self._loop.call_at(when, self._ring, key)
 
-    def _ring(self, key: Key) -> None:
+    def _ring(self, key: K) -> None:
         del self._timers[key]
         self.add(key)
 

@@ -1,6 +1,7 @@
 """A plain HTTP client for a Kubernetes API: the product's own client shall not be its own witness."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -96,7 +97,7 @@ class Client:
 
     def _address(self, path: str, query: dict[str, str]) -> str:
         if not path.startswith("/"):
-            group = GROUPS.get(path.partition("/")[0], "/api/v1")
+            group = GROUPS.get(re.split("[/?]", path)[0], "/api/v1")
             path = f"{group}/namespaces/{self._namespace}/{path}"
         separator = "&" if "?" in path else "?"
         return f"{self._url}{path}" + (f"{separator}{urlencode(query)}" if query else "")

@@ -86,7 +86,7 @@ def _event(event: Object, memory: Memory) -> str:
     if event["type"] == "ERROR":
         return f"ERROR {obj.get('code')} {obj.get('reason', '')}".strip()
     if event["type"] == "BOOKMARK":
-        return "BOOKMARK " + ", ".join(sorted(obj["metadata"].get("annotations", {})))
+        return " ".join(["BOOKMARK", *sorted(obj["metadata"].get("annotations", {}))])
     said = f"{event['type']} {obj['metadata']['name']}: {memory.relation(obj)}"
     memory.see(obj)
     return said
@@ -108,6 +108,8 @@ def _managers(entries: list[Object] | None) -> Object:
 
 
 def _leaves(fields: Object, path: str) -> list[str]:
+    """Without the dots, which say of a map or an item that it is there at all."""
     if not fields:
         return [path]
-    return [leaf for name, inner in fields.items() for leaf in _leaves(inner, f"{path} {name}".strip())]
+    inner = {name: fields[name] for name in fields if name != "."}
+    return [leaf for name in inner for leaf in _leaves(inner[name], f"{path} {name}".strip())]

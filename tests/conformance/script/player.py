@@ -9,15 +9,16 @@ from typing import Any
 
 from tests.conformance.client import Client, Object
 from tests.conformance.script.answers import Memory, compared
-from tests.conformance.script.scene import Step, edited, member, resolved, steps
+from tests.conformance.script.scene import OBJECTS, Step, edited, member, resolved, steps
 
-PATIENCE = 10.0  # seconds for what a controller has to do
+PATIENCE = 20.0  # seconds for what the cluster does in its own time
+CONTROLLED = ("Deployment", "ReplicaSet", "Scale", "PodDisruptionBudget")
 
 
 def play(scene: Path, client: Client, namespace: str) -> Iterator[tuple[Step, Object]]:
     """Each step with what is compared of its answer."""
     memory = Memory()
-    answers: dict[str, Any] = {"namespace": namespace}
+    answers = {"namespace": namespace, **resolved(OBJECTS, {"namespace": namespace})}
     for step in steps(scene):
         status, answer = _ask(step, client, answers)
         deadline = monotonic() + PATIENCE
@@ -30,8 +31,7 @@ def play(scene: Path, client: Client, namespace: str) -> Iterator[tuple[Step, Ob
         if isinstance(answer, dict) and "dryRun" not in step.path:
             for item in answer.get("items", [answer]):
                 memory.see({"kind": answer.get("kind", "").removesuffix("List"), **item})
-        if step.method != "GET":
-            _settle(step, client, memory)
+        _settle(step, answer, client, memory)
 
 
 def _ask(step: Step, client: Client, answers: dict[str, Any]) -> tuple[int, Any]:
@@ -46,18 +46,17 @@ def _ask(step: Step, client: Client, answers: dict[str, Any]) -> tuple[int, Any]
         return response.status, response.data.decode()
 
 
-def _settle(step: Step, client: Client, memory: Memory) -> None:
-    """Waits until the controller has seen the last write: its write of the status then moves no version any more."""
-    resource, _, rest = step.path.partition("?")[0].partition("/")
-    name = rest.partition("/")[0] or member(step.body, "metadata.name")
-    if resource not in ("deployments", "poddisruptionbudgets") or not name or "$" in name:
+def _settle(step: Step, answer: Any, client: Client, memory: Memory) -> None:
+    """Waits until the controller has seen what was written: its write of the status then moves no version any more."""
+    if step.method == "GET" or not isinstance(answer, dict) or answer.get("kind") not in CONTROLLED:
         return None
+    path = f"{step.path.partition('/')[0].partition('?')[0]}/{answer['metadata']['name']}"
     deadline = monotonic() + PATIENCE
     while True:
-        status, found = client.send("GET", f"{resource}/{name}")
-        if status == 404 or "deletionTimestamp" in found["metadata"]:
+        status, found = client.send("GET", path)
+        if status == 404:
             return None
         if found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]:
             return memory.see(found)
-        assert monotonic() < deadline, f"nobody looks after {resource}/{name}: {found}"
+        assert monotonic() < deadline, f"nobody looks after {path}: {found}"
         sleep(0.01)

@@ -1,7 +1,9 @@
 """`recorded.yaml`: a line for each request and one for its answer, so that a new recording reads as a diff."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -21,8 +23,13 @@ def record(recorded: Mapping[str, Answers]) -> None:
 
 
 def recorded(scene: str) -> Answers:
-    document = yaml.load(RECORDING.read_text(), yaml.CSafeLoader)
-    return [(do, answer) for do, answer in document[scene]]
+    return [(do, answer) for do, answer in _read().get(scene, ())]
+
+
+@cache
+def _read() -> Mapping[str, Any]:
+    document: Mapping[str, Any] = yaml.load(RECORDING.read_text(), yaml.CSafeLoader)
+    return document
 
 
 def _line(value: object) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 
-from tests.conformance.client import APPLY, JSON, JSON_PATCH, MERGE, STRATEGIC
+from tests.conformance.client import APPLY, JSON, JSON_PATCH, MERGE, STRATEGIC, Object
 
-SCENES = sorted((Path(__file__).parent / "scenes").glob("*.yaml"))
+HERE = Path(__file__).parent
+SCENES = sorted((HERE / "scenes").glob("*.yaml"))
+OBJECTS: Object = yaml.safe_load((HERE / "objects.yaml").read_text())  # what bodies refer to
 TYPES = {"json": JSON, "merge": MERGE, "strategic": STRATEGIC, "json-patch": JSON_PATCH, "apply": APPLY}
 _REFERENCE = re.compile(r"\$\{([^}]+)\}")
 
