@@ -16,6 +16,7 @@ from smartops.sandbox.kubelet import Kubelet
 from smartops.sandbox.registry import Registry, Writer
 from smartops.sandbox.replicasets import ReplicaSetController
 from smartops.sandbox.resources import BY_NAME, NAMESPACE
+from smartops.sandbox.schema import decoded
 from smartops.sandbox.server import Server
 from smartops.sandbox.store import Store
 
@@ -46,7 +47,8 @@ class Cluster:
                 namespace = document["metadata"].get("namespace", "default") if kind.namespaced else ""
                 if namespace and self.registry.store.get(NAMESPACE, "", namespace) is None:
                     self.registry.create(NAMESPACE, "", {"metadata": {"name": namespace}})
-                self.registry.create(kind, namespace, document, writer=Writer("sandbox-load"))
+                known, _ = decoded(kind, document)
+                self.registry.create(kind, namespace, known, writer=Writer("sandbox-load"))
 
     async def serve(self, port: int = 0) -> tuple[web.AppRunner, str]:
         """Listens on loopback; the runner to clean up in the end, and the URL."""
