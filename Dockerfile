@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 FROM python:3.13-slim AS build
 WORKDIR /app
 # Dependencies first: they change less often than the code.

@@ -276,6 +276,23 @@ def test_all_pods_are_denied_what_is_not_opened(name: str) -> None:
     )
 
 
+def test_no_peers_are_nobody_and_not_everybody() -> None:
+    """Where Kubernetes takes an empty list for everybody."""
+    chart = Rendered({"networkPolicy": {"agents": [], "prometheus": []}})
+
+    for component in ("web", "reconciler"):
+        [rule] = chart.one("NetworkPolicy", f"smartops-orchestrator-{component}")["spec"]["ingress"]
+        [only] = rule["from"]
+        assert only["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "test"
+
+
+def test_all_pods_go_where_they_are_told() -> None:
+    told = VALUES["everything"]["pods"]
+
+    for pod in Rendered(VALUES["everything"]).pods().values():
+        assert {name: pod[name] for name in ("nodeSelector", "tolerations", "affinity")}.items() <= told.items()
+
+
 def test_prometheus_scrapes_both_processes() -> None:
     chart = Rendered(VALUES["everything"])
     monitor = chart.one("ServiceMonitor", "smartops-orchestrator")

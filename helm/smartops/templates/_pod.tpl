@@ -1,5 +1,4 @@
-{{/* What all pods have in common: root, component, values (of the component, with its resources) and the container's
-command, args, ports and probes. */}}
+{{/* What all pods have in common. Takes root, component, and `values` with the resources of its container. */}}
 
 {{- define "smartops.pod" -}}
 enableServiceLinks: false
@@ -15,14 +14,21 @@ securityContext:
   runAsGroup: 10001
   fsGroup: 10001
   seccompProfile: {type: RuntimeDefault}
-{{- with .values.nodeSelector }}
+{{- with .root.Values.pods.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .values.tolerations }}
+{{- with .root.Values.pods.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .values.affinity }}
+{{- with .root.Values.pods.affinity }}
 affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "smartops.podMetadata" -}}
+labels: {{- include "smartops.labels" . | nindent 2 }}
+{{- with .root.Values.pods.annotations }}
+annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 

@@ -19,6 +19,8 @@ from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.release import Helm, Release, fresh_namespace, released, without
 
+OF_WEB = "http://smartops-orchestrator/readyz"
+OF_RECONCILER = "http://smartops-orchestrator-reconciler:9090/readyz"
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 Address = tuple[str, int]
 Pods = dict[str, Object]
@@ -89,6 +91,10 @@ def agent(web: Address, reconciler: Address) -> Agent:
     return Agent(web, issue("an agent", Scope))
 
 
+def address_of(process: Address) -> str:
+    return "http://{}:{}/readyz".format(*process)
+
+
 def readyz(address: Address) -> tuple[int, str]:
     connection = HTTPConnection(*address, timeout=5)
     connection.request("GET", "/readyz")
@@ -122,13 +128,8 @@ def test_signals_and_direct_actions_are_done_and_verified(
 
 def test_the_jobs_of_helm_end_well(pods: Pods, secrets: Path, web: Address, reconciler: Address) -> None:
     until(lambda: readyz(reconciler)[0] == 200)
-    ask = {
-        "http://smartops-orchestrator/readyz": "http://{}:{}/readyz".format(*web),
-        "http://smartops-orchestrator-reconciler:9090/readyz": "http://{}:{}/readyz".format(*reconciler),
-    }
-
     migrated = ended(pods["migrate"], secrets, {})
-    tested = ended(pods["test"], secrets, ask)
+    tested = ended(pods["test"], secrets, {OF_WEB: address_of(web), OF_RECONCILER: address_of(reconciler)})
 
     assert migrated.returncode == 0, migrated.stderr
     assert tested.returncode == 0, tested.stderr
@@ -136,7 +137,13 @@ def test_the_jobs_of_helm_end_well(pods: Pods, secrets: Path, web: Address, reco
 
 
 def test_a_reconciler_without_a_right_is_not_ready_and_says_which(
-    control_plane: ControlPlane, pods: Pods, secrets: Path, release: Release, target: str, tmp_path: Path
+    control_plane: ControlPlane,
+    pods: Pods,
+    secrets: Path,
+    web: Address,
+    release: Release,
+    target: str,
+    tmp_path: Path,
 ) -> None:
     [patch] = [right for right in RIGHTS if right.verbs == ("patch",)]
     more = ("--metrics-host", "127.0.0.1")
@@ -147,5 +154,7 @@ def test_a_reconciler_without_a_right_is_not_ready_and_says_which(
     ):
         until(lambda: "missing" in readyz(own)[1])
         status, said = readyz(own)
+        tested = ended(pods["test"], secrets, {"30": "1", OF_WEB: address_of(web), OF_RECONCILER: address_of(own)})
 
     assert (status, said) == (503, f"missing: patch deployments.apps in {target} — to apply changes\n")
+    assert (tested.returncode, tested.stderr) == (1, f"{address_of(own)} {said}\n")
