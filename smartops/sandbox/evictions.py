@@ -40,7 +40,9 @@ def _take_from(registry: Registry, budget: Resource, pod: Resource, *, dry_run: 
         raise _refusal(f"The disruption budget {budget.name} is still being processed by the server.", RETRY_AFTER)
     if status["disruptionsAllowed"] == 0:
         needed, healthy = status["desiredHealthy"], status["currentHealthy"]
-        raise _refusal(f"The disruption budget {budget.name} needs {needed} healthy pods and has {healthy} currently")
+        counts = f"needs {needed} healthy pods and has {healthy} currently"
+        why = counts if healthy <= needed else "does not allow evicting pods currently"  # until they are counted again
+        raise _refusal(f"The disruption budget {budget.name} {why}")
     left = {
         "disruptionsAllowed": status["disruptionsAllowed"] - 1,
         "disruptedPods": {**status.get("disruptedPods", {}), pod.name: timestamp()},
