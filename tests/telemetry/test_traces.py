@@ -1,5 +1,6 @@
 """One signal is one story across two processes: a real web process, a real reconciler, a real receiver."""
 
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,7 +31,9 @@ def test_one_signal_is_one_trace_from_the_agent_to_the_verified_change(
         agent = Agent(installation)
         sent = agent.post("/v1/signals/anomaly", anomaly("erp-simulator"), traceparent=f"00-{trace}-{span}-01")
         spans = collector.until(lambda spans: number_of("verify", spans) == 1)
+        _, metrics = agent.request("GET", "/metrics", Accept="application/openmetrics-text; version=1.0.0")
 
+    assert re.search(f'smartops_http_request_duration_seconds_bucket.* # {{trace_id="{trace}"}}', metrics.decode())
     assert {one.trace for one in spans} == {trace}
     assert {(one.name, one.kind, one.role) for one in spans} == {
         ("POST v1/signals/anomaly", "SERVER", "web"),
