@@ -33,7 +33,7 @@ def test_one_signal_is_one_trace_from_the_agent_to_the_verified_change(
         spans = collector.until(lambda spans: number_of("verify", spans) == 1)
         _, metrics = agent.request("GET", "/metrics", Accept="application/openmetrics-text; version=1.0.0")
 
-    assert re.search(f'smartops_http_request_duration_seconds_bucket.* # {{trace_id="{trace}"}}', metrics.decode())
+    assert re.search(f'_bucket{{.*v1/signals/anomaly.* # {{trace_id="{trace}"}}', metrics.decode())
     assert {one.trace for one in spans} == {trace}
     assert {(one.name, one.kind, one.role) for one in spans} == {
         ("POST v1/signals/anomaly", "SERVER", "web"),
