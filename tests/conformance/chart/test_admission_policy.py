@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
             resourceClaims=[{"name": "gpu", "resourceClaimName": "gpu"}],
             containers=[{"name": "app", "resources": {"claims": [{"name": "gpu"}]}}],
         ),
-        "spec.template.spec.resourceClaims, spec.template.spec.containers[app]",
+        "spec.template.spec.containers[app]",
     ),
     "another container": (
         pod(containers=[{"name": "miner", "image": "example.test/miner:1"}]),
@@ -157,7 +157,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "volumes": (pod(volumes=[{"name": "host", "hostPath": {"path": "/"}}]), "spec.template.spec.volumes"),
     "serviceAccountName": (
         pod(serviceAccountName="admin"),
-        "spec.template.spec.serviceAccount, spec.template.spec.serviceAccountName",
+        "spec.template.spec.serviceAccountName",
     ),
     "hostNetwork": (pod(hostNetwork=True), "spec.template.spec.hostNetwork"),
     "hostPID": (pod(hostPID=True), "spec.template.spec.hostPID"),
@@ -213,7 +213,8 @@ def test_what_the_allowlist_refuses_is_refused_by_its_path(smartops: Client, pat
     status, answer = smartops.send("PATCH", WEB, with_action(patch, str(uuid4())), STRATEGIC, fieldManager="smartops")
 
     assert status == 403, answer["message"]
-    assert f"SmartOps does not change {path}" in answer["message"]
+    _, _, paths = answer["message"].partition("SmartOps does not change ")
+    assert path in paths.split(", ")
 
 
 def test_a_restart_is_admitted_with_its_own_action_alone(smartops: Client) -> None:

@@ -112,10 +112,12 @@ def test_signals_and_direct_actions_are_done_and_verified(
     scaled = loop.outcome(loop.anomaly("slow"))
     restarted = loop.outcome(loop.root_cause("leaking"))
     template = {"spec": {"containers": [{"name": "app", "resources": {"limits": {"memory": "64Mi"}}}]}}
+    tried = loop.ask("restart", "starved", dry_run=True)
     patched = loop.ask("patch", "starved", patch={"spec": {"template": template}})
 
     assert evidence(scaled) == ("SUCCESS", 3, 3, 3)
     assert evidence(restarted) == ("SUCCESS", 2, 2, 2)
+    assert (tried.status, tried.body["success"]) == (200, True), tried
     assert (patched.status, patched.body["verification"]["status"]) == (200, "SUCCESS"), patched
     assert sorted(judge.changes()) == [("PATCH", "starved"), ("RESTART", "leaking"), ("SCALE", "slow")]
     writers = {one["user"]["username"] for one in judge.events() if "fieldManager=smartops" in one["requestURI"]}
