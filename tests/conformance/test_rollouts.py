@@ -65,9 +65,9 @@ def verified(
         for event in events:
             if event.type is WatchEventType.SYNCED:
                 meanwhile()
-            elif not isinstance(
-                verdict := judge(event.object if event.type is WatchEventType.CHANGED else None, wanted), Progressing
-            ):
+                continue
+            verdict = judge(event.object if event.type is WatchEventType.CHANGED else None, wanted)
+            if not isinstance(verdict, Progressing):
                 return verdict
     raise AssertionError("the watch ended")
 
