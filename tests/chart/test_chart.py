@@ -197,6 +197,16 @@ def test_the_schema_is_migrated_before_new_processes_start() -> None:
     ]
 
 
+def test_reconcilers_alone_can_be_installed() -> None:
+    """In the other clusters of a fleet."""
+    chart = Rendered({"web": {"replicas": 0}, "migrate": {"enabled": False}})
+
+    assert chart.all("Job") == []
+    assert chart.one("Deployment", "smartops-orchestrator-web")["spec"]["replicas"] == 0
+    [asked] = [word for word in chart.pods()["test"]["containers"][0]["command"] if word.startswith("http://")]
+    assert asked == "http://smartops-orchestrator-reconciler:9090/readyz"
+
+
 def test_the_ingress_publishes_neither_metrics_nor_probes() -> None:
     ingress = Rendered(VALUES["everything"]).one("Ingress", "smartops-orchestrator")
     [rule] = ingress["spec"]["rules"]

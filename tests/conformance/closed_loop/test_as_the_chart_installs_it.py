@@ -1,6 +1,7 @@
 """The closed loop as Helm installs it: with the chart's commands, variables and rights, behind its admission policy."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -96,10 +97,10 @@ def address_of(process: Address) -> str:
 
 
 def readyz(address: Address) -> tuple[int, str]:
-    connection = HTTPConnection(*address, timeout=5)
-    connection.request("GET", "/readyz")
-    response = connection.getresponse()
-    return response.status, response.read().decode()
+    with closing(HTTPConnection(*address, timeout=5)) as connection:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        return response.status, response.read().decode()
 
 
 def test_signals_and_direct_actions_are_done_and_verified(
