@@ -7,6 +7,8 @@ from typing import Any
 
 import dj_database_url
 
+from smartops.database import Session
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -96,12 +98,10 @@ DATABASE_LISTEN_URL = env("DATABASE_LISTEN_URL")
 _database = dj_database_url.parse(env("DATABASE_URL", "postgresql:///smartops"))
 SMARTOPS_DATABASE_POOL = int(env("SMARTOPS_DATABASE_POOL", "20"))
 # Under ASGI each request has a thread of its own: without a pool each would open a connection of its own.
-_pool = {"min_size": 1, "max_size": SMARTOPS_DATABASE_POOL, "timeout": 5}
+_pool = {"min_size": 1, "max_size": SMARTOPS_DATABASE_POOL, "timeout": 5, "connection_class": Session}
 # No transaction waits for anything but the database: a process that stands still in one, or a node that went away, must
 # not hold its locks against the others. `?options=` of the URL takes its place.
-_session: dict[str, Any] = {"options": "-c idle_in_transaction_session_timeout=10s", "server_side_binding": True}
-# The same few statements run again and again: the server keeps their plans, where the session is ours to keep.
-_session["prepare_threshold"] = None if DATABASE_LISTEN_URL else 5
+_session = {"options": "-c idle_in_transaction_session_timeout=10s", "server_side_binding": True}
 DATABASES = {"default": {**_database, "OPTIONS": {**_session, **_database.get("OPTIONS", {}), "pool": _pool}}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Each web process listens to the database itself, so its memory is layer enough; REDIS_URL wants `channels_redis`.
