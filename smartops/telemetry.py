@@ -16,7 +16,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 class Instrumentor(DjangoInstrumentor):
     """Puts our middleware in the place of its own, which is synchronous: it would turn every request to a thread and
-    back, and leave `straight_to_the_view` without its loop."""
+    back."""
 
     _opentelemetry_middleware = "smartops.telemetry.traced"
 
