@@ -13,7 +13,8 @@ from orchestrator.models import Action, AuditEvent
 from signals.models import Signal
 from signals.transitions import moved
 from smartops.logs import formatter
-from tests.closed_loop.conftest import NAMESPACE, World, deployment
+from tests.closed_loop.conftest import NAMESPACE, World, deployment, post
+from tests.closed_loop.conftest import anomaly as observed
 from tests.concurrency.processes import environment, until
 from tests.conformance.closed_loop.installation import installed
 from tests.telemetry.collector import Collector
@@ -36,10 +37,10 @@ def test_a_closed_loop_is_one_json_line_for_each_transition(world: World, collec
     ):
         here.setattr("smartops.tokens.settings.SMARTOPS_TOKEN_PEPPERS", ["the-pepper"])
         agent = Agent(installation)
-        observed = {"metadata": {"namespace": NAMESPACE, "note": "the-payload"}}
-        agent.post("/v1/signals/anomaly", anomaly("erp-simulator", "the-window", **observed))
+        sent = {"metadata": {"namespace": NAMESPACE, "note": "the-payload"}}
+        agent.post("/v1/signals/anomaly", anomaly("erp-simulator", "the-window", **sent))
         until(lambda: Action.objects.filter(state="succeeded").exists())
-        agent.post("/v1/signals/anomaly", anomaly("unknown-service", "the-window-after", **observed))
+        agent.post("/v1/signals/anomaly", anomaly("unknown-service", "the-window-after", **sent))
         until(lambda: Signal.objects.filter(state="denied").exists())
         agent.post("/v1/signals/anomaly", {"windowId": "the-window", "note": "the-malformed-body"})
         agent.request("GET", "/v1/signals", Authorization="Bearer the-wrong-token")
@@ -61,8 +62,26 @@ def test_a_closed_loop_is_one_json_line_for_each_transition(world: World, collec
     told = log.read_text()
     for secret in ("the-database-password", *secrets.values(), agent.token, agent.token.split("_")[2]):
         assert secret not in told
-    for sent in ("the-payload", "the-window", "the-malformed-body", "the-wrong-token"):
-        assert sent not in told
+    for value in ("the-payload", "the-window", "the-malformed-body", "the-wrong-token"):
+        assert value not in told
+
+
+def test_what_a_post_opens_and_ends_is_told_and_what_it_repeats_is_not(
+    transactional_db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    post(observed("one"))
+    post(observed("one"))
+    post(observed("one", firing=False))
+    post(observed("healthy", firing=False))
+    post(observed("two"), observed("three"))
+
+    assert [one.getMessage() for one in caplog.records] == [
+        "signal new → pending",
+        "signal pending → resolved",
+        "2 signals new → pending",
+    ]
 
 
 def test_a_transition_that_is_rolled_back_is_not_told(transactional_db: None, caplog: pytest.LogCaptureFixture) -> None:
