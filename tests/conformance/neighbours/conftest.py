@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.concurrency.processes import until
 from tests.conformance.client import Client, Object
-from tests.conformance.closed_loop.conftest import agent, judge, loop, namespaces, transactional_db
+from tests.conformance.closed_loop.conftest import Loop, agent, judge, loop, namespaces, transactional_db
 from tests.conformance.closed_loop.installation import Installation, installed
 from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
@@ -38,8 +39,14 @@ def runs(http: Client) -> Runs:
     return run
 
 
-def told(signal: Any) -> tuple[str, str]:
-    return signal["state"], signal["reason"]
+def held_back(loop: Loop, signal: str) -> str:
+    """Why nothing comes of it. The reconciler's view may lag: then its action is what was held back."""
+    found = loop.decided(signal)
+    if found["state"] == "admitted":
+        [action] = found["actions"]
+        until(lambda: bool(loop.action(action["id"])["reason"]))
+        found = loop.action(action["id"])
+    return str(found["reason"])
 
 
 __all__ = ["agent", "judge", "loop", "namespaces", "transactional_db"]
