@@ -1,4 +1,4 @@
-"""What the reconciler may have to do in each of its namespaces, and why. docs/operations.md has the same table."""
+"""What the reconciler may have to do in each of its namespaces, and why. docs/operations.md has them as a Role."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,10 +1,14 @@
 """The Role: what has been promised, what the product asks for, and nothing else; told in the docs as it is."""
 
+import re
+
 import pytest
+import yaml
 
 from orchestrator.k8s.rights import RIGHTS
 from tests.chart.rendering import CHART, VALUES, Rendered, Values
 from tests.chart.rights import PROMISED, granted, needed, qualified, told
+from tests.test_docs import page, section
 
 every_values = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 
@@ -51,3 +55,9 @@ def test_the_role_is_bound_to_the_reconcilers_account_alone(values: Values) -> N
 
 def test_the_docs_tell_the_rights_of_the_role() -> None:
     assert told() == granted(Rendered({}).one("Role", "smartops-orchestrator")["rules"])
+
+
+def test_the_role_that_is_made_by_hand_has_what_is_needed() -> None:
+    [role] = re.findall("```yaml\n(.*?kind: Role\n.*?)```", section(page("docs/operations.md"), "## Run it"), re.DOTALL)
+
+    assert granted(yaml.safe_load(role)["rules"]) == needed()
