@@ -24,18 +24,17 @@ def managed(before: Object, after: Object, entry: Object, applied: Object | None
     changed, present = _fields(before, after), _fields({}, after)
     if entry.get("subresource") != "status":
         changed.pop("f:status", None)
-    entries = after["metadata"].get("managedFields", [])
-    fields = {_identity(known): _common(known["fieldsV1"], present) for known in entries}
-    own = fields.pop(_identity(entry), {})
-    left = {who: remaining for who, theirs in fields.items() if (remaining := _less(theirs, changed))}
-    left[_identity(entry)] = _union(own, changed) if applied is None else _fields({}, applied)
-    if left == {_identity(known): known["fieldsV1"] for known in entries}:
+    entries, who = after["metadata"].get("managedFields", []), _identity(entry)
+    before_this = {_identity(known): known["fieldsV1"] for known in entries}
+    present_still = {each: _common(fields, present) for each, fields in before_this.items()}
+    own = _union(present_still.pop(who, {}), changed) if applied is None else _fields({}, applied)
+    owned = {each: left for each, fields in present_still.items() if (left := _less(fields, changed))}
+    owned |= {who: own} if own else {}
+    if owned == before_this:
         return entries  # type: ignore[no-any-return]
-    kept = [
-        {**known, "fieldsV1": left[_identity(known)]} for known in entries if _identity(known) in fields.keys() & left
-    ]
-    own = left[_identity(entry)]
-    return [*kept, {**entry, "fieldsType": "FieldsV1", "fieldsV1": own}] if own else kept
+    kept = [{**known, "fieldsV1": owned[_identity(known)]} for known in entries if _identity(known) in owned]
+    others = [known for known in kept if _identity(known) != who]
+    return [*others, {**entry, "fieldsType": "FieldsV1", "fieldsV1": own}] if own else others
 
 
 def apply(live: Object, config: Object, manager: str, *, force: bool) -> Object:

@@ -226,4 +226,5 @@ def _with_manager(kind: Kind, before: Object, after: Object, writer: Writer, sub
         {"subresource": subresource} if subresource else {}
     )
     fields = managed(before, after, entry, writer.applied)
-    return {**after, "metadata": {**after["metadata"], "managedFields": fields}}
+    metadata = {name: value for name, value in after["metadata"].items() if name != "managedFields"}
+    return {**after, "metadata": metadata | ({"managedFields": fields} if fields else {})}

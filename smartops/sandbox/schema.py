@@ -55,7 +55,8 @@ def _decoded(value: Any, type_: str, path: str, unknown: list[str]) -> Any:
     if value is None or (type_ in SCALARS and _is_a(value, expected)):
         return value
     if not _is_a(value, expected):
-        raise WrongTypeError(f"json: cannot unmarshal {JSON_TYPES[type(value)]} into Go struct field {path} of {type_}")
+        found = JSON_TYPES.get(type(value), "value")
+        raise WrongTypeError(f"json: cannot unmarshal {found} into Go struct field {path} of type {type_}")
     if isinstance(value, list) and many:
         return [_decoded(item, many[2], f"{path}[{index}]", unknown) for index, item in enumerate(value)]
     prefix = f"{path}." if path else ""

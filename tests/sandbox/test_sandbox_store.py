@@ -67,3 +67,17 @@ def test_after_compaction_everything_read_before_is_too_old() -> None:
     with pytest.raises(ApiError):
         store.since(POD, known)
     assert store.since(POD, store.version) == []
+
+
+def test_a_list_can_be_had_as_it_was() -> None:
+    store = Store()
+    first, gone = store.put(POD, pod("a")), store.put(POD, pod("b"))
+    then = store.version
+    store.put(POD, pod("a", labels={"x": "y"}))
+    store.remove(POD, gone)
+    store.put(POD, pod("c"))
+    assert store.objects_at(then, POD, "default") == [first, gone]
+    assert store.objects_at(then, POD, "other") == []
+    store.compact()
+    with pytest.raises(ApiError, match="too old"):
+        store.objects_at(then, POD, "default")
