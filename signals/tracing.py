@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from opentelemetry import trace
@@ -43,11 +43,19 @@ def start(role: str) -> bool:
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
 
+    ending = Event()
+
+    def send_the_last() -> None:
+        ending.wait()
+        provider.shutdown()
+
+    last = Thread(target=send_the_last, name="last spans", daemon=True)
+    last.start()  # now: from Python 3.12 on there are no new threads at the end
+
     @atexit.register
     def stop() -> None:
         """The SDK's own end waits up to half a minute for a collector that is silent."""
-        last = Thread(target=provider.shutdown, daemon=True)
-        last.start()
+        ending.set()
         last.join(GRACE)
         if last.is_alive():
             exporter.shutdown()  # ends the call under way

@@ -156,5 +156,5 @@ LOGGING = {
     "formatters": {"line": {"()": "smartops.logs.formatter", "style": SMARTOPS_LOG_FORMAT}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env("SMARTOPS_LOG_LEVEL", "INFO")},
-    "loggers": {name: {"level": "ERROR"} for name in ("django.request", "urllib3", "opentelemetry")},
+    "loggers": {name: {"level": "ERROR"} for name in ("django.request", "urllib3", "opentelemetry.exporter")},
 }
