@@ -1,6 +1,8 @@
 """What was observed. Rows are written by `ingest`; what becomes of a signal is decided by the reconciler."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import pgtrigger
 import uuid_utils.compat as uuids
@@ -44,6 +46,13 @@ def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
     )
 
 
+_DUE = """
+    SELECT signal.*, (
+        SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
+        WHERE rule.enabled AND rule.source = signal.source AND rule.subject = signal.subject) AS rule_rows
+    FROM signals_signal signal
+    WHERE signal.id = %s AND state = 'pending' AND not_before <= statement_timestamp()
+"""
 _WAKE = """
     UPDATE signals_signal SET not_before = statement_timestamp()
     WHERE cluster = %s AND namespace = %s AND service = %s AND reason = %s AND state = 'pending'
@@ -105,12 +114,24 @@ class Signal(models.Model):
             _announces("announce_moved", pgtrigger.Update),
         ]
 
+    rule_rows: Sequence[Mapping[str, Any]]  # where it was read by `due`
+
     def __str__(self) -> str:
         return f"{self.source} {self.subject} of {self.namespace}/{self.service}"
 
     @property
     def target(self) -> Target:
         return Target(self.cluster, self.namespace, self.service)
+
+    @classmethod
+    def due(cls, pk: UUID, *, lock: bool = False) -> "Signal | None":
+        """With its `rules`: those that may speak of it. None where it is not due; with `lock`, also where another
+        process holds it."""
+        return next(iter(cls.objects.raw(_DUE + "FOR UPDATE OF signal SKIP LOCKED" if lock else _DUE, [pk])), None)
+
+    @property
+    def rules(self) -> tuple[RuleSpec, ...]:
+        return tuple(map(rule_spec, self.rule_rows))
 
     @staticmethod
     def wake_waiting(target: Target, reason: str) -> None:
@@ -225,22 +246,19 @@ class Rule(models.Model):
         if problems:
             raise ValidationError(problems)
 
-    @classmethod
-    def candidates(cls, signal: SignalFacts) -> "models.QuerySet[Rule]":
-        return Rule.objects.filter(enabled=True, source=signal.source, subject=signal.subject)
 
-    def spec(self) -> RuleSpec:
-        return RuleSpec(
-            id=self.pk,
-            version=self.version,
-            name=self.name,
-            source=Source(self.source),
-            subject=self.subject,
-            action_type=ActionType(self.action_type),
-            params=self.params,
-            namespace=self.namespace,
-            service=self.service,
-            min_score=self.min_score,
-            min_probability=self.min_probability,
-            min_confidence=self.min_confidence,
-        )
+def rule_spec(row: Mapping[str, Any]) -> RuleSpec:
+    return RuleSpec(
+        id=row["id"],
+        version=row["version"],
+        name=row["name"],
+        source=Source(row["source"]),
+        subject=row["subject"],
+        action_type=ActionType(row["action_type"]),
+        params=row["params"],
+        namespace=row["namespace"],
+        service=row["service"],
+        min_score=row["min_score"],
+        min_probability=row["min_probability"],
+        min_confidence=row["min_confidence"],
+    )

@@ -87,6 +87,8 @@ class Action(models.Model):
     ambiguous = models.BooleanField(default=False)
     traceparent = models.CharField(max_length=55, blank=True, db_default="")  # of its admission
 
+    planned_under: Limits | None = None  # the limits, where this very process has planned it
+
     class Meta:
         constraints = [
             models.UniqueConstraint(
@@ -209,7 +211,9 @@ class Action(models.Model):
         )
 
     def plan(self, deployment: Deployment, change: dict[str, Any], scale_increase: int, actor: str) -> None:
-        """The intent, committed before the effect: what will be written, and to which version of which object."""
+        """The intent, committed before the effect: what will be written, and to which version of which object. It
+        claims a pending action."""
+        claims = int(self.state == S.PENDING)
         self._move(
             S.APPLYING,
             actor=actor,
@@ -220,6 +224,8 @@ class Action(models.Model):
             before={"replicas": deployment.replicas, "available": deployment.available_replicas},
             change=change,
             scale_increase=scale_increase,
+            epoch=self.epoch + claims,
+            attempts=self.attempts + claims,
         )
 
     def keep_plan(self, deployment: Deployment, actor: str) -> None:

@@ -1,5 +1,5 @@
-"""Verb 1: a due signal becomes a decision and, where everything allows it, a pending action. No network within its
-transaction; the workload's row is the lock under which the decision and its reservation are one."""
+"""Verb 1: a due signal becomes a decision and, where everything allows it, an action with its plan. No network within
+its transaction; the workload's row is the lock under which the decision and its reservation are one."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -12,15 +12,15 @@ from guardrails.models import effective_limits
 from guardrails.reasons import Reason
 from guardrails.types import Facts, Inputs, Judgement, Outcome
 from orchestrator import metrics
-from orchestrator.facts import Looker, ask_policy, standing
+from orchestrator.facts import Look, Looker, ask_policy, standing
 from orchestrator.k8s.events import EventNote
 from orchestrator.models import Action, Decision, Workload
 from orchestrator.reconciler.events import after_admission
+from orchestrator.reconciler.plan import intend
 from signals import tracing
 from signals.clock import database_now
 from signals.mapping import Unmatched, propose
-from signals.models import LostRace, Rule, Signal, SignalState
-from signals.types import Proposal, RuleSpec, SignalFacts
+from signals.models import LostRace, Signal, SignalState
 
 MAX_ERRORS = 5
 
@@ -31,54 +31,51 @@ def due(cluster: str, limit: int) -> list[UUID]:
 
 
 def admit(signal_id: UUID, look_at: Looker, actor: str) -> tuple[Action | None, EventNote | None]:
-    """The action that everything allows, already claimed for the caller to execute; and what is to be told on the
-    target where it is not allowed."""
-    seen = Signal.objects.get(pk=signal_id)
+    """The action that everything allows, already claimed and planned for the caller to execute; and what is to be told
+    on the target where it is not allowed."""
+    seen = Signal.due(signal_id)
+    if seen is None:
+        return None, None  # another reconciler had it
     with tracing.step("admit", seen.traceparent, signal=seen.pk):
         return _admit(seen, look_at, actor)
 
 
 def _admit(seen: Signal, look_at: Looker, actor: str) -> tuple[Action | None, EventNote | None]:
     look = look_at(seen.target)
-    asked = _propose(seen.facts())[1]
+    asked = propose(seen.facts(), seen.rules)
     proposal = None if isinstance(asked, Unmatched) else asked[1]
     policy = None if proposal is None else ask_policy(proposal, actor, look, seen)
     with transaction.atomic():
         # The workload before its signals, as everybody takes them. Where nothing will be reserved, nothing is locked.
         workload = None if proposal is None or look.deployment is None else Workload.lock(seen.target)
-        rows = Signal.objects.filter(pk=seen.pk, state=SignalState.PENDING, not_before__lte=Now())
-        signal = rows.select_for_update(skip_locked=True).first()
+        signal = Signal.due(seen.pk, lock=True)
         if signal is None:
             return None, None  # another reconciler has it, or had it
-        facts = signal.facts()
-        rules, proposed = _propose(facts)
-        if proposed != asked:
+        facts, rules = signal.facts(), signal.rules
+        if propose(facts, rules) != asked:
             return None, None  # a repeat changed the signal meanwhile: it stays due, and what was asked is asked anew
         if proposal is None or workload is None:
             known = Facts(target_seen=look.seen, target=look.target(proposal), managed=look.managed, policy=policy)
             inputs = Inputs(database_now(), known, effective_limits(facts.target), facts, rules)
-            return _record(signal, inputs, None, actor)
+            return _record(signal, inputs, look, None, actor)
         now_known = standing(workload, proposal.type)
         inputs = Inputs(now_known.now, now_known.facts(proposal, look, policy), now_known.limits, facts, rules)
-        return _record(signal, inputs, workload, actor)
-
-
-def _propose(facts: SignalFacts) -> tuple[tuple[RuleSpec, ...], tuple[RuleSpec, Proposal] | Unmatched]:
-    rules = tuple(rule.spec() for rule in Rule.candidates(facts))
-    return rules, propose(facts, rules)
+        return _record(signal, inputs, look, workload, actor)
 
 
 def _record(
-    signal: Signal, inputs: Inputs, workload: Workload | None, actor: str
+    signal: Signal, inputs: Inputs, look: Look, workload: Workload | None, actor: str
 ) -> tuple[Action | None, EventNote | None]:
     judgement, action = decide(inputs), None
     match judgement.outcome:
         case Outcome.ALLOW:
             assert workload is not None
+            assert look.deployment is not None
             assert judgement.proposal is not None
             action = Action.propose(judgement.proposal, workload, actor, signal=signal)
-            action.claim(actor)
             signal.admit()
+            intend(action, look.deployment, inputs.facts, actor)
+            action.planned_under = inputs.limits
         case Outcome.DEFER:
             signal.defer(judgement.reason or "", judgement.message, not_before=judgement.until)
         case Outcome.DENY:

@@ -1,8 +1,9 @@
 """Verb 2: a claimed action becomes at most one change in the cluster.
 
-Look → plan (own transaction) → write (no transaction) → record (own transaction). Whatever the answer, the next look
-says where we stand; `resolve.next_step` decides. Every transition is a compare-and-set on our epoch: LostRace means
-that somebody took the action over, and everything from there is theirs.
+Look → plan (own transaction) → write (no transaction) → record (own transaction). The first plan of a signal's action
+was made with its admission, and is written at once. Whatever the answer, the next look says where we stand;
+`resolve.next_step` decides. Every transition is a compare-and-set on our epoch: LostRace means that somebody took the
+action over, and everything from there is theirs.
 """
 
 import logging
@@ -14,18 +15,18 @@ from random import uniform
 from django.db import DatabaseError, transaction
 
 from guardrails.evaluate import decide
-from guardrails.limits import RECHECK, scale_increase
+from guardrails.limits import RECHECK
 from guardrails.models import effective_limits
 from guardrails.reasons import Reason
-from guardrails.types import Inputs, Judgement, Limits, Outcome
+from guardrails.types import Inputs, Judgement, Outcome
 from orchestrator import metrics
 from orchestrator.actions import HANDLERS
-from orchestrator.actions.patch import PatchForbidden
 from orchestrator.facts import Look, Looker, ask_policy, standing
 from orchestrator.k8s import errors
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import Deployment, Preconditions
-from orchestrator.models import Action, Decision, Workload
+from orchestrator.models import FINAL, Action, ActionState, Decision, Workload
+from orchestrator.reconciler.plan import intend
 from orchestrator.reconciler.resolve import Plan, Step, next_step
 from signals.models import LostRace, Signal
 from signals.types import ActionType
@@ -41,6 +42,8 @@ MAX_DELAY = 60.0
 def execute(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> None:
     """`look_at` tells what stands around the target: whether its namespace is managed, who scales it. The target itself
     is read from the API server."""
+    if action.state in FINAL:
+        return None  # refused as soon as it was admitted
     try:
         if not action.rv0 and not look_at(action.workload.target).managed:
             message = f"SmartOps does not manage the namespace “{action.workload.namespace}”."
@@ -61,34 +64,14 @@ def execute(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> No
 
 
 def _execute(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> None:
-    limits: Limits | None = None
     unanswered: errors.Unknown | None = None
-    for _ in range(MAX_WRITES):
+    for attempt in range(MAX_WRITES):
+        # What was just planned with its admission needs no look: a target that is not as it was seen refuses the write.
+        fresh = attempt == 0 and action.planned_under is not None
+        if not fresh and not _prepare(action, cluster, look_at, actor):
+            return None
         try:
-            live = _look(cluster, action)
-        except errors.ClusterError as error:
-            return _put_off(action, error, actor)
-        match next_step(_plan_of(action), live):
-            case Step.NOT_FOUND:
-                message = f"There is no Deployment {action.workload}."
-                return action.cancel(Reason.TARGET_NOT_FOUND, message, actor)
-            case Step.GONE:
-                return action.fail(Reason.TARGET_GONE, f"{action.workload} was deleted meanwhile.", actor)
-            case Step.REPLACED:
-                message = f"{action.workload} was deleted and created anew; the new object was not touched."
-                return action.cancel(Reason.TARGET_REPLACED, message, actor)
-            case Step.REVIEW:
-                message = "An attempt went unanswered, and somebody changed the target since: did our change land?"
-                return action.review(message, actor)
-            case Step.APPLIED:
-                assert live is not None
-                return _record(action, live, limits, actor)
-            case Step.PLAN | Step.REFRESH | Step.RESEND as step:
-                limits = _plan(action, replace(look_at(action.workload.target), deployment=live), step, actor)
-                if limits is None:
-                    return None
-        try:
-            return _record(action, _write(cluster, action), limits, actor)
+            return _record(action, _write(cluster, action), actor)
         except errors.Conflict:
             unanswered = None  # this copy did not apply; the next look says what came between
         except errors.Unknown as error:
@@ -102,6 +85,32 @@ def _execute(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> N
     return _retry(action, Reason.CONFLICT, "Others keep changing the target.", actor)
 
 
+def _prepare(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> bool:
+    """Looks where we stand. Whether there is a plan now that may be written; if not, nothing is left to do here."""
+    try:
+        live = _look(cluster, action)
+    except errors.ClusterError as error:
+        _put_off(action, error, actor)
+        return False
+    match next_step(_plan_of(action), live):
+        case Step.NOT_FOUND:
+            action.cancel(Reason.TARGET_NOT_FOUND, f"There is no Deployment {action.workload}.", actor)
+        case Step.GONE:
+            action.fail(Reason.TARGET_GONE, f"{action.workload} was deleted meanwhile.", actor)
+        case Step.REPLACED:
+            message = f"{action.workload} was deleted and created anew; the new object was not touched."
+            action.cancel(Reason.TARGET_REPLACED, message, actor)
+        case Step.REVIEW:
+            message = "An attempt went unanswered, and somebody changed the target since: did our change land?"
+            action.review(message, actor)
+        case Step.APPLIED:
+            assert live is not None
+            _record(action, live, actor)
+        case Step.PLAN | Step.REFRESH | Step.RESEND as step:
+            return _plan(action, replace(look_at(action.workload.target), deployment=live), step, actor)
+    return False
+
+
 def _look(cluster: Cluster, action: Action) -> Deployment | None:
     try:
         return cluster.get_deployment_status(action.workload.key)
@@ -113,9 +122,9 @@ def _plan_of(action: Action) -> Plan:
     return Plan(str(action.pk), action.uid0, action.rv0, action.gen0, action.ambiguous)
 
 
-def _plan(action: Action, look: Look, step: Step, actor: str) -> Limits | None:
+def _plan(action: Action, look: Look, step: Step, actor: str) -> bool:
     """Guardrails, episode and freeze once more before each write, now that the target is known; then the intent is
-    committed. The limits it was planned under, or None where it was held back."""
+    committed, or the action held back: False."""
     live, proposal = look.deployment, action.proposal
     assert live is not None
     signal = action.signal and Signal.objects.get(pk=action.signal.pk)
@@ -134,17 +143,12 @@ def _plan(action: Action, look: Look, step: Step, actor: str) -> Limits | None:
         Decision.record("plan", inputs, judgement, signal=action.signal, action=action)
         if judgement.outcome is not Outcome.ALLOW:
             _hold_back(action, step, judgement, inputs, actor)
-            return None
-        if step is not Step.PLAN:
+        elif step is not Step.PLAN:
             action.keep_plan(live, actor)
-            return known.limits
-        try:
-            change = HANDLERS[proposal.type].plan(proposal, live, str(action.pk))
-        except PatchForbidden as refusal:
-            action.cancel(Reason.PATCH_FORBIDDEN, str(refusal), actor)
-            return None
-        action.plan(live, change, scale_increase(proposal, inputs.facts), actor)
-        return known.limits
+        else:
+            intend(action, live, inputs.facts, actor)
+    action.planned_under = known.limits
+    return action.state == ActionState.APPLYING
 
 
 def _hold_back(action: Action, step: Step, judgement: Judgement, inputs: Inputs, actor: str) -> None:
@@ -172,8 +176,8 @@ def _write(cluster: Cluster, action: Action) -> Deployment:
     return written
 
 
-def _record(action: Action, written: Deployment, limits: Limits | None, actor: str) -> None:
-    action.applied(written, limits or effective_limits(action.workload.target), actor)
+def _record(action: Action, written: Deployment, actor: str) -> None:
+    action.applied(written, action.planned_under or effective_limits(action.workload.target), actor)
 
 
 def _refused(action: Action, error: errors.Refused, actor: str) -> None:

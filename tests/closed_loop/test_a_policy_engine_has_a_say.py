@@ -19,8 +19,10 @@ from orchestrator.admission import Refused, admit_direct
 from orchestrator.api.refusals import of_judgement
 from orchestrator.models import Action, ActionState, Decision
 from orchestrator.reconciler import admit as verb
+from signals import mapping
 from signals.models import Signal, SignalState
 from signals.types import ActionType, Origin, Proposal, Target
+from smartops.sandbox.faults import Refuse
 from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_action, only_signal, post
 from tests.guardrails.engine import Engine, Handler, replies, says, serving
 
@@ -43,8 +45,9 @@ def in_turn(*answers: Callable[[Handler], None]) -> Callable[[Handler], None]:
     return lambda handler: next(rest)(handler)
 
 
-def test_it_is_asked_when_the_signal_is_admitted_and_again_before_the_write(world: World, engine: Engine) -> None:
+def test_it_is_asked_when_the_signal_is_admitted_and_again_before_the_next_write(world: World, engine: Engine) -> None:
     world.deploy(deployment("erp-simulator"))
+    world.sandbox.fault(Refuse(method="PATCH", status=409))
     post(anomaly("erp-simulator", payload={"metadata": {"cpu": 96.3}}))
 
     world.drain()
@@ -83,9 +86,10 @@ def test_its_silence_defers_the_signal_and_nothing_is_written(world: World, engi
     assert world.writes() == []
 
 
-def test_a_no_before_the_write_cancels_the_action(world: World, engine: Engine) -> None:
+def test_a_no_before_the_next_write_cancels_the_action(world: World, engine: Engine) -> None:
     engine.answer = in_turn(says(True), NO)
     world.deploy(deployment("erp-simulator"))
+    world.sandbox.fault(Refuse(method="PATCH", status=409))
     post(anomaly("erp-simulator"))
 
     world.drain()
@@ -94,9 +98,10 @@ def test_a_no_before_the_write_cancels_the_action(world: World, engine: Engine) 
     assert world.writes() == []
 
 
-def test_silence_before_the_write_puts_the_action_off(world: World, engine: Engine) -> None:
+def test_silence_before_the_next_write_puts_the_action_off(world: World, engine: Engine) -> None:
     engine.answer = in_turn(says(True), SILENCE)
     world.deploy(deployment("erp-simulator"))
+    world.sandbox.fault(Refuse(method="PATCH", status=409))
     post(anomaly("erp-simulator"))
 
     world.drain()
@@ -111,7 +116,7 @@ def test_a_signal_that_a_repeat_raised_meanwhile_is_not_admitted_unasked(
 ) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator", score=0.1))
-    asking = verb._propose
+    asking = mapping.propose
 
     def ask_and_be_overtaken(*arguments: Any) -> Any:
         asked = asking(*arguments)
@@ -119,12 +124,12 @@ def test_a_signal_that_a_repeat_raised_meanwhile_is_not_admitted_unasked(
             post(anomaly("erp-simulator", score=0.95))
         return asked
 
-    monkeypatch.setattr(verb, "_propose", ask_and_be_overtaken)
+    monkeypatch.setattr(verb, "propose", ask_and_be_overtaken)
 
     world.drain()
 
     answers = [decision.inputs["facts"]["policy"] for decision in Decision.objects.order_by("id")]
-    assert [answer and answer["allow"] for answer in answers] == [True, True]
+    assert [answer and answer["allow"] for answer in answers] == [True]
 
 
 @pytest.mark.parametrize(("answer", "reason"), [(NO, Reason.POLICY_DENIED), (SILENCE, Reason.POLICY_UNAVAILABLE)])

@@ -124,13 +124,6 @@ DONE = (S.SUCCEEDED, Reason.ROLLOUT_COMPLETE)
         (LoseAnswer(method="PATCH"), DONE, 1),
         (LoseAnswer(method="PATCH", hang=True), DONE, 1),
         (Hang(method="PATCH"), DONE, 1),
-        (Refuse(method="GET", path="/deployments/erp-simulator$", status=500, count=2), DONE, 1),
-        (Refuse(method="GET", path="/deployments/erp-simulator$", status=429, count=2), DONE, 1),
-        (
-            Refuse(method="GET", path="/deployments/erp-simulator$", status=403),
-            (S.FAILED, Reason.CLUSTER_FORBIDDEN),
-            0,
-        ),
     ],
     ids=lambda value: f"{type(value).__name__} {vars_of(value)}" if isinstance(value, Fault) else "",
 )
@@ -145,6 +138,21 @@ def test_a_fault_of_the_cluster_never_doubles_the_effect(
     assert len(scene.referee.of(action.pk)) == effects
     assert scene.replicas() == 2 + effects
     assert (action.applied_at is not None) == (effects == 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "count", "end", "effects"),
+    [(500, 2, DONE, 1), (429, 2, DONE, 1), (403, 1, (S.FAILED, Reason.CLUSTER_FORBIDDEN), 0)],
+)
+def test_a_look_that_fails_is_made_again_or_ends_the_action(
+    scene: Scene, status: int, count: int, end: tuple[str, str], effects: int
+) -> None:
+    look = Refuse(method="GET", path="/deployments/erp-simulator$", status=status, count=count)
+    scene.sandbox.fault(Refuse(method="PATCH", status=409))  # who was refused a write looks
+    scene.cluster.before_write = [lambda: scene.sandbox.fault(look)]
+
+    assert outcome(scene.act()) == end
+    assert len(scene.referee.effects) == effects
 
 
 def vars_of(fault: Fault) -> str:
@@ -217,7 +225,7 @@ def test_a_spec_changed_before_the_write_is_planned_anew(scene: Scene) -> None:
 
     assert outcome(action) == DONE
     assert [(effect.before, effect.replicas) for effect in scene.referee.effects] == [(5, 6)]
-    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan", "plan"]
+    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan"]
 
 
 def test_guardrails_judge_the_new_plan(scene: Scene) -> None:
@@ -246,7 +254,7 @@ def test_a_change_beside_the_spec_needs_no_new_plan(scene: Scene, others: str) -
     assert outcome(action) == DONE
     assert scene.referee.answers == [409, 200]
     # The guardrails are asked before each write, and the change stays what it was.
-    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan", "plan"]
+    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan"]
 
 
 @pytest.mark.parametrize("others", ["label", "touch_status"])

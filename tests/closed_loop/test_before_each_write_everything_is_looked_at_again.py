@@ -9,12 +9,14 @@ from django.db.models.functions import Now
 
 from guardrails.models import Freeze
 from guardrails.reasons import Reason
+from orchestrator.admission import admit_direct
 from orchestrator.models import Action, ActionState
 from orchestrator.reconciler import execute as verb
 from orchestrator.reconciler.admit import admit
 from orchestrator.reconciler.rescue import rescue
 from orchestrator.reconciler.resolve import Step
 from signals.models import LostRace
+from signals.types import ActionType, Origin, Proposal, Target
 from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_signal, post
 
 REPORTED = anomaly("erp-simulator")
@@ -28,7 +30,6 @@ def planned(world: World) -> Action:
     post(REPORTED)
     action, _ = admit(only_signal().pk, world.look_at, "the first")
     assert action is not None
-    assert verb._plan(action, world.look_at(action.workload.target), Step.PLAN, "the first") is not None
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
     return action
 
@@ -74,11 +75,11 @@ def test_a_planned_change_is_called_off_as_soon_as_no_copy_can_land(world: World
 def test_a_rescuer_that_read_the_row_before_the_plan_takes_nothing_over(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     world.settle("erp-simulator")
-    post(anomaly("erp-simulator"))
-    action, _ = admit(only_signal().pk, world.look_at, "the first")
-    assert action is not None
+    target = Target("default", NAMESPACE, "erp-simulator")
+    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "ana")
+    [action] = Action.claim_due("default", 1, "the first")
     read_before_the_plan = Action.objects.select_related("workload", "signal").get()
-    verb._plan(action, world.look_at(action.workload.target), Step.PLAN, "the first")
+    assert verb._plan(action, world.look_at(target), Step.PLAN, "the first")
     verb._write(world.cluster, action)  # and dies
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
 

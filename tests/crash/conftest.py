@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from guardrails.models import GuardrailSetting
 from orchestrator.models import Action, ActionState
 from signals.models import SignalState
+from smartops.sandbox.faults import Refuse
 from tests.closed_loop.conftest import World, anomaly, deployment, only_action, only_signal, post, world
 from tests.concurrency.processes import ROOT, environment, sessions, until
 from tests.concurrency.referee import Referee
@@ -132,6 +133,12 @@ def one_trouble(world: World) -> None:
     post(anomaly("erp-simulator"))
 
 
+@pytest.fixture
+def one_conflict(world: World) -> None:
+    """The first write is refused: whoever sent it looks, and plans anew."""
+    world.sandbox.fault(Refuse(method="PATCH", status=409))
+
+
 def leases_are_over() -> None:
     """As if half a minute had passed."""
     Action.objects.filter(state=ActionState.APPLYING).update(lease_until=Now() - timedelta(seconds=1))
@@ -160,6 +167,7 @@ __all__ = [
     "assert_done_once",
     "leases_are_over",
     "nursery",
+    "one_conflict",
     "one_trouble",
     "referee",
     "victims",

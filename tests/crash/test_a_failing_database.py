@@ -33,7 +33,6 @@ def cut_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
     [
         (Workload, "lock"),
         (Decision, "record"),
-        (Action, "claim"),
         (Action, "plan"),
         (Action, "applied"),
         (Action, "verified"),

@@ -16,10 +16,8 @@ pytestmark = pytest.mark.usefixtures("one_trouble")
     "point",
     [
         "the admission is written, not committed",
-        "admitted and claimed",
-        "the target was looked at",
+        "admitted and planned",
         "the plan is written, not committed",
-        "planned",
         "the cluster has changed",
         "the effect is recorded, not committed",
         "the effect is recorded",
@@ -39,13 +37,26 @@ def test_what_a_killed_reconciler_began_is_done_once(
     assert_done_once(world, referee)
 
 
+@pytest.mark.parametrize("point", ["the target was looked at", "planned anew"])
+@pytest.mark.usefixtures("one_conflict")
+def test_what_a_killed_reconciler_began_anew_is_done_once(
+    world: World, referee: Referee, victims: Victims, point: str
+) -> None:
+    victims.kill(point)
+
+    leases_are_over()
+    world.drain()
+
+    assert_done_once(world, referee)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        ("the target was looked at", "the plan is written, not committed"),
-        ("the plan is written, not committed", "planned"),
-        ("planned", "the target was looked at"),
-        ("planned", "the cluster has changed"),
+        ("the plan is written, not committed", "admitted and planned"),
+        ("admitted and planned", "the target was looked at"),
+        ("admitted and planned", "planned anew"),
+        ("admitted and planned", "the cluster has changed"),
         ("the cluster has changed", "the target was looked at"),
         ("the cluster has changed", "the effect is recorded, not committed"),
         ("the effect is recorded", "the outcome is written, not committed"),
@@ -95,7 +106,7 @@ def test_a_write_that_arrives_long_after_its_sender_died_changes_nothing(
     assert referee.answers == [200, 409]
 
 
-@pytest.mark.parametrize(("point", "effects"), [("planned", 0), ("the cluster has changed", 1)])
+@pytest.mark.parametrize(("point", "effects"), [("admitted and planned", 0), ("the cluster has changed", 1)])
 def test_a_rescuer_does_not_plan_anew_where_the_effect_may_have_been_undone(
     world: World, referee: Referee, victims: Victims, point: str, effects: int
 ) -> None:

@@ -14,9 +14,7 @@ pytestmark = pytest.mark.usefixtures("one_trouble")
 @pytest.mark.parametrize(
     "point",
     [
-        "admitted and claimed",
-        "the target was looked at",
-        "planned",
+        "admitted and planned",
         "the cluster has changed",
         "the rollout was judged",
     ],
@@ -37,7 +35,7 @@ def test_a_reconciler_that_wakes_up_after_its_action_was_finished_changes_nothin
     assert only_action().events.count() == events
 
 
-@pytest.mark.parametrize("point", ["the target was looked at", "planned", "the cluster has changed"])
+@pytest.mark.parametrize("point", ["admitted and planned", "the cluster has changed"])
 def test_a_reconciler_that_wakes_up_beside_its_rescuer_leaves_the_action_to_it(
     world: World, referee: Referee, victims: Victims, point: str
 ) -> None:
@@ -52,3 +50,18 @@ def test_a_reconciler_that_wakes_up_beside_its_rescuer_leaves_the_action_to_it(
     assert_done_once(world, referee)
     after_it = only_action().events.filter(epoch__gte=taken.epoch, actor__contains="reconciler")
     assert {event.to_state for event in after_it} <= {"succeeded"}
+
+
+@pytest.mark.parametrize("point", ["the target was looked at", "planned anew"])
+@pytest.mark.usefixtures("one_conflict")
+def test_a_reconciler_that_wakes_up_in_a_second_attempt_changes_nothing(
+    world: World, referee: Referee, victims: Victims, point: str
+) -> None:
+    victims.pause(point)
+    leases_are_over()
+    world.drain()
+    assert_done_once(world, referee)
+
+    victims.resume()
+
+    assert_done_once(world, referee)

@@ -25,10 +25,10 @@ from orchestrator.reconciler import execute, loop, verify  # noqa: E402
 # Where it is hit: right after this returned. Some are inside of a transaction, some after its commit.
 POINTS: dict[str, tuple[Any, str]] = {
     "the admission is written, not committed": (Decision, "record"),
-    "admitted and claimed": (loop, "admit"),
+    "admitted and planned": (loop, "admit"),
     "the target was looked at": (execute, "_look"),
     "the plan is written, not committed": (Action, "plan"),
-    "planned": (execute, "_plan"),
+    "planned anew": (execute, "_plan"),
     "the cluster has changed": (execute, "_write"),
     "the effect is recorded, not committed": (Verification, "begin"),
     "the effect is recorded": (Action, "applied"),

@@ -170,6 +170,10 @@ class Protocol:
             case "idle" if row.state == "pending":
                 claimed = row._replace(state="applying", epoch=row.epoch + 1)
                 yield f"{index} claims", self._with(world, index, Worker("look", claimed.epoch, row.intent), claimed)
+                if not row.epoch:  # an older view is one that others have outrun since
+                    planned = claimed._replace(intent=row.intent.of(world.target))
+                    writer = Worker("write", planned.epoch, planned.intent)
+                    yield f"{index} admits and plans", self._with(world, index, writer, planned)
             case "idle" if row.state == "applying" and world.luck.takeovers:  # a lease may end at the worst moment
                 intent = row.intent._replace(ambiguous=row.intent.ambiguous or bool(row.intent.version))
                 taken = Row("applying", row.epoch + 1, intent)
