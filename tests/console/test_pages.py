@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from guardrails.models import Freeze
 from guardrails.types import Outcome
-from orchestrator.models import Action, ActionState, VerificationStatus, Workload
+from orchestrator.models import Action, ActionState, Decision, VerificationStatus, Workload
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal
 from smartops.console.views import NOT_PURSUED, PAGE
@@ -119,9 +119,20 @@ def test_the_page_of_an_action_tells_its_story(reading: Client, hour: Hour) -> N
     for said in (
         "Scale recommendationservice 3\xa0→\xa04", "VerificationTimedOut", "Max replicas", "Scale velocity",
         "0 + 1 of 3", "spec.replicas", "<del>3</del>", "<ins>4</ins>", "Planned against version", "+5 min",
-        "win-2118", "98.1",        "1 earlier decision", action.uid0,
+        "win-2118", "98.1", action.uid0,
     ):  # fmt: skip
         assert said in page, said
+
+
+def test_what_was_decided_before_is_there_to_unfold(reading: Client, hour: Hour) -> None:
+    action = Action.objects.get(workload__name="recommendationservice")
+    Decision.objects.create(phase="plan", outcome="allow", inputs={}, verdicts=[], action=action)
+
+    page = text(reading.get(f"/console/actions/{action.pk}/"))
+
+    assert "right before a write" in page
+    assert "1 earlier decision" in page
+    assert "when the signal came" in page
 
 
 def test_a_freeze_is_said_on_top_while_it_lasts(reading: Client) -> None:
