@@ -1,7 +1,6 @@
 """What the API server promises, by plain HTTP."""
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,18 +8,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smartops.sandbox import Sandbox
-from tests.sandbox.sandbox_client import DEPLOYMENTS, JSON, MERGE, Client, Object
+from tests.conformance.client import JSON, MERGE, Client, Object
+from tests.conformance.conftest import deployment
 
-Make = Callable[..., Object]
 STRATEGIC, JSON_PATCH = "application/strategic-merge-patch+json", "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
-WEB = f"{DEPLOYMENTS}/web"
+WEB = "deployments/web"
 
 
 @pytest.fixture
-def quiet(client: Client, deployment: Make) -> Object:
+def quiet(client: Client) -> Object:
     """A Deployment that nothing happens to any more."""
-    client.create(DEPLOYMENTS, deployment())
+    client.create("deployments", deployment())
     return client.rolled_out("web")
 
 
@@ -38,8 +37,8 @@ def test_the_usual_namespaces_exist(client: Client) -> None:
     assert names == {"default", "kube-node-lease", "kube-public", "kube-system"}
 
 
-def test_a_created_deployment_has_an_identity_and_defaults(client: Client, deployment: Make) -> None:
-    created = client.create(DEPLOYMENTS, deployment(replicas=None))
+def test_a_created_deployment_has_an_identity_and_defaults(client: Client) -> None:
+    created = client.create("deployments", deployment(replicas=None))
     metadata, spec = created["metadata"], created["spec"]
     assert metadata["generation"] == 1
     assert metadata["uid"]
@@ -89,22 +88,22 @@ def test_another_uid_is_invalid_in_a_patch_and_a_conflict_in_a_put(client: Clien
     assert (status, refusal["reason"]) == (409, "Conflict")
 
 
-def test_a_put_without_a_version_replaces(client: Client, quiet: Object, deployment: Make) -> None:
+def test_a_put_without_a_version_replaces(client: Client, quiet: Object) -> None:
     status, replaced = client.send("PUT", WEB, deployment(replicas=4))
     assert (status, replaced["spec"]["replicas"]) == (200, 4)
     assert replaced["metadata"]["uid"] == quiet["metadata"]["uid"]
     assert replaced["status"] == quiet["status"]
 
 
-def test_a_dry_run_answers_as_if_and_stores_nothing(client: Client, quiet: Object, deployment: Make) -> None:
+def test_a_dry_run_answers_as_if_and_stores_nothing(client: Client, quiet: Object) -> None:
     patched = client.patch(WEB, {"spec": {"replicas": 7}}, dryRun="All")
     assert (patched["spec"]["replicas"], version(patched)) == (7, version(quiet))
     assert patched["metadata"]["generation"] == quiet["metadata"]["generation"] + 1
-    status, created = client.send("POST", DEPLOYMENTS, deployment("other"), dryRun="All")
+    status, created = client.send("POST", "deployments", deployment("other"), dryRun="All")
     assert (status, created["metadata"]["generation"]) == (201, 1)
     assert client.send("DELETE", WEB, dryRun="All")[0] == 200
     assert client.send("PATCH", WEB, {}, MERGE, dryRun="Some")[0] == 422
-    assert client.get(DEPLOYMENTS)["items"] == [
+    assert client.get("deployments")["items"] == [
         {key: value for key, value in quiet.items() if key not in ("kind", "apiVersion")}
     ]
 
@@ -132,15 +131,13 @@ def test_a_dry_run_answers_as_if_and_stores_nothing(client: Client, quiet: Objec
          "spec.template.spec.containers[1].name"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_invalid_with_its_field(
-    client: Client, deployment: Make, path: tuple[str, ...], value: Any, field: str
-) -> None:
+def test_what_is_wrong_is_invalid_with_its_field(client: Client, path: tuple[str, ...], value: Any, field: str) -> None:
     wrong = deployment()
     inner = wrong
     for step in path[:-1]:
         inner = inner[step]
     inner[path[-1]] = value
-    status, refusal = client.send("POST", DEPLOYMENTS, wrong)
+    status, refusal = client.send("POST", "deployments", wrong)
     assert (status, refusal["reason"]) == (422, "Invalid")
     assert field in [cause["field"] for cause in refusal["details"]["causes"]]
 
@@ -162,7 +159,7 @@ def test_wrong_types_are_an_invalid_patch_and_a_bad_request_otherwise(
 ) -> None:
     status, refusal = client.send("PATCH", WEB, wrong, MERGE)
     assert (status, refusal["reason"], refusal["details"]["causes"][0]["field"]) == (422, "Invalid", "patch")
-    status, refusal = client.send("POST", DEPLOYMENTS, {"metadata": {"name": "web"}, "apiVersion": "apps/v1"} | wrong)
+    status, refusal = client.send("POST", "deployments", {"metadata": {"name": "web"}, "apiVersion": "apps/v1"} | wrong)
     assert (status, refusal["reason"]) == (400, "BadRequest")
 
 
@@ -192,18 +189,18 @@ def test_a_selector_is_immutable(client: Client, quiet: Object) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "content_type", "expected"),
     [
-        ("GET", f"{DEPLOYMENTS}/none", None, JSON, (404, "NotFound")),
-        ("PATCH", f"{DEPLOYMENTS}/none", {}, MERGE, (404, "NotFound")),
-        ("DELETE", f"{DEPLOYMENTS}/none", None, JSON, (404, "NotFound")),
+        ("GET", "deployments/none", None, JSON, (404, "NotFound")),
+        ("PATCH", "deployments/none", {}, MERGE, (404, "NotFound")),
+        ("DELETE", "deployments/none", None, JSON, (404, "NotFound")),
         ("GET", "/apis/apps/v1/gizmos", None, JSON, (404, "NotFound")),
         ("GET", f"{WEB}/finalize", None, JSON, (404, "NotFound")),
         ("POST", WEB, {}, JSON, (405, "MethodNotAllowed")),
-        ("POST", DEPLOYMENTS, b"{", JSON, (400, "BadRequest")),
-        ("POST", DEPLOYMENTS, b'{"spec": {"replicas": NaN}}', JSON, (400, "BadRequest")),
-        ("POST", DEPLOYMENTS, b"[" * 100_000, JSON, (400, "BadRequest")),
-        ("POST", DEPLOYMENTS, b"[]", JSON, (400, "BadRequest")),
-        ("POST", DEPLOYMENTS, {"kind": "Pod", "apiVersion": "v1"}, JSON, (400, "BadRequest")),
-        ("POST", DEPLOYMENTS, b"<xml/>", "text/xml", (415, "UnsupportedMediaType")),
+        ("POST", "deployments", b"{", JSON, (400, "BadRequest")),
+        ("POST", "deployments", b'{"spec": {"replicas": NaN}}', JSON, (400, "BadRequest")),
+        ("POST", "deployments", b"[" * 100_000, JSON, (400, "BadRequest")),
+        ("POST", "deployments", b"[]", JSON, (400, "BadRequest")),
+        ("POST", "deployments", {"kind": "Pod", "apiVersion": "v1"}, JSON, (400, "BadRequest")),
+        ("POST", "deployments", b"<xml/>", "text/xml", (415, "UnsupportedMediaType")),
         ("PATCH", WEB, {}, JSON, (415, "UnsupportedMediaType")),
         ("PATCH", WEB, [{"op": "test", "path": "/spec/replicas", "value": 9}], JSON_PATCH, (422, "Invalid")),
         ("PATCH", WEB, [{"op": "wrong"}], JSON_PATCH, (422, "Invalid")),
@@ -211,8 +208,8 @@ def test_a_selector_is_immutable(client: Client, quiet: Object) -> None:
         ("PATCH", WEB, {"op": "add"}, JSON_PATCH, (400, "BadRequest")),
         ("PATCH", WEB, {"spec": {"template": {"spec": {"containers": [{"image": "i"}]}}}}, STRATEGIC, (500, "")),
         ("PATCH", WEB, {}, APPLY, (422, "Invalid")),
-        ("GET", f"{DEPLOYMENTS}?resourceVersion=new", None, JSON, (400, "BadRequest")),
-        ("GET", f"{DEPLOYMENTS}?watch=1&sendInitialEvents=true", None, JSON, (422, "Invalid")),
+        ("GET", "deployments?resourceVersion=new", None, JSON, (400, "BadRequest")),
+        ("GET", "deployments?watch=1&sendInitialEvents=true", None, JSON, (422, "Invalid")),
         ("PATCH", WEB, [], MERGE, (400, "BadRequest")),
     ],
 )
@@ -224,8 +221,8 @@ def test_refusals_have_the_apis_codes_and_reasons(
     assert (refusal["kind"], refusal["code"]) == ("Status", status)
 
 
-def test_a_name_can_be_taken_once_and_needs_its_namespace(client: Client, quiet: Object, deployment: Make) -> None:
-    status, refusal = client.send("POST", DEPLOYMENTS, deployment())
+def test_a_name_can_be_taken_once_and_needs_its_namespace(client: Client, quiet: Object) -> None:
+    status, refusal = client.send("POST", "deployments", deployment())
     assert (status, refusal["reason"]) == (409, "AlreadyExists")
     status, refusal = client.send("POST", "/apis/apps/v1/namespaces/none/deployments", deployment())
     assert (status, refusal["message"]) == (404, 'namespaces "none" not found')
@@ -247,9 +244,9 @@ def test_an_object_with_finalizers_goes_when_the_last_is_removed(client: Client,
     assert client.send("GET", WEB)[0] == 404
 
 
-def test_a_deleted_namespace_takes_its_contents_along(client: Client, deployment: Make) -> None:
+def test_a_deleted_namespace_takes_its_contents_along(client: Client) -> None:
     client.create("/api/v1/namespaces", {"metadata": {"name": "shop"}})
-    inside = DEPLOYMENTS.replace("default", "shop")
+    inside = "/apis/apps/v1/namespaces/shop/deployments"
     client.create(inside, deployment())
     client.wait(inside, lambda found: found.get("status", {}).get("availableReplicas") == 1)
     client.send("DELETE", "/api/v1/namespaces/shop")
@@ -280,7 +277,7 @@ def test_status_is_written_apart_from_the_rest(client: Client, quiet: Object) ->
 
 def test_a_table_has_a_row_per_object(client: Client, quiet: Object) -> None:
     accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-    table = client.raw("GET", DEPLOYMENTS, accept=accept).json()
+    table = client.raw("GET", "deployments", accept=accept).json()
     assert [column["name"] for column in table["columnDefinitions"]][:4] == ["Name", "Ready", "Up-to-date", "Available"]
     assert table["rows"][0]["cells"][:4] == ["web", "1/1", 1, 1]
 
@@ -288,7 +285,8 @@ def test_a_table_has_a_row_per_object(client: Client, quiet: Object) -> None:
 def test_requests_are_remembered_with_their_answers(sandbox: Sandbox, client: Client, quiet: Object) -> None:
     client.send("PATCH", WEB, {"spec": {"replicas": 2}}, MERGE, fieldManager="me")
     last = sandbox.requests[-1]
-    assert (last.method, last.path, last.status) == ("PATCH", f"{WEB}?fieldManager=me", 200)
+    where = "/apis/apps/v1/namespaces/default/deployments/web?fieldManager=me"
+    assert (last.method, last.path, last.status) == ("PATCH", where, 200)
     assert last.body == b'{"spec": {"replicas": 2}}'
     remembered: Any = client.get("/sandbox/requests")
     assert remembered[-1]["method"] == "PATCH"
@@ -309,18 +307,16 @@ ANYTHING = st.recursive(
 @pytest.fixture(scope="module")
 def tough() -> Any:
     with Sandbox() as running:
-        client = Client(running.url)
+        client = Client(running.kubeconfig)
         yield client
         client.close()
 
 
 @given(spec=ANYTHING, metadata=ANYTHING, content_type=st.sampled_from([MERGE, STRATEGIC]))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_is_sent_there_is_an_answer(
-    tough: Client, deployment: Make, spec: Any, metadata: Any, content_type: str
-) -> None:
+def test_whatever_is_sent_there_is_an_answer(tough: Client, spec: Any, metadata: Any, content_type: str) -> None:
     if tough.send("GET", WEB)[0] == 404:
-        tough.create(DEPLOYMENTS, deployment())
+        tough.create("deployments", deployment())
     before = tough.get(WEB)
     status, answer = tough.send("PATCH", WEB, {"metadata": metadata, "spec": spec}, content_type)
     assert status in (200, 400, 422) or (status, content_type) == (500, STRATEGIC)

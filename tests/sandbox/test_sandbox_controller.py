@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from smartops.sandbox import Sandbox
-from tests.sandbox.sandbox_client import DEPLOYMENTS, Client, Object, is_complete
+from tests.conformance.client import Client, Object, is_complete
+from tests.conformance.conftest import deployment
 
-Make = Callable[..., Object]
-WEB = f"{DEPLOYMENTS}/web"
-SETS, PODS = "/apis/apps/v1/namespaces/default/replicasets", "/api/v1/namespaces/default/pods"
+WEB = "deployments/web"
+SETS, PODS = "replicasets", "pods"
 RESTART = {"spec": {"template": {"metadata": {"annotations": {"restarted": "now"}}}}}
 
 
@@ -28,8 +28,8 @@ def names(client: Client, path: str) -> set[str]:
     }
 
 
-def test_a_deployment_brings_up_its_pods(client: Client, deployment: Make) -> None:
-    client.create(DEPLOYMENTS, deployment(replicas=3))
+def test_a_deployment_brings_up_its_pods(client: Client) -> None:
+    client.create("deployments", deployment(replicas=3))
     done = client.rolled_out("web")
     assert conditions(done) == {
         "Available": ("True", "MinimumReplicasAvailable"),
@@ -47,8 +47,8 @@ def test_a_deployment_brings_up_its_pods(client: Client, deployment: Make) -> No
         assert pod["metadata"]["name"].rpartition("-")[0] == replica_set["metadata"]["name"]
 
 
-def test_a_restart_replaces_every_pod_and_keeps_the_old_replica_set(client: Client, deployment: Make) -> None:
-    client.create(DEPLOYMENTS, deployment(replicas=2))
+def test_a_restart_replaces_every_pod_and_keeps_the_old_replica_set(client: Client) -> None:
+    client.create("deployments", deployment(replicas=2))
     client.rolled_out("web")
     before = names(client, PODS)
     generation = client.patch(WEB, RESTART)["metadata"]["generation"]
@@ -56,7 +56,7 @@ def test_a_restart_replaces_every_pod_and_keeps_the_old_replica_set(client: Clie
     assert names(client, PODS).isdisjoint(before)
     assert len(names(client, SETS)) == 2
     assert done["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
-    events = client.get("/api/v1/namespaces/default/events", fieldSelector="involvedObject.kind=Deployment")["items"]
+    events = client.get("events", fieldSelector="involvedObject.kind=Deployment")["items"]
     assert {event["reason"] for event in events} == {"ScalingReplicaSet"}
     assert sum(event["message"].startswith("Scaled up replica set") for event in events) == 3
 
@@ -66,10 +66,10 @@ def test_a_restart_replaces_every_pod_and_keeps_the_old_replica_set(client: Clie
     [("25%", "25%", 5, 3), (0, 1, 4, 3), (1, 0, 5, 4), ("100%", "50%", 8, 2)],
 )
 def test_a_rollout_stays_between_max_unavailable_and_max_surge(
-    client: Client, deployment: Make, surge: int | str, unavailable: int | str, most: int, fewest: int
+    client: Client, surge: int | str, unavailable: int | str, most: int, fewest: int
 ) -> None:
     strategy = {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
-    client.create(DEPLOYMENTS, deployment(replicas=4, strategy=strategy))
+    client.create("deployments", deployment(replicas=4, strategy=strategy))
     start = client.rolled_out("web")["metadata"]["resourceVersion"]
     old = names(client, PODS)
     ready = dict.fromkeys(old, True)
@@ -87,8 +87,8 @@ def test_a_rollout_stays_between_max_unavailable_and_max_surge(
     raise AssertionError("the rollout did not end")
 
 
-def test_scaling_is_no_rollout(client: Client, deployment: Make) -> None:
-    client.create(DEPLOYMENTS, deployment(replicas=2))
+def test_scaling_is_no_rollout(client: Client) -> None:
+    client.create("deployments", deployment(replicas=2))
     client.rolled_out("web")
     before = names(client, PODS)
     client.patch(WEB, {"spec": {"replicas": 5}})
@@ -101,8 +101,8 @@ def test_scaling_is_no_rollout(client: Client, deployment: Make) -> None:
     assert not any(name in gone["status"] for name in ("replicas", "readyReplicas", "unavailableReplicas"))
 
 
-def test_recreate_starts_nothing_before_all_old_pods_are_gone(client: Client, deployment: Make) -> None:
-    client.create(DEPLOYMENTS, deployment(replicas=2, strategy={"type": "Recreate"}, sim={"gone_after": "50ms"}))
+def test_recreate_starts_nothing_before_all_old_pods_are_gone(client: Client) -> None:
+    client.create("deployments", deployment(replicas=2, strategy={"type": "Recreate"}, sim={"gone_after": "50ms"}))
     start = client.rolled_out("web")["metadata"]["resourceVersion"]
     old = names(client, PODS)
     client.patch(WEB, RESTART)
@@ -122,13 +122,13 @@ def test_recreate_starts_nothing_before_all_old_pods_are_gone(client: Client, de
     [("crash", "Running", "CrashLoopBackOff", 5), ("stuck", "Pending", "ImagePullBackOff", 0)],
 )
 def test_a_rollout_that_does_not_become_ready_exceeds_its_deadline_and_keeps_the_old_pods(
-    client: Client, deployment: Make, outcome: str, phase: str, reason: str, restarts: int
+    client: Client, outcome: str, phase: str, reason: str, restarts: int
 ) -> None:
-    client.create(DEPLOYMENTS, deployment(replicas=2, progressDeadlineSeconds=1))
+    client.create("deployments", deployment(replicas=2, progressDeadlineSeconds=1))
     client.rolled_out("web")
     old = names(client, PODS)
     client.patch(WEB, {"spec": {"template": {"metadata": {"annotations": {"sim/outcome": outcome}}}}})
-    failed = client.wait(DEPLOYMENTS, progressing("ProgressDeadlineExceeded"))
+    failed = client.wait("deployments", progressing("ProgressDeadlineExceeded"))
     assert conditions(failed)["Progressing"][0] == "False"
     assert conditions(failed)["Available"] == ("True", "MinimumReplicasAvailable")
     assert (failed["status"]["updatedReplicas"], failed["status"]["unavailableReplicas"]) == (1, 1)
@@ -146,12 +146,12 @@ def test_a_rollout_that_does_not_become_ready_exceeds_its_deadline_and_keeps_the
     assert back["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
 
 
-def test_a_paused_deployment_scales_but_does_not_roll(client: Client, deployment: Make) -> None:
-    client.create(DEPLOYMENTS, deployment(replicas=1))
+def test_a_paused_deployment_scales_but_does_not_roll(client: Client) -> None:
+    client.create("deployments", deployment(replicas=1))
     client.rolled_out("web")
     client.patch(WEB, {"spec": {"paused": True, "replicas": 2}})
     client.patch(WEB, RESTART)
-    paused = client.wait(DEPLOYMENTS, lambda found: found["status"].get("availableReplicas") == 2)
+    paused = client.wait("deployments", lambda found: found["status"].get("availableReplicas") == 2)
     assert conditions(paused)["Progressing"] == ("Unknown", "DeploymentPaused")
     assert len(names(client, SETS)) == 1
     generation = client.patch(WEB, {"spec": {"paused": None}})["metadata"]["generation"]
@@ -159,16 +159,16 @@ def test_a_paused_deployment_scales_but_does_not_roll(client: Client, deployment
     assert len(names(client, SETS)) == 2
 
 
-def test_a_pod_is_available_only_after_min_ready_seconds(client: Client, deployment: Make) -> None:
-    client.create(DEPLOYMENTS, deployment(minReadySeconds=1))
-    ready = client.wait(DEPLOYMENTS, lambda found: found.get("status", {}).get("readyReplicas") == 1)
+def test_a_pod_is_available_only_after_min_ready_seconds(client: Client) -> None:
+    client.create("deployments", deployment(minReadySeconds=1))
+    ready = client.wait("deployments", lambda found: found.get("status", {}).get("readyReplicas") == 1)
     assert "availableReplicas" not in ready["status"]
     assert conditions(ready)["Available"] == ("False", "MinimumReplicasUnavailable")
     client.rolled_out("web")
 
 
-def test_a_deleted_pod_is_replaced(client: Client, deployment: Make) -> None:
-    client.create(DEPLOYMENTS, deployment(sim={"gone_after": "20ms"}))
+def test_a_deleted_pod_is_replaced(client: Client) -> None:
+    client.create("deployments", deployment(sim={"gone_after": "20ms"}))
     client.rolled_out("web")
     (name,) = names(client, PODS)
     status, deleting = client.send("DELETE", f"{PODS}/{name}")
@@ -181,29 +181,29 @@ def test_a_deleted_pod_is_replaced(client: Client, deployment: Make) -> None:
     assert len(names(client, PODS) - {name}) == 1
 
 
-def test_a_deleted_deployment_takes_its_dependents_along(client: Client, deployment: Make) -> None:
-    client.create(DEPLOYMENTS, deployment(replicas=2))
+def test_a_deleted_deployment_takes_its_dependents_along(client: Client) -> None:
+    client.create("deployments", deployment(replicas=2))
     client.rolled_out("web")
     client.send("DELETE", WEB)
     assert client.get(SETS)["items"] == []
     assert names(client, PODS) == set()
 
 
-def test_an_orphaned_replica_set_is_adopted_by_the_next_deployment(client: Client, deployment: Make) -> None:
-    client.create(DEPLOYMENTS, deployment())
+def test_an_orphaned_replica_set_is_adopted_by_the_next_deployment(client: Client) -> None:
+    client.create("deployments", deployment())
     client.rolled_out("web")
     pods = names(client, PODS)
     client.send("DELETE", WEB, {"propagationPolicy": "Orphan"})
     assert names(client, PODS) == pods
-    again = client.create(DEPLOYMENTS, deployment())
+    again = client.create("deployments", deployment())
     client.rolled_out("web")
     assert names(client, PODS) == pods
     (replica_set,) = client.get(SETS)["items"]
     assert replica_set["metadata"]["ownerReferences"][0]["uid"] == again["metadata"]["uid"]
 
 
-def test_old_replica_sets_are_kept_up_to_the_history_limit(client: Client, deployment: Make) -> None:
-    client.create(DEPLOYMENTS, deployment(revisionHistoryLimit=1))
+def test_old_replica_sets_are_kept_up_to_the_history_limit(client: Client) -> None:
+    client.create("deployments", deployment(revisionHistoryLimit=1))
     client.rolled_out("web")
     for number in range(3):
         patch = {"spec": {"template": {"metadata": {"annotations": {"number": str(number)}}}}}
@@ -214,11 +214,11 @@ def test_old_replica_sets_are_kept_up_to_the_history_limit(client: Client, deplo
     assert revisions == {"3", "4"}
 
 
-def test_many_deployments_settle_together(sandbox: Sandbox, client: Client, deployment: Make) -> None:
+def test_many_deployments_settle_together(sandbox: Sandbox, client: Client) -> None:
     for index in range(200):
-        client.create(DEPLOYMENTS, deployment(f"web-{index}", replicas=2))
+        client.create("deployments", deployment(f"web-{index}", replicas=2))
     waiting = {f"web-{index}" for index in range(200)}
-    for event in client.watch(DEPLOYMENTS, timeoutSeconds="8"):
+    for event in client.watch("deployments", timeoutSeconds="8"):
         if is_complete(event["object"], 1):
             waiting.discard(event["object"]["metadata"]["name"])
         if not waiting:

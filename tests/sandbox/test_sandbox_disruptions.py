@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.sandbox_client import DEPLOYMENTS, Client, Object
+from tests.conformance.client import Client, Object
+from tests.conformance.conftest import deployment
 
-Make = Callable[..., Object]
-PODS = "/api/v1/namespaces/default/pods"
-BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+PODS = "pods"
+BUDGETS = "poddisruptionbudgets"
 COUNTS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
 
 
@@ -18,8 +18,8 @@ def evict(client: Client, pod: str, **options: Any) -> tuple[int, Any]:
 
 
 @pytest.fixture
-def pods(client: Client, deployment: Make) -> list[Object]:
-    client.create(DEPLOYMENTS, deployment(replicas=3))
+def pods(client: Client) -> list[Object]:
+    client.create("deployments", deployment(replicas=3))
     client.rolled_out("web")
     return list(client.get(PODS)["items"])
 

@@ -1,6 +1,5 @@
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -9,10 +8,9 @@ import urllib3
 
 from smartops.sandbox import Sandbox
 from smartops.sandbox.faults import Delay, Fault, Forbid, Hang, LoseAnswer, Refuse
-from tests.sandbox.sandbox_client import DEPLOYMENTS, MERGE, Client, Object
+from tests.conformance.client import MERGE, Client, Object
 
-Make = Callable[..., Object]
-MAP = "/api/v1/namespaces/default/configmaps/map"
+MAP = "configmaps/map"
 MAPS = MAP.removesuffix("/map")
 CHANGE = {"data": {"changed": "yes"}}
 
@@ -24,7 +22,7 @@ def stored(client: Client) -> Object:
 
 @pytest.fixture
 def impatient(sandbox: Sandbox) -> Any:
-    with closing(Client(sandbox.url, timeout=0.2)) as impatient:
+    with closing(Client(sandbox.kubeconfig, timeout=0.2)) as impatient:
         yield impatient
 
 
@@ -56,7 +54,7 @@ def test_too_many_requests_come_with_retry_after(sandbox: Sandbox, client: Clien
 def test_a_fault_strikes_where_it_matches_as_often_as_it_says(sandbox: Sandbox, client: Client, stored: Object) -> None:
     sandbox.fault(Refuse(method="PATCH", path="/configmaps/map$", status=503, count=2))
     assert client.send("GET", MAP)[0] == 200
-    assert client.send("PATCH", f"{DEPLOYMENTS}/none", {}, MERGE)[0] == 404
+    assert client.send("PATCH", "deployments/none", {}, MERGE)[0] == 404
     assert [client.send("PATCH", MAP, {}, MERGE)[0] for _ in range(3)] == [503, 503, 200]
 
 
@@ -167,13 +165,13 @@ def allowed(client: Client, **attributes: str) -> bool:
 
 def test_what_is_forbidden_is_refused_and_reviews_say_so(sandbox: Sandbox, client: Client) -> None:
     sandbox.fault(Forbid(verb="patch", group="apps", resource="deployments", namespace="default"))
-    status, refusal = client.send("PATCH", f"{DEPLOYMENTS}/web", {}, MERGE)
+    status, refusal = client.send("PATCH", "deployments/web", {}, MERGE)
     assert (status, refusal["reason"]) == (403, "Forbidden")
     assert refusal["details"] == {"name": "web", "group": "apps", "kind": "deployments"}
     said = 'cannot patch resource "deployments" in API group "apps" in the namespace "default"'
     assert refusal["message"].endswith(said)
-    assert client.send("GET", f"{DEPLOYMENTS}/web")[0] == 404
-    assert client.send("PATCH", f"{DEPLOYMENTS}/web/scale", {}, MERGE)[0] == 404
+    assert client.send("GET", "deployments/web")[0] == 404
+    assert client.send("PATCH", "deployments/web/scale", {}, MERGE)[0] == 404
     assert not allowed(client, namespace="default")
     assert allowed(client, namespace="kube-system")
     assert allowed(client, namespace="default", verb="get")
@@ -187,9 +185,9 @@ def test_what_is_forbidden_is_refused_and_reviews_say_so(sandbox: Sandbox, clien
     [
         ("GET", "/api/v1/pods", Forbid(verb="list", resource="pods")),
         ("GET", "/api/v1/pods?watch=1", Forbid(verb="watch", resource="pods")),
-        ("DELETE", "/api/v1/namespaces/default/pods", Forbid(verb="deletecollection", resource="pods")),
-        ("POST", "/api/v1/namespaces/default/pods/x/eviction", Forbid(verb="create", resource="pods/eviction")),
-        ("PUT", f"{DEPLOYMENTS}/web/scale", Forbid(group="apps", resource="deployments/scale")),
+        ("DELETE", "pods", Forbid(verb="deletecollection", resource="pods")),
+        ("POST", "pods/x/eviction", Forbid(verb="create", resource="pods/eviction")),
+        ("PUT", "deployments/web/scale", Forbid(group="apps", resource="deployments/scale")),
     ],
 )
 def test_each_request_needs_its_own_verb(

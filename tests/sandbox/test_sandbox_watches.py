@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 
@@ -7,10 +7,10 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from smartops.sandbox import Sandbox
 from smartops.sandbox.faults import CompactHistory, CutWatch, MuteWatch
-from tests.sandbox.sandbox_client import DEPLOYMENTS, Client, Object
+from tests.conformance.client import Client, Object
+from tests.conformance.conftest import deployment
 
-Make = Callable[..., Object]
-MAPS = "/api/v1/namespaces/default/configmaps"
+MAPS = "configmaps"
 
 
 def config_map(name: str, **labels: str) -> Object:
@@ -28,16 +28,16 @@ def test_a_watch_sees_its_namespace_only(client: Client) -> None:
     assert told(events, 1) == [("ADDED", "here")]
 
 
-def test_bookmarks_tell_idle_watches_how_far_they_are(deployment: Make) -> None:
-    with Sandbox(bookmark_every=0.05) as sandbox, closing(Client(sandbox.url)) as client:
+def test_bookmarks_tell_idle_watches_how_far_they_are() -> None:
+    with Sandbox(bookmark_every=0.05) as sandbox, closing(Client(sandbox.kubeconfig)) as client:
         created = client.create(MAPS, config_map("a"))
-        (bookmark,) = islice(client.watch(DEPLOYMENTS, allowWatchBookmarks="true"), 1)
+        (bookmark,) = islice(client.watch("deployments", allowWatchBookmarks="true"), 1)
         assert bookmark["type"] == "BOOKMARK"
         assert bookmark["object"]["kind"] == "Deployment"
         version = bookmark["object"]["metadata"]["resourceVersion"]
         assert int(version) >= int(created["metadata"]["resourceVersion"])
-        quiet = client.watch(DEPLOYMENTS, resourceVersion=version)  # did not ask for bookmarks
-        client.create(DEPLOYMENTS, deployment())
+        quiet = client.watch("deployments", resourceVersion=version)  # did not ask for bookmarks
+        client.create("deployments", deployment())
         assert told(quiet, 1) == [("ADDED", "web")]
 
 
@@ -52,7 +52,7 @@ def test_a_streamed_list_ends_with_a_bookmark(client: Client) -> None:
 
 
 def test_a_version_older_than_the_history_is_gone() -> None:
-    with Sandbox(history=3) as sandbox, closing(Client(sandbox.url)) as client:
+    with Sandbox(history=3) as sandbox, closing(Client(sandbox.kubeconfig)) as client:
         version = client.get(MAPS)["metadata"]["resourceVersion"]
         for index in range(5):
             client.create(MAPS, config_map(f"map-{index}"))
@@ -93,7 +93,7 @@ def test_a_watch_yet_to_come_can_be_cut(sandbox: Sandbox, client: Client) -> Non
 
 
 def test_a_half_open_watch_stays_silent_even_at_its_end() -> None:
-    with Sandbox(bookmark_every=0.02) as sandbox, closing(Client(sandbox.url, timeout=1.5)) as client:
+    with Sandbox(bookmark_every=0.02) as sandbox, closing(Client(sandbox.kubeconfig, timeout=1.5)) as client:
         client.create(MAPS, config_map("a"))
         events = client.watch(MAPS, allowWatchBookmarks="true", timeoutSeconds="1")
         assert told(events, 1) == [("ADDED", "a")]
