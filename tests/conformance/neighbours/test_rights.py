@@ -1,0 +1,165 @@
+"""A reconciler that lacks a right says so in one line each, and what it then does not do."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from guardrails.models import GuardrailSetting
+from orchestrator.k8s.rights import RIGHTS, Right
+from signals.wakeups import CHANNEL
+from smartops.demo.processes import TETHER
+from tests.concurrency.processes import ROOT, environment, sessions, until
+from tests.conformance.client import Client
+from tests.conformance.closed_loop.conftest import Judge, Loop
+from tests.conformance.closed_loop.installation import PATIENCE, Agent, Installation, installed
+from tests.conformance.control_plane import ControlPlane
+from tests.conformance.neighbours.conftest import SERVICE, Runs, held_back
+
+pytestmark = pytest.mark.usefixtures("simulated_kubelet")
+RESTRICTED = "a restricted reconciler"
+
+
+@pytest.fixture(scope="module")
+def smartops(
+    transactional_db: None, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """A web process: each test brings the reconciler."""
+    log = tmp_path_factory.mktemp("smartops") / "log"
+    with installed(control_plane.kubeconfig, "*", log, reconcilers=0) as running:
+        yield running
+
+
+class Restricted:
+    """A reconciler of one namespace that may not all."""
+
+    def __init__(self, port: int, log: Path) -> None:
+        self._port, self._log = port, log
+
+    def ask(self, path: str) -> tuple[int, list[str]]:
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode().splitlines()
+
+    def says(self, status: int, *lines: str) -> None:
+        """Waits until it is ready, or for want of rights is not; it must then say this, and log what is missing."""
+        until(lambda: self.ask("/readyz")[1][0].startswith(("ok", "missing")))
+        assert self.ask("/readyz") == (status, list(lines))
+        logged = self._log.read_text()
+        assert {line: logged.count(line) for line in lines} == {line: int(line != "ok") for line in lines}
+
+    def dropped(self) -> float:
+        [line] = [one for one in self.ask("/metrics")[1] if one.startswith("smartops_k8s_events_dropped_total ")]
+        return float(line.split()[1])
+
+
+def rights(*lacking: tuple[str, str]) -> list[Right]:
+    """All, but for these verbs of a resource."""
+    left = [
+        replace(right, verbs=tuple(verb for verb in right.verbs if (verb, right.resource) not in lacking))
+        for right in RIGHTS
+    ]
+    return [right for right in left if right.verbs]
+
+
+@contextmanager
+def restricted(
+    control_plane: ControlPlane, namespace: str, log: Path, *lacking: tuple[str, str]
+) -> Iterator[Restricted]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    command = [sys.executable, "manage.py", "reconcile", "--metrics-host", "127.0.0.1", "--metrics-port", str(port)]
+    with control_plane.granting(rights(*lacking), namespace) as kubeconfig, log.open("wb") as output:
+        given = environment(SMARTOPS_KUBECONFIG=str(kubeconfig), SMARTOPS_NAMESPACES=namespace, PGAPPNAME=RESTRICTED)
+        process = subprocess.Popen(
+            [*TETHER, str(os.getpid()), *command], cwd=ROOT, env=given, stdout=output, stderr=output
+        )
+        try:
+            until(lambda: sessions(RESTRICTED, f"LISTEN {CHANNEL}") == 1 or process.poll() is not None)
+            yield Restricted(port, log)
+            process.terminate()
+            assert process.wait(PATIENCE) == 0, log.read_text()
+            assert "Traceback" not in log.read_text()
+        finally:
+            process.kill()
+            process.wait(PATIENCE)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def test_with_all_of_them_it_is_ready_and_closes_the_loop(
+    control_plane: ControlPlane, namespace: str, log: Path, loop: Loop, runs: Runs, http: Client
+) -> None:
+    runs(replicas=2)
+    with restricted(control_plane, namespace, log) as reconciler:
+        reconciler.says(200, "ok")
+
+        assert loop.outcome(loop.anomaly(SERVICE))["state"] == "succeeded"
+
+        http.wait("events", lambda event: event["reason"] == "Scaled")
+        assert reconciler.dropped() == 0
+
+
+def test_without_the_right_to_patch_it_is_not_ready_and_an_action_fails_with_the_servers_words(
+    control_plane: ControlPlane, namespace: str, log: Path, agent: Agent, judge: Judge, runs: Runs, http: Client
+) -> None:
+    runs(replicas=2)
+    loop = Loop(agent, namespace)  # not judged whole: of what RBAC refuses, the audit log has no body
+    with restricted(control_plane, namespace, log, ("patch", "deployments")) as reconciler:
+        reconciler.says(503, f"missing: patch deployments.apps in {namespace} — to apply changes")
+
+        status, problem = loop.ask("scale", SERVICE, replicas=3)
+
+        assert (status, problem["reason"]) == (502, "ClusterForbidden")
+        assert 'cannot patch resource "deployments"' in problem["detail"]
+        http.wait("events", lambda event: event["reason"] == "ClusterForbidden")
+    assert judge.changes() == []
+
+
+def test_without_the_right_to_see_autoscalers_replicas_are_left_alone(
+    control_plane: ControlPlane, namespace: str, log: Path, loop: Loop, judge: Judge, runs: Runs
+) -> None:
+    runs(replicas=2)
+    of = f"horizontalpodautoscalers.autoscaling in {namespace} — to see whose replicas an autoscaler owns"
+    lacking = ("list", "horizontalpodautoscalers"), ("watch", "horizontalpodautoscalers")
+    with restricted(control_plane, namespace, log, *lacking) as reconciler:
+        reconciler.says(503, f"missing: list {of}", f"missing: watch {of}")
+
+        status, problem = loop.ask("scale", SERVICE, replicas=3)
+
+        assert (status, problem["reason"]) == (409, "AutoscalersUnknown")
+        assert 'cannot list resource "horizontalpodautoscalers"' in problem["detail"]
+        signal = loop.anomaly(SERVICE)
+        assert held_back(loop, signal) == "AutoscalersUnknown"
+        assert loop.ask("restart", SERVICE).status == 200
+        assert judge.changes() == [("RESTART", SERVICE)]
+
+        GuardrailSetting.objects.create(namespace=namespace, respect_owners=False)
+        until(lambda: bool(loop.signal(signal)["state"] == "admitted"))
+        assert loop.outcome(signal)["state"] == "succeeded"
+    assert judge.changes() == [("RESTART", SERVICE), ("SCALE", SERVICE)]
+
+
+def test_without_the_right_to_tell_it_is_ready_and_acts(
+    control_plane: ControlPlane, namespace: str, log: Path, loop: Loop, judge: Judge, runs: Runs
+) -> None:
+    runs(replicas=2)
+    line = f"missing: create events in {namespace} — to tell on the workload what was done, and why not (optional)"
+    with restricted(control_plane, namespace, log, ("create", "events")) as reconciler:
+        reconciler.says(200, "ok", line)
+
+        assert loop.ask("scale", SERVICE, replicas=3).status == 200
+
+        until(lambda: reconciler.dropped() == 1)
+    assert judge.changes() == [("SCALE", SERVICE)]
