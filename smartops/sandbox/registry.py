@@ -221,10 +221,9 @@ def _moves_generation(kind: Kind, old: Object, new: Object) -> bool:
 
 
 def _with_manager(kind: Kind, before: Object, after: Object, writer: Writer, subresource: str) -> Object:
-    entry: Object = {"manager": writer.name, "operation": "Update" if writer.applied is None else "Apply"}
-    entry |= {"apiVersion": kind.api_version, "time": timestamp()} | (
-        {"subresource": subresource} if subresource else {}
-    )
+    operation = "Update" if writer.applied is None else "Apply"
+    entry: Object = {"manager": writer.name, "operation": operation, "apiVersion": kind.api_version}
+    entry |= {"time": timestamp()} | ({"subresource": subresource} if subresource else {})
     fields = managed(before, after, entry, writer.applied)
     metadata = {name: value for name, value in after["metadata"].items() if name != "managedFields"}
     return {**after, "metadata": metadata | ({"managedFields": fields} if fields else {})}
