@@ -118,7 +118,8 @@ class Reconciler:
 
     def _rescue(self) -> None:
         """What one of them meets must not keep the others, or the other verbs, from their work."""
-        self._hold(self._attempt(rescue, self.cluster_name, self.actor, frozenset(self._held)) or ())
+        if self.view.synced:  # who takes over goes on to act
+            self._hold(self._attempt(rescue, self.cluster_name, self.actor, frozenset(self._held)) or ())
         self._attempt(expire, self.actor)
         self._attempt(withdraw, self.cluster_name, self.actor)
         if self._turned_at >= self._next_measure:
@@ -169,8 +170,8 @@ class Reconciler:
 
     def _execute(self) -> int:
         room = self._room()
-        if not (self._actions_due and room):
-            return 0
+        if not (self._actions_due and room and self.view.synced):
+            return 0  # before the autoscalers are listed, every workload looks as if it had none
         claimed = Action.claim_due(self.cluster_name, room, self.actor)
         self._actions_due = len(claimed) == room
         self._hold(claimed)
@@ -233,4 +234,5 @@ class Reconciler:
             os.write(self._wake_writer, b"!")
 
     def _patience(self) -> float:
-        return max(0.0, min(POLL, self.verifications.next_alarm()))
+        alarm = self.verifications.next_alarm() if self.view.synced else POLL  # until then nobody hears it
+        return max(0.0, min(POLL, alarm))

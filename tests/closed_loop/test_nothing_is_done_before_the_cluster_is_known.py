@@ -1,0 +1,50 @@
+"""A reconciler that has just started does not know yet which workloads an autoscaler scales."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from orchestrator.admission import admit_direct
+from orchestrator.models import Action, ActionState
+from orchestrator.reconciler.execute import execute
+from signals.types import ActionType, Origin, Proposal, Target
+from tests.closed_loop.conftest import NAMESPACE, World, deployment, only_action
+
+
+@pytest.fixture
+def asked(world: World) -> Action:
+    world.deploy(deployment("erp-simulator"))
+    world.settle("erp-simulator")
+    target = Target("default", NAMESPACE, "erp-simulator")
+    return admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "somebody")
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["what is due", "what fell silent"])
+def test_no_action_is_taken_up_until_it_has_seen_them(world: World, asked: Action, silent: bool) -> None:
+    if silent:
+        asked.claim("one that went silent")
+        Action.objects.update(lease_until=Now() - timedelta(seconds=1))
+    reconciler = world.reconciler()
+
+    reconciler._pass([])
+    reconciler._pool.shutdown()
+    left = only_action()
+    assert (left.state, left.epoch) == (asked.state, asked.epoch)
+    assert world.writes() == []
+
+    world.drain()
+    assert only_action().state == ActionState.SUCCEEDED
+
+
+def test_what_is_to_be_verified_does_not_keep_the_loop_busy_meanwhile(world: World, asked: Action) -> None:
+    asked.claim("another")
+    execute(asked, world.cluster, world.look_at, "another")
+    reconciler = world.reconciler()
+
+    reconciler._pass([])
+    assert len(reconciler.verifications) == 1
+    assert reconciler._patience() > 0
+
+    world.drain()
+    assert only_action().state == ActionState.SUCCEEDED
