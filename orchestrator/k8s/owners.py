@@ -85,7 +85,7 @@ def _fields(kind: OwnerKind, entries: list[Managed], marks: Marks) -> tuple[str,
     """An Apply names what its manager states. An Update names what it changed last, and the API's defaults with it:
     where Argo CD applies as a client does, what it states is in the annotation."""
     if kind is OwnerKind.ARGO_CD and not any(entry.operation == "Apply" for entry in entries):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):  # an annotation may hold anything
             return tuple(sorted(set(stated(mapping(json.loads(marks.annotations.get(LAST_APPLIED, "")))))))
     return tuple(sorted({field for entry in entries for field in owned(entry.fields)}))
 

@@ -175,7 +175,10 @@ def test_what_argo_cd_does_not_state_is_nobodys_though_it_wrote_the_defaults() -
     assert holds_back(raw, ActionType.SCALE, delta=1) == set()
 
 
-@pytest.mark.parametrize("last", [None, "", "no json", "[]", "null", '{"spec": 7}', '{"spec": {"template": []}}'])
+DEEP = '{"a":' * 100_000  # an annotation has room for it, and one object must not blind the watch to all others
+
+
+@pytest.mark.parametrize("last", [None, "", "no json", DEEP, "[]", "null", '{"spec": 7}', '{"spec": {"template": []}}'])
 def test_where_what_argo_cd_applied_cannot_be_read_it_owns_what_it_wrote(last: str | None) -> None:
     annotations = TRACKED if last is None else TRACKED | {LAST_APPLIED: last}
     readable = last in ("[]", "null", '{"spec": 7}', '{"spec": {"template": []}}')
