@@ -86,7 +86,8 @@ class Verifications:
         watched = Watched(action, expected, verification.stabilization_seconds, deadline, span)
         with self._lock:
             self._watched.setdefault(action.pk, watched)
-            self._by_key[action.workload.key] = action.pk
+            # One that another process has just ended may come late: the younger of the two is under way.
+            self._by_key[action.workload.key] = max(action.pk, self._by_key.get(action.workload.key, action.pk))
             heapq.heappush(self._alarms, (deadline, action.pk))
             heapq.heappush(self._alarms, (time.monotonic(), action.pk))  # it may be complete already
 
