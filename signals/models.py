@@ -46,13 +46,6 @@ def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
     )
 
 
-_DUE = """
-    SELECT signal.*, (
-        SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
-        WHERE rule.enabled AND rule.source = signal.source AND rule.subject = signal.subject) AS rule_rows
-    FROM signals_signal signal
-    WHERE signal.id = %s AND state = 'pending' AND not_before <= statement_timestamp()
-"""
 _WAKE = """
     UPDATE signals_signal SET not_before = statement_timestamp()
     WHERE cluster = %s AND namespace = %s AND service = %s AND reason = %s AND state = 'pending'
@@ -177,6 +170,16 @@ class Signal(models.Model):
             raise LostRace(f"signal {self.pk} is not pending any more")
         moved("signal", self.pk, self.state, to, reason=changes["reason"])
         self.state = to
+
+
+# All columns by name: with `*`, a kept plan would fail as soon as the next version's migration has added one.
+_DUE = f"""
+    SELECT {", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields)}, (
+        SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
+        WHERE rule.enabled AND rule.source = signal.source AND rule.subject = signal.subject) AS rule_rows
+    FROM signals_signal signal
+    WHERE signal.id = %s AND state = 'pending' AND not_before <= statement_timestamp()
+"""  # noqa: S608 - our names
 
 
 class Observation(models.Model):

@@ -1,0 +1,46 @@
+"""The next version's migrations run while this version goes on, and the plans of its statements are kept."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.apps import apps
+from django.db import connection
+
+from orchestrator.models import ActionState
+from orchestrator.reconciler.admit import admit
+from orchestrator.reconciler.execute import execute
+from signals.models import Signal
+from signals.wakeups import connect
+from tests.closed_loop.conftest import World, anomaly, deployment, post
+
+OURS = ("signals", "guardrails", "orchestrator")
+
+
+def alter_each_table(change: str) -> None:
+    """As another process does it: our own session hears nothing of it."""
+    with connect() as session:
+        for label in OURS:
+            for model in apps.get_app_config(label).get_models():
+                session.execute(f"ALTER TABLE {model._meta.db_table} {change}")
+
+
+@pytest.fixture
+def shrunk_afterwards(world: World) -> Iterator[None]:
+    yield
+    alter_each_table("DROP COLUMN later")
+
+
+@pytest.mark.usefixtures("shrunk_afterwards")
+def test_signals_become_changes_as_before(world: World) -> None:
+    services = ["before", "after"]
+    world.deploy(*map(deployment, services))
+    connection.ensure_connection()
+    connection.connection.prepare_threshold = 0  # from the first execution on
+
+    for service in services:
+        [receipt] = post(anomaly(service))
+        action, _ = admit(Signal.objects.get(pk=receipt.signal_id).pk, world.look_at, "we")
+        assert action is not None
+        execute(action, world.cluster, world.look_at, "we")
+        assert action.state == ActionState.VERIFYING
+        alter_each_table("ADD COLUMN IF NOT EXISTS later text")
