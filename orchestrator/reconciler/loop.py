@@ -69,6 +69,8 @@ class Reconciler:
                 with suppress(BlockingIOError):
                     os.read(self._wake_reader, 65536)
                 found = self._attempt(self._pass, notes)
+                if found is None:
+                    self._stop.wait(POLL)  # it ended half-way, and what is due stays due: not again at full speed
                 if drain and found == 0 and self._attempt(self._idle):
                     break
         finally:

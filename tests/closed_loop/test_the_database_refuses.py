@@ -1,0 +1,38 @@
+"""A database that answers, and does not do what it is asked: its disk is full, it has become read-only."""
+
+from threading import Thread
+from time import monotonic
+
+import pytest
+from django.db import OperationalError
+
+from orchestrator.admission import admit_direct
+from orchestrator.models import Action
+from orchestrator.reconciler import loop
+from orchestrator.reconciler.execute import execute
+from signals.types import ActionType, Origin, Proposal, Target
+from tests.closed_loop.conftest import NAMESPACE, World, deployment
+
+
+def test_a_pass_that_fails_is_not_repeated_at_full_speed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.deploy(deployment("erp-simulator"))
+    world.settle("erp-simulator")
+    target = Target("default", NAMESPACE, "erp-simulator")
+    waiting = admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "somebody")
+    waiting.claim("another")
+    execute(waiting, world.cluster, world.look_at, "another")  # its verification is due, and no pass comes so far
+    reconciler, passes = world.reconciler(), list[float]()
+
+    def refuse(*_: object) -> None:
+        passes.append(monotonic())
+        if len(passes) == 3:
+            reconciler.stop()
+        raise OperationalError("could not extend file: No space left on device")
+
+    monkeypatch.setattr(loop, "POLL", 0.2)
+    monkeypatch.setattr(Action, "claim_due", refuse)
+    thread = Thread(target=reconciler.run)
+    thread.start()
+    thread.join(timeout=20)
+
+    assert passes[2] - passes[0] >= 2 * loop.POLL
