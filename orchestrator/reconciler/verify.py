@@ -28,6 +28,8 @@ from orchestrator.verification.judge import Complete, Expected, Failed, Progress
 from signals import tracing
 from signals.models import LostRace
 
+ASK_AGAIN = 5.0  # seconds after which an API server that gave no answer is asked again
+
 
 @dataclass(slots=True)
 class Watched:
@@ -139,7 +141,9 @@ class Verifications:
         except errors.NotFound:
             seen = None
         except errors.ClusterError as error:
-            if time.monotonic() >= watched.deadline:
+            if (now := time.monotonic()) < watched.deadline:
+                self._wake_at(now + ASK_AGAIN, watched.action.pk)  # the view may have nothing new to tell
+            else:
                 message = f"{message}; the cluster could not be asked: {error.message}"
                 self._conclude(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
             return

@@ -11,6 +11,7 @@ from guardrails.reasons import Reason
 from guardrails.replay import replay
 from orchestrator.admission import admit_direct
 from orchestrator.models import Action, ActionState, Decision
+from orchestrator.reconciler import verify
 from orchestrator.reconciler.admit import admit
 from orchestrator.reconciler.execute import execute
 from signals.models import Rule, Signal, SignalState
@@ -220,6 +221,25 @@ def test_a_rollout_that_gets_stuck_fails_with_the_evidence(world: World) -> None
     assert (action.state, action.reason) == (ActionState.FAILED, Reason.PROGRESS_DEADLINE_EXCEEDED)
     assert action.verification.status == "FAILED"
     assert action.verification.available_replicas == 0
+
+
+def test_a_failure_is_told_though_the_cluster_did_not_confirm_it_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "ASK_AGAIN", 0.1)
+    GuardrailSetting.objects.update(verification_timeout_seconds=20)
+    broken = deployment("erp-simulator", outcome="crash")
+    broken["spec"]["progressDeadlineSeconds"] = 1
+    world.deploy(broken)
+    world.sandbox.fault(Refuse(method="GET", path="/deployments/erp-simulator$", status=503))
+    post(root_cause("erp-simulator"))
+
+    world.drain()
+
+    action = only_action()
+    assert (action.state, action.reason) == (ActionState.FAILED, Reason.PROGRESS_DEADLINE_EXCEEDED)
+    assert action.finished_at is not None
+    assert action.finished_at < action.deadline_at
 
 
 def test_a_rollout_that_takes_too_long_times_out(world: World) -> None:
