@@ -99,8 +99,9 @@ class Reconciler:
         if self._under_way or not self.view.synced:
             return False
         self._signals_due = self._actions_due = True
+        self._rescue()  # no sweep may have come since the cluster is known
         self.verifications.load()
-        return self._admit() + self._execute() + len(self.verifications) == 0
+        return self._admit() + self._execute() + len(self._under_way) + len(self.verifications) == 0
 
     def _pass(self, notes: Notes) -> int:
         """One round of the four verbs; the number of steps that were due."""
