@@ -22,6 +22,7 @@ from orchestrator.api import refusals
 from orchestrator.k8s import metrics as k8s_metrics
 from orchestrator.models import FINAL, TRANSITIONS
 from orchestrator.reconciler import gauges
+from orchestrator.reconciler.events import DONE, UNTOLD
 from orchestrator.reconciler.resolve import Step
 from signals import ingest
 from signals.defaults import DEFAULT_RULES
@@ -213,3 +214,9 @@ def test_every_page_is_reached_from_the_readme(path: Path) -> None:
                 waiting.append(target)
 
     assert path in reached
+
+
+def test_the_events_are_those_of_the_code() -> None:
+    told, _, untold = section(page("docs/operations.md"), "## Events").partition("Nor are these")
+    assert set(re.findall(r"`(\w+ed)`", told)) == set(DONE.values())
+    assert set(re.findall(r"`(\w+)`", untold)) == set(UNTOLD)

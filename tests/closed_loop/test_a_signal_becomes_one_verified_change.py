@@ -55,7 +55,7 @@ def test_a_memory_leak_restarts_the_workload(world: World) -> None:
     assert str(action.pk).encode() in world.writes()[0].body
 
 
-def test_an_action_takes_one_request(world: World) -> None:
+def test_an_action_takes_one_request_and_an_event(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     world.settle("erp-simulator")
     before = len(world.sandbox.requests)
@@ -66,6 +66,7 @@ def test_an_action_takes_one_request(world: World) -> None:
     requests = world.sandbox.requests[before:]
     about_it = [one.method for one in requests if one.path.split("?")[0].endswith("/deployments/erp-simulator")]
     assert about_it == ["PATCH"]
+    assert [one.path.split("?")[0].rpartition("/")[2] for one in requests if one.method == "POST"] == ["events"]
 
 
 def test_the_timeline_tells_every_step(world: World) -> None:
