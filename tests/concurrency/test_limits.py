@@ -20,8 +20,8 @@ from signals.types import ActionType, Origin, Proposal, Target
 from signals.wakeups import CHANNEL, connect
 from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, post, root_cause
 from tests.concurrency.conftest import at_once
-from tests.concurrency.processes import reconcilers, until
 from tests.concurrency.referee import Effect, Referee
+from tests.processes import reconcilers, until
 
 WORKLOADS = ("erp-a", "erp-b")
 

@@ -6,8 +6,8 @@ from guardrails.replay import replay
 from orchestrator.models import Action, ActionState, AuditEvent, Decision
 from signals.models import Signal
 from tests.closed_loop.conftest import World, anomaly, deployment, post
-from tests.concurrency.processes import reconcilers, until
 from tests.concurrency.referee import Referee
+from tests.processes import reconcilers, until
 
 WORKLOADS = 100
 

@@ -18,8 +18,8 @@ from orchestrator.models import Action, ActionState
 from signals.models import SignalState
 from smartops.sandbox.faults import Refuse
 from tests.closed_loop.conftest import World, anomaly, deployment, only_action, only_signal, post, world
-from tests.concurrency.processes import ROOT, environment, sessions, until
 from tests.concurrency.referee import Referee
+from tests.processes import ROOT, environment, sessions, until
 
 TIMEOUT = 30.0  # seconds
 

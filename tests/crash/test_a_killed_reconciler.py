@@ -6,8 +6,8 @@ import urllib3
 from orchestrator.models import ActionState
 from smartops.sandbox.faults import Delay, LoseAnswer
 from tests.closed_loop.conftest import NAMESPACE, only_action
-from tests.concurrency.processes import until
 from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
+from tests.processes import until
 
 pytestmark = pytest.mark.usefixtures("one_trouble")
 

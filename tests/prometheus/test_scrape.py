@@ -3,55 +3,48 @@
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from smartops.tokens import Scope, issue
-from tests.closed_loop.conftest import World, deployment
+from tests.closed_loop.conftest import NAMESPACE, World, deployment
+from tests.installation import Agent, anomaly, installed
 from tests.prometheus.files import alerts, dashboard, metric_names, panel_queries
-from tests.prometheus.installation import Prometheus, get, post, reconciler, until, unused_port, web
+from tests.prometheus.server import Prometheus, get, until
 from tests.test_docs import first_cells, page, section
 
 # What has nothing to show where nothing goes wrong, and where no policy engine is configured.
 QUIET = {"Trouble", "Workloads that are not ready"}
 
 
-class Installation(NamedTuple):
+class Scraped(NamedTuple):
     prometheus: Prometheus
     addresses: dict[str, str]
-    token: str
-
-    def post(self, path: str, **body: object) -> int:
-        return post(f"http://{self.addresses['web']}{path}", body, self.token)
+    agent: Agent
 
 
 @pytest.fixture
-def installation(world: World, tmp_path: Path) -> Iterator[Installation]:
+def scraped(world: World, tmp_path: Path) -> Iterator[Scraped]:
     world.deploy(deployment("erp-simulator", replicas=2))
-    ports = {"web": unused_port(), "reconciler": unused_port()}
-    addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
-    prometheus = Prometheus(tmp_path, addresses)
-    with ExitStack() as started:
-        started.enter_context(web(ports["web"], tmp_path / "web.log"))
-        started.enter_context(reconciler(ports["reconciler"], world.sandbox.kubeconfig, tmp_path / "reconciler.log"))
-        started.enter_context(prometheus.running())
-        until(lambda: prometheus.value("sum(up)") == 2, "not both were scraped")
-        yield Installation(prometheus, addresses, issue("an agent", Scope, []))
+    with installed(world.sandbox.kubeconfig, NAMESPACE, tmp_path / "log", reconcilers=1) as installation:
+        places = {"web": installation.address, "reconciler": installation.metrics[0]}
+        addresses = {name: f"{host}:{port}" for name, (host, port) in places.items()}
+        prometheus = Prometheus(tmp_path, addresses)
+        with prometheus.running():
+            until(lambda: prometheus.value("sum(up)") == 2, "not both were scraped")
+            yield Scraped(prometheus, addresses, Agent(installation.address))
 
 
-def test_a_real_prometheus_has_an_answer_to_every_query(installation: Installation) -> None:
-    prometheus = installation.prometheus
-    an_ordinary_minute(installation)
+def test_a_real_prometheus_has_an_answer_to_every_query(scraped: Scraped) -> None:
+    prometheus = scraped.prometheus
+    an_ordinary_minute(scraped)
 
-    of_web, of_reconciler = (get(f"http://{address}/metrics") for address in installation.addresses.values())
+    of_web, of_reconciler = (get(f"http://{address}/metrics") for address in scraped.addresses.values())
     assert lint(of_web) == lint(of_reconciler) == ""
     assert ours(of_web) | ours(of_reconciler) == set(first_cells(section(page("docs/operations.md"), "## Metrics")))
-    assert "smartops_orchestrator_last_pass_timestamp_seconds" in ours(of_reconciler) - ours(
-        of_web
-    )  # it would be 0 there
+    turned = "smartops_orchestrator_last_pass_timestamp_seconds"
+    assert turned in ours(of_reconciler) - ours(of_web)  # it would be 0 there
     exposed = series(of_web) | series(of_reconciler)
     for alert in alerts():
         assert metric_names(alert["expr"]) <= exposed, alert["alert"]
@@ -66,17 +59,16 @@ def test_a_real_prometheus_has_an_answer_to_every_query(installation: Installati
     ]
 
 
-def an_ordinary_minute(installation: Installation) -> None:
+def an_ordinary_minute(scraped: Scraped) -> None:
     """Of each kind one: a signal that leads to a verified change, one that has to wait, a direct action, a refusal. On
     return Prometheus has seen them all."""
-    seen = installation.prometheus.value
-    trouble = {"service": "erp-simulator", "isAnomaly": True, "score": 0.95, "type": "resource"}
-    assert installation.post("/v1/signals/anomaly", windowId="win-1", **trouble) == 202
+    seen, agent = scraped.prometheus.value, scraped.agent
+    assert agent.post("/v1/signals/anomaly", anomaly(NAMESPACE, "erp-simulator")).status == 202
     ended = 'sum(orchestrator_closed_loop_actions_total{type="scale", status="success"})'
     until(lambda: seen(ended) == 1, "the signal's action was not seen to end well")
-    assert installation.post("/v1/signals/anomaly", windowId="win-2", **trouble) == 202
-    assert installation.post("/v1/k8s/restart", deployment="erp-simulator") == 200
-    assert installation.post("/v1/k8s/scale", deployment="erp-simulator", replicas=99) == 400
+    assert agent.post("/v1/signals/anomaly", anomaly(NAMESPACE, "erp-simulator")).status == 202
+    assert agent.post("/v1/k8s/restart", {"deployment": "erp-simulator"}).status == 200
+    assert agent.post("/v1/k8s/scale", {"deployment": "erp-simulator", "replicas": 99}).status == 400
     until(lambda: seen("sum(smartops_orchestrator_direct_actions_total)") == 1, "the direct action was not seen")
     until(lambda: seen("sum(smartops_orchestrator_direct_refusals_total)") == 1, "the refusal was not seen")
     until(lambda: seen("sum(orchestrator_closed_loop_queue_deferred)") == 1, "what waits was not seen")

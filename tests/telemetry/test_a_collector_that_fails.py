@@ -13,10 +13,10 @@ import pytest
 from orchestrator.models import Action
 from signals.tracing import GRACE
 from tests.closed_loop.conftest import NAMESPACE, World, deployment
-from tests.concurrency.processes import ROOT, until
-from tests.conformance.closed_loop.installation import installed
+from tests.installation import Agent, anomaly, installed
+from tests.processes import ROOT, until
 from tests.telemetry.collector import Collector, collecting
-from tests.telemetry.conftest import Agent, anomaly, send_spans_to
+from tests.telemetry.conftest import send_spans_to
 
 TELL = """
 import sys, time
@@ -90,7 +90,8 @@ def test_signals_are_handled_and_processes_end_as_if_there_were_no_traces(
         send_spans_to(address, monkeypatch)
         with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1) as installation:
             began = time.monotonic()
-            Agent(installation).post("/v1/signals/batch", {"signals": [anomaly(service) for service in services]})
+            batch = {"signals": [anomaly(NAMESPACE, service) for service in services]}
+            Agent(installation.address).post("/v1/signals/batch", batch)
             until(lambda: Action.objects.filter(state="succeeded").count() == len(services))
             took = time.monotonic() - began
             began = time.monotonic()

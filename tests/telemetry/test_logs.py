@@ -15,10 +15,9 @@ from signals.transitions import moved
 from smartops.logs import formatter
 from tests.closed_loop.conftest import NAMESPACE, World, deployment, post
 from tests.closed_loop.conftest import anomaly as observed
-from tests.concurrency.processes import environment, until
-from tests.conformance.closed_loop.installation import installed
+from tests.installation import Agent, anomaly, installed
+from tests.processes import environment, until
 from tests.telemetry.collector import Collector
-from tests.telemetry.conftest import Agent, anomaly
 
 
 def record(level: int = logging.INFO, **more: Any) -> logging.LogRecord:
@@ -37,14 +36,16 @@ def test_a_closed_loop_is_one_json_line_for_each_transition(world: World, collec
         installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1, **ours, **secrets) as installation,
     ):
         here.setattr("smartops.tokens.settings.SMARTOPS_TOKEN_PEPPERS", ["the-pepper"])
-        agent = Agent(installation)
-        sent = {"metadata": {"namespace": NAMESPACE, "note": "the-payload"}}
-        agent.post("/v1/signals/anomaly", anomaly("erp-simulator", "the-window", **sent))
+        agent = Agent(installation.address)
+        payload = {"note": "the-payload"}
+        agent.post("/v1/signals/anomaly", anomaly(NAMESPACE, "erp-simulator", windowId="the-window", metadata=payload))
         until(lambda: Action.objects.filter(state="succeeded").exists())
-        agent.post("/v1/signals/anomaly", anomaly("unknown-service", "the-window-after", **sent))
+        agent.post(
+            "/v1/signals/anomaly", anomaly(NAMESPACE, "unknown-service", windowId="the-next-window", metadata=payload)
+        )
         until(lambda: Signal.objects.filter(state="denied").exists())
         agent.post("/v1/signals/anomaly", {"windowId": "the-window", "note": "the-malformed-body"})
-        agent.request("GET", "/v1/signals", Authorization="Bearer the-wrong-token")
+        agent.call("GET", "/v1/signals", Authorization="Bearer the-wrong-token")
         spans = collector.until(lambda spans: sum(one.name == "admit" for one in spans) == 2)
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]

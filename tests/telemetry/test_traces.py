@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.closed_loop.conftest import NAMESPACE, World, deployment
-from tests.conformance.closed_loop.installation import installed
+from tests.installation import Agent, anomaly, installed
 from tests.telemetry.collector import Collector, Told
-from tests.telemetry.conftest import Agent, anomaly
 
 
 def only(spans: Iterable[Told], name: str) -> Told:
@@ -29,12 +28,13 @@ def test_one_signal_is_one_trace_from_the_agent_to_the_verified_change(
     trace, span = secrets.token_hex(16), secrets.token_hex(8)
     world.settle("erp-simulator")
     with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1) as installation:
-        agent = Agent(installation)
-        sent = agent.post("/v1/signals/anomaly", anomaly("erp-simulator"), traceparent=f"00-{trace}-{span}-01")
+        agent = Agent(installation.address)
+        trouble = anomaly(NAMESPACE, "erp-simulator")
+        sent = agent.post("/v1/signals/anomaly", trouble, traceparent=f"00-{trace}-{span}-01")
         spans = collector.until(lambda spans: number_of("verify", spans) == 1)
-        _, metrics = agent.request("GET", "/metrics", Accept="application/openmetrics-text; version=1.0.0")
+        _, metrics = agent.call("GET", "/metrics", Accept="application/openmetrics-text; version=1.0.0")
 
-    assert re.search(f'_bucket{{.*v1/signals/anomaly.* # {{trace_id="{trace}"}}', metrics.decode())
+    assert re.search(f'_bucket{{.*v1/signals/anomaly.* # {{trace_id="{trace}"}}', metrics)
     assert {one.trace for one in spans} == {trace}
     assert {(one.name, one.kind, one.role) for one in spans} == {
         ("POST v1/signals/anomaly", "SERVER", "web"),
@@ -49,7 +49,7 @@ def test_one_signal_is_one_trace_from_the_agent_to_the_verified_change(
     assert parents == [span, request.id, admit.id, execute.id, admit.id]
     assert not any(one.failed for one in spans)
 
-    assert {one.attributes["smartops.signal.id"] for one in (request, admit, execute, verify)} == {sent["id"]}
+    assert {one.attributes["smartops.signal.id"] for one in (request, admit, execute, verify)} == {sent.body["id"]}
     assert execute.attributes["smartops.action.id"] == verify.attributes["smartops.action.id"]
     assert (
         request.attributes.items()
@@ -79,14 +79,14 @@ def test_a_direct_action_is_one_trace_too(world: World, collector: Collector, lo
     world.deploy(deployment("erp-simulator", ready_after="0"))
     with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1) as installation:
         asked = {"deployment": "erp-simulator", "replicas": 3, "namespace": NAMESPACE}
-        agent = Agent(installation)
+        agent = Agent(installation.address)
         answer = agent.post("/v1/k8s/scale", asked)
         spans = collector.until(lambda spans: {"verify", "POST v1/k8s/scale"} <= {one.name for one in spans})
         collector.spans.clear()
         agent.post("/v1/k8s/scale", asked | {"deployment": "nowhere"})
         refused = collector.until(lambda spans: {"execute", "POST v1/k8s/scale"} <= {one.name for one in spans})
 
-    assert answer["success"]
+    assert answer.body["success"]
     request, admit, execute, verify = (
         only(spans, name) for name in ("POST v1/k8s/scale", "admit", "execute", "verify")
     )
@@ -106,14 +106,14 @@ def test_signals_of_a_batch_are_stories_of_their_own_linked_to_the_request(
     world.settle("erp-simulator")
     world.settle("web")
     with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1) as installation:
-        agent = Agent(installation)
-        batch = {"signals": [anomaly("erp-simulator"), anomaly("web"), anomaly("web", "w-2")]}
+        agent = Agent(installation.address)
+        batch = {"signals": [anomaly(NAMESPACE, "erp-simulator"), anomaly(NAMESPACE, "web"), anomaly(NAMESPACE, "web")]}
         answer = agent.post("/v1/signals/batch", batch)
         spans = collector.until(lambda spans: number_of("verify", spans) == 2)
 
     request = only(spans, "POST v1/signals/batch")
     begun = [one for one in spans if one.name == "signal"]
-    assert {one.attributes["smartops.signal.id"] for one in begun} == {item["id"] for item in answer["items"]}
+    assert {one.attributes["smartops.signal.id"] for one in begun} == {item["id"] for item in answer.body["items"]}
     assert [(one.parent, one.links) for one in begun] == [("", ((request.trace, request.id),))] * 2
     for one in begun:
         story = [span for span in spans if span.trace == one.trace]
@@ -130,11 +130,11 @@ def test_machines_that_ask_all_day_are_not_traced_and_operators_name_and_sample_
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
     sampled = {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
     with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=0) as installation:
-        agent = Agent(installation)
+        agent = Agent(installation.address)
         # By the address of the pod, which is none of ALLOWED_HOSTS.
-        probes = [agent.request("GET", one, Host="10.0.0.7", **sampled) for one in ("/healthz", "/readyz", "/metrics")]
-        agent.request("GET", "/v1/actions")
-        agent.request("GET", "/v1/signals", **sampled)
+        probes = [agent.call("GET", one, Host="10.0.0.7", **sampled) for one in ("/healthz", "/readyz", "/metrics")]
+        agent.call("GET", "/v1/actions")
+        agent.call("GET", "/v1/signals", **sampled)
         spans = collector.until(bool)
 
     assert [status for status, _ in probes] == [200, 200, 200]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
@@ -11,12 +10,11 @@ from pytest_django.plugin import DjangoDbBlocker
 from guardrails.models import GuardrailSetting
 from signals.defaults import DEFAULT_RULES
 from signals.models import Rule
-from smartops.tokens import Scope, issue
-from tests.concurrency.processes import until
 from tests.conformance.client import Object
-from tests.conformance.closed_loop.installation import Agent, Answer, Installation, installed
 from tests.conformance.closed_loop.referee import Claim, Limits, violations, writes
 from tests.conformance.control_plane import ControlPlane
+from tests.installation import Agent, Answer, Installation, anomaly, installed, root_cause
+from tests.processes import until
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +45,7 @@ def smartops(
 
 @pytest.fixture(scope="module")
 def agent(smartops: Installation) -> Agent:
-    return Agent(smartops.address, issue("an agent", Scope))
+    return Agent(smartops.address)
 
 
 class Loop:
@@ -159,16 +157,6 @@ def judge(control_plane: ControlPlane, namespace: str) -> Judge:
     found = Judge(control_plane, namespace)
     found.events()  # without an audit log there is nothing to judge by: better to skip now
     return found
-
-
-def anomaly(namespace: str, service: str, type_: str = "resource", **fields: Any) -> Object:
-    body = {"service": service, "namespace": namespace, "type": type_, "isAnomaly": True, "score": 0.95}
-    return {"windowId": uuid4().hex, **body, **fields}
-
-
-def root_cause(namespace: str, service: str, cause: str = "memory_leak", **fields: Any) -> Object:
-    ranked = [{"svc": service, "cause": cause, "probability": 0.93}]
-    return {"windowId": uuid4().hex, "namespace": namespace, "rankedCauses": ranked, "confidence": 0.93, **fields}
 
 
 def evidence(action: Any) -> tuple[str, int, int, int]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from smartops.demo.processes import TETHER
+from smartops.demo.state import unused_port
+from tests import processes
 from tests.chart.rendering import Object, variables
-from tests.concurrency.processes import ROOT, until
-from tests.conformance.closed_loop.installation import PATIENCE
+from tests.processes import PATIENCE, ROOT, until
 
 SECRETS = "/run/secrets/smartops"  # where the pods have them
 PROGRAMS = {"python": (sys.executable,), "daphne": (sys.executable, "-m", "daphne")}
@@ -35,23 +35,13 @@ def running(pod: Object, secrets: Path, log: Path, *more: str, **instead: str) -
     """Listening on the address. `more` words for its command, variables `instead` of what only a cluster has. It must
     end well when told to."""
     [port] = pod["containers"][0]["ports"]
-    address = ("127.0.0.1", free_port())
+    address = ("127.0.0.1", unused_port())
     words = [*command(pod, ON_LOOPBACK | {str(port["containerPort"]): str(address[1])}), *more]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*TETHER, str(os.getpid()), *words],
-            cwd=ROOT, env=environment(pod, secrets) | instead, stdout=output, stderr=output,
-        )  # fmt: skip
-    try:
+    with processes.running(words, log, environment(pod, secrets) | instead) as process:
         until(lambda: answers(address) or process.poll() is not None)
-        assert process.poll() is None, log.read_text()
+        assert process.poll() is None
         yield address
-        process.terminate()
-        assert process.wait(PATIENCE) == 0, log.read_text()
-        assert "Traceback" not in log.read_text(), log.read_text()
-    finally:
-        process.kill()
-        process.wait(PATIENCE)
+    assert "Traceback" not in log.read_text(), log.read_text()
 
 
 def ended(pod: Object, secrets: Path, instead: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -60,12 +50,6 @@ def ended(pod: Object, secrets: Path, instead: dict[str, str]) -> subprocess.Com
         command(pod, instead),
         cwd=ROOT, env=environment(pod, secrets), capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def answers(address: tuple[str, int]) -> bool:

@@ -9,16 +9,15 @@ import pytest
 from django.conf import settings
 
 from orchestrator.k8s.rights import RIGHTS
-from smartops.tokens import Scope, issue
 from tests.chart.rendering import Object, Rendered
-from tests.concurrency.processes import environment, until
 from tests.conformance.client import Client
 from tests.conformance.closed_loop.conftest import Judge, Loop, evidence
-from tests.conformance.closed_loop.installation import Agent
 from tests.conformance.closed_loop.pods import ended, running
 from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.release import Helm, Release, fresh_namespace, released, without
+from tests.installation import Agent
+from tests.processes import environment, until
 
 OF_WEB = "http://smartops-orchestrator/readyz"
 OF_RECONCILER = "http://smartops-orchestrator-reconciler:9090/readyz"
@@ -89,7 +88,7 @@ def web(pods: Pods, secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def agent(web: Address, reconciler: Address) -> Agent:
-    return Agent(web, issue("an agent", Scope))
+    return Agent(web)
 
 
 def address_of(process: Address) -> str:

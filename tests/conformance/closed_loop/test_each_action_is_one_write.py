@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.conformance.client import Client, Object
-from tests.conformance.closed_loop.conftest import Judge, Loop, anomaly, evidence
+from tests.conformance.closed_loop.conftest import Judge, Loop, evidence
 from tests.conformance.closed_loop.referee import writes
 from tests.conformance.conftest import Kubectl, deployment
+from tests.installation import anomaly
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 SERVICE = "erp-simulator"

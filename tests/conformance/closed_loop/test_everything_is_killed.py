@@ -12,11 +12,11 @@ import pytest
 from django.db.models.functions import Now
 
 from orchestrator.models import Action, ActionState
-from tests.concurrency.processes import until
 from tests.conformance.client import Client, Object
-from tests.conformance.closed_loop.conftest import Judge, Loop, root_cause
-from tests.conformance.closed_loop.installation import Installation
+from tests.conformance.closed_loop.conftest import Judge, Loop
 from tests.conformance.conftest import deployment
+from tests.installation import Installation, root_cause
+from tests.processes import until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 SERVICES = [f"service-{number}" for number in range(100)]

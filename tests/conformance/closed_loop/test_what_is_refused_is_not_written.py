@@ -10,11 +10,11 @@ import pytest
 
 from guardrails.models import Freeze
 from signals.models import Rule
-from tests.concurrency.processes import until
 from tests.conformance.client import Client, Object, is_complete
 from tests.conformance.closed_loop.conftest import Judge, Loop
 from tests.conformance.closed_loop.referee import writes
 from tests.conformance.conftest import deployment
+from tests.processes import until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 SERVICE = "erp-simulator"

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.concurrency.processes import until
 from tests.conformance.client import Client, Object
 from tests.conformance.closed_loop.conftest import Loop, agent, judge, loop, namespaces, transactional_db
-from tests.conformance.closed_loop.installation import Installation, installed
 from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
+from tests.installation import Installation, installed
+from tests.processes import until
 
 SERVICE = "erp-simulator"
 

@@ -1,8 +1,5 @@
 """A reconciler that lacks a right says so in one line each, and what it then does not do."""
 
-import os
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +12,13 @@ import pytest
 from guardrails.models import GuardrailSetting
 from orchestrator.k8s.rights import RIGHTS, Right
 from signals.wakeups import CHANNEL
-from smartops.demo.processes import TETHER
-from tests.concurrency.processes import ROOT, environment, sessions, until
+from smartops.demo.state import unused_port
 from tests.conformance.client import Client
 from tests.conformance.closed_loop.conftest import Judge, Loop
-from tests.conformance.closed_loop.installation import PATIENCE, Agent, Installation, installed
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.neighbours.conftest import SERVICE, Runs, held_back
+from tests.installation import Agent, Installation, installed
+from tests.processes import environment, running, sessions, until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 RESTRICTED = "a restricted reconciler"
@@ -33,8 +30,8 @@ def smartops(
 ) -> Iterator[Installation]:
     """A web process: each test brings the reconciler."""
     log = tmp_path_factory.mktemp("smartops") / "log"
-    with installed(control_plane.kubeconfig, "*", log, reconcilers=0) as running:
-        yield running
+    with installed(control_plane.kubeconfig, "*", log, reconcilers=0) as installation:
+        yield installation
 
 
 class Restricted:
@@ -74,23 +71,14 @@ def rights(*lacking: tuple[str, str]) -> list[Right]:
 def restricted(
     control_plane: ControlPlane, namespace: str, log: Path, *lacking: tuple[str, str]
 ) -> Iterator[Restricted]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = unused_port()
     command = [sys.executable, "manage.py", "reconcile", "--metrics-host", "127.0.0.1", "--metrics-port", str(port)]
-    with control_plane.granting(rights(*lacking), namespace) as kubeconfig, log.open("wb") as output:
+    with control_plane.granting(rights(*lacking), namespace) as kubeconfig:
         given = environment(SMARTOPS_KUBECONFIG=str(kubeconfig), SMARTOPS_NAMESPACES=namespace, PGAPPNAME=RESTRICTED)
-        process = subprocess.Popen(
-            [*TETHER, str(os.getpid()), *command], cwd=ROOT, env=given, stdout=output, stderr=output
-        )
-        try:
+        with running(command, log, given) as process:
             until(lambda: sessions(RESTRICTED, f"LISTEN {CHANNEL}") == 1 or process.poll() is not None)
             yield Restricted(port, log)
-            process.terminate()
-            assert process.wait(PATIENCE) == 0, log.read_text()
-            assert "Traceback" not in log.read_text()
-        finally:
-            process.kill()
-            process.wait(PATIENCE)
+        assert "Traceback" not in log.read_text(), log.read_text()
 
 
 @pytest.fixture

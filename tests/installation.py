@@ -1,24 +1,25 @@
-"""SmartOps as it is installed: a web process and reconcilers, on the test's database and the cluster under test."""
+"""SmartOps as it is installed: a web process and reconcilers, on the test's database and a cluster; and its agents."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from signals.wakeups import CHANNEL
-from smartops.demo.processes import TETHER
-from tests.concurrency.processes import ROOT, environment, sessions, until
+from smartops.demo.state import unused_port
+from smartops.tokens import Scope, issue
+from tests.processes import PATIENCE, environment, sessions, start, until
 
-PATIENCE = 30.0  # seconds
-RECONCILER = "a reconciler of the closed loop"
+RECONCILER = "a reconciler of the installation"
+Address = tuple[str, int]
 
 
 class Answer(NamedTuple):
@@ -27,19 +28,21 @@ class Answer(NamedTuple):
 
 
 class Agent:
-    """Calls the API with a token, each time on a connection of its own. OSError where it got no answer."""
+    """Calls the API with a token, each time on a connection of its own. OSError where it got no answer. Keywords are
+    headers: `idempotency_key="k"` is `Idempotency-Key: k`."""
 
-    def __init__(self, address: tuple[str, int], token: str) -> None:
-        self._address, self._headers = address, {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    def __init__(self, address: Address) -> None:
+        self.token = issue("an agent", Scope)
+        self._address = address
 
     def get(self, path: str) -> Any:
-        answer = self._ask("GET", path, None, {})
-        assert answer.status == 200, answer
-        return answer.body
+        status, text = self.call("GET", path)
+        assert status == 200, text
+        return json.loads(text)
 
     def post(self, path: str, body: Mapping[str, Any], **headers: str) -> Answer:
-        """`idempotency_key="k"` is the header `Idempotency-Key: k`."""
-        return self._ask("POST", path, json.dumps(body), {name.replace("_", "-"): headers[name] for name in headers})
+        status, text = self.call("POST", path, json.dumps(body), **headers)
+        return Answer(status, json.loads(text))
 
     def items(self, path: str) -> list[Any]:
         """Of all pages of a list."""
@@ -50,16 +53,31 @@ class Agent:
             found += page["items"]
         return found
 
-    def _ask(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Answer:
+    def call(self, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, str]:
+        """The answer's status and text."""
+        given = {name.replace("_", "-").title(): value for name, value in headers.items()}
+        ours = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         with closing(HTTPConnection(*self._address, timeout=2 * PATIENCE)) as connection:
-            connection.request(method, path, body, {**self._headers, **headers})
+            connection.request(method, path, body, ours | given)
             response = connection.getresponse()
-            return Answer(response.status, json.loads(response.read()))
+            return response.status, response.read().decode()
+
+
+def anomaly(namespace: str, service: str, type_: str = "resource", **fields: Any) -> dict[str, Any]:
+    """As a detector posts it, of a window of its own."""
+    body = {"service": service, "namespace": namespace, "type": type_, "isAnomaly": True, "score": 0.95}
+    return {"windowId": uuid4().hex, **body, **fields}
+
+
+def root_cause(namespace: str, service: str, cause: str = "memory_leak", **fields: Any) -> dict[str, Any]:
+    """As an engine for root causes posts it."""
+    ranked = [{"svc": service, "cause": cause, "probability": 0.93}]
+    return {"windowId": uuid4().hex, "namespace": namespace, "rankedCauses": ranked, "confidence": 0.93, **fields}
 
 
 class Installation:
     """A web process and some reconcilers for `namespaces` (as in SMARTOPS_NAMESPACES). `address` outlives them: who
-    connects while there is no web process waits in line."""
+    connects while there is no web process waits in line. `metrics` are the reconcilers' own addresses."""
 
     def __init__(self, kubeconfig: Path, namespaces: str, log: Path, **more: str) -> None:
         self._log = log
@@ -68,16 +86,19 @@ class Installation:
             SMARTOPS_KUBECONFIG=str(kubeconfig), SMARTOPS_NAMESPACES=namespaces, SMARTOPS_INSECURE_HTTP="1", **more
         )
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.address: tuple[str, int] = self._listener.getsockname()
+        self.address: Address = self._listener.getsockname()
+        self.metrics: list[Address] = []
 
     def start(self, reconcilers: int) -> None:
         """The reconcilers listen when this returns; requests are answered as soon as there is somebody to do so."""
         descriptor = self._listener.fileno()
-        self._run(
-            "-m", "daphne", "-v", "0", "--fd", str(descriptor), "smartops.asgi:application", inherits=[descriptor]
-        )
-        for _ in range(reconcilers):
-            self._run("manage.py", "reconcile", PGAPPNAME=RECONCILER)
+        daphne = [sys.executable, "-m", "daphne", "-v", "0", "--fd", str(descriptor), "smartops.asgi:application"]
+        self._running.append(start(daphne, self._log, self._environment, inherits=[descriptor]))
+        self.metrics = [("127.0.0.1", unused_port()) for _ in range(reconcilers)]
+        for host, port in self.metrics:
+            endpoint = ["--metrics-host", host, "--metrics-port", str(port)]
+            command = [sys.executable, "manage.py", "reconcile", *endpoint]
+            self._running.append(start(command, self._log, self._environment | {"PGAPPNAME": RECONCILER}))
         until(lambda: sessions(RECONCILER, f"LISTEN {CHANNEL}") == reconcilers or not self._alive())
         assert self._alive(), self.log()
 
@@ -108,14 +129,6 @@ class Installation:
 
     def _alive(self) -> bool:
         return all(process.poll() is None for process in self._running)
-
-    def _run(self, *command: str, inherits: Sequence[int] = (), **more: str) -> None:
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                [*TETHER, str(os.getpid()), sys.executable, *command],
-                cwd=ROOT, env=self._environment | more, pass_fds=inherits, stdout=log, stderr=log,
-            )  # fmt: skip
-        self._running.append(process)
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 from urllib.parse import quote
@@ -13,8 +13,10 @@ from django.conf import settings
 from django.db import connection
 
 from signals.wakeups import CHANNEL, connect
+from smartops.demo.processes import TETHER
 
 ROOT = Path(settings.BASE_DIR)
+PATIENCE = 30.0  # seconds
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -27,24 +29,44 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "DATABASE_URL": url, "SMARTOPS_LOG_LEVEL": "WARNING", **more}
 
 
+def start(
+    command: Sequence[str], log: Path, variables: Mapping[str, str], inherits: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """It ends when we do, even if we are killed. `inherits`: descriptors of ours."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*TETHER, str(os.getpid()), *command],
+            cwd=ROOT, env=variables, pass_fds=inherits, stdout=output, stderr=output,
+        )  # fmt: skip
+
+
+@contextmanager
+def running(command: Sequence[str], log: Path, variables: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """It must end well when told to. What fails meanwhile is told with its log."""
+    process = start(command, log, variables)
+    try:
+        yield process
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    except AssertionError as error:
+        error.add_note(f"{log.name}: {log.read_text(errors='replace')[-2000:]}")
+        raise
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+
+
 @contextmanager
 def reconcilers(number: int, kubeconfig: Path, log: Path) -> Iterator[None]:
-    """`manage.py reconcile`, side by side. They must end well when told to, and have had nothing to complain of."""
-    command = [sys.executable, str(ROOT / "manage.py"), "reconcile"]
-    with log.open("w") as output:
-        given = environment(SMARTOPS_KUBECONFIG=str(kubeconfig), PGAPPNAME="a reconciler")
-        started = [subprocess.Popen(command, env=given, stderr=output) for _ in range(number)]
-    try:
+    """`manage.py reconcile`, side by side. They must have nothing to complain of."""
+    command = [sys.executable, "manage.py", "reconcile"]
+    variables = environment(SMARTOPS_KUBECONFIG=str(kubeconfig), PGAPPNAME="a reconciler")
+    with ExitStack() as started:
+        for _ in range(number):
+            started.enter_context(running(command, log, variables))
         until(lambda: sessions("a reconciler", f"LISTEN {CHANNEL}") == number)
         yield
-        for process in started:
-            process.terminate()
-        assert [process.wait(timeout=20) for process in started] == [0] * number, log.read_text()
-        assert log.read_text() == ""
-    finally:
-        for process in started:
-            process.kill()
-            process.wait(timeout=20)
+    assert log.read_text() == ""
 
 
 def sessions(application: str, statement: str = "%") -> int:
@@ -58,7 +80,7 @@ def sessions(application: str, statement: str = "%") -> int:
         return int(cursor.fetchone()[0])
 
 
-def until(holds: Callable[[], bool], timeout: float = 30.0) -> None:
+def until(holds: Callable[[], bool], timeout: float = PATIENCE) -> None:
     """Returns when it holds; looks whenever a row changed, and once a second."""
     deadline = monotonic() + timeout
     with connect() as session:

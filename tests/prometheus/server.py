@@ -1,44 +1,28 @@
-"""A web process, a reconciler, and a Prometheus that scrapes both, as they are installed."""
+"""A real Prometheus, with the rules as they are shipped."""
 
 import json
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from os import environ
 from pathlib import Path
 from threading import Event
 from time import monotonic
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlencode
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import yaml
 
-from tests.concurrency.processes import ROOT, environment
+from smartops.demo.state import unused_port
+from tests.processes import running
 from tests.prometheus.files import RULES
 
 PATIENCE = 60.0  # seconds
 
 
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 def get(url: str) -> str:
     with urlopen(url, timeout=10) as answer:  # noqa: S310
         return str(answer.read().decode())
-
-
-def post(url: str, body: dict[str, Any], token: str) -> int:
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    try:
-        with urlopen(Request(url, json.dumps(body).encode(), headers), timeout=30) as answer:  # noqa: S310
-            return int(answer.status)
-    except URLError as error:
-        return int(getattr(error, "code", 0))
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
@@ -47,23 +31,6 @@ def until(holds: Callable[[], bool], what: str) -> None:
     while not holds():
         assert monotonic() < deadline, what
         Event().wait(0.1)
-
-
-@contextmanager
-def running(*command: str, log: Path, **more: str) -> Iterator[None]:
-    """A process that must end well when told to. What fails meanwhile is told with its log."""
-    with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment(**more), stdout=output, stderr=output)
-    try:
-        yield
-        process.terminate()
-        assert process.wait(PATIENCE) == 0
-    except AssertionError as error:
-        error.add_note(f"{log.name}: {log.read_text()[-2000:]}")
-        raise
-    finally:
-        process.kill()
-        process.wait(PATIENCE)
 
 
 class Prometheus:
@@ -90,7 +57,7 @@ class Prometheus:
             f"--web.listen-address={self.url.removeprefix('http://')}",
             "--log.level=warn",
         ]
-        with running(*command, log=self._directory / "prometheus.log"):
+        with running(command, self._directory / "prometheus.log", environ):
             until(self._ready, "Prometheus did not start")
             yield
 
@@ -112,13 +79,3 @@ class Prometheus:
             return "Ready" in get(f"{self.url}/-/ready")
         except OSError:
             return False
-
-
-def reconciler(port: int, kubeconfig: Path, log: Path) -> AbstractContextManager[None]:
-    address = ["--metrics-host", "127.0.0.1", "--metrics-port", str(port)]
-    return running(sys.executable, "manage.py", "reconcile", *address, log=log, SMARTOPS_KUBECONFIG=str(kubeconfig))
-
-
-def web(port: int, log: Path) -> AbstractContextManager[None]:
-    command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "smartops.asgi:application"]
-    return running(*command, log=log, SMARTOPS_INSECURE_HTTP="1")
