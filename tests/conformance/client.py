@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
+import yaml
 from kubernetes.client import Configuration
 from kubernetes.config import load_kube_config
 
@@ -107,6 +108,14 @@ def is_complete(found: Object, generation: int) -> bool:
     status, desired = found.get("status", {}), found["spec"]["replicas"]
     counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
     return status.get("observedGeneration", 0) >= generation and counts == [desired] * 3
+
+
+def with_token(kubeconfig: Path, token: str, to: Path) -> Path:
+    """Writes the kubeconfig of whoever has the token, for the same cluster."""
+    access: Any = yaml.safe_load(kubeconfig.read_text())
+    access["users"] = [{"name": each["name"], "user": {"token": token}} for each in access["users"]]
+    to.write_text(yaml.safe_dump(access))
+    return to
 
 
 def _expect(expected: int, status: int, found: Object) -> Object:

@@ -6,11 +6,10 @@ import shutil
 import subprocess
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -18,7 +17,7 @@ from orchestrator.k8s.client import KubernetesCluster
 from smartops.sandbox import Sandbox
 from tests.conformance.client import Client, Object
 from tests.conformance.control_plane import ControlPlane, RealControlPlane, SandboxControlPlane
-from tests.conformance.release import Helm, program
+from tests.conformance.release import Helm, fresh_namespace, program
 
 
 @pytest.fixture(scope="session")
@@ -43,20 +42,10 @@ def simulated_kubelet(control_plane: ControlPlane) -> None:
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The name of a namespace of the test's own."""
-    with namespace_of(request.node.name, control_plane) as name:
+    """The name of a namespace of the test's own, which begins like the test's."""
+    words = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
+    with fresh_namespace(control_plane, words) as name:
         yield name
-
-
-@contextmanager
-def namespace_of(owner: str, control_plane: ControlPlane) -> Iterator[str]:
-    """The name of a namespace that begins like its owner's."""
-    words = re.sub("[^a-z0-9]+", "-", owner.lower())[:40].strip("-")
-    name = f"{words}-{uuid4().hex[:8]}"
-    with closing(Client(control_plane.kubeconfig)) as client:
-        client.create("/api/v1/namespaces", {"metadata": {"name": name}})
-        yield name
-        client.send("DELETE", f"/api/v1/namespaces/{name}")
 
 
 @pytest.fixture

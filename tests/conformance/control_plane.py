@@ -13,13 +13,12 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
-import yaml
 
 from orchestrator.k8s.rights import RIGHTS, Right
 from smartops.sandbox import Sandbox
 from smartops.sandbox.faults import CompactHistory, Forbid
 from smartops.sandbox.server import Recorded
-from tests.conformance.client import Client, Object
+from tests.conformance.client import Client, Object, with_token
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 RBAC = "rbac.authorization.k8s.io"
@@ -93,13 +92,8 @@ class RealControlPlane:
             token = client.create("serviceaccounts/some/token", {"spec": {}})["status"]["token"]
             for right in rights:
                 _await_right(client, right, namespace)
-        config = yaml.safe_load(self.kubeconfig.read_text())
-        for user in config["users"]:
-            user["user"] = {"token": token}
         with TemporaryDirectory() as directory:
-            kubeconfig = Path(directory) / "kubeconfig"
-            kubeconfig.write_text(yaml.safe_dump(config))
-            yield kubeconfig
+            yield with_token(self.kubeconfig, token, Path(directory) / "kubeconfig")
 
 
 def _await_right(client: Client, right: Right, namespace: str) -> None:

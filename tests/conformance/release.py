@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import yaml
 
 from orchestrator.k8s.rights import Right
 from tests.chart.rendering import CHART, RELEASE, Values
-from tests.conformance.client import Client, Object
+from tests.conformance.client import Client, Object, with_token
 from tests.conformance.control_plane import ControlPlane
 
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
@@ -73,10 +72,7 @@ def account(kubeconfig: Path, namespace: str, to: Path, name: str = "smartops-or
     """A kubeconfig with a token of the ServiceAccount, asked for as the kubelet does for its pods."""
     with closing(Client(kubeconfig, namespace)) as client:
         token = client.create(f"serviceaccounts/{name}/token", {"spec": {"expirationSeconds": 3600}})
-    access: Any = yaml.safe_load(kubeconfig.read_text())
-    access["users"] = [{"name": each["name"], "user": {"token": token["status"]["token"]}} for each in access["users"]]
-    to.write_text(yaml.safe_dump(access))
-    return to
+    return with_token(kubeconfig, token["status"]["token"], to)
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from signals.models import Signal, SignalState
 from tests.conformance.client import Client
 from tests.conformance.closed_loop.conftest import Judge, Loop
 from tests.conformance.closed_loop.referee import writes
-from tests.conformance.conftest import deployment, namespace_of
+from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
+from tests.conformance.release import fresh_namespace
 from tests.installation import Agent
 from tests.processes import until
 
@@ -34,7 +35,7 @@ PUT_OFF = ["RateLimit", "ScaleVelocityLimit"]  # for minutes: beyond the test
 @pytest.fixture(scope="module")
 def namespaces(control_plane: ControlPlane) -> Iterator[str]:
     """SmartOps manages the shop's namespace alone."""
-    with namespace_of("boutique", control_plane) as name:
+    with fresh_namespace(control_plane, "boutique") as name:
         yield name
 
 
