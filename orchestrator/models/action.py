@@ -11,7 +11,7 @@ from typing import Any
 
 import pgtrigger
 import uuid_utils.compat as uuids
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -43,6 +43,13 @@ VERIFIED_AS = {
     VerificationStatus.FAILED: S.FAILED,
     VerificationStatus.TIMED_OUT: S.TIMED_OUT,
 }
+
+
+# Nearly always there are none, as the first attempt of a signal's action is claimed with its admission.
+_DUE = """
+    SELECT id FROM orchestrator_action WHERE cluster = %s AND state = 'pending' AND not_before <= statement_timestamp()
+    ORDER BY not_before LIMIT %s FOR UPDATE SKIP LOCKED
+"""
 
 
 class Action(models.Model):
@@ -189,9 +196,10 @@ class Action(models.Model):
     def claim_due(cls, cluster: str, limit: int, actor: str) -> list["Action"]:
         """Claims as many as are due. Several reconcilers share the work: each skips the others' rows."""
         with transaction.atomic():
-            due = Action.objects.filter(cluster=cluster, state=S.PENDING, not_before__lte=Now()).order_by("not_before")
-            due = due.select_for_update(skip_locked=True, of=("self",)).select_related("workload", "signal")
-            rows = list(due[:limit])
+            with connection.cursor() as cursor:
+                cursor.execute(_DUE, [cluster, limit])
+                due = [pk for (pk,) in cursor.fetchall()]
+            rows = list(Action.objects.filter(pk__in=due).select_related("workload", "signal").order_by("not_before"))
             for row in rows:
                 row.claim(actor)
         return rows

@@ -4,8 +4,7 @@ its transaction; the workload's row is the lock under which the decision and its
 from datetime import timedelta
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models.functions import Now
+from django.db import connection, transaction
 
 from guardrails.evaluate import decide
 from guardrails.models import effective_limits
@@ -23,11 +22,16 @@ from signals.mapping import Unmatched, propose
 from signals.models import LostRace, Signal, SignalState
 
 MAX_ERRORS = 5
+_DUE = """
+    SELECT id FROM signals_signal WHERE cluster = %s AND state = 'pending' AND not_before <= statement_timestamp()
+    ORDER BY not_before LIMIT %s
+"""
 
 
 def due(cluster: str, limit: int) -> list[UUID]:
-    rows = Signal.objects.filter(cluster=cluster, state=SignalState.PENDING, not_before__lte=Now())
-    return list(rows.order_by("not_before").values_list("pk", flat=True)[:limit])
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE, [cluster, limit])
+        return [pk for (pk,) in cursor.fetchall()]
 
 
 def admit(signal_id: UUID, look_at: Looker, actor: str) -> tuple[Action | None, EventNote | None]:
