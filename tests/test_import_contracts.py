@@ -17,7 +17,7 @@ LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlin
 CONTRACTS = {contract["name"]: contract for contract in LINTER["contracts"]}
 LAYERS = "Imports point down: smartops, orchestrator, guardrails, signals"
 PURE = "Decisions are pure: no Django, no Kubernetes, no network, no clock"
-CLIENT = "Only the cluster client knows the Kubernetes library, and the sandbox its table of types"
+CLIENT = "Only the cluster client knows the Kubernetes library"
 NO_DJANGO = "The cluster client knows no Django"
 WEB = "The web process holds no cluster client"
 
