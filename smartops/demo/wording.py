@@ -68,7 +68,7 @@ def request_of(received: Json) -> Iterator[tuple[str, str]]:
 def timeline_of_write(action: Json) -> tuple[str, Iterator[tuple[str, str]]]:
     """When the intent was committed, and what the timeline says from there to the answer."""
     events = action["timeline"]
-    planned = max(index for index, event in enumerate(events) if event["from_state"] == event["to_state"] == "applying")
+    planned = max(index for index, event in enumerate(events) if event["to_state"] == "applying")
     return events[planned]["at"], (("", event["message"] or "") for event in events[planned : planned + 2])
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import subprocess
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -56,21 +57,22 @@ def test_a_change_is_said_in_one_line(change: dict[str, Any], words: str) -> Non
     assert patched(action) == words
 
 
-def test_a_write_is_told_from_its_last_plan_to_its_answer() -> None:
-    def event(at: str, here: str, there: str) -> dict[str, Any]:
-        return {"at": at, "from_state": here, "to_state": there, "message": f"{here} to {there}"}
-
+@pytest.mark.parametrize(
+    ("states", "planned"),
+    [
+        (["", "pending", "applying", "verifying", "succeeded"], 1),
+        (["", "pending", "applying", "applying", "applying", "verifying", "succeeded"], 3),
+    ],
+    ids=["planned as it was admitted", "claimed, planned, and planned again"],
+)
+def test_a_write_is_told_from_its_last_plan_to_its_answer(states: list[str], planned: int) -> None:
     timeline = [
-        event("1", "", "pending"),
-        event("2", "pending", "applying"),
-        event("3", "applying", "applying"),
-        event("4", "applying", "applying"),
-        event("5", "applying", "verifying"),
-        event("6", "verifying", "succeeded"),
+        {"at": str(at), "from_state": here, "to_state": there, "message": f"{here} to {there}"}
+        for at, (here, there) in enumerate(pairwise(states))
     ]
     at, said = timeline_of_write({"timeline": timeline})
-    assert at == "4"
-    assert list(said) == [("", "applying to applying"), ("", "applying to verifying")]
+    assert at == str(planned)
+    assert list(said) == [("", timeline[planned]["message"]), ("", "applying to verifying")]
 
 
 def test_no_line_is_wider_than_the_screen_and_none_is_coloured_outside_of_a_terminal() -> None:

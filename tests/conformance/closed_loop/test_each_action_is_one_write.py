@@ -185,7 +185,7 @@ def test_amid_a_stream_of_other_peoples_changes_an_action_is_one_write(
         """How often, until all is over; but not forever: whoever never rests holds everybody off."""
         for number in range(40):
             http.patch(f"deployments/{SERVICE}", {"metadata": {"labels": {"number": str(number)}}})
-            if over.wait(0.05):
+            if over.wait(0.02):
                 break
         return number
 
