@@ -31,7 +31,7 @@ class Client:
     """Paths without a leading slash are of `namespace`: "pods", "deployments/web/scale". `timeout` in seconds, for each
     answer and for each silence on a watch."""
 
-    def __init__(self, kubeconfig: Path, namespace: str = "default", timeout: float = 10.0) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str = "default", timeout: float = 30.0) -> None:
         access = Configuration()
         load_kube_config(  # type: ignore[no-untyped-call]
             str(kubeconfig), client_configuration=access, persist_config=False
