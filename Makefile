@@ -27,7 +27,7 @@ help: ## Show this list
 
 demo: ## Run SmartOps on a sandbox cluster (PORT=8000 STATE=.smartops; DEMO_KUBECONFIG=FILE for a cluster of yours)
 	@$(environment) .venv/demo.installed
-	@exec $(python) -m smartops.demo
+	@exec $(python) -m smartops.dev.demo
 
 test: check ## Check and test everything
 	@command -v chromium >/dev/null || { $(call debian,chromium); }
@@ -49,8 +49,8 @@ check: ## Lint, types, import contracts, deployment settings, migrations
 	@SMARTOPS_SECRET_KEY=$$($(python) -c 'import secrets; print(secrets.token_urlsafe(64))') \
 		$(python) manage.py check --deploy --fail-level WARNING
 	@echo "[check] migrations"
-	@state=$$(mktemp -d); trap '$(python) -m smartops.postgres stop "$$state"; rm -rf "$$state"' EXIT; \
-		DATABASE_URL=$$($(python) -m smartops.postgres start "$$state") $(python) manage.py makemigrations --check
+	@state=$$(mktemp -d); trap '$(python) -m smartops.dev.postgres stop "$$state"; rm -rf "$$state"' EXIT; \
+		DATABASE_URL=$$($(python) -m smartops.dev.postgres start "$$state") $(python) manage.py makemigrations --check
 
 conformance: ## Test on a real control plane, built with Go (CONFORMANCE_KUBECONFIG=FILE for a cluster of yours)
 	@$(environment) .venv/dev.installed

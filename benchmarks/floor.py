@@ -11,7 +11,7 @@ from benchmarks.clusters import NAMESPACE, THREADS, Cluster
 from benchmarks.http import Connection, drive
 from benchmarks.record import Json
 from orchestrator.k8s.client import KubernetesCluster
-from orchestrator.verification.judge import Complete, rollout
+from orchestrator.k8s.rollout import Complete, rollout
 
 ROLLED_OUT_WITHIN = 300.0  # seconds
 STRATEGIC_MERGE = {"Content-Type": "application/strategic-merge-patch+json"}

@@ -27,15 +27,16 @@ HISTORY = """
     FROM generate_series(1, {actions}) n, LATERAL (SELECT interval '2 hours' + interval '90 days'
         * ({actions} - n) / {actions} AS age) a;
 
-    INSERT INTO signals_signal (id, source, cluster, namespace, service, subject, fingerprint, state, reason, message,
+    INSERT INTO signals_signal (id, source, cluster, namespace, workload, symptom, fingerprint, state, reason, message,
         payload, count, errors, first_seen_at, last_seen_at, not_before, closed_at)
     SELECT signal, 'anomaly', 'default', 'smartops-dev', 'w' || n % {workloads}, 'resource', md5(n::text), 'admitted',
         '', '', '{{}}', 1, 0, at, at, at, at
     FROM past;
 
     INSERT INTO orchestrator_action (id, workload_id, cluster, signal_id, origin, requested_by, moved_by,
-        request_digest, type, params, asked_because, dry_run, verify, state, reason, message, numbers, epoch, attempts,
-        created_at, updated_at, not_before, deadline_at, applied_at, finished_at, uid0, rv0, scale_increase, ambiguous)
+        request_digest, type, params, justification, dry_run, verify, state, reason, message, details, epoch, attempts,
+        created_at, updated_at, not_before, deadline_at, applied_at, finished_at, planned_uid, planned_resource_version,
+        scale_increase, ambiguous)
     SELECT action, w.id, 'default', signal, 'closed_loop', 'r', 'r', '', 'SCALE', '{{"delta": 1}}', '', false, true,
         'succeeded', '', '', '{{}}', 1, 1, at, at, at, at, at, at, 'uid', 'rv', 1, false
     FROM past JOIN orchestrator_workload w ON w.name = 'w' || n % {workloads};
@@ -75,14 +76,14 @@ def history(servers: Servers, actions: int) -> Iterator[ProcessPoolExecutor]:
 
 def decide(number: int, samples: int) -> float:
     """Seconds for one decision, of so many: from the due signal to the claimed action, in its transaction."""
-    from orchestrator.facts import Look
+    from orchestrator.k8s.target import TargetState
     from orchestrator.k8s.types import Deployment, WorkloadKey
     from orchestrator.reconciler.admit import admit, due
     from signals.ingest import ingest
     from signals.types import Observation, Source, Target
 
     live = Deployment(WorkloadKey("smartops-dev", "any"), "uid", "1", 1, 2, False, False, {})
-    look = Look(seen=True, deployment=live)
+    look = TargetState(seen=True, deployment=live)
     targets = [Target("default", "smartops-dev", f"w{number * samples + n}") for n in range(samples)]
     ingest(
         [Observation(Source.ANOMALY, target, "resource", uuid4().hex, True, {}, score=0.95) for target in targets],

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from benchmarks.figures import Figure, Target, median_ratio
 from benchmarks.http import rate
 from benchmarks.servers import Servers
-from signals.wakeups import connection_parameters
+from signals.lib.notifications import connection_parameters
 from smartops.tokens import Scope, issue
 
 SERVICES = 1000
@@ -32,8 +32,8 @@ RAW_COLUMNS = {
     "source": "text",
     "cluster": "text",
     "namespace": "text",
-    "service": "text",
-    "subject": "text",
+    "workload": "text",
+    "symptom": "text",
     "fingerprint": "text",
     "score": "float8",
     "payload": "jsonb",
@@ -56,9 +56,9 @@ def single(servers: Servers, quick: bool = False) -> Iterator[Figure]:
     for number in range(rounds + 1):
         bodies = [json.dumps(anomaly()).encode() for _ in range(posts)]
         baseline = rate(bare.address, "/anomaly", bodies)
-        subject = rate(product.address, "/v1/signals/anomaly", bodies, headers)
+        symptom = rate(product.address, "/v1/signals/anomaly", bodies, headers)
         if number:  # the first one warms both up
-            pairs.append((subject, baseline))
+            pairs.append((symptom, baseline))
     value, baseline, ratio = median_ratio(pairs)
     what, against = "POST /v1/signals/anomaly", "bare ninja view, one INSERT"
     yield Figure(what, value, "/s", against, baseline, ratio, Target("ratio", "≥", 0.8))
@@ -74,9 +74,9 @@ def batch(servers: Servers, quick: bool = False) -> Iterator[Figure]:
             signals = [[anomaly() for _ in range(BATCH)] for _ in range(batches)]
             baseline = _raw_rate(session, signals)
             bodies = [json.dumps({"signals": batch}).encode() for batch in signals]
-            subject = BATCH * rate(product.address, "/v1/signals/batch", bodies, headers, clients=2)
+            symptom = BATCH * rate(product.address, "/v1/signals/batch", bodies, headers, clients=2)
             if number:
-                pairs.append((subject, baseline))
+                pairs.append((symptom, baseline))
     value, baseline, ratio = median_ratio(pairs)
     what, against = f"signals in batches of {BATCH}, one web process", "raw psycopg unnest"
     yield Figure(what, value, "/s", target=Target("value", "≥", 10_000))

@@ -10,7 +10,7 @@ from benchmarks.clusters import Cluster
 from benchmarks.record import Request
 
 HOUR, QUARTER, COOLDOWN = 3600.0, 900.0, 300.0  # seconds
-MOST_REPLICAS, MOST_AN_HOUR, MOST_ADDED = 8, 6, 3
+MAX_REPLICAS, MAX_AN_HOUR, MAX_ADDED = 8, 6, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,15 @@ def _excesses(name: str, began: int, done: list[Write]) -> list[str]:
     scales = [write for write in done if write.replicas is not None]
     for kind, of_kind in (("SCALE", scales), ("RESTART", [write for write in done if write.replicas is None])):
         found += [f"{name}: {kind} while it cooled down" for a, b in pairwise(of_kind) if b.at - a.at < COOLDOWN]
-        if any(_within(of_kind, write.at, HOUR) > MOST_AN_HOUR for write in of_kind):
-            found.append(f"{name}: more than {MOST_AN_HOUR} {kind} within an hour")
+        if any(_within(of_kind, write.at, HOUR) > MAX_AN_HOUR for write in of_kind):
+            found.append(f"{name}: more than {MAX_AN_HOUR} {kind} within an hour")
     counts = [began, *(write.replicas for write in scales if write.replicas is not None)]
     added = [(write, max(0, now - then)) for write, (then, now) in zip(scales, pairwise(counts), strict=True)]
-    if max(counts) > MOST_REPLICAS:
+    if max(counts) > MAX_REPLICAS:
         found.append(f"{name}: {max(counts)} replicas")
     for write, _ in added:
-        if sum(more for other, more in added if write.at - QUARTER < other.at <= write.at) > MOST_ADDED:
-            found.append(f"{name}: more than {MOST_ADDED} replicas added within 15 minutes")
+        if sum(more for other, more in added if write.at - QUARTER < other.at <= write.at) > MAX_ADDED:
+            found.append(f"{name}: more than {MAX_ADDED} replicas added within 15 minutes")
     if len({write.action for write in done}) != len(done):
         found.append(f"{name}: one action, several writes")
     return found

@@ -18,11 +18,11 @@ from benchmarks.clusters import NAMESPACE
 from benchmarks.record import Json
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.rollout import Complete, rollout
 from orchestrator.k8s.types import RESTART_ANNOTATION, WorkloadKey
-from orchestrator.verification.judge import Complete, rollout
 
 POLL = 2.0  # seconds: three calls for a rollout of one second; with a longer pause it would be slower yet
-COOLDOWN, WINDOW, MOST_ACTIONS = 300.0, 3600.0, 6
+COOLDOWN, WINDOW, MAX_ACTIONS = 300.0, 3600.0, 6
 
 
 def restart() -> Json:
@@ -68,7 +68,7 @@ class SeedDesign:
     def _allows(self, key: WorkloadKey) -> bool:
         now, acted_at = time.monotonic(), self._acted_at[key]
         cooling = bool(acted_at) and now - acted_at[-1] < COOLDOWN
-        return not cooling and len([at for at in acted_at if now - at < WINDOW]) < MOST_ACTIONS
+        return not cooling and len([at for at in acted_at if now - at < WINDOW]) < MAX_ACTIONS
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ from benchmarks.clusters import Cluster, ControlPlane, Sandbox
 from benchmarks.http import Connection
 from benchmarks.processes import cpu_seconds
 from benchmarks.record import Json
-from smartops import postgres
-from smartops.demo.installation import environment
-from smartops.demo.processes import SOURCES, TETHER
-from smartops.demo.state import unused_port
+from smartops.dev import postgres
+from smartops.dev.demo.installation import environment
+from smartops.dev.demo.processes import SOURCES, TETHER
+from smartops.dev.demo.state import unused_port
 
 READY_WITHIN = 120.0  # seconds
 CLEAN = "TRUNCATE signals_signal, orchestrator_workload, guardrails_cooldown, guardrails_guardrailsetting CASCADE"
@@ -114,7 +114,7 @@ class Servers:
     def sandbox(self, workloads: Iterable[Json]) -> Sandbox:
         manifest = self.directory / "workloads.yaml"
         manifest.write_text("\n---\n".join(map(json.dumps, workloads)))
-        command = (sys.executable, "-m", "smartops.sandbox", "--dir", str(self.directory), "--load", str(manifest))
+        command = (sys.executable, "-m", "smartops.dev.sandbox", "--dir", str(self.directory), "--load", str(manifest))
         process = self.start("sandbox", *command, stdout=PIPE)
         url = self._hear("sandbox", process, "ready ")
         self.on = Sandbox.name

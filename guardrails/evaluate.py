@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from guardrails import limits, neighbours
-from guardrails.reasons import Reason
+from guardrails.checks import limits, ownership
 from guardrails.types import Facts, Inputs, Judgement, Limits, Outcome, Verdict
 from signals.mapping import Unmatched, propose
+from signals.reasons import Reason
 from signals.types import Proposal, RuleSpec, SignalFacts
 
 Guardrail = Callable[[Proposal, Facts, Limits, datetime], Verdict]
@@ -17,9 +17,9 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     limits.freeze,
     limits.max_replicas,
     limits.policy,
-    neighbours.paused,
-    neighbours.autoscaler,
-    neighbours.field_owners,
+    ownership.paused,
+    ownership.autoscaler,
+    ownership.field_owners,
     limits.one_action_at_a_time,
     limits.cooldown,
     limits.actions_per_hour,
@@ -38,9 +38,9 @@ def decide(inputs: Inputs) -> Judgement:
         verdicts = (_freshness(inputs, inputs.signal),)
         if proposal is None:
             match propose(inputs.signal, inputs.rules):
-                case Unmatched(message, numbers, below_threshold):
+                case Unmatched(message, details, below_threshold):
                     reason = Reason.BELOW_THRESHOLD if below_threshold else Reason.NO_RULE
-                    verdicts += (Verdict("rules", Outcome.IGNORE, reason, message, numbers),)
+                    verdicts += (Verdict("rules", Outcome.IGNORE, reason, message, details),)
                 case (rule, proposal):
                     pass
     if proposal is not None:
@@ -54,11 +54,11 @@ def _freshness(inputs: Inputs, signal: SignalFacts) -> Verdict:
     if signal.resolved:
         return Verdict(name, Outcome.DENY, Reason.SIGNAL_RESOLVED, "The source says that the trouble is over.")
     age = round((inputs.now - signal.last_seen_at).total_seconds(), 1)
-    numbers = {"age_seconds": age, "limit_seconds": limit}
+    details = {"age_seconds": age, "limit_seconds": limit}
     if age > limit:
         message = f"Last seen {age:.0f} s ago, more than {limit} s: too old to act upon."
-        return Verdict(name, Outcome.DENY, Reason.SIGNAL_EXPIRED, message, numbers)
-    return Verdict(name, numbers=numbers)
+        return Verdict(name, Outcome.DENY, Reason.SIGNAL_EXPIRED, message, details)
+    return Verdict(name, details=details)
 
 
 def _judge(verdicts: tuple[Verdict, ...], proposal: Proposal | None, rule: RuleSpec | None) -> Judgement:
@@ -69,4 +69,4 @@ def _judge(verdicts: tuple[Verdict, ...], proposal: Proposal | None, rule: RuleS
     one = deciding[0]
     if severest == _SEVERITY[Outcome.DEFER]:
         one = max(deciding, key=lambda verdict: verdict.until.timestamp() if verdict.until else 0.0)
-    return Judgement(one.outcome, verdicts, one.reason, one.message, one.numbers, one.until, proposal, rule)
+    return Judgement(one.outcome, verdicts, one.reason, one.message, one.details, one.until, proposal, rule)

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from guardrails.reasons import Reason
+from signals.reasons import Reason
 from signals.types import ActionType, Proposal, RuleSpec, SignalFacts
 
 
@@ -25,7 +25,7 @@ class Verdict:
     outcome: Outcome = Outcome.ALLOW
     reason: Reason | None = None
     message: str = ""
-    numbers: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
     until: datetime | None = None
 
 
@@ -122,7 +122,7 @@ class Facts:
     target_seen: bool
     target: TargetFacts | None = None
     managed: bool = True
-    busy_with: str = ""  # the id of the active action on the target
+    active_action: str = ""  # the id of the active action on the target
     cooldown_until: datetime | None = None
     recent: tuple[RecentAction, ...] = ()
     freezes: tuple[FreezeFacts, ...] = ()
@@ -149,7 +149,7 @@ class Judgement:
     verdicts: tuple[Verdict, ...]
     reason: Reason | None = None
     message: str = ""
-    numbers: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
     until: datetime | None = None
     proposal: Proposal | None = None
     rule: RuleSpec | None = None

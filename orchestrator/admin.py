@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 from orchestrator.models import Action, ActionState, AuditEvent, Decision, Verification, Workload
 from signals.admin import HistoryAdmin
-from signals.models import LostRace
+from signals.lib.statements import LostRace
 
 
 @admin.register(Workload)
@@ -57,7 +57,7 @@ class DecisionAdmin(HistoryAdmin):
     list_display = ["created_at", "phase", "outcome", "reason", "message", "signal", "action"]
     list_filter = ["phase", "outcome", "reason"]
     list_select_related = ["signal", "action__workload"]
-    search_fields = ["message", "action__workload__name", "signal__service"]
+    search_fields = ["message", "action__workload__name", "signal__workload"]
     date_hierarchy = "created_at"
     ordering = ["-id"]
 

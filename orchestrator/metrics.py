@@ -4,29 +4,29 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Histogram
 
-from guardrails.reasons import OF_GUARDRAILS, Reason
 from guardrails.types import Verdict
-from signals.series import from_zero
+from signals.lib.metrics import initialized
+from signals.reasons import OF_GUARDRAILS, Reason
 from signals.types import ActionType, Source
 
 TYPES = [type_.lower() for type_ in ActionType]
 STATUSES = ("success", "failed", "timed_out", "cancelled", "rejected", "expired")
 UP_TO_AN_HOUR = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
-SIGNALS = from_zero(
+SIGNALS = initialized(
     Counter("orchestrator_closed_loop_signals_total", "Signals that the loop decided on.", ["kind"]), Source
 )
-ACTIONS = from_zero(
+ACTIONS = initialized(
     Counter("orchestrator_closed_loop_actions_total", "Actions that ended, by their final state.", ["type", "status"]),
     TYPES,
     STATUSES,
 )
-RETRIES = from_zero(
+RETRIES = initialized(
     Counter("orchestrator_closed_loop_retries_total", "Actions put off to be tried again.", ["type", "reason"]),
     TYPES,
     (Reason.CLUSTER_THROTTLED, Reason.CLUSTER_UNREACHABLE, Reason.CONFLICT),
 )
-DURATION = from_zero(
+DURATION = initialized(
     Histogram(
         "orchestrator_closed_loop_duration_seconds",
         "From the signal's first sight to the end of its action.",
@@ -35,7 +35,7 @@ DURATION = from_zero(
     ),
     STATUSES,
 )
-ACTION_DURATION = from_zero(
+ACTION_DURATION = initialized(
     Histogram(
         "orchestrator_closed_loop_action_duration_seconds",
         "From an action's creation to its end, verification included.",
@@ -44,7 +44,7 @@ ACTION_DURATION = from_zero(
     ),
     TYPES,
 )
-GUARDRAIL_BLOCKS = from_zero(
+GUARDRAIL_BLOCKS = initialized(
     Counter(
         "orchestrator_closed_loop_guardrail_blocks_total", "Decisions that held an action back.", ["type", "reason"]
     ),
@@ -57,7 +57,7 @@ GUARDRAIL_USED = Histogram(
     ["guardrail"],
     buckets=(0, 0.25, 0.5, 0.75, 0.9, 1),
 )
-VERIFICATION_DURATION = from_zero(
+VERIFICATION_DURATION = initialized(
     Histogram(
         "smartops_orchestrator_verification_duration_seconds",
         "From the write to the outcome of its verification.",
@@ -66,7 +66,7 @@ VERIFICATION_DURATION = from_zero(
     ),
     ("success", "failed", "timed_out"),
 )
-DIRECT_ACTIONS = from_zero(
+DIRECT_ACTIONS = initialized(
     Counter(
         "smartops_orchestrator_direct_actions_total",
         "Direct actions that ended, by their final state.",
@@ -75,7 +75,7 @@ DIRECT_ACTIONS = from_zero(
     TYPES,
     STATUSES,
 )
-DIRECT_REFUSALS = from_zero(
+DIRECT_REFUSALS = initialized(
     Counter(
         "smartops_orchestrator_direct_refusals_total", "Direct actions that were refused at once.", ["type", "reason"]
     ),
@@ -91,7 +91,7 @@ FAILED_STEPS = Counter(
 def record_use(verdicts: Iterable[Verdict]) -> None:
     """Of each limit that fills up, how much was used before the proposal."""
     for verdict in verdicts:
-        numbers = verdict.numbers
-        used, limit = numbers.get("current", numbers.get("value")), numbers.get("limit")
+        details = verdict.details
+        used, limit = details.get("current", details.get("value")), details.get("limit")
         if used is not None and limit:
             GUARDRAIL_USED.labels(verdict.guardrail).observe(used / limit)

@@ -25,14 +25,24 @@ class HistoryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Rule)
 class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ["name", "priority", "enabled", "source", "subject", "namespace", "service", "action_type", "params"]
+    list_display = [
+        "name",
+        "priority",
+        "enabled",
+        "source",
+        "symptom",
+        "namespace",
+        "workload",
+        "action_type",
+        "params",
+    ]
     list_filter = ["enabled", "source", "action_type", "namespace"]
     list_editable = ["priority", "enabled"]
-    search_fields = ["name", "subject", "namespace", "service"]
+    search_fields = ["name", "symptom", "namespace", "workload"]
     readonly_fields = ["version", "updated_at"]
     fieldsets = [
         (None, {"fields": ["name", "enabled", "priority"]}),
-        ("When", {"fields": ["source", "subject", "namespace", "service"]}),
+        ("When", {"fields": ["source", "symptom", "namespace", "workload"]}),
         ("At least", {"fields": ["min_score", "min_probability", "min_confidence"]}),
         ("Then", {"fields": ["action_type", "params"]}),
         ("History", {"fields": ["version", "updated_at"]}),
@@ -41,9 +51,9 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Signal)
 class SignalAdmin(HistoryAdmin):
-    list_display = ["first_seen_at", "source", "subject", "namespace", "service", "state", "reason", "count"]
+    list_display = ["first_seen_at", "source", "symptom", "namespace", "workload", "state", "reason", "count"]
     list_filter = ["state", "source", "reason", "namespace"]
-    search_fields = ["service", "subject", "message"]
+    search_fields = ["workload", "symptom", "message"]
     date_hierarchy = "first_seen_at"
     ordering = ["-id"]
 
@@ -53,6 +63,6 @@ class ObservationAdmin(HistoryAdmin):
     list_display = ["received_at", "signal", "window_id", "firing", "posted_by"]
     list_filter = ["firing", "posted_by"]
     list_select_related = ["signal"]
-    search_fields = ["window_id", "posted_by", "signal__service"]
+    search_fields = ["window_id", "posted_by", "signal__workload"]
     date_hierarchy = "received_at"
     ordering = ["-id"]

@@ -16,11 +16,11 @@ from django.db import DatabaseError, connection, transaction
 from prometheus_client import Counter
 from psycopg.errors import DeadlockDetected, UniqueViolation
 
-from signals.series import from_zero
-from signals.stories import Stories
+from signals.ingest_trace import IngestTrace
+from signals.lib.metrics import initialized
 from signals.types import Observation, Source
 
-OBSERVATIONS = from_zero(
+OBSERVATIONS = initialized(
     Counter(
         "orchestrator_closed_loop_observations_total",
         "Posts of agents; duplicates changed nothing.",
@@ -35,7 +35,7 @@ Key = tuple[str, str, bool]  # fingerprint, window, firing
 _INPUT = """
     input AS (SELECT * FROM json_to_recordset(%s::json) AS t(
         ord int, observation_id uuid, id uuid, fingerprint text, window_id text, source text, cluster text,
-        namespace text, service text, subject text, score float8, probability float8, confidence float8,
+        namespace text, workload text, symptom text, score float8, probability float8, confidence float8,
         payload jsonb, traceparent text)),
     fresh AS (SELECT input.* FROM input WHERE (
         SELECT id FROM signals_observation seen  -- a value, not EXISTS: that could become a join that reads the table
@@ -44,7 +44,7 @@ _INPUT = """
                FROM fresh ORDER BY fingerprint, ord DESC)
 """
 _SIGNAL = (
-    "id, source, cluster, namespace, service, subject, fingerprint, score, probability, confidence, payload, count, "
+    "id, source, cluster, namespace, workload, symptom, fingerprint, score, probability, confidence, payload, count, "
     "traceparent"
 )
 _STORE = """
@@ -108,17 +108,17 @@ class Receipt:
 
 def ingest(observations: Sequence[Observation], posted_by: str) -> list[Receipt]:
     """Stores them all or none; one receipt each, in order."""
-    stretches, stories = list(_stretches(observations)), Stories(len(observations) > 1)
+    stretches, trace = list(_stretches(observations)), IngestTrace(len(observations) > 1)
     for attempt in range(ATTEMPTS):
         try:
             # A single statement is a transaction by itself.
             with transaction.atomic() if len(stretches) > 1 else nullcontext():
                 stored: dict[Key, Receipt] = {}
                 for stretch in stretches:
-                    stored = _store(stretch, posted_by, stories) | stored  # of equal posts the first counts
+                    stored = _store(stretch, posted_by, trace) | stored  # of equal posts the first counts
             receipts = [_take(stored, _key(one)) for one in observations]
             _count(observations, receipts)
-            stories.tell(receipts)
+            trace.finish(receipts)
             return receipts
         except DatabaseError as error:
             # Another process stored an equal post between our look and our write, or locked the same rows in another
@@ -141,12 +141,12 @@ def _stretches(observations: Sequence[Observation]) -> Iterator[list[Observation
     yield from filter(None, stretch.values())
 
 
-def _store(stretch: list[Observation], posted_by: str, stories: Stories) -> dict[Key, Receipt]:
+def _store(stretch: list[Observation], posted_by: str, trace: IngestTrace) -> dict[Key, Receipt]:
     firing = stretch[0].firing
     unique: dict[Key, Observation] = {}
     for observation in stretch:
         unique.setdefault(_key(observation), observation)
-    document = json.dumps([_row(*numbered, stories) for numbered in enumerate(unique.values())])
+    document = json.dumps([_row(*numbered, trace) for numbered in enumerate(unique.values())])
     receipts = _receipts(_FIRE if firing else _RESOLVE, [document, firing, firing, posted_by], firing, duplicate=False)
     if seen := [key for key in unique if key not in receipts]:
         places = [[key[0] for key in seen], [key[1] for key in seen]]
@@ -180,7 +180,7 @@ def _receipts(statement: str, parameters: list[Any], firing: bool, duplicate: bo
     }
 
 
-def _row(order: int, o: Observation, stories: Stories) -> dict[str, Any]:
+def _row(order: int, o: Observation, trace: IngestTrace) -> dict[str, Any]:
     pk = str(uuids.uuid7())  # the signal's, where none is open
     return {
         "ord": order,
@@ -191,11 +191,11 @@ def _row(order: int, o: Observation, stories: Stories) -> dict[str, Any]:
         "source": o.source,
         "cluster": o.target.cluster,
         "namespace": o.target.namespace,
-        "service": o.target.name,
-        "subject": o.subject,
+        "workload": o.target.name,
+        "symptom": o.symptom,
         "score": o.score,
         "probability": o.probability,
         "confidence": o.confidence,
         "payload": dict(o.payload),
-        "traceparent": stories.traceparent(pk),
+        "traceparent": trace.traceparent(pk),
     }

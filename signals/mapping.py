@@ -12,16 +12,16 @@ class Unmatched:
     """Why a signal leads to no proposal: no rule speaks of it, or it stays below the thresholds of those that do."""
 
     message: str
-    numbers: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
     below_threshold: bool = False
 
 
 def matches(rule: RuleSpec, signal: SignalFacts) -> bool:
     return (
         rule.source == signal.source
-        and rule.subject == signal.subject
+        and rule.symptom == signal.symptom
         and rule.namespace in ("", signal.target.namespace)
-        and rule.service in ("", signal.target.name)
+        and rule.workload in ("", signal.target.name)
     )
 
 
@@ -53,12 +53,12 @@ def propose(signal: SignalFacts, rules: Iterable[RuleSpec]) -> tuple[RuleSpec, P
             target=signal.target,
             origin=Origin.CLOSED_LOOP,
             params=rule.params,
-            reason=f"{signal.source} {signal.subject} ({rule.name})",
+            reason=f"{signal.source} {signal.symptom} ({rule.name})",
         )
     if missed:
         names = ", ".join(missed)
         return Unmatched(f"The signal stays below the thresholds of: {names}.", missed, below_threshold=True)
-    return Unmatched(f"No enabled rule matches {signal.source} signals of “{signal.subject}”.")
+    return Unmatched(f"No enabled rule matches {signal.source} signals of “{signal.symptom}”.")
 
 
 def params_problem(type_: ActionType, params: Any) -> str:

@@ -11,14 +11,10 @@ from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from signals.lib.statements import NOW, LostRace, update
+from signals.lib.transition_log import log_transition
 from signals.mapping import params_problem
-from signals.statements import NOW, update
-from signals.transitions import moved
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
-
-
-class LostRace(Exception):  # noqa: N818 - it is an outcome, not a mistake
-    """Somebody else moved the row first. Whoever catches this has nothing to undo and nothing to do."""
 
 
 class SignalState(models.TextChoices):
@@ -48,7 +44,7 @@ def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
 
 _WAKE = """
     UPDATE signals_signal SET not_before = statement_timestamp()
-    WHERE cluster = %s AND namespace = %s AND service = %s AND reason = %s AND state = 'pending'
+    WHERE cluster = %s AND namespace = %s AND workload = %s AND reason = %s AND state = 'pending'
 """
 
 
@@ -63,8 +59,8 @@ class Signal(models.Model):
     source = models.CharField(max_length=32)
     cluster = models.CharField(max_length=63)
     namespace = models.CharField(max_length=63)
-    service = models.CharField(max_length=253)
-    subject = models.CharField(max_length=128)
+    workload = models.CharField(max_length=253)
+    symptom = models.CharField(max_length=128)
     fingerprint = models.CharField(max_length=32)
     state = models.CharField(max_length=16, choices=SignalState.choices, default=SignalState.PENDING)
     reason = models.CharField(max_length=64, blank=True)
@@ -94,7 +90,7 @@ class Signal(models.Model):
         ]
         indexes = [
             models.Index(fields=["cluster", "not_before"], condition=Q(state="pending"), name="signal_due"),
-            models.Index(fields=["cluster", "namespace", "service", "-id"], name="signal_of_workload"),
+            models.Index(fields=["cluster", "namespace", "workload", "-id"], name="signal_of_workload"),
             models.Index(fields=["state", "-id"], name="signal_by_state"),
         ]
         triggers = [
@@ -110,11 +106,11 @@ class Signal(models.Model):
     rule_rows: Sequence[Mapping[str, Any]]  # where it was read by `due`
 
     def __str__(self) -> str:
-        return f"{self.source} {self.subject} of {self.namespace}/{self.service}"
+        return f"{self.source} {self.symptom} of {self.namespace}/{self.workload}"
 
     @property
     def target(self) -> Target:
-        return Target(self.cluster, self.namespace, self.service)
+        return Target(self.cluster, self.namespace, self.workload)
 
     @classmethod
     def due(cls, pk: UUID, *, lock: bool = False) -> "Signal | None":
@@ -137,7 +133,7 @@ class Signal(models.Model):
             id=str(self.pk),
             source=Source(self.source),
             target=self.target,
-            subject=self.subject,
+            symptom=self.symptom,
             last_seen_at=self.last_seen_at,
             resolved=self.resolved_at is not None,
             score=self.score,
@@ -168,7 +164,7 @@ class Signal(models.Model):
     def _move(self, to: SignalState, **changes: Any) -> None:
         if update(Signal, {"id": self.pk, "state": SignalState.PENDING}, {"state": to, **changes}) is None:
             raise LostRace(f"signal {self.pk} is not pending any more")
-        moved("signal", self.pk, self.state, to, reason=changes["reason"])
+        log_transition("signal", self.pk, self.state, to, reason=changes["reason"])
         self.state = to
 
 
@@ -176,7 +172,7 @@ class Signal(models.Model):
 _DUE = f"""
     SELECT {", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields)}, (
         SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
-        WHERE rule.enabled AND rule.source = signal.source AND rule.subject = signal.subject) AS rule_rows
+        WHERE rule.enabled AND rule.source = signal.source AND rule.symptom = signal.symptom) AS rule_rows
     FROM signals_signal signal
     WHERE signal.id = %s AND state = 'pending' AND not_before <= statement_timestamp()
 """  # noqa: S608 - our names
@@ -211,9 +207,9 @@ class Rule(models.Model):
     priority = models.PositiveSmallIntegerField(default=100, help_text="Smaller is tried first.")
     enabled = models.BooleanField(default=True)
     source = models.CharField(max_length=32, choices=[(s.value, s.value) for s in Source])
-    subject = models.CharField(max_length=128, help_text="The anomaly's type, or the cause.")
+    symptom = models.CharField(max_length=128, help_text="The anomaly's type, or the cause.")
     namespace = models.CharField(max_length=63, blank=True, help_text="Empty: any.")
-    service = models.CharField(max_length=253, blank=True, help_text="Empty: any.")
+    workload = models.CharField(max_length=253, blank=True, help_text="Empty: any.")
     min_score = models.FloatField(null=True, blank=True)
     min_probability = models.FloatField(null=True, blank=True)
     min_confidence = models.FloatField(null=True, blank=True)
@@ -256,11 +252,11 @@ def rule_spec(row: Mapping[str, Any]) -> RuleSpec:
         version=row["version"],
         name=row["name"],
         source=Source(row["source"]),
-        subject=row["subject"],
+        symptom=row["symptom"],
         action_type=ActionType(row["action_type"]),
         params=row["params"],
         namespace=row["namespace"],
-        service=row["service"],
+        workload=row["workload"],
         min_score=row["min_score"],
         min_probability=row["min_probability"],
         min_confidence=row["min_confidence"],

@@ -41,13 +41,13 @@ class Target:
 class Observation:
     """What an agent said, once: parsed, not yet stored.
 
-    `subject` is the anomaly's type or the most probable cause. Score, probability and confidence are 0 to 1, None where
+    `symptom` is the anomaly's type or the most probable cause. Score, probability and confidence are 0 to 1, None where
     the source has none. `firing=False` says that the trouble is over.
     """
 
     source: Source
     target: Target
-    subject: str
+    symptom: str
     window_id: str
     firing: bool
     payload: Mapping[str, Any] = field(hash=False)
@@ -58,7 +58,7 @@ class Observation:
     @property
     def fingerprint(self) -> str:
         """Equal for all observations of one trouble. Names cannot contain the separator: parsers refuse controls."""
-        parts = (self.source, self.target.cluster, self.target.namespace, self.target.name, self.subject)
+        parts = (self.source, self.target.cluster, self.target.namespace, self.target.name, self.symptom)
         return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -69,7 +69,7 @@ class SignalFacts:
     id: str
     source: Source
     target: Target
-    subject: str
+    symptom: str
     last_seen_at: datetime
     resolved: bool
     score: float | None = None
@@ -79,17 +79,17 @@ class SignalFacts:
 
 @dataclass(frozen=True, slots=True)
 class RuleSpec:
-    """A matcher and an action template. An empty namespace or service matches any; a threshold of None always holds."""
+    """A matcher and an action template. An empty namespace or workload matches any; no threshold always holds."""
 
     id: int
     version: int
     name: str
     source: Source
-    subject: str
+    symptom: str
     action_type: ActionType
     params: Mapping[str, Any] = field(hash=False)
     namespace: str = ""
-    service: str = ""
+    workload: str = ""
     min_score: float | None = None
     min_probability: float | None = None
     min_confidence: float | None = None

@@ -4,11 +4,11 @@ import os
 
 from django.core.asgi import get_asgi_application
 
-from signals import tracing
+from signals.lib import tracing
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smartops.settings")
 if tracing.start("web"):  # before the handler reads MIDDLEWARE
-    from smartops.telemetry import Instrumentor
+    from smartops.web.tracing import Instrumentor
 
     Instrumentor().instrument()
 http = get_asgi_application()  # loads the apps: what follows imports models

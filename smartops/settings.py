@@ -60,11 +60,11 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "smartops.metrics.measured",
-    "smartops.problems.problem_details",
-    "smartops.agents.straight_to_the_view",
+    "smartops.web.metrics.measured",
+    "smartops.api.problem_handlers.problem_details",
+    "smartops.web.fast_path.fast_path",
     "django.middleware.security.SecurityMiddleware",
-    "smartops.static_files.static_files",
+    "smartops.web.static_files.static_files",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

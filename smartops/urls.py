@@ -4,9 +4,9 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from smartops.api import api
-from smartops.health import healthz, readyz
-from smartops.metrics import metrics
+from smartops.api.root import api
+from smartops.web.health import healthz, readyz
+from smartops.web.metrics import metrics
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="console:actions")),

@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 from django.conf import settings
 
-from smartops import postgres
+from smartops.dev import postgres
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("smartops", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from signals.wakeups import CHANNEL
-from smartops.demo.state import unused_port
+from signals.lib.notifications import CHANNEL
+from smartops.dev.demo.state import unused_port
 from smartops.tokens import Scope, issue
 from tests.processes import PATIENCE, environment, sessions, start, until
 

@@ -12,8 +12,8 @@ from urllib.parse import quote
 from django.conf import settings
 from django.db import connection
 
-from signals.wakeups import CHANNEL, connect
-from smartops.demo.processes import TETHER
+from signals.lib.notifications import CHANNEL, connect
+from smartops.dev.demo.processes import TETHER
 
 ROOT = Path(settings.BASE_DIR)
 PATIENCE = 30.0  # seconds

@@ -13,21 +13,21 @@ import pytest
 from django.apps import apps
 from prometheus_client.metrics import MetricWrapperBase
 
-from guardrails import policy_client
 from guardrails.evaluate import GUARDRAILS
 from guardrails.models import LIMIT_FIELDS
+from guardrails.policies import opa
 from guardrails.types import Facts, Limits
 from orchestrator import metrics
-from orchestrator.api import refusals
 from orchestrator.k8s import metrics as k8s_metrics
 from orchestrator.models import FINAL, TRANSITIONS
-from orchestrator.reconciler import gauges
-from orchestrator.reconciler.events import DONE, UNTOLD
+from orchestrator.process import gauges
+from orchestrator.publish.events import DONE, SUPPRESSED
 from orchestrator.reconciler.resolve import Step
 from signals import ingest
-from signals.defaults import DEFAULT_RULES
 from signals.models import SignalState
 from signals.types import ActionType, Origin, Proposal, Target
+from smartops.api import refusals
+from tests.kit.rules import DEFAULT_RULES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -107,7 +107,7 @@ def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
 
 
 def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
-    modules = (metrics, k8s_metrics, gauges, policy_client, ingest)
+    modules = (metrics, k8s_metrics, gauges, opa, ingest)
     collectors = [one for module in modules for one in vars(module).values() if isinstance(one, MetricWrapperBase)]
     labels = {
         family.name + "_total" * (family.type == "counter"): ", ".join(f"`{name}`" for name in one._labelnames)
@@ -146,7 +146,7 @@ def test_the_rules_of_a_new_installation_are_told() -> None:
         (
             rule["name"],
             rule["source"],
-            rule["subject"],
+            rule["symptom"],
             ", ".join(f"{name} {rule[f'min_{name}']}" for name in names if f"min_{name}" in rule),
             rule["action_type"],
             json.dumps(rule["params"]),
@@ -219,4 +219,4 @@ def test_every_page_is_reached_from_the_readme(path: Path) -> None:
 def test_the_events_are_those_of_the_code() -> None:
     told, _, untold = section(page("docs/operations.md"), "## Events").partition("Nor are these")
     assert set(re.findall(r"`(\w+ed)`", told)) == set(DONE.values())
-    assert set(re.findall(r"`(\w+)`", untold)) == set(UNTOLD)
+    assert set(re.findall(r"`(\w+)`", untold)) == set(SUPPRESSED)

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from smartops import postgres
+from smartops.dev import postgres
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def ended(pid: int) -> Iterator[None]:
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "smartops.postgres", *map(str, arguments)]
+    line = [sys.executable, "-m", "smartops.dev.postgres", *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, timeout=60)
 
 
@@ -95,7 +95,7 @@ def test_two_servers_run_side_by_side(running: Path, tmp_path: Path) -> None:
 
 
 def test_two_starts_at_once_yield_one_server(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "smartops.postgres", "start", str(tmp_path)]
+    line = [sys.executable, "-m", "smartops.dev.postgres", "start", str(tmp_path)]
     starts = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     try:
         first, second = (start.communicate(timeout=60)[0] for start in starts)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from guardrails.reasons import OF_GUARDRAILS, Reason
-from signals.problems import Fault
+from signals.reasons import OF_GUARDRAILS, Reason
+from smartops.api.problems import RequestReason
 
 ROOT = Path(__file__).parents[1]
-GROUPS = re.findall(r"^    # (.+)\.$", (ROOT / "guardrails/reasons.py").read_text(), re.MULTILINE)
-NAMES_ALL = {"guardrails/reasons.py", "orchestrator/api/refusals.py"}
+GROUPS = re.findall(r"^    # (.+)\.$", (ROOT / "signals/reasons.py").read_text(), re.MULTILINE)
+NAMES_ALL = {"signals/reasons.py", "smartops/api/refusals.py"}
 
 
 def product() -> str:
@@ -43,7 +43,7 @@ def test_what_the_statements_say_is_on_the_list() -> None:
 
 
 def test_the_page_has_every_reason_once_in_the_order_of_the_lists() -> None:
-    assert [reason for _, reason in documented()] == [reason.value for reason in (*Reason, *Fault)]
+    assert [reason for _, reason in documented()] == [reason.value for reason in (*Reason, *RequestReason)]
 
 
 def test_the_page_is_grouped_as_the_lists_are() -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from orchestrator.actions.allowlist import forbidden
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.fields import touched
 from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from signals.proposals.allowlist import forbidden
 from signals.types import Proposal
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from guardrails.limits import desired_replicas
+from guardrails.checks.limits import desired_replicas
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
 from signals.types import Proposal

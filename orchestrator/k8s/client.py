@@ -23,9 +23,10 @@ from orchestrator.k8s import metrics
 from orchestrator.k8s.collection import Collection
 from orchestrator.k8s.connection import Connection, Request
 from orchestrator.k8s.errors import Invalid, NotFound, TimedOut
-from orchestrator.k8s.events import EventNote, event_of
+from orchestrator.k8s.events import KubernetesEvent, event_of
 from orchestrator.k8s.parse import parse_autoscaler, parse_deployment, parse_object, parse_pod
-from orchestrator.k8s.rights import parse_review
+from orchestrator.k8s.permissions import parse_review
+from orchestrator.k8s.rollout import Progressing, rollout
 from orchestrator.k8s.types import (
     ACTION_ANNOTATION,
     FIELD_MANAGER,
@@ -39,7 +40,6 @@ from orchestrator.k8s.types import (
     WatchEventType,
     WorkloadKey,
 )
-from orchestrator.verification.judge import Progressing, rollout
 
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -153,7 +153,7 @@ class KubernetesCluster:
     def watch_autoscalers(self, namespace: str, stop: Event) -> Generator[WatchEvent[Autoscaler]]:
         return self._autoscalers(namespace).watch(stop, self._idle)
 
-    def create_event(self, note: EventNote, at: datetime) -> None:
+    def create_event(self, note: KubernetesEvent, at: datetime) -> None:
         self._connection.call(
             "create",
             "events",
@@ -164,7 +164,7 @@ class KubernetesCluster:
             field_manager=FIELD_MANAGER,
         )
 
-    def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+    def can_i(self, verb: str, group: str, resource: str, namespace: str) -> bool:
         resource, _, subresource = resource.partition("/")
         attributes = V1ResourceAttributes(
             verb=verb, group=group, resource=resource, subresource=subresource, namespace=namespace

@@ -5,7 +5,7 @@ from datetime import datetime
 from threading import Event
 from typing import Any, Protocol
 
-from orchestrator.k8s.events import EventNote
+from orchestrator.k8s.events import KubernetesEvent
 from orchestrator.k8s.types import Autoscaler, Deployment, Pod, Preconditions, WatchEvent, WorkloadKey
 
 
@@ -70,9 +70,9 @@ class Cluster(Protocol):
     def watch_autoscalers(self, namespace: str, stop: Event) -> Iterator[WatchEvent[Autoscaler]]:
         """All HorizontalPodAutoscalers, likewise."""
 
-    def create_event(self, note: EventNote, at: datetime) -> None:
+    def create_event(self, note: KubernetesEvent, at: datetime) -> None:
         """Tells it on the object, as of `at`. Conflict where the same was told before."""
 
-    def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+    def can_i(self, verb: str, group: str, resource: str, namespace: str) -> bool:
         """Whether we may: `group` is "" for the core group, `resource` may have a /subresource, and a `namespace` of
         "" means all of them."""

@@ -15,7 +15,7 @@ from orchestrator.k8s.errors import translate
 from orchestrator.k8s.metrics import api_call
 from orchestrator.k8s.parse import Page, parse_page
 from orchestrator.k8s.response import read_json, read_lines
-from signals import tracing
+from signals.lib import tracing
 
 T = TypeVar("T")
 

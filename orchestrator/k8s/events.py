@@ -18,7 +18,7 @@ class EventType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class EventNote:
+class KubernetesEvent:
     """One piece of news of the Deployment `uid`. `about` is the id of the action or the signal that it comes from."""
 
     key: WorkloadKey
@@ -35,7 +35,7 @@ class EventNote:
         return f"{self.key.name[: MAX_NAME - 1 - len(digest)].rstrip('-.')}.{digest}"
 
 
-def event_of(note: EventNote, at: datetime) -> dict[str, Any]:
+def event_of(note: KubernetesEvent, at: datetime) -> dict[str, Any]:
     """The object of core/v1."""
     key = note.key
     return {

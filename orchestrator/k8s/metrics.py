@@ -10,8 +10,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.types import Deployment, WorkloadKey
-from signals import tracing
-from signals.series import from_zero
+from signals.lib import tracing
+from signals.lib.metrics import initialized
 
 # The client library appends _total to the names of counters.
 API_CALLS = Counter("smartops_k8s_api_calls", "Calls to the Kubernetes API", ["verb", "resource"])
@@ -29,9 +29,9 @@ API_LATENCY = Histogram(
 
 # Dry runs change nothing and are not counted.
 RESULTS = ("success", "refused", "unknown", "unreached")
-SCALE = from_zero(Counter("smartops_k8s_scale", "Deployments scaled", ["result"]), RESULTS)
-RESTART = from_zero(Counter("smartops_k8s_restart", "Deployments restarted", ["result"]), RESULTS)
-PATCH = from_zero(Counter("smartops_k8s_patch", "Deployments patched", ["result"]), RESULTS)
+SCALE = initialized(Counter("smartops_k8s_scale", "Deployments scaled", ["result"]), RESULTS)
+RESTART = initialized(Counter("smartops_k8s_restart", "Deployments restarted", ["result"]), RESULTS)
+PATCH = initialized(Counter("smartops_k8s_patch", "Deployments patched", ["result"]), RESULTS)
 
 EVENTS_DROPPED = Counter(
     "smartops_k8s_events_dropped", "Events not written: too many waited, or the API server did not take them"

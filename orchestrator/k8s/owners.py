@@ -20,7 +20,7 @@ MANAGERS = {
     "helm-controller": OwnerKind.FLUX,
     "helm": OwnerKind.HELM,
 }
-NOBODYS = frozenset({FIELD_MANAGER, "kube-controller-manager", "before-first-apply"})  # they write for no owner
+SYSTEM_MANAGERS = frozenset({FIELD_MANAGER, "kube-controller-manager", "before-first-apply"})  # they write for no owner
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 ARGO_CD_ID = "argocd.argoproj.io/tracking-id"  # <application>:<group>/<kind>:<namespace>/<name>
@@ -30,7 +30,7 @@ HELM_RELEASE = "meta.helm.sh/release-name"
 
 # With one of these, as a label or an annotation in any letter case, Flux lets go of the object; managedFields go on to
 # name it.
-FLUX_LETS_GO = (
+FLUX_OPT_OUT = (
     ("kustomize.toolkit.fluxcd.io/reconcile", "disabled"),
     ("kustomize.toolkit.fluxcd.io/ssa", "ignore"),
     ("kustomize.toolkit.fluxcd.io/ssa", "ifnotpresent"),
@@ -39,7 +39,7 @@ FLUX_LETS_GO = (
 
 
 @dataclass(frozen=True, slots=True)
-class Managed:
+class ManagedFieldsEntry:
     """One entry of managedFields. `operation` is Apply or Update; `fields` is FieldsV1."""
 
     manager: str
@@ -48,7 +48,7 @@ class Managed:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class ObjectMeta:
     """What a Deployment says of itself. `place` is its namespace/name, `controller` its controlling owner's kind and
     name, or empty."""
 
@@ -61,27 +61,31 @@ class Marks:
         return self.annotations.get(name) or self.labels.get(name) or ""
 
 
-def field_owners(marks: Marks, entries: Iterable[Managed]) -> tuple[FieldOwner, ...]:
+def field_owners(marks: ObjectMeta, entries: Iterable[ManagedFieldsEntry]) -> tuple[FieldOwner, ...]:
     """Nearly always (), and then found without a walk through the fields."""
-    entries_of: dict[OwnerKind, list[Managed]] = {OwnerKind.ARGO_CD: []} if _application(marks) else {}
+    entries_of: dict[OwnerKind, list[ManagedFieldsEntry]] = {OwnerKind.ARGO_CD: []} if _application(marks) else {}
     for entry in entries:
         kind = MANAGERS.get(entry.manager)
-        if kind is None and marks.controller and not (entry.manager in NOBODYS or entry.manager.startswith("kubectl")):
+        if (
+            kind is None
+            and marks.controller
+            and not (entry.manager in SYSTEM_MANAGERS or entry.manager.startswith("kubectl"))
+        ):
             kind = OwnerKind.CONTROLLER
         if kind is not None:
             entries_of.setdefault(kind, []).append(entry)
-    if any(marks.get(name).lower() == value for name, value in FLUX_LETS_GO):
+    if any(marks.get(name).lower() == value for name, value in FLUX_OPT_OUT):
         entries_of.pop(OwnerKind.FLUX, None)
     owners = (FieldOwner(kind, _name(kind, marks), _fields(kind, own, marks)) for kind, own in entries_of.items())
     return tuple(owner for owner in owners if owner.fields)
 
 
-def our_fields(entries: Iterable[Managed]) -> tuple[str, ...]:
+def our_fields(entries: Iterable[ManagedFieldsEntry]) -> tuple[str, ...]:
     """Nearly always (), too."""
     return tuple(field for entry in entries if entry.manager == FIELD_MANAGER for field in owned(entry.fields))
 
 
-def _fields(kind: OwnerKind, entries: list[Managed], marks: Marks) -> tuple[str, ...]:
+def _fields(kind: OwnerKind, entries: list[ManagedFieldsEntry], marks: ObjectMeta) -> tuple[str, ...]:
     """An Apply names what its manager states. An Update names what it changed last, and the API's defaults with it:
     where Argo CD applies as a client does, what it states is in the annotation."""
     if kind is OwnerKind.ARGO_CD and not any(entry.operation == "Apply" for entry in entries):
@@ -90,7 +94,7 @@ def _fields(kind: OwnerKind, entries: list[Managed], marks: Marks) -> tuple[str,
     return tuple(sorted({field for entry in entries for field in owned(entry.fields)}))
 
 
-def _name(kind: OwnerKind, marks: Marks) -> str:
+def _name(kind: OwnerKind, marks: ObjectMeta) -> str:
     match kind:
         case OwnerKind.ARGO_CD:
             return _application(marks)
@@ -106,7 +110,7 @@ def _name(kind: OwnerKind, marks: Marks) -> str:
             return marks.controller
 
 
-def _application(marks: Marks) -> str:
+def _application(marks: ObjectMeta) -> str:
     """Argo CD's, if it tracks this very object: an operator may have copied the mark from its own."""
     application, _, tracked = marks.annotations.get(ARGO_CD_ID, "").partition(":")
     if tracked != f"apps/Deployment:{marks.place}":

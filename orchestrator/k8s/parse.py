@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from orchestrator.k8s.owners import LAST_APPLIED, Managed, Marks, field_owners, our_fields
+from orchestrator.k8s.owners import LAST_APPLIED, ManagedFieldsEntry, ObjectMeta, field_owners, our_fields
 from orchestrator.k8s.types import Autoscaler, Condition, Deployment, Pod, WorkloadKey
 
 T = TypeVar("T")
@@ -97,15 +97,15 @@ def _key(metadata: Mapping[str, Any]) -> WorkloadKey:
     return WorkloadKey(_required(metadata, "namespace"), _required(metadata, "name"))
 
 
-def _marks(key: WorkloadKey, annotations: Mapping[str, str], metadata: Mapping[str, Any]) -> Marks:
+def _marks(key: WorkloadKey, annotations: Mapping[str, str], metadata: Mapping[str, Any]) -> ObjectMeta:
     references = (one for one in _array(metadata, "ownerReferences") if parse_object(one).get("controller") is True)
     controller = next((f"{_text(one, 'kind')} {_text(one, 'name')}" for one in references), "")
-    return Marks(str(key), _texts(metadata, "labels"), annotations, controller)
+    return ObjectMeta(str(key), _texts(metadata, "labels"), annotations, controller)
 
 
-def _managed(metadata: Mapping[str, Any]) -> list[Managed]:
+def _managed(metadata: Mapping[str, Any]) -> list[ManagedFieldsEntry]:
     return [
-        Managed(_text(entry, "manager"), _text(entry, "operation"), _object(entry, "fieldsV1"))
+        ManagedFieldsEntry(_text(entry, "manager"), _text(entry, "operation"), _object(entry, "fieldsV1"))
         for entry in _array(metadata, "managedFields")
     ]
 

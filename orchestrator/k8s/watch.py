@@ -15,7 +15,7 @@ from orchestrator.k8s.types import W, WatchEvent, WatchEventType, WorkloadKey
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.1  # seconds; doubled by each attempt that brought nothing
-LONGEST_DELAY = 30.0
+MAX_DELAY = 30.0
 
 
 class Watch(Generic[W]):
@@ -59,9 +59,9 @@ class Watch(Generic[W]):
                 # resourceVersion that it cannot serve: ahead of a restored backup, or before an object we cannot read.
                 if isinstance(error, Expired) or fruitless > 1:
                     self._resource_version = ""
-            if monotonic() - started > LONGEST_DELAY:  # a quiet watch is no failure
+            if monotonic() - started > MAX_DELAY:  # a quiet watch is no failure
                 fruitless = 0
-            delay = min(FIRST_DELAY * 2 ** min(fruitless, 10), LONGEST_DELAY)
+            delay = min(FIRST_DELAY * 2 ** min(fruitless, 10), MAX_DELAY)
             self._stop.wait(delay * uniform(0.5, 1))  # noqa: S311 - jitter
 
     def _complain(self, level: int, complaint: str) -> None:

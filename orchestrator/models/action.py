@@ -17,7 +17,6 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from guardrails.models import Cooldown, effective_limits
-from guardrails.reasons import Reason
 from guardrails.types import Limits
 from orchestrator import metrics
 from orchestrator.actions import HANDLERS
@@ -27,10 +26,11 @@ from orchestrator.models.evidence import Verification, VerificationStatus
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
-from signals import tracing
-from signals.models import LostRace, Signal
-from signals.statements import NOW, insert, update
-from signals.transitions import moved
+from signals.lib import tracing
+from signals.lib.statements import NOW, LostRace, insert, update
+from signals.lib.transition_log import log_transition
+from signals.models import Signal
+from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal
 
 LEASE = timedelta(seconds=30)  # a call to the cluster may take a third of it
@@ -53,8 +53,9 @@ _DUE = """
 
 
 class Action(models.Model):
-    """`epoch` counts claims: whoever holds an older one has lost the action. `uid0`, `rv0` and `change` are the plan,
-    committed before the write; `ambiguous` says that a copy of the write may be under way or may have landed."""
+    """`epoch` counts claims: whoever holds an older one has lost the action. `planned_uid`, `planned_resource_version`
+    and `change` are the plan, committed before the write; `ambiguous` says that a copy of the write
+    may be under way or may have been applied."""
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="actions")
@@ -66,14 +67,14 @@ class Action(models.Model):
     request_digest = models.CharField(max_length=64, blank=True)
     type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in ActionType])
     params = models.JSONField(default=dict)
-    asked_because = models.TextField(blank=True)
+    justification = models.TextField(blank=True)
     dry_run = models.BooleanField(default=False)
     verify = models.BooleanField(default=True)
 
     state = models.CharField(max_length=24, choices=ActionState.choices, default=ActionState.PENDING)
     reason = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)
-    numbers = models.JSONField(default=dict)
+    details = models.JSONField(default=dict)
     moved_by = models.CharField(max_length=128)  # whose transition was the last
     epoch = models.PositiveIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
@@ -85,9 +86,9 @@ class Action(models.Model):
     applied_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
-    uid0 = models.CharField(max_length=64, blank=True)
-    rv0 = models.CharField(max_length=64, blank=True)
-    gen0 = models.BigIntegerField(null=True)
+    planned_uid = models.CharField(max_length=64, blank=True)
+    planned_resource_version = models.CharField(max_length=64, blank=True)
+    planned_generation = models.BigIntegerField(null=True)
     before = models.JSONField(null=True)
     change = models.JSONField(null=True)
     scale_increase = models.PositiveIntegerField(default=0)
@@ -138,9 +139,9 @@ class Action(models.Model):
                 func="""
                     IF TG_OP = 'UPDATE' THEN came_from := OLD.state; END IF;
                     INSERT INTO orchestrator_auditevent
-                        (action_id, at, from_state, to_state, epoch, reason, message, numbers, actor)
+                        (action_id, at, from_state, to_state, epoch, reason, message, details, actor)
                     VALUES (NEW.id, clock_timestamp(), came_from, NEW.state, NEW.epoch, NEW.reason, NEW.message,
-                        NEW.numbers, NEW.moved_by);
+                        NEW.details, NEW.moved_by);
                     PERFORM pg_notify('smartops', 'action:' || NEW.id);
                     RETURN NULL;
                 """,
@@ -157,7 +158,7 @@ class Action(models.Model):
             target=self.workload.target,
             origin=Origin(self.origin),
             params=self.params,
-            reason=self.asked_because,
+            reason=self.justification,
             dry_run=self.dry_run,
             verify=self.verify,
         )
@@ -173,14 +174,16 @@ class Action(models.Model):
             moved_by=requested_by,
             type=proposal.type,
             params=dict(proposal.params),
-            asked_because=proposal.reason,
+            justification=proposal.reason,
             dry_run=proposal.dry_run,
             verify=proposal.verify,
             traceparent=tracing.traceparent(),
             **fields,
         )
         insert(action)
-        moved("action", action.pk, "", action.state, signal=action.signal_id, target=workload, actor=requested_by)
+        log_transition(
+            "action", action.pk, "", action.state, signal=action.signal_id, target=workload, actor=requested_by
+        )
         return action
 
     def claim(self, actor: str) -> None:
@@ -204,18 +207,20 @@ class Action(models.Model):
                 row.claim(actor)
         return rows
 
-    def take_over(self, actor: str) -> None:
+    def reclaim(self, actor: str) -> None:
         """applying → applying under a new epoch, when the lease is over by the database's clock. The former owner may
         have sent its write."""
         self._move(
             S.APPLYING,
             actor=actor,
             message="The process that held this action went silent.",
-            known={"rv0": self.rv0},  # planned since we read it: then our copy knows too little
+            known={
+                "planned_resource_version": self.planned_resource_version
+            },  # planned since we read it: then our copy knows too little
             also="lease_until <= statement_timestamp()",
             epoch=self.epoch + 1,
             attempts=self.attempts + 1,
-            ambiguous=self.ambiguous or bool(self.rv0),
+            ambiguous=self.ambiguous or bool(self.planned_resource_version),
         )
 
     def plan(self, deployment: Deployment, change: dict[str, Any], scale_increase: int, actor: str) -> None:
@@ -226,9 +231,9 @@ class Action(models.Model):
             S.APPLYING,
             actor=actor,
             message=f"Planned against version {deployment.resource_version}.",
-            uid0=deployment.uid,
-            rv0=deployment.resource_version,
-            gen0=deployment.generation,
+            planned_uid=deployment.uid,
+            planned_resource_version=deployment.resource_version,
+            planned_generation=deployment.generation,
             before={"replicas": deployment.replicas, "available": deployment.available_replicas},
             change=change,
             scale_increase=scale_increase,
@@ -243,7 +248,7 @@ class Action(models.Model):
             S.APPLYING,
             actor=actor,
             message=f"Writing the same change against version {deployment.resource_version}.",
-            rv0=deployment.resource_version,
+            planned_resource_version=deployment.resource_version,
         )
 
     def applied(self, deployment: Deployment, limits: Limits, actor: str) -> None:
@@ -264,7 +269,7 @@ class Action(models.Model):
                 actor=actor,
                 message=f"Applied as generation {deployment.generation}.",
                 applied_at=NOW,
-                uid0=deployment.uid,
+                planned_uid=deployment.uid,
                 deadline_at=timedelta(seconds=limits.verification_timeout_seconds),
             )
             fields = overlapping(deployment.ours, HANDLERS[ActionType(self.type)].fields(self.proposal))
@@ -279,7 +284,15 @@ class Action(models.Model):
         """applying → pending. A write known not to have landed is planned anew; an ambiguous one keeps its plan, and
         the next claim resolves it first."""
         plan: dict[str, Any] = (
-            {} if ambiguous else {"uid0": "", "rv0": "", "gen0": None, "change": None, "scale_increase": 0}
+            {}
+            if ambiguous
+            else {
+                "planned_uid": "",
+                "planned_resource_version": "",
+                "planned_generation": None,
+                "change": None,
+                "scale_increase": 0,
+            }
         )
         self._move(
             S.PENDING,
@@ -291,8 +304,8 @@ class Action(models.Model):
             **plan,
         )
 
-    def cancel(self, reason: str, message: str, actor: str, numbers: dict[str, Any] | None = None) -> None:
-        self._move(S.CANCELLED, actor=actor, reason=reason, message=message, numbers=numbers or {})
+    def cancel(self, reason: str, message: str, actor: str, details: dict[str, Any] | None = None) -> None:
+        self._move(S.CANCELLED, actor=actor, reason=reason, message=message, details=details or {})
 
     def fail(self, reason: str, message: str, actor: str) -> None:
         self._move(S.FAILED, actor=actor, reason=reason, message=message)
@@ -343,7 +356,7 @@ class Action(models.Model):
         actor: str,
         reason: str = "",
         message: str = "",
-        numbers: dict[str, Any] | None = None,
+        details: dict[str, Any] | None = None,
         known: Mapping[str, Any] = {},
         also: str = "true",
         **changes: Any,
@@ -353,7 +366,7 @@ class Action(models.Model):
         came_from = ActionState(self.state)
         if came_from in FINAL:
             raise LostRace(f"action {self.pk} is {came_from}")
-        changes |= {"state": to, "reason": reason, "message": message, "numbers": numbers or {}}
+        changes |= {"state": to, "reason": reason, "message": message, "details": details or {}}
         changes |= {"moved_by": actor, "updated_at": NOW}
         changes["lease_until"] = LEASE if to == S.APPLYING else None
         if to in FINAL:
@@ -366,7 +379,7 @@ class Action(models.Model):
             stored = update(Action, {"id": self.pk, "state": self.state, "epoch": self.epoch, **known}, changes, also)
             if stored is None:
                 raise LostRace(f"action {self.pk} moved on from {self.state} at epoch {self.epoch}")
-            moved("action", self.pk, came_from, to, reason=reason, signal=self.signal_id, actor=actor)
+            log_transition("action", self.pk, came_from, to, reason=reason, signal=self.signal_id, actor=actor)
             for name, value in stored.items():
                 setattr(self, name, value)
             if to in FINAL:

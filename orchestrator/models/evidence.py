@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 
 from guardrails.replay import dump_inputs, dump_verdicts
 from guardrails.types import Inputs, Judgement
+from signals.lib.statements import insert
 from signals.models import Signal
-from signals.statements import insert
 
 
 class VerificationStatus(models.TextChoices):
@@ -105,7 +105,7 @@ class AuditEvent(models.Model):
     epoch = models.PositiveIntegerField()
     reason = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)
-    numbers = models.JSONField(default=dict)
+    details = models.JSONField(default=dict)
     actor = models.CharField(max_length=128)
 
     class Meta:

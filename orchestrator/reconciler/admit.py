@@ -8,18 +8,20 @@ from django.db import connection, transaction
 
 from guardrails.evaluate import decide
 from guardrails.models import effective_limits
-from guardrails.reasons import Reason
 from guardrails.types import Facts, Inputs, Judgement, Outcome
 from orchestrator import metrics
-from orchestrator.facts import Look, Looker, ask_policy, standing
-from orchestrator.k8s.events import EventNote
+from orchestrator.decide.facts import ask_policy, load_history
+from orchestrator.k8s.events import KubernetesEvent
+from orchestrator.k8s.target import Observe, TargetState
 from orchestrator.models import Action, Decision, Workload
-from orchestrator.reconciler.events import after_admission
-from orchestrator.reconciler.plan import intend
-from signals import tracing
-from signals.clock import database_now
+from orchestrator.publish.events import after_admission
+from orchestrator.reconciler.plan import record_plan
+from signals.lib import tracing
+from signals.lib.clock import database_now
+from signals.lib.statements import LostRace
 from signals.mapping import Unmatched, propose
-from signals.models import LostRace, Signal, SignalState
+from signals.models import Signal, SignalState
+from signals.reasons import Reason
 
 MAX_ERRORS = 5
 _DUE = """
@@ -34,18 +36,18 @@ def due(cluster: str, limit: int) -> list[UUID]:
         return [pk for (pk,) in cursor.fetchall()]
 
 
-def admit(signal_id: UUID, look_at: Looker, actor: str) -> tuple[Action | None, EventNote | None]:
+def admit(signal_id: UUID, observe: Observe, actor: str) -> tuple[Action | None, KubernetesEvent | None]:
     """The action that everything allows, already claimed and planned for the caller to execute; and what is to be told
     on the target where it is not allowed."""
     seen = Signal.due(signal_id)
     if seen is None:
         return None, None  # another reconciler had it
     with tracing.step("admit", seen.traceparent, signal=seen.pk):
-        return _admit(seen, look_at, actor)
+        return _admit(seen, observe, actor)
 
 
-def _admit(seen: Signal, look_at: Looker, actor: str) -> tuple[Action | None, EventNote | None]:
-    look = look_at(seen.target)
+def _admit(seen: Signal, observe: Observe, actor: str) -> tuple[Action | None, KubernetesEvent | None]:
+    look = observe(seen.target)
     asked = propose(seen.facts(), seen.rules)
     proposal = None if isinstance(asked, Unmatched) else asked[1]
     policy = None if proposal is None else ask_policy(proposal, actor, look, seen)
@@ -59,17 +61,17 @@ def _admit(seen: Signal, look_at: Looker, actor: str) -> tuple[Action | None, Ev
         if propose(facts, rules) != asked:
             return None, None  # a repeat changed the signal meanwhile: it stays due, and what was asked is asked anew
         if proposal is None or workload is None:
-            known = Facts(target_seen=look.seen, target=look.target(proposal), managed=look.managed, policy=policy)
+            known = Facts(target_seen=look.seen, target=look.facts(), managed=look.managed, policy=policy)
             inputs = Inputs(database_now(), known, effective_limits(facts.target), facts, rules)
             return _record(signal, inputs, look, None, actor)
-        now_known = standing(workload, proposal.type)
+        now_known = load_history(workload, proposal.type)
         inputs = Inputs(now_known.now, now_known.facts(proposal, look, policy), now_known.limits, facts, rules)
         return _record(signal, inputs, look, workload, actor)
 
 
 def _record(
-    signal: Signal, inputs: Inputs, look: Look, workload: Workload | None, actor: str
-) -> tuple[Action | None, EventNote | None]:
+    signal: Signal, inputs: Inputs, look: TargetState, workload: Workload | None, actor: str
+) -> tuple[Action | None, KubernetesEvent | None]:
     judgement, action = decide(inputs), None
     match judgement.outcome:
         case Outcome.ALLOW:
@@ -78,7 +80,7 @@ def _record(
             assert judgement.proposal is not None
             action = Action.propose(judgement.proposal, workload, actor, signal=signal)
             signal.admit()
-            intend(action, look.deployment, inputs.facts, actor)
+            record_plan(action, look.deployment, inputs.facts, actor)
             action.planned_under = inputs.limits
         case Outcome.DEFER:
             signal.defer(judgement.reason or "", judgement.message, not_before=judgement.until)
@@ -99,7 +101,7 @@ def _count(signal: Signal, judgement: Judgement) -> None:
         metrics.GUARDRAIL_BLOCKS.labels(type=judgement.proposal.type.lower(), reason=judgement.reason).inc()
 
 
-def stumble(signal_id: UUID, error: Exception) -> None:
+def record_failure(signal_id: UUID, error: Exception) -> None:
     """A signal that cannot be processed costs itself, never the loop: it is put off, and in the end given up with the
     error as its message."""
     signal = Signal.objects.filter(pk=signal_id, state=SignalState.PENDING).first()

@@ -14,21 +14,23 @@ from random import uniform
 
 from django.db import DatabaseError, transaction
 
+from guardrails.checks.limits import RECHECK
 from guardrails.evaluate import decide
-from guardrails.limits import RECHECK
 from guardrails.models import effective_limits
-from guardrails.reasons import Reason
 from guardrails.types import Inputs, Judgement, Outcome
 from orchestrator import metrics
 from orchestrator.actions import HANDLERS
-from orchestrator.facts import Look, Looker, ask_policy, standing
+from orchestrator.decide.facts import ask_policy, load_history
 from orchestrator.k8s import errors
 from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.target import Observe, TargetState
 from orchestrator.k8s.types import Deployment, Preconditions
 from orchestrator.models import FINAL, Action, ActionState, Decision, Workload
-from orchestrator.reconciler.plan import intend
+from orchestrator.reconciler.plan import record_plan
 from orchestrator.reconciler.resolve import Plan, Step, next_step
-from signals.models import LostRace, Signal
+from signals.lib.statements import LostRace
+from signals.models import Signal
+from signals.reasons import Reason
 from signals.types import ActionType
 
 log = logging.getLogger(__name__)
@@ -39,18 +41,18 @@ MAX_CLAIMS = 50
 MAX_DELAY = 60.0
 
 
-def execute(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> None:
-    """`look_at` tells what stands around the target: whether its namespace is managed, who scales it. The target itself
+def execute(action: Action, cluster: Cluster, observe: Observe, actor: str) -> None:
+    """`observe` tells what stands around the target: whether its namespace is managed, who scales it. The target itself
     is read from the API server."""
     if action.state in FINAL:
         return None  # refused as soon as it was admitted
     try:
-        if not action.rv0 and not look_at(action.workload.target).managed:
+        if not action.planned_resource_version and not observe(action.workload.target).managed:
             message = f"SmartOps does not manage the namespace “{action.workload.namespace}”."
             return action.cancel(Reason.NAMESPACE_NOT_MANAGED, message, actor)
         if action.attempts > MAX_CLAIMS:  # it has ended the processes that held it
             return _give_up(action, Reason.RETRIES_EXHAUSTED, f"After {action.attempts} attempts.", actor)
-        return _execute(action, cluster, look_at, actor)
+        return _execute(action, cluster, observe, actor)
     except LostRace:
         return None
     except DatabaseError:
@@ -58,17 +60,17 @@ def execute(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> No
     except Exception as error:
         metrics.FAILED_STEPS.inc()
         log.exception("action %s could not be executed", action.pk)
-        action.ambiguous = action.ambiguous or bool(action.rv0)  # it may have come after the write
+        action.ambiguous = action.ambiguous or bool(action.planned_resource_version)  # it may have come after the write
         with suppress(LostRace):
             _give_up(action, Reason.PROCESSING_ERROR, f"{type(error).__name__}: {error}", actor)
 
 
-def _execute(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> None:
+def _execute(action: Action, cluster: Cluster, observe: Observe, actor: str) -> None:
     unanswered: errors.Unknown | None = None
     for attempt in range(MAX_WRITES):
         # What was just planned with its admission needs no look: a target that is not as it was seen refuses the write.
         fresh = attempt == 0 and action.planned_under is not None
-        if not fresh and not _prepare(action, cluster, look_at, actor):
+        if not fresh and not _prepare(action, cluster, observe, actor):
             return None
         try:
             return _record(action, _write(cluster, action), actor)
@@ -85,7 +87,7 @@ def _execute(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> N
     return _retry(action, Reason.CONFLICT, "Others keep changing the target.", actor)
 
 
-def _prepare(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> bool:
+def _prepare(action: Action, cluster: Cluster, observe: Observe, actor: str) -> bool:
     """Looks where we stand. Whether there is a plan now that may be written; if not, nothing is left to do here."""
     try:
         live = _look(cluster, action)
@@ -107,7 +109,7 @@ def _prepare(action: Action, cluster: Cluster, look_at: Looker, actor: str) -> b
             assert live is not None
             _record(action, live, actor)
         case Step.PLAN | Step.REFRESH | Step.RESEND as step:
-            return _plan(action, replace(look_at(action.workload.target), deployment=live), step, actor)
+            return _plan(action, replace(observe(action.workload.target), deployment=live), step, actor)
     return False
 
 
@@ -119,10 +121,12 @@ def _look(cluster: Cluster, action: Action) -> Deployment | None:
 
 
 def _plan_of(action: Action) -> Plan:
-    return Plan(str(action.pk), action.uid0, action.rv0, action.gen0, action.ambiguous)
+    return Plan(
+        str(action.pk), action.planned_uid, action.planned_resource_version, action.planned_generation, action.ambiguous
+    )
 
 
-def _plan(action: Action, look: Look, step: Step, actor: str) -> bool:
+def _plan(action: Action, look: TargetState, step: Step, actor: str) -> bool:
     """Guardrails, episode and freeze once more before each write, now that the target is known; then the intent is
     committed, or the action held back: False."""
     live, proposal = look.deployment, action.proposal
@@ -131,7 +135,7 @@ def _plan(action: Action, look: Look, step: Step, actor: str) -> bool:
     policy = ask_policy(proposal, action.requested_by, look, signal)
     with transaction.atomic():
         workload = Workload.lock(proposal.target)
-        known = standing(workload, proposal.type, own=action)
+        known = load_history(workload, proposal.type, own=action)
         inputs = Inputs(
             now=known.now,
             facts=known.facts(proposal, look, policy),
@@ -146,7 +150,7 @@ def _plan(action: Action, look: Look, step: Step, actor: str) -> bool:
         elif step is not Step.PLAN:
             action.keep_plan(live, actor)
         else:
-            intend(action, live, inputs.facts, actor)
+            record_plan(action, live, inputs.facts, actor)
     action.planned_under = known.limits
     return action.state == ActionState.APPLYING
 
@@ -163,12 +167,12 @@ def _hold_back(action: Action, step: Step, judgement: Judgement, inputs: Inputs,
         wait = judgement.until - inputs.now if judgement.until else RECHECK
         action.retry(reason, judgement.message, wait, actor, ambiguous=landing)
     else:
-        action.cancel(reason, judgement.message, actor, dict(judgement.numbers))
+        action.cancel(reason, judgement.message, actor, dict(judgement.details))
 
 
 def _write(cluster: Cluster, action: Action) -> Deployment:
     """One request, tried once. All that makes a copy of it harmless is in it."""
-    guard = Preconditions(uid=action.uid0, resource_version=action.rv0)
+    guard = Preconditions(uid=action.planned_uid, resource_version=action.planned_resource_version)
     handler = HANDLERS[ActionType(action.type)]
     written: Deployment = handler.apply(
         cluster, action.workload.key, action.change, guard, str(action.pk), action.dry_run

@@ -14,19 +14,19 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from orchestrator import metrics
+from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState
-from orchestrator.reconciler import gauges
-from orchestrator.reconciler.admit import admit, due, stumble
-from orchestrator.reconciler.events import after_execution
+from orchestrator.process import gauges
+from orchestrator.publish.events import after_execution
+from orchestrator.publish.recorder import Recorder
+from orchestrator.reconciler.admit import admit, due, record_failure
 from orchestrator.reconciler.execute import execute
-from orchestrator.reconciler.recorder import Recorder
-from orchestrator.reconciler.rescue import expire, rescue, withdraw
+from orchestrator.reconciler.reclaim import cancel_resolved, expire, rescue
 from orchestrator.reconciler.verify import Verifications
-from orchestrator.reconciler.view import View
-from signals import tracing
-from signals.wakeups import listen
+from signals.lib import tracing
+from signals.lib.notifications import listen
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Reconciler:
     def __init__(self, cluster: Cluster, cluster_name: str, namespaces: Iterable[str], workers: int = 8) -> None:
         self.actor = f"reconciler {socket.gethostname()}/{os.getpid()}"
         self.cluster, self.cluster_name, self.workers = cluster, cluster_name, workers
-        self.view = View(cluster, namespaces, self._changed)
+        self.view = ClusterCache(cluster, namespaces, self._changed)
         self.recorder = Recorder(cluster)
         self.verifications = Verifications(cluster_name, cluster, self.view, self.recorder.tell, self.actor)
         self._turned_at = self._passed_at = time.monotonic()
@@ -92,11 +92,11 @@ class Reconciler:
     @property
     def ready(self) -> bool:
         """It sees its cluster, and its database answers."""
-        return self.view.synced and time.monotonic() - self._passed_at < STALLED
+        return self.view.has_synced and time.monotonic() - self._passed_at < STALLED
 
     def _idle(self) -> bool:
         """Nothing is due, under way or being verified. Looks at the tables: a notification may still be on its way."""
-        if self._under_way or not self.view.synced:
+        if self._under_way or not self.view.has_synced:
             return False
         self._signals_due = self._actions_due = True
         self._rescue()  # no sweep may have come since the cluster is known
@@ -121,17 +121,17 @@ class Reconciler:
 
     def _rescue(self) -> None:
         """What one of them meets must not keep the others, or the other verbs, from their work."""
-        if self.view.synced:  # who takes over goes on to act
+        if self.view.has_synced:  # who takes over goes on to act
             self._hold(self._attempt(rescue, self.cluster_name, self.actor, frozenset(self._held)) or ())
         self._attempt(expire, self.actor)
-        self._attempt(withdraw, self.cluster_name, self.actor)
+        self._attempt(cancel_resolved, self.cluster_name, self.actor)
         if self._turned_at >= self._next_measure:
             self._next_measure = self._turned_at + MEASURE
             self._attempt(gauges.measure, self.cluster_name)
 
     def _admit(self) -> int:
         room = self._room()
-        if not (self._signals_due and room and self.view.synced):
+        if not (self._signals_due and room and self.view.has_synced):
             return 0
         # What is under way is still pending in the table, and comes first.
         waiting = due(self.cluster_name, room + len(self._under_way))
@@ -143,13 +143,13 @@ class Reconciler:
 
     def _admit_one(self, signal_id: UUID) -> None:
         try:
-            action, note = admit(signal_id, self.view.look_closely, self.actor)
+            action, note = admit(signal_id, self.view.observe_live, self.actor)
         except (OperationalError, InterfaceError):
             raise  # the database went away: nobody's fault, and the signal stays due
         except Exception as error:
             metrics.FAILED_STEPS.inc()
             log.exception("signal %s could not be processed", signal_id)
-            stumble(signal_id, error)
+            record_failure(signal_id, error)
         else:
             self.recorder.tell(note)
             if action is not None:
@@ -159,7 +159,7 @@ class Reconciler:
         self._held.add(action.pk)
         try:
             with tracing.step("execute", action.traceparent, signal=action.signal_id, action=action.pk):
-                execute(action, self.cluster, self.view.look_at, self.actor)
+                execute(action, self.cluster, self.view.observe, self.actor)
             if action.state == ActionState.VERIFYING:
                 self.verifications.watch(action, action.deadline_at - action.updated_at)
             self.recorder.tell(after_execution(action, self.view.get(action.workload.key)))
@@ -173,7 +173,7 @@ class Reconciler:
 
     def _execute(self) -> int:
         room = self._room()
-        if not (self._actions_due and room and self.view.synced):
+        if not (self._actions_due and room and self.view.has_synced):
             return 0  # before the autoscalers are listed, every workload looks as if it had none
         claimed = Action.claim_due(self.cluster_name, room, self.actor)
         self._actions_due = len(claimed) == room
@@ -181,7 +181,7 @@ class Reconciler:
         return len(claimed)
 
     def _verify(self) -> int:
-        if not self.view.synced:
+        if not self.view.has_synced:
             return 0  # what has not been listed yet looks as if it were gone
         with self._lock:
             changed, self._changed_keys = self._changed_keys, set()
@@ -237,5 +237,5 @@ class Reconciler:
             os.write(self._wake_writer, b"!")
 
     def _patience(self) -> float:
-        alarm = self.verifications.next_alarm() if self.view.synced else POLL  # until then nobody hears it
+        alarm = self.verifications.next_alarm() if self.view.has_synced else POLL  # until then nobody hears it
         return max(0.0, min(POLL, alarm))

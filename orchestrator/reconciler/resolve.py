@@ -1,6 +1,7 @@
 """What to do next with a claimed action, seeing its target as it is now. Pure: the heart of acting at most once.
 
-A write names the version it was planned against (`rv0`), so of all its copies at most one can win. An effect always
+A write names the version it was planned against (`planned_resource_version`),
+so of all its copies at most one can win. An effect always
 leaves the action's annotation and moves the generation; whoever strips the annotation moves the generation again.
 """
 
@@ -24,23 +25,23 @@ class Step(Enum):
 @dataclass(frozen=True, slots=True)
 class Plan:
     action: str
-    uid0: str
-    rv0: str
-    gen0: int | None
+    planned_uid: str
+    planned_resource_version: str
+    planned_generation: int | None
     ambiguous: bool  # an attempt of this action ended without an answer, or was taken over from a silent process
 
 
 def next_step(plan: Plan, live: Deployment | None) -> Step:
     if live is None:
-        return Step.GONE if plan.rv0 else Step.NOT_FOUND
-    if plan.rv0 and live.uid != plan.uid0:
+        return Step.GONE if plan.planned_resource_version else Step.NOT_FOUND
+    if plan.planned_resource_version and live.uid != plan.planned_uid:
         return Step.REPLACED
     if live.annotations.get(ACTION_ANNOTATION) == plan.action:
         return Step.APPLIED  # whatever our copy of the row says of a plan: this is proof
-    if not plan.rv0:
+    if not plan.planned_resource_version:
         return Step.PLAN
-    if live.resource_version == plan.rv0:
+    if live.resource_version == plan.planned_resource_version:
         return Step.RESEND
-    if live.generation == plan.gen0:
+    if live.generation == plan.planned_generation:
         return Step.REFRESH
     return Step.REVIEW if plan.ambiguous else Step.PLAN

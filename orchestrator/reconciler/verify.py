@@ -15,18 +15,19 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from opentelemetry.trace import Span
 
-from guardrails.reasons import Reason
 from orchestrator import metrics
 from orchestrator.k8s import errors
+from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.events import EventNote
+from orchestrator.k8s.events import KubernetesEvent
+from orchestrator.k8s.rollout import Complete, Failed, Progressing
 from orchestrator.k8s.types import Deployment, WorkloadKey
 from orchestrator.models import Action, ActionState, VerificationStatus
-from orchestrator.reconciler.events import after_verification
-from orchestrator.reconciler.view import View
-from orchestrator.verification.judge import Complete, Expected, Failed, Progressing, judge
-from signals import tracing
-from signals.models import LostRace
+from orchestrator.publish.events import after_verification
+from orchestrator.verification.judge import Expected, judge
+from signals.lib import tracing
+from signals.lib.statements import LostRace
+from signals.reasons import Reason
 
 ASK_AGAIN = 5.0  # seconds after which an API server that gave no answer is asked again
 
@@ -48,7 +49,12 @@ class Verifications:
     transition is a compare-and-set, so one of them records the outcome."""
 
     def __init__(
-        self, cluster_name: str, cluster: Cluster, view: View, tell: Callable[[EventNote | None], None], actor: str
+        self,
+        cluster_name: str,
+        cluster: Cluster,
+        view: ClusterCache,
+        tell: Callable[[KubernetesEvent | None], None],
+        actor: str,
     ) -> None:
         self._cluster_name, self._cluster, self._view, self._actor = cluster_name, cluster, view, actor
         self._tell = tell
@@ -76,7 +82,7 @@ class Verifications:
         """Begins with one that was applied and has so much time left."""
         verification = action.verification
         expected = Expected(
-            uid=action.uid0,
+            uid=action.planned_uid,
             generation=verification.generation,
             action=str(action.pk),
             replicas=_written_replicas(action),
@@ -84,7 +90,7 @@ class Verifications:
             fields=frozenset(verification.baseline.get("fields", ())),
         )
         deadline = time.monotonic() + max(0.0, left.total_seconds())
-        span = tracing.begin("verify", action.traceparent, signal=action.signal_id, action=action.pk)
+        span = tracing.start_span("verify", action.traceparent, signal=action.signal_id, action=action.pk)
         watched = Watched(action, expected, verification.stabilization_seconds, deadline, span)
         with self._lock:
             self._watched.setdefault(action.pk, watched)

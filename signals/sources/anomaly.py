@@ -20,7 +20,7 @@ class AnomalySignal(SignalBody):
         return Observation(
             source=Source.ANOMALY,
             target=self.target(self.service, default),
-            subject=self.type,
+            symptom=self.type,
             window_id=self.window_id,
             firing=self.is_anomaly,
             score=self.score,

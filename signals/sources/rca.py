@@ -25,7 +25,7 @@ class RcaSignal(SignalBody):
         return Observation(
             source=Source.RCA,
             target=self.target(top.svc, default),
-            subject=top.cause,
+            symptom=top.cause,
             window_id=self.window_id,
             firing=True,
             probability=top.probability,

@@ -6,14 +6,14 @@ from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from smartops import changes
+from smartops.web import notifications
 
 
 class ChangesConsumer(AsyncWebsocketConsumer):
     """Sends `{"changed": [[model, pk], …]}`, a burst at a time, at most four a second; an empty list says: look again.
     With `?action=ID`, only what concerns that action. What a client sends is not read."""
 
-    groups = [changes.GROUP]
+    groups = [notifications.GROUP]
 
     async def connect(self) -> None:
         user = self.scope["user"]
@@ -21,7 +21,7 @@ class ChangesConsumer(AsyncWebsocketConsumer):
             await self.close()
             return
         self.action = parse_qs(self.scope["query_string"].decode()).get("action", [""])[0]
-        changes.listening()
+        notifications.listening()
         await self.accept()
 
     async def changed(self, message: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ STATES = {
     "FAILED": ("Failed", "cross", "bad"),
     "TIMED_OUT": ("Timed out", "hourglass", "bad"),
 }
-MOST_PIPS = 12
+MAX_PIPS = 12
 
 
 @register.simple_tag
@@ -133,9 +133,9 @@ def span(duration: timedelta) -> str:
 
 
 @register.filter
-def figures(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
+def figures(details: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The facts behind a verdict, as (what, how much)."""
-    left = {name: value for name, value in numbers.items() if value is not None}
+    left = {name: value for name, value in details.items() if value is not None}
     pairs: list[tuple[str, str]] = []
     if "value" in left and "limit" in left:
         value, wanted, limit = left.pop("value"), left.pop("wanted", 0), left.pop("limit")
@@ -175,7 +175,7 @@ def pips(action: Action) -> SafeString:
     """One mark per desired replica, filled where it was seen available; nothing where there are none or too many."""
     seen, planned = action.verification, (action.before or {}) | (action.change or {})
     desired = planned.get("replicas") if seen.desired_replicas is None else seen.desired_replicas
-    if not desired or desired > MOST_PIPS:
+    if not desired or desired > MAX_PIPS:
         return SafeString("")
     available = seen.available_replicas or 0
     marks = format_html_join(

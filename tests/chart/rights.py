@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from orchestrator.k8s.rights import RIGHTS
+from orchestrator.k8s.permissions import PERMISSIONS
 from tests.chart.rendering import CHART, Object
 
 Rights = dict[str, set[str]]
@@ -38,7 +38,7 @@ def granted(rules: Iterable[Object]) -> Rights:
 
 def needed() -> Rights:
     """By the reconciler, as its self-check says."""
-    return _united((qualified(right.group, right.resource), right.verbs) for right in RIGHTS)
+    return _united((qualified(right.group, right.resource), right.verbs) for right in PERMISSIONS)
 
 
 def told() -> Rights:

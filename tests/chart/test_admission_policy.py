@@ -14,7 +14,7 @@ from kubernetes.client import (
     V1ResourceRequirements,
 )
 
-from orchestrator.actions.allowlist import forbidden
+from signals.proposals.allowlist import forbidden
 from tests.chart.rendering import Rendered
 
 POLICY = "ValidatingAdmissionPolicy"

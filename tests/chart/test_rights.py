@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from orchestrator.k8s.rights import RIGHTS
+from orchestrator.k8s.permissions import PERMISSIONS
 from tests.chart.rendering import CHART, VALUES, Rendered, Values
 from tests.chart.rights import PROMISED, granted, needed, qualified, told
 from tests.test_docs import page, section
@@ -27,7 +27,7 @@ def test_each_right_beyond_the_promise_has_its_reason_beside_it() -> None:
     template = (CHART / "templates/orchestrator-rbac.yaml").read_text()
     beyond = {
         right.purpose
-        for right in RIGHTS
+        for right in PERMISSIONS
         if set(right.verbs) - PROMISED.get(qualified(right.group, right.resource), set())
     }
 

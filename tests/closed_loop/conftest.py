@@ -10,16 +10,16 @@ from uuid import uuid4
 import pytest
 
 from guardrails.models import GuardrailSetting
-from orchestrator.facts import Look
 from orchestrator.k8s.client import KubernetesCluster
+from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action
 from orchestrator.reconciler.loop import Reconciler
-from signals.defaults import DEFAULT_RULES
 from signals.ingest import Receipt, ingest
 from signals.models import Rule, Signal
 from signals.types import Observation, Source, Target
-from smartops.sandbox.sandbox import Sandbox
+from smartops.dev.sandbox.sandbox import Sandbox
+from tests.kit.rules import DEFAULT_RULES
 
 NAMESPACE = "smartops-dev"
 
@@ -63,9 +63,9 @@ class World:
         """Until nothing is due and nothing is being verified."""
         self.reconciler().run(drain=True)
 
-    def look_at(self, target: Target) -> Look:
+    def observe(self, target: Target) -> TargetState:
         key = WorkloadKey(target.namespace, target.name)
-        return Look(seen=True, deployment=self.cluster.get_deployment_status(key))
+        return TargetState(seen=True, deployment=self.cluster.get_deployment_status(key))
 
     def replicas(self, name: str) -> int:
         return self.cluster.get_deployment_status(WorkloadKey(NAMESPACE, name)).replicas

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from guardrails.models import GuardrailSetting
-from guardrails.reasons import Reason
-from smartops.sandbox.faults import Refuse
+from signals.reasons import Reason
+from smartops.dev.sandbox.faults import Refuse
 from tests.api import Api, api
 from tests.closed_loop.conftest import World, deployment, only_action
 

@@ -13,16 +13,16 @@ import pytest
 import urllib3
 from pytest_django.fixtures import Settings
 
-from guardrails.reasons import Reason
 from guardrails.replay import replay
-from orchestrator.admission import Refused, admit_direct
-from orchestrator.api.refusals import of_judgement
+from orchestrator.decide.direct import Refused, admit_direct
 from orchestrator.models import Action, ActionState, Decision
 from orchestrator.reconciler import admit as verb
 from signals import mapping
 from signals.models import Signal, SignalState
+from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from smartops.sandbox.faults import Refuse
+from smartops.api.refusals import of_judgement
+from smartops.dev.sandbox.faults import Refuse
 from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_action, only_signal, post
 from tests.guardrails.engine import Engine, Handler, replies, says, serving
 
@@ -171,8 +171,8 @@ def test_the_policy_of_the_documentation_runs_on_the_real_engine(
         opa.terminate()
         opa.wait(10)
 
-    assert dict(Signal.objects.values_list("service", "state")) == {"erp-simulator": "admitted", "idle": "denied"}
-    denied = Signal.objects.get(service="idle")
+    assert dict(Signal.objects.values_list("workload", "state")) == {"erp-simulator": "admitted", "idle": "denied"}
+    denied = Signal.objects.get(workload="idle")
     assert (denied.reason, denied.message) == (
         Reason.POLICY_DENIED,
         "The CPU is at 42 %: another replica would not help.",

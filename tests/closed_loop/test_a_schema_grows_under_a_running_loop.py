@@ -9,8 +9,8 @@ from django.db import connection
 from orchestrator.models import ActionState
 from orchestrator.reconciler.admit import admit
 from orchestrator.reconciler.execute import execute
+from signals.lib.notifications import connect
 from signals.models import Signal
-from signals.wakeups import connect
 from tests.closed_loop.conftest import World, anomaly, deployment, post
 
 OURS = ("signals", "guardrails", "orchestrator")
@@ -39,8 +39,8 @@ def test_signals_become_changes_as_before(world: World) -> None:
 
     for service in services:
         [receipt] = post(anomaly(service))
-        action, _ = admit(Signal.objects.get(pk=receipt.signal_id).pk, world.look_at, "we")
+        action, _ = admit(Signal.objects.get(pk=receipt.signal_id).pk, world.observe, "we")
         assert action is not None
-        execute(action, world.cluster, world.look_at, "we")
+        execute(action, world.cluster, world.observe, "we")
         assert action.state == ActionState.VERIFYING
         alter_each_table("ADD COLUMN IF NOT EXISTS later text")

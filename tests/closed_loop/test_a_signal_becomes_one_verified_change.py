@@ -7,16 +7,16 @@ import pytest
 from django.utils import timezone
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
-from guardrails.reasons import Reason
 from guardrails.replay import replay
-from orchestrator.admission import admit_direct
+from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState, Decision
 from orchestrator.reconciler import verify
 from orchestrator.reconciler.admit import admit
 from orchestrator.reconciler.execute import execute
 from signals.models import Rule, Signal, SignalState
+from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Target
-from smartops.sandbox.faults import Refuse
+from smartops.dev.sandbox.faults import Refuse
 from tests.closed_loop.conftest import World, anomaly, deployment, only_action, only_signal, post, root_cause
 
 
@@ -117,7 +117,7 @@ def test_the_replica_limit_refuses_with_its_numbers(world: World) -> None:
 
     assert (only_signal().state, only_signal().reason) == (SignalState.DENIED, Reason.REPLICA_LIMIT)
     verdict = next(v for v in Decision.objects.get().verdicts if v["guardrail"] == "max_replicas")
-    assert verdict["numbers"] == {"value": 9, "limit": 8, "current": 8}
+    assert verdict["details"] == {"value": 9, "limit": 8, "current": 8}
     assert world.writes() == []
 
 
@@ -129,7 +129,7 @@ def test_a_narrower_setting_outweighs_a_wider_one(world: World) -> None:
 
     world.drain()
 
-    states = dict(Signal.objects.values_list("service", "state"))
+    states = dict(Signal.objects.values_list("workload", "state"))
     assert states == {"erp-simulator": SignalState.ADMITTED, "other": SignalState.DENIED}
 
 
@@ -170,9 +170,9 @@ def test_a_target_that_the_watch_has_not_shown_yet_is_not_called_missing(world: 
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
     view = world.reconciler().view  # it watches nothing yet
-    assert view.look_at(only_signal().target).deployment is None
+    assert view.observe(only_signal().target).deployment is None
 
-    admit(only_signal().pk, view.look_closely, "a reconciler")
+    admit(only_signal().pk, view.observe_live, "a reconciler")
 
     assert only_signal().state == SignalState.ADMITTED
 
@@ -257,15 +257,15 @@ def test_a_rollout_that_takes_too_long_times_out(world: World) -> None:
 
 
 def test_one_poisonous_signal_costs_one_row(world: World) -> None:
-    Rule.objects.create(name="broken", priority=1, source="anomaly", subject="error", action_type="SCALE", params={})
+    Rule.objects.create(name="broken", priority=1, source="anomaly", symptom="error", action_type="SCALE", params={})
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator", "error"), anomaly("erp-simulator", "resource"))
 
     world.drain()
 
-    states = dict(Signal.objects.values_list("subject", "state"))
+    states = dict(Signal.objects.values_list("symptom", "state"))
     assert states["resource"] == SignalState.ADMITTED
-    poison = Signal.objects.get(subject="error")
+    poison = Signal.objects.get(symptom="error")
     assert (poison.state, poison.reason, poison.errors) == (SignalState.PENDING, Reason.PROCESSING_ERROR, 1)
 
 
@@ -308,7 +308,7 @@ def test_a_direct_action_in_a_namespace_that_is_not_managed_is_cancelled(world: 
 def test_a_rule_cannot_patch_what_the_api_would_refuse(world: World) -> None:
     patch = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "evil"}]}}}}
     Rule.objects.create(
-        name="evil", priority=1, source="anomaly", subject="error", action_type="PATCH", params={"patch": patch}
+        name="evil", priority=1, source="anomaly", symptom="error", action_type="PATCH", params={"patch": patch}
     )
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator", "error"))
@@ -338,11 +338,11 @@ def test_a_trouble_that_ends_before_the_next_write_is_not_acted_upon(world: Worl
     world.deploy(deployment("erp-simulator"))
     world.sandbox.fault(Refuse(method="PATCH", status=409))
     post(anomaly("erp-simulator"))
-    action, _ = admit(only_signal().pk, world.look_at, "a reconciler")
+    action, _ = admit(only_signal().pk, world.observe, "a reconciler")
     assert action is not None
     post(anomaly("erp-simulator", firing=False))
 
-    execute(action, world.cluster, world.look_at, "a reconciler")
+    execute(action, world.cluster, world.observe, "a reconciler")
 
     assert (only_action_state(), world.writes()) == ((ActionState.CANCELLED, Reason.SIGNAL_RESOLVED), [])
     assert only_signal().closed_at is not None

@@ -10,14 +10,14 @@ import urllib3
 from django.db.models.functions import Now
 
 from guardrails.models import GuardrailSetting
-from guardrails.reasons import Reason
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.connection import Connection
 from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WorkloadKey
 from orchestrator.models import Action, ActionState, Decision
 from orchestrator.reconciler import execute
-from smartops.sandbox.cluster import write_kubeconfig
-from smartops.sandbox.faults import Delay, Fault, Hang, LoseAnswer, Refuse
+from signals.reasons import Reason
+from smartops.dev.sandbox.cluster import write_kubeconfig
+from smartops.dev.sandbox.faults import Delay, Hang, LoseAnswer, Refuse, RequestReason
 from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_action, post
 from tests.concurrency.referee import Referee
 
@@ -125,10 +125,10 @@ DONE = (S.SUCCEEDED, Reason.ROLLOUT_COMPLETE)
         (LoseAnswer(method="PATCH", hang=True), DONE, 1),
         (Hang(method="PATCH"), DONE, 1),
     ],
-    ids=lambda value: f"{type(value).__name__} {vars_of(value)}" if isinstance(value, Fault) else "",
+    ids=lambda value: f"{type(value).__name__} {vars_of(value)}" if isinstance(value, RequestReason) else "",
 )
 def test_a_fault_of_the_cluster_never_doubles_the_effect(
-    scene: Scene, fault: Fault, end: tuple[str, str], effects: int
+    scene: Scene, fault: RequestReason, end: tuple[str, str], effects: int
 ) -> None:
     scene.sandbox.fault(fault)
 
@@ -155,7 +155,7 @@ def test_a_look_that_fails_is_made_again_or_ends_the_action(
     assert len(scene.referee.effects) == effects
 
 
-def vars_of(fault: Fault) -> str:
+def vars_of(fault: RequestReason) -> str:
     shown = {name: getattr(fault, name, None) for name in ("method", "status", "count", "hang")}
     return " ".join(str(value) for value in shown.values() if value)
 
@@ -169,7 +169,7 @@ def test_a_write_names_the_object_the_version_and_the_action(scene: Scene) -> No
     [write] = scene.world.writes()
     assert json.loads(write.body)["metadata"] == {
         "uid": before.uid,
-        "resourceVersion": action.rv0,
+        "resourceVersion": action.planned_resource_version,
         "annotations": {ACTION_ANNOTATION: str(action.pk)},
     }
 
@@ -267,7 +267,7 @@ def test_an_unanswered_write_is_sent_again_where_only_the_rest_changed(scene: Sc
 
 
 @pytest.mark.parametrize("write", [LoseAnswer(method="PATCH"), Hang(method="PATCH")], ids=["landed", "lost"])
-def test_an_unanswered_write_is_resolved_when_the_cluster_is_back(scene: Scene, write: Fault) -> None:
+def test_an_unanswered_write_is_resolved_when_the_cluster_is_back(scene: Scene, write: RequestReason) -> None:
     blind = Refuse(method="GET", path="/deployments/erp-simulator$", status=500)
     scene.sandbox.fault(write)
     scene.cluster.after_write = [lambda: scene.sandbox.fault(blind)]

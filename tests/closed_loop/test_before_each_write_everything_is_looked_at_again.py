@@ -8,14 +8,14 @@ import pytest
 from django.db.models.functions import Now
 
 from guardrails.models import Freeze
-from guardrails.reasons import Reason
-from orchestrator.admission import admit_direct
+from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState
 from orchestrator.reconciler import execute as verb
 from orchestrator.reconciler.admit import admit
-from orchestrator.reconciler.rescue import rescue
+from orchestrator.reconciler.reclaim import rescue
 from orchestrator.reconciler.resolve import Step
-from signals.models import LostRace
+from signals.lib.statements import LostRace
+from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_signal, post
 
@@ -28,7 +28,7 @@ def planned(world: World) -> Action:
     world.deploy(deployment("erp-simulator"))
     world.settle("erp-simulator")
     post(REPORTED)
-    action, _ = admit(only_signal().pk, world.look_at, "the first")
+    action, _ = admit(only_signal().pk, world.observe, "the first")
     assert action is not None
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
     return action
@@ -37,7 +37,7 @@ def planned(world: World) -> Action:
 def go_on(world: World) -> tuple[str, str, bool]:
     """Another process takes it over. What has become of it: state, reason, and whether a copy may still land."""
     for action in rescue("default", "the second"):
-        verb.execute(action, world.cluster, world.look_at, "the second")
+        verb.execute(action, world.cluster, world.observe, "the second")
     return Action.objects.values_list("state", "reason", "ambiguous").get()
 
 
@@ -79,12 +79,12 @@ def test_a_rescuer_that_read_the_row_before_the_plan_takes_nothing_over(world: W
     admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "ana")
     [action] = Action.claim_due("default", 1, "the first")
     read_before_the_plan = Action.objects.select_related("workload", "signal").get()
-    assert verb._plan(action, world.look_at(target), Step.PLAN, "the first")
+    assert verb._plan(action, world.observe(target), Step.PLAN, "the first")
     verb._write(world.cluster, action)  # and dies
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
 
     with pytest.raises(LostRace):
-        read_before_the_plan.take_over("a slow rescuer")
+        read_before_the_plan.reclaim("a slow rescuer")
 
     go_on(world)
     world.drain()

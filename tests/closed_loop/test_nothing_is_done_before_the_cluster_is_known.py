@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from orchestrator.admission import admit_direct
+from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState
 from orchestrator.reconciler.execute import execute
 from signals.types import ActionType, Origin, Proposal, Target
@@ -41,7 +41,7 @@ def test_no_action_is_taken_up_until_it_has_seen_them(world: World, asked: Actio
 
 def test_what_is_to_be_verified_does_not_keep_the_loop_busy_meanwhile(world: World, asked: Action) -> None:
     asked.claim("another")
-    execute(asked, world.cluster, world.look_at, "another")
+    execute(asked, world.cluster, world.observe, "another")
     reconciler = world.reconciler()
 
     reconciler._pass([])

@@ -6,7 +6,7 @@ from time import monotonic
 import pytest
 from django.db import OperationalError
 
-from orchestrator.admission import admit_direct
+from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action
 from orchestrator.reconciler import loop
 from orchestrator.reconciler.execute import execute
@@ -20,7 +20,7 @@ def test_a_pass_that_fails_is_not_repeated_at_full_speed(world: World, monkeypat
     target = Target("default", NAMESPACE, "erp-simulator")
     waiting = admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "somebody")
     waiting.claim("another")
-    execute(waiting, world.cluster, world.look_at, "another")  # its verification is due, and no pass comes so far
+    execute(waiting, world.cluster, world.observe, "another")  # its verification is due, and no pass comes so far
     reconciler, passes = world.reconciler(), list[float]()
 
     def refuse(*_: object) -> None:

@@ -10,12 +10,13 @@ from django.db.models.functions import Now
 from prometheus_client import REGISTRY
 
 from guardrails.models import Freeze
-from guardrails.reasons import Reason
-from orchestrator.admission import Refused, admit_direct
+from orchestrator.decide.direct import Refused, admit_direct
 from orchestrator.models import Action, Workload
-from orchestrator.reconciler import gauges, loop
-from orchestrator.reconciler.rescue import rescue
+from orchestrator.process import gauges
+from orchestrator.reconciler import loop
+from orchestrator.reconciler.reclaim import rescue
 from signals.models import Signal
+from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, post, root_cause
 
@@ -93,10 +94,10 @@ def test_the_levels_are_those_of_the_tables(transactional_db: None) -> None:
     Freeze.objects.create(reason="rest", by="somebody", until=Now() - timedelta(minutes=1))
     Freeze.objects.create(reason="rest", by="somebody", namespace="production")
     post(*(anomaly(name) for name in ("due", "held", "held-too", "elsewhere")))
-    Signal.objects.filter(service="due").update(not_before=Now() - timedelta(seconds=90))
-    held = Signal.objects.filter(service__startswith="held")
+    Signal.objects.filter(workload="due").update(not_before=Now() - timedelta(seconds=90))
+    held = Signal.objects.filter(workload__startswith="held")
     held.update(not_before=Now() + timedelta(minutes=5), reason=Reason.COOLDOWN_ACTIVE)
-    Signal.objects.filter(service="elsewhere").update(cluster="another")
+    Signal.objects.filter(workload="elsewhere").update(cluster="another")
     admit_direct(direct(3), "somebody")
     Action.objects.update(not_before=Now() - timedelta(seconds=40))
 
@@ -137,7 +138,7 @@ def test_a_pass_leaves_its_time_and_one_that_fails_does_not(world: World, monkey
     monkeypatch.setattr(loop, "due", refuse)
     reconciler = world.reconciler()
     reconciler.view.start()
-    while not reconciler.view.synced:
+    while not reconciler.view.has_synced:
         reconciler.view._stop.wait(0.01)
     reconciler._attempt(reconciler._pass, [])
     reconciler.view.stop()

@@ -5,13 +5,13 @@ from threading import Condition
 from time import time
 
 from orchestrator.k8s.types import ACTION_ANNOTATION, WorkloadKey
-from smartops.sandbox.api import Answer
-from smartops.sandbox.cluster import Cluster
-from smartops.sandbox.objects import Resource
-from smartops.sandbox.requests import Request, parse
-from smartops.sandbox.resources import DEPLOYMENT
-from smartops.sandbox.sandbox import Sandbox
-from smartops.sandbox.store import Event
+from smartops.dev.sandbox.api import Answer
+from smartops.dev.sandbox.cluster import Cluster
+from smartops.dev.sandbox.objects import Resource
+from smartops.dev.sandbox.requests import Request, parse
+from smartops.dev.sandbox.resources import DEPLOYMENT
+from smartops.dev.sandbox.sandbox import Sandbox
+from smartops.dev.sandbox.store import Event
 
 
 @dataclass(frozen=True, slots=True)

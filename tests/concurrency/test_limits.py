@@ -11,13 +11,13 @@ import pytest
 from django.db.models.functions import Now
 
 from guardrails.models import GuardrailSetting
-from guardrails.reasons import Reason
 from guardrails.replay import replay
-from orchestrator.admission import Refused, admit_direct
+from orchestrator.decide.direct import Refused, admit_direct
 from orchestrator.models import ACTIVE, Action, Decision
+from signals.lib.notifications import CHANNEL, connect
 from signals.models import Signal, SignalState
+from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from signals.wakeups import CHANNEL, connect
 from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, post, root_cause
 from tests.concurrency.conftest import at_once
 from tests.concurrency.referee import Effect, Referee

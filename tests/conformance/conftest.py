@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
-from smartops.sandbox import Sandbox
+from smartops.dev.sandbox import Sandbox
 from tests.conformance.client import Client, Object
 from tests.conformance.control_plane import ControlPlane, RealControlPlane, SandboxControlPlane
 from tests.conformance.release import Helm, fresh_namespace, program

@@ -14,10 +14,10 @@ from uuid import uuid4
 
 import pytest
 
-from orchestrator.k8s.rights import RIGHTS, Right
-from smartops.sandbox import Sandbox
-from smartops.sandbox.faults import CompactHistory, Forbid
-from smartops.sandbox.server import Recorded
+from orchestrator.k8s.permissions import PERMISSIONS, Permission
+from smartops.dev.sandbox import Sandbox
+from smartops.dev.sandbox.faults import CompactHistory, Forbid
+from smartops.dev.sandbox.server import Recorded
 from tests.conformance.client import Client, Object, with_token
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -39,8 +39,8 @@ class ControlPlane(Protocol):
     def forget_history(self) -> None:
         """Versions that were read until now expire: soon on a real API server, at once on the sandbox."""
 
-    def granting(self, rights: Collection[Right], namespace: str) -> AbstractContextManager[Path]:
-        """The kubeconfig of somebody who has these of `RIGHTS` in the namespace, and none of the others."""
+    def granting(self, rights: Collection[Permission], namespace: str) -> AbstractContextManager[Path]:
+        """The kubeconfig of somebody who has these of `PERMISSIONS` in the namespace, and none of the others."""
 
 
 class RealControlPlane:
@@ -81,7 +81,7 @@ class RealControlPlane:
             pytest.skip("this cluster keeps its history for minutes")
 
     @contextmanager
-    def granting(self, rights: Collection[Right], namespace: str) -> Iterator[Path]:
+    def granting(self, rights: Collection[Permission], namespace: str) -> Iterator[Path]:
         rules = [{"apiGroups": [one.group], "resources": [one.resource], "verbs": one.verbs} for one in rights]
         role, account = {"kind": "Role", "name": "some"}, {"kind": "ServiceAccount", "name": "some"}
         with closing(Client(self.kubeconfig, namespace)) as client:
@@ -96,7 +96,7 @@ class RealControlPlane:
             yield with_token(self.kubeconfig, token, Path(directory) / "kubeconfig")
 
 
-def _await_right(client: Client, right: Right, namespace: str) -> None:
+def _await_right(client: Client, right: Permission, namespace: str) -> None:
     """The authorizer hears of a new binding a moment later."""
     attributes = {"namespace": namespace, "verb": right.verbs[0], "group": right.group, "resource": right.resource}
     review = {"spec": {"user": f"system:serviceaccount:{namespace}:some", "resourceAttributes": attributes}}
@@ -121,10 +121,10 @@ class SandboxControlPlane:
         self._sandbox.fault(CompactHistory())
 
     @contextmanager
-    def granting(self, rights: Collection[Right], namespace: str) -> Iterator[Path]:
+    def granting(self, rights: Collection[Permission], namespace: str) -> Iterator[Path]:
         """Takes the others from everybody."""
         granted, known = (
-            {(one.group, one.resource, verb) for one in them for verb in one.verbs} for them in (rights, RIGHTS)
+            {(one.group, one.resource, verb) for one in them for verb in one.verbs} for them in (rights, PERMISSIONS)
         )
         for group, resource, verb in known - granted:
             self._sandbox.fault(Forbid(verb=verb, group=group, resource=resource, namespace=namespace))

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import yaml
 
-from orchestrator.k8s.rights import Right
+from orchestrator.k8s.permissions import Permission
 from tests.chart.rendering import CHART, RELEASE, Values
 from tests.conformance.client import Client, Object, with_token
 from tests.conformance.control_plane import ControlPlane
@@ -76,7 +76,7 @@ def account(kubeconfig: Path, namespace: str, to: Path, name: str = "smartops-or
 
 
 @contextmanager
-def without(control_plane: ControlPlane, namespace: str, right: Right, verb: str) -> Iterator[None]:
+def without(control_plane: ControlPlane, namespace: str, right: Permission, verb: str) -> Iterator[None]:
     """The Role of that namespace lacks the verb meanwhile."""
     path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles/smartops-orchestrator"
 

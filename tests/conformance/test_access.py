@@ -9,8 +9,8 @@ import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, Forbidden, NotFound
-from orchestrator.k8s.events import MAX_MESSAGE, EventNote, EventType
-from orchestrator.k8s.rights import RIGHTS, Right
+from orchestrator.k8s.events import MAX_MESSAGE, EventType, KubernetesEvent
+from orchestrator.k8s.permissions import PERMISSIONS, Permission
 from orchestrator.k8s.types import WatchEventType, WorkloadKey
 from tests.conformance.client import Client
 from tests.conformance.conftest import Kubectl, deployment, kubectl_on
@@ -23,19 +23,19 @@ def web(http: Client, namespace: str) -> WorkloadKey:
     return WorkloadKey(namespace, "web")
 
 
-def granted(cluster: KubernetesCluster, right: Right, namespace: str) -> bool:
-    [answer] = {cluster.may(verb, right.group, right.resource, namespace) for verb in right.verbs}
+def granted(cluster: KubernetesCluster, right: Permission, namespace: str) -> bool:
+    [answer] = {cluster.can_i(verb, right.group, right.resource, namespace) for verb in right.verbs}
     return answer
 
 
-@pytest.mark.parametrize("missing", RIGHTS, ids=lambda right: f"{'-'.join(right.verbs)}-{right.resource}")
+@pytest.mark.parametrize("missing", PERMISSIONS, ids=lambda right: f"{'-'.join(right.verbs)}-{right.resource}")
 def test_a_right_that_is_missing_is_seen_beforehand_and_the_others_are_not(
-    control_plane: ControlPlane, namespace: str, tmp_path: Path, missing: Right
+    control_plane: ControlPlane, namespace: str, tmp_path: Path, missing: Permission
 ) -> None:
-    rights = [right for right in RIGHTS if right is not missing]
+    rights = [right for right in PERMISSIONS if right is not missing]
     with control_plane.granting(rights, namespace) as kubeconfig:
         cluster = KubernetesCluster(kubeconfig)
-        assert [right for right in RIGHTS if granted(cluster, right, namespace)] == rights
+        assert [right for right in PERMISSIONS if granted(cluster, right, namespace)] == rights
         kubectl = kubectl_on(kubeconfig, namespace, tmp_path)
         assert kubectl("auth", "can-i", missing.verbs[0], missing.qualified).said == "no\n"
 
@@ -65,13 +65,13 @@ def test_what_we_may_not_do_is_forbidden_and_changes_nothing(
 def test_who_may_all_is_told_so_by_us_and_by_kubectl(
     cluster: KubernetesCluster, kubectl: Kubectl, namespace: str
 ) -> None:
-    assert all(granted(cluster, right, namespace) for right in RIGHTS)
-    assert cluster.may("create", "", "pods/eviction", namespace)
+    assert all(granted(cluster, right, namespace) for right in PERMISSIONS)
+    assert cluster.can_i("create", "", "pods/eviction", namespace)
     assert kubectl("auth", "can-i", "patch", "deployments.apps").said == "yes\n"
 
 
-def note(key: WorkloadKey, uid: str, message: str = "Scaled to 4 replicas") -> EventNote:
-    return EventNote(key, uid, EventType.WARNING, "SmartOpsRefused", message, about="action-1")
+def note(key: WorkloadKey, uid: str, message: str = "Scaled to 4 replicas") -> KubernetesEvent:
+    return KubernetesEvent(key, uid, EventType.WARNING, "SmartOpsRefused", message, about="action-1")
 
 
 def test_an_event_is_told_once_on_its_deployment(

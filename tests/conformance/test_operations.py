@@ -7,8 +7,8 @@ import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, Invalid, NotFound, TimedOut
+from orchestrator.k8s.rollout import Complete, rollout
 from orchestrator.k8s.types import ACTION_ANNOTATION, RESTART_ANNOTATION, WorkloadKey
-from orchestrator.verification.judge import Complete, rollout
 from tests.conformance.client import Client, Object
 from tests.conformance.conftest import Kubectl, deployment
 

@@ -7,11 +7,12 @@ from threading import Event
 
 import pytest
 
-from guardrails.reasons import Reason
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, NotFound
+from orchestrator.k8s.rollout import Complete, Failed, Progress, Progressing, rollout
 from orchestrator.k8s.types import Deployment, Preconditions, WatchEventType, WorkloadKey
-from orchestrator.verification.judge import Complete, Expected, Failed, Progress, Progressing, judge, rollout
+from orchestrator.verification.judge import Expected, judge
+from signals.reasons import Reason
 from tests.conformance.client import Client, Object
 from tests.conformance.conftest import Kubectl, Ran, deployment
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
+from orchestrator.k8s.rollout import Complete, Failed, rollout
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.verification.judge import Complete, Failed, rollout
-from smartops.sandbox import Sandbox
-from smartops.sandbox.cluster import Cluster
-from smartops.sandbox.resources import DEPLOYMENT
+from smartops.dev.sandbox import Sandbox
+from smartops.dev.sandbox.cluster import Cluster
+from smartops.dev.sandbox.resources import DEPLOYMENT
 from tests.conformance.conftest import Kubectl, deployment, kubectl_on
 from tests.orchestrator.verification.rollouts import DONE, EXCEEDED, ROWS, Row
 

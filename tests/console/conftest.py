@@ -15,7 +15,7 @@ from django.db import connection
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from signals.wakeups import CHANNEL
+from signals.lib.notifications import CHANNEL
 from tests.console.scene import Hour, an_ordinary_hour
 
 ROOT = Path(__file__).parents[2]

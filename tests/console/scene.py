@@ -12,17 +12,17 @@ import pgtrigger
 from django.db import connection
 from django.db.models import F
 
-from guardrails.reasons import Reason
-from orchestrator.facts import Look
 from orchestrator.k8s.errors import Unreached
+from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
 from orchestrator.models import Action, ActionState, AuditEvent, Decision, Verification, VerificationStatus, Workload
 from orchestrator.reconciler.admit import admit
 from orchestrator.reconciler.execute import execute
-from signals.defaults import DEFAULT_RULES
 from signals.ingest import ingest
 from signals.models import Rule, Signal
+from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Source, Target
+from tests.kit.rules import DEFAULT_RULES
 
 NAMESPACE = "smartops-dev"
 MINUTE = timedelta(minutes=1)
@@ -70,8 +70,8 @@ class Shop:
         self.deployments[key.name] = now
         return now
 
-    def look(self, target: Target) -> Look:
-        return Look(seen=True, deployment=self.deployments.get(target.name))
+    def look(self, target: Target) -> TargetState:
+        return TargetState(seen=True, deployment=self.deployments.get(target.name))
 
 
 def anomaly(service: str, type_: str, score: float, window: str, **metadata: Any) -> Observation:

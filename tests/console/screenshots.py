@@ -8,7 +8,7 @@ from pathlib import Path
 import django
 from playwright.sync_api import sync_playwright
 
-from smartops import postgres
+from smartops.dev import postgres
 from tests.console.chromium import launch
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"

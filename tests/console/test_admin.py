@@ -67,7 +67,7 @@ def test_history_is_neither_added_changed_nor_deleted(running: Client, model: An
 
 
 def rule(**fields: Any) -> dict[str, Any]:
-    ordinary = {"name": "mine", "priority": 5, "enabled": "on", "source": "anomaly", "subject": "resource"}
+    ordinary = {"name": "mine", "priority": 5, "enabled": "on", "source": "anomaly", "symptom": "resource"}
     return ordinary | {"action_type": "SCALE", "params": '{"delta": 1}', "min_score": 0.8} | fields
 
 
@@ -191,6 +191,6 @@ def test_a_token_is_narrowed_and_revoked_but_keeps_its_name(operator: Client) ->
 
 
 def test_the_payload_of_a_signal_is_shown_as_it_came(running: Client) -> None:
-    signal = Signal.objects.get(subject="memory_leak", state="admitted")
+    signal = Signal.objects.get(symptom="memory_leak", state="admitted")
     shown = running.get(page(Signal, "change", signal.pk)).content.decode()
     assert json.dumps(signal.payload["windowId"]).replace('"', "&quot;") in shown

@@ -10,8 +10,8 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from guardrails.reasons import Reason
 from orchestrator.models import Action, VerificationStatus
+from signals.reasons import Reason
 from signals.types import ActionType
 from tests.console.chromium import CHROMIUM, launch
 from tests.console.conftest import Web

@@ -7,8 +7,8 @@ from asgiref.sync import async_to_sync, sync_to_async
 from channels.layers import get_channel_layer
 from django.db import connection
 
-from signals.wakeups import connect
-from smartops import changes
+from signals.lib.notifications import connect
+from smartops.web import notifications
 from tests.console.conftest import notify
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ async def first_look(event: asyncio.Event) -> None:
 def test_a_committed_notification_wakes_who_follows_the_row() -> None:
     @async_to_sync
     async def scenario() -> None:
-        async with changes.follow("action", "1") as one, changes.follow("action", "2") as other:
+        async with notifications.follow("action", "1") as one, notifications.follow("action", "2") as other:
             await first_look(one)
             await first_look(other)
             await sync_to_async(notify)("action", "1")
@@ -41,7 +41,7 @@ def test_a_committed_notification_wakes_who_follows_the_row() -> None:
 def test_a_batch_wakes_all_who_follow_its_model() -> None:
     @async_to_sync
     async def scenario() -> None:
-        async with changes.follow("action", "1") as one, changes.follow("signal", "1") as signal:
+        async with notifications.follow("action", "1") as one, notifications.follow("signal", "1") as signal:
             await first_look(one)
             await first_look(signal)
             await sync_to_async(notify)("action")
@@ -54,7 +54,7 @@ def test_a_batch_wakes_all_who_follow_its_model() -> None:
 def test_a_lost_connection_is_made_anew_and_counts_as_a_change() -> None:
     @async_to_sync
     async def scenario() -> None:
-        async with changes.follow("action", "1") as one:
+        async with notifications.follow("action", "1") as one:
             await first_look(one)
             await sync_to_async(cut_listeners)()
             await first_look(one)
@@ -80,8 +80,8 @@ def test_the_group_hears_a_burst_in_few_messages() -> None:
         layer = get_channel_layer()
         assert layer is not None
         channel = await layer.new_channel()
-        await layer.group_add(changes.GROUP, channel)
-        changes.listening()
+        await layer.group_add(notifications.GROUP, channel)
+        notifications.listening()
         assert await soon(layer.receive(channel)) == {"type": "changed", "rows": []}
         for number in range(200):
             await sync_to_async(notify)("action", str(number))
@@ -97,8 +97,8 @@ def test_the_group_hears_a_burst_in_few_messages() -> None:
 def test_nothing_is_left_when_the_loop_ends() -> None:
     @async_to_sync
     async def scenario() -> None:
-        async with changes.follow("action", "1") as one:
+        async with notifications.follow("action", "1") as one:
             await first_look(one)
 
     scenario()
-    assert not changes._listeners
+    assert not notifications._listeners

@@ -119,7 +119,7 @@ def test_the_page_of_an_action_tells_its_story(reading: Client, hour: Hour) -> N
     for said in (
         "Scale recommendationservice 3\xa0→\xa04", "VerificationTimedOut", "Max replicas", "Scale velocity",
         "0 + 1 of 3", "spec.replicas", "<del>3</del>", "<ins>4</ins>", "Planned against version", "+5 min",
-        "win-2118", "98.1", action.uid0,
+        "win-2118", "98.1", action.planned_uid,
     ):  # fmt: skip
         assert said in page, said
 
@@ -153,7 +153,7 @@ def test_what_others_wrote_is_shown_and_never_run(reading: Client, hour: Hour) -
     hour.signal(trouble)
     action = propose(1, reason=MARKUP)
     action.cancel(MARKUP[:64], MARKUP, MARKUP)
-    Action.objects.filter(pk=action.pk).update(signal=Signal.objects.get(subject=MARKUP))
+    Action.objects.filter(pk=action.pk).update(signal=Signal.objects.get(symptom=MARKUP))
     for page in (text(reading.get(path)) for path in (ACTIONS, f"/console/actions/{action.pk}/")):
         assert "&lt;script&gt;alert(1)" in page
         assert "<script>alert" not in page
@@ -185,8 +185,8 @@ def test_every_state_has_a_word_and_a_shape_beside_its_colour(state: str) -> Non
 
 
 def test_the_numbers_of_a_verdict_are_said_in_their_units() -> None:
-    numbers = {"value": 2, "limit": 6, "window_seconds": 3600, "next_allowed_at": "2030-01-01T12:41:00Z", "uid": None}
-    [(used, how_much), *others] = figures(numbers)
+    details = {"value": 2, "limit": 6, "window_seconds": 3600, "next_allowed_at": "2030-01-01T12:41:00Z", "uid": None}
+    [(used, how_much), *others] = figures(details)
     assert used == "used"
     assert how_much.endswith("2 of 6")
     assert others == [("window", "60 min"), ("next allowed", "12:41:00")]

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from guardrails.models import GuardrailSetting
 from orchestrator.models import Action, ActionState
 from signals.models import SignalState
-from smartops.sandbox.faults import Refuse
+from smartops.dev.sandbox.faults import Refuse
 from tests.closed_loop.conftest import World, anomaly, deployment, only_action, only_signal, post, world
 from tests.concurrency.referee import Referee
 from tests.processes import ROOT, environment, sessions, until

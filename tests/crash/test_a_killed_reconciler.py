@@ -4,7 +4,7 @@ import pytest
 import urllib3
 
 from orchestrator.models import ActionState
-from smartops.sandbox.faults import Delay, LoseAnswer
+from smartops.dev.sandbox.faults import Delay, LoseAnswer
 from tests.closed_loop.conftest import NAMESPACE, only_action
 from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
 from tests.processes import until

@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.models import Action
 from orchestrator.reconciler.execute import execute
-from orchestrator.reconciler.rescue import rescue
+from orchestrator.reconciler.reclaim import rescue
 from tests.closed_loop.conftest import only_action
 from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
 
@@ -44,7 +44,7 @@ def test_a_reconciler_that_wakes_up_beside_its_rescuer_leaves_the_action_to_it(
     [taken] = rescue("default", "the rescuer")
 
     victims.resume()
-    execute(taken, world.cluster, look_at=world.look_at, actor="the rescuer")
+    execute(taken, world.cluster, observe=world.observe, actor="the rescuer")
     world.drain()
 
     assert_done_once(world, referee)

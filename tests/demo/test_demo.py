@@ -1,4 +1,4 @@
-"""`python -m smartops.demo`, as `make demo` runs it: real processes, on ports and in directories of their own."""
+"""`python -m smartops.dev.demo`, as `make demo` runs it: real processes, on ports and in directories of their own."""
 
 import json
 import os
@@ -21,10 +21,10 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 import pytest
 import yaml
 
-from smartops import postgres
-from smartops.sandbox import Sandbox
+from smartops.dev import postgres
+from smartops.dev.sandbox import Sandbox
 
-COMMAND = [sys.executable, "-m", "smartops.demo"]
+COMMAND = [sys.executable, "-m", "smartops.dev.demo"]
 PATIENCE = 90.0
 TOLD = "SmartOps runs until Ctrl-C."
 

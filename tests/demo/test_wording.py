@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from smartops.demo.farewell import commands
-from smartops.demo.installation import environment
-from smartops.demo.screen import WIDTH, Screen
-from smartops.demo.wording import numbers, patched, timeline_of_write
+from smartops.dev.demo.farewell import commands
+from smartops.dev.demo.installation import environment
+from smartops.dev.demo.screen import WIDTH, Screen
+from smartops.dev.demo.wording import numbers, patched, timeline_of_write
 
 
 def verdict(guardrail: str = "any", outcome: str = "allow", message: str = "", **numbers: Any) -> dict[str, Any]:
-    return {"guardrail": guardrail, "outcome": outcome, "message": message, "numbers": numbers, "until": None}
+    return {"guardrail": guardrail, "outcome": outcome, "message": message, "details": numbers, "until": None}
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails.evaluate import GUARDRAILS, decide
-from guardrails.reasons import Reason
 from guardrails.types import Facts, FreezeFacts, Inputs, Judgement, Limits, Outcome, PolicyAnswer, RecentAction
+from signals.reasons import Reason
 from signals.types import ActionType, Origin, RuleSpec, SignalFacts, Source
 from tests.guardrails.conftest import (
     FACTS,
@@ -85,7 +85,7 @@ def test_a_planned_action_keeps_its_proposal_whatever_the_rules_say_now() -> Non
     ("signal", "rules", "reason"),
     [
         (SIGNAL, [], Reason.NO_RULE),
-        (replace(SIGNAL, subject="latency"), [RULE], Reason.NO_RULE),
+        (replace(SIGNAL, symptom="latency"), [RULE], Reason.NO_RULE),
         (replace(SIGNAL, score=0.5), [RULE], Reason.BELOW_THRESHOLD),
         (replace(SIGNAL, score=None), [RULE], Reason.BELOW_THRESHOLD),
         (replace(SIGNAL, score=0.5, last_seen_at=ago(hours=9)), [RULE], Reason.BELOW_THRESHOLD),
@@ -111,7 +111,7 @@ def test_a_signal_that_nobody_repeated_is_too_old(seen: datetime, outcome: Outco
 
     assert judgement.outcome is outcome
     assert judgement.reason == (Reason.SIGNAL_EXPIRED if outcome is Outcome.DENY else None)
-    assert judgement.verdicts[0].numbers == {"age_seconds": age, "limit_seconds": 900}
+    assert judgement.verdicts[0].details == {"age_seconds": age, "limit_seconds": 900}
     assert asked(judgement) == ["signal", *ALL]
 
 
@@ -164,8 +164,8 @@ def test_all_are_asked_and_the_severest_wins(given_: Inputs) -> None:
         assert (judgement.reason, judgement.message, judgement.until) == (None, "", None)
     else:
         deciding = [one for one in judgement.verdicts if one.outcome is judgement.outcome]
-        said = (judgement.reason, judgement.message, judgement.numbers, judgement.until)
-        assert said in [(one.reason, one.message, one.numbers, one.until) for one in deciding]
+        said = (judgement.reason, judgement.message, judgement.details, judgement.until)
+        assert said in [(one.reason, one.message, one.details, one.until) for one in deciding]
     if judgement.outcome is Outcome.DEFER:
         assert judgement.until == max(one.until for one in deciding if one.until)
         assert judgement.until > given_.now
@@ -191,7 +191,7 @@ def worse(draw: st.DrawFn, facts: Facts) -> Facts:
     changes: dict[str, Any] = {
         "recent": facts.recent + draw(RECENT) + (RecentAction(draw(st.sampled_from(ActionType)), draw(PAST), 1),),
         "freezes": (*facts.freezes, FREEZE),
-        "busy_with": facts.busy_with or "0199-b",
+        "active_action": facts.active_action or "0199-b",
         "cooldown_until": max(facts.cooldown_until or NOW, ahead(seconds=draw(st.integers(0, 3600)))),
         "policy": draw(st.sampled_from([NO, replace(NO, allow=None)])),
         "managed": False,

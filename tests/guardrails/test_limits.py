@@ -1,4 +1,4 @@
-"""Each guardrail with its numbers, and what must hold of them in every history."""
+"""Each guardrail with its details, and what must hold of them in every history."""
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from guardrails import limits
+from guardrails.checks import limits
+from guardrails.checks.limits import PROTECTED_NAMESPACES, RATE_WINDOW, RECHECK, SCALE_WINDOW
 from guardrails.evaluate import GUARDRAILS, Guardrail, decide
-from guardrails.limits import PROTECTED_NAMESPACES, RATE_WINDOW, RECHECK, SCALE_WINDOW
-from guardrails.reasons import Reason
 from guardrails.types import Facts, FreezeFacts, Inputs, Limits, Outcome, PolicyAnswer, RecentAction, TargetFacts
+from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.guardrails.conftest import (
     FACTS,
@@ -42,7 +42,7 @@ def direct(proposal: Proposal) -> Proposal:
 
 
 @pytest.mark.parametrize(
-    ("facts", "outcome", "reason", "numbers"),
+    ("facts", "outcome", "reason", "details"),
     [
         (known(), ALLOW, None, {"uid": "uid-1", "replicas": 2}),
         (known(target=None), DENY, Reason.TARGET_NOT_FOUND, {}),
@@ -54,10 +54,10 @@ def direct(proposal: Proposal) -> Proposal:
     ],
 )
 def test_the_target_is_there_and_ours(
-    facts: Facts, outcome: Outcome, reason: Reason | None, numbers: dict[str, Any]
+    facts: Facts, outcome: Outcome, reason: Reason | None, details: dict[str, Any]
 ) -> None:
     verdict = limits.target(RESTART, facts, DEFAULT, NOW)
-    assert (verdict.outcome, verdict.reason, verdict.numbers) == (outcome, reason, numbers)
+    assert (verdict.outcome, verdict.reason, verdict.details) == (outcome, reason, details)
 
 
 @pytest.mark.parametrize("origin", Origin)
@@ -90,7 +90,7 @@ def test_a_freeze_holds_until_its_end_and_names_who_and_why(
     verdict = limits.freeze(scale(), facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.reason, verdict.until) == (DEFER, Reason.FROZEN, until)
-    assert verdict.numbers["by"] == by
+    assert verdict.details["by"] == by
     assert verdict.message.startswith(f"{by} froze ")
     assert limits.freeze(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
     assert limits.freeze(scale(), known(), DEFAULT, NOW).outcome is ALLOW
@@ -104,11 +104,11 @@ def test_a_freeze_of_many_days_says_on_which_it_ends() -> None:
 
 
 def test_one_action_at_a_time() -> None:
-    facts = known(busy_with="0199-a")
+    facts = known(active_action="0199-a")
     verdict = limits.one_action_at_a_time(scale(), facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.reason, verdict.until) == (DEFER, Reason.TARGET_BUSY, NOW + RECHECK)
-    assert verdict.numbers == {"action": "0199-a"}
+    assert verdict.details == {"action": "0199-a"}
     assert limits.one_action_at_a_time(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
     assert limits.one_action_at_a_time(scale(), known(), DEFAULT, NOW).outcome is ALLOW
 
@@ -142,7 +142,7 @@ def test_replicas_stay_within_their_limit_whoever_asks(
 
     assert (verdict.outcome, verdict.reason) == (outcome, Reason.REPLICA_LIMIT if outcome is DENY else None)
     bound = 0 if value is not None and value < 0 else 8
-    assert verdict.numbers == {"value": value, "limit": bound, "current": current}
+    assert verdict.details == {"value": value, "limit": bound, "current": current}
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_a_cooldown_holds_the_loop_back_until_its_end(
     verdict = limits.cooldown(scale(), facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.until) == (outcome, until if outcome is DEFER else None)
-    assert verdict.numbers["limit_seconds"] == 300
-    assert verdict.numbers.get("remaining_seconds") == remaining
+    assert verdict.details["limit_seconds"] == 300
+    assert verdict.details.get("remaining_seconds") == remaining
     assert limits.cooldown(direct(scale()), facts, DEFAULT, NOW).outcome is ALLOW
 
 
@@ -187,10 +187,10 @@ def test_actions_per_hour_count_their_own_type(
 
     assert (verdict.outcome, verdict.until) == (DEFER if until else ALLOW, until)
     assert verdict.reason == (Reason.RATE_LIMIT if until else None)
-    assert (verdict.numbers["value"], verdict.numbers["limit"]) == (value, limit)
-    assert verdict.numbers["window_seconds"] == 3600
+    assert (verdict.details["value"], verdict.details["limit"]) == (value, limit)
+    assert verdict.details["window_seconds"] == 3600
     person = limits.actions_per_hour(direct(scale()), facts, own, NOW)
-    assert (person.outcome, person.numbers["value"]) == (ALLOW, value)
+    assert (person.outcome, person.details["value"]) == (ALLOW, value)
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_scaling_up_keeps_to_its_velocity(
     verdict = limits.scale_velocity(proposal, facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.until) == (DEFER if until else ALLOW, until)
-    numbers = {"value": value, "wanted": wanted, "limit": 3, "window_seconds": 900}
-    assert verdict.numbers == numbers | ({"next_allowed_at": until.isoformat()} if until else {})
+    details = {"value": value, "wanted": wanted, "limit": 3, "window_seconds": 900}
+    assert verdict.details == details | ({"next_allowed_at": until.isoformat()} if until else {})
     assert limits.scale_velocity(direct(proposal), facts, DEFAULT, NOW).outcome is ALLOW
 
 
@@ -250,7 +250,7 @@ def test_a_policy_that_does_not_say_yes_says_no(
     assert limits.policy(direct(scale()), facts, DEFAULT, NOW).outcome is person
     if answer is not None:
         assert answer.reason in verdict.message
-        assert verdict.numbers == {"engine": ENGINE}
+        assert verdict.details == {"engine": ENGINE}
 
 
 def as_known_at(moment: datetime, facts: Facts) -> Facts:

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrails import neighbours
+from guardrails.checks import ownership
+from guardrails.checks.limits import RECHECK
 from guardrails.evaluate import Guardrail, decide
-from guardrails.limits import RECHECK
-from guardrails.reasons import Reason
 from guardrails.replay import load_inputs, replay
 from guardrails.types import AutoscalerFacts, Facts, FieldOwner, Inputs, Limits, Outcome, OwnerKind, TargetFacts
+from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal
 from tests.guardrails.conftest import FACTS, LIMITS, LIVE, NOW, RESTART, TARGET, known, proposals, scale
 
 ALLOW, DEFER, DENY = Outcome.ALLOW, Outcome.DEFER, Outcome.DENY
 DEFAULT, CARELESS = Limits(), Limits(respect_owners=False)
 HPA = AutoscalerFacts("erp", min_replicas=2, max_replicas=4)
-GUARDRAILS = (neighbours.paused, neighbours.autoscaler, neighbours.field_owners)
+GUARDRAILS = (ownership.paused, ownership.autoscaler, ownership.field_owners)
 DENIED = 'horizontalpodautoscalers.autoscaling is forbidden: User "smartops" cannot list'
 
 
@@ -58,15 +58,15 @@ def owner(kind: OwnerKind, name: str = "", *fields: str) -> FieldOwner:
     ],
 )
 def test_of_a_paused_workload_only_the_pods_are_left_alone(proposal: Proposal, held_back: bool) -> None:
-    verdict = neighbours.paused(proposal, target(paused=True), DEFAULT, NOW)
+    verdict = ownership.paused(proposal, target(paused=True), DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.reason) == ((DEFER, Reason.TARGET_PAUSED) if held_back else (ALLOW, None))
     assert ("kubectl rollout resume" in verdict.message) is held_back
-    assert neighbours.paused(proposal, known(), DEFAULT, NOW).outcome is ALLOW
+    assert ownership.paused(proposal, known(), DEFAULT, NOW).outcome is ALLOW
 
 
 def test_what_is_paused_stays_paused_whoever_owns_what() -> None:
-    assert neighbours.paused(RESTART, target(paused=True), CARELESS, NOW).outcome is DEFER
+    assert ownership.paused(RESTART, target(paused=True), CARELESS, NOW).outcome is DEFER
 
 
 @pytest.mark.parametrize(
@@ -95,18 +95,18 @@ def test_what_is_paused_stays_paused_whoever_owns_what() -> None:
 def test_replicas_that_are_or_may_be_an_autoscalers_are_left_alone(
     facts: Facts, reason: Reason, proposal: Proposal, held_back: bool
 ) -> None:
-    verdict = neighbours.autoscaler(proposal, facts, DEFAULT, NOW)
+    verdict = ownership.autoscaler(proposal, facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.reason) == ((DEFER, reason) if held_back else (ALLOW, None))
     assert verdict.until == (NOW + RECHECK if held_back else None)
-    assert neighbours.autoscaler(proposal, facts, CARELESS, NOW).outcome is ALLOW
-    assert neighbours.autoscaler(proposal, known(), DEFAULT, NOW).outcome is ALLOW
+    assert ownership.autoscaler(proposal, facts, CARELESS, NOW).outcome is ALLOW
+    assert ownership.autoscaler(proposal, known(), DEFAULT, NOW).outcome is ALLOW
 
 
 def test_an_autoscaler_is_named_with_its_range_and_what_to_do_instead() -> None:
-    verdict = neighbours.autoscaler(TO_FIVE, target(autoscaler=HPA), DEFAULT, NOW)
+    verdict = ownership.autoscaler(TO_FIVE, target(autoscaler=HPA), DEFAULT, NOW)
 
-    assert verdict.numbers == {"autoscaler": "erp", "min_replicas": 2, "max_replicas": 4}
+    assert verdict.details == {"autoscaler": "erp", "min_replicas": 2, "max_replicas": 4}
     assert verdict.message == (
         "HorizontalPodAutoscaler erp sets the replicas of smartops-dev/erp-simulator, from 2 to 4: "
         "change its minReplicas or maxReplicas instead."
@@ -114,7 +114,7 @@ def test_an_autoscaler_is_named_with_its_range_and_what_to_do_instead() -> None:
 
 
 def test_where_nobody_may_look_for_autoscalers_the_servers_words_say_why() -> None:
-    verdict = neighbours.autoscaler(TO_FIVE, target(autoscalers_unknown=DENIED), DEFAULT, NOW)
+    verdict = ownership.autoscaler(TO_FIVE, target(autoscalers_unknown=DENIED), DEFAULT, NOW)
     assert verdict.message.endswith(DENIED)
 
 
@@ -127,11 +127,11 @@ def test_an_autoscaler_rests_while_somebody_holds_the_workload_at_none(
 ) -> None:
     facts = target(replicas=replicas, autoscaler=replace(HPA, min_replicas=least))
 
-    verdict = neighbours.autoscaler(scale(delta=1), facts, DEFAULT, NOW)
+    verdict = ownership.autoscaler(scale(delta=1), facts, DEFAULT, NOW)
 
     assert verdict.outcome is outcome
     assert ("rests" in verdict.message) is (outcome is ALLOW)
-    assert verdict.numbers["autoscaler"] == "erp"
+    assert verdict.details["autoscaler"] == "erp"
 
 
 @pytest.mark.parametrize(
@@ -182,14 +182,14 @@ def test_who_would_set_a_field_back_is_named_with_what_to_do_instead(
 ) -> None:
     facts = target(owners=tuple(owners))
 
-    verdict = neighbours.field_owners(TO_FIVE, facts, DEFAULT, NOW)
+    verdict = ownership.field_owners(TO_FIVE, facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.message) == (outcome, message)
     assert verdict.reason is (None if outcome is ALLOW else Reason.FIELD_OWNED)
     named = {str(one): list(one.fields) for one in owners}
-    assert verdict.numbers == ({"owners": named} if owners else {})
-    careless = neighbours.field_owners(TO_FIVE, facts, CARELESS, NOW)
-    assert (careless.outcome, careless.numbers) == (ALLOW, verdict.numbers)
+    assert verdict.details == ({"owners": named} if owners else {})
+    careless = ownership.field_owners(TO_FIVE, facts, CARELESS, NOW)
+    assert (careless.outcome, careless.details) == (ALLOW, verdict.details)
 
 
 @given(proposals(), FACTS, LIMITS, st.sampled_from(GUARDRAILS))
@@ -199,10 +199,10 @@ def test_a_signal_waits_and_a_caller_is_told_at_once(
     one, other = (ask(replace(proposal, origin=origin), facts, limits, NOW) for origin in Origin)
 
     assert {one.outcome, other.outcome} in ({ALLOW}, {DEFER, DENY})
-    assert (one.reason, one.message, one.numbers, one.until) == (
+    assert (one.reason, one.message, one.details, one.until) == (
         other.reason,
         other.message,
-        other.numbers,
+        other.details,
         other.until,
     )
 
@@ -223,7 +223,7 @@ def test_settings_can_only_allow_more(proposal: Proposal, facts: Facts, limits: 
 
 @given(FACTS, LIMITS)
 def test_a_restart_is_no_autoscalers_business(facts: Facts, limits: Limits) -> None:
-    assert neighbours.autoscaler(RESTART, facts, limits, NOW).outcome is ALLOW
+    assert ownership.autoscaler(RESTART, facts, limits, NOW).outcome is ALLOW
 
 
 STORED: dict[str, Any] = {  # as versions before these guardrails stored it
@@ -256,7 +256,7 @@ def test_a_stored_decision_tells_of_its_neighbours_again() -> None:
 
     assert verdicts["autoscaler"]["reason"] == "Autoscaled"
     assert verdicts["field_owners"]["reason"] == "FieldOwned"
-    assert verdicts["field_owners"]["numbers"] == {"owners": {"Flux Kustomization flux-system/apps": ["spec.replicas"]}}
+    assert verdicts["field_owners"]["details"] == {"owners": {"Flux Kustomization flux-system/apps": ["spec.replicas"]}}
 
 
 @pytest.mark.parametrize(("origin", "outcome"), [(Origin.DIRECT, DENY), (Origin.CLOSED_LOOP, DEFER)])

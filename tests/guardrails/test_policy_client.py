@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 from pytest_django.fixtures import Settings
 
-from guardrails.policy_client import check_policy
+from guardrails.policies.opa import check_policy
 from guardrails.types import PolicyAnswer
 from signals.ingest import ingest
 from signals.models import Signal
@@ -181,7 +181,7 @@ def test_a_signal_is_sent_with_what_its_detector_posted(engine: Engine) -> None:
         "id": receipt.signal_id,
         "source": "anomaly",
         "target": asked["action"]["target"],
-        "subject": "resource",
+        "symptom": "resource",
         "last_seen_at": signal.last_seen_at.isoformat(),
         "resolved": False,
         "score": 0.95,

@@ -25,7 +25,7 @@ from guardrails.models import (
     scope_name,
 )
 from guardrails.types import Limits
-from orchestrator.facts import standing
+from orchestrator.decide.facts import load_history
 from orchestrator.models import Workload
 from signals.types import ActionType, Target
 from tests.guardrails.conftest import TARGET
@@ -147,16 +147,16 @@ def test_python_and_both_queries_agree_on_what_covers_a_target(rows: list[dict[s
         mine = [one for one in rows if covers(one, target)]
         assert found == sorted((one["cluster"], one["namespace"], one["workload"]) for one in mine)
         assert effective_limits(target) == merge_limits(mine)
-        assert standing(Workload.lock(target), ActionType.SCALE).limits == effective_limits(target)
+        assert load_history(Workload.lock(target), ActionType.SCALE).limits == effective_limits(target)
 
 
 @pytest.mark.django_db
 def test_what_a_decision_reads_has_every_field_and_its_source() -> None:
-    numbers = [name for name in LIMIT_FIELDS if name != "respect_owners"]
-    values: dict[str, Any] = {name: number for number, name in enumerate(numbers, start=10)} | {"respect_owners": False}
+    details = [name for name in LIMIT_FIELDS if name != "respect_owners"]
+    values: dict[str, Any] = {name: number for number, name in enumerate(details, start=10)} | {"respect_owners": False}
     GuardrailSetting.objects.create(namespace="smartops-dev", **values)
 
-    limits = standing(Workload.lock(TARGET), ActionType.SCALE).limits
+    limits = load_history(Workload.lock(TARGET), ActionType.SCALE).limits
 
     assert limits == Limits(**values, sources=dict.fromkeys(LIMIT_FIELDS, "namespace smartops-dev"))
 
@@ -176,7 +176,7 @@ def test_a_freeze_is_known_while_it_lasts_with_its_scope_and_its_end() -> None:
     Freeze.objects.create(namespace="smartops-dev", reason="quarter's end", by="ben", until=end)
     Freeze.objects.create(reason="incident", by="cem")
 
-    facts = standing(Workload.lock(TARGET), ActionType.SCALE).freezes
+    facts = load_history(Workload.lock(TARGET), ActionType.SCALE).freezes
 
     assert [(one.scope, one.reason, one.by, one.until) for one in facts] == [
         ("namespace smartops-dev", "quarter's end", "ben", end),
@@ -191,9 +191,9 @@ def test_a_cooldown_is_of_one_type_and_one_workload_and_is_replaced() -> None:
     Cooldown.start(TARGET, ActionType.SCALE, timedelta(minutes=9))
 
     workload = Workload.lock(TARGET)
-    known = standing(workload, ActionType.SCALE)
+    known = load_history(workload, ActionType.SCALE)
     assert known.cooldown_until is not None
     assert known.cooldown_until - known.now > timedelta(minutes=8)
-    assert standing(workload, ActionType.RESTART).cooldown_until is None
+    assert load_history(workload, ActionType.RESTART).cooldown_until is None
     other = Workload.lock(Target("default", "smartops-dev", "api"))
-    assert standing(other, ActionType.SCALE).cooldown_until is None
+    assert load_history(other, ActionType.SCALE).cooldown_until is None

@@ -4,13 +4,13 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
-from guardrails import policy_client
+from guardrails.checks.limits import actions_per_hour, cooldown, max_replicas, scale_velocity
 from guardrails.evaluate import Guardrail
-from guardrails.limits import actions_per_hour, cooldown, max_replicas, scale_velocity
+from guardrails.policies import opa
 from guardrails.types import Limits
 from orchestrator import metrics
 from orchestrator.k8s import metrics as k8s_metrics
-from orchestrator.reconciler import gauges
+from orchestrator.process import gauges
 from signals.types import Proposal
 from tests.guardrails.conftest import NOW, RESTART, known, scale, scaled
 
@@ -32,7 +32,7 @@ CONTRACT = {
     "orchestrator_closed_loop_guardrail_blocks_total": "counter",
     "smartops_orchestrator_policy_denials_total": "counter",
 }
-MODULES = (metrics, k8s_metrics, policy_client, gauges)
+MODULES = (metrics, k8s_metrics, opa, gauges)
 COLLECTORS = [one for module in MODULES for one in vars(module).values() if isinstance(one, MetricWrapperBase)]
 TARGETS = {"namespace", "deployment"}
 

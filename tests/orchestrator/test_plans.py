@@ -10,15 +10,15 @@ from django.db import connection
 from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
 
-from orchestrator.facts import standing
+from orchestrator.decide.facts import load_history
 from orchestrator.models import Action, Workload
-from orchestrator.reconciler import gauges
+from orchestrator.process import gauges
 from orchestrator.reconciler.admit import due
-from orchestrator.reconciler.rescue import expire, rescue, withdraw
+from orchestrator.reconciler.reclaim import cancel_resolved, expire, rescue
 from signals.ingest import ingest
 from signals.models import Signal
-from signals.pagination import PageQuery, paginate
 from signals.types import ActionType, Observation, Source, Target
+from smartops.api.pagination import PageQuery, paginate
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +30,7 @@ ROWS = """
     SELECT 'default', 'smartops-dev', 'Deployment', 'w' || n FROM generate_series(1, 2000) n;
 
     -- One in a hundred is open.
-    INSERT INTO signals_signal (id, source, cluster, namespace, service, subject, fingerprint, state, reason, message,
+    INSERT INTO signals_signal (id, source, cluster, namespace, workload, symptom, fingerprint, state, reason, message,
                                 payload, count, errors, resolved_at, closed_at)
     SELECT gen_random_uuid(), 'anomaly', 'default', 'smartops-dev', 'w' || n % 2000, 'resource', md5(n::text),
            CASE n % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'admitted' ELSE 'resolved' END, '', '', '{}', 1, 0,
@@ -42,8 +42,9 @@ ROWS = """
 
     -- One in a hundred is active, each on a workload of its own.
     INSERT INTO orchestrator_action (id, workload_id, cluster, signal_id, origin, requested_by, moved_by,
-        request_digest, type, params, asked_because, dry_run, verify, state, reason, message, numbers, epoch, attempts,
-        deadline_at, lease_until, applied_at, finished_at, uid0, rv0, scale_increase, ambiguous)
+        request_digest, type, params, justification, dry_run, verify, state, reason, message, details, epoch, attempts,
+        deadline_at, lease_until, applied_at, finished_at, planned_uid, planned_resource_version,
+        scale_increase, ambiguous)
     SELECT gen_random_uuid(), w.id, 'default', s.id, 'closed_loop', 'a', 'a', '', 'SCALE', '{}', '', false, true,
            state, '', '', '{}', 1, 1, now() + interval '1 hour',
            CASE state WHEN 'applying' THEN now() + interval '1 minute' END,
@@ -121,11 +122,11 @@ A_CURSOR = "AZ3-7wAAcACAAAAAAAAAAA"
         (lambda: due("default", 8), "signal_due"),
         (lambda: rescue("default", "a test"), "action_leased"),
         (lambda: expire("a test"), "action_deadline"),
-        (lambda: withdraw("default", "a test"), "action_deadline"),
+        (lambda: cancel_resolved("default", "a test"), "action_deadline"),
         (lambda: gauges.measure("default"), "signal_due"),
         (lambda: gauges.measure("default"), "action_deadline"),
-        (lambda: standing(a_workload(), ActionType.SCALE), "action_window"),
-        (lambda: standing(a_workload(), ActionType.SCALE), "one_active_action_per_target"),
+        (lambda: load_history(a_workload(), ActionType.SCALE), "action_window"),
+        (lambda: load_history(a_workload(), ActionType.SCALE), "one_active_action_per_target"),
         (lambda: Workload.lock(Target("default", "smartops-dev", "w7")), "one_workload"),
         (lambda: ingest(observed(*(uuid4().hex for _ in range(5))), "an agent"), "one_open_signal"),
         (lambda: ingest(observed(*(uuid4().hex for _ in range(5))), "an agent"), "one_observation_per_window"),

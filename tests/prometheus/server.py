@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import yaml
 
-from smartops.demo.state import unused_port
+from smartops.dev.demo.state import unused_port
 from tests.processes import running
 from tests.prometheus.files import RULES
 

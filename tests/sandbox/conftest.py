@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from smartops.sandbox import Sandbox
+from smartops.dev.sandbox import Sandbox
 from tests.conformance.client import Client
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smartops.sandbox import Sandbox
+from smartops.dev.sandbox import Sandbox
 from tests.conformance.client import JSON, MERGE, Client, Object
 from tests.conformance.conftest import deployment
 

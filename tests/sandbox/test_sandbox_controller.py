@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from smartops.sandbox import Sandbox
+from smartops.dev.sandbox import Sandbox
 from tests.conformance.client import Client, Object, is_complete
 from tests.conformance.conftest import deployment
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import urllib3
 
-from smartops.sandbox import Sandbox
-from smartops.sandbox.faults import Delay, Fault, Forbid, Hang, LoseAnswer, Refuse
+from smartops.dev.sandbox import Sandbox
+from smartops.dev.sandbox.faults import Delay, Forbid, Hang, LoseAnswer, Refuse, RequestReason
 from tests.conformance.client import MERGE, Client, Object
 
 MAP = "configmaps/map"
@@ -150,7 +150,7 @@ def test_an_unknown_fault_is_refused_with_what_is_known(client: Client, fault: A
 def test_faults_are_values() -> None:
     assert Refuse(status=503) == Refuse(status=503)
     assert isinstance(hash(Refuse(status=503)), int)
-    assert isinstance(Hang(), Fault)
+    assert isinstance(Hang(), RequestReason)
 
 
 REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from smartops.sandbox import Sandbox
+from smartops.dev.sandbox import Sandbox
 from tests.conformance.conftest import kubectl_on
 
 Kubectl = Callable[..., str]
@@ -225,7 +225,7 @@ def test_it_runs_by_itself_until_it_is_told_to_stop(tmp_path: Path) -> None:
     manifest = tmp_path / "shop.yaml"
     manifest.write_text(MANIFEST.replace("{name: shop,", "{name: shop, namespace: elsewhere,"))
     home = tmp_path / "a folder"
-    command = [sys.executable, "-m", "smartops.sandbox", "--dir", str(home), "--load", str(manifest)]
+    command = [sys.executable, "-m", "smartops.dev.sandbox", "--dir", str(home), "--load", str(manifest)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         word, url = process.stdout.readline().split()

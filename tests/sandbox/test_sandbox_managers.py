@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from smartops.sandbox.errors import ApiError
-from smartops.sandbox.managers import apply, managed
+from smartops.dev.sandbox.errors import ApiError
+from smartops.dev.sandbox.managers import apply, managed
 
 Object = dict[str, Any]
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartops.sandbox.patches import PatchConflictError, PatchError, json_patch, merge_patch
-from smartops.sandbox.strategic import strategic_merge
+from smartops.dev.sandbox.patches import PatchConflictError, PatchError, json_patch, merge_patch
+from smartops.dev.sandbox.strategic import strategic_merge
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartops.sandbox.errors import ApiError
-from smartops.sandbox.protobuf import decode
+from smartops.dev.sandbox.errors import ApiError
+from smartops.dev.sandbox.protobuf import decode
 
 
 def field(number: int, value: bytes | int) -> bytes:

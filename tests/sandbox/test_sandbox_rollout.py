@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartops.sandbox.kubelet import duration
-from smartops.sandbox.rollout import Size, fenceposts, rolling_step
+from smartops.dev.sandbox.kubelet import duration
+from smartops.dev.sandbox.rollout import Size, fenceposts, rolling_step
 
 
 @st.composite

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from smartops.sandbox.resources import AUTOSCALER, BY_NAME, DEPLOYMENT, DISRUPTION_BUDGET, EVENT, KINDS, Kind
-from smartops.sandbox.schema import WrongTypeError, decoded
+from smartops.dev.sandbox.resources import AUTOSCALER, BY_NAME, DEPLOYMENT, DISRUPTION_BUDGET, EVENT, KINDS, Kind
+from smartops.dev.sandbox.schema import WrongTypeError, decoded
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -1,8 +1,8 @@
 import pytest
 
-from smartops.sandbox.errors import ApiError
-from smartops.sandbox.resources import POD, REPLICA_SET
-from smartops.sandbox.store import Event, Store
+from smartops.dev.sandbox.errors import ApiError
+from smartops.dev.sandbox.resources import POD, REPLICA_SET
+from smartops.dev.sandbox.store import Event, Store
 
 
 def pod(name: str, namespace: str = "default", **metadata: object) -> dict[str, object]:

@@ -5,8 +5,8 @@ from itertools import islice
 import pytest
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from smartops.sandbox import Sandbox
-from smartops.sandbox.faults import CompactHistory, CutWatch, MuteWatch
+from smartops.dev.sandbox import Sandbox
+from smartops.dev.sandbox.faults import CompactHistory, CutWatch, MuteWatch
 from tests.conformance.client import Client, Object
 from tests.conformance.conftest import deployment
 

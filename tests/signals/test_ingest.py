@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signals.ingest import Receipt, ingest
+from signals.lib.notifications import CHANNEL, connect
 from signals.models import Observation as StoredObservation
 from signals.models import Signal, SignalState
 from signals.types import Observation, Source, Target
-from signals.wakeups import CHANNEL, connect
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +46,7 @@ def test_a_first_observation_opens_a_signal() -> None:
 
     signal = row(receipt)
     assert receipt == Receipt(str(signal.pk), "pending", duplicate=False)
-    assert (signal.source, signal.subject, str(signal.target)) == ("anomaly", "resource", "smartops-dev/erp-simulator")
+    assert (signal.source, signal.symptom, str(signal.target)) == ("anomaly", "resource", "smartops-dev/erp-simulator")
     assert (signal.score, signal.probability, signal.confidence) == (0.9, 0.5, 0.25)
     assert (signal.count, signal.payload, signal.closed_at, signal.resolved_at) == (1, {"cpu": 96.3}, None, None)
     stored = signal.observations.get()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals.defaults import DEFAULT_RULES
 from signals.mapping import Unmatched, matches, params_problem, propose, shortfalls
 from signals.types import ActionType, Origin, RuleSpec, SignalFacts, Source, Target
+from tests.kit.rules import DEFAULT_RULES
 
 TARGET = Target("default", "smartops-dev", "erp-simulator")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,16 +53,16 @@ def test_the_proposal_is_what_the_rule_says_about_what_the_signal_names() -> Non
     [
         ({}, True),
         ({"namespace": "smartops-dev"}, True),
-        ({"service": "erp-simulator"}, True),
-        ({"namespace": "smartops-dev", "service": "erp-simulator"}, True),
+        ({"workload": "erp-simulator"}, True),
+        ({"namespace": "smartops-dev", "workload": "erp-simulator"}, True),
         ({"namespace": "production"}, False),
-        ({"service": "erp"}, False),
-        ({"namespace": "smartops-dev", "service": "other"}, False),
-        ({"namespace": "production", "service": "erp-simulator"}, False),
+        ({"workload": "erp"}, False),
+        ({"namespace": "smartops-dev", "workload": "other"}, False),
+        ({"namespace": "production", "workload": "erp-simulator"}, False),
         ({"source": Source.RCA}, False),
-        ({"subject": "latency"}, False),
-        ({"subject": "resources"}, False),
-        ({"subject": ""}, False),
+        ({"symptom": "latency"}, False),
+        ({"symptom": "resources"}, False),
+        ({"symptom": ""}, False),
     ],
 )
 def test_a_rule_speaks_of_its_own_scope(scope: dict[str, Any], held: bool) -> None:
@@ -109,21 +109,21 @@ def test_the_first_rule_that_holds_proposes() -> None:
 
 
 def test_nothing_is_proposed_where_no_rule_speaks() -> None:
-    answer = propose(signal(), [rule(subject="latency")])
+    answer = propose(signal(), [rule(symptom="latency")])
 
     assert isinstance(answer, Unmatched)
-    assert (answer.below_threshold, answer.numbers) == (False, {})
+    assert (answer.below_threshold, answer.details) == (False, {})
     assert "anomaly signals of “resource”" in answer.message
 
 
 def test_every_missed_threshold_is_told_by_its_rule() -> None:
     strict, stricter = rule("strict", min_score=0.96), rule("stricter", min_score=0.99, min_probability=0.5)
 
-    answer = propose(signal(), [strict, rule("elsewhere", service="other", min_score=1.0), stricter])
+    answer = propose(signal(), [strict, rule("elsewhere", workload="other", min_score=1.0), stricter])
 
     assert isinstance(answer, Unmatched)
     assert answer.below_threshold
-    assert answer.numbers == {
+    assert answer.details == {
         "strict": {"score": {"value": 0.95, "limit": 0.96}},
         "stricter": {"score": {"value": 0.95, "limit": 0.99}, "probability": {"value": None, "limit": 0.5}},
     }
@@ -136,7 +136,7 @@ SIGNALS = st.builds(
     id=st.just("s"),
     source=st.sampled_from(Source),
     target=st.builds(Target, st.just("default"), st.sampled_from("ab"), st.sampled_from("xy")),
-    subject=st.sampled_from(["resource", "latency"]),
+    symptom=st.sampled_from(["resource", "latency"]),
     last_seen_at=st.just(NOW),
     resolved=st.booleans(),
     score=FRACTIONS,
@@ -150,11 +150,11 @@ RULES = st.lists(
         version=st.just(1),
         name=st.text("abcdef", min_size=1, max_size=3),
         source=st.sampled_from(Source),
-        subject=st.sampled_from(["resource", "latency"]),
+        symptom=st.sampled_from(["resource", "latency"]),
         action_type=st.sampled_from(ActionType),
         params=st.just({}),
         namespace=st.sampled_from(["", "a", "b"]),
-        service=st.sampled_from(["", "x", "y"]),
+        workload=st.sampled_from(["", "x", "y"]),
         min_score=FRACTIONS,
         min_probability=FRACTIONS,
         min_confidence=FRACTIONS,
@@ -167,10 +167,10 @@ RULES = st.lists(
 def test_the_choice_is_the_first_of_those_that_match_and_miss_nothing(seen: SignalFacts, rules: list[RuleSpec]) -> None:
     holding = [one for one in rules if matches(one, seen) and not shortfalls(one, seen)]
     match propose(seen, iter(rules)):
-        case Unmatched(_, numbers, below_threshold):
+        case Unmatched(_, details, below_threshold):
             assert not holding
             assert below_threshold == any(matches(one, seen) for one in rules)
-            assert set(numbers) == {one.name for one in rules if matches(one, seen)}
+            assert set(details) == {one.name for one in rules if matches(one, seen)}
         case spec, proposal:
             assert spec is holding[0]
             assert (proposal.type, proposal.target) == (spec.action_type, seen.target)
@@ -232,11 +232,11 @@ DEFAULTS = [RuleSpec(**{"id": 1, "version": 1, **fields}) for fields in DEFAULT_
 def test_the_default_rules_are_sound_and_none_hides_another() -> None:
     for spec in DEFAULTS:
         assert params_problem(ActionType(spec.action_type), spec.params) == ""
-    assert len({(spec.source, spec.subject) for spec in DEFAULTS}) == len(DEFAULTS)
+    assert len({(spec.source, spec.symptom) for spec in DEFAULTS}) == len(DEFAULTS)
 
 
 def test_by_default_resource_anomalies_scale_up_and_memory_leaks_restart() -> None:
-    leak = signal(source=Source.RCA, subject="memory_leak", score=None, probability=0.93, confidence=0.93)
+    leak = signal(source=Source.RCA, symptom="memory_leak", score=None, probability=0.93, confidence=0.93)
 
     assert chosen(signal(), *DEFAULTS) == "resource-scale-up"
     assert chosen(leak, *DEFAULTS) == "memory-leak-restart"

@@ -18,7 +18,7 @@ def test_a_signal_is_stored_and_acknowledged_with_its_address(api: Api, path: st
     assert answer.status_code == 202
     assert answer.json() == {"id": str(signal.pk), "state": "pending", "duplicate": False}
     assert answer.headers["Location"] == f"/v1/signals/{signal.pk}"
-    assert (signal.namespace, signal.service) == ("smartops-dev", "erp-simulator")
+    assert (signal.namespace, signal.workload) == ("smartops-dev", "erp-simulator")
     assert Observation.objects.get().posted_by == "agent"
 
 
@@ -132,7 +132,7 @@ def test_a_token_reads_only_its_namespaces(api: Api) -> None:
         ({"state": "resolved"}, ["c"]),
         ({"source": "rca"}, []),
         ({"namespace": "erp"}, ["a"]),
-        ({"service": "b"}, ["b"]),
+        ({"workload": "b"}, ["b"]),
         ({"cluster": "default", "state": "pending"}, ["b", "a"]),
         ({"cluster": "other"}, []),
     ],
@@ -144,7 +144,7 @@ def test_signals_are_listed_newest_first_and_filtered(api: Api, query: dict[str,
 
     listed = api.get("/v1/signals", **query).json()
 
-    assert [item["service"] for item in listed["items"]] == services
+    assert [item["workload"] for item in listed["items"]] == services
     assert listed["next"] is None
 
 
@@ -155,7 +155,7 @@ def test_pages_hold_every_row_once_while_rows_arrive(api: Api) -> None:
     url: str | None = "/v1/signals?limit=2&namespace=smartops-dev"
     while url:
         page = api.get(url).json()
-        seen += [item["service"] for item in page["items"]]
+        seen += [item["workload"] for item in page["items"]]
         api.post("/v1/signals/anomaly", ANOMALY | {"service": f"late-{len(seen)}"})
         url = page["next"] and "{0.path}?{0.query}".format(urlsplit(page["next"]))
 

@@ -16,7 +16,7 @@ HERE = Target("default", "smartops-dev", "")
 def test_an_anomaly_is_of_its_type_and_fires_or_ends() -> None:
     seen = AnomalySignal.model_validate(ANOMALY | {"metadata": {"cpu": 96.3}}).observation(HERE)
 
-    assert (seen.source, seen.subject, seen.window_id) == (Source.ANOMALY, "resource", "win-123")
+    assert (seen.source, seen.symptom, seen.window_id) == (Source.ANOMALY, "resource", "win-123")
     assert seen.target == Target("default", "smartops-dev", "erp-simulator")
     assert (seen.firing, seen.score, seen.probability, seen.confidence) == (True, 0.95, None, None)
     assert seen.payload == ANOMALY | {"metadata": {"cpu": 96.3}}
@@ -31,7 +31,7 @@ def test_an_rca_is_of_its_most_probable_cause_and_among_equals_of_the_first() ->
     ]
     seen = RcaSignal.model_validate(RCA | {"rankedCauses": causes}).observation(HERE)
 
-    assert (seen.source, seen.subject, seen.target.name) == (Source.RCA, "memory_leak", "b")
+    assert (seen.source, seen.symptom, seen.target.name) == (Source.RCA, "memory_leak", "b")
     assert (seen.score, seen.probability, seen.confidence) == (None, 0.6, 0.93)
 
 

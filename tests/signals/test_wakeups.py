@@ -2,7 +2,7 @@
 
 from pytest_django import Settings
 
-from signals.wakeups import connect
+from signals.lib.notifications import connect
 
 
 def test_who_listens_may_go_past_a_pooler(db: None, database_url: str, settings: Settings) -> None:

@@ -60,7 +60,7 @@ def test_without_a_valid_token_nothing_is_read_or_written(authorization: str) ->
 def test_a_token_without_the_scope_is_told_which_one(db: None, scopes: Iterable[Scope], method: str, path: str) -> None:
     narrow = bearer("narrow", scopes)
     answer = narrow.get(path) if method == "get" else narrow.post(path, {})
-    assert told(answer, 403, "ScopeMissing")["numbers"]["needed"] not in scopes
+    assert told(answer, 403, "ScopeMissing")["details"]["needed"] not in scopes
 
 
 @pytest.mark.parametrize(

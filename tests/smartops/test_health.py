@@ -6,7 +6,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import DjangoAssertNumQueries
 
-from smartops import health
+from smartops.web import health
 from tests.api import Api
 
 

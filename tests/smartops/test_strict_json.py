@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartops.strict_json import DEEPEST, Malformed, loads
+from smartops.api.strict_json import MAX_DEPTH, Malformed, loads
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ from smartops.strict_json import DEEPEST, Malformed, loads
         (b'{"a": "\\ud800"}', ("a",), "surrogate"),
         (b'{"a": "\\udc00\\ud800"}', ("a",), "surrogate"),
         (b'{"\\ud800": 1}', ("?",), "surrogate"),
-        (b'{"a": ' + b"[" * DEEPEST + b"]" * DEEPEST + b"}", ("a", *[0] * (DEEPEST - 1)), "deeper"),
+        (b'{"a": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", ("a", *[0] * (MAX_DEPTH - 1)), "deeper"),
         (b'{"a": ' + b"[" * 100_000, (), "deeper"),
         (b'{"a":' * 100_000, (), "deeper"),
     ],
@@ -60,7 +60,7 @@ def test_what_others_could_read_differently_is_malformed(body: bytes, path: tupl
         ('{"ä": "😀"}'.encode(), {"ä": "😀"}),
         (b'{"a": 9223372036854775807, "b": -9223372036854775808}', {"a": 2**63 - 1, "b": -(2**63)}),
         (b'{"a": "\\\\u0000"}', {"a": "\\u0000"}),  # a backslash, not an escape
-        (b'{"a": ' + b"[" * (DEEPEST - 1) + b"]" * (DEEPEST - 1) + b"}", None),
+        (b'{"a": ' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}", None),
     ],
 )
 def test_json_is_read(body: bytes, document: dict[str, Any] | None) -> None:

@@ -11,7 +11,7 @@ from socket import create_server
 import pytest
 
 from orchestrator.models import Action
-from signals.tracing import GRACE
+from signals.lib.tracing import GRACE
 from tests.closed_loop.conftest import NAMESPACE, World, deployment
 from tests.installation import Agent, anomaly, installed
 from tests.processes import ROOT, until
@@ -20,7 +20,7 @@ from tests.telemetry.conftest import send_spans_to
 
 TELL = """
 import sys, time
-from signals import tracing
+from signals.lib import tracing
 assert tracing.start("test")
 began = time.perf_counter()
 for _ in range(int(sys.argv[1])):

@@ -8,8 +8,8 @@ import urllib3
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from orchestrator.reconciler.endpoint import serve
-from signals import tracing
+from orchestrator.process.health_server import serve
+from signals.lib import tracing
 from tests.api import Api
 from tests.closed_loop.conftest import World, anomaly, deployment, post
 from tests.orchestrator.reconciler.test_endpoint import Loop, Rights

@@ -10,8 +10,8 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from orchestrator.models import Action, AuditEvent
+from signals.lib.transition_log import log_transition
 from signals.models import Signal
-from signals.transitions import moved
 from smartops.logs import formatter
 from tests.closed_loop.conftest import NAMESPACE, World, deployment, post
 from tests.closed_loop.conftest import anomaly as observed
@@ -49,7 +49,7 @@ def test_a_closed_loop_is_one_json_line_for_each_transition(world: World, collec
         spans = collector.until(lambda spans: sum(one.name == "admit" for one in spans) == 2)
 
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    moves = [line for line in lines if line["logger"] == "signals.transitions"]
+    moves = [line for line in lines if line["logger"] == "signals.lib.transition_log"]
     signal, denied = Signal.objects.order_by("id")
     timeline = [(one.from_state, one.to_state) for one in AuditEvent.objects.filter(action__signal=signal)]
     assert [(one.get("from", ""), one["to"]) for one in moves if "action" in one] == timeline
@@ -90,9 +90,9 @@ def test_a_transition_that_is_rolled_back_is_not_told(transactional_db: None, ca
     caplog.set_level(logging.INFO)
 
     with transaction.atomic():
-        moved("signal", 1, "pending", "admitted")
+        log_transition("signal", 1, "pending", "admitted")
         transaction.set_rollback(True)
-    moved("signal", 2, "pending", "admitted")
+    log_transition("signal", 2, "pending", "admitted")
 
     assert [one.__dict__["signal"] for one in caplog.records] == ["2"]
 
@@ -100,7 +100,7 @@ def test_a_transition_that_is_rolled_back_is_not_told(transactional_db: None, ca
 def test_a_row_that_postgresql_refuses_is_not_quoted(db: None) -> None:
     payload = "the-payload"
     with pytest.raises(IntegrityError) as refused, connection.cursor() as cursor:
-        cursor.execute("INSERT INTO signals_rule (name, subject) VALUES (%s, '')", [payload])
+        cursor.execute("INSERT INTO signals_rule (name, symptom) VALUES (%s, '')", [payload])
     error = refused.value
     assert payload in str(error)
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pytest_django.fixtures import Settings
 
-from smartops.telemetry import CLIENT_CLOSED_REQUEST, Instrumentor, traced
+from smartops.web.tracing import CLIENT_CLOSED_REQUEST, Instrumentor, traced
 from tests.api import Api, api
 
 

@@ -9,11 +9,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from orchestrator.k8s.client import KubernetesCluster
-from orchestrator.reconciler.endpoint import serve
+from orchestrator.process.health_server import serve
+from orchestrator.process.permissions import PermissionCheck
 from orchestrator.reconciler.loop import Reconciler
-from orchestrator.reconciler.self_check import SelfCheck
-from signals import tracing
-from signals.schema import missing_migrations
+from signals.lib import tracing
+from signals.lib.migrations import unapplied_migrations
 
 
 class Command(BaseCommand):
@@ -30,13 +30,13 @@ class Command(BaseCommand):
         workers, pool = options["workers"], settings.SMARTOPS_DATABASE_POOL
         if not 0 < workers <= pool - 2:
             raise CommandError(f"--workers {workers}: 1 to {pool - 2}, or raise SMARTOPS_DATABASE_POOL ({pool}).")
-        if missing := missing_migrations():  # what it cannot read it would give up
+        if missing := unapplied_migrations():  # what it cannot read it would give up
             raise CommandError(f"The database lacks migrations: {', '.join(missing)}. Run `manage.py migrate` first.")
         connection.close()
         tracing.start("reconciler")
         cluster = KubernetesCluster(settings.SMARTOPS_KUBECONFIG or None, connections=workers + 4)
         reconciler = Reconciler(cluster, options["cluster"], settings.SMARTOPS_NAMESPACES, workers)
-        rights = SelfCheck(cluster, settings.SMARTOPS_NAMESPACES)
+        rights = PermissionCheck(cluster, settings.SMARTOPS_NAMESPACES)
         rights.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: reconciler.stop())

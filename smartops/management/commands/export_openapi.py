@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from smartops.api import api
+from smartops.api.root import api
 
 
 def openapi() -> str:

@@ -9,8 +9,8 @@ from time import monotonic, sleep
 import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
-from orchestrator.k8s.rights import RIGHTS, Right
-from orchestrator.reconciler.self_check import Missing, SelfCheck
+from orchestrator.k8s.permissions import PERMISSIONS, Permission
+from orchestrator.process.permissions import Missing, PermissionCheck
 from tests.chart.rights import told
 from tests.conformance.client import Client
 from tests.conformance.conftest import Kubectl
@@ -74,17 +74,17 @@ def test_in_the_whole_cluster_it_is_the_same(
 
 @pytest.mark.parametrize(
     ("right", "verb"),
-    [pytest.param(right, verb, id=f"{verb} {right.qualified}") for right in RIGHTS for verb in right.verbs],
+    [pytest.param(right, verb, id=f"{verb} {right.qualified}") for right in PERMISSIONS for verb in right.verbs],
 )
 def test_the_self_check_names_the_verb_that_is_taken_away(
-    control_plane: ControlPlane, release: Release, targets: list[str], right: Right, verb: str
+    control_plane: ControlPlane, release: Release, targets: list[str], right: Permission, verb: str
 ) -> None:
     shop, _ = targets
     cluster = KubernetesCluster(release.account)
 
     with without(control_plane, shop, right, verb):
         until_it_may(cluster, right, verb, shop, expected=False)
-        check = SelfCheck(cluster, targets)
+        check = PermissionCheck(cluster, targets)
         check.start()
         check.stop()
     until_it_may(cluster, right, verb, shop, expected=True)
@@ -93,9 +93,9 @@ def test_the_self_check_names_the_verb_that_is_taken_away(
     assert check.passed is not right.essential
 
 
-def until_it_may(cluster: KubernetesCluster, right: Right, verb: str, namespace: str, *, expected: bool) -> None:
+def until_it_may(cluster: KubernetesCluster, right: Permission, verb: str, namespace: str, *, expected: bool) -> None:
     """A change of a Role takes a moment to reach the API server's authorizer."""
     deadline = monotonic() + 20
-    while cluster.may(verb, right.group, right.resource, namespace) is not expected:
+    while cluster.can_i(verb, right.group, right.resource, namespace) is not expected:
         assert monotonic() < deadline
         sleep(0.01)

@@ -8,12 +8,12 @@ from django.core.management import call_command
 from pytest_django.plugin import DjangoDbBlocker
 
 from guardrails.models import GuardrailSetting
-from signals.defaults import DEFAULT_RULES
 from signals.models import Rule
 from tests.conformance.client import Object
 from tests.conformance.closed_loop.referee import Claim, Limits, violations, writes
 from tests.conformance.control_plane import ControlPlane
 from tests.installation import Agent, Answer, Installation, anomaly, installed, root_cause
+from tests.kit.rules import DEFAULT_RULES
 from tests.processes import until
 
 

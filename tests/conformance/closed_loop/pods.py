@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from smartops.demo.state import unused_port
+from smartops.dev.demo.state import unused_port
 from tests import processes
 from tests.chart.rendering import Object, variables
 from tests.processes import PATIENCE, ROOT, until

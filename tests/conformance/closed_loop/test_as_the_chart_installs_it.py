@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from orchestrator.k8s.rights import RIGHTS
+from orchestrator.k8s.permissions import PERMISSIONS
 from tests.chart.rendering import Object, Rendered
 from tests.conformance.client import Client
 from tests.conformance.closed_loop.conftest import Judge, Loop, evidence
@@ -147,7 +147,7 @@ def test_a_reconciler_without_a_right_is_not_ready_and_says_which(
     target: str,
     tmp_path: Path,
 ) -> None:
-    [patch] = [right for right in RIGHTS if right.verbs == ("patch",)]
+    [patch] = [right for right in PERMISSIONS if right.verbs == ("patch",)]
     more = ("--metrics-host", "127.0.0.1")
 
     with (

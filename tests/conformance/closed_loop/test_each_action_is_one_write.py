@@ -22,11 +22,11 @@ ACTIONS: dict[str, tuple[str, Object]] = {
     "RESTART": ("restart", {}),
     "PATCH": ("patch", {"patch": {"spec": {"template": MORE_MEMORY}}}),
 }
-Look = Callable[[], Object]
+TargetState = Callable[[], Object]
 
 
 @pytest.fixture
-def erp(http: Client) -> Look:
+def erp(http: Client) -> TargetState:
     """A service of two replicas that runs; told as it is now."""
     http.create("deployments", deployment(SERVICE, replicas=2))
     http.rolled_out(SERVICE)
@@ -34,7 +34,7 @@ def erp(http: Client) -> Look:
 
 
 def test_a_resource_anomaly_adds_one_replica_which_is_verified(
-    erp: Look, loop: Loop, judge: Judge, kubectl: Kubectl
+    erp: TargetState, loop: Loop, judge: Judge, kubectl: Kubectl
 ) -> None:
     action = loop.outcome(loop.anomaly(SERVICE))
 
@@ -47,7 +47,7 @@ def test_a_resource_anomaly_adds_one_replica_which_is_verified(
 
 
 def test_a_memory_leak_restarts_all_pods_which_is_verified(
-    erp: Look, loop: Loop, judge: Judge, http: Client, kubectl: Kubectl
+    erp: TargetState, loop: Loop, judge: Judge, http: Client, kubectl: Kubectl
 ) -> None:
     before = {pod["metadata"]["uid"] for pod in http.get("pods")["items"]}
 
@@ -61,7 +61,7 @@ def test_a_memory_leak_restarts_all_pods_which_is_verified(
     assert "smartops.io/restart" in kubectl("get", "pods", "-o", "jsonpath={..annotations}").said
 
 
-def test_both_flows_on_one_service_follow_each_other(erp: Look, loop: Loop, judge: Judge) -> None:
+def test_both_flows_on_one_service_follow_each_other(erp: TargetState, loop: Loop, judge: Judge) -> None:
     signals = [loop.anomaly(SERVICE), loop.root_cause(SERVICE)]
 
     assert {loop.outcome(signal)["state"] for signal in signals} == {"succeeded"}
@@ -70,7 +70,7 @@ def test_both_flows_on_one_service_follow_each_other(erp: Look, loop: Loop, judg
 
 @pytest.mark.parametrize(("verb", "fields"), ACTIONS.values(), ids=ACTIONS)
 def test_a_direct_action_is_answered_when_it_is_verified(
-    erp: Look, loop: Loop, judge: Judge, verb: str, fields: Object
+    erp: TargetState, loop: Loop, judge: Judge, verb: str, fields: Object
 ) -> None:
     replicas = fields.get("replicas", 2)
 
@@ -84,21 +84,21 @@ def test_a_direct_action_is_answered_when_it_is_verified(
     assert erp()["metadata"]["annotations"]["smartops.io/action"] == told["details"]["action"]
 
 
-def test_any_of_them_can_be_executed(erp: Look, loop: Loop, judge: Judge) -> None:
+def test_any_of_them_can_be_executed(erp: TargetState, loop: Loop, judge: Judge) -> None:
     target = {"kind": "Deployment", "namespace": loop.namespace, "name": SERVICE}
     body = {"type": "SCALE", "target": target, "scale": {"replicas": 1}, "reason": "it is night"}
 
     status, told = loop.agent.post("/v1/actions/execute", body, prefer="wait=30")
 
     assert (status, told["success"], told["verification"]["status"]) == (200, True, "SUCCESS")
-    assert loop.action(told["details"]["action"])["asked_because"] == "it is night"
+    assert loop.action(told["details"]["action"])["justification"] == "it is night"
     assert judge.changes() == [("SCALE", SERVICE)]
     assert erp()["spec"]["replicas"] == 1
 
 
 @pytest.mark.parametrize(("verb", "fields"), ACTIONS.values(), ids=ACTIONS)
 def test_a_dry_run_is_judged_by_the_api_server_and_changes_nothing(
-    erp: Look, loop: Loop, judge: Judge, verb: str, fields: Object
+    erp: TargetState, loop: Loop, judge: Judge, verb: str, fields: Object
 ) -> None:
     status, told = loop.ask(verb, SERVICE, dry_run=True, **fields)
 
@@ -110,7 +110,7 @@ def test_a_dry_run_is_judged_by_the_api_server_and_changes_nothing(
     assert (erp()["metadata"]["generation"], erp()["spec"]["replicas"]) == (1, 2)
 
 
-def test_a_dry_run_of_what_the_api_server_does_not_accept_says_so(erp: Look, loop: Loop, judge: Judge) -> None:
+def test_a_dry_run_of_what_the_api_server_does_not_accept_says_so(erp: TargetState, loop: Loop, judge: Judge) -> None:
     unknown = {"spec": {"strategy": {"type": "AllAtOnce"}}}
 
     status, told = loop.ask("patch", SERVICE, dry_run=True, patch=unknown)
@@ -121,7 +121,7 @@ def test_a_dry_run_of_what_the_api_server_does_not_accept_says_so(erp: Look, loo
     assert (last.dry_run, last.status) == (True, 422)
 
 
-def test_what_the_api_server_does_not_accept_is_told_with_its_words(erp: Look, loop: Loop, judge: Judge) -> None:
+def test_what_the_api_server_does_not_accept_is_told_with_its_words(erp: TargetState, loop: Loop, judge: Judge) -> None:
     status, told = loop.ask("patch", SERVICE, patch={"spec": {"progressDeadlineSeconds": -1}})
 
     assert (status, told["reason"]) == (422, "ClusterRejected")
@@ -139,7 +139,7 @@ def test_without_verification_the_answer_comes_with_the_acceptance(http: Client,
     assert judge.changes() == [("SCALE", SERVICE)]
 
 
-def test_who_does_not_wait_is_told_where_to_look(erp: Look, loop: Loop, judge: Judge) -> None:
+def test_who_does_not_wait_is_told_where_to_look(erp: TargetState, loop: Loop, judge: Judge) -> None:
     body = {"deployment": SERVICE, "namespace": loop.namespace}
 
     status, told = loop.agent.post("/v1/k8s/restart", body, prefer="respond-async")
@@ -150,7 +150,7 @@ def test_who_does_not_wait_is_told_where_to_look(erp: Look, loop: Loop, judge: J
     assert judge.changes() == [("RESTART", SERVICE)]
 
 
-def test_equal_requests_are_one_action(erp: Look, loop: Loop, judge: Judge) -> None:
+def test_equal_requests_are_one_action(erp: TargetState, loop: Loop, judge: Judge) -> None:
     body = {"deployment": SERVICE, "namespace": loop.namespace, "replicas": 3}
 
     def ask(_: int) -> Any:
@@ -164,7 +164,7 @@ def test_equal_requests_are_one_action(erp: Look, loop: Loop, judge: Judge) -> N
     assert judge.changes() == [("SCALE", SERVICE)]
 
 
-def test_equal_reports_are_one_action(erp: Look, loop: Loop, judge: Judge) -> None:
+def test_equal_reports_are_one_action(erp: TargetState, loop: Loop, judge: Judge) -> None:
     body = anomaly(loop.namespace, SERVICE)
 
     with ThreadPoolExecutor(6) as agents:
@@ -177,7 +177,7 @@ def test_equal_reports_are_one_action(erp: Look, loop: Loop, judge: Judge) -> No
 
 
 def test_amid_a_stream_of_other_peoples_changes_an_action_is_one_write(
-    erp: Look, loop: Loop, judge: Judge, http: Client
+    erp: TargetState, loop: Loop, judge: Judge, http: Client
 ) -> None:
     over = Event()
 

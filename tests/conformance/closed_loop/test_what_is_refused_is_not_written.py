@@ -31,7 +31,7 @@ def told(signal: Any) -> tuple[str, str]:
 
 def numbers(signal: Any, guardrail: str) -> Object:
     """Those of the guardrail's verdict in the last decision on the signal."""
-    [found] = [one["numbers"] for one in signal["decisions"][-1]["verdicts"] if one["guardrail"] == guardrail]
+    [found] = [one["details"] for one in signal["decisions"][-1]["verdicts"] if one["guardrail"] == guardrail]
     return dict(found)
 
 
@@ -44,7 +44,7 @@ def test_more_replicas_than_the_limit_are_refused(loop: Loop, judge: Judge, http
 
     assert told(signal) == ("denied", "ReplicaLimit")
     assert numbers(signal, "max_replicas") == {"value": 9, "limit": 8, "current": 8}
-    assert (status, problem["reason"], problem["numbers"]["limit"]) == (400, "ReplicaLimit", 8)
+    assert (status, problem["reason"], problem["details"]["limit"]) == (400, "ReplicaLimit", 8)
     assert (by_patch.status, by_patch.body["reason"]) == (400, "ReplicaLimit")
     assert writes(judge.events()) == []
 
@@ -138,7 +138,7 @@ def test_what_is_still_rolling_out_takes_no_second_action(loop: Loop, judge: Jud
     status, problem = loop.ask("restart", SERVICE)
     signal = loop.decided(loop.root_cause(SERVICE))
 
-    assert (status, problem["reason"], problem["numbers"]["action"]) == (409, "TargetBusy", first)
+    assert (status, problem["reason"], problem["details"]["action"]) == (409, "TargetBusy", first)
     assert told(signal) == ("pending", "TargetBusy")
     assert judge.changes() == [("SCALE", SERVICE)]
 
@@ -151,7 +151,7 @@ def test_a_freeze_holds_everything_back_until_it_is_lifted(loop: Loop, judge: Ju
     waits, (status, problem) = loop.decided(signal), loop.ask("restart", SERVICE)
 
     assert told(waits) == ("pending", "Frozen")
-    assert (status, problem["reason"], problem["numbers"]["by"]) == (409, "Frozen", "an operator")
+    assert (status, problem["reason"], problem["details"]["by"]) == (409, "Frozen", "an operator")
     assert writes(judge.events()) == []
 
     frozen.delete()
@@ -242,7 +242,7 @@ def test_a_signal_that_asks_for_nothing_leads_to_nothing(
 
 def _rule(loop: Loop, cause: str, type_: str, params: Object) -> None:
     place = {"name": str(uuid4()), "namespace": loop.namespace}
-    Rule.objects.create(source="rca", subject=cause, action_type=type_, params=params, **place)
+    Rule.objects.create(source="rca", symptom=cause, action_type=type_, params=params, **place)
 
 
 @contextmanager

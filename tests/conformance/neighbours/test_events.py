@@ -87,7 +87,7 @@ def test_what_a_signal_led_to_is_told_with_the_signals_rule(loop: Loop, runs: Ru
     assert events.after("Scaled") == [("Normal", "Scaled")]
     [event] = events.all()
     assert action["id"] in event["message"]
-    assert event["message"].endswith(f": {action['asked_because']}")
+    assert event["message"].endswith(f": {action['justification']}")
 
 
 def test_a_change_that_comes_to_no_good_end_is_told_twice(

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from guardrails.models import GuardrailSetting
-from orchestrator.k8s.rights import RIGHTS, Right
-from signals.wakeups import CHANNEL
-from smartops.demo.state import unused_port
+from orchestrator.k8s.permissions import PERMISSIONS, Permission
+from signals.lib.notifications import CHANNEL
+from smartops.dev.demo.state import unused_port
 from tests.conformance.client import Client
 from tests.conformance.closed_loop.conftest import Judge, Loop
 from tests.conformance.control_plane import ControlPlane
@@ -58,11 +58,11 @@ class Restricted:
         return float(line.split()[1])
 
 
-def rights(*lacking: tuple[str, str]) -> list[Right]:
+def rights(*lacking: tuple[str, str]) -> list[Permission]:
     """All, but for these verbs of a resource."""
     left = [
         replace(right, verbs=tuple(verb for verb in right.verbs if (verb, right.resource) not in lacking))
-        for right in RIGHTS
+        for right in PERMISSIONS
     ]
     return [right for right in left if right.verbs]
 

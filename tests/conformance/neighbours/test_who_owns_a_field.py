@@ -99,7 +99,7 @@ def test_what_somebody_would_set_back_is_left_alone_until_owners_are_not_respect
 
     assert (status, problem["reason"]) == (409, "FieldOwned")
     assert problem["detail"] == f"{who} would set spec.replicas back: {instead}."
-    assert problem["numbers"] == {"owners": {who: ["spec.replicas"]}}
+    assert problem["details"] == {"owners": {who: ["spec.replicas"]}}
     assert held_back(loop, signal) == "FieldOwned"
     assert loop.signal(signal)["message"] == problem["detail"]
     assert judge.changes() == []
@@ -204,7 +204,7 @@ def test_podinfo_is_scaled_by_its_autoscalers_and_by_nobody_else(
     for name, (least, most) in PODINFO.items():
         status, problem = loop.ask("scale", name, replicas=3)
         assert (status, problem["reason"]) == (409, "Autoscaled")
-        assert problem["numbers"] == {"autoscaler": name, "min_replicas": least, "max_replicas": most}
+        assert problem["details"] == {"autoscaler": name, "min_replicas": least, "max_replicas": most}
         assert problem["detail"] == (
             f"HorizontalPodAutoscaler {name} sets the replicas of {loop.namespace}/{name}, from {least} to {most}: "
             "change its minReplicas or maxReplicas instead."

@@ -10,15 +10,15 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrails import policy_client
 from guardrails.models import Freeze, GuardrailSetting
-from guardrails.reasons import Reason
+from guardrails.policies import opa
 from guardrails.types import PolicyAnswer
-from orchestrator.api import direct
-from orchestrator.api.direct import DEFAULT_WAIT, LONGEST_WAIT, wait_of
 from orchestrator.models import Action, ActionState, Decision
+from signals.lib.notifications import connect
+from signals.reasons import Reason
 from signals.types import Proposal
-from signals.wakeups import connect
+from smartops.api import actions
+from smartops.api.actions import DEFAULT_WAIT, MAX_WAIT, wait_of
 from smartops.tokens import Scope
 from tests.api import Api, bearer
 
@@ -57,7 +57,7 @@ def test_who_does_not_wait_gets_the_action_and_its_address(
     assert (told["id"], told["type"], told["state"]) == (str(action.pk), type_, "pending")
     assert told["target"] == TARGET | {"cluster": "default"}
     assert (told["params"], told["reason"], told["verification"]) == (params, None, None)
-    assert (told["asked_because"], told["requested_by"], told["origin"]) == ("Monday morning", "agent", "direct")
+    assert (told["justification"], told["requested_by"], told["origin"]) == ("Monday morning", "agent", "direct")
     assert (told["dry_run"], told["verify"]) == (False, True)
 
 
@@ -127,20 +127,20 @@ def refused(api: Api, status: int, reason: Reason, body: dict[str, Any] = SCALE)
 def test_more_replicas_than_the_limit_are_refused_with_the_numbers(api: Api) -> None:
     problem = refused(api, 400, Reason.REPLICA_LIMIT, SCALE | {"replicas": 9})
 
-    assert (problem["numbers"]["value"], problem["numbers"]["limit"]) == (9, 8)
+    assert (problem["details"]["value"], problem["details"]["limit"]) == (9, 8)
     assert {verdict["guardrail"] for verdict in problem["verdicts"]} >= {"max_replicas", "freeze", "policy"}
 
 
 def test_a_limit_of_the_workload_counts(api: Api) -> None:
     GuardrailSetting.objects.create(namespace="smartops-dev", workload="erp-simulator", max_replicas=2)
 
-    assert refused(api, 400, Reason.REPLICA_LIMIT)["numbers"]["limit"] == 2
+    assert refused(api, 400, Reason.REPLICA_LIMIT)["details"]["limit"] == 2
 
 
 def test_a_busy_target_is_a_conflict_that_names_the_action(api: Api) -> None:
     first = api.post("/v1/k8s/restart", RESTART, **ASYNC).json()
 
-    assert refused(api, 409, Reason.TARGET_BUSY)["numbers"] == {"action": first["id"]}
+    assert refused(api, 409, Reason.TARGET_BUSY)["details"] == {"action": first["id"]}
 
 
 def test_a_freeze_is_a_conflict_that_says_until_when(api: Api) -> None:
@@ -163,10 +163,10 @@ def test_a_policy_that_does_not_allow_is_a_403(
     def answer(action: Proposal, context: dict[str, Any], signal: object = None) -> PolicyAnswer:
         return PolicyAnswer(allow, "not on Fridays", "http://opa")
 
-    monkeypatch.setattr("orchestrator.facts.check_policy", answer)
+    monkeypatch.setattr("orchestrator.decide.facts.check_policy", answer)
 
     assert "not on Fridays" in refused(api, 403, reason)["detail"]
-    assert policy_client.check_policy is not answer
+    assert opa.check_policy is not answer
 
 
 def test_a_token_acts_only_in_its_namespaces(db: None) -> None:
@@ -235,7 +235,7 @@ def test_what_is_stored_is_accepted_also_when_the_database_fails_after_it(
     def away(*_: Any) -> Any:
         raise OperationalError("the database went away")
 
-    monkeypatch.setattr(direct, "_load", away)
+    monkeypatch.setattr(actions, "_load", away)
 
     answer = api.post("/v1/k8s/restart", RESTART)
 
@@ -275,7 +275,7 @@ def in_use() -> int:
         ("respond-async, wait=5", 5),
         ("wait=5, respond-async", 5),
         ("wait=0", 0),
-        ("wait=999", LONGEST_WAIT),
+        ("wait=999", MAX_WAIT),
         ("wait=-1", DEFAULT_WAIT),
         ("wait=soon", DEFAULT_WAIT),
         ("wait=\u0663", DEFAULT_WAIT),
@@ -288,4 +288,4 @@ def test_the_wait_that_a_caller_prefers(prefer: str, seconds: int) -> None:
 
 @given(st.text())
 def test_no_preference_is_an_error(prefer: str) -> None:
-    assert 0 <= wait_of(prefer) <= LONGEST_WAIT
+    assert 0 <= wait_of(prefer) <= MAX_WAIT

@@ -7,12 +7,13 @@ import pytest
 
 from guardrails.evaluate import decide
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
-from guardrails.reasons import Reason
 from guardrails.types import Inputs, Limits
-from orchestrator.facts import UNSEEN, standing
+from orchestrator.decide.facts import load_history
+from orchestrator.k8s.target import UNOBSERVED
 from orchestrator.k8s.types import Deployment, WorkloadKey
 from orchestrator.models import Action, Decision, VerificationStatus, Workload
 from signals.models import Signal
+from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.tokens import Scope
 from tests.api import ANOMALY, Api, bearer
@@ -75,7 +76,7 @@ def test_an_action_is_read_with_all_that_proves_it(api: Api) -> None:
     action = api.get(f"/v1/actions/{action_id}").json()
 
     assert (action["type"], action["state"], action["reason"]) == ("SCALE", "succeeded", "RolloutComplete")
-    assert (action["asked_because"], action["change"]) == ("Monday morning", {"replicas": 3})
+    assert (action["justification"], action["change"]) == ("Monday morning", {"replicas": 3})
     assert [(event["from_state"], event["to_state"]) for event in action["timeline"]] == [
         (None, "pending"),
         ("pending", "applying"),
@@ -107,8 +108,10 @@ def test_a_signal_is_read_with_what_was_decided_and_done(api: Api) -> None:
 def admit(signal: Signal) -> None:
     proposal = Proposal(ActionType.SCALE, signal.target, Origin.CLOSED_LOOP, {"delta": 1})
     workload = Workload.lock(signal.target)
-    known = standing(workload, proposal.type)
-    inputs = Inputs(now=known.now, facts=known.facts(proposal, UNSEEN, None), limits=known.limits, proposal=proposal)
+    known = load_history(workload, proposal.type)
+    inputs = Inputs(
+        now=known.now, facts=known.facts(proposal, UNOBSERVED, None), limits=known.limits, proposal=proposal
+    )
     judgement = decide(inputs)
     action = Action.propose(proposal, workload, "test", signal=signal)
     signal.admit()

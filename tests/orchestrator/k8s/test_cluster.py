@@ -15,10 +15,10 @@ from prometheus_client import REGISTRY
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Refused, Throttled, TimedOut, Unknown
 from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WatchEvent, WatchEventType, WorkloadKey
-from smartops.sandbox import Sandbox
-from smartops.sandbox.cluster import Cluster
-from smartops.sandbox.faults import CompactHistory, CutWatch, LoseAnswer, MuteWatch, Refuse
-from smartops.sandbox.resources import DEPLOYMENT
+from smartops.dev.sandbox import Sandbox
+from smartops.dev.sandbox.cluster import Cluster
+from smartops.dev.sandbox.faults import CompactHistory, CutWatch, LoseAnswer, MuteWatch, Refuse
+from smartops.dev.sandbox.resources import DEPLOYMENT
 
 NAMESPACE = "smartops-dev"
 ERP = WorkloadKey(NAMESPACE, "erp-simulator")
@@ -139,7 +139,7 @@ def watching(cluster: KubernetesCluster, namespace: str = NAMESPACE) -> Iterator
         watch.end()
 
 
-def synced(event: WatchEvent[Deployment]) -> bool:
+def has_synced(event: WatchEvent[Deployment]) -> bool:
     return event.type is WatchEventType.SYNCED
 
 
@@ -170,7 +170,7 @@ def delete(sandbox: Sandbox, name: str) -> None:
 @pytest.mark.parametrize("namespace", [NAMESPACE, ""])
 def test_a_watch_lists_syncs_and_follows(cluster: KubernetesCluster, namespace: str) -> None:
     with watching(cluster, namespace) as watch:
-        [first, second] = watch.until(synced)
+        [first, second] = watch.until(has_synced)
         assert first == WatchEvent(WatchEventType.CHANGED, cluster.get_deployment_status(ERP))
         assert second == WatchEvent(WatchEventType.SYNCED)
         cluster.scale_deployment(ERP, 3)
@@ -179,17 +179,17 @@ def test_a_watch_lists_syncs_and_follows(cluster: KubernetesCluster, namespace: 
 
 def test_a_cut_watch_goes_on_without_a_new_list(cluster: KubernetesCluster, sandbox: Sandbox) -> None:
     with watching(cluster) as watch:
-        watch.until(synced)
+        watch.until(has_synced)
         before = listings(sandbox)
         sandbox.fault(CutWatch())
         cluster.scale_deployment(ERP, 3)
-        assert not any(map(synced, watch.until(scaled_to(3))))
+        assert not any(map(has_synced, watch.until(scaled_to(3))))
         assert listings(sandbox) == before
 
 
 def test_a_half_open_watch_is_noticed(cluster: KubernetesCluster, sandbox: Sandbox) -> None:
     with watching(cluster) as watch:
-        watch.until(synced)
+        watch.until(has_synced)
         sandbox.fault(MuteWatch())
         started = monotonic()
         cluster.scale_deployment(ERP, 3)
@@ -200,26 +200,26 @@ def test_a_half_open_watch_is_noticed(cluster: KubernetesCluster, sandbox: Sandb
 def test_after_a_410_what_vanished_is_reported(cluster: KubernetesCluster, sandbox: Sandbox, tmp_path: Path) -> None:
     load(sandbox, tmp_path, manifest("payments"))
     with watching(cluster) as watch:
-        watch.until(synced)
+        watch.until(has_synced)
         sandbox.fault(MuteWatch())
         delete(sandbox, "payments")
         sandbox.fault(CompactHistory())
         watch.until(deleted("payments"))
-        watch.until(synced)
+        watch.until(has_synced)
 
 
 def test_a_failing_server_is_asked_until_it_answers(cluster: KubernetesCluster, sandbox: Sandbox) -> None:
     with watching(cluster) as watch:
-        watch.until(synced)
+        watch.until(has_synced)
         sandbox.fault(Refuse(status=503, count=3))
         sandbox.fault(CutWatch())
-        watch.until(synced)
+        watch.until(has_synced)
 
 
 @pytest.mark.parametrize("muted", [False, True])
 def test_a_watch_stops_promptly(sandbox: Sandbox, muted: bool) -> None:
     watch = Watch(KubernetesCluster(sandbox.kubeconfig, idle=60))
-    watch.until(synced)
+    watch.until(has_synced)
     if muted:
         sandbox.fault(MuteWatch())
     assert watch.end() < 1
@@ -230,7 +230,7 @@ def test_a_watch_that_is_no_longer_wanted_leaves_nothing_behind(cluster: Kuberne
         return sum(thread.name == "watch-interrupt" for thread in enumerate_threads())
 
     with closing(cluster.watch_deployments(NAMESPACE, Event())) as events:
-        assert any(map(synced, events))
+        assert any(map(has_synced, events))
         cluster.scale_deployment(ERP, 3)
         next(events)
         assert open_streams() == 1

@@ -25,7 +25,7 @@ from orchestrator.k8s.errors import (
     Unknown,
     Unreached,
 )
-from orchestrator.k8s.events import EventNote, EventType
+from orchestrator.k8s.events import EventType, KubernetesEvent
 from orchestrator.k8s.types import Preconditions, WorkloadKey
 from tests.orchestrator.k8s.stub import Answer, Stub, deployment, hang_up, http, kubeconfig
 
@@ -130,7 +130,9 @@ def test_an_eviction_that_a_budget_forbids_is_refused_and_not_throttled(stub: St
 
 def test_an_event_names_its_object_and_its_teller(stub: Stub, cluster: KubernetesCluster) -> None:
     stub.answer = sends(http("{}", "201 Created"))
-    note = EventNote(ERP, "uid-1", EventType.WARNING, "Frozen", "alice froze dev until it is lifted: release", "id-1")
+    note = KubernetesEvent(
+        ERP, "uid-1", EventType.WARNING, "Frozen", "alice froze dev until it is lifted: release", "id-1"
+    )
     cluster.create_event(note, datetime(2026, 1, 1, tzinfo=UTC))
     [(line, body)] = stub.requests
     assert line == "POST /api/v1/namespaces/dev/events?fieldManager=smartops HTTP/1.1"
@@ -169,7 +171,7 @@ def test_the_server_says_what_we_may(
     stub: Stub, cluster: KubernetesCluster, resource: str, namespace: str, asked: dict[str, str], allowed: bool
 ) -> None:
     stub.answer = sends(http(json.dumps({"status": {"allowed": allowed, "reason": "RBAC"}}), "201 Created"))
-    assert cluster.may("patch", asked["group"], resource, namespace) is allowed
+    assert cluster.can_i("patch", asked["group"], resource, namespace) is allowed
     [(line, body)] = stub.requests
     assert line == "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews HTTP/1.1"
     attributes = json.loads(body)["spec"]["resourceAttributes"]
@@ -180,7 +182,7 @@ def test_the_server_says_what_we_may(
 def test_an_answer_that_says_neither_yes_nor_no_is_unknown(stub: Stub, cluster: KubernetesCluster, answer: str) -> None:
     stub.answer = sends(http(answer, "201 Created"))
     with pytest.raises(Unknown):
-        cluster.may("patch", "apps", "deployments", "dev")
+        cluster.can_i("patch", "apps", "deployments", "dev")
 
 
 @pytest.mark.parametrize(

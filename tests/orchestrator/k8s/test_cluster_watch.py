@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestrator.k8s.errors import ClusterError, Expired, Forbidden, NotFound, TimedOut, Unknown, Unreached
 from orchestrator.k8s.parse import Page, parse_deployment
 from orchestrator.k8s.types import Deployment, WatchEvent
-from orchestrator.k8s.watch import LONGEST_DELAY, Watch
+from orchestrator.k8s.watch import MAX_DELAY, Watch
 from tests.orchestrator.k8s.stub import deployment
 
 
@@ -197,9 +197,9 @@ def test_attempts_become_rarer_until_something_arrives() -> None:
     script = Script([*failures, [page(A, version=5)]], [[bookmark(6)]])
     script.events()
     away, back = script.stop.delays[:2000], script.stop.delays[2000]
-    assert all(0 < delay <= LONGEST_DELAY for delay in away)
+    assert all(0 < delay <= MAX_DELAY for delay in away)
     assert all(earlier < later for earlier, later in pairwise(away[:7]))
-    assert all(delay >= LONGEST_DELAY / 2 for delay in away[10:])
+    assert all(delay >= MAX_DELAY / 2 for delay in away[10:])
     assert back <= 0.1
 
 
@@ -207,7 +207,7 @@ def test_a_server_that_only_ever_answers_410_is_not_asked_in_a_tight_loop() -> N
     lists: list[list[Page[Deployment]] | ClusterError] = [[page(A, version=5)] for _ in range(12)]
     script = Script(lists, [[gone()] for _ in range(11)])
     script.events()
-    assert script.stop.delays[10] >= LONGEST_DELAY / 2
+    assert script.stop.delays[10] >= MAX_DELAY / 2
 
 
 def test_a_mistake_of_our_own_ends_the_watch() -> None:

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.k8s.events import MAX_MESSAGE, EventNote, EventType, shorten
+from orchestrator.k8s.events import MAX_MESSAGE, EventType, KubernetesEvent, shorten
 from orchestrator.k8s.types import WorkloadKey
 
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-NOTE = EventNote(WorkloadKey("dev", "erp"), "uid-1", EventType.NORMAL, "Scaled", "Scaled from 2 to 4.", "action-1")
+NOTE = KubernetesEvent(
+    WorkloadKey("dev", "erp"), "uid-1", EventType.NORMAL, "Scaled", "Scaled from 2 to 4.", "action-1"
+)
 
 label = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 names = st.lists(label, min_size=1, max_size=8).map(".".join).filter(lambda name: len(name) <= 253)
@@ -36,7 +38,7 @@ def test_the_same_news_has_the_same_name_whatever_its_words() -> None:
 @pytest.mark.parametrize(
     "other", [replace(NOTE, uid="uid-2"), replace(NOTE, about="action-2"), replace(NOTE, reason="Restarted")]
 )
-def test_other_news_have_other_names(other: EventNote) -> None:
+def test_other_news_have_other_names(other: KubernetesEvent) -> None:
     assert other.name != NOTE.name
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.actions import HANDLERS
-from orchestrator.facts import Look
 from orchestrator.k8s.owners import LAST_APPLIED
 from orchestrator.k8s.parse import parse_deployment
+from orchestrator.k8s.target import TargetState
 from signals.types import ActionType, Origin, Proposal, Target
 
 Object = dict[str, Any]
@@ -105,12 +105,12 @@ def owners(raw: Object) -> dict[str, tuple[str, ...]]:
 def holds_back(raw: Object, type_: ActionType, **params: Any) -> set[str]:
     """Who is concerned by an action."""
     proposal = Proposal(type_, Target("default", "shop", "web"), Origin.DIRECT, params)
-    seen = Look(seen=True, deployment=parse_deployment(raw)).target(proposal)
+    seen = TargetState(seen=True, deployment=parse_deployment(raw)).facts(HANDLERS[proposal.type].fields(proposal))
     assert seen is not None
     return {str(owner) for owner in seen.owners}
 
 
-NOBODYS = {
+SYSTEM_MANAGERS = {
     "the system's": deployment(),
     "kubectl apply": deployment(entry("kubectl-client-side-apply", WRITTEN), annotations={LAST_APPLIED: LAST}),
     "kubectl apply --server-side": deployment(entry("kubectl", APPLIED, "Apply")),
@@ -128,7 +128,7 @@ NOBODYS = {
 }
 
 
-@pytest.mark.parametrize("raw", NOBODYS.values(), ids=NOBODYS)
+@pytest.mark.parametrize("raw", SYSTEM_MANAGERS.values(), ids=SYSTEM_MANAGERS)
 def test_what_people_and_the_system_write_has_no_owner(raw: Object) -> None:
     assert owners(raw) == {}
 
@@ -285,14 +285,14 @@ def test_the_order_of_entries_tells_nothing(entries: list[Object]) -> None:
 def test_a_decision_stores_only_the_owners_of_what_changes() -> None:
     raw = deployment(entry("kustomize-controller", APPLIED, "Apply"), labels=KUSTOMIZED)
     proposal = Proposal(ActionType.SCALE, Target("default", "shop", "web"), Origin.DIRECT, {"delta": 1})
-    look = Look(seen=True, deployment=parse_deployment(raw))
+    look = TargetState(seen=True, deployment=parse_deployment(raw))
 
-    seen = look.target(proposal)
+    seen = look.facts(HANDLERS[proposal.type].fields(proposal))
 
     assert seen is not None
     assert [owner.fields for owner in seen.owners] == [("spec.replicas",)]
-    assert replace(look, deployment=None).target(proposal) is None
-    nothing_asked = look.target(None)
+    assert replace(look, deployment=None).facts(HANDLERS[proposal.type].fields(proposal)) is None
+    nothing_asked = look.facts()
     assert nothing_asked is not None
     assert nothing_asked.owners == ()
 

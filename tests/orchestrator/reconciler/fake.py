@@ -7,7 +7,7 @@ from threading import Event
 from typing import Any, cast
 
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.events import EventNote
+from orchestrator.k8s.events import KubernetesEvent
 from orchestrator.k8s.types import WatchEvent
 
 END = object()
@@ -20,7 +20,7 @@ class Fake:
         self.deployments: dict[str, Queue[Any]] = {}
         self.autoscalers: dict[str, Queue[Any]] = {}
         self.rights: Callable[[str, str, str, str], bool] = lambda *_: True
-        self.events: Callable[[EventNote, datetime], None] = lambda *_: None
+        self.events: Callable[[KubernetesEvent, datetime], None] = lambda *_: None
 
     @property
     def cluster(self) -> Cluster:
@@ -32,8 +32,8 @@ class Fake:
     def watch_autoscalers(self, namespace: str, _: Event) -> Iterator[WatchEvent[Any]]:
         return iter(self.autoscalers.setdefault(namespace, Queue()).get, END)
 
-    def may(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+    def can_i(self, verb: str, group: str, resource: str, namespace: str) -> bool:
         return self.rights(verb, group, resource, namespace)
 
-    def create_event(self, note: EventNote, at: datetime) -> None:
+    def create_event(self, note: KubernetesEvent, at: datetime) -> None:
         self.events(note, at)

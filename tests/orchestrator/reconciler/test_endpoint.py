@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import urllib3
 
-from orchestrator.reconciler.endpoint import serve
+from orchestrator.process.health_server import serve
 
 
 @dataclass

@@ -13,17 +13,19 @@ import pytest
 
 from orchestrator.k8s import metrics
 from orchestrator.k8s.errors import Conflict, Forbidden, Unreached
-from orchestrator.k8s.events import EventNote, EventType
+from orchestrator.k8s.events import EventType, KubernetesEvent
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.reconciler import recorder as module
-from orchestrator.reconciler.recorder import Recorder
+from orchestrator.publish import recorder as module
+from orchestrator.publish.recorder import Recorder
 from tests.orchestrator.reconciler.fake import Fake
 
-NOTE = EventNote(WorkloadKey("dev", "erp"), "uid-1", EventType.NORMAL, "Scaled", "Scaled from 2 to 3.", "action-1")
+NOTE = KubernetesEvent(
+    WorkloadKey("dev", "erp"), "uid-1", EventType.NORMAL, "Scaled", "Scaled from 2 to 3.", "action-1"
+)
 GRACE = 0.05  # seconds
 
 
-def note(about: str) -> EventNote:
+def note(about: str) -> KubernetesEvent:
     return replace(NOTE, about=about)
 
 
@@ -35,7 +37,7 @@ class Sent(list[str]):
         self.answer: Callable[[str], Any] = lambda _: None
         self.at: list[datetime] = []
 
-    def __call__(self, told: EventNote, at: datetime) -> None:
+    def __call__(self, told: KubernetesEvent, at: datetime) -> None:
         self.append(told.about)
         self.at.append(at)
         self.answer(told.about)

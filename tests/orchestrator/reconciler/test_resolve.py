@@ -11,8 +11,8 @@ import pytest
 from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WorkloadKey
 from orchestrator.reconciler.resolve import Plan, Step, next_step
 
-UNPLANNED = Plan("a1", uid0="", rv0="", gen0=None, ambiguous=False)
-PLANNED = Plan("a1", uid0="u1", rv0="7", gen0=3, ambiguous=False)
+UNPLANNED = Plan("a1", planned_uid="", planned_resource_version="", planned_generation=None, ambiguous=False)
+PLANNED = Plan("a1", planned_uid="u1", planned_resource_version="7", planned_generation=3, ambiguous=False)
 DOUBTFUL = replace(PLANNED, ambiguous=True)
 
 

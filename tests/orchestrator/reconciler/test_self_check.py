@@ -5,11 +5,11 @@ import logging
 import pytest
 
 from orchestrator.k8s.errors import Unreached
-from orchestrator.k8s.rights import RIGHTS
-from orchestrator.reconciler.self_check import SelfCheck
+from orchestrator.k8s.permissions import PERMISSIONS
+from orchestrator.process.permissions import PermissionCheck
 from tests.orchestrator.reconciler.fake import Fake
 
-ALL = {(verb, right.qualified) for right in RIGHTS for verb in right.verbs}
+ALL = {(verb, right.qualified) for right in PERMISSIONS for verb in right.verbs}
 PATCH = "missing: patch deployments.apps in dev — to apply changes"
 EVENTS = "missing: create events in dev — to tell on the workload what was done, and why not (optional)"
 
@@ -21,7 +21,7 @@ class Asked:
     def __init__(self, *answers: set[str] | Unreached, namespaces: tuple[str, ...] = ("dev",)) -> None:
         fake = Fake()
         fake.rights = self._may
-        self.check = SelfCheck(fake.cluster, namespaces, again_after=0.001)
+        self.check = PermissionCheck(fake.cluster, namespaces, again_after=0.001)
         self.told: list[tuple[bool, list[str]]] = []  # what the check said at the beginning of each round
         self.asked: set[tuple[str, str, str]] = set()
         self._answers = answers
@@ -101,7 +101,7 @@ def test_while_the_api_server_is_away_nothing_new_is_said_of_rights(caplog: pyte
 def test_it_stops_when_it_is_told_to() -> None:
     fake = Fake()
     fake.rights = lambda *_: False
-    check = SelfCheck(fake.cluster, ["dev"], again_after=3600)
+    check = PermissionCheck(fake.cluster, ["dev"], again_after=3600)
     check.start()
 
     check.stop()

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrails.types import AutoscalerFacts
-from orchestrator.facts import UNMANAGED
+from orchestrator.k8s.cache import AutoscalerIndex, ClusterCache
 from orchestrator.k8s.parse import parse_autoscaler, parse_deployment
+from orchestrator.k8s.target import UNMANAGED
 from orchestrator.k8s.types import Autoscaler, WatchEvent, WatchEventType, WorkloadKey
-from orchestrator.reconciler.view import Scaled, View
 from signals.types import Target
 from tests.orchestrator.k8s.stub import deployment
 from tests.orchestrator.reconciler.fake import END, Fake
@@ -35,7 +35,7 @@ def facts(name: str = "hpa") -> AutoscalerFacts:
 
 
 def test_a_workload_is_scaled_by_what_names_it_until_that_is_gone() -> None:
-    scaled = Scaled()
+    scaled = AutoscalerIndex()
     assert scaled.by(ERP) is None
 
     scaled.see(hpa(), gone=False)
@@ -48,7 +48,7 @@ def test_a_workload_is_scaled_by_what_names_it_until_that_is_gone() -> None:
 
 
 def test_an_autoscaler_that_turns_to_another_workload_frees_the_first() -> None:
-    scaled = Scaled()
+    scaled = AutoscalerIndex()
     scaled.see(hpa(), gone=False)
     scaled.see(hpa(scales=SHOP), gone=False)
     assert (scaled.by(ERP), scaled.by(SHOP)) == (None, facts())
@@ -57,7 +57,7 @@ def test_an_autoscaler_that_turns_to_another_workload_frees_the_first() -> None:
 
 
 def test_of_several_autoscalers_the_first_by_name_is_told_and_each_counts() -> None:
-    scaled = Scaled()
+    scaled = AutoscalerIndex()
     for name in ("b", "a"):
         scaled.see(hpa(name), gone=False)
     assert scaled.by(ERP) == facts("a")
@@ -66,7 +66,7 @@ def test_of_several_autoscalers_the_first_by_name_is_told_and_each_counts() -> N
 
 
 def test_what_was_never_seen_may_be_gone() -> None:
-    scaled = Scaled()
+    scaled = AutoscalerIndex()
     scaled.see(hpa(), gone=True)
     assert scaled.by(ERP) is None
 
@@ -78,7 +78,7 @@ SIGHTINGS = st.lists(
 
 @given(SIGHTINGS)
 def test_what_was_seen_last_of_each_counts(sightings: list[tuple[Autoscaler, bool]]) -> None:
-    scaled, last = Scaled(), dict[WorkloadKey, Autoscaler]()
+    scaled, last = AutoscalerIndex(), dict[WorkloadKey, Autoscaler]()
     for one, gone in sightings:
         scaled.see(one, gone=gone)
         last[one.key] = one
@@ -91,7 +91,7 @@ def test_what_was_seen_last_of_each_counts(sightings: list[tuple[Autoscaler, boo
 
 def test_while_an_autoscaler_changes_it_is_never_out_of_sight() -> None:
     """Its status moves every few seconds: a look in between must not find the workload free."""
-    scaled, over = Scaled(), Event()
+    scaled, over = AutoscalerIndex(), Event()
     scaled.see(hpa(), gone=False)
 
     def change() -> None:
@@ -132,7 +132,7 @@ class Watching:
 
     def __init__(self, namespaces: list[str]) -> None:
         self.fake, self.told = Fake(), Queue[WorkloadKey]()
-        self.view = View(self.fake.cluster, namespaces, self.told.put)
+        self.view = ClusterCache(self.fake.cluster, namespaces, self.told.put)
         for namespace in ["" if name == "*" else name for name in namespaces]:
             self.fake.deployments[namespace] = Queue()
             self.fake.autoscalers[namespace] = Queue()
@@ -151,7 +151,7 @@ class Watching:
         self.told.get(timeout=5)
 
     def sees(self, name: str = "erp", namespace: str = "dev") -> tuple[AutoscalerFacts | None, str]:
-        look = self.view.look_at(Target("default", namespace, name))
+        look = self.view.observe(Target("default", namespace, name))
         return look.autoscaler, look.autoscalers_unknown
 
 
@@ -172,9 +172,9 @@ def test_nothing_is_known_before_deployments_and_autoscalers_were_listed_everywh
         for namespace in ("dev", "prod"):
             world.deployments(SYNCED, namespace=namespace)
         world.autoscalers(SYNCED)
-        assert not world.view.synced
+        assert not world.view.has_synced
         world.autoscalers(SYNCED, namespace="prod")
-        assert world.view.synced
+        assert world.view.has_synced
 
 
 def test_an_autoscaler_is_seen_beside_the_workload_that_it_scales_until_it_is_deleted() -> None:
@@ -183,7 +183,7 @@ def test_an_autoscaler_is_seen_beside_the_workload_that_it_scales_until_it_is_de
         world.deployments(WatchEvent(CHANGED, seen))
         world.autoscalers(WatchEvent(CHANGED, hpa()), SYNCED)
         assert world.sees() == (facts(), "")
-        assert world.view.look_at(Target("default", "dev", "erp")).deployment == seen
+        assert world.view.observe(Target("default", "dev", "erp")).deployment == seen
 
         world.autoscalers(WatchEvent(DELETED, hpa()), SYNCED)
         assert world.sees() == (None, "")
@@ -195,7 +195,7 @@ def test_where_autoscalers_may_not_be_seen_that_is_known_and_why() -> None:
         world.autoscalers(SYNCED, namespace="prod")
         for namespace in ("dev", "prod"):
             world.deployments(SYNCED, namespace=namespace)
-        assert world.view.synced
+        assert world.view.has_synced
         assert world.sees() == (None, "you may not")
         assert world.sees(namespace="prod") == (None, "")
 
@@ -217,4 +217,4 @@ def test_a_view_of_all_namespaces_has_one_answer_for_all() -> None:
 
 def test_what_is_not_managed_is_not_looked_at() -> None:
     with watching("dev") as world:
-        assert world.view.look_at(Target("default", "prod", "erp")) is UNMANAGED
+        assert world.view.observe(Target("default", "prod", "erp")) is UNMANAGED

@@ -6,13 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from guardrails.reasons import Reason
 from guardrails.types import Facts, Inputs, Judgement, Limits, Outcome, TargetFacts
-from orchestrator.k8s.events import EventNote, EventType
+from orchestrator.k8s.events import EventType, KubernetesEvent
 from orchestrator.k8s.parse import parse_deployment
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, Workload
-from orchestrator.reconciler.events import UNTOLD, after_admission, after_execution, after_verification
+from orchestrator.publish.events import SUPPRESSED, after_admission, after_execution, after_verification
+from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, SignalFacts, Source, Target
 from tests.orchestrator.k8s.stub import deployment
 
@@ -27,12 +27,12 @@ PROPOSAL = Proposal(ActionType.SCALE, TARGET, Origin.CLOSED_LOOP, {"delta": 1})
 
 
 def action(state: ActionState = S.VERIFYING, **fields: Any) -> Action:
-    """Planned, unless `uid0` says otherwise."""
+    """Planned, unless `planned_uid` says otherwise."""
     given: dict[str, Any] = {
         "id": ID,
         "type": "SCALE",
         "requested_by": "ana",
-        "uid0": "uid-1",
+        "planned_uid": "uid-1",
         "before": {"replicas": 2},
     }
     given |= {"change": {"replicas": 3}, "workload": Workload(cluster="default", namespace="dev", name="erp")}
@@ -58,9 +58,9 @@ def test_a_change_is_told_with_who_wanted_it_and_why(
 ) -> None:
     message = f"{words} (action {ID}, requested by ana)"
     made = action(state, type=type_, change=change)
-    assert after_execution(made, LIVE) == EventNote(KEY, "uid-1", EventType.NORMAL, reason, message, str(ID))
+    assert after_execution(made, LIVE) == KubernetesEvent(KEY, "uid-1", EventType.NORMAL, reason, message, str(ID))
 
-    made.asked_because = "anomaly resource (scale-up)"
+    made.justification = "anomaly resource (scale-up)"
     told = after_execution(made, LIVE)
     assert told is not None
     assert told.message == f"{message}: anomaly resource (scale-up)"
@@ -79,7 +79,7 @@ def test_a_change_is_told_with_who_wanted_it_and_why(
 def test_a_trouble_is_told_with_its_reason_and_words(state: ActionState, verdict: str) -> None:
     troubled = action(state, reason=Reason.AUTOSCALED, message="HorizontalPodAutoscaler erp sets the replicas.")
     words = f"SCALE {verdict} (action {ID}, requested by ana): HorizontalPodAutoscaler erp sets the replicas."
-    told = EventNote(KEY, "uid-1", EventType.WARNING, "Autoscaled", words, str(ID))
+    told = KubernetesEvent(KEY, "uid-1", EventType.WARNING, "Autoscaled", words, str(ID))
 
     assert after_execution(troubled, None) == told
     assert after_verification(troubled) == told
@@ -95,7 +95,7 @@ def test_a_success_that_was_verified_tells_the_deployment_itself() -> None:
 
 
 def test_what_was_held_back_before_it_was_planned_is_told_on_the_object_that_was_seen() -> None:
-    refused = action(S.CANCELLED, uid0="", reason=Reason.REPLICA_LIMIT, message="9 replicas would exceed it.")
+    refused = action(S.CANCELLED, planned_uid="", reason=Reason.REPLICA_LIMIT, message="9 replicas would exceed it.")
     told = after_execution(refused, LIVE)
     assert told is not None
     assert told.uid == "uid-live"
@@ -115,10 +115,10 @@ def test_what_passes_by_itself_is_not_told_however_it_is_met(reason: Reason) -> 
         after_verification(action(S.FAILED, reason=reason)),
         admission(Outcome.DEFER, reason),
     ]
-    assert [note is None for note in told] == [reason in UNTOLD] * 4
+    assert [note is None for note in told] == [reason in SUPPRESSED] * 4
 
 
-def admission(outcome: Outcome, reason: Reason | None, **fields: Any) -> EventNote | None:
+def admission(outcome: Outcome, reason: Reason | None, **fields: Any) -> KubernetesEvent | None:
     given: dict[str, Any] = {
         "now": NOW,
         "facts": Facts(True, TargetFacts("uid-1", 2)),
@@ -134,7 +134,7 @@ def admission(outcome: Outcome, reason: Reason | None, **fields: Any) -> EventNo
 @pytest.mark.parametrize(("outcome", "verdict"), [(Outcome.DENY, "refused"), (Outcome.DEFER, "deferred")])
 def test_what_a_signal_led_to_in_vain_is_told(outcome: Outcome, verdict: str) -> None:
     words = f"SCALE {verdict} (signal 0199-s): The last SCALE needs 9 s."
-    assert admission(outcome, Reason.COOLDOWN_ACTIVE) == EventNote(
+    assert admission(outcome, Reason.COOLDOWN_ACTIVE) == KubernetesEvent(
         KEY, "uid-1", EventType.WARNING, "CooldownActive", words, "0199-s"
     )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from orchestrator.verification.judge import Complete, Failed, Progress, Progressing
+from orchestrator.k8s.rollout import Complete, Failed, Progress, Progressing
 
 DONE = 'deployment "web" successfully rolled out'
 UNOBSERVED = "Waiting for deployment spec update to be observed..."

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrails.reasons import Reason
+from orchestrator.k8s.rollout import Complete, Failed, Progressing, rollout
 from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, Deployment, WorkloadKey
-from orchestrator.verification.judge import Complete, Expected, Failed, Progressing, judge, rollout
+from orchestrator.verification.judge import Expected, judge
+from signals.reasons import Reason
 from tests.orchestrator.verification.rollouts import ROWS, Row
 
 DEADLINE_EXCEEDED = Condition("Progressing", "False", "ProgressDeadlineExceeded")

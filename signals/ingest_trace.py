@@ -1,0 +1,56 @@
+"""What one post begins: the trace context of each signal that it opens, and what is told of it once it is stored."""
+
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+
+from opentelemetry.trace import Span, get_current_span
+
+from signals.lib import tracing
+from signals.lib.transition_log import log_transition
+
+log = logging.getLogger(__name__)
+
+
+class Stored(Protocol):
+    @property
+    def signal_id(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def duplicate(self) -> bool: ...
+
+
+class IngestTrace:
+    """A signal that comes alone goes on in the trace of its request. One of `many` has a trace of its own, linked to
+    the request's: a thousand signals are not one story."""
+
+    def __init__(self, many: bool) -> None:
+        self._here = tracing.traceparent()
+        self._apart = many and tracing.recording()
+        self._begun: dict[str, Span | None] = {}
+
+    def traceparent(self, signal_id: str) -> str:
+        """To be stored with the signal, if it is opened under this id."""
+        span = self._begun[signal_id] = tracing.start_linked_span("signal") if self._apart else None
+        return self._here if span is None else tracing.context_of(span)
+
+    def finish(self, receipts: Iterable[Stored]) -> None:
+        """Which signals were opened, a thousand of them in one line, and which are resolved. Repeats and healthy
+        windows move nothing."""
+        opened = []
+        changed = {(one.signal_id, one.state): None for one in receipts if not one.duplicate}
+        for pk, state in changed:
+            if state == "pending" and pk in self._begun:
+                opened.append((pk, self._begun.pop(pk)))
+            elif state == "resolved" and pk not in self._begun:
+                log_transition("signal", pk, "pending", "resolved")
+        for pk, span in opened:
+            told = get_current_span() if span is None else span
+            told.set_attribute("smartops.signal.id", pk)
+            if span is not None:
+                span.end()
+        if len(opened) == 1:
+            log_transition("signal", opened[0][0], "", "pending")
+        elif opened:
+            log.info("%d signals new → pending", len(opened))

@@ -1,0 +1,42 @@
+"""Why an action was not done, as an HTTP status and a problem: the one table."""
+
+from collections.abc import Mapping
+
+from guardrails.replay import dump_verdicts
+from guardrails.types import Judgement
+from orchestrator.models import Action
+from signals.reasons import Reason
+from smartops.api.problems import Problem
+
+CONFLICT = 409  # with the state of things: it may be asked again when that has changed
+STATUS: Mapping[str, int] = {
+    Reason.REPLICA_LIMIT: 400,
+    Reason.PATCH_FORBIDDEN: 400,
+    Reason.POLICY_DENIED: 403,
+    Reason.POLICY_UNAVAILABLE: 403,
+    Reason.TARGET_NOT_FOUND: 404,
+    Reason.CLUSTER_REJECTED: 422,
+    Reason.CLUSTER_FORBIDDEN: 502,
+    Reason.CLUSTER_UNREACHABLE: 503,
+    Reason.CLUSTER_THROTTLED: 503,
+    Reason.RETRIES_EXHAUSTED: 503,
+    Reason.ACTION_EXPIRED: 503,
+}
+
+
+def of_judgement(judgement: Judgement) -> Problem:
+    reason = judgement.reason or ""
+    return Problem(
+        STATUS.get(reason, CONFLICT),
+        reason,
+        judgement.message,
+        details=dict(judgement.details),
+        verdicts=dump_verdicts(judgement.verdicts),
+        next_allowed_at=judgement.until and judgement.until.isoformat(),
+    )
+
+
+def of_action(action: Action) -> Problem:
+    """For one that ended before its change was made."""
+    status = STATUS.get(action.reason, CONFLICT)
+    return Problem(status, action.reason, action.message, details=action.details, action=str(action.pk))

@@ -1,0 +1,138 @@
+"""The bodies of direct actions, and the proposal that each means."""
+
+import json
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+from django.conf import settings
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from signals.names import ClusterName, Namespace, Text, WorkloadName
+from signals.proposals.allowlist import MAX_REPLICAS, forbidden
+from signals.reasons import Reason
+from signals.types import ActionType, Origin, Proposal, Target
+from smartops.api.problems import Problem
+
+Replicas = Annotated[int, Field(ge=0, le=MAX_REPLICAS)]
+Patch = Annotated[
+    dict[str, Any],
+    Field(description="A strategic merge patch. What runs code, mounts or changes identity is refused."),
+]
+IdempotencyKey = Annotated[str, StringConstraints(pattern="^[!-~]{1,256}$")]
+
+
+def _action_type(value: Any) -> Any:
+    if isinstance(value, str) and value.upper() in ActionType.__members__:
+        return ActionType(value.upper())
+    raise PydanticCustomError("action_type", "It must be SCALE, RESTART or PATCH")
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    reason: Annotated[Text, Field(max_length=1024)] | None = Field(
+        None, description="Why, for those who read it later."
+    )
+    dry_run: bool = Field(False, description="The API server judges the change, and does not make it.")
+    verify: bool = Field(True, description="Answer when the rollout has ended, not when the change was accepted.")
+
+    def _proposal(self, type_: ActionType, target: Target, params: dict[str, Any]) -> Proposal:
+        reason = self.reason or ""
+        return Proposal(type_, target, Origin.DIRECT, params, reason, dry_run=self.dry_run, verify=self.verify)
+
+
+class RestartRequest(_Asked):
+    deployment: WorkloadName
+    namespace: Namespace | None = Field(None, description="Default: the installation's namespace.")
+    cluster: ClusterName | None = Field(None, description="Default: the installation's cluster.")
+
+    @property
+    def target(self) -> Target:
+        return _target(self.cluster, self.namespace, self.deployment)
+
+    def proposal(self) -> Proposal:
+        return self._proposal(ActionType.RESTART, self.target, {})
+
+
+class ScaleRequest(RestartRequest):
+    replicas: Replicas
+
+    def proposal(self) -> Proposal:
+        return self._proposal(ActionType.SCALE, self.target, {"replicas": self.replicas})
+
+
+class PatchRequest(RestartRequest):
+    patch: Patch
+
+    def proposal(self) -> Proposal:
+        return self._proposal(ActionType.PATCH, self.target, {"patch": allowed(self.patch)})
+
+
+class K8sTarget(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    kind: Literal["Deployment"] = "Deployment"
+    namespace: Namespace | None = Field(None, description="Default: the installation's namespace.")
+    name: WorkloadName
+    cluster: ClusterName | None = Field(None, description="Default: the installation's cluster.")
+
+
+class Scale(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    replicas: Replicas
+
+
+class ActionRequest(_Asked):
+    type: Annotated[ActionType, BeforeValidator(_action_type)]
+    target: K8sTarget
+    scale: Annotated[Scale | None, Field(validate_default=True, description="For SCALE, and only there.")] = None
+    patch: Annotated[Patch | None, Field(validate_default=True, description="For PATCH, and only there.")] = None
+
+    @field_validator("scale", "patch")
+    @classmethod
+    def _belongs_to_type(cls, value: Any, info: ValidationInfo) -> Any:
+        wanted = info.data.get("type")
+        if wanted is None:
+            return value  # its own error has been noted
+        if (info.field_name == wanted.lower()) != (value is not None):
+            message = f"{wanted} {'needs' if value is None else 'takes no'} {info.field_name}"
+            raise PydanticCustomError("belongs_to_type", "{message}", {"message": message})
+        return value
+
+    def proposal(self) -> Proposal:
+        params: dict[str, Any] = {}
+        if self.scale is not None:
+            params = {"replicas": self.scale.replicas}
+        if self.patch is not None:
+            params = {"patch": allowed(self.patch)}
+        target = _target(self.target.cluster, self.target.namespace, self.target.name)
+        return self._proposal(self.type, target, params)
+
+
+def allowed(patch: dict[str, Any]) -> dict[str, Any]:
+    refusal = forbidden(patch)
+    if refusal is None:
+        return patch
+    path, why = refusal
+    field = path if path == "patch" else f"patch.{path}"
+    raise Problem(400, Reason.PATCH_FORBIDDEN, f"{path}: {why}.", errors=[{"field": field, "message": why}])
+
+
+def digest(proposal: Proposal) -> str:
+    """Equal for requests that mean the same, at whichever address they were posted."""
+    target = proposal.target
+    meaning = [
+        proposal.type,
+        [target.cluster, target.namespace, target.kind, target.name],
+        proposal.params,
+        proposal.reason,
+        proposal.dry_run,
+        proposal.verify,
+    ]
+    return sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def _target(cluster: str | None, namespace: str | None, name: str) -> Target:
+    return Target(cluster or settings.SMARTOPS_CLUSTER, namespace or settings.SMARTOPS_NAMESPACE, name)

@@ -1,0 +1,40 @@
+"""`python -m smartops.dev.demo.accounts`: migrates the database and creates an administrator and an agent's token.
+
+One process for the three, as most of its time goes into starting. The secrets come by the environment (ADMIN_PASSWORD,
+AGENT_TOKEN); the token goes to stdout: the given one as long as it is valid, else a new one.
+"""
+
+import os
+import sys
+
+import django
+from django.core.management import call_command
+
+AGENT = "demo-agent"
+ADMIN = "admin"
+
+
+def admin(password: str) -> None:
+    from django.contrib.auth.models import User
+
+    user, _ = User.objects.get_or_create(username=ADMIN, defaults={"is_staff": True, "is_superuser": True})
+    if not user.check_password(password):  # a needless new hash would end the sessions of those who are signed in
+        user.set_password(password)
+        user.save()
+
+
+def agent(token: str) -> str:
+    from smartops.models import Token
+    from smartops.tokens import Scope, issue, verify
+
+    if verify(token):
+        return token
+    Token.objects.filter(name=AGENT).delete()
+    return issue(AGENT, Scope)
+
+
+if __name__ == "__main__":
+    django.setup()
+    call_command("migrate", interactive=False, stdout=sys.stderr)
+    admin(os.environ["ADMIN_PASSWORD"])
+    print(agent(os.environ["AGENT_TOKEN"]))

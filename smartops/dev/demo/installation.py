@@ -1,0 +1,155 @@
+"""SmartOps with all that it needs: a database, a cluster, a web process, a reconciler."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+
+from smartops.dev import postgres
+from smartops.dev.demo.accounts import ADMIN
+from smartops.dev.demo.cluster import Cluster, sandbox
+from smartops.dev.demo.processes import Processes, post_mortem
+from smartops.dev.demo.screen import Screen
+from smartops.dev.demo.state import Credentials, DemoError, unused_port
+
+READY_WITHIN = 60.0  # seconds
+# Names of another database, cluster or installation: none of them is the demo's to use.
+FOREIGN = ("SMARTOPS_", "DATABASE_", "REDIS_", "DJANGO_", "KUBECONFIG", "PG")
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Installation:
+    """Lives in the directory `state`, and serves what connects to `listener`. A `kubeconfig` of None: in a sandbox."""
+
+    cluster: Cluster
+
+    def __init__(self, state: Path, listener: socket.socket, kubeconfig: Path | None, screen: Screen) -> None:
+        self._state, self._listener, self._kubeconfig, self._screen = state, listener, kubeconfig, screen
+        self._credentials = Credentials.of(state)
+        self._processes = Processes(state, environment(os.environ))
+        self._postgres: asyncio.Task[postgres.Server] | None = None
+        self.failure = self._processes.failure
+
+    async def start(self) -> dict[str, Any]:
+        """Where everything is, in the form of demo.json, as soon as everything answers."""
+        database, self.cluster = await _both(self._prepare_database(), self._join_cluster())
+        settings = {
+            **self._settings(database),
+            "SMARTOPS_KUBECONFIG": str(self.cluster.kubeconfig),
+            "SMARTOPS_CLUSTER_NOTE": "sandbox" if self.cluster.url else "",
+        }
+        url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        metrics_port = unused_port()
+        endpoint = f"http://127.0.0.1:{metrics_port}"
+        descriptor = self._listener.fileno()
+        web = await self._processes.start(
+            "web", sys.executable, "-m", "daphne", "-v", "0", "--fd", str(descriptor), "smartops.asgi:application",
+            environment=settings, pass_fds=[descriptor],
+        )  # fmt: skip
+        reconciler = await self._processes.start(
+            "reconciler", sys.executable, "manage.py", "reconcile",
+            "--metrics-host", "127.0.0.1", "--metrics-port", str(metrics_port),
+            environment=settings,
+        )  # fmt: skip
+        await _both(
+            self._ready("web", f"{url}/readyz", "the web process answers"),
+            self._ready("reconciler", f"{endpoint}/readyz", "the reconciler watches the cluster"),
+        )
+        return {
+            "url": url,
+            "token": self._credentials.token,
+            "admin": {"username": ADMIN, "password": self._credentials.admin_password},
+            "kubeconfig": str(self.cluster.kubeconfig),
+            "database_url": database.uri,
+            "metrics": {"web": f"{url}/metrics", "reconciler": f"{endpoint}/metrics"},
+            "pids": {
+                "web": web.pid,
+                "reconciler": reconciler.pid,
+                "sandbox": self.cluster.pid,
+                "postgres": database.pid,
+            },
+        }
+
+    async def stop(self) -> None:
+        """The reconciler, the web process, the sandbox, PostgreSQL: each waits for those that need it."""
+        await self._processes.stop()
+        if self._postgres is not None:
+            await asyncio.wait({self._postgres})  # a start cannot be interrupted halfway
+            await asyncio.to_thread(postgres.stop, self._state / "postgres", timeout=5.0)
+
+    async def _prepare_database(self) -> postgres.Server:
+        self._postgres = asyncio.create_task(asyncio.to_thread(postgres.start, self._state / "postgres"))
+        try:
+            server = await asyncio.shield(self._postgres)
+        except postgres.PostgresError as error:
+            raise DemoError(str(error)) from error
+        self._processes.follow("postgres", server.pid, self._state / "postgres" / "log")
+        self._screen.progress("PostgreSQL accepts connections")
+        secrets = {"ADMIN_PASSWORD": self._credentials.admin_password, "AGENT_TOKEN": self._credentials.token}
+        token = await self._processes.run(
+            "migrate", sys.executable, "-m", "smartops.dev.demo.accounts", environment=self._settings(server) | secrets
+        )
+        self._credentials.token = token.strip()
+        self._credentials.save(self._state)
+        self._screen.progress("the database is up to date")
+        return server
+
+    async def _join_cluster(self) -> Cluster:
+        if self._kubeconfig is None:
+            cluster = await sandbox(self._processes, self._state)
+            self._screen.progress("the sandbox cluster serves the Kubernetes API")
+        else:
+            cluster = Cluster(self._processes, self._kubeconfig)
+        await cluster.populate(self._state / "workloads.json")
+        self._screen.progress("the demo's workloads run in the cluster")
+        return cluster
+
+    async def _ready(self, name: str, url: str, then: str) -> None:
+        try:
+            async with asyncio.timeout(READY_WITHIN), aiohttp.ClientSession() as session:
+                while not await _answers(session, url):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            what = f"{name} is not ready after {READY_WITHIN:.0f} s"
+            raise DemoError(post_mortem(what, self._processes.log(name))) from None
+        self._screen.progress(then)
+
+    def _settings(self, database: postgres.Server) -> dict[str, str]:
+        return {
+            "DJANGO_SETTINGS_MODULE": "smartops.settings",
+            "DATABASE_URL": database.uri,
+            "SMARTOPS_SECRET_KEY": self._credentials.secret_key,
+            "SMARTOPS_INSECURE_HTTP": "1",
+            "SMARTOPS_NAMESPACES": "*",
+            "SMARTOPS_LOG_FORMAT": "console",  # people read them
+        }
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """What children may know of ours."""
+    return {name: value for name, value in given.items() if not name.startswith(FOREIGN)} | {"PYTHONUNBUFFERED": "1"}
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+    with suppress(aiohttp.ClientConnectionError):
+        async with session.get(url) as response:
+            return response.status == 200
+    return False
+
+
+async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Side by side. Where one fails the other is cancelled, and the failure is raised as itself, not in a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            one, other = group.create_task(first), group.create_task(second)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return one.result(), other.result()

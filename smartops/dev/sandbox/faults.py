@@ -1,0 +1,156 @@
+"""What can be made to go wrong, a closed list."""
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+from smartops.dev.sandbox.access import Access
+from smartops.dev.sandbox.errors import REASONS, ApiError, bad_request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestReason:
+    """Raises ValueError for what makes no sense."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strike(RequestReason):
+    """Strikes `count` times where both match: `method` is a verb of HTTP or WATCH, empty for any; `path` a regular
+    expression found anywhere in the path."""
+
+    method: str = ""
+    path: str = ""
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        re.compile(self.path)
+        if self.count < 1:
+            raise ValueError("count: at least 1")
+
+    def matches(self, method: str, path: str) -> bool:
+        return self.method in ("", method) and re.search(self.path, path) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse(Strike):
+    """Nothing is applied; the answer is this status, with Retry-After (seconds) where it is not 0."""
+
+    status: int
+    retry_after: int = 0
+
+    def __post_init__(self) -> None:
+        Strike.__post_init__(self)
+        if self.status not in REASONS:
+            raise ValueError(f"status: one of {', '.join(map(str, REASONS))}")
+
+    def error(self) -> ApiError:
+        message = f"the sandbox was asked to refuse this request with {self.status}"
+        return ApiError(self.status, REASONS[self.status], message, retry_after=self.retry_after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delay(Strike):
+    """The request is applied `seconds` later, even if the client has left by then."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        Strike.__post_init__(self)
+        if self.seconds < 0:
+            raise ValueError("seconds: not negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hang(Strike):
+    """Nothing is applied and nothing answered, for as long as the client waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoseAnswer(Strike):
+    """The request is applied, then the connection cut; with `hang` it stays silent for as long as the client waits."""
+
+    hang: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutWatch(Strike):
+    """Closes the connections of watches: those open now and, while some of `count` is left, those opened later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MuteWatch(Strike):
+    """Half-opens watches, as CutWatch chooses them: nothing more is sent, no bookmark and no end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactHistory(RequestReason):
+    """At once: every version read so far is too old to watch from (410)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forbid(RequestReason):
+    """Until faults are cleared, RBAC does not grant this: requests are answered 403, access reviews `allowed: false`.
+    `resource` as rules name it (`deployments/scale`); an empty verb is any, an empty namespace everywhere."""
+
+    verb: str = ""
+    group: str = ""
+    resource: str
+    namespace: str = ""
+
+    def covers(self, access: Access) -> bool:
+        exact = (self.group, self.resource) == (access.group, access.resource)
+        return exact and self.verb in ("", access.verb) and self.namespace in ("", access.namespace)
+
+
+KINDS: dict[str, type[RequestReason]] = {
+    kind.__name__: kind for kind in (Refuse, Delay, Hang, LoseAnswer, CutWatch, MuteWatch, CompactHistory, Forbid)
+}
+
+
+def from_json(document: object) -> RequestReason:
+    """`{"kind": "Refuse", "method": "PATCH", "path": "/deployments/", "count": 2, "status": 409}`; raises 400."""
+    if not isinstance(document, dict):
+        raise bad_request("a fault is a map")
+    given: dict[str, Any] = dict(document)
+    kind = KINDS.get(str(given.pop("kind", "")))
+    if kind is None:
+        raise bad_request(f"kind: one of {', '.join(KINDS)}")
+    known = {field.name: field.type for field in fields(kind)}
+    if unknown := given.keys() - known.keys():
+        raise bad_request(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    for name, value in given.items():
+        if not isinstance(value, known[name] if known[name] is not float else (int, float)):  # type: ignore[arg-type]
+            raise bad_request(f"{name}: not a {known[name]}")
+    try:
+        return kind(**given)
+    except (TypeError, ValueError, re.error) as error:
+        raise bad_request(str(error)) from error
+
+
+class Faults:
+    """Those still to strike, in the order they were asked for."""
+
+    def __init__(self) -> None:
+        self._left: list[tuple[Strike, int]] = []
+        self._forbidden: list[Forbid] = []
+
+    def add(self, fault: Strike | Forbid) -> None:
+        if isinstance(fault, Forbid):
+            self._forbidden.append(fault)
+        else:
+            self._left.append((fault, fault.count))
+
+    def clear(self) -> None:
+        self._left.clear()
+        self._forbidden.clear()
+
+    def forbids(self, access: Access) -> bool:
+        return any(fault.covers(access) for fault in self._forbidden)
+
+    def take(self, kinds: tuple[type[Strike], ...], method: str, path: str) -> Strike | None:
+        """The first that matches; it has then struck once."""
+        for index, (fault, left) in enumerate(self._left):
+            if isinstance(fault, kinds) and fault.matches(method, path):
+                self._left[index : index + 1] = [(fault, left - 1)] if left > 1 else []
+                return fault
+        return None
