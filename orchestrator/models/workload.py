@@ -1,20 +1,15 @@
 """The target of actions, and the lock under which decisions on it are made."""
 
-from django.db import connection, models
+from collections.abc import Collection, Iterable
+
+from django.db import models
 
 from orchestrator.k8s.types import WorkloadKey
 from signals.types import Target
 
-_PLACE = "cluster = %(cluster)s AND namespace = %(namespace)s AND kind = %(kind)s AND name = %(name)s"
-_LOCK = f"SELECT id FROM orchestrator_workload WHERE {_PLACE} FOR UPDATE"  # noqa: S608 - it is composed of constants
-_STORE = """
-    INSERT INTO orchestrator_workload (cluster, namespace, kind, name)
-    VALUES (%(cluster)s, %(namespace)s, %(kind)s, %(name)s) ON CONFLICT DO NOTHING
-"""
-
 
 class Workload(models.Model):
-    """Its row is the lock: a decision and its reservation happen while it is held, one at a time."""
+    """Its row is the lock: a decision and its reservation happen while the row is locked, one at a time."""
 
     cluster = models.CharField(max_length=63)
     namespace = models.CharField(max_length=63)
@@ -36,12 +31,40 @@ class Workload(models.Model):
         return WorkloadKey(self.namespace, self.name)
 
     @classmethod
-    def lock(cls, target: Target) -> "Workload":
-        """Locks the row until the surrounding transaction ends."""
-        place = {"cluster": target.cluster, "namespace": target.namespace, "kind": target.kind, "name": target.name}
-        with connection.cursor() as cursor:
-            cursor.execute(_LOCK, place)
-            while (found := cursor.fetchone()) is None:
-                cursor.execute(_STORE, place)
-                cursor.execute(_LOCK, place)
-        return cls.from_db(connection.alias, ["id", *place], [*found, *place.values()])
+    def lock(cls, targets: Iterable[Target]) -> dict[Target, "Workload"]:
+        """Locks the rows of the targets until the surrounding transaction ends, and stores those that are new."""
+        wanted = sorted(set(targets), key=_place)
+        found = {row.target: row for row in cls._locked(_anywhere_of(wanted))}
+        missing = [target for target in wanted if target not in found]
+        if missing:
+            cls.objects.bulk_create([cls(**_columns(target)) for target in missing], ignore_conflicts=True)
+            # All of them again and in order: another transaction may hold a row that it has just stored.
+            found = {row.target: row for row in cls._locked(_anywhere_of(wanted))}
+        return found
+
+    @classmethod
+    def lock_rows(cls, ids: Collection[int]) -> None:
+        """Locks rows that exist."""
+        if ids:
+            list(cls._locked(models.Q(pk__in=ids)))
+
+    @classmethod
+    def _locked(cls, which: models.Q) -> "models.QuerySet[Workload]":
+        # Every transaction locks workloads in the order of their ids: two batches never wait for each other in a circle.
+        return cls.objects.filter(which).order_by("pk").select_for_update()
+
+
+def _columns(target: Target) -> dict[str, str]:
+    return {"cluster": target.cluster, "namespace": target.namespace, "kind": target.kind, "name": target.name}
+
+
+def _place(target: Target) -> tuple[str, ...]:
+    return target.cluster, target.namespace, target.kind, target.name
+
+
+def _anywhere_of(targets: Iterable[Target]) -> models.Q:
+    """A condition that the unique index answers, also for many targets."""
+    which = models.Q(pk__in=())
+    for target in targets:
+        which |= models.Q(**_columns(target))
+    return which
