@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from signals.lib.statements import NOW, LostRace, update
 from signals.lib.transition_log import log_transition
-from signals.mapping import params_problem
+from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
 
 
@@ -240,8 +240,10 @@ class Rule(models.Model):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 problems[name] = "It is a number from 0 to 1."
-        if self.action_type and (problem := params_problem(ActionType(self.action_type), self.params)):
-            problems["params"] = problem
+        if self.action_type in ActionType.__members__:
+            proposal_type = PROPOSAL_TYPES[ActionType(self.action_type)]
+            if problem := proposal_type.problem(self.params) or proposal_type.refusal(self.params):
+                problems["params"] = problem
         if problems:
             raise ValidationError(problems)
 

@@ -4,19 +4,20 @@ from django.db import IntegrityError, transaction
 from psycopg.errors import UniqueViolation
 
 from guardrails.evaluate import decide
-from guardrails.types import Inputs, Judgement, Outcome, PolicyAnswer
+from guardrails.types import Allow, Defer, Deny, Ignore, Inputs, PolicyAnswer
 from orchestrator import metrics
 from orchestrator.decide.facts import ask_policy, load_history
 from orchestrator.k8s.target import UNOBSERVED
-from orchestrator.models import Action, Decision, Workload
+from orchestrator.models import Action, Workload
+from orchestrator.models import Decision as DecisionRecord
 from signals.lib import tracing
 from signals.types import Proposal
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is an answer
-    def __init__(self, judgement: Judgement) -> None:
-        super().__init__(judgement.message)
-        self.judgement = judgement
+    def __init__(self, decision: Defer | Deny | Ignore) -> None:
+        super().__init__(decision.message)
+        self.decision = decision
 
 
 class KeyReused(Exception):  # noqa: N818
@@ -55,9 +56,8 @@ def _admit(
         known = load_history(workload, proposal.type)
         facts = known.facts(proposal, UNOBSERVED, policy)
         inputs = Inputs(now=known.now, facts=facts, limits=known.limits, proposal=proposal)
-        judgement = decide(inputs)
-        action = None
-        if judgement.outcome is Outcome.ALLOW:
+        decision = decide(inputs)
+        if isinstance(decision, Allow):
             action = Action.propose(
                 proposal,
                 workload,
@@ -65,11 +65,11 @@ def _admit(
                 idempotency_key=idempotency_key,
                 request_digest=request_digest,
             )
-        Decision.record("admit", inputs, judgement, action=action)
-    if action is None:
-        metrics.DIRECT_REFUSALS.labels(proposal.type.lower(), judgement.reason).inc()
-        raise Refused(judgement)
-    return action
+            DecisionRecord.record("admit", inputs, decision, action=action)
+            return action
+        DecisionRecord.record("admit", inputs, decision)
+    metrics.DIRECT_REFUSALS.labels(proposal.type.lower(), decision.reason).inc()
+    raise Refused(decision)
 
 
 def _earlier(requested_by: str, idempotency_key: str | None, request_digest: str) -> Action | None:

@@ -6,14 +6,14 @@ from typing import Any
 
 from django.db import connection
 
-from guardrails.checks.limits import MAX_WINDOW
+from guardrails.checks.windows import MAX_WINDOW
 from guardrails.models import COVERING, freeze_facts, merge_limits
 from guardrails.policies.opa import check_policy
 from guardrails.types import Facts, FreezeFacts, Limits, PolicyAnswer, RecentAction
-from orchestrator.actions import HANDLERS
 from orchestrator.k8s.target import TargetState
 from orchestrator.models import ACTIVE, Action, Workload
 from signals.models import Signal
+from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, Proposal
 
 
@@ -31,7 +31,7 @@ class WorkloadHistory:
     def facts(self, proposal: Proposal, look: TargetState, policy: PolicyAnswer | None) -> Facts:
         return Facts(
             target_seen=look.seen,
-            target=look.facts(HANDLERS[proposal.type].fields(proposal)),
+            target=look.facts(PROPOSAL_TYPES[proposal.type].fields(proposal.params)),
             managed=look.managed,
             active_action=self.active_action,
             cooldown_until=self.cooldown_until,

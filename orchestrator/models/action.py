@@ -19,7 +19,6 @@ from django.utils import timezone
 from guardrails.models import Cooldown, effective_limits
 from guardrails.types import Limits
 from orchestrator import metrics
-from orchestrator.actions import HANDLERS
 from orchestrator.k8s.fields import overlapping
 from orchestrator.k8s.types import Deployment
 from orchestrator.models.evidence import Verification, VerificationStatus
@@ -30,6 +29,7 @@ from signals.lib import tracing
 from signals.lib.statements import NOW, LostRace, insert, update
 from signals.lib.transition_log import log_transition
 from signals.models import Signal
+from signals.proposals import PROPOSAL_TYPES
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal
 
@@ -272,7 +272,7 @@ class Action(models.Model):
                 planned_uid=deployment.uid,
                 deadline_at=timedelta(seconds=limits.verification_timeout_seconds),
             )
-            fields = overlapping(deployment.ours, HANDLERS[ActionType(self.type)].fields(self.proposal))
+            fields = overlapping(deployment.ours, PROPOSAL_TYPES[ActionType(self.type)].fields(self.params))
             Verification.begin(
                 action=self,
                 generation=deployment.generation,

@@ -9,7 +9,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from guardrails.replay import dump_inputs, dump_verdicts
-from guardrails.types import Inputs, Judgement
+from guardrails.types import Allow, Ignore, Inputs
+from guardrails.types import Decision as Decided
 from signals.lib.statements import insert
 from signals.models import Signal
 
@@ -78,16 +79,16 @@ class Decision(models.Model):
         return f"{self.outcome} {self.reason}".strip()
 
     @classmethod
-    def record(cls, phase: str, inputs: Inputs, judgement: Judgement, **about: Any) -> "Decision":
+    def record(cls, phase: str, inputs: Inputs, decided: Decided, **about: Any) -> "Decision":
         """`about`: the signal and the action that it is about, where there are such."""
         decision = cls(
             phase=phase,
-            outcome=judgement.outcome,
-            reason=judgement.reason or "",
-            message=judgement.message,
-            until=judgement.until,
+            outcome=decided.outcome,
+            reason="" if isinstance(decided, Allow) else decided.reason,
+            message="" if isinstance(decided, Allow) else decided.message,
+            until=None if isinstance(decided, Allow | Ignore) else decided.until,
             inputs=dump_inputs(inputs),
-            verdicts=dump_verdicts(judgement.verdicts),
+            verdicts=dump_verdicts(decided.verdicts),
             **about,
         )
         insert(decision)

@@ -8,12 +8,13 @@ from django.db import connection, transaction
 
 from guardrails.evaluate import decide
 from guardrails.models import effective_limits
-from guardrails.types import Facts, Inputs, Judgement, Outcome
+from guardrails.types import Allow, Decision, Defer, Deny, Facts, Ignore, Inputs
 from orchestrator import metrics
 from orchestrator.decide.facts import ask_policy, load_history
 from orchestrator.k8s.events import KubernetesEvent
 from orchestrator.k8s.target import Observe, TargetState
-from orchestrator.models import Action, Decision, Workload
+from orchestrator.models import Action, Workload
+from orchestrator.models import Decision as DecisionRecord
 from orchestrator.publish.events import after_admission
 from orchestrator.reconciler.plan import record_plan
 from signals.lib import tracing
@@ -61,7 +62,13 @@ def _admit(seen: Signal, observe: Observe, actor: str) -> tuple[Action | None, K
         if propose(facts, rules) != asked:
             return None, None  # a repeat changed the signal meanwhile: it stays due, and what was asked is asked anew
         if proposal is None or workload is None:
-            known = Facts(target_seen=look.seen, target=look.facts(), managed=look.managed, policy=policy)
+            known = Facts(
+                target_seen=look.seen,
+                target=look.facts(),
+                managed=look.managed,
+                history_loaded=False,
+                policy=policy,
+            )
             inputs = Inputs(database_now(), known, effective_limits(facts.target), facts, rules)
             return _record(signal, inputs, look, None, actor)
         now_known = load_history(workload, proposal.type)
@@ -72,33 +79,32 @@ def _admit(seen: Signal, observe: Observe, actor: str) -> tuple[Action | None, K
 def _record(
     signal: Signal, inputs: Inputs, look: TargetState, workload: Workload | None, actor: str
 ) -> tuple[Action | None, KubernetesEvent | None]:
-    judgement, action = decide(inputs), None
-    match judgement.outcome:
-        case Outcome.ALLOW:
+    decision, action = decide(inputs), None
+    match decision:
+        case Allow(proposal):
             assert workload is not None
             assert look.deployment is not None
-            assert judgement.proposal is not None
-            action = Action.propose(judgement.proposal, workload, actor, signal=signal)
+            action = Action.propose(proposal, workload, actor, signal=signal)
             signal.admit()
-            record_plan(action, look.deployment, inputs.facts, actor)
+            record_plan(action, look.deployment, actor)
             action.planned_under = inputs.limits
-        case Outcome.DEFER:
-            signal.defer(judgement.reason or "", judgement.message, not_before=judgement.until)
-        case Outcome.DENY:
-            signal.deny(judgement.reason or "", judgement.message)
-        case Outcome.IGNORE:
-            signal.ignore(judgement.reason or "", judgement.message)
-    Decision.record("admit", inputs, judgement, signal=signal, action=action)
-    _count(signal, judgement)
-    return action, after_admission(inputs, judgement)
+        case Defer():
+            signal.defer(decision.reason, decision.message, not_before=decision.until)
+        case Deny():
+            signal.deny(decision.reason, decision.message)
+        case Ignore():
+            signal.ignore(decision.reason, decision.message)
+    DecisionRecord.record("admit", inputs, decision, signal=signal, action=action)
+    _count(signal, decision)
+    return action, after_admission(inputs, decision)
 
 
-def _count(signal: Signal, judgement: Judgement) -> None:
-    if judgement.outcome is not Outcome.DEFER:  # a deferred one is counted when it is decided on
+def _count(signal: Signal, decision: Decision) -> None:
+    if not isinstance(decision, Defer):  # a deferred one is counted when it is decided on
         metrics.SIGNALS.labels(kind=signal.source).inc()
-    metrics.record_use(judgement.verdicts)
-    if judgement.outcome in (Outcome.DENY, Outcome.DEFER) and judgement.proposal is not None:
-        metrics.GUARDRAIL_BLOCKS.labels(type=judgement.proposal.type.lower(), reason=judgement.reason).inc()
+    metrics.record_use(decision.verdicts)
+    if isinstance(decision, Deny | Defer) and decision.proposal is not None:
+        metrics.GUARDRAIL_BLOCKS.labels(type=decision.proposal.type.lower(), reason=decision.reason).inc()
 
 
 def record_failure(signal_id: UUID, error: Exception) -> None:

@@ -14,10 +14,10 @@ from random import uniform
 
 from django.db import DatabaseError, transaction
 
-from guardrails.checks.limits import RECHECK
+from guardrails.checks.answers import RECHECK
 from guardrails.evaluate import decide
 from guardrails.models import effective_limits
-from guardrails.types import Inputs, Judgement, Outcome
+from guardrails.types import Allow, Defer, Deny, Ignore, Inputs
 from orchestrator import metrics
 from orchestrator.actions import HANDLERS
 from orchestrator.decide.facts import ask_policy, load_history
@@ -25,7 +25,8 @@ from orchestrator.k8s import errors
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.target import Observe, TargetState
 from orchestrator.k8s.types import Deployment, Preconditions
-from orchestrator.models import FINAL, Action, ActionState, Decision, Workload
+from orchestrator.models import FINAL, Action, ActionState, Workload
+from orchestrator.models import Decision as DecisionRecord
 from orchestrator.reconciler.plan import record_plan
 from orchestrator.reconciler.resolve import Plan, Step, next_step
 from signals.lib.statements import LostRace
@@ -143,41 +144,37 @@ def _plan(action: Action, look: TargetState, step: Step, actor: str) -> bool:
             signal=signal.facts() if signal else None,
             proposal=proposal,
         )
-        judgement = decide(inputs)
-        Decision.record("plan", inputs, judgement, signal=action.signal, action=action)
-        if judgement.outcome is not Outcome.ALLOW:
-            _hold_back(action, step, judgement, inputs, actor)
+        decision = decide(inputs)
+        DecisionRecord.record("plan", inputs, decision, signal=action.signal, action=action)
+        if not isinstance(decision, Allow):
+            _hold_back(action, step, decision, inputs, actor)
         elif step is not Step.PLAN:
             action.keep_plan(live, actor)
         else:
-            record_plan(action, live, inputs.facts, actor)
+            record_plan(action, live, actor)
     action.planned_under = known.limits
     return action.state == ActionState.APPLYING
 
 
-def _hold_back(action: Action, step: Step, judgement: Judgement, inputs: Inputs, actor: str) -> None:
-    reason = judgement.reason
-    assert reason is not None
+def _hold_back(action: Action, step: Step, decision: Defer | Deny | Ignore, inputs: Inputs, actor: str) -> None:
+    reason = decision.reason
     metrics.GUARDRAIL_BLOCKS.labels(type=action.type.lower(), reason=reason).inc()
     # Where the version has not moved, an earlier copy may still win: that must not be forgotten, nor be called off.
     landing = action.ambiguous and step is Step.RESEND
     if landing and action.attempts >= MAX_ATTEMPTS:
-        action.review(f"An attempt went unanswered, and no other is allowed: {judgement.message}", actor)
-    elif judgement.outcome is Outcome.DEFER or landing:
-        wait = judgement.until - inputs.now if judgement.until else RECHECK
-        action.retry(reason, judgement.message, wait, actor, ambiguous=landing)
+        action.review(f"An attempt went unanswered, and no other is allowed: {decision.message}", actor)
+    elif isinstance(decision, Defer) or landing:
+        until = None if isinstance(decision, Ignore) else decision.until
+        action.retry(reason, decision.message, until - inputs.now if until else RECHECK, actor, ambiguous=landing)
     else:
-        action.cancel(reason, judgement.message, actor, dict(judgement.details))
+        action.cancel(reason, decision.message, actor, dict(decision.details))
 
 
 def _write(cluster: Cluster, action: Action) -> Deployment:
     """One request, tried once. All that makes a copy of it harmless is in it."""
     guard = Preconditions(uid=action.planned_uid, resource_version=action.planned_resource_version)
     handler = HANDLERS[ActionType(action.type)]
-    written: Deployment = handler.apply(
-        cluster, action.workload.key, action.change, guard, str(action.pk), action.dry_run
-    )
-    return written
+    return handler.write(cluster, action.workload.key, action.change or {}, guard, str(action.pk), action.dry_run)
 
 
 def _record(action: Action, written: Deployment, actor: str) -> None:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from opentelemetry.trace import Span
 
 from orchestrator import metrics
+from orchestrator.actions import HANDLERS
 from orchestrator.k8s import errors
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
@@ -28,6 +29,7 @@ from orchestrator.verification.judge import Expected, judge
 from signals.lib import tracing
 from signals.lib.statements import LostRace
 from signals.reasons import Reason
+from signals.types import ActionType
 
 ASK_AGAIN = 5.0  # seconds after which an API server that gave no answer is asked again
 
@@ -85,7 +87,7 @@ class Verifications:
             uid=action.planned_uid,
             generation=verification.generation,
             action=str(action.pk),
-            replicas=_written_replicas(action),
+            replicas=HANDLERS[ActionType(action.type)].expected_replicas(action.change or {}),
             baseline=verification.baseline.get("replicas", 0),
             fields=frozenset(verification.baseline.get("fields", ())),
         )
@@ -176,11 +178,3 @@ class Verifications:
                 self._watched.pop(watched.action.pk, None)
                 if self._by_key.get(watched.action.workload.key) == watched.action.pk:
                     del self._by_key[watched.action.workload.key]
-
-
-def _written_replicas(action: Action) -> int | None:
-    change = action.change or {}
-    if "patch" in change:
-        change = change["patch"].get("spec") or {}
-    replicas: int | None = change.get("replicas")
-    return replicas
