@@ -8,7 +8,7 @@ from prometheus_client import Counter, Histogram
 from guardrails.types import Verdict
 from signals.lib import tracing
 from signals.lib.metrics import initialized
-from signals.reasons import OF_GUARDRAILS, Reason
+from signals.reasons import GUARDRAIL_REASONS, Reason
 from signals.types import ActionType, Source
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ GUARDRAIL_BLOCKS = initialized(
         "orchestrator_closed_loop_guardrail_blocks_total", "Decisions that held an action back.", ["type", "reason"]
     ),
     TYPES,
-    OF_GUARDRAILS,
+    GUARDRAIL_REASONS,
 )
 GUARDRAIL_USED = Histogram(
     "smartops_orchestrator_guardrail_used_ratio",
@@ -85,7 +85,7 @@ DIRECT_REFUSALS = initialized(
         "smartops_orchestrator_direct_refusals_total", "Direct actions that were refused at once.", ["type", "reason"]
     ),
     TYPES,
-    OF_GUARDRAILS,
+    GUARDRAIL_REASONS,
 )
 TAKEOVERS = Counter("smartops_orchestrator_takeovers_total", "Actions taken over from a reconciler that went silent.")
 FAILED_STEPS = Counter(

@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from signals.mapping import params_problem
+from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
 
 
@@ -219,8 +219,10 @@ class Rule(models.Model):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 problems[name] = "It is a number from 0 to 1."
-        if self.action_type and (problem := params_problem(ActionType(self.action_type), self.params)):
-            problems["params"] = problem
+        if self.action_type in ActionType.__members__:
+            proposal_type = PROPOSAL_TYPES[ActionType(self.action_type)]
+            if problem := proposal_type.problem(self.params) or proposal_type.refusal(self.params):
+                problems["params"] = problem
         if problems:
             raise ValidationError(problems)
 

@@ -17,7 +17,6 @@ from django.db import transaction
 from guardrails.models import Cooldown
 from guardrails.types import Limits
 from orchestrator import metrics, queries
-from orchestrator.actions import HANDLERS
 from orchestrator.k8s.fields import overlapping
 from orchestrator.k8s.types import Deployment
 from orchestrator.models.action import Action
@@ -27,6 +26,7 @@ from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
 from signals.lib.transition_log import log_transition
 from signals.models import Signal
+from signals.proposals import PROPOSAL_TYPES
 from signals.reasons import Reason
 from signals.types import ActionType
 
@@ -132,7 +132,7 @@ def apply(action: Action, written: Deployment, limits: Limits, actor: str) -> Tr
         message = "Applied. Not verified, as requested."
         cooldown = limits.cooldown_seconds
         return Transition(action, S.SUCCEEDED, actor, message=message, applied=True, cooldown=cooldown)
-    changed = HANDLERS[ActionType(action.type)].fields(action.proposal)
+    changed = PROPOSAL_TYPES[ActionType(action.type)].fields(action.params)
     baseline = {**(action.before or {}), "fields": list(overlapping(written.ours, changed))}
     return Transition(
         action,

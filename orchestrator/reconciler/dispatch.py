@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from django.db import transaction
 from django.db.models.functions import Now
 
-from guardrails.checks.windows import RECHECK
+from guardrails.checks.answers import RECHECK
 from guardrails.models import effective_limits
 from guardrails.types import Allow, Defer, Deny, Ignore
 from orchestrator import metrics

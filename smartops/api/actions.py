@@ -123,7 +123,7 @@ def _admit(proposal: Proposal, caller: Principal, idempotency_key: str | None) -
     try:
         action = admit_direct(proposal, caller.name, idempotency_key=idempotency_key, request_digest=digest(proposal))
     except Refused as refused:
-        raise refusals.of_judgement(refused.judgement) from None
+        raise refusals.of_decision(refused.decision) from None
     except KeyReused:
         detail = "This key came with another request before: use a new one."
         raise Problem(409, RequestReason.IDEMPOTENCY_KEY_REUSED, detail) from None

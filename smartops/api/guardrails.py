@@ -4,11 +4,10 @@ The numbers are those of the guardrails themselves, asked as if the closed loop 
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardrails.checks.limits import actions_per_hour, cooldown, scale_velocity
+from guardrails.checks.windows import actions_per_hour, cooldown, increases_in_window
 from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, effective_limits
 from guardrails.types import Facts, Limits, RecentAction
 from signals.types import ActionType, Origin, Proposal, Target
@@ -35,8 +34,8 @@ class Usage(BaseModel):
     actions_limit: int
     next_allowed_at: datetime | None
     cooldown_until: datetime | None
-    scale_increase: int | None = Field(description="Replicas added within 15 minutes; null for other types than SCALE.")
-    scale_increase_limit: int | None
+    scale_increase: int = Field(description="Replicas added within 15 minutes, by actions of all types together.")
+    scale_increase_limit: int
 
 
 class GuardrailsView(BaseModel):
@@ -64,17 +63,15 @@ def describe(target: Target, recent: Sequence[RecentAction], now: datetime) -> G
 
 
 def _usage(type_: ActionType, target: Target, recent: Sequence[RecentAction], limits: Limits, now: datetime) -> Usage:
-    params: dict[str, Any] = {"delta": 1} if type_ is ActionType.SCALE else {"patch": {}}
-    proposal = Proposal(type_, target, Origin.CLOSED_LOOP, params)
+    proposal = Proposal(type_, target, Origin.CLOSED_LOOP, {})  # neither guardrail reads the parameters
     until = Cooldown.of(target, type_).values_list("until", flat=True).first()
     facts = Facts(target_seen=False, cooldown_until=until, recent=tuple(recent))
     hour = actions_per_hour(proposal, facts, limits, now)
-    increase = scale_velocity(proposal, facts, limits, now).details if type_ is ActionType.SCALE else {}
     return Usage(
         actions_this_hour=hour.details["value"],
         actions_limit=limits.max_actions_per_hour,
         next_allowed_at=hour.until,
         cooldown_until=cooldown(proposal, facts, limits, now).until,
-        scale_increase=increase.get("value"),
-        scale_increase_limit=increase.get("limit"),
+        scale_increase=sum(one.scale_increase for one in increases_in_window(recent, now)),
+        scale_increase_limit=limits.max_scale_increase,
     )

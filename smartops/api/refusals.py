@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from guardrails.replay import dump_verdicts
-from guardrails.types import Judgement
+from guardrails.types import Defer, Deny, Ignore
 from orchestrator.models import Action
 from signals.reasons import Reason
 from smartops.api.problems import Problem
@@ -24,15 +24,15 @@ STATUS: Mapping[str, int] = {
 }
 
 
-def of_judgement(judgement: Judgement) -> Problem:
-    reason = judgement.reason or ""
+def of_decision(decision: Defer | Deny | Ignore) -> Problem:
+    until = None if isinstance(decision, Ignore) else decision.until
     return Problem(
-        STATUS.get(reason, CONFLICT),
-        reason,
-        judgement.message,
-        details=dict(judgement.details),
-        verdicts=dump_verdicts(judgement.verdicts),
-        next_allowed_at=judgement.until and judgement.until.isoformat(),
+        STATUS.get(decision.reason, CONFLICT),
+        decision.reason,
+        decision.message,
+        details=dict(decision.details),
+        verdicts=dump_verdicts(decision.verdicts),
+        next_allowed_at=until and until.isoformat(),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic_core import PydanticCustomError
 
 from signals.names import ClusterName, Namespace, Text, WorkloadName
-from signals.proposals.allowlist import MAX_REPLICAS, forbidden
+from signals.proposals.patch_allowlist import MAX_REPLICAS, forbidden
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api.problems import Problem

@@ -21,7 +21,7 @@ from signals import mapping
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from smartops.api.refusals import of_judgement
+from smartops.api.refusals import of_decision
 from smartops.dev.sandbox.faults import Refuse
 from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_action, only_signal, post
 from tests.guardrails.engine import Engine, Handler, replies, says, serving
@@ -141,7 +141,7 @@ def test_a_direct_action_is_refused_at_once(
     with pytest.raises(Refused) as refused:
         admit_direct(SCALE, "ana")
 
-    problem = of_judgement(refused.value.judgement)
+    problem = of_decision(refused.value.decision)
     assert (problem.status, problem.reason) == (403, reason)
     assert engine.asked[0]["context"] == {"origin": "direct", "requested_by": "ana", "target": None}
     assert not Action.objects.exists()

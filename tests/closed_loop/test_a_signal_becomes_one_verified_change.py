@@ -315,9 +315,10 @@ def test_a_rule_cannot_patch_what_the_api_would_refuse(world: World) -> None:
 
     world.drain()
 
-    action = Action.objects.get()
-    assert (action.state, action.reason) == (ActionState.CANCELLED, Reason.PATCH_FORBIDDEN)
-    assert "image" in action.message
+    signal = only_signal()
+    assert (signal.state, signal.reason) == (SignalState.DENIED, Reason.PATCH_FORBIDDEN)
+    assert "image" in signal.message
+    assert not Action.objects.exists()
     assert world.writes() == []
 
 

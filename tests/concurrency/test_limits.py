@@ -87,7 +87,7 @@ def ask(seed: int) -> None:
         try:
             admit_direct(Proposal(type_, target, Origin.DIRECT, params), requested_by="ana")
         except Refused as refusal:
-            assert refusal.judgement.reason in (Reason.TARGET_BUSY, Reason.REPLICA_LIMIT)  # noqa: PT017
+            assert refusal.decision.reason in (Reason.TARGET_BUSY, Reason.REPLICA_LIMIT)  # noqa: PT017
         with connect() as session:
             session.execute(f"LISTEN {CHANNEL}")
             for _ in session.notifies(timeout=0.2, stop_after=5):

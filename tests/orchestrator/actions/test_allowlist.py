@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from signals.proposals.allowlist import forbidden
+from signals.proposals.patch_allowlist import forbidden
 
 
 def of_pods(**spec: Any) -> dict[str, Any]:

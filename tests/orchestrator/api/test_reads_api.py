@@ -112,10 +112,10 @@ def admit(signal: Signal) -> None:
     inputs = Inputs(
         now=known.now, facts=known.facts(proposal, UNOBSERVED, None), limits=known.limits, proposal=proposal
     )
-    judgement = decide(inputs)
+    decision = decide(inputs)
     action = Action.propose(proposal, workload, "test", signal=signal)
     signal.admit()
-    Decision.record("admit", inputs, judgement, signal=signal, action=action)
+    Decision.record("admit", inputs, decision, signal=signal, action=action)
 
 
 def test_a_token_reads_only_the_actions_of_its_namespaces(api: Api) -> None:

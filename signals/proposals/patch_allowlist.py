@@ -14,8 +14,8 @@ Refusal = tuple[str, str]  # (path, why)
 Rule = Callable[[Any, str], Refusal | None]
 
 
-def forbidden(patch: Mapping[str, Any]) -> Refusal | None:
-    """The first refused path, and why; None where the patch is allowed. A patch that sets nothing is refused."""
+def forbidden(patch: Any) -> Refusal | None:
+    """The first refused path, and why; None if the patch is allowed. A patch that sets nothing is refused."""
     return _DEPLOYMENT(patch, "") or (None if _sets_something(patch) else ("patch", "it changes nothing"))
 
 
