@@ -184,7 +184,7 @@ class Cooldown(models.Model):
     def start(cls, cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
         """Each for so many seconds from now on, by the database's clock."""
         rows = [
-            cls(
+            Cooldown(
                 cluster=target.cluster,
                 namespace=target.namespace,
                 workload=target.name,
@@ -194,4 +194,4 @@ class Cooldown(models.Model):
             for target, action_type, seconds in cooldowns
         ]
         unique = ["cluster", "namespace", "workload", "action_type"]
-        cls.objects.bulk_create(rows, update_conflicts=True, update_fields=["until"], unique_fields=unique)
+        Cooldown.objects.bulk_create(rows, update_conflicts=True, update_fields=["until"], unique_fields=unique)

@@ -4,9 +4,9 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from orchestrator.models import Action, ActionState, AuditEvent, Decision, Verification, Workload
+from guardrails.models import effective_limits
+from orchestrator.models import Action, ActionState, AuditEvent, DecisionRecord, Verification, Workload, transitions
 from signals.admin import HistoryAdmin
-from signals.lib.statements import LostRace
 
 
 @admin.register(Workload)
@@ -24,35 +24,34 @@ class ActionAdmin(HistoryAdmin):
     search_fields = ["workload__name", "workload__namespace", "requested_by", "message"]
     date_hierarchy = "created_at"
     ordering = ["-id"]
-    actions = ["it_landed", "it_did_not_land"]
+    actions = ["mark_as_applied", "mark_as_not_applied"]
 
     def has_review_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("orchestrator.change_action")
 
-    @admin.action(description="It landed: the change is in the cluster", permissions=["review"])
-    def it_landed(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
-        self._review(request, chosen, landed=True)
+    @admin.action(description="Mark as applied: the change is in the cluster", permissions=["review"])
+    def mark_as_applied(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
+        self._review(request, chosen, applied=True)
 
-    @admin.action(description="It did not land: the cluster was not changed", permissions=["review"])
-    def it_did_not_land(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
-        self._review(request, chosen, landed=False)
+    @admin.action(description="Mark as not applied: the cluster was not changed", permissions=["review"])
+    def mark_as_not_applied(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
+        self._review(request, chosen, applied=False)
 
-    def _review(self, request: HttpRequest, chosen: QuerySet[Action], *, landed: bool) -> None:
+    def _review(self, request: HttpRequest, chosen: QuerySet[Action], *, applied: bool) -> None:
         who = request.user.get_username()
-        found = "the change landed" if landed else "the change did not land"
-        for action in chosen.select_related("workload"):
+        found = "the change was applied" if applied else "the change was not applied"
+        for action in chosen.select_related("workload", "signal"):
             if action.state != ActionState.NEEDS_REVIEW:
                 self.message_user(request, f"{action}: it does not need a review.", messages.WARNING)
                 continue
-            try:
-                action.reviewed(landed, f"{who} looked: {found}.", who)
-            except LostRace:
-                self.message_user(request, f"{action}: somebody else was first.", messages.WARNING)
-            else:
+            limits = effective_limits(action.workload.target)
+            if transitions.store([transitions.reviewed(action, applied, f"{who} reviewed it: {found}.", limits, who)]):
                 self.message_user(request, f"{action}: recorded that {found}.", messages.SUCCESS)
+            else:
+                self.message_user(request, f"{action}: another process changed it first.", messages.WARNING)
 
 
-@admin.register(Decision)
+@admin.register(DecisionRecord)
 class DecisionAdmin(HistoryAdmin):
     list_display = ["created_at", "phase", "outcome", "reason", "message", "signal", "action"]
     list_filter = ["phase", "outcome", "reason"]

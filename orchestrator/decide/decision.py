@@ -11,7 +11,7 @@ from uuid import UUID
 
 from guardrails import evaluate
 from guardrails.replay import dump_inputs, dump_verdicts
-from guardrails.types import Allow, Decision, Facts, Inputs, Limits, PolicyAnswer
+from guardrails.types import Allow, Decision, Defer, Deny, Facts, Inputs, Limits, PolicyAnswer
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.k8s.target import TargetState
 from orchestrator.models import DecisionRecord, Phase, Workload
@@ -61,11 +61,12 @@ def decide(questions: Sequence[Question]) -> list[Decided]:
 
 
 def _wanted(question: Question) -> Wanted:
+    workload, proposal = question.workload, question.proposal
     return Wanted(
-        question.target,
-        question.workload and question.workload.pk,
-        question.proposal and question.proposal.type,
-        question.action_id,
+        target=question.target,
+        workload=None if workload is None else workload.pk,
+        action_type=None if proposal is None else proposal.type,
+        own=question.action_id,
     )
 
 
@@ -106,15 +107,17 @@ def _facts(question: Question, history: WorkloadHistory) -> Facts:
 
 def _record(question: Question, decided: Decided) -> DecisionRecord:
     decision = decided.decision
-    allowed = isinstance(decision, Allow)
-    return DecisionRecord(
+    record = DecisionRecord(
         phase=question.phase,
-        signal_id=question.signal and question.signal.id,
-        action_id=question.action_id if allowed or question.phase is Phase.PLAN else None,
+        signal_id=None if question.signal is None else question.signal.id,
         outcome=decision.outcome,
-        reason="" if allowed else decision.reason,
-        message="" if allowed else decision.message,
-        until=getattr(decision, "until", None),
         inputs=dump_inputs(decided.inputs),
         verdicts=dump_verdicts(decision.verdicts),
     )
+    if isinstance(decision, Allow) or question.phase is Phase.PLAN:
+        record.action_id = question.action_id
+    if not isinstance(decision, Allow):
+        record.reason, record.message = decision.reason, decision.message
+    if isinstance(decision, Defer | Deny):
+        record.until = decision.until
+    return record

@@ -129,9 +129,7 @@ class Action(models.Model):
                 field="state",
                 transitions=[(here.value, there.value) for here, theres in TRANSITIONS.items() for there in theres],
             ),
-            _audits(
-                pgtrigger.Insert, "''", "moved", name="audit_new", referencing=pgtrigger.Referencing(new="moved")
-            ),
+            _audits(pgtrigger.Insert, "''", "moved", name="audit_new", referencing=pgtrigger.Referencing(new="moved")),
             _audits(
                 pgtrigger.Update,
                 "earlier.state",

@@ -216,15 +216,12 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
         Workload.lock_rows({one.action.workload_id for one in transitions if one.to in FINAL})
         times = {row[0]: row[1:] for row in queries.fetch(queries.MOVE_ACTIONS, map(_row, transitions))}
         stored = [one for one in transitions if one.action.pk in times]
-        Cooldown.start(
-            (one.action.workload.target, ActionType(one.action.type), one.cooldown)
-            for one in stored
-            if one.cooldown is not None
-        )
-        Verification.objects.bulk_create([one.begins for one in stored if one.begins is not None])
-        if ended := [_evidence(one.action.pk, one.evidence) for one in stored if one.evidence is not None]:
-            queries.execute(queries.END_VERIFICATIONS, ended)
-        _release([one.action for one in stored if one.to in FINAL])
+        if applied := [one for one in stored if one.cooldown is not None]:
+            _record_applied(applied)
+        if evidence := [_evidence(one.action.pk, one.evidence) for one in stored if one.evidence is not None]:
+            queries.execute(queries.END_VERIFICATIONS, evidence)
+        if ended := [one.action for one in stored if one.to in FINAL]:
+            _release(ended)
         for one in stored:
             _log(one)
             _update_copy(one, times[one.action.pk])
@@ -262,11 +259,20 @@ def _evidence(action: UUID, columns: Mapping[str, Any]) -> dict[str, Any]:
     return {"action_id": str(action), **columns}
 
 
-def _release(ended: Iterable[Action]) -> None:
+def _record_applied(applied: Sequence[Transition]) -> None:
+    """The cooldowns start, and the verifications begin."""
+    Cooldown.start(
+        (one.action.workload.target, ActionType(one.action.type), one.cooldown)
+        for one in applied
+        if one.cooldown is not None
+    )
+    Verification.objects.bulk_create([one.begins for one in applied if one.begins is not None])
+
+
+def _release(ended: Sequence[Action]) -> None:
     """The targets are free: the signals of these actions close, and the signals that wait for the targets are due."""
-    if ended := list(ended):
-        Signal.close([action.signal_id for action in ended if action.signal_id])
-        Signal.wake_waiting([action.workload.target for action in ended], Reason.TARGET_BUSY)
+    Signal.close([action.signal_id for action in ended if action.signal_id])
+    Signal.wake_waiting([action.workload.target for action in ended], Reason.TARGET_BUSY)
 
 
 def _update_copy(one: Transition, times: Sequence[Any]) -> None:

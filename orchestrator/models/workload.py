@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 
 from django.db import models
 
+from orchestrator import queries
 from orchestrator.k8s.types import WorkloadKey
 from signals.types import Target
 
@@ -33,38 +34,25 @@ class Workload(models.Model):
     @classmethod
     def lock(cls, targets: Iterable[Target]) -> dict[Target, "Workload"]:
         """Locks the rows of the targets until the surrounding transaction ends, and stores those that are new."""
-        wanted = sorted(set(targets), key=_place)
-        found = {row.target: row for row in cls._locked(_anywhere_of(wanted))}
-        missing = [target for target in wanted if target not in found]
-        if missing:
-            cls.objects.bulk_create([cls(**_columns(target)) for target in missing], ignore_conflicts=True)
-            # All of them again and in order: another transaction may hold a row that it has just stored.
-            found = {row.target: row for row in cls._locked(_anywhere_of(wanted))}
+        wanted = {target: _columns(target) for target in targets}
+        found = cls._lock(wanted.values())
+        if new := [wanted[target] for target in sorted(wanted.keys() - found.keys(), key=str)]:
+            Workload.objects.bulk_create([Workload(**columns) for columns in new], ignore_conflicts=True)
+            found = cls._lock(wanted.values())
         return found
 
     @classmethod
     def lock_rows(cls, ids: Collection[int]) -> None:
-        """Locks rows that exist."""
+        """Locks rows that exist, in the same order."""
         if ids:
-            list(cls._locked(models.Q(pk__in=ids)))
+            list(cls.objects.filter(pk__in=ids).order_by("pk").select_for_update().values_list("pk"))
 
     @classmethod
-    def _locked(cls, which: models.Q) -> "models.QuerySet[Workload]":
-        # Every transaction locks workloads in the order of their ids: two batches never wait for each other in a circle.
-        return cls.objects.filter(which).order_by("pk").select_for_update()
+    def _lock(cls, wanted: Iterable[dict[str, str]]) -> dict[Target, "Workload"]:
+        names = ["id", "cluster", "namespace", "kind", "name"]
+        rows = queries.fetch(queries.LOCK_WORKLOADS, wanted)
+        return {row.target: row for row in (cls.from_db(None, names, values) for values in rows)}
 
 
 def _columns(target: Target) -> dict[str, str]:
     return {"cluster": target.cluster, "namespace": target.namespace, "kind": target.kind, "name": target.name}
-
-
-def _place(target: Target) -> tuple[str, ...]:
-    return target.cluster, target.namespace, target.kind, target.name
-
-
-def _anywhere_of(targets: Iterable[Target]) -> models.Q:
-    """A condition that the unique index answers, also for many targets."""
-    which = models.Q(pk__in=())
-    for target in targets:
-        which |= models.Q(**_columns(target))
-    return which

@@ -14,18 +14,18 @@ from django.db import transaction
 from guardrails.types import Allow, Defer, Deny, Ignore
 from orchestrator import metrics
 from orchestrator.decide.decision import Decided, Question, decide
+from orchestrator.decide.plan import plan
 from orchestrator.k8s.target import Observe
 from orchestrator.models import Action, Phase, Workload, transitions
 from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
-from orchestrator.decide.plan import plan
 from signals import transitions as signal_transitions
 from signals.lib import tracing
 from signals.lib.transition_log import log_transition
 from signals.mapping import Unmatched, propose
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
-from signals.types import Proposal
+from signals.types import Proposal, Target
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +75,10 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
         questions = [_question(one, signal, workloads.get(signal.target)) for one, signal in current]
         decided = decide(questions)
         rows = list(zip((signal for _, signal in current), questions, decided, strict=True))
-        signal_transitions.store([_transition(signal, one) for signal, _, one in rows])
+        signal_transitions.store([_transition(signal, made) for signal, _, made in rows])
         claims = _create(rows, workloads, actor)
-    for signal, _, one in rows:
-        _count(signal, one)
+    for signal, _, made in rows:
+        _count(signal, made)
     return claims
 
 
@@ -125,7 +125,7 @@ def _transition(signal: Signal, decided: Decided) -> signal_transitions.Transiti
 
 
 def _create(
-    rows: Sequence[tuple[Signal, Question, Decided]], workloads: dict[object, Workload], actor: str
+    rows: Sequence[tuple[Signal, Question, Decided]], workloads: dict[Target, Workload], actor: str
 ) -> list[Claim]:
     """The actions of what is allowed, with their plans: nothing has to be read again before these writes."""
     planned = []

@@ -75,6 +75,8 @@ def read(claim: Claim, cluster: Cluster, state: TargetState) -> Reading:
     """Reads the target of the action live. If a write may follow, asks the policy engine. `state` is that of the cache,
     for all that is not in the Deployment itself."""
     action = claim.action
+    if not (state.managed or action.planned_resource_version):
+        return Reading(claim, Step.PLAN, state)  # nothing was written there, and nothing will be
     with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
         try:
             live = get(cluster, action.workload.key)

@@ -32,9 +32,7 @@ class Claim:
         match move:
             case Retry(reason, message, delay):
                 metrics.RETRIES.labels(type=self.action.type.lower(), reason=reason).inc()
-                return transitions.retry(
-                    self.action, reason, message, delay, actor, ambiguous=self.action.ambiguous
-                )
+                return transitions.retry(self.action, reason, message, delay, actor, ambiguous=self.action.ambiguous)
             case Fail(reason, message):
                 return transitions.fail(self.action, reason, message, actor)
             case Review(message):

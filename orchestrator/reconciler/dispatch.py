@@ -7,6 +7,7 @@ made with its admission, and needs none of this.
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -27,6 +28,7 @@ from orchestrator.reconciler.resolve import Step
 from orchestrator.reconciler.retry import MAX_ATTEMPTS, exhausted, next_move
 from signals.models import Signal
 from signals.reasons import Reason
+from signals.types import Target
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ def record_claim_failure(claim: Claim, error: Exception, actor: str) -> None:
         transitions.store([transitions.fail(action, Reason.PROCESSING_ERROR, message, actor)])
 
 
-def _question(reading: Reading, workloads: dict[object, Workload], signals: dict[object, Signal]) -> Question:
+def _question(reading: Reading, workloads: dict[Target, Workload], signals: dict[Any, Signal]) -> Question:
     action = reading.claim.action
     signal = signals.get(action.signal_id)
     return Question(
@@ -96,7 +98,7 @@ def _question(reading: Reading, workloads: dict[object, Workload], signals: dict
         proposal=action.proposal,
         policy=reading.policy,
         workload=workloads[action.workload.target],
-        signal=signal and signal.facts(),
+        signal=None if signal is None else signal.facts(),
     )
 
 
@@ -128,15 +130,11 @@ def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: f
 
 def _follow(reading: Reading, decided: Decided, live: Deployment | None, actor: str) -> Transition:
     action = reading.claim.action
-    match decided.decision:
-        case Allow() if live is None:
-            raise AssertionError("a target that does not exist is not allowed")
-        case Allow() if reading.step is Step.PLAN:
-            return plan(action, live, actor)
-        case Allow():
-            return transitions.keep_plan(action, live, actor)
-        case Defer() | Deny() | Ignore() as decision:
-            return _block(reading, decision, decided, actor)
+    decision = decided.decision
+    if not isinstance(decision, Allow):
+        return _block(reading, decision, decided, actor)
+    assert live is not None, "a target that does not exist is denied"
+    return plan(action, live, actor) if reading.step is Step.PLAN else transitions.keep_plan(action, live, actor)
 
 
 def _block(reading: Reading, decision: Defer | Deny | Ignore, decided: Decided, actor: str) -> Transition:

@@ -175,10 +175,10 @@ class Reconciler:
         self._let_go(settled)
 
     def _verify(self, *, load: bool) -> None:
-        if not self.cache.has_synced:
-            return  # a target that has not been listed yet looks as if it were gone
         if load:
             self.verifications.load()
+        if not self.cache.has_synced:
+            return  # a target that has not been listed yet looks as if it were gone
         while self._inbox.confirmations:
             self.verifications.confirm(self._inbox.confirmations.pop())
         for one in self.verifications.due(self._take_changed_targets()):

@@ -72,9 +72,7 @@ def _refused(error: errors.Refused, ambiguous: bool) -> NextMove:
             return Fail(Reason.CLUSTER_REJECTED, error.message)
 
 
-def _retry(
-    reason: Reason, error: errors.ClusterError, attempts: int, ambiguous: bool, jitter: float
-) -> NextMove:
+def _retry(reason: Reason, error: errors.ClusterError, attempts: int, ambiguous: bool, jitter: float) -> NextMove:
     """Exponential backoff with jitter. A Retry-After of the server replaces it, up to a bound."""
     # An unreachable cluster counts no attempts: the deadline of the action ends the retries.
     counts = reason is not Reason.CLUSTER_UNREACHABLE or ambiguous

@@ -7,8 +7,8 @@ from django.db.models import Count
 from ninja import Query, Router
 from pydantic import BaseModel, Field
 
-from orchestrator.decide.facts import load_history
-from orchestrator.models import Action, ActionState, Decision, Workload
+from orchestrator.decide.history import Wanted, load_history
+from orchestrator.models import Action, ActionState, DecisionRecord, Workload
 from signals.lib.clock import database_now
 from signals.models import Signal
 from signals.names import ClusterName, Namespace, WorkloadName
@@ -81,7 +81,7 @@ def get_signal(request: AuthenticatedRequest, signal_id: UUID) -> SignalDetail:
         **SignalView.model_validate(row).model_dump(),
         payload=row.payload,
         observations=row.reports,
-        decisions=decisions(Decision.objects.filter(signal=row)),
+        decisions=decisions(DecisionRecord.objects.filter(signal=row)),
         actions=[ActionView.of(action) for action in actions],
     )
 
@@ -102,5 +102,5 @@ def get_guardrails(request: AuthenticatedRequest, query: Query[ScopeQuery]) -> G
     workload = Workload.objects.filter(**place).first()
     if workload is None:
         return describe(target, (), database_now())
-    known = load_history(workload, ActionType.SCALE)
+    [known] = load_history([Wanted(target, workload.pk, ActionType.SCALE)])
     return describe(target, known.recent, known.now)

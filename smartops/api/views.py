@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.models import Action, ActionState, Decision, Verification, VerificationStatus
+from orchestrator.models import Action, ActionState, DecisionRecord, Verification, VerificationStatus
 from signals.types import ActionType, Origin
 from smartops.api.signals import OrNull, SignalView
 
@@ -112,7 +112,7 @@ class ActionDetail(ActionView):
             before=action.before,
             change=action.change,
             timeline=[EventView.model_validate(event) for event in action.events.all()],
-            decisions=decisions(Decision.objects.filter(action=action)),
+            decisions=decisions(DecisionRecord.objects.filter(action=action)),
         )
 
 
@@ -123,7 +123,7 @@ class SignalDetail(SignalView):
     actions: list[ActionView]
 
 
-def decisions(rows: QuerySet[Decision]) -> list[DecisionView]:
+def decisions(rows: QuerySet[DecisionRecord]) -> list[DecisionView]:
     return [DecisionView.model_validate(row) for row in rows.defer("inputs").order_by("pk")]
 
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from guardrails.models import Freeze
-from orchestrator.models import ACTIVE, Action, ActionState, AuditEvent, Decision, Workload
+from orchestrator.models import ACTIVE, Action, ActionState, AuditEvent, DecisionRecord, Workload
 from signals.models import Signal, SignalState
 
 PAGE = 50
@@ -98,7 +98,7 @@ def actions(request: HttpRequest) -> HttpResponse:
 def action(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = get_object_or_404(Action.objects.select_related("workload", "signal", "verification"), pk=pk)
     about = Q(action=row) | Q(signal=row.signal_id, action=None) if row.signal_id else Q(action=row)
-    decisions = list(Decision.objects.filter(about).defer("inputs").order_by("-pk"))
+    decisions = list(DecisionRecord.objects.filter(about).defer("inputs").order_by("-pk"))
     context = {"action": row, "timeline": list(_timeline(row)), "decisions": decisions}
     return render(request, "console/action.html", _common() | context)
 

@@ -15,9 +15,8 @@ from pytest_django.fixtures import Settings
 
 from guardrails.replay import replay
 from orchestrator.decide.direct import Refused, admit_direct
-from orchestrator.models import Action, ActionState, Decision
+from orchestrator.models import Action, ActionState, DecisionRecord
 from orchestrator.reconciler import admit as verb
-from signals import mapping
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
@@ -36,7 +35,7 @@ def engine(world: World, settings: Settings) -> Iterator[Engine]:
     with serving() as engine:
         settings.SMARTOPS_OPA_URL = engine.url
         yield engine
-        for decision in Decision.objects.all():
+        for decision in DecisionRecord.objects.all():
             assert replay(decision.inputs) == decision.verdicts
 
 
@@ -81,7 +80,9 @@ def test_its_silence_defers_the_signal_and_nothing_is_written(world: World, engi
     world.drain()
 
     assert (only_signal().state, only_signal().reason) == (SignalState.PENDING, Reason.POLICY_UNAVAILABLE)
-    assert (only_signal().not_before - Decision.objects.get().created_at).total_seconds() == pytest.approx(60, abs=5)
+    assert (only_signal().not_before - DecisionRecord.objects.get().created_at).total_seconds() == pytest.approx(
+        60, abs=5
+    )
     assert not Action.objects.exists()
     assert world.writes() == []
 
@@ -115,20 +116,20 @@ def test_a_signal_that_a_repeat_raised_meanwhile_is_not_admitted_unasked(
     world: World, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.deploy(deployment("erp-simulator"))
+    world.settle("erp-simulator")
     post(anomaly("erp-simulator", score=0.1))
-    asking = mapping.propose
+    asking = verb.needs_asking
 
     def ask_and_be_overtaken(*arguments: Any) -> Any:
-        asked = asking(*arguments)
         if not engine.asked:
             post(anomaly("erp-simulator", score=0.95))
-        return asked
+        return asking(*arguments)
 
-    monkeypatch.setattr(verb, "propose", ask_and_be_overtaken)
+    monkeypatch.setattr(verb, "needs_asking", ask_and_be_overtaken)
 
     world.drain()
 
-    answers = [decision.inputs["facts"]["policy"] for decision in Decision.objects.order_by("id")]
+    answers = [decision.inputs["facts"]["policy"] for decision in DecisionRecord.objects.order_by("id")]
     assert [answer and answer["allow"] for answer in answers] == [True]
 
 
@@ -145,7 +146,7 @@ def test_a_direct_action_is_refused_at_once(
     assert (problem.status, problem.reason) == (403, reason)
     assert engine.asked[0]["context"] == {"origin": "direct", "requested_by": "ana", "target": None}
     assert not Action.objects.exists()
-    assert Decision.objects.get().reason == reason
+    assert DecisionRecord.objects.get().reason == reason
 
 
 @pytest.mark.skipif(shutil.which("opa") is None, reason="no opa on the PATH")

@@ -7,9 +7,9 @@ from django.db.models.functions import Now
 
 from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState
-from orchestrator.reconciler.execute import execute
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.closed_loop.conftest import NAMESPACE, World, deployment, only_action
+from tests.kit.verbs import claim, execute
 
 
 @pytest.fixture
@@ -23,12 +23,12 @@ def asked(world: World) -> Action:
 @pytest.mark.parametrize("silent", [False, True], ids=["what is due", "what fell silent"])
 def test_no_action_is_taken_up_until_it_has_seen_them(world: World, asked: Action, silent: bool) -> None:
     if silent:
-        asked.claim("one that went silent")
+        claim(asked, "one that went silent")
         Action.objects.update(lease_until=Now() - timedelta(seconds=1))
     reconciler = world.reconciler()
 
-    reconciler._pass([])
-    reconciler._pool.shutdown()
+    reconciler.run_once()
+    reconciler.pool.close()
     left = only_action()
     assert (left.state, left.epoch) == (asked.state, asked.epoch)
     assert world.writes() == []
@@ -40,11 +40,10 @@ def test_no_action_is_taken_up_until_it_has_seen_them(world: World, asked: Actio
 
 
 def test_what_is_to_be_verified_does_not_keep_the_loop_busy_meanwhile(world: World, asked: Action) -> None:
-    asked.claim("another")
-    execute(asked, world.cluster, world.observe, "another")
+    execute(claim(asked, "another"), world.cluster, world.observe, "another")
     reconciler = world.reconciler()
 
-    reconciler._pass([])
+    reconciler.run_once()
     assert len(reconciler.verifications) == 1
     assert reconciler._patience() > 0
 

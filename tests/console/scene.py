@@ -12,17 +12,27 @@ import pgtrigger
 from django.db import connection
 from django.db.models import F
 
+from guardrails.types import Limits
 from orchestrator.k8s.errors import Unreached
 from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
-from orchestrator.models import Action, ActionState, AuditEvent, Decision, Verification, VerificationStatus, Workload
-from orchestrator.reconciler.admit import admit
-from orchestrator.reconciler.execute import execute
+from orchestrator.models import (
+    Action,
+    ActionState,
+    AuditEvent,
+    DecisionRecord,
+    Verification,
+    VerificationStatus,
+    Workload,
+    transitions,
+)
+from orchestrator.reconciler.claim import Claim
 from signals.ingest import ingest
 from signals.models import Rule, Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Source, Target
 from tests.kit.rules import DEFAULT_RULES
+from tests.kit.verbs import admit, claim, execute, propose
 
 NAMESPACE = "smartops-dev"
 MINUTE = timedelta(minutes=1)
@@ -102,21 +112,20 @@ class Hour:
     def signal(self, observation: Observation, repeats: int = 1) -> Action | None:
         for number in range(repeats):
             [receipt] = ingest([replace(observation, window_id=f"{observation.window_id}-{number}")], "agent-smith")
-        action, _ = admit(UUID(receipt.signal_id), self.shop.look, RECONCILER)
-        return action
+        claim = admit(UUID(receipt.signal_id), self.shop.look, RECONCILER)
+        return None if claim is None else claim.action
 
     def direct(self, type_: ActionType, service: str, params: dict[str, Any], by: str, because: str) -> Action:
         target = Target("default", NAMESPACE, service)
         workload, _ = Workload.objects.get_or_create(
             cluster="default", namespace=NAMESPACE, kind="Deployment", name=service
         )
-        return Action.propose(Proposal(type_, target, Origin.DIRECT, params, because), workload, by)
+        return propose(Proposal(type_, target, Origin.DIRECT, params, because), workload, by)
 
     def execute(self, action: Action | None) -> Action:
         assert action is not None
-        if action.state == ActionState.PENDING:
-            action.claim(RECONCILER)
-        execute(action, self.shop, self.shop.look, RECONCILER)  # type: ignore[arg-type]
+        held = claim(action, RECONCILER) if action.state == ActionState.PENDING else Claim.of(action, Limits())
+        execute(held, self.shop, self.shop.look, RECONCILER)  # type: ignore[arg-type]
         return action
 
     def verify(
@@ -131,7 +140,7 @@ class Hour:
             ready_replicas=count,
             available_replicas=count,
         )
-        action.verified(status, reason, message, seen, RECONCILER)
+        transitions.store([transitions.verified(action, status, reason, message, seen, RECONCILER)])
         return action
 
     def success(self, action: Action) -> Action:
@@ -149,7 +158,7 @@ def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
         moved(Action.objects.filter(pk=action.pk), ago, "finished_at")
         moved(events.filter(to_state__in=ended), ago, "at")
         moved(events.exclude(to_state__in=ended), before, "at")
-        moved(Decision.objects.filter(action=action), before, "created_at")
+        moved(DecisionRecord.objects.filter(action=action), before, "created_at")
         moved(Verification.objects.filter(action=action), before, "started_at")
         moved(Verification.objects.filter(action=action), ago, "finished_at")
         moved(Signal.objects.filter(actions=action), before, "first_seen_at", "last_seen_at")
@@ -159,7 +168,7 @@ def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
 @contextmanager
 def history_may_change() -> Iterator[None]:
     """As `pgtrigger.ignore` does, which puts a statement before each: no server prepares two at once."""
-    append_only = pgtrigger.registered("orchestrator.AuditEvent:append_only", "orchestrator.Decision:append_only")
+    append_only = pgtrigger.registered("orchestrator.AuditEvent:append_only", "orchestrator.DecisionRecord:append_only")
     names = ",".join(trigger.get_pgid(model) for model, trigger in append_only)
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('pgtrigger.ignore', %s, false)", [f"{{{names}}}"])
@@ -202,14 +211,15 @@ def an_ordinary_hour() -> Hour:
     )
     was(hour.success(one), 12 * MINUTE, rollout=9.4)
     one = hour.direct(ActionType.RESTART, "adservice", {}, "ops-cli", "Pick up the rotated certificate")
-    one.claim(RECONCILER)
-    one.plan(hour.shop.deployments["adservice"], {"value": str(one.pk)}, 0, RECONCILER)
-    message = "An attempt went unanswered, and somebody changed the target since: did our change land?"
-    one.review(message, RECONCILER)
+    live, change = hour.shop.deployments["adservice"], {"value": str(one.pk)}
+    transitions.store([transitions.plan(one, live, change, 0, RECONCILER)])
+    message = "An attempt was not answered, and the target has changed since: was the change applied?"
+    transitions.store([transitions.require_review(one, message, RECONCILER)])
     was(one, 7 * MINUTE)
     withdrawn = hour.signal(cause("redis-cart", "deadlock", 0.84, "win-2149"))
     assert withdrawn is not None
-    withdrawn.cancel(Reason.SIGNAL_RESOLVED, "The trouble was over before the action was applied.", RECONCILER)
+    message = "The problem was resolved before the action was applied."
+    transitions.store([transitions.cancel(withdrawn, Reason.SIGNAL_RESOLVED, message, RECONCILER)])
     was(withdrawn, 4 * MINUTE)
 
     for trouble, ago in (

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
-from orchestrator.models import Action, AuditEvent, Decision, Verification, Workload
+from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
 from signals.admin import HistoryAdmin
 from signals.models import Observation, Rule, Signal
 from smartops.models import Token
@@ -17,7 +17,7 @@ from smartops.tokens import Scope, issue, verify
 from tests.console.scene import Hour
 
 MODELS: list[Any] = sorted(admin.site._registry, key=lambda model: model._meta.label)
-HISTORY: set[Any] = {Workload, Action, Decision, Verification, AuditEvent, Signal, Observation}
+HISTORY: set[Any] = {Workload, Action, DecisionRecord, Verification, AuditEvent, Signal, Observation}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from orchestrator.models import Action, VerificationStatus
+from orchestrator.models import Action, VerificationStatus, transitions
 from signals.reasons import Reason
 from signals.types import ActionType
 from tests.console.chromium import CHROMIUM, launch
@@ -113,7 +113,7 @@ def test_a_burst_of_changes_costs_few_refreshes(serve: Callable[..., Web], scene
     began = time.monotonic()
     for _ in range(60):
         last = scene.direct(ActionType.RESTART, "redis-cart", {}, "ops-cli", "again")
-        last.cancel(Reason.SIGNAL_RESOLVED, "Never mind.", "ops-cli")
+        transitions.store([transitions.cancel(last, Reason.SIGNAL_RESOLVED, "Never mind.", "ops-cli")])
     expect(row(page, last)).to_contain_text("Cancelled")
     lasted = time.monotonic() - began
     assert len(fetched) <= 4 * lasted + 2

@@ -10,12 +10,13 @@ from django.utils import timezone
 
 from guardrails.models import Freeze
 from guardrails.types import Outcome
-from orchestrator.models import Action, ActionState, Decision, VerificationStatus, Workload
+from orchestrator.models import Action, ActionState, DecisionRecord, VerificationStatus, Workload, transitions
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal
 from smartops.console.views import NOT_PURSUED, PAGE
 from smartops.templatetags.console import badge, figures, headline, span
 from tests.console.scene import NAMESPACE, Hour, anomaly
+from tests.kit import verbs
 
 ACTIONS = "/console/"
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -28,7 +29,7 @@ def text(response: Any) -> str:
 
 def propose(number: int, **proposal: Any) -> Action:
     workload = Workload.objects.create(cluster="default", namespace=NAMESPACE, kind="Deployment", name=f"app-{number}")
-    return Action.propose(Proposal(ActionType.RESTART, workload.target, Origin.DIRECT, {}, **proposal), workload, "ops")
+    return verbs.propose(Proposal(ActionType.RESTART, workload.target, Origin.DIRECT, {}, **proposal), workload, "ops")
 
 
 @pytest.mark.parametrize("path", [ACTIONS, f"/console/actions/{uuid4()}/"])
@@ -126,7 +127,7 @@ def test_the_page_of_an_action_tells_its_story(reading: Client, hour: Hour) -> N
 
 def test_what_was_decided_before_is_there_to_unfold(reading: Client, hour: Hour) -> None:
     action = Action.objects.get(workload__name="recommendationservice")
-    Decision.objects.create(phase="plan", outcome="allow", inputs={}, verdicts=[], action=action)
+    DecisionRecord.objects.create(phase="plan", outcome="allow", inputs={}, verdicts=[], action=action)
 
     page = text(reading.get(f"/console/actions/{action.pk}/"))
 
@@ -152,7 +153,7 @@ def test_what_others_wrote_is_shown_and_never_run(reading: Client, hour: Hour) -
     trouble = anomaly("frontend", MARKUP, 0.9, MARKUP, note=MARKUP)
     hour.signal(trouble)
     action = propose(1, reason=MARKUP)
-    action.cancel(MARKUP[:64], MARKUP, MARKUP)
+    transitions.store([transitions.cancel(action, MARKUP[:64], MARKUP, MARKUP)])
     Action.objects.filter(pk=action.pk).update(signal=Signal.objects.get(symptom=MARKUP))
     for page in (text(reading.get(path)) for path in (ACTIONS, f"/console/actions/{action.pk}/")):
         assert "&lt;script&gt;alert(1)" in page

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from guardrails.models import Freeze, GuardrailSetting
 from guardrails.policies import opa
 from guardrails.types import PolicyAnswer
-from orchestrator.models import Action, ActionState, Decision
+from orchestrator.models import Action, ActionState, DecisionRecord, transitions
+from orchestrator.reconciler.dispatch import claim_due
 from signals.lib.notifications import connect
 from signals.reasons import Reason
 from signals.types import Proposal
@@ -114,11 +115,11 @@ def test_a_patch_that_runs_code_is_refused_by_its_path(api: Api, path: str) -> N
 
 
 def refused(api: Api, status: int, reason: Reason, body: dict[str, Any] = SCALE) -> dict[str, Any]:
-    """The problem, of which a Decision was stored, too."""
+    """The problem, of which a DecisionRecord was stored, too."""
     answer = api.post("/v1/k8s/scale", body, **ASYNC)
     problem: dict[str, Any] = answer.json()
     assert (answer.status_code, problem["reason"]) == (status, reason)
-    decision = Decision.objects.order_by("pk").last()
+    decision = DecisionRecord.objects.order_by("pk").last()
     assert decision is not None
     assert (decision.outcome, decision.reason, decision.verdicts) == ("deny", reason, problem["verdicts"])
     return problem
@@ -218,8 +219,8 @@ def test_a_key_is_printable_ascii(api: Api, key: str) -> None:
 def test_an_action_that_waits_for_a_person_is_not_waited_for(api: Api) -> None:
     api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", **ASYNC)
     # As a reconciler would leave it; the triggers forbid the short way.
-    action = Action.claim_due("default", 1, "test")[0]
-    action.review("Did it land?", "test")
+    [claim] = claim_due("default", 1, "test")
+    transitions.store([transitions.require_review(claim.action, "Was it applied?", "test")])
 
     answer = api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", prefer="wait=300")
 

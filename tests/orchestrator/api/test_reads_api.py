@@ -1,22 +1,21 @@
 """What was done and why, read back."""
 
-from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from guardrails.evaluate import decide
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
-from guardrails.types import Inputs, Limits
-from orchestrator.decide.facts import load_history
-from orchestrator.k8s.target import UNOBSERVED
+from guardrails.types import Limits
+from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import Deployment, WorkloadKey
-from orchestrator.models import Action, Decision, VerificationStatus, Workload
+from orchestrator.models import Action, VerificationStatus, transitions
 from signals.models import Signal
 from signals.reasons import Reason
-from signals.types import ActionType, Origin, Proposal, Target
+from signals.types import ActionType, Target
 from smartops.tokens import Scope
 from tests.api import ANOMALY, Api, bearer
+from tests.kit import verbs
 
 ASYNC = {"prefer": "respond-async"}
 
@@ -30,10 +29,12 @@ def ask(api: Api, deployment: str, **fields: Any) -> str:
 def carry_out(action_id: str, scale_increase: int = 2) -> None:
     """The life of an action, without a cluster."""
     seen = Deployment(WorkloadKey("smartops-dev", "a"), "uid", "7", 2, 3, False, False, {}, ready_replicas=3)
-    action = next(one for one in Action.claim_due("default", 9, "test") if str(one.pk) == action_id)
-    action.plan(seen, {"replicas": 3}, scale_increase, "test")
-    action.applied(seen, Limits(), "test")
-    action.verified(VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, "All 3 replicas.", seen, "test")
+    action = Action.objects.select_related("workload", "signal").get(pk=action_id)
+    transitions.store([transitions.claim(action, "test")])
+    transitions.store([transitions.plan(action, seen, {"replicas": 3}, scale_increase, "test")])
+    transitions.store([transitions.apply(action, seen, Limits(), "test")])
+    status, reason = VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE
+    transitions.store([transitions.verified(action, status, reason, "All 3 replicas.", seen, "test")])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_an_action_is_read_with_all_that_proves_it(api: Api) -> None:
 def test_a_signal_is_read_with_what_was_decided_and_done(api: Api) -> None:
     posted = api.post("/v1/signals/anomaly", ANOMALY | {"metadata": {"cpu": 96.3}}).json()
     api.post("/v1/signals/anomaly", ANOMALY | {"windowId": "later", "metadata": {"cpu": 99}})
-    admit(Signal.objects.get())
+    admit(posted["id"])
 
     signal = api.get(f"/v1/signals/{posted['id']}").json()
 
@@ -105,17 +106,9 @@ def test_a_signal_is_read_with_what_was_decided_and_done(api: Api) -> None:
     assert (action["type"], action["signal"], action["target"]["name"]) == ("SCALE", posted["id"], "erp-simulator")
 
 
-def admit(signal: Signal) -> None:
-    proposal = Proposal(ActionType.SCALE, signal.target, Origin.CLOSED_LOOP, {"delta": 1})
-    workload = Workload.lock(signal.target)
-    known = load_history(workload, proposal.type)
-    inputs = Inputs(
-        now=known.now, facts=known.facts(proposal, UNOBSERVED, None), limits=known.limits, proposal=proposal
-    )
-    decision = decide(inputs)
-    action = Action.propose(proposal, workload, "test", signal=signal)
-    signal.admit()
-    Decision.record("admit", inputs, decision, signal=signal, action=action)
+def admit(signal_id: str) -> None:
+    seen = Deployment(WorkloadKey("smartops-dev", "erp-simulator"), "uid", "7", 2, 3, False, False, {})
+    assert verbs.admit(UUID(signal_id), lambda _: TargetState(seen=True, deployment=seen), "test")
 
 
 def test_a_token_reads_only_the_actions_of_its_namespaces(api: Api) -> None:
@@ -174,6 +167,6 @@ def test_a_workload_tells_what_is_used_up(api: Api) -> None:
 
 
 def test_a_cooldown_that_is_over_is_not_told(api: Api) -> None:
-    Cooldown.start(Target("default", "smartops-dev", "a"), ActionType.SCALE, -timedelta(seconds=1))
+    Cooldown.start([(Target("default", "smartops-dev", "a"), ActionType.SCALE, -1)])
 
     assert api.get("/v1/guardrails", workload="a").json()["usage"]["SCALE"]["cooldown_until"] is None
