@@ -11,7 +11,18 @@ from guardrails.checks import ownership
 from guardrails.checks.answers import RECHECK
 from guardrails.evaluate import Guardrail, decide
 from guardrails.replay import load_inputs, replay
-from guardrails.types import AutoscalerFacts, Facts, FieldOwner, Inputs, Limits, Outcome, OwnerKind, TargetFacts
+from guardrails.types import (
+    AutoscalerFacts,
+    Defer,
+    Deny,
+    Facts,
+    FieldOwner,
+    Inputs,
+    Limits,
+    Outcome,
+    OwnerKind,
+    TargetFacts,
+)
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal
 from tests.guardrails.conftest import FACTS, LIMITS, LIVE, NOW, RESTART, TARGET, known, proposals, scale
@@ -267,4 +278,5 @@ def test_where_several_speak_against_it_the_one_who_acts_within_seconds_is_named
 
     decision = decide(Inputs(NOW, facts, DEFAULT, proposal=replace(TO_FIVE, origin=origin)))
 
+    assert isinstance(decision, Defer | Deny)
     assert (decision.outcome, decision.reason) == (outcome, Reason.AUTOSCALED)
