@@ -55,6 +55,13 @@ def test_the_first_group_are_those_of_guardrails() -> None:
     assert [reason for section, reason in documented() if section == "Guardrails"] == list(GUARDRAIL_REASONS)
 
 
+def test_the_reasons_of_guardrails_are_those_that_guardrails_give() -> None:
+    checks = [path for path in (ROOT / "guardrails/checks").glob("*.py") if path.name != "signal.py"]
+    given = {name for path in checks for name in re.findall(r"\bReason\.(\w+)", path.read_text())}
+
+    assert given == {reason.name for reason in GUARDRAIL_REASONS}
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_a_reason_is_spelt_alike_in_python_and_on_the_wire(reason: Reason) -> None:
     assert reason.name == re.sub(r"(?<!^)(?=[A-Z])", "_", reason.value).upper()

@@ -25,7 +25,9 @@ IdempotencyKey = Annotated[str, StringConstraints(pattern="^[!-~]{1,256}$")]
 def _action_type(value: Any) -> Any:
     if isinstance(value, str) and value.upper() in ActionType.__members__:
         return ActionType(value.upper())
-    raise PydanticCustomError("action_type", "It must be SCALE, RESTART or PATCH")
+    *first, last = ActionType
+    message = f"It must be {', '.join(first)} or {last}"
+    raise PydanticCustomError("action_type", "{message}", {"message": message})
 
 
 class _Asked(BaseModel):

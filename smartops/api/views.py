@@ -84,8 +84,19 @@ class EventView(BaseModel):
     actor: str
 
 
+class VerdictView(BaseModel):
+    """What one guardrail says. `not_evaluated`: the facts that it needs are unknown, and the message says why."""
+
+    guardrail: str
+    outcome: Literal["allow", "defer", "deny", "ignore", "not_evaluated"]
+    reason: str | None
+    message: str
+    details: dict[str, Any] = Field(description="The facts behind it: numbers, names, times.")
+    until: datetime | None
+
+
 class DecisionView(BaseModel):
-    """Why: what every guardrail said, of those that were asked before admission and again before the write."""
+    """Why: the verdict of every guardrail, before the admission and again before each write."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -95,7 +106,7 @@ class DecisionView(BaseModel):
     reason: NullableText
     message: NullableText
     until: datetime | None
-    verdicts: list[dict[str, Any]]
+    verdicts: list[VerdictView]
     created_at: datetime
 
 

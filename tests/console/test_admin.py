@@ -103,6 +103,8 @@ def test_a_sound_rule_is_saved_and_its_version_counted(operator: Client, fields:
         ("params", {"params": "{}"}),
         ("params", {"action_type": "RESTART", "params": '{"delta": 1}'}),
         ("params", {"action_type": "PATCH", "params": "{}"}),
+        ("params", {"action_type": "PATCH", "params": '{"patch": {"spec": {"selector": {}}}}'}),
+        ("params", {"action_type": "PATCH", "params": '{"patch": {"spec": {"replicas": null}}}'}),
         ("params", {"action_type": "PATCH", "params": '{"patch": {}}'}),
         ("params", {"action_type": "PATCH", "params": '{"patch": [1]}'}),
         ("params", {"action_type": "PATCH", "params": '{"patch": {"spec": {}}, "delta": 1}'}),

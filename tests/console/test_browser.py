@@ -100,10 +100,10 @@ def test_a_new_action_appears_on_top_and_the_keyboard_stays_where_it_was(
     serve: Callable[..., Web], scene: Hour, visit: Visitor
 ) -> None:
     page = visit(serve())
-    page.get_by_role("link", name="Restart cartservice").focus()
+    page.get_by_role("link", name="cartservice: Restart all pods").focus()
     new = scene.direct(ActionType.RESTART, "redis-cart", {}, "ops-cli", "try it")
     expect(page.locator("tbody tr").first).to_have_id(f"action-{new.pk}")
-    assert page.evaluate("document.activeElement.textContent") == "Restart cartservice"
+    assert page.evaluate("document.activeElement.textContent") == "cartservice: Restart all pods"
 
 
 def test_a_burst_of_changes_costs_few_refreshes(serve: Callable[..., Web], scene: Hour, visit: Visitor) -> None:

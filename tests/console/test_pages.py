@@ -58,7 +58,7 @@ def test_a_person_who_left_may_not_read(reading: Client, reader: User) -> None:
 def test_the_page_says_what_is_done_and_what_is_not_and_why(reading: Client, hour: Hour) -> None:
     page = text(reading.get(ACTIONS))
     for said in (
-        "Scale erp-simulator 3\xa0→\xa04", "watching until", "Succeeded", "RolloutComplete", "3 / 3 / 3",
+        "erp-simulator: Scale by +1 (3\xa0→\xa04)", "watching until", "Succeeded", "RolloutComplete", "3 / 3 / 3",
         "Needs review", "ProgressDeadlineExceeded", "4 / 2 / 2", "Black Friday rehearsal", "seen 3 times",
         "next attempt", "Deferred", "CooldownActive", "9 replicas would exceed the limit of 8", "ProtectedNamespace",
         "BelowThreshold",
@@ -118,7 +118,7 @@ def test_the_page_of_an_action_tells_its_story(reading: Client, hour: Hour) -> N
     action = Action.objects.get(workload__name="recommendationservice")
     page = text(reading.get(f"/console/actions/{action.pk}/"))
     for said in (
-        "Scale recommendationservice 3\xa0→\xa04", "VerificationTimedOut", "Max replicas", "Scale velocity",
+        "recommendationservice: Scale by +1 (3\xa0→\xa04)", "VerificationTimedOut", "Max replicas", "Scale velocity",
         "0 + 1 of 3", "spec.replicas", "<del>3</del>", "<ins>4</ins>", "Planned against version", "+5 min",
         "win-2118", "98.1", action.planned_uid,
     ):  # fmt: skip
@@ -196,12 +196,12 @@ def test_the_numbers_of_a_verdict_are_said_in_their_units() -> None:
 @pytest.mark.parametrize(
     ("type_", "params", "before", "change", "words"),
     [
-        (ActionType.SCALE, {"delta": 1}, None, None, "Scale web by +1"),
-        (ActionType.SCALE, {"delta": -2}, None, None, "Scale web by -2"),
-        (ActionType.SCALE, {"replicas": 4}, None, None, "Scale web to 4"),
-        (ActionType.SCALE, {"replicas": 4}, {"replicas": 2}, {"replicas": 4}, "Scale web 2\xa0→\xa04"),
-        (ActionType.RESTART, {}, {"replicas": 2}, {"value": "x"}, "Restart web"),
-        (ActionType.PATCH, {"patch": {}}, None, None, "Patch web"),
+        (ActionType.SCALE, {"delta": 1}, None, None, "web: Scale by +1"),
+        (ActionType.SCALE, {"delta": -2}, None, None, "web: Scale by -2"),
+        (ActionType.SCALE, {"replicas": 4}, None, None, "web: Scale to 4"),
+        (ActionType.SCALE, {"replicas": 4}, {"replicas": 2}, {"replicas": 4}, "web: Scale to 4 (2\xa0→\xa04)"),
+        (ActionType.RESTART, {}, {"replicas": 2}, {"value": "x"}, "web: Restart all pods"),
+        (ActionType.PATCH, {"patch": {"spec": {"paused": True}}}, None, None, "web: Patch spec.paused"),
     ],
 )
 def test_an_action_is_named_by_what_it_does(

@@ -28,6 +28,7 @@ from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, RuleSpec, SignalFacts, Source
 from tests.guardrails.conftest import (
     FACTS,
+    LIMITS,
     NOW,
     PAST,
     RECENT,
@@ -220,7 +221,24 @@ def test_a_restart_of_an_unobserved_target_is_not_evaluated_against_its_pause_an
 
 @pytest.mark.parametrize("guardrail", GUARDRAILS)
 def test_a_guardrail_documents_its_answer_to_the_closed_loop_and_to_a_caller(guardrail: Guardrail) -> None:
-    assert re.search(r"Closed loop: \w.*\. Direct action: \w.*\.", " ".join((guardrail.__doc__ or "").split()))
+    assert documented(guardrail)
+
+
+def documented(guardrail: Guardrail) -> list[tuple[str, str]]:
+    """Its answer to the closed loop, and to a direct caller."""
+    return re.findall(r"Closed loop: (\w.*?)\. Direct action: (\w.*?)\.", " ".join((guardrail.__doc__ or "").split()))
+
+
+@pytest.mark.parametrize("guardrail", GUARDRAILS)
+@given(proposals(), FACTS, LIMITS)
+def test_a_guardrail_answers_as_its_docstring_says(
+    guardrail: Guardrail, proposal: Proposal, facts: Facts, limits: Limits
+) -> None:
+    [(loop, caller)] = documented(guardrail)
+    outcome = guardrail(proposal, facts, limits, NOW).outcome
+
+    said = loop if proposal.origin is Origin.CLOSED_LOOP else caller
+    assert outcome in (Outcome.ALLOW, Outcome.NOT_EVALUATED) or outcome in re.findall(r"\w+", said)
 
 
 @settings(max_examples=300)
