@@ -144,12 +144,12 @@ def test_the_cluster_client_and_the_sandbox_know_no_django(copy: Copy) -> None:
 def test_what_the_web_process_serves_reaches_no_cluster(copy: Copy) -> None:
     copy.plant("smartops.api.actions", "from orchestrator.k8s.client import KubernetesCluster")
     copy.plant(
-        "smartops.console.views", "import orchestrator.reconciler.loop, orchestrator.management.commands.reconcile"
+        "smartops.console.actions", "import orchestrator.reconciler.loop, orchestrator.management.commands.reconcile"
     )
 
     said = copy.lint()[WEB]
     assert "smartops.api.actions -> orchestrator.k8s.client" in said
-    assert "smartops.console.views -> orchestrator.management.commands.reconcile" in said
+    assert "smartops.console.actions -> orchestrator.management.commands.reconcile" in said
 
 
 def pure_sources() -> Iterator[Path]:

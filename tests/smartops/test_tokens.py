@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 from pytest_django.fixtures import Settings
 
 from smartops.models import Token
-from smartops.tokens import ALPHABET, Bearer, Scope, checksum, issue, verify
+from smartops.tokens import ALPHABET, Principal, Scope, checksum, issue, verify
 
 pytestmark = pytest.mark.django_db
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 def test_a_token_says_who_speaks_and_what_they_may() -> None:
     text = issue("agent", [Scope.READ, Scope.SIGNALS_WRITE], ["erp"])
 
-    assert verify(text) == Bearer("agent", frozenset({"read", "signals:write"}), ("erp",))
+    assert verify(text) == Principal("agent", frozenset({"read", "signals:write"}), ("erp",))
 
 
 def test_a_token_is_52_characters_of_base62_and_only_its_hmac_is_stored() -> None:
@@ -101,7 +101,7 @@ def test_a_pepper_is_rotated_without_new_tokens(settings: Settings) -> None:
 
 @pytest.mark.parametrize(("namespaces", "expected"), [((), True), (("erp",), True), (("other",), False)])
 def test_a_token_without_namespaces_is_allowed_everywhere(namespaces: tuple[str, ...], expected: bool) -> None:
-    assert Bearer("agent", frozenset(), namespaces).allows("erp") is expected
+    assert Principal("agent", frozenset(), namespaces).allows("erp") is expected
 
 
 base62 = st.text(ALPHABET, min_size=44, max_size=44)
@@ -124,7 +124,7 @@ def test_the_command_prints_the_token_alone() -> None:
         "agent", "--scope", "read", "--scope", "signals:write", "--namespace", "erp", "--expires-in", "90"
     )
 
-    assert verify(out.removesuffix("\n")) == Bearer("agent", frozenset({"read", "signals:write"}), ("erp",))
+    assert verify(out.removesuffix("\n")) == Principal("agent", frozenset({"read", "signals:write"}), ("erp",))
     assert out.removesuffix("\n") not in err
     assert "erp" in err
     expires_at = Token.objects.get().expires_at

@@ -20,7 +20,7 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     return handler()(environ, start_response)
 
 
-schema = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.json")
+schema = schemathesis.openapi.from_path(Path(__file__).parents[3] / "docs" / "openapi.json")
 schema.app = app
 
 

@@ -7,7 +7,7 @@ from urllib.request import Request, urlopen
 
 from django.test import Client
 
-from tests.console.conftest import Web
+from tests.kit.web import Web
 
 
 def test_a_web_process_ends_when_told_to_also_amid_requests(serve: Callable[..., Web], reading: Client) -> None:

@@ -1,5 +1,5 @@
-"""Takes the README's pictures: `python -m tests.console.screenshots`. Needs chromium, and the fonts Inter and JetBrains
-Mono for the looks."""
+"""Takes the README's pictures: `python -m tests.smartops.console.screenshots`. Needs chromium, and the
+fonts Inter and JetBrains Mono."""
 
 import os
 import tempfile
@@ -9,9 +9,9 @@ import django
 from playwright.sync_api import sync_playwright
 
 from smartops.dev import postgres
-from tests.console.chromium import launch
+from tests.smartops.console.chromium import launch
 
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
+IMAGES = Path(__file__).parents[3] / "docs" / "images"
 
 
 def main() -> None:
@@ -32,8 +32,8 @@ def take(database_url: str) -> None:
     from django.test import Client
 
     from orchestrator.models import Action
-    from tests.console.conftest import Web
-    from tests.console.scene import an_ordinary_hour
+    from tests.kit.web import Web
+    from tests.smartops.console.scene import an_ordinary_hour
 
     call_command("migrate", verbosity=0)
     an_ordinary_hour()

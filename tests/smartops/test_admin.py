@@ -14,7 +14,7 @@ from signals.admin import HistoryAdmin
 from signals.models import Observation, Rule, Signal
 from smartops.models import Token
 from smartops.tokens import Scope, issue, verify
-from tests.console.scene import Hour
+from tests.smartops.console.scene import Hour
 
 MODELS: list[Any] = sorted(admin.site._registry, key=lambda model: model._meta.label)
 HISTORY: set[Any] = {Workload, Action, Decision, Verification, AuditEvent, Signal, Observation}

@@ -9,7 +9,7 @@ from django.db import connection
 
 from signals.lib.notifications import connect
 from smartops.web import notifications
-from tests.console.conftest import notify
+from tests.kit.web import notify
 
 T = TypeVar("T")
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -7,7 +7,7 @@ import pytest
 from smartops.management.commands.export_openapi import openapi
 from tests.api import Api
 
-COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
+COMMITTED = Path(__file__).parents[3] / "docs" / "openapi.json"
 SEED = {
     "/v1/k8s/scale",
     "/v1/k8s/restart",

@@ -129,7 +129,8 @@ def test_an_empty_body_is_missing(api: Api) -> None:
     [
         ({"namespace": "\0"}, "namespace"),
         ({"namespace": "No_Namespace"}, "namespace"),
-        ({"service": "a" * 254}, "service"),
+        ({"workload": "a" * 254}, "workload"),
+        ({"service": "erp-simulator"}, "service"),
         ({"state": "lost"}, "state"),
         ({"source": "\U0001f600"}, "source"),
         ({"cursor": "x"}, "cursor"),

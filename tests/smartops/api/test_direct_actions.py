@@ -18,7 +18,7 @@ from signals.lib.notifications import connect
 from signals.reasons import Reason
 from signals.types import Proposal
 from smartops.api import actions
-from smartops.api.actions import DEFAULT_WAIT, MAX_WAIT, wait_of
+from smartops.api.waiting import DEFAULT_WAIT, MAX_WAIT, wait_of
 from smartops.tokens import Scope
 from tests.api import Api, bearer
 

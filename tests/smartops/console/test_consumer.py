@@ -7,7 +7,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.test import Client
 
-from tests.console.conftest import notify
+from tests.kit.web import notify
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OURS = "http://testserver"

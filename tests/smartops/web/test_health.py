@@ -49,4 +49,4 @@ def test_not_ready_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = Api().get("/readyz")
 
     assert answer.status_code == 503
-    assert answer.json()["problem"] == "The database does not answer: OperationalError."
+    assert answer.json()["problem"] == "The database is unavailable: OperationalError."

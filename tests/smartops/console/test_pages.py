@@ -13,9 +13,9 @@ from guardrails.types import Outcome
 from orchestrator.models import Action, ActionState, Decision, VerificationStatus, Workload
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal
-from smartops.console.views import NOT_PURSUED, PAGE
+from smartops.console.actions import NOT_PURSUED, PAGE
 from smartops.templatetags.console import badge, figures, headline, span
-from tests.console.scene import NAMESPACE, Hour, anomaly
+from tests.smartops.console.scene import NAMESPACE, Hour, anomaly
 
 ACTIONS = "/console/"
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"

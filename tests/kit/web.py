@@ -1,53 +1,24 @@
-"""People who read, the scene they see, and web processes that serve it to a browser."""
+"""A web process of its own, and the notifications that it listens to."""
 
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
-from urllib.parse import urlsplit
 
-import pytest
-from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
-from pytest_django.fixtures import Settings
 
 from signals.lib.notifications import CHANNEL
-from tests.console.scene import Hour, an_ordinary_hour
 
 ROOT = Path(__file__).parents[2]
 SERVED_AT = re.compile(r"Listening on TCP address (\S+):(\d+)")
 
 
 def notify(model: str, pk: str = "") -> None:
-    """As the triggers do when a row changes."""
+    """Send the notification that the triggers send when a row changes."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{model}:{pk}"])
-
-
-@pytest.fixture(autouse=True)
-def plain_http(settings: Settings) -> None:
-    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
-    settings.SMARTOPS_INSECURE_HTTP = True
-
-
-@pytest.fixture
-def reader(db: None) -> User:
-    return User.objects.create_user("rita")
-
-
-@pytest.fixture
-def reading(reader: User, client: Client) -> Client:
-    client.force_login(reader)
-    return client
-
-
-@pytest.fixture
-def hour(db: None) -> Hour:
-    return an_ordinary_hour()
 
 
 class Web:
@@ -82,18 +53,3 @@ class Web:
         self._reader.join(5)
         assert self.process.stderr is not None
         self.process.stderr.close()
-
-
-@pytest.fixture
-def serve(transactional_db: None, database_url: str) -> Iterator[Callable[..., Web]]:
-    """Starts web processes on the test's own database."""
-    url = urlsplit(database_url)._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    started: list[Web] = []
-
-    def start(port: int = 0) -> Web:
-        started.append(Web(url, port))
-        return started[-1]
-
-    yield start
-    for web in started:
-        web.stop()

@@ -13,9 +13,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from orchestrator.models import Action, VerificationStatus
 from signals.reasons import Reason
 from signals.types import ActionType
-from tests.console.chromium import CHROMIUM, launch
-from tests.console.conftest import Web
-from tests.console.scene import Hour, an_ordinary_hour
+from tests.kit.web import Web
+from tests.smartops.console.chromium import CHROMIUM, launch
+from tests.smartops.console.scene import Hour, an_ordinary_hour
 
 REPORT_VIOLATIONS = "addEventListener('securitypolicyviolation', e => console.error('CSP', e.violatedDirective))"
 
