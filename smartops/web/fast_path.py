@@ -1,4 +1,4 @@
-"""The short middleware chain of the API, the probes and `/metrics` (docs/adr/0019-a-fast-path-for-the-api.md)."""
+"""The short middleware chain of the API, the probes and `/metrics` (docs/adr/0019-the-api-and-its-fast-path.md)."""
 
 from inspect import iscoroutinefunction
 from typing import Any
