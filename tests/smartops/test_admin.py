@@ -55,7 +55,7 @@ def test_the_pages_of_each_model_render(running: Client, model: Any) -> None:
 
 
 @pytest.mark.parametrize("model", [one for one in MODELS if one in HISTORY], ids=lambda one: one.__name__)
-def test_history_is_neither_added_changed_nor_deleted(running: Client, model: Any) -> None:
+def test_history_cannot_be_added_changed_or_deleted(running: Client, model: Any) -> None:
     before = list(model.objects.order_by("pk").values())
     row = model.objects.first()
     assert running.post(page(model, "add"), {}).status_code == 403
@@ -128,8 +128,8 @@ def test_a_freeze_names_who_set_it(operator: Client) -> None:
     assert Freeze.objects.get(reason="release").by == "olga"
 
 
-@pytest.mark.parametrize(("choice", "state"), [("it_landed", "succeeded"), ("it_did_not_land", "cancelled")])
-def test_a_person_says_what_came_of_an_unanswered_write(running: Client, choice: str, state: str) -> None:
+@pytest.mark.parametrize(("choice", "state"), [("mark_as_applied", "succeeded"), ("mark_as_not_applied", "cancelled")])
+def test_a_reviewer_marks_an_unknown_write_as_applied_or_not(running: Client, choice: str, state: str) -> None:
     action = Action.objects.get(state="needs_review")
     running.post(page(Action, "changelist"), {"action": choice, "_selected_action": [action.pk]})
     action.refresh_from_db()
@@ -137,9 +137,9 @@ def test_a_person_says_what_came_of_an_unanswered_write(running: Client, choice:
     assert AuditEvent.objects.filter(action=action).latest("id").actor == "olga"
 
 
-def test_only_what_needs_a_review_is_reviewed(running: Client) -> None:
+def test_an_action_that_needs_no_review_is_not_reviewed(running: Client) -> None:
     action = Action.objects.get(state="verifying")
-    chosen = {"action": "it_landed", "_selected_action": [action.pk]}
+    chosen = {"action": "mark_as_applied", "_selected_action": [action.pk]}
     answer = running.post(page(Action, "changelist"), chosen, follow=True)
     action.refresh_from_db()
     assert action.state == "verifying"
@@ -151,7 +151,7 @@ def test_a_review_needs_the_permission_to_change_actions(client: Client, hour: H
     clerk.user_permissions.add(Permission.objects.get(codename="view_action"))
     client.force_login(clerk)
     action = Action.objects.get(state="needs_review")
-    chosen = {"action": "it_landed", "_selected_action": [action.pk]}
+    chosen = {"action": "mark_as_applied", "_selected_action": [action.pk]}
     client.post(page(Action, "changelist"), chosen)
     action.refresh_from_db()
     assert action.state == "needs_review"
@@ -161,7 +161,7 @@ def test_a_review_needs_the_permission_to_change_actions(client: Client, hour: H
     assert action.state == "succeeded"
 
 
-def test_a_token_is_shown_once_by_the_answer_that_made_it(operator: Client) -> None:
+def test_a_token_is_shown_once_in_the_response_that_creates_it(operator: Client) -> None:
     form = {"name": "new-agent", "scopes": ["read", "signals:write"], "namespaces": "shop, smartops-dev ,"}
     answer = operator.post(page(Token, "add"), form)
     [text] = re.findall(r"smo_\w{12}_\w{38}", answer.content.decode())
@@ -178,7 +178,7 @@ def test_a_token_is_shown_once_by_the_answer_that_made_it(operator: Client) -> N
         assert token.digest.hex() not in shown
 
 
-def test_a_token_is_narrowed_and_revoked_but_keeps_its_name(operator: Client) -> None:
+def test_a_token_is_restricted_and_revoked_but_keeps_its_name(operator: Client) -> None:
     text = issue("shop-agent", [Scope.READ, Scope.ACTIONS_WRITE])
     token = Token.objects.get(name="shop-agent")
     change = {"name": "root", "scopes": ["read"], "namespaces": "shop"}

@@ -130,9 +130,9 @@ def test_what_was_decided_before_is_there_to_unfold(reading: Client, hour: Hour)
 
     page = text(reading.get(f"/console/actions/{action.pk}/"))
 
-    assert "right before a write" in page
+    assert "before the write" in page
     assert "1 earlier decision" in page
-    assert "when the signal came" in page
+    assert "at admission" in page
 
 
 def test_a_freeze_is_said_on_top_while_it_lasts(reading: Client) -> None:
