@@ -20,6 +20,7 @@ PURE = "Decisions are pure: no Django, no Kubernetes, no network, no clock"
 CLIENT = "Only the cluster client knows the Kubernetes library"
 NO_DJANGO = "The cluster client knows no Django"
 WEB = "The web process holds no cluster client"
+SMARTOPS = "Inside smartops, the API and the console are above web, and know nothing of each other"
 
 
 class Copy:
@@ -80,7 +81,7 @@ def source(root: Path, module: str) -> Path:
 
 def test_all_contracts_are_kept(copy: Copy) -> None:
     assert copy.lint() == {}
-    assert list(CONTRACTS) == [LAYERS, PURE, CLIENT, NO_DJANGO, WEB]
+    assert list(CONTRACTS) == [LAYERS, PURE, CLIENT, NO_DJANGO, WEB, SMARTOPS]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +151,15 @@ def test_what_the_web_process_serves_reaches_no_cluster(copy: Copy) -> None:
     said = copy.lint()[WEB]
     assert "smartops.api.actions -> orchestrator.k8s.client" in said
     assert "smartops.console.actions -> orchestrator.management.commands.reconcile" in said
+
+
+def test_an_import_back_into_the_api_or_the_console_is_refused(copy: Copy) -> None:
+    copy.plant("smartops.web.health", "import smartops.api.problems")
+    copy.plant("smartops.console.actions", "import smartops.api.views")
+
+    said = copy.lint()[SMARTOPS]
+    assert "smartops.web.health -> smartops.api.problems" in said
+    assert "smartops.console.actions -> smartops.api.views" in said
 
 
 def pure_sources() -> Iterator[Path]:

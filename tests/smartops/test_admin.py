@@ -82,7 +82,7 @@ def rule(**fields: Any) -> dict[str, Any]:
         {"min_score": 1, "min_probability": 0},
     ],
 )
-def test_a_sound_rule_is_saved_and_its_version_counted(operator: Client, fields: dict[str, Any]) -> None:
+def test_a_valid_rule_is_saved_and_its_version_counted(operator: Client, fields: dict[str, Any]) -> None:
     assert operator.post(page(Rule, "add"), rule(**fields)).status_code == 302
     saved = Rule.objects.get(name="mine")
     assert saved.version == 1
@@ -190,7 +190,7 @@ def test_a_token_is_restricted_and_revoked_but_keeps_its_name(operator: Client) 
     assert verify(text) is None
 
 
-def test_the_payload_of_a_signal_is_shown_as_it_came(running: Client) -> None:
+def test_the_payload_of_a_signal_is_shown_unchanged(running: Client) -> None:
     signal = Signal.objects.get(symptom="memory_leak", state="admitted")
     shown = running.get(page(Signal, "change", signal.pk)).content.decode()
     assert json.dumps(signal.payload["windowId"]).replace('"', "&quot;") in shown

@@ -1,4 +1,4 @@
-"""Direct actions over HTTP, up to the pending row; what a reconciler makes of it is told in tests/closed_loop."""
+"""Direct actions over HTTP, up to the pending row; tests/closed_loop executes them."""
 
 from datetime import timedelta
 from threading import Thread
@@ -45,7 +45,7 @@ ASYNC = {"prefer": "respond-async"}
         ),
     ],
 )
-def test_who_does_not_wait_gets_the_action_and_its_address(
+def test_a_caller_that_does_not_wait_gets_the_action_and_its_location(
     api: Api, path: str, body: dict[str, Any], type_: str, params: dict[str, Any]
 ) -> None:
     answer = api.post(f"/v1/{path}", body | {"reason": "Monday morning"}, **ASYNC)
@@ -53,12 +53,16 @@ def test_who_does_not_wait_gets_the_action_and_its_address(
     action = Action.objects.get()
     assert answer.status_code == 202
     assert answer.headers["Location"] == f"/v1/actions/{action.pk}"
-    told = answer.json()
-    assert (told["id"], told["type"], told["state"]) == (str(action.pk), type_, "pending")
-    assert told["target"] == TARGET | {"cluster": "default"}
-    assert (told["params"], told["reason"], told["verification"]) == (params, None, None)
-    assert (told["justification"], told["requested_by"], told["origin"]) == ("Monday morning", "agent", "direct")
-    assert (told["dry_run"], told["verify"]) == (False, True)
+    action_view = answer.json()
+    assert (action_view["id"], action_view["type"], action_view["state"]) == (str(action.pk), type_, "pending")
+    assert action_view["target"] == TARGET | {"cluster": "default"}
+    assert (action_view["params"], action_view["reason"], action_view["verification"]) == (params, None, None)
+    assert (action_view["justification"], action_view["requested_by"], action_view["origin"]) == (
+        "Monday morning",
+        "agent",
+        "direct",
+    )
+    assert (action_view["dry_run"], action_view["verify"]) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,7 @@ def test_who_does_not_wait_gets_the_action_and_its_address(
         ("actions/execute", {"type": "PATCH", "target": TARGET}, "patch"),
     ],
 )
-def test_a_wrong_field_is_refused_by_its_name(api: Api, path: str, body: dict[str, Any], field: str) -> None:
+def test_an_invalid_field_is_refused_by_its_name(api: Api, path: str, body: dict[str, Any], field: str) -> None:
     answer = api.post(f"/v1/{path}", body, **ASYNC)
 
     assert (answer.status_code, answer.json()["reason"]) == (422, "InvalidRequest")
@@ -131,7 +135,7 @@ def test_more_replicas_than_the_limit_are_refused_with_the_numbers(api: Api) -> 
     assert {verdict["guardrail"] for verdict in problem["verdicts"]} >= {"max_replicas", "freeze", "policy"}
 
 
-def test_a_limit_of_the_workload_counts(api: Api) -> None:
+def test_the_replica_limit_of_a_workload_is_enforced(api: Api) -> None:
     GuardrailSetting.objects.create(namespace="smartops-dev", workload="erp-simulator", max_replicas=2)
 
     assert refused(api, 400, Reason.REPLICA_LIMIT)["details"]["limit"] == 2
@@ -143,7 +147,7 @@ def test_a_busy_target_is_a_conflict_that_names_the_action(api: Api) -> None:
     assert refused(api, 409, Reason.TARGET_BUSY)["details"] == {"action": first["id"]}
 
 
-def test_a_freeze_is_a_conflict_that_says_until_when(api: Api) -> None:
+def test_a_freeze_is_a_conflict_with_the_time_of_its_end(api: Api) -> None:
     until = timezone.now() + timedelta(hours=1)
     Freeze.objects.create(namespace="smartops-dev", reason="release", by="admin", until=until)
 
@@ -178,7 +182,7 @@ def test_a_token_acts_only_in_its_namespaces(db: None) -> None:
     assert erp.post("/v1/k8s/scale", SCALE | {"namespace": "erp"}, **ASYNC).status_code == 202
 
 
-def test_the_same_key_and_request_give_the_same_action(api: Api) -> None:
+def test_an_equal_request_with_the_same_key_returns_the_same_action(api: Api) -> None:
     first = api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", **ASYNC)
     again = api.post("/v1/k8s/scale", SCALE | {"dry_run": False}, idempotency_key="k1", **ASYNC)
     same_meaning = {"type": "scale", "target": TARGET, "scale": {"replicas": 3}}
@@ -191,7 +195,7 @@ def test_the_same_key_and_request_give_the_same_action(api: Api) -> None:
 @pytest.mark.parametrize(
     "change", [{"replicas": 4}, {"dry_run": True}, {"verify": False}, {"reason": "x"}, {"deployment": "other"}]
 )
-def test_the_same_key_with_another_request_is_refused(api: Api, change: dict[str, Any]) -> None:
+def test_another_request_with_the_same_key_is_refused(api: Api, change: dict[str, Any]) -> None:
     api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", **ASYNC)
 
     answer = api.post("/v1/k8s/scale", SCALE | change, idempotency_key="k1", **ASYNC)
@@ -200,7 +204,7 @@ def test_the_same_key_with_another_request_is_refused(api: Api, change: dict[str
     assert Action.objects.count() == 1
 
 
-def test_keys_of_two_callers_do_not_meet(api: Api) -> None:
+def test_two_callers_may_use_the_same_key(api: Api) -> None:
     api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", **ASYNC)
 
     answer = bearer("other").post("/v1/k8s/scale", SCALE | {"deployment": "x"}, idempotency_key="k1", **ASYNC)
@@ -209,13 +213,13 @@ def test_keys_of_two_callers_do_not_meet(api: Api) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a b", "\xe4", "a" * 257, "\t"])
-def test_a_key_is_printable_ascii(api: Api, key: str) -> None:
+def test_an_idempotency_key_must_be_printable_ascii(api: Api, key: str) -> None:
     answer = api.post("/v1/k8s/scale", SCALE, idempotency_key=key, **ASYNC)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
 
 
-def test_an_action_that_waits_for_a_person_is_not_waited_for(api: Api) -> None:
+def test_a_caller_does_not_wait_for_an_action_that_needs_review(api: Api) -> None:
     api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", **ASYNC)
     # As a reconciler would leave it; the triggers forbid the short way.
     action = Action.claim_due("default", 1, "test")[0]
@@ -227,7 +231,7 @@ def test_an_action_that_waits_for_a_person_is_not_waited_for(api: Api) -> None:
     assert answer.json()["reason"] == Reason.OUTCOME_UNKNOWN
 
 
-def test_what_is_stored_is_accepted_also_when_the_database_fails_after_it(
+def test_a_stored_action_is_accepted_although_the_database_fails_afterwards(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Told otherwise, the caller would ask again, and be obeyed twice."""
@@ -282,10 +286,10 @@ def in_use() -> int:
         ("return=minimal", DEFAULT_WAIT),
     ],
 )
-def test_the_wait_that_a_caller_prefers(prefer: str, seconds: int) -> None:
+def test_the_prefer_header_sets_the_wait(prefer: str, seconds: int) -> None:
     assert wait_of(prefer) == seconds
 
 
 @given(st.text())
-def test_no_preference_is_an_error(prefer: str) -> None:
+def test_any_prefer_header_gives_a_wait_within_the_bounds(prefer: str) -> None:
     assert 0 <= wait_of(prefer) <= MAX_WAIT

@@ -31,6 +31,6 @@ def headers(transactional_db: None) -> dict[str, str]:
 
 @schema.parametrize()
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_described_and_none_is_a_5xx(case: Any, headers: dict[str, str]) -> None:
+def test_every_response_is_described_and_none_is_a_5xx(case: Any, headers: dict[str, str]) -> None:
     # A valid body may still exceed a limit, or name a target that is busy: refusals, as described.
     case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance])

@@ -24,15 +24,15 @@ def document() -> dict[str, Any]:
     return described
 
 
-def test_the_committed_description_is_the_current_one() -> None:
+def test_the_committed_openapi_document_is_current() -> None:
     assert COMMITTED.read_text() == openapi(), "run: manage.py export_openapi > docs/openapi.json"
 
 
-def test_it_is_served_to_everybody(document: dict[str, Any]) -> None:
+def test_the_openapi_document_is_served_without_a_token(document: dict[str, Any]) -> None:
     assert Api().get("/v1/openapi.json").json() == document
 
 
-def test_it_describes_the_contract(document: dict[str, Any]) -> None:
+def test_the_openapi_document_has_the_paths_and_fields_of_the_contract(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1.")
     assert document["paths"].keys() >= SEED
     request = document["components"]["schemas"]["ActionRequest"]["properties"].keys()
@@ -47,7 +47,7 @@ def test_it_describes_the_contract(document: dict[str, Any]) -> None:
     }
 
 
-def test_every_operation_needs_a_token_and_may_answer_a_problem(document: dict[str, Any]) -> None:
+def test_every_operation_needs_a_token_and_may_return_a_problem(document: dict[str, Any]) -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     for operation in operations:
         assert operation["security"] == [{"BearerToken": []}]

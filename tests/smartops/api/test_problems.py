@@ -1,4 +1,4 @@
-"""Every refusal under /v1 is a problem document with a reason, whoever refuses; and nothing is done."""
+"""Every error response under /v1 is a problem document with a reason, and changes nothing."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,8 +14,8 @@ from tests.api import ANOMALY, Api, bearer
 MEBIBYTE = 1024 * 1024
 
 
-def told(answer: Any, status: int, reason: str) -> dict[str, Any]:
-    """The problem document, which is as it should be."""
+def problem_of(answer: Any, status: int, reason: str) -> dict[str, Any]:
+    """The problem document of a response, checked."""
     assert answer.headers["Content-Type"] == "application/problem+json"
     document: dict[str, Any] = answer.json()
     assert (answer.status_code, document["status"], document["reason"]) == (status, status, reason)
@@ -34,11 +34,11 @@ def nothing_is_done(db: None) -> Any:
 @pytest.mark.parametrize(
     "authorization", ["", "Bearer", "Bearer x", "Basic YTpi", "bearer smo_", "Bearer \xe4", "Bearer smo_" + "0" * 51]
 )
-def test_without_a_valid_token_nothing_is_read_or_written(authorization: str) -> None:
+def test_a_request_without_a_valid_token_is_refused(authorization: str) -> None:
     anonymous = Api()
     anonymous.headers = {"Authorization": authorization} if authorization else {}
     for answer in (anonymous.get("/v1/signals"), anonymous.post("/v1/signals/anomaly", ANOMALY)):
-        told(answer, 401, "Unauthenticated")
+        problem_of(answer, 401, "Unauthenticated")
         assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="smartops"')
 
 
@@ -57,10 +57,12 @@ def test_without_a_valid_token_nothing_is_read_or_written(authorization: str) ->
         ([Scope.READ, Scope.SIGNALS_WRITE], "post", "/v1/actions/execute"),
     ],
 )
-def test_a_token_without_the_scope_is_told_which_one(db: None, scopes: Iterable[Scope], method: str, path: str) -> None:
+def test_a_token_without_the_scope_gets_the_name_of_the_scope(
+    db: None, scopes: Iterable[Scope], method: str, path: str
+) -> None:
     narrow = bearer("narrow", scopes)
     answer = narrow.get(path) if method == "get" else narrow.post(path, {})
-    assert told(answer, 403, "ScopeMissing")["details"]["needed"] not in scopes
+    assert problem_of(answer, 403, "ScopeMissing")["details"]["needed"] not in scopes
 
 
 @pytest.mark.parametrize(
@@ -79,16 +81,16 @@ def test_a_token_without_the_scope_is_told_which_one(db: None, scopes: Iterable[
         ("GET", "/v1/k8s/scale", 405, "MethodNotAllowed"),
     ],
 )
-def test_addresses_and_methods_that_do_not_exist(api: Api, method: str, path: str, status: int, reason: str) -> None:
+def test_an_unknown_path_or_method_is_a_problem(api: Api, method: str, path: str, status: int, reason: str) -> None:
     answer = api.call(method, path)
-    told(answer, status, reason)
+    problem_of(answer, status, reason)
     assert ("Allow" in answer.headers) is (status == 405)
 
 
 @pytest.mark.parametrize("path", ["/v1/signals/anomaly", "/v1/signals/batch", "/v1/k8s/scale"])
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
-def test_a_body_that_is_not_declared_as_json_is_refused(api: Api, path: str, content_type: str) -> None:
-    told(api.post(path, b'{"a": 1}', content_type=content_type), 415, "UnsupportedMediaType")
+def test_a_body_of_another_content_type_is_refused(api: Api, path: str, content_type: str) -> None:
+    problem_of(api.post(path, b'{"a": 1}', content_type=content_type), 415, "UnsupportedMediaType")
 
 
 @pytest.mark.parametrize(
@@ -105,22 +107,22 @@ def test_a_body_that_is_not_declared_as_json_is_refused(api: Api, path: str, con
         (b'{"metadata": ' + b"[" * 40 + b"]" * 40 + b"}", "metadata" + "[0]" * 31),
     ],
 )
-def test_a_body_that_is_no_strict_json_is_refused_by_name(api: Api, body: bytes, field: str) -> None:
+def test_a_body_that_is_not_strict_json_is_refused_with_the_path(api: Api, body: bytes, field: str) -> None:
     for path in ("/v1/signals/anomaly", "/v1/signals/batch", "/v1/actions/execute"):
-        assert told(api.post(path, body), 400, "MalformedBody")["errors"][0]["field"] == field
+        assert problem_of(api.post(path, body), 400, "MalformedBody")["errors"][0]["field"] == field
 
 
 @pytest.mark.parametrize(
     ("path", "limit"),
     [("/v1/signals/anomaly", MEBIBYTE), ("/v1/k8s/scale", MEBIBYTE), ("/v1/signals/batch", 4 * MEBIBYTE)],
 )
-def test_a_body_is_bounded(api: Api, path: str, limit: int) -> None:
-    told(api.post(path, b" " * (limit + 1)), 413, "BodyTooLarge")
-    told(api.post(path, b" " * limit), 400, "MalformedBody")
+def test_a_body_above_the_size_limit_is_refused(api: Api, path: str, limit: int) -> None:
+    problem_of(api.post(path, b" " * (limit + 1)), 413, "BodyTooLarge")
+    problem_of(api.post(path, b" " * limit), 400, "MalformedBody")
 
 
-def test_an_empty_body_is_missing(api: Api) -> None:
-    document = told(api.post("/v1/signals/anomaly", b""), 422, "InvalidRequest")
+def test_an_empty_body_is_refused(api: Api) -> None:
+    document = problem_of(api.post("/v1/signals/anomaly", b""), 422, "InvalidRequest")
     assert document["errors"] == [{"field": "body", "message": "Field required"}]
 
 
@@ -142,24 +144,24 @@ def test_an_empty_body_is_missing(api: Api) -> None:
         ({"sate": "pending"}, "sate"),
     ],
 )
-def test_a_filter_that_is_not_understood_is_refused_by_name(api: Api, query: dict[str, str], field: str) -> None:
-    assert told(api.get("/v1/signals", **query), 422, "InvalidRequest")["errors"][0]["field"] == field
+def test_an_invalid_filter_is_refused_by_its_name(api: Api, query: dict[str, str], field: str) -> None:
+    assert problem_of(api.get("/v1/signals", **query), 422, "InvalidRequest")["errors"][0]["field"] == field
 
 
-def test_an_unknown_host_is_a_problem_too(api: Api) -> None:
+def test_an_unknown_host_is_a_problem(api: Api) -> None:
     api.headers["Host"] = "elsewhere.example"
-    told(api.get("/v1/signals"), 400, "BadRequest")
+    problem_of(api.get("/v1/signals"), 400, "BadRequest")
 
 
-def test_what_nobody_expected_tells_nothing_of_the_inside(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_exception_reveals_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(text: str) -> None:
         raise RuntimeError(f"the secret is {text}")
 
     monkeypatch.setattr(tokens, "verify", fail)
     answer = api.get("/v1/signals")
-    told(answer, 500, "InternalError")
+    problem_of(answer, 500, "InternalError")
     assert b"secret" not in answer.content
 
 
-def test_other_pages_keep_their_own_errors(api: Api) -> None:
+def test_a_page_outside_the_api_has_an_html_error(api: Api) -> None:
     assert api.get("/nothing").headers["Content-Type"].startswith("text/html")

@@ -69,7 +69,7 @@ def test_a_page_costs_one_query_whatever_it_holds(api: Api, django_assert_num_qu
     assert page["next"]
 
 
-def test_an_action_is_read_with_all_that_proves_it(api: Api) -> None:
+def test_an_action_is_read_with_its_timeline_decisions_and_verification(api: Api) -> None:
     action_id = ask(api, "a", reason="Monday morning")
     carry_out(action_id)
 
@@ -91,7 +91,7 @@ def test_an_action_is_read_with_all_that_proves_it(api: Api) -> None:
     assert (action["verification"]["status"], action["verification"]["ready_replicas"]) == ("SUCCESS", 3)
 
 
-def test_a_signal_is_read_with_what_was_decided_and_done(api: Api) -> None:
+def test_a_signal_is_read_with_its_decisions_and_actions(api: Api) -> None:
     posted = api.post("/v1/signals/anomaly", ANOMALY | {"metadata": {"cpu": 96.3}}).json()
     api.post("/v1/signals/anomaly", ANOMALY | {"windowId": "later", "metadata": {"cpu": 99}})
     admit(Signal.objects.get())
@@ -130,7 +130,7 @@ def test_a_token_reads_only_the_actions_of_its_namespaces(api: Api) -> None:
     assert erp.get("/v1/guardrails", namespace="erp").status_code == 200
 
 
-def test_limits_say_where_each_comes_from(api: Api) -> None:
+def test_each_limit_names_its_source(api: Api) -> None:
     GuardrailSetting.objects.create(cooldown_seconds=60)
     GuardrailSetting.objects.create(namespace="erp", max_replicas=20)
     GuardrailSetting.objects.create(namespace="erp", workload="erp-simulator", max_replicas=4)
@@ -147,7 +147,7 @@ def test_limits_say_where_each_comes_from(api: Api) -> None:
     assert limits(namespace="erp", workload="other") == ({"value": 20, "source": "namespace erp"}, everything)
 
 
-def test_freezes_in_force_are_told(api: Api) -> None:
+def test_freezes_in_force_are_listed(api: Api) -> None:
     Freeze.objects.create(namespace="erp", reason="release", by="admin")
 
     assert api.get("/v1/guardrails", namespace="crm").json()["freezes"] == []
@@ -156,7 +156,7 @@ def test_freezes_in_force_are_told(api: Api) -> None:
     ]
 
 
-def test_a_workload_tells_what_is_used_up(api: Api) -> None:
+def test_the_usage_of_a_workload_is_reported(api: Api) -> None:
     unknown = api.get("/v1/guardrails", workload="a").json()
     assert unknown["namespace"] == "smartops-dev"
     assert unknown["usage"]["SCALE"]["actions_this_hour"] == 0
@@ -173,7 +173,7 @@ def test_a_workload_tells_what_is_used_up(api: Api) -> None:
     assert (usage["RESTART"]["actions_this_hour"], usage["RESTART"]["cooldown_until"]) == (0, None)
 
 
-def test_a_cooldown_that_is_over_is_not_told(api: Api) -> None:
+def test_a_cooldown_that_has_ended_is_not_reported(api: Api) -> None:
     Cooldown.start(Target("default", "smartops-dev", "a"), ActionType.SCALE, -timedelta(seconds=1))
 
     assert api.get("/v1/guardrails", workload="a").json()["usage"]["SCALE"]["cooldown_until"] is None

@@ -30,7 +30,7 @@ def test_an_equal_post_is_a_duplicate_and_a_repeat_is_counted(api: Api) -> None:
     assert Signal.objects.get().count == 2
 
 
-def test_the_end_of_a_trouble_resolves_its_signal(api: Api) -> None:
+def test_the_end_of_an_anomaly_resolves_its_signal(api: Api) -> None:
     first = api.post("/v1/signals/anomaly", ANOMALY).json()
 
     answer = api.post("/v1/signals/anomaly", ANOMALY | {"isAnomaly": False})
@@ -51,7 +51,7 @@ def test_an_invalid_signal_names_its_fields(api: Api) -> None:
     assert not Signal.objects.exists()
 
 
-def test_a_batch_is_answered_item_by_item(api: Api) -> None:
+def test_a_batch_has_a_result_for_each_signal(api: Api) -> None:
     bodies = [
         ANOMALY | {"kind": "anomaly"},
         RCA,
@@ -79,7 +79,7 @@ def test_a_batch_is_answered_item_by_item(api: Api) -> None:
     assert sorted(Signal.objects.values_list("source", "count")) == [("anomaly", 1), ("rca", 2)]
 
 
-def test_a_batch_without_a_valid_signal_is_refused_item_by_item(api: Api) -> None:
+def test_a_batch_without_a_valid_signal_has_a_problem_for_each(api: Api) -> None:
     answer = api.post("/v1/signals/batch", {"signals": [{}, 7]})
 
     assert (answer.status_code, answer.json()["reason"]) == (422, "InvalidRequest")
@@ -104,7 +104,7 @@ def test_a_thousand_signals_are_stored_at_once(api: Api) -> None:
     assert Signal.objects.count() == 1000
 
 
-def test_a_token_speaks_only_of_its_namespaces(db: None) -> None:
+def test_a_token_posts_signals_only_of_its_namespaces(db: None) -> None:
     erp = bearer("erp", Scope, ["erp"])
 
     refused = erp.post("/v1/signals/anomaly", ANOMALY)
@@ -114,7 +114,7 @@ def test_a_token_speaks_only_of_its_namespaces(db: None) -> None:
     assert Signal.objects.get().namespace == "erp"
 
 
-def test_a_token_reads_only_its_namespaces(api: Api) -> None:
+def test_a_token_reads_signals_only_of_its_namespaces(api: Api) -> None:
     for namespace in ("erp", "crm"):
         api.post("/v1/signals/anomaly", ANOMALY | {"namespace": namespace})
     erp = bearer("erp", [Scope.READ], ["erp"])
@@ -148,7 +148,7 @@ def test_signals_are_listed_newest_first_and_filtered(api: Api, query: dict[str,
     assert listed["next"] is None
 
 
-def test_pages_hold_every_row_once_while_rows_arrive(api: Api) -> None:
+def test_pages_hold_every_row_once_while_rows_are_added(api: Api) -> None:
     for number in range(5):
         api.post("/v1/signals/anomaly", ANOMALY | {"service": f"erp-{number}"})
     seen: list[str] = []
@@ -162,7 +162,7 @@ def test_pages_hold_every_row_once_while_rows_arrive(api: Api) -> None:
     assert seen == ["erp-4", "erp-3", "erp-2", "erp-1", "erp-0"]
 
 
-def test_the_next_page_is_a_whole_url(api: Api) -> None:
+def test_the_link_to_the_next_page_is_an_absolute_url(api: Api) -> None:
     for service in ("a", "b"):
         api.post("/v1/signals/anomaly", ANOMALY | {"service": service})
 
@@ -172,7 +172,7 @@ def test_the_next_page_is_a_whole_url(api: Api) -> None:
     assert {"limit=1", "state=pending"} < set(urlsplit(following).query.split("&"))
 
 
-def test_a_filter_that_is_misspelt_or_given_twice_is_refused(api: Api) -> None:
+def test_an_unknown_or_repeated_filter_is_refused(api: Api) -> None:
     for query in ("?names=a", "?namespace=a&namespace=b"):
         answer = api.call("GET", f"/v1/signals{query}")
         assert (answer.status_code, answer.json()["reason"]) == (422, "InvalidRequest")

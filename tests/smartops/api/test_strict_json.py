@@ -46,7 +46,7 @@ from smartops.api.strict_json import MAX_DEPTH, Malformed, loads
         (b'{"a":' * 100_000, (), "deeper"),
     ],
 )
-def test_what_others_could_read_differently_is_malformed(body: bytes, path: tuple[Any, ...], message: str) -> None:
+def test_a_body_that_parsers_read_differently_is_malformed(body: bytes, path: tuple[Any, ...], message: str) -> None:
     with pytest.raises(Malformed, match=message) as refused:
         loads(body)
     assert refused.value.path == path
@@ -63,11 +63,11 @@ def test_what_others_could_read_differently_is_malformed(body: bytes, path: tupl
         (b'{"a": ' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}", None),
     ],
 )
-def test_json_is_read(body: bytes, document: dict[str, Any] | None) -> None:
+def test_a_json_object_is_parsed(body: bytes, document: dict[str, Any] | None) -> None:
     assert loads(body) == (document if document is not None else json.loads(body))
 
 
-def test_many_names_of_which_one_is_double_are_found_in_linear_time() -> None:
+def test_a_duplicate_among_many_names_is_found_in_linear_time() -> None:
     names = ",".join(f'"{number}":0' for number in range(200_000))
     with pytest.raises(Malformed, match="twice"):
         loads(f'{{{names},"7":0}}'.encode())
@@ -81,11 +81,11 @@ documents = st.recursive(scalars | text, lambda inner: st.lists(inner) | st.dict
 
 
 @given(st.dictionaries(text, documents), st.booleans())
-def test_whatever_json_can_say_is_read_as_json_reads_it(document: dict[str, Any], escaped: bool) -> None:
+def test_any_json_object_is_parsed_as_the_standard_library_parses_it(document: dict[str, Any], escaped: bool) -> None:
     assert loads(json.dumps(document, ensure_ascii=escaped).encode()) == document
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_raise_anything_else(body: bytes) -> None:
+def test_the_parser_raises_nothing_but_malformed(body: bytes) -> None:
     with suppress(Malformed):
         assert isinstance(loads(body), dict)

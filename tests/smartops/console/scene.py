@@ -209,10 +209,10 @@ def an_ordinary_hour() -> Hour:
     was(one, 7 * MINUTE)
     withdrawn = hour.signal(cause("redis-cart", "deadlock", 0.84, "win-2149"))
     assert withdrawn is not None
-    withdrawn.cancel(Reason.SIGNAL_RESOLVED, "The trouble was over before the action was applied.", RECONCILER)
+    withdrawn.cancel(Reason.SIGNAL_RESOLVED, "The problem had ended before the action was applied.", RECONCILER)
     was(withdrawn, 4 * MINUTE)
 
-    for trouble, ago in (
+    for observed, ago in (
         (anomaly("frontend", "resource", 0.42, "win-2160", cpu=71.0), 21),
         (cause("emailservice", "memory_leak", 0.9, "win-2163"), 16),
         (cause("paymentservice", "disk_pressure", 0.88, "win-2166"), 11),
@@ -220,8 +220,8 @@ def an_ordinary_hour() -> Hour:
         (replace(anomaly("coredns", "latency", 0.9, "win-2171"), target=CORE_DNS), 5),
         (anomaly("frontend", "latency", 0.9, "win-2174", p99_ms=2110), 2),
     ):
-        hour.signal(trouble)
-        held_back = Signal.objects.filter(fingerprint=trouble.fingerprint).exclude(state="admitted")
+        hour.signal(observed)
+        held_back = Signal.objects.filter(fingerprint=observed.fingerprint).exclude(state="admitted")
         moved(held_back, ago * MINUTE, "first_seen_at", "last_seen_at")
 
     one = hour.execute(hour.signal(anomaly("erp-simulator", "resource", 0.95, "win-2180", cpu=96.3), repeats=3))

@@ -96,7 +96,7 @@ def test_a_transition_appears_in_the_pages_of_both_web_processes(
         assert page.evaluate("document.body.dataset.kept") == "never reloaded"
 
 
-def test_a_new_action_appears_on_top_and_the_keyboard_stays_where_it_was(
+def test_a_new_action_appears_on_top_and_the_focus_stays(
     serve: Callable[..., Web], scene: Hour, visit: Visitor
 ) -> None:
     page = visit(serve())
@@ -119,7 +119,7 @@ def test_a_burst_of_changes_costs_few_refreshes(serve: Callable[..., Web], scene
     assert len(fetched) <= 4 * lasted + 2
 
 
-def test_a_lost_connection_shows_and_what_was_missed_is_made_up_for(
+def test_a_lost_connection_is_shown_and_missed_changes_appear_later(
     serve: Callable[..., Web], scene: Hour, visit: Visitor
 ) -> None:
     action = Action.objects.select_related("workload", "signal").get(state="verifying")
@@ -145,7 +145,7 @@ def test_a_page_whose_session_has_ended_goes_to_the_login_page(
     visit.errors.clear()  # the browser notes the 401
 
 
-def test_hostile_text_is_text(serve: Callable[..., Web], scene: Hour, visit: Visitor) -> None:
+def test_hostile_text_is_not_run_by_the_browser(serve: Callable[..., Web], scene: Hour, visit: Visitor) -> None:
     page = visit(serve())
     markup = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
     new = scene.direct(ActionType.RESTART, "redis-cart", {}, markup, markup)
@@ -168,7 +168,7 @@ def test_the_admin_works_under_the_same_policy(serve: Callable[..., Web], scene:
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_overflows_and_text_can_be_read(
+def test_no_page_overflows_and_its_text_has_contrast(
     serve: Callable[..., Web], scene: Hour, visit: Visitor, width: int, scheme: Any
 ) -> None:
     page = visit(serve())

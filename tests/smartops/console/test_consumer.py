@@ -38,7 +38,7 @@ async def changed(communicator: WebsocketCommunicator) -> Any:
     return (await communicator.receive_json_from(timeout=10))["changed"]
 
 
-def test_a_stranger_is_refused(client: Client) -> None:
+def test_the_websocket_refuses_an_anonymous_user(client: Client) -> None:
     async def scenario() -> None:
         assert not await accepted(socket(client))
 
@@ -46,14 +46,14 @@ def test_a_stranger_is_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://testserver.evil.example", "null", None])
-def test_another_origin_is_refused(reading: Client, origin: str | None) -> None:
+def test_the_websocket_refuses_another_origin(reading: Client, origin: str | None) -> None:
     async def scenario() -> None:
         assert not await accepted(socket(reading, origin=origin))
 
     run(scenario())
 
 
-def test_a_reader_hears_what_changed(reading: Client) -> None:
+def test_the_websocket_sends_what_changed(reading: Client) -> None:
     async def scenario() -> None:
         communicator = socket(reading)
         assert await accepted(communicator)
@@ -65,7 +65,7 @@ def test_a_reader_hears_what_changed(reading: Client) -> None:
     run(scenario())
 
 
-def test_the_page_of_one_action_hears_of_that_action_alone(reading: Client) -> None:
+def test_the_websocket_of_one_action_sends_only_its_changes(reading: Client) -> None:
     async def scenario() -> None:
         communicator = socket(reading, "/console/changes?action=7")
         assert await accepted(communicator)
@@ -83,7 +83,7 @@ def test_the_page_of_one_action_hears_of_that_action_alone(reading: Client) -> N
     run(scenario())
 
 
-def test_what_a_client_sends_changes_nothing(reading: Client) -> None:
+def test_the_websocket_ignores_messages_of_the_client(reading: Client) -> None:
     async def scenario() -> None:
         communicator = socket(reading)
         assert await accepted(communicator)

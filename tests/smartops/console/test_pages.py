@@ -32,29 +32,27 @@ def propose(number: int, **proposal: Any) -> Action:
 
 
 @pytest.mark.parametrize("path", [ACTIONS, f"/console/actions/{uuid4()}/"])
-def test_a_stranger_is_sent_to_the_login_page(db: None, client: Client, path: str) -> None:
+def test_an_anonymous_user_is_redirected_to_the_login_page(db: None, client: Client, path: str) -> None:
     assert client.get(path).headers["Location"] == f"/admin/login/?next={path}"
 
 
-def test_a_page_that_refreshes_itself_after_the_session_ended_is_told_to_go_to_the_login_page(
-    db: None, client: Client
-) -> None:
+def test_a_refresh_after_the_end_of_the_session_gets_the_login_page(db: None, client: Client) -> None:
     answer = client.get(ACTIONS, headers={"HX-Request": "true"})
     assert answer.status_code == 401
     assert answer.headers["HX-Redirect"] == "/admin/login/?next=/console/"
 
 
-def test_whoever_is_signed_in_may_read_and_nobody_may_write(reading: Client) -> None:
+def test_every_user_may_read_the_console_and_none_may_write(reading: Client) -> None:
     assert "No action yet" in text(reading.get(ACTIONS))
     assert reading.post(ACTIONS).status_code == 405
 
 
-def test_a_person_who_left_may_not_read(reading: Client, reader: User) -> None:
+def test_an_inactive_user_may_not_read(reading: Client, reader: User) -> None:
     User.objects.filter(pk=reader.pk).update(is_active=False)
     assert reading.get(ACTIONS).status_code == 302
 
 
-def test_the_page_says_what_is_done_and_what_is_not_and_why(reading: Client, hour: Hour) -> None:
+def test_the_overview_shows_actions_and_signals_without_one(reading: Client, hour: Hour) -> None:
     page = text(reading.get(ACTIONS))
     for said in (
         "Scale erp-simulator 3\xa0→\xa04", "watching until", "Succeeded", "RolloutComplete", "3 / 3 / 3",
@@ -81,11 +79,11 @@ def test_the_page_says_what_is_done_and_what_is_not_and_why(reading: Client, hou
         ("before=00000000-0000-0000-0000-000000000000", 0),
     ],
 )
-def test_the_list_is_filtered_by_what_is_valid(reading: Client, hour: Hour, query: str, shown: int) -> None:
+def test_the_list_applies_valid_filters_and_ignores_others(reading: Client, hour: Hour, query: str, shown: int) -> None:
     assert text(reading.get(f"{ACTIONS}?{query}")).count('<tr id="action-') == shown
 
 
-def test_older_actions_are_a_link_away_and_none_is_left_out(reading: Client) -> None:
+def test_older_actions_are_on_further_pages_and_none_is_missing(reading: Client) -> None:
     made = {str(propose(number).pk) for number in range(PAGE + 3)}
     first = reading.get(f"{ACTIONS}?state=pending")
     second = reading.get(ACTIONS + first.context["older"])
@@ -113,7 +111,7 @@ def test_an_action_takes_five_queries(reading: Client, hour: Hour, django_assert
             reading.get(f"/console/actions/{action.pk}/")
 
 
-def test_the_page_of_an_action_tells_its_story(reading: Client, hour: Hour) -> None:
+def test_the_page_of_an_action_shows_its_evidence(reading: Client, hour: Hour) -> None:
     action = Action.objects.get(workload__name="recommendationservice")
     page = text(reading.get(f"/console/actions/{action.pk}/"))
     for said in (
@@ -124,7 +122,7 @@ def test_the_page_of_an_action_tells_its_story(reading: Client, hour: Hour) -> N
         assert said in page, said
 
 
-def test_what_was_decided_before_is_there_to_unfold(reading: Client, hour: Hour) -> None:
+def test_the_page_of_an_action_holds_its_earlier_decisions(reading: Client, hour: Hour) -> None:
     action = Action.objects.get(workload__name="recommendationservice")
     Decision.objects.create(phase="plan", outcome="allow", inputs={}, verdicts=[], action=action)
 
@@ -135,7 +133,7 @@ def test_what_was_decided_before_is_there_to_unfold(reading: Client, hour: Hour)
     assert "at admission" in page
 
 
-def test_a_freeze_is_said_on_top_while_it_lasts(reading: Client) -> None:
+def test_the_overview_shows_a_freeze_while_it_lasts(reading: Client) -> None:
     Freeze.objects.create(namespace=NAMESPACE, reason="Quarter-end closing", by="olga")
     Freeze.objects.create(reason="last year's", by="olga", until=timezone.now() - timedelta(hours=1))
     page = text(reading.get(ACTIONS))
@@ -148,9 +146,9 @@ def test_an_unknown_action_is_not_found(reading: Client) -> None:
     assert reading.get(f"/console/actions/{uuid4()}/").status_code == 404
 
 
-def test_what_others_wrote_is_shown_and_never_run(reading: Client, hour: Hour) -> None:
-    trouble = anomaly("frontend", MARKUP, 0.9, MARKUP, note=MARKUP)
-    hour.signal(trouble)
+def test_text_of_callers_is_escaped(reading: Client, hour: Hour) -> None:
+    observed = anomaly("frontend", MARKUP, 0.9, MARKUP, note=MARKUP)
+    hour.signal(observed)
     action = propose(1, reason=MARKUP)
     action.cancel(MARKUP[:64], MARKUP, MARKUP)
     Action.objects.filter(pk=action.pk).update(signal=Signal.objects.get(symptom=MARKUP))
@@ -175,16 +173,16 @@ def test_the_console_allows_no_inline_script_and_no_other_origin(reading: Client
         (7199, "119 min"), (7200, "2 h"), (172800, "2 d"),
     ],
 )  # fmt: skip
-def test_a_span_is_as_exact_as_an_eye_can_use(seconds: float, words: str) -> None:
+def test_a_duration_is_rounded_to_its_largest_unit(seconds: float, words: str) -> None:
     assert span(timedelta(seconds=seconds)) == words
 
 
 @pytest.mark.parametrize("state", [*ActionState, *Outcome, *VerificationStatus, *NOT_PURSUED, "deferred"])
-def test_every_state_has_a_word_and_a_shape_beside_its_colour(state: str) -> None:
+def test_every_state_has_a_word_and_an_icon_beside_its_colour(state: str) -> None:
     assert re.fullmatch(r'<span class="badge \w+"><svg .*#\w+"/></svg>[\w ]+</span>', badge(state))
 
 
-def test_the_numbers_of_a_verdict_are_said_in_their_units() -> None:
+def test_the_details_of_a_verdict_are_shown_in_their_units() -> None:
     details = {"value": 2, "limit": 6, "window_seconds": 3600, "next_allowed_at": "2030-01-01T12:41:00Z", "uid": None}
     [(used, how_much), *others] = figures(details)
     assert used == "used"
@@ -203,7 +201,7 @@ def test_the_numbers_of_a_verdict_are_said_in_their_units() -> None:
         (ActionType.PATCH, {"patch": {}}, None, None, "Patch web"),
     ],
 )
-def test_an_action_is_named_by_what_it_does(
+def test_the_headline_of_an_action_describes_its_change(
     type_: ActionType, params: dict[str, Any], before: Any, change: Any, words: str
 ) -> None:
     action = Action(workload=Workload(name="web"), type=type_, params=params, before=before, change=change)

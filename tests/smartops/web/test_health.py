@@ -17,13 +17,13 @@ def not_seen_migrated_yet() -> Iterator[None]:
     health._migrated = False
 
 
-def test_alive_needs_no_database() -> None:
+def test_healthz_needs_no_database() -> None:
     answer = Api().get("/healthz")  # pytest refuses any query: this test has no database
 
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_ready_with_a_migrated_database(db: None, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_readyz_is_ok_with_a_migrated_database(db: None, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     answer = Api().get("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "problem": None})
 
@@ -31,7 +31,7 @@ def test_ready_with_a_migrated_database(db: None, django_assert_num_queries: Dja
         Api().get("/readyz")
 
 
-def test_not_ready_before_the_migrations(db: None) -> None:
+def test_readyz_names_unapplied_migrations(db: None) -> None:
     MigrationRecorder(connection).record_unapplied("smartops", "0001_initial")
 
     answer = Api().get("/readyz")
@@ -40,7 +40,7 @@ def test_not_ready_before_the_migrations(db: None) -> None:
     assert "smartops.0001_initial" in answer.json()["problem"]
 
 
-def test_not_ready_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readyz_reports_an_unavailable_database_without_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> Any:
         raise OperationalError("password=secret")
 

@@ -1,4 +1,4 @@
-"""Each request is counted, whoever sent it, under names that have a bound."""
+"""Each request is counted, under a bounded number of labels."""
 
 from uuid import UUID
 
@@ -29,11 +29,11 @@ def counted(method: str, route: str, status: int) -> float:
 def test_a_request_is_counted_by_its_route_and_status(
     api: Api, method: str, path: str, route: str, status: int
 ) -> None:
-    told = "<invalid method>" if method == "BREW" else method
-    before = counted(told, route, status)
+    method_label = "<invalid method>" if method == "BREW" else method
+    before = counted(method_label, route, status)
 
     assert api.call(method, path).status_code == status
-    assert counted(told, route, status) == before + 1
+    assert counted(method_label, route, status) == before + 1
 
 
 def test_a_refused_token_and_a_foreign_host_are_counted(db: None) -> None:
@@ -44,13 +44,13 @@ def test_a_refused_token_and_a_foreign_host_are_counted(db: None) -> None:
     assert (counted("GET", "/v1/signals", 401), counted("GET", "none", 400)) == (before[0] + 1, before[1] + 1)
 
 
-def test_also_where_no_loop_runs(client: Client) -> None:
+def test_a_request_of_the_synchronous_client_is_counted(client: Client) -> None:
     before = counted("GET", "/healthz", 200)
     client.get("/healthz")
     assert counted("GET", "/healthz", 200) == before + 1
 
 
-def test_prometheus_needs_no_token_and_gets_the_format_that_it_asks_for() -> None:
+def test_prometheus_needs_no_token_and_gets_the_format_that_it_accepts() -> None:
     plain = Api().get("/metrics")
     assert plain.status_code == 200
     assert plain.headers["Content-Type"].startswith("text/plain")

@@ -25,7 +25,7 @@ async def first_look(event: asyncio.Event) -> None:
     event.clear()
 
 
-def test_a_committed_notification_wakes_who_follows_the_row() -> None:
+def test_a_committed_notification_wakes_the_followers_of_the_row() -> None:
     @async_to_sync
     async def scenario() -> None:
         async with notifications.follow("action", "1") as one, notifications.follow("action", "2") as other:
@@ -38,7 +38,7 @@ def test_a_committed_notification_wakes_who_follows_the_row() -> None:
     scenario()
 
 
-def test_a_batch_wakes_all_who_follow_its_model() -> None:
+def test_a_notification_without_an_id_wakes_all_followers_of_the_model() -> None:
     @async_to_sync
     async def scenario() -> None:
         async with notifications.follow("action", "1") as one, notifications.follow("signal", "1") as signal:
@@ -51,7 +51,7 @@ def test_a_batch_wakes_all_who_follow_its_model() -> None:
     scenario()
 
 
-def test_a_lost_connection_is_made_anew_and_counts_as_a_change() -> None:
+def test_a_lost_connection_is_reestablished_and_counts_as_a_change() -> None:
     @async_to_sync
     async def scenario() -> None:
         async with notifications.follow("action", "1") as one:
@@ -74,7 +74,7 @@ def cut_listeners() -> None:
     connection.close()
 
 
-def test_the_group_hears_a_burst_in_few_messages() -> None:
+def test_the_group_receives_a_burst_in_few_messages() -> None:
     @async_to_sync
     async def scenario() -> None:
         layer = get_channel_layer()
@@ -94,7 +94,7 @@ def test_the_group_hears_a_burst_in_few_messages() -> None:
     scenario()
 
 
-def test_nothing_is_left_when_the_loop_ends() -> None:
+def test_a_listener_ends_with_its_event_loop() -> None:
     @async_to_sync
     async def scenario() -> None:
         async with notifications.follow("action", "1") as one:

@@ -10,7 +10,7 @@ from django.test import Client
 from tests.kit.web import Web
 
 
-def test_a_web_process_ends_when_told_to_also_amid_requests(serve: Callable[..., Web], reading: Client) -> None:
+def test_a_web_process_ends_on_sigterm_amid_requests(serve: Callable[..., Web], reading: Client) -> None:
     web = serve()
     cookie = {"Cookie": f"sessionid={reading.cookies['sessionid'].value}"}
     answered = threading.Semaphore(0)
@@ -35,7 +35,7 @@ def test_a_web_process_ends_when_told_to_also_amid_requests(serve: Callable[...,
     assert not [line for line in web.log if "Task was destroyed" in line or "never awaited" in line]
 
 
-def test_files_are_served_whole_and_are_not_sent_again(serve: Callable[..., Web]) -> None:
+def test_a_static_file_is_served_with_its_length_and_not_sent_again(serve: Callable[..., Web]) -> None:
     web = serve()
     with urlopen(f"{web.url}/static/console/console.css", timeout=20) as answer:  # noqa: S310
         body = answer.read()
