@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
+from psycopg_pool import PoolTimeout
 from pytest_django import DjangoAssertNumQueries
 
 from smartops.web import health
@@ -40,13 +41,16 @@ def test_readyz_names_unapplied_migrations(db: None) -> None:
     assert "smartops.0001_initial" in answer.json()["problem"]
 
 
-def test_readyz_reports_an_unavailable_database_without_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("cause", "named"), [(None, "OperationalError"), (PoolTimeout("password=x"), "PoolTimeout")])
+def test_readyz_names_the_class_of_a_database_error_and_not_its_message(
+    monkeypatch: pytest.MonkeyPatch, cause: Exception | None, named: str
+) -> None:
     def refuse() -> Any:
-        raise OperationalError("password=secret")
+        raise OperationalError("password=secret") from cause
 
     monkeypatch.setattr(connection, "cursor", refuse)
 
     answer = Api().get("/readyz")
 
     assert answer.status_code == 503
-    assert answer.json()["problem"] == "The database is unavailable: OperationalError."
+    assert answer.json()["problem"] == f"The database is unavailable: {named}."
