@@ -137,8 +137,10 @@ class Freeze(Scope):
         return f"freeze of {self.scope}"
 
     @classmethod
-    def in_force(cls, target: Target) -> "models.QuerySet[Freeze]":
-        return Freeze.objects.filter(cls.covering(target)).filter(Q(until=None) | Q(until__gt=Now()))
+    def in_force(cls, target: Target | None = None) -> "models.QuerySet[Freeze]":
+        """Those that cover the target, or all of them."""
+        covering = Q() if target is None else cls.covering(target)
+        return cls.objects.filter(covering, Q(until=None) | Q(until__gt=Now()))
 
 
 def freeze_facts(row: Mapping[str, Any]) -> FreezeFacts:

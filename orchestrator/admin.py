@@ -1,4 +1,4 @@
-"""History, to be read. The one thing to do here: say what came of a write whose outcome is unknown."""
+"""History is read-only here. A person may only review an action whose write has an unknown outcome."""
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -10,14 +10,14 @@ from signals.admin import HistoryAdmin
 
 
 @admin.register(Workload)
-class WorkloadAdmin(HistoryAdmin):
+class WorkloadAdmin(HistoryAdmin[Workload]):
     list_display = ["name", "namespace", "kind", "cluster"]
     list_filter = ["cluster", "namespace"]
     search_fields = ["name", "namespace"]
 
 
 @admin.register(Action)
-class ActionAdmin(HistoryAdmin):
+class ActionAdmin(HistoryAdmin[Action]):
     list_display = ["created_at", "type", "workload", "state", "reason", "origin", "requested_by", "attempts"]
     list_filter = ["state", "type", "origin", "reason", "cluster"]
     list_select_related = ["workload"]
@@ -29,30 +29,30 @@ class ActionAdmin(HistoryAdmin):
     def has_review_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("orchestrator.change_action")
 
-    @admin.action(description="Mark as applied: the change is in the cluster", permissions=["review"])
+    @admin.action(description="Mark as applied: the cluster has the change", permissions=["review"])
     def mark_as_applied(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
         self._review(request, chosen, applied=True)
 
-    @admin.action(description="Mark as not applied: the cluster was not changed", permissions=["review"])
+    @admin.action(description="Mark as not applied: the cluster does not have the change", permissions=["review"])
     def mark_as_not_applied(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
         self._review(request, chosen, applied=False)
 
     def _review(self, request: HttpRequest, chosen: QuerySet[Action], *, applied: bool) -> None:
-        who = request.user.get_username()
-        found = "the change was applied" if applied else "the change was not applied"
+        user = request.user.get_username()
+        result = "applied" if applied else "not applied"
         for action in chosen.select_related("workload", "signal"):
             if action.state != ActionState.NEEDS_REVIEW:
-                self.message_user(request, f"{action}: it does not need a review.", messages.WARNING)
+                self.message_user(request, f"{action} does not need a review.", messages.WARNING)
                 continue
-            limits = effective_limits(action.workload.target)
-            if transitions.store([transitions.reviewed(action, applied, f"{who} reviewed it: {found}.", limits, who)]):
-                self.message_user(request, f"{action}: recorded that {found}.", messages.SUCCESS)
+            message, limits = f"{user} marked the change as {result}.", effective_limits(action.workload.target)
+            if transitions.store([transitions.reviewed(action, applied, message, limits, user)]):
+                self.message_user(request, f"{action} is marked as {result}.", messages.SUCCESS)
             else:
-                self.message_user(request, f"{action}: another process changed it first.", messages.WARNING)
+                self.message_user(request, f"{action} was reviewed by somebody else first.", messages.WARNING)
 
 
 @admin.register(DecisionRecord)
-class DecisionAdmin(HistoryAdmin):
+class DecisionAdmin(HistoryAdmin[DecisionRecord]):
     list_display = ["created_at", "phase", "outcome", "reason", "message", "signal", "action"]
     list_filter = ["phase", "outcome", "reason"]
     list_select_related = ["signal", "action__workload"]
@@ -62,7 +62,7 @@ class DecisionAdmin(HistoryAdmin):
 
 
 @admin.register(Verification)
-class VerificationAdmin(HistoryAdmin):
+class VerificationAdmin(HistoryAdmin[Verification]):
     list_display = [
         "started_at", "action", "status", "desired_replicas", "ready_replicas", "available_replicas", "message",
     ]  # fmt: skip
@@ -74,7 +74,7 @@ class VerificationAdmin(HistoryAdmin):
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(HistoryAdmin):
+class AuditEventAdmin(HistoryAdmin[AuditEvent]):
     list_display = ["at", "action", "from_state", "to_state", "reason", "message", "actor"]
     list_filter = ["to_state", "reason"]
     list_select_related = ["action__workload"]

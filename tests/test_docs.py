@@ -101,7 +101,7 @@ def test_every_transition_is_explained() -> None:
 
 
 def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
-    read = set(re.findall(r'\benv(?:_list)?\("(\w+)"', page("smartops/settings.py")))
+    read = set(re.findall(r'\benv(?:_\w+)?\(\s*"(\w+)"', page("smartops/settings.py")))
 
     assert set(first_cells(section(page("README.md"), "## Configuration"))) == read
 

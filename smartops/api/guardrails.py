@@ -1,21 +1,38 @@
-"""What is allowed, as the API tells it: limits and where each comes from, freezes, cooldowns, and what is used up.
+"""`/v1/guardrails`: effective limits with their sources, freezes, and the usage of a workload.
 
-The numbers are those of the guardrails themselves, asked as if the closed loop wanted to act now."""
+The guardrails themselves compute the usage, for an action that the closed loop would start now."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from django.conf import settings
+from ninja import Query, Router
 from pydantic import BaseModel, ConfigDict, Field
 
 from guardrails.checks.windows import actions_per_hour, cooldown, increases_in_window
 from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, effective_limits
 from guardrails.types import Facts, Limits, RecentAction
+from orchestrator.decide.history import load_history
+from orchestrator.models import Workload
+from signals.lib.clock import database_now
+from signals.names import ClusterName, Namespace, WorkloadName
 from signals.types import ActionType, Origin, Proposal, Target
+from smartops.api.principals import AuthenticatedRequest, BearerToken, require_namespace
+from smartops.api.problems import require_known
+from smartops.tokens import Scope
+
+router = Router(tags=["guardrails"], auth=BearerToken(write=Scope.ACTIONS_WRITE))
+
+
+class ScopeQuery(BaseModel):
+    cluster: ClusterName | None = None
+    namespace: Namespace | None = Field(None, description="Default: all; with `workload`, `SMARTOPS_NAMESPACE`.")
+    workload: WorkloadName | None = None
 
 
 class Limit(BaseModel):
     value: bool | int
-    source: str = Field(description="default, or the scope whose setting it is.")
+    source: str = Field(description="`default`, or the scope that sets the value.")
 
 
 class FreezeView(BaseModel):
@@ -28,7 +45,7 @@ class FreezeView(BaseModel):
 
 
 class Usage(BaseModel):
-    """What the closed loop has used up of a workload's limits, for one type of action. Times: null where it is free."""
+    """Usage of a workload's limits by one type of action. A time is null if that limit allows an action now."""
 
     actions_this_hour: int
     actions_limit: int
@@ -39,7 +56,7 @@ class Usage(BaseModel):
 
 
 class GuardrailsView(BaseModel):
-    """Of a workload, of a namespace, or of everything. `usage` is null unless a workload is asked for."""
+    """Guardrails of a workload, a namespace, a cluster, or everything. `usage` is null without a workload."""
 
     cluster: str
     namespace: str | None
@@ -49,8 +66,23 @@ class GuardrailsView(BaseModel):
     usage: dict[ActionType, Usage] | None
 
 
-def describe(target: Target, recent: Sequence[RecentAction], now: datetime) -> GuardrailsView:
-    """`target` without a name is a namespace, without a namespace everything. `recent` are its applied actions."""
+@router.get("/guardrails", response=GuardrailsView, summary="Get effective limits, their sources, freezes and usage")
+def get_guardrails(request: AuthenticatedRequest, query: Query[ScopeQuery]) -> GuardrailsView:
+    require_known(request.GET, ScopeQuery.model_fields)
+    namespace = query.namespace or (settings.SMARTOPS_NAMESPACE if query.workload else "")
+    target = Target(query.cluster or settings.SMARTOPS_CLUSTER, namespace, query.workload or "")
+    if namespace:
+        require_namespace(request.auth, namespace)
+    key = {"cluster": target.cluster, "namespace": target.namespace, "kind": target.kind, "name": target.name}
+    workload = Workload.objects.filter(**key).first()
+    if workload is None:
+        return _describe(target, (), database_now())
+    [history] = load_history([Wanted(target, workload.pk, ActionType.SCALE)])
+    return _describe(target, history.recent, history.now)
+
+
+def _describe(target: Target, recent: Sequence[RecentAction], now: datetime) -> GuardrailsView:
+    """A target without a name stands for a namespace, without a namespace for everything. `recent`: applied actions."""
     limits = effective_limits(target)
     return GuardrailsView(
         cluster=target.cluster,

@@ -1,4 +1,4 @@
-"""Why an action was not done, as an HTTP status and a problem: the one table."""
+"""The HTTP status and problem document of an action that was not applied."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from orchestrator.models import Action
 from signals.reasons import Reason
 from smartops.api.problems import Problem
 
-CONFLICT = 409  # with the state of things: it may be asked again when that has changed
+CONFLICT = 409  # the current state does not allow the action; a later request may succeed
 STATUS: Mapping[str, int] = {
     Reason.REPLICA_LIMIT: 400,
     Reason.PATCH_FORBIDDEN: 400,
@@ -37,6 +37,6 @@ def of_decision(decision: Defer | Deny | Ignore) -> Problem:
 
 
 def of_action(action: Action) -> Problem:
-    """For one that ended before its change was made."""
+    """For an action that ended before its change was applied."""
     status = STATUS.get(action.reason, CONFLICT)
     return Problem(status, action.reason, action.message, details=action.details, action=str(action.pk))

@@ -85,7 +85,7 @@ def headline(action: Action) -> str:
 
 
 @register.filter
-def next(action: Action) -> str:  # noqa: A001 - its name in templates
+def waiting_for(action: Action) -> str:
     """What an action waits for, and until when."""
     if action.state == ActionState.VERIFYING:
         return format_html("watching until {}", clock(action.deadline_at))

@@ -216,7 +216,7 @@ def an_event() -> AuditEvent:
     ("table", "make"),
     [
         ("signals_observation", an_observation),
-        ("orchestrator_decision", a_decision),
+        ("orchestrator_decisionrecord", a_decision),
         ("orchestrator_auditevent", an_event),
     ],
 )

@@ -156,7 +156,7 @@ def test_a_healthy_window_alone_is_a_closed_signal() -> None:
 @pytest.mark.parametrize("end", ["deny", "ignore", "fail"])
 def test_what_comes_after_the_end_opens_another_signal(end: str) -> None:
     [first] = post(observed("w1"))
-    getattr(row(first), end)("TargetNotFound", "Gone.")
+    transitions.store([getattr(transitions, end)(row(first), "TargetNotFound", "Gone.")])
     [second] = post(observed("w2"))
 
     assert second.signal_id != first.signal_id
@@ -319,7 +319,7 @@ def move(episodes: Episodes, how: str, fingerprint: str) -> None:
             Signal.objects.filter(pk=episode.id).update(closed_at=Now())
             episodes.end(fingerprint, "admitted")
         case _:
-            getattr(signal, how)("Reason", "Because.")
+            transitions.store([getattr(transitions, how)(signal, "Reason", "Because.")])
             episodes.end(fingerprint, signal.state)
 
 
