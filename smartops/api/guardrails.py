@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guardrails.checks.windows import actions_per_hour, cooldown, increases_in_window
 from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, effective_limits
 from guardrails.types import Facts, Limits, RecentAction
-from orchestrator.decide.history import load_history
+from orchestrator.decide.history import Wanted, load_history
 from orchestrator.models import Workload
 from signals.lib.clock import database_now
 from signals.names import ClusterName, Namespace, WorkloadName
