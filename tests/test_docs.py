@@ -21,7 +21,8 @@ from orchestrator import metrics
 from orchestrator.k8s import metrics as k8s_metrics
 from orchestrator.models import FINAL, TRANSITIONS
 from orchestrator.process import gauges
-from orchestrator.publish.events import DONE, SUPPRESSED
+from orchestrator.publish import metrics as publish_metrics
+from orchestrator.publish.kubernetes import DONE, SUPPRESSED
 from orchestrator.reconciler.resolve import Step
 from signals import ingest
 from signals.models import SignalState
@@ -107,7 +108,7 @@ def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
 
 
 def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
-    modules = (metrics, k8s_metrics, gauges, opa, ingest)
+    modules = (metrics, k8s_metrics, publish_metrics, gauges, opa, ingest)
     collectors = [one for module in modules for one in vars(module).values() if isinstance(one, MetricWrapperBase)]
     labels = {
         family.name + "_total" * (family.type == "counter"): ", ".join(f"`{name}`" for name in one._labelnames)

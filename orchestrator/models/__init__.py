@@ -2,6 +2,7 @@
 
 from orchestrator.models.action import Action
 from orchestrator.models.evidence import AuditEvent, Decision, Verification, VerificationStatus
+from orchestrator.models.publishing import PublisherCursor
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.workload import Workload
 
@@ -13,6 +14,7 @@ __all__ = [
     "ActionState",
     "AuditEvent",
     "Decision",
+    "PublisherCursor",
     "Verification",
     "VerificationStatus",
     "Workload",

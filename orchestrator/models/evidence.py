@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from guardrails.replay import dump_inputs, dump_verdicts
 from guardrails.types import Inputs, Judgement
+from orchestrator.models.publishing import CURRENT_XID
 from signals.lib.statements import insert
 from signals.models import Signal
 
@@ -70,8 +71,11 @@ class Decision(models.Model):
     inputs = models.JSONField()
     verdicts = models.JSONField()
     created_at = models.DateTimeField(db_default=Now())
+    xid = models.BigIntegerField(db_default=CURRENT_XID)  # of the transaction: where publishers find it
 
     class Meta:
+        # A decision that led to an action is published with the action's transitions.
+        indexes = [models.Index(fields=["xid"], condition=Q(action=None), name="decision_published")]
         triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
@@ -107,9 +111,11 @@ class AuditEvent(models.Model):
     message = models.TextField(blank=True)
     details = models.JSONField(default=dict)
     actor = models.CharField(max_length=128)
+    xid = models.BigIntegerField(db_default=CURRENT_XID)  # of the transaction: where publishers find it
 
     class Meta:
         ordering = ["id"]
+        indexes = [models.Index(fields=["xid"], name="auditevent_published")]
         triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:

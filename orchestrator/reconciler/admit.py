@@ -11,10 +11,8 @@ from guardrails.models import effective_limits
 from guardrails.types import Facts, Inputs, Judgement, Outcome
 from orchestrator import metrics
 from orchestrator.decide.facts import ask_policy, load_history
-from orchestrator.k8s.events import KubernetesEvent
 from orchestrator.k8s.target import Observe, TargetState
 from orchestrator.models import Action, Decision, Workload
-from orchestrator.publish.events import after_admission
 from orchestrator.reconciler.plan import record_plan
 from signals.lib import tracing
 from signals.lib.clock import database_now
@@ -36,17 +34,16 @@ def due(cluster: str, limit: int) -> list[UUID]:
         return [pk for (pk,) in cursor.fetchall()]
 
 
-def admit(signal_id: UUID, observe: Observe, actor: str) -> tuple[Action | None, KubernetesEvent | None]:
-    """The action that everything allows, already claimed and planned for the caller to execute; and what is to be told
-    on the target where it is not allowed."""
+def admit(signal_id: UUID, observe: Observe, actor: str) -> Action | None:
+    """The action that everything allows, already claimed and planned for the caller to execute."""
     seen = Signal.due(signal_id)
     if seen is None:
-        return None, None  # another reconciler had it
+        return None  # another reconciler had it
     with tracing.step("admit", seen.traceparent, signal=seen.pk):
         return _admit(seen, observe, actor)
 
 
-def _admit(seen: Signal, observe: Observe, actor: str) -> tuple[Action | None, KubernetesEvent | None]:
+def _admit(seen: Signal, observe: Observe, actor: str) -> Action | None:
     look = observe(seen.target)
     asked = propose(seen.facts(), seen.rules)
     proposal = None if isinstance(asked, Unmatched) else asked[1]
@@ -56,10 +53,10 @@ def _admit(seen: Signal, observe: Observe, actor: str) -> tuple[Action | None, K
         workload = None if proposal is None or look.deployment is None else Workload.lock(seen.target)
         signal = Signal.due(seen.pk, lock=True)
         if signal is None:
-            return None, None  # another reconciler has it, or had it
+            return None  # another reconciler has it, or had it
         facts, rules = signal.facts(), signal.rules
         if propose(facts, rules) != asked:
-            return None, None  # a repeat changed the signal meanwhile: it stays due, and what was asked is asked anew
+            return None  # a repeat changed the signal meanwhile: it stays due, and what was asked is asked anew
         if proposal is None or workload is None:
             known = Facts(target_seen=look.seen, target=look.facts(), managed=look.managed, policy=policy)
             inputs = Inputs(database_now(), known, effective_limits(facts.target), facts, rules)
@@ -69,9 +66,7 @@ def _admit(seen: Signal, observe: Observe, actor: str) -> tuple[Action | None, K
         return _record(signal, inputs, look, workload, actor)
 
 
-def _record(
-    signal: Signal, inputs: Inputs, look: TargetState, workload: Workload | None, actor: str
-) -> tuple[Action | None, KubernetesEvent | None]:
+def _record(signal: Signal, inputs: Inputs, look: TargetState, workload: Workload | None, actor: str) -> Action | None:
     judgement, action = decide(inputs), None
     match judgement.outcome:
         case Outcome.ALLOW:
@@ -90,7 +85,7 @@ def _record(
             signal.ignore(judgement.reason or "", judgement.message)
     Decision.record("admit", inputs, judgement, signal=signal, action=action)
     _count(signal, judgement)
-    return action, after_admission(inputs, judgement)
+    return action
 
 
 def _count(signal: Signal, judgement: Judgement) -> None:

@@ -19,8 +19,8 @@ from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState
 from orchestrator.process import gauges
-from orchestrator.publish.events import after_execution
-from orchestrator.publish.recorder import Recorder
+from orchestrator.publish.kubernetes import KubernetesEvents
+from orchestrator.publish.publishers import Publishers
 from orchestrator.reconciler.admit import admit, due, record_failure
 from orchestrator.reconciler.execute import execute
 from orchestrator.reconciler.reclaim import cancel_resolved, expire, rescue
@@ -44,8 +44,8 @@ class Reconciler:
         self.actor = f"reconciler {socket.gethostname()}/{os.getpid()}"
         self.cluster, self.cluster_name, self.workers = cluster, cluster_name, workers
         self.view = ClusterCache(cluster, namespaces, self._changed)
-        self.recorder = Recorder(cluster)
-        self.verifications = Verifications(cluster_name, cluster, self.view, self.recorder.tell, self.actor)
+        self.publishers = Publishers(cluster_name, [KubernetesEvents(cluster)])
+        self.verifications = Verifications(cluster_name, cluster, self.view, self.actor)
         self._turned_at = self._passed_at = time.monotonic()
         self._stop = Event()
         self._wake_reader, self._wake_writer = os.pipe()
@@ -63,7 +63,7 @@ class Reconciler:
     def run(self, *, drain: bool = False) -> None:
         """Until `stop`; with `drain`, until nothing is due, under way or being verified."""
         self.view.start()
-        self.recorder.start()
+        self.publishers.start()
         try:
             for notes in listen(self._stop, timeout=self._patience, wake_fd=self._wake_reader):
                 with suppress(BlockingIOError):
@@ -75,7 +75,7 @@ class Reconciler:
                     break
         finally:
             self._pool.shutdown(wait=True)
-            self.recorder.stop()
+            self.publishers.stop()
             self.view.stop()
             connection.close()
 
@@ -110,6 +110,8 @@ class Reconciler:
             self._next_sweep = self._turned_at + POLL
             self._rescue()
         told = {model for model, _ in notes}
+        if told:
+            self.publishers.wake()
         self._signals_due |= sweep or "signal" in told
         self._actions_due |= sweep or "action" in told
         if sweep:
@@ -143,7 +145,7 @@ class Reconciler:
 
     def _admit_one(self, signal_id: UUID) -> None:
         try:
-            action, note = admit(signal_id, self.view.observe_live, self.actor)
+            action = admit(signal_id, self.view.observe_live, self.actor)
         except (OperationalError, InterfaceError):
             raise  # the database went away: nobody's fault, and the signal stays due
         except Exception as error:
@@ -151,7 +153,6 @@ class Reconciler:
             log.exception("signal %s could not be processed", signal_id)
             record_failure(signal_id, error)
         else:
-            self.recorder.tell(note)
             if action is not None:
                 self._execute_one(action)
 
@@ -162,7 +163,6 @@ class Reconciler:
                 execute(action, self.cluster, self.view.observe, self.actor)
             if action.state == ActionState.VERIFYING:
                 self.verifications.watch(action, action.deadline_at - action.updated_at)
-            self.recorder.tell(after_execution(action, self.view.get(action.workload.key)))
         finally:
             self._held.discard(action.pk)
 

@@ -3,7 +3,7 @@ the end of its stabilisation, or its deadline is what makes an action worth a lo
 
 import heapq
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,11 +19,9 @@ from orchestrator import metrics
 from orchestrator.k8s import errors
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.events import KubernetesEvent
 from orchestrator.k8s.rollout import Complete, Failed, Progressing
 from orchestrator.k8s.types import Deployment, WorkloadKey
 from orchestrator.models import Action, ActionState, VerificationStatus
-from orchestrator.publish.events import after_verification
 from orchestrator.verification.judge import Expected, judge
 from signals.lib import tracing
 from signals.lib.statements import LostRace
@@ -53,11 +51,9 @@ class Verifications:
         cluster_name: str,
         cluster: Cluster,
         view: ClusterCache,
-        tell: Callable[[KubernetesEvent | None], None],
         actor: str,
     ) -> None:
         self._cluster_name, self._cluster, self._view, self._actor = cluster_name, cluster, view, actor
-        self._tell = tell
         self._watched: dict[UUID, Watched] = {}
         self._by_key: dict[WorkloadKey, UUID] = {}
         self._alarms: list[tuple[float, UUID]] = []
@@ -170,7 +166,6 @@ class Verifications:
                 took = (timezone.now() - watched.action.verification.started_at).total_seconds()
                 metrics.VERIFICATION_DURATION.labels(status.lower()).observe(took, tracing.exemplar())
                 watched.span.end()
-                self._tell(after_verification(watched.action))
         finally:  # where the database failed, the next sweep begins anew: nothing else might wake this one again
             with self._lock:
                 self._watched.pop(watched.action.pk, None)

@@ -39,7 +39,7 @@ def test_signals_become_changes_as_before(world: World) -> None:
 
     for service in services:
         [receipt] = post(anomaly(service))
-        action, _ = admit(Signal.objects.get(pk=receipt.signal_id).pk, world.observe, "we")
+        action = admit(Signal.objects.get(pk=receipt.signal_id).pk, world.observe, "we")
         assert action is not None
         execute(action, world.cluster, world.observe, "we")
         assert action.state == ActionState.VERIFYING

@@ -338,7 +338,7 @@ def test_a_trouble_that_ends_before_the_next_write_is_not_acted_upon(world: Worl
     world.deploy(deployment("erp-simulator"))
     world.sandbox.fault(Refuse(method="PATCH", status=409))
     post(anomaly("erp-simulator"))
-    action, _ = admit(only_signal().pk, world.observe, "a reconciler")
+    action = admit(only_signal().pk, world.observe, "a reconciler")
     assert action is not None
     post(anomaly("erp-simulator", firing=False))
 

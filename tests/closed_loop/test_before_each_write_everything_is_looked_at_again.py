@@ -28,7 +28,7 @@ def planned(world: World) -> Action:
     world.deploy(deployment("erp-simulator"))
     world.settle("erp-simulator")
     post(REPORTED)
-    action, _ = admit(only_signal().pk, world.observe, "the first")
+    action = admit(only_signal().pk, world.observe, "the first")
     assert action is not None
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
     return action

@@ -19,9 +19,7 @@ def applied() -> Action:
 
 def test_a_change_of_the_target_wakes_the_younger_of_two_whichever_came_last() -> None:
     cluster = Fake().cluster
-    verifications = Verifications(
-        "default", cluster, ClusterCache(cluster, ["dev"], lambda _: None), lambda _: None, "we"
-    )
+    verifications = Verifications("default", cluster, ClusterCache(cluster, ["dev"], lambda _: None), "we")
     ended, under_way = applied(), applied()
     for action in (under_way, ended):  # another process has ended it since we read it
         verifications.watch(action, timedelta(minutes=5))

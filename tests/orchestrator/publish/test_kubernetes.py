@@ -5,13 +5,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from orchestrator.publish.events import SUPPRESSED, after_admission, after_execution, after_verification
 
 from guardrails.types import Facts, Inputs, Judgement, Limits, Outcome, TargetFacts
 from orchestrator.k8s.events import EventType, KubernetesEvent
 from orchestrator.k8s.parse import parse_deployment
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, Workload
-from orchestrator.publish.events import SUPPRESSED, after_admission, after_execution, after_verification
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, SignalFacts, Source, Target
 from tests.orchestrator.k8s.stub import deployment
