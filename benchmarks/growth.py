@@ -90,7 +90,7 @@ def decide(number: int, samples: int) -> float:
         "a benchmark",
     )
     started = time.perf_counter()
-    admitted = [admit(signal, lambda _: look, "a benchmark")[0] for signal in due("default", samples)]
+    admitted = [admit(signal, lambda _: look, "a benchmark") for signal in due("default", samples)]
     took = time.perf_counter() - started
     if len(admitted) != samples or None in admitted:
         raise RuntimeError(f"{len(admitted)} of {samples} signals were admitted, or fewer")

@@ -80,7 +80,7 @@ def _transitions(cluster: str, after: int, xid: int) -> Iterator[tuple[int, Tran
     of_workload = ("namespace", "name", "kind")
     columns = {name: F(f"action__{name}") for name in of_action}
     columns |= {name: F(f"action__workload__{name}") for name in of_workload}
-    for row in rows.values(*own, **columns, uid=_uid()):
+    for row in rows.values(*own, **columns, event_id=F("id"), uid=_uid()):
         target = Target(cluster, **{name: row.pop(name) for name in of_workload})
         row |= {"before": row["before"] or {}, "change": row["change"] or {}}
         yield row.pop("xid"), TransitionEntry(target=target, **row)

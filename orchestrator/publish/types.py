@@ -14,8 +14,10 @@ from signals.types import Target
 @dataclass(frozen=True, slots=True)
 class TransitionEntry:
     """A row of an action's timeline, with what the action says of itself. `before` and `change` are those of the plan
-    (see Action), empty where there is none. `uid` is that of the target, empty where no reconciler has read it."""
+    (see Action), empty where there is none. `uid` is that of the target, empty where no reconciler has read it. A
+    receiver can tell by `event_id` that it gets the entry again."""
 
+    event_id: int
     at: datetime
     action_id: UUID
     signal_id: UUID | None
@@ -36,7 +38,7 @@ class TransitionEntry:
 
 @dataclass(frozen=True, slots=True)
 class DecisionEntry:
-    """A stored decision that led to no action: the proposal was refused or has to wait, or no rule matched the signal.
+    """A stored decision that led to no action: the proposal was refused or deferred, or no rule matched the signal.
     `signal_id` is None where it was a direct request. `inputs` is what `guardrails.replay.load_inputs` takes."""
 
     at: datetime

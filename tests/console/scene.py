@@ -102,8 +102,7 @@ class Hour:
     def signal(self, observation: Observation, repeats: int = 1) -> Action | None:
         for number in range(repeats):
             [receipt] = ingest([replace(observation, window_id=f"{observation.window_id}-{number}")], "agent-smith")
-        action, _ = admit(UUID(receipt.signal_id), self.shop.look, RECONCILER)
-        return action
+        return admit(UUID(receipt.signal_id), self.shop.look, RECONCILER)
 
     def direct(self, type_: ActionType, service: str, params: dict[str, Any], by: str, because: str) -> Action:
         target = Target("default", NAMESPACE, service)
