@@ -8,26 +8,22 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from random import uniform
-from typing import TypeVar
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError
 
-from orchestrator.models.publishing import LEASE, PublisherCursor
 from orchestrator.publish import timeline
+from orchestrator.publish.cursor import Cursor, query
 from orchestrator.publish.metrics import LAG
 from orchestrator.publish.pace import TokenBucket
 from orchestrator.publish.types import Dropped, Entry, Ignored, Outcome, Published, Publisher, Retry
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 # Seconds.
 PAUSE = 0.2  # between reads: during a storm each of them brings many entries
 TAKEOVER = 5.0  # between attempts at a lease that another process holds
-RENEW = LEASE.total_seconds() / 3
 MAX_DELAY = 60.0
-COMPLAIN_EVERY = 60.0
+WARN_EVERY = 60.0
 
 
 class Subscription:
@@ -41,32 +37,31 @@ class Subscription:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = lambda: uniform(0.5, 1.0),  # noqa: S311 - no secret
     ) -> None:
-        self._cluster, self._publisher, self._process = cluster, publisher, process
-        self._key = (cluster, publisher.name)
+        self._cluster, self._publisher = cluster, publisher
         self._clock, self._jitter = clock, jitter
+        self._cursor = Cursor(cluster, publisher.name, process, clock)
         self._bucket = TokenBucket(publisher.terms.rate, publisher.terms.burst, clock)
         self._entries: deque[tuple[int, Entry]] = deque()  # of the page that is being delivered
         self._page = timeline.Page((), None, None, datetime.min)  # the last one that was read
-        self._read_at = self._renew_at = self._retry_at = self._complain_at = self._failing_since = 0.0
-        self._stored: int | None = None  # the cursor as we know it in the database; None: another process has the lease
+        self._read_at = self._retry_at = self._warn_at = self._failing_since = 0.0
         self._published = 0  # the last transaction that was delivered completely
         self._attempts = self._skipped = 0
 
     @property
     def up_to_date(self) -> bool:
         """There is nothing to deliver, or it is another process's task."""
-        return self._stored is None or (not self._entries and self._page.oldest is None)
+        return self._cursor.xid is None or (not self._entries and self._page.oldest is None)
 
     def begin(self) -> None:
-        """A new publisher begins with what is recorded from now on."""
-        self._query(lambda: PublisherCursor.begin(*self._key, timeline.end()))
+        """What is recorded after this is published, also if the publisher is new."""
+        self._cursor.begin()
 
     def turn(self) -> float:
         """Delivers what it may; the seconds until another turn is of use. An error ends the turn, never the thread."""
         try:
             return self._turn()
         except (DatabaseError, InterfaceError) as error:
-            self._complain("the database failed: %s", error)
+            self._warn("the database failed: %s", error)
         except Exception:
             log.exception("publisher %s failed", self._publisher.name)
         finally:
@@ -76,51 +71,39 @@ class Subscription:
     def end(self) -> None:
         """Stores what was delivered, and leaves the rest to another process."""
         try:
-            if self._stored is not None and self._store():
-                self._query(lambda: PublisherCursor.release(*self._key, self._process))
+            if self._cursor.xid is not None and self._cursor.move(self._published):
+                self._cursor.release()
         except (DatabaseError, InterfaceError) as error:  # the lease ends by itself
-            self._complain("the database failed: %s", error)
+            self._warn("the database failed: %s", error)
         LAG.labels(self._publisher.name).set(0.0)
 
     def _turn(self) -> float:
-        if self._clock() >= self._renew_at or self._stored is None:
-            held = self._take() if self._stored is None else self._store()
-            if not held:
-                return TAKEOVER
+        if not self._hold():
+            return TAKEOVER
         if not self._entries:
             self._read()
         pause = self._deliver()
         if self._entries:
-            return max(0.0, min(pause, self._renew_at - self._clock()))
+            return max(0.0, min(pause, self._cursor.renew_at - self._clock()))
         self._published = self._page.xid or self._published
-        if self._published != self._stored and not self._store():
+        if self._published != self._cursor.xid and not self._cursor.move(self._published):
             return TAKEOVER
         self._report_skipped()
         return 0.0 if self._page.more else PAUSE
 
-    def _take(self) -> bool:
-        """Takes the lease if it is free. A cursor that is missing was deleted, or could not be made at the start."""
-        self._renew_at = self._clock() + RENEW
-        self._stored = self._query(lambda: PublisherCursor.lease(*self._key, self._process))
-        if self._stored is None:
-            self.begin()
-            return False
-        self._published = self._stored
-        return True
-
-    def _store(self) -> bool:
-        """Moves the cursor and renews the lease. Where another process took it, what is left is that one's."""
-        self._renew_at = self._clock() + RENEW
-        known, xid = self._stored or 0, self._published
-        if self._query(lambda: PublisherCursor.move(*self._key, self._process, known, xid)):
-            self._stored = xid
+    def _hold(self) -> bool:
+        """Whether this process has the lease, which it renews in time."""
+        if self._cursor.xid is not None:
+            if self._clock() < self._cursor.renew_at or self._cursor.move(self._published):
+                return True
+        elif self._cursor.take():
+            self._published, self._attempts = self._cursor.xid or 0, 0
             return True
-        self._stored = None
-        self._entries.clear()
+        self._entries.clear()  # they are another process's now
         return False
 
     def _read(self) -> None:
-        self._page = self._query(lambda: timeline.read(self._cluster, self._published))
+        self._page = query(lambda: timeline.read(self._cluster, self._published))
         self._read_at = self._clock()
         if self._page.restored:
             log.warning(
@@ -134,7 +117,7 @@ class Subscription:
 
     def _deliver(self) -> float:
         """Until the page ends, the lease must be renewed, or a wait is due: the seconds of that."""
-        while self._entries and self._clock() < self._renew_at:
+        while self._entries and self._clock() < self._cursor.renew_at:
             xid, entry = self._entries[0]
             if (early := self._retry_at - self._clock()) > 0:
                 return early
@@ -161,7 +144,7 @@ class Subscription:
                     self._failing_since = self._clock()
                 if self._clock() - self._failing_since < self._publisher.terms.retry_for:
                     self._attempts += 1
-                    self._complain("an entry could not be sent and is tried again: %s", message)
+                    self._warn("an entry could not be sent and is tried again: %s", message)
                     delay = max(0.25 * 2 ** min(self._attempts, 10) * self._jitter(), after or 0.0)
                     self._retry_at = self._clock() + min(delay, MAX_DELAY)
                     return self._retry_at - self._clock()
@@ -173,18 +156,19 @@ class Subscription:
     def _publish(self, entry: Entry) -> Outcome:
         try:
             return self._publisher.publish(entry)
-        except Exception as error:  # a row that it cannot handle must not block all that follow
-            log.exception("publisher %s failed with an entry", self._publisher.name)
+        except Exception as error:  # noqa: BLE001 - a row that it cannot handle must not block all that follow
+            self._warn("an entry raised %r", error, exc_info=True)
             return Dropped(f"{type(error).__name__}: {error}")
 
     def _drop(self, message: str) -> None:
         self._publisher.dropped.inc()
-        self._complain("an entry was dropped: %s", message)
+        self._warn("an entry was dropped: %s", message)
 
-    def _complain(self, text: str, detail: object) -> None:
-        if (now := self._clock()) >= self._complain_at:
-            self._complain_at = now + COMPLAIN_EVERY
-            log.warning(f"publisher %s: {text} (logged once a minute)", self._publisher.name, detail)
+    def _warn(self, text: str, detail: object, exc_info: bool = False) -> None:
+        if (now := self._clock()) >= self._warn_at:
+            self._warn_at = now + WARN_EVERY
+            message = f"publisher %s: {text} (logged once a minute)"
+            log.warning(message, self._publisher.name, detail, exc_info=exc_info)
 
     def _report_skipped(self) -> None:
         if self._skipped and not self._page.more:
@@ -197,16 +181,9 @@ class Subscription:
         return (self._page.now - at).total_seconds() + self._clock() - self._read_at
 
     def _lag(self) -> float:
-        if self._stored is None:
+        if self._cursor.xid is None:
             return 0.0
         if self._entries:
             return max(0.0, self._age(self._entries[0][1].at))
         unreadable = self._page.xid is None and self._page.oldest
         return max(0.0, self._age(unreadable)) if unreadable else 0.0
-
-    def _query(self, query: Callable[[], T]) -> T:
-        """Gives the connection back to the pool: the publisher's request may take seconds."""
-        try:
-            return query()
-        finally:
-            connection.close()

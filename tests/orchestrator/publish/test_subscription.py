@@ -13,8 +13,9 @@ from guardrails.types import Outcome
 from orchestrator.models import AuditEvent, PublisherCursor
 from orchestrator.models import Decision as DecisionRecord
 from orchestrator.publish import timeline
+from orchestrator.publish.cursor import RENEW
 from orchestrator.publish.metrics import LAG
-from orchestrator.publish.subscription import PAUSE, RENEW, TAKEOVER, Subscription
+from orchestrator.publish.subscription import PAUSE, TAKEOVER, Subscription
 from orchestrator.publish.types import Dropped, Entry, Ignored, Published, Retry
 from orchestrator.publish.types import Outcome as Answer
 from signals.reasons import Reason
@@ -227,6 +228,7 @@ def test_an_entry_that_the_publisher_fails_with_is_dropped(caplog: pytest.LogCap
 
     assert reader.run() == entries
     assert reader.notebook.drops == 1
+    assert caplog.messages == ["publisher notebook: an entry raised KeyError('replicas') (logged once a minute)"]
 
 
 def test_what_is_too_old_is_skipped_and_the_log_says_how_much(caplog: pytest.LogCaptureFixture) -> None:
