@@ -21,10 +21,12 @@ from orchestrator import metrics
 from orchestrator.k8s import metrics as k8s_metrics
 from orchestrator.models import FINAL, TRANSITIONS
 from orchestrator.process import gauges
-from orchestrator.publish.events import DONE, SUPPRESSED
+from orchestrator.publish import metrics as publish_metrics
+from orchestrator.publish.kubernetes import SUPPRESSED
 from orchestrator.reconciler.resolve import Step
 from signals import ingest
 from signals.models import SignalState
+from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api import refusals
 from tests.kit.rules import DEFAULT_RULES
@@ -107,7 +109,7 @@ def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
 
 
 def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
-    modules = (metrics, k8s_metrics, gauges, opa, ingest)
+    modules = (metrics, k8s_metrics, publish_metrics, gauges, opa, ingest)
     collectors = [one for module in modules for one in vars(module).values() if isinstance(one, MetricWrapperBase)]
     labels = {
         family.name + "_total" * (family.type == "counter"): ", ".join(f"`{name}`" for name in one._labelnames)
@@ -233,6 +235,7 @@ def test_every_page_is_reached_from_the_readme(path: Path) -> None:
 
 
 def test_the_events_are_those_of_the_code() -> None:
-    told, _, untold = section(page("docs/operations.md"), "## Events").partition("Nor are these")
-    assert set(re.findall(r"`(\w+ed)`", told)) == set(DONE.values())
+    told, _, rest = section(page("docs/operations.md"), "## Events").partition("Nor are these")
+    untold, *_ = rest.split("\n\n")
+    assert set(re.findall(r"`(\w+ed)`", told)) == {one.event for one in PROPOSAL_TYPES.values()}
     assert set(re.findall(r"`(\w+)`", untold)) == set(SUPPRESSED)

@@ -34,7 +34,8 @@ RESTART = initialized(Counter("smartops_k8s_restart", "Deployments restarted", [
 PATCH = initialized(Counter("smartops_k8s_patch", "Deployments patched", ["result"]), RESULTS)
 
 EVENTS_DROPPED = Counter(
-    "smartops_k8s_events_dropped", "Events not written: too many waited, or the API server did not take them"
+    "smartops_k8s_events_dropped",
+    "Kubernetes Events that were not created: the API server refused them, or was unavailable for too long",
 )
 
 DESIRED_REPLICAS = Gauge(

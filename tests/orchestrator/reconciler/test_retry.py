@@ -18,7 +18,7 @@ from orchestrator.reconciler.retry import (
 from signals.reasons import Reason
 
 SAID = "what the API server said"
-EVERY = {
+EVERY: set[type[errors.ClusterError]] = {
     kind
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, errors.ClusterError) and kind is not errors.ClusterError

@@ -1,0 +1,3 @@
+from tests.closed_loop.conftest import world
+
+__all__ = ["world"]
