@@ -12,7 +12,7 @@ ERP = Workload(pk=1, cluster="default", namespace="dev", kind="Deployment", name
 
 
 def applied() -> Action:
-    action = Action(workload=ERP, planned_uid="u", change={"replicas": 3}, traceparent="")
+    action = Action(type="SCALE", workload=ERP, planned_uid="u", change={"replicas": 3}, traceparent="")
     Verification(action=action, generation=2, baseline={"replicas": 2})
     return action
 
