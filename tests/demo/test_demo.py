@@ -178,7 +178,7 @@ def test_a_demo_completes_another_cluster_and_names_the_child_that_died(tmp_path
         with demo(tmp_path / "state", DEMO_KUBECONFIG=str(sandbox.kubeconfig), KUBECONFIG="/nowhere") as elsewhere:
             story = elsewhere.read_until("SUCCESS")
             handles = elsewhere.handles
-            assert "replicas 5 to 6" in story
+            assert "Scaled from 5 to 6 replicas" in story
             assert handles["kubeconfig"] == str(sandbox.kubeconfig)
             assert handles["pids"]["sandbox"] is None
             deployments = get(f"{sandbox.url}/apis/apps/v1/namespaces/smartops-dev/deployments")

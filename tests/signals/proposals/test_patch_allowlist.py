@@ -30,6 +30,7 @@ def of_container(**fields: Any) -> dict[str, Any]:
         {"spec": {"progressDeadlineSeconds": 60, "revisionHistoryLimit": 3}},
         {"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%"}}}},
         {"spec": {"strategy": None}},
+        {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}},
         {"spec": {"template": {"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}}}},
         of_container(resources={"limits": {"memory": "512Mi"}, "requests": {"cpu": "100m"}}),
         of_pods(terminationGracePeriodSeconds=30, nodeSelector={"disk": "ssd"}),
@@ -81,6 +82,15 @@ def test_what_sizes_and_places_a_workload_is_allowed(patch: dict[str, Any]) -> N
         ({"metadata": {"annotations": {"a.smartops.io/b": None}}}, 'metadata.annotations["a.smartops.io/b"]'),
         ({"metadata": {"annotations": None}}, "metadata.annotations"),
         ({"metadata": {"labels": "x"}}, "metadata.labels"),
+        (
+            {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}},
+            'metadata.annotations["kubectl.kubernetes.io/last-applied-configuration"]',
+        ),
+        ({"spec": {"template": {"metadata": {"labels": None}}}}, "spec.template.metadata.labels"),
+        (
+            {"spec": {"template": {"metadata": {"annotations": {"sidecar.istio.io/inject": "true"}}}}},
+            'spec.template.metadata.annotations["sidecar.istio.io/inject"]',
+        ),
         ({"status": {}}, "status"),
         ({"kind": "Pod"}, "kind"),
         ({"$patch": "replace"}, "$patch"),
