@@ -234,7 +234,7 @@ def test_the_cursor_finds_its_rows_by_an_index() -> None:
         DecisionRecord(phase="admit", outcome="deny", inputs={}, verdicts=[]) for _ in range(50)
     )
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE orchestrator_auditevent, orchestrator_decision")
+        cursor.execute("ANALYZE orchestrator_auditevent, orchestrator_decisionrecord")
         cursor.execute("SET enable_seqscan = off")
         cursor.execute("EXPLAIN " + timeline._UNREAD, {"after": timeline.end(), "limit": 200})
         explained = " ".join(line for (line,) in cursor.fetchall())
