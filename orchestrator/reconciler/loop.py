@@ -86,13 +86,17 @@ class Reconciler:
 
     @property
     def alive(self) -> bool:
-        """The loop turns, whatever it meets."""
+        """Whether a pass has begun within the last `STALLED` seconds, successful or not."""
         return time.monotonic() - self._turned_at < STALLED
 
-    @property
-    def ready(self) -> bool:
-        """It sees its cluster, and its database answers."""
-        return self.view.has_synced and time.monotonic() - self._passed_at < STALLED
+    def problems(self) -> list[str]:
+        """Why it is not ready, one line each; empty if it is ready."""
+        now, problems = time.monotonic(), []
+        if (silent := now - self._turned_at) >= STALLED:
+            problems.append(f"control loop stalled: no pass for {silent:.0f} s")
+        elif (failing := now - self._passed_at) >= STALLED:
+            problems.append(f"database unavailable: no pass of the control loop has succeeded for {failing:.0f} s")
+        return problems + [f"cache not synced: {one}" for one in self.view.unsynced()]
 
     def _idle(self) -> bool:
         """Nothing is due, under way or being verified. Looks at the tables: a notification may still be on its way."""
