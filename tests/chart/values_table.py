@@ -1,4 +1,4 @@
-"""Generates docs/values.md from the chart's schema and defaults: `python -m tests.chart.values_table > docs/values.md`."""
+"""docs/values.md, from the chart's schema and defaults: `python -m tests.chart.values_table > docs/values.md`."""
 
 import json
 from collections.abc import Iterator
