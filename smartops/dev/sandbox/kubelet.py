@@ -1,4 +1,4 @@
-"""Pods without containers. Annotations on the pod template say how they behave:
+"""Simulates pods without containers. Annotations of the pod template control their behaviour:
 
 - `sim/ready-after`: from creation to its outcome, a duration as Go writes it (`200ms` unless told);
 - `sim/outcome`: `ready` (the default), `crash` (CrashLoopBackOff) or `stuck` (ImagePullBackOff);
@@ -25,7 +25,7 @@ _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 
 
 def duration(text: str, otherwise: float) -> float:
-    """Seconds; `otherwise` for what is no duration."""
+    """The duration in seconds; `otherwise` if the text is not a duration."""
     if text == "0":
         return 0.0
     if not _DURATION.fullmatch(text):
