@@ -1,8 +1,8 @@
 """Simulates pods without containers. Annotations of the pod template control their behaviour:
 
-- `sim/ready-after`: from creation to its outcome, a duration as Go writes it (`200ms` unless told);
+- `sim/ready-after`: time from creation to the outcome, as a Go duration (default `200ms`);
 - `sim/outcome`: `ready` (the default), `crash` (CrashLoopBackOff) or `stuck` (ImagePullBackOff);
-- `sim/gone-after`: from deletion to disappearance (`0s` unless told).
+- `sim/gone-after`: time from deletion to removal (default `0s`).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Strategic merge patch: a merge patch that merges lists of type map by their keys. Pure.
 
-The API takes the keys from its types; here they follow from the names of the fields, which the served kinds use in one
-sense only (`ports` has two keys, told apart by its items).
+The API server takes the keys from its types. Here they follow from the field names, which are unambiguous in the served
+kinds; `ports` has two keys, which its items distinguish.
 """
 
 from collections.abc import Sequence
