@@ -49,6 +49,16 @@ class ClusterCache:
         not see the autoscalers, we know at least that."""
         return not self._unsynced
 
+    def unsynced(self) -> list[str]:
+        """What has not been listed yet, as "horizontalpodautoscalers in namespace shop"."""
+        resources = {"Deployments": "deployments", "autoscalers": "horizontalpodautoscalers"}
+        with self._lock:
+            waiting = sorted(self._unsynced)
+        return [
+            f"{resources[what]} in {'all namespaces' if namespace == '*' else f'namespace {namespace}'}"
+            for what, namespace in waiting
+        ]
+
     def manages(self, namespace: str) -> bool:
         return "*" in self.namespaces or namespace in self.namespaces
 

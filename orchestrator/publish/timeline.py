@@ -28,7 +28,8 @@ _UNREAD = f"""
         (SELECT xid, at FROM orchestrator_auditevent WHERE xid > %(after)s AND xid < {_NEXT}
          ORDER BY xid LIMIT %(limit)s)
         UNION ALL
-        (SELECT xid, created_at FROM orchestrator_decisionrecord WHERE xid > %(after)s AND xid < {_NEXT} AND action_id IS NULL
+        (SELECT xid, created_at FROM orchestrator_decisionrecord
+            WHERE xid > %(after)s AND xid < {_NEXT} AND action_id IS NULL
          ORDER BY xid LIMIT %(limit)s)
         ORDER BY xid LIMIT %(limit)s
     )

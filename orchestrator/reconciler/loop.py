@@ -105,13 +105,17 @@ class Reconciler:
 
     @property
     def alive(self) -> bool:
-        """The loop turns, whatever it meets."""
+        """Whether a pass has begun within the last `STALLED` seconds, successful or not."""
         return self.clock.monotonic() - self._turned_at < STALLED
 
-    @property
-    def ready(self) -> bool:
-        """The cache is synced, and the database answers."""
-        return self.cache.has_synced and self.clock.monotonic() - self._passed_at < STALLED
+    def problems(self) -> list[str]:
+        """Why it is not ready, one line each; empty if it is ready."""
+        now, problems = self.clock.monotonic(), []
+        if (silent := now - self._turned_at) >= STALLED:
+            problems.append(f"control loop stalled: no pass for {silent:.0f} s")
+        elif (failing := now - self._passed_at) >= STALLED:
+            problems.append(f"database unavailable: no pass of the control loop has succeeded for {failing:.0f} s")
+        return problems + [f"cache not synced: {one}" for one in self.cache.unsynced()]
 
     def run_once(self, notified: Iterable[str] = ()) -> bool:
         """One pass of the five verbs. `notified`: the models whose rows may have changed."""

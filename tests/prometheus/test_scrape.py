@@ -15,7 +15,7 @@ from tests.prometheus.server import Prometheus, get, until
 from tests.test_docs import first_cells, page, section
 
 # What has nothing to show where nothing goes wrong, and where no policy engine is configured.
-QUIET = {"Trouble", "Workloads that are not ready"}
+QUIET = {"Errors", "Workloads with missing replicas"}
 
 
 class Scraped(NamedTuple):

@@ -12,7 +12,7 @@ from orchestrator.process.health_server import serve
 from signals.lib import tracing
 from tests.api import Api
 from tests.closed_loop.conftest import World, anomaly, deployment, post
-from tests.orchestrator.reconciler.test_endpoint import Loop, Rights
+from tests.orchestrator.process.test_health_server import Loop, Permissions
 
 ACCEPT = {"Accept": "application/openmetrics-text; version=1.0.0"}
 OF_THE_LOOP = {
@@ -32,7 +32,7 @@ def by_the_web_process() -> str:
 def by_the_reconciler() -> str:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    serve(Loop(), Rights(), "127.0.0.1", port)
+    serve(Loop(), Permissions(), "127.0.0.1", port)
     answer = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", headers=ACCEPT, timeout=5, retries=False)
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     return answer.data.decode()
