@@ -1,4 +1,4 @@
-"""What SmartOps tells on an object of the cluster: an Event, as `kubectl describe` shows it."""
+"""The Kubernetes Event that SmartOps publishes about a Deployment, as `kubectl describe` shows it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KubernetesEvent:
-    """One piece of news of the Deployment `uid`. `about` is the id of the action or the signal that it comes from."""
+    """An Event about the Deployment `uid`. `about` is the id of the action or the signal that it comes from."""
 
     key: WorkloadKey
     uid: str
@@ -30,14 +30,15 @@ class KubernetesEvent:
 
     @property
     def name(self) -> str:
-        """The same for the same news: the API server refuses to store it again, whichever process sends it."""
+        """The same for the same object, `about` and reason: the API server refuses to store it twice, whichever
+        process sends it."""
         digest = blake2b("\x1f".join((self.uid, self.about, self.reason)).encode(), digest_size=8).hexdigest()
         return f"{self.key.name[: MAX_NAME - 1 - len(digest)].rstrip('-.')}.{digest}"
 
 
 def event_of(note: KubernetesEvent, at: datetime) -> dict[str, Any]:
-    """The object of core/v1."""
-    key = note.key
+    """The Event of core/v1, as JSON."""
+    key, time = note.key, at.isoformat()
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -50,8 +51,8 @@ def event_of(note: KubernetesEvent, at: datetime) -> dict[str, Any]:
         "message": shorten(note.message),
         "source": {"component": "smartops"},
         "reportingComponent": "smartops.io/orchestrator",
-        "firstTimestamp": at,
-        "lastTimestamp": at,
+        "firstTimestamp": time,
+        "lastTimestamp": time,
         "count": 1,
     }  # fmt: skip
 

@@ -1,13 +1,11 @@
-"""Reading an HTTP response of urllib3 whose body has not been read yet."""
+"""Reads an HTTP response of urllib3 whose body has not been read yet."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from time import monotonic
-from typing import Any
 
-from urllib3 import HTTPResponse
+from urllib3 import BaseHTTPResponse
 
 from orchestrator.k8s.errors import TimedOut
 
@@ -15,8 +13,8 @@ CHUNK = 65536  # bytes
 STOP_LATENCY = 0.2  # seconds until a blocked read notices `stop`
 
 
-def read_json(response: HTTPResponse, deadline: float) -> Any:
-    """The whole body, parsed; TimedOut at `deadline` (monotonic), however steadily the bytes may trickle in."""
+def read_body(response: BaseHTTPResponse, deadline: float) -> bytes:
+    """The whole body; TimedOut at `deadline` (monotonic), however steadily the bytes trickle in."""
     body = bytearray()
     try:
         while chunk := response.read1(CHUNK):
@@ -27,10 +25,10 @@ def read_json(response: HTTPResponse, deadline: float) -> Any:
             _limit_reads(response, remaining)
     finally:
         response.close()  # a connection whose response was read to its end is back in the pool already, and stays open
-    return json.loads(body)
+    return bytes(body)
 
 
-def read_lines(response: HTTPResponse, stop: Event, idle: float) -> Iterator[bytes]:
+def read_lines(response: BaseHTTPResponse, stop: Event, idle: float) -> Iterator[bytes]:
     """The lines as they arrive, until the server ends the response (a last line without its end is dropped) or `stop`
     is set. Raises urllib3's errors, among them ReadTimeoutError after `idle` seconds without a byte."""
     _limit_reads(response, idle)
@@ -41,16 +39,15 @@ def read_lines(response: HTTPResponse, stop: Event, idle: float) -> Iterator[byt
             yield from lines
 
 
-def _limit_reads(response: HTTPResponse, seconds: float) -> None:
-    connection = response.connection
-    # Neither is there once the body was read to its end. A server that announced to close the connection has us lose
-    # hold of the socket, too: the time limit that the request was made with stays in force.
-    if connection is not None and connection.sock is not None:
-        connection.sock.settimeout(seconds)
+def _limit_reads(response: BaseHTTPResponse, seconds: float) -> None:
+    # There is no connection once the body was read to its end, and no socket where the server announced that it will
+    # close the connection: the timeout of the request stays in force.
+    if (sock := getattr(response.connection, "sock", None)) is not None:
+        sock.settimeout(seconds)
 
 
 @contextmanager
-def _interrupted_by(stop: Event, response: HTTPResponse) -> Iterator[None]:
+def _interrupted_by(stop: Event, response: BaseHTTPResponse) -> Iterator[None]:
     """Nothing but the socket can wake a thread that is blocked in a read: another thread shuts it down."""
     ended = Event()
 
