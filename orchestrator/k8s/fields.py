@@ -1,8 +1,8 @@
 """Fields of a Deployment as paths: `spec.replicas`, `metadata.labels["app.kubernetes.io/name"]`,
 `spec.template.spec.containers[name=main].resources.limits.cpu`. From managedFields, from patches, from manifests. Pure.
 
-Only the spec, the labels and the annotations are told; and of a pod only what an action may touch, as the rest would
-be most of the memory.
+Only the spec, the labels and the annotations are included. Of the pod template only what an action may change is: the
+rest would take most of the memory.
 """
 
 import json
@@ -15,19 +15,21 @@ from typing import Any
 POD, CONTAINERS = "spec.template.spec", "spec.template.spec.containers"
 LEFT_OUT_OF_PODS = frozenset({"volumes", "initContainers", "ephemeralContainers"})
 
-# Objects that are merged, not replaced: who owns an empty one of them owns nothing that is put into it.
+# Objects that are merged, not replaced: the owner of an empty one does not own what is added to it.
 MERGED = (
     *(".labels", ".annotations", ".strategy", ".rollingUpdate", ".resources", ".limits", ".requests"),
     *(".affinity", ".nodeAffinity", ".podAffinity", ".podAntiAffinity"),
 )
 
 
-def owned(fields: Mapping[str, Any]) -> Iterator[str]:
+def owned(fields: Mapping[str, Any]) -> list[str]:
     """The leaves of FieldsV1."""
-    yield from _owned(mapping(fields.get("f:spec")), "spec")
+    found: list[str] = []
     metadata = mapping(fields.get("f:metadata"))
-    for name in ("labels", "annotations"):
-        yield from _owned(mapping(metadata.get(f"f:{name}")), f"metadata.{name}")
+    _collect(found, mapping(fields.get("f:spec")), "spec")
+    _collect(found, mapping(metadata.get("f:labels")), "metadata.labels")
+    _collect(found, mapping(metadata.get("f:annotations")), "metadata.annotations")
+    return found
 
 
 def stated(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -38,23 +40,23 @@ def stated(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def touched(patch: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """The leaves of a strategic merge patch: what it sets or takes away. An empty object does neither."""
+    """The leaves of a strategic merge patch: what it sets or removes. An empty object does neither."""
     for name, value in patch.items():
         if path == POD and name in LEFT_OUT_OF_PODS:
             continue
-        here = path + _step(f"f:{name}") if path else name
+        here = _join(path, f"f:{name}") if path else name
         if isinstance(value, Mapping):
             yield from touched(value, here)
         elif here == CONTAINERS and isinstance(value, list):
             for container in map(mapping, value):
                 resources = {"resources": container["resources"]} if "resources" in container else {}
-                yield from touched(resources, here + _step("k:" + json.dumps({"name": container.get("name")})))
+                yield from touched(resources, _join(here, "k:" + json.dumps({"name": container.get("name")})))
         else:
-            yield sys.intern(here)
+            yield here
 
 
 def overlapping(fields: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
-    """Those fields that a change of `paths` changes: themselves, what lies below them, and what they are a part of."""
+    """Those of `fields` that a change of `paths` changes: one of them, a part of one, or an object that holds one."""
     paths = tuple(paths)
     return tuple(
         field
@@ -64,33 +66,34 @@ def overlapping(fields: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """What is no object has no fields."""
-    return value if isinstance(value, Mapping) else {}
+    """The value if it is an object; else an empty one."""
+    return value if isinstance(value, (dict, Mapping)) else {}  # dict first: the check for Mapping is slow
 
 
-def _owned(fields: Mapping[str, Any], path: str) -> Iterator[str]:
+def _collect(found: list[str], fields: Mapping[str, Any], path: str) -> None:
     for key, inner in fields.items():
         if key == "." or (path == POD and key.removeprefix("f:") in LEFT_OUT_OF_PODS):
             continue
-        here = path + _step(key)
+        here = _join(path, key)
         if path == CONTAINERS:
             resources = {name: value for name, value in mapping(inner).items() if name == "f:resources"}
-            yield from _owned(resources, here)
-        elif inner and isinstance(inner, Mapping):
-            yield from _owned(inner, here)
+            _collect(found, resources, here)
+        elif inner and isinstance(inner, (dict, Mapping)):
+            _collect(found, inner, here)
         else:
-            yield sys.intern(here)
+            found.append(here)
 
 
 @lru_cache(maxsize=4096)
-def _step(key: str) -> str:
-    """From a key of FieldsV1: `f:` a field, an item of a list `k:` by its keys, `v:` by its value, `i:` by index."""
+def _join(path: str, key: str) -> str:
+    """The path of a key of FieldsV1 below `path`. A key is `f:` with a field, or an item of a list: `k:` with its keys,
+    `v:` with its value, `i:` with its index."""
     kind, _, rest = key.partition(":")
     if kind == "f":
-        return f".{rest}" if rest.isidentifier() else f"[{json.dumps(rest)}]"
+        return sys.intern(f"{path}.{rest}" if rest.isidentifier() else f"{path}[{json.dumps(rest)}]")
     with suppress(ValueError, AttributeError):
         rest = ",".join(f"{name}={value}" for name, value in json.loads(rest).items())
-    return f"[{rest}]"
+    return sys.intern(f"{path}[{rest}]")
 
 
 def _within(path: str, other: str) -> bool:

@@ -1,11 +1,11 @@
-"""What we ask of the API server, and what the watched Deployments look like. No names of targets in the labels, the two
-replica gauges aside."""
+"""The calls to the Kubernetes API, and the replicas of the watched Deployments. Only the two replica gauges name their
+target in labels."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from time import perf_counter
 
-from opentelemetry.trace import get_current_span
 from prometheus_client import Counter, Gauge, Histogram
 
 from orchestrator.k8s.errors import ClusterError
@@ -47,17 +47,22 @@ READY_REPLICAS = Gauge(
 
 @contextmanager
 def api_call(verb: str, resource: str) -> Iterator[None]:
+    calls, latency = _of_call(verb, resource)
     start = perf_counter()
     try:
         yield
     except ClusterError as error:
         API_ERRORS.labels(verb, resource, error.code or type(error).__name__).inc()
-        if error.code:
-            get_current_span().set_attribute("http.response.status_code", error.code)
         raise
     finally:
-        API_CALLS.labels(verb, resource).inc()
-        API_LATENCY.labels(verb, resource).observe(perf_counter() - start, tracing.exemplar())
+        calls.inc()
+        latency.observe(perf_counter() - start, tracing.exemplar())
+
+
+@cache
+def _of_call(verb: str, resource: str) -> tuple[Counter, Histogram]:
+    """The two series of each call: to find them again costs 4 µs."""
+    return API_CALLS.labels(verb, resource), API_LATENCY.labels(verb, resource)
 
 
 @contextmanager
