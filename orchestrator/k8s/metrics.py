@@ -17,12 +17,12 @@ from signals.lib.metrics import initialized
 API_CALLS = Counter("smartops_k8s_api_calls", "Calls to the Kubernetes API", ["verb", "resource"])
 API_ERRORS = Counter(
     "smartops_k8s_api_errors",
-    "Calls that failed; code is the HTTP status, or the kind of failure where there was no answer",
+    "Failed calls to the Kubernetes API; code is the HTTP status, or the class of the error without an answer",
     ["verb", "resource", "code"],
 )
 API_LATENCY = Histogram(
     "smartops_k8s_api_latency_seconds",
-    "Duration of calls to the Kubernetes API; of a watch, until it was opened",
+    "Duration of calls to the Kubernetes API; of a watch, until it is open",
     ["verb", "resource"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
@@ -34,14 +34,16 @@ RESTART = initialized(Counter("smartops_k8s_restart", "Deployments restarted", [
 PATCH = initialized(Counter("smartops_k8s_patch", "Deployments patched", ["result"]), RESULTS)
 
 EVENTS_DROPPED = Counter(
-    "smartops_k8s_events_dropped", "Events not written: too many waited, or the API server did not take them"
+    "smartops_k8s_events_dropped", "Events not written: the queue was full, or the API server refused them"
 )
 
 DESIRED_REPLICAS = Gauge(
-    "smartops_k8s_deployment_desired_replicas", "spec.replicas, as watched", ["namespace", "deployment"]
+    "smartops_k8s_deployment_desired_replicas", "spec.replicas of a watched Deployment", ["namespace", "deployment"]
 )
 READY_REPLICAS = Gauge(
-    "smartops_k8s_deployment_ready_replicas", "status.readyReplicas, as watched", ["namespace", "deployment"]
+    "smartops_k8s_deployment_ready_replicas",
+    "status.readyReplicas of a watched Deployment",
+    ["namespace", "deployment"],
 )
 
 

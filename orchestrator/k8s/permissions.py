@@ -1,4 +1,4 @@
-"""What the reconciler may have to do in each of its namespaces, and why. docs/operations.md has them as a Role."""
+"""The permissions that the reconciler needs in each namespace. docs/operations.md has them as a Role."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from orchestrator.k8s.parse import parse_object
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """`resource` is written as in a Role, with its subresource. Without an `essential` one the loop cannot work."""
+    """`resource` is written as in a Role, with its subresource. The loop cannot work without an `essential` one."""
 
     group: str  # "" is the core group
     resource: str
@@ -22,18 +22,18 @@ class Permission:
 
 
 PERMISSIONS = (
-    Permission("apps", "deployments", ("list", "watch"), "to see the workloads"),
-    Permission("apps", "deployments", ("get",), "to look before each write, and before a failure is recorded"),
+    Permission("apps", "deployments", ("list", "watch"), "to watch the workloads"),
+    Permission("apps", "deployments", ("get",), "to read a workload before a write or a failure"),
     Permission("apps", "deployments", ("patch",), "to apply changes"),
     Permission(
         "autoscaling", "horizontalpodautoscalers", ("list", "watch"), "to see whose replicas an autoscaler owns"
     ),
-    Permission("", "events", ("create",), "to tell on the workload what was done, and why not", essential=False),
+    Permission("", "events", ("create",), "to publish Events about actions and refusals", essential=False),
 )
 
 
 def parse_review(raw: Any) -> bool:
-    """The answer of a SelfSubjectAccessReview; ValueError for anything that is none."""
+    """`status.allowed` of a SelfSubjectAccessReview; ValueError if it is missing."""
     allowed = parse_object(parse_object(raw).get("status")).get("allowed")
     if not isinstance(allowed, bool):
         raise ValueError(f"status.allowed is not of type bool: {str(allowed)[:100]}")

@@ -21,10 +21,10 @@ def read_body(response: BaseHTTPResponse, deadline: float) -> bytes:
             body += chunk
             remaining = deadline - monotonic()
             if remaining <= 0:
-                raise TimedOut(f"The answer was not complete in time ({len(body)} bytes)")
+                raise TimedOut(f"The response was not complete in time ({len(body)} bytes)")
             _limit_reads(response, remaining)
     finally:
-        response.close()  # a connection whose response was read to its end is back in the pool already, and stays open
+        response.close()  # after the last byte the connection is already back in the pool, and stays open
     return bytes(body)
 
 
@@ -48,13 +48,13 @@ def _limit_reads(response: BaseHTTPResponse, seconds: float) -> None:
 
 @contextmanager
 def _interrupted_by(stop: Event, response: BaseHTTPResponse) -> Iterator[None]:
-    """Nothing but the socket can wake a thread that is blocked in a read: another thread shuts it down."""
+    """A thread that is blocked in a read can only be woken through its socket: another thread shuts it down."""
     ended = Event()
 
     def interrupt() -> None:
         while not ended.wait(STOP_LATENCY):
             if stop.is_set():
-                with suppress(OSError, RuntimeError, ValueError):  # it has just ended by itself
+                with suppress(OSError, RuntimeError, ValueError):  # the response has just ended
                     response.shutdown()
                 return
 

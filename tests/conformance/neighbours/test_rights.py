@@ -143,7 +143,7 @@ def test_without_the_right_to_tell_it_is_ready_and_acts(
     control_plane: ControlPlane, namespace: str, log: Path, loop: Loop, judge: Judge, runs: Runs
 ) -> None:
     runs(replicas=2)
-    line = f"missing: create events in {namespace} — to tell on the workload what was done, and why not (optional)"
+    line = f"missing: create events in {namespace} — to publish Events about actions and refusals (optional)"
     with restricted(control_plane, namespace, log, ("create", "events")) as reconciler:
         reconciler.says(200, "ok", line)
 

@@ -11,7 +11,7 @@ from tests.orchestrator.reconciler.fake import Fake
 
 ALL = {(verb, right.qualified) for right in PERMISSIONS for verb in right.verbs}
 PATCH = "missing: patch deployments.apps in dev — to apply changes"
-EVENTS = "missing: create events in dev — to tell on the workload what was done, and why not (optional)"
+EVENTS = "missing: create events in dev — to publish Events about actions and refusals (optional)"
 
 
 class Asked:
