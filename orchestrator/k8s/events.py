@@ -37,8 +37,8 @@ class KubernetesEvent:
 
 
 def event_of(event: KubernetesEvent, at: datetime) -> dict[str, Any]:
-    """The object of core/v1."""
-    key = event.key
+    """The Event of core/v1, as JSON."""
+    key, time = event.key, at.isoformat()
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -52,8 +52,8 @@ def event_of(event: KubernetesEvent, at: datetime) -> dict[str, Any]:
         "message": shorten(event.message),
         "source": {"component": "smartops"},
         "reportingComponent": "smartops.io/orchestrator",
-        "firstTimestamp": at,
-        "lastTimestamp": at,
+        "firstTimestamp": time,
+        "lastTimestamp": time,
         "count": 1,
     }  # fmt: skip
 
