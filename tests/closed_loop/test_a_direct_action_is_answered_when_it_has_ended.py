@@ -10,10 +10,9 @@ import pytest
 from guardrails.models import GuardrailSetting
 from signals.reasons import Reason
 from smartops.dev.sandbox.faults import Refuse
-from tests.api import Api, api
-from tests.closed_loop.conftest import World, deployment, only_action
+from tests.kit.api import Api
+from tests.kit.world import World, deployment, only_action
 
-__all__ = ["api"]
 PATIENT = {"prefer": "wait=20"}
 
 

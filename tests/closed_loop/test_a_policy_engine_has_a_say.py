@@ -23,8 +23,9 @@ from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api.refusals import of_judgement
 from smartops.dev.sandbox.faults import Refuse
-from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_action, only_signal, post
 from tests.guardrails.engine import Engine, Handler, replies, says, serving
+from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.world import World, deployment, only_action, only_signal
 
 NO = says({"allow": False, "reason": "Not during the quarter's end."})
 SILENCE = replies(500, b"")

@@ -11,7 +11,8 @@ from orchestrator.reconciler.admit import admit
 from orchestrator.reconciler.execute import execute
 from signals.lib.notifications import connect
 from signals.models import Signal
-from tests.closed_loop.conftest import World, anomaly, deployment, post
+from tests.kit.signals import anomaly, post
+from tests.kit.world import World, deployment
 
 OURS = ("signals", "guardrails", "orchestrator")
 

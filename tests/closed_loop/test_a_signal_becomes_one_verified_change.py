@@ -17,7 +17,8 @@ from signals.models import Rule, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Target
 from smartops.dev.sandbox.faults import Refuse
-from tests.closed_loop.conftest import World, anomaly, deployment, only_action, only_signal, post, root_cause
+from tests.kit.signals import anomaly, post, root_cause
+from tests.kit.world import World, deployment, only_action, only_signal
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,9 @@ from orchestrator.reconciler import execute
 from signals.reasons import Reason
 from smartops.dev.sandbox.cluster import write_kubeconfig
 from smartops.dev.sandbox.faults import Delay, Hang, LoseAnswer, Refuse, RequestReason
-from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_action, post
-from tests.concurrency.referee import Referee
+from tests.kit.referee import Referee
+from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.world import World, deployment, only_action
 
 S = ActionState
 ALWAYS = 1_000_000

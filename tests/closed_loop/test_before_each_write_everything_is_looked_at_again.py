@@ -17,7 +17,8 @@ from orchestrator.reconciler.resolve import Step
 from signals.lib.statements import LostRace
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_signal, post
+from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.world import World, deployment, only_signal
 
 REPORTED = anomaly("erp-simulator")
 

@@ -9,7 +9,8 @@ from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState
 from orchestrator.reconciler.execute import execute
 from signals.types import ActionType, Origin, Proposal, Target
-from tests.closed_loop.conftest import NAMESPACE, World, deployment, only_action
+from tests.kit.signals import NAMESPACE
+from tests.kit.world import World, deployment, only_action
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from orchestrator.models import Action
 from orchestrator.reconciler import loop
 from orchestrator.reconciler.execute import execute
 from signals.types import ActionType, Origin, Proposal, Target
-from tests.closed_loop.conftest import NAMESPACE, World, deployment
+from tests.kit.signals import NAMESPACE
+from tests.kit.world import World, deployment
 
 
 def test_a_pass_that_fails_is_not_repeated_at_full_speed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

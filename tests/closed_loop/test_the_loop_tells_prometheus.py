@@ -18,7 +18,8 @@ from orchestrator.reconciler.reclaim import rescue
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, post, root_cause
+from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
+from tests.kit.world import World, deployment
 
 LOOP, PRODUCT = "orchestrator_closed_loop", "smartops_orchestrator"
 

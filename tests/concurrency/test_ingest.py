@@ -12,8 +12,9 @@ from signals.ingest import Receipt
 from signals.models import Observation as StoredObservation
 from signals.models import Signal, SignalState
 from signals.types import Observation
-from tests.closed_loop.conftest import anomaly, only_signal, post
-from tests.concurrency.conftest import at_once
+from tests.kit.signals import anomaly, post
+from tests.kit.threads import at_once
+from tests.kit.world import only_signal
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

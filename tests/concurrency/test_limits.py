@@ -18,10 +18,11 @@ from signals.lib.notifications import CHANNEL, connect
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, post, root_cause
-from tests.concurrency.conftest import at_once
-from tests.concurrency.referee import Effect, Referee
-from tests.processes import reconcilers, until
+from tests.kit.processes import reconcilers, until
+from tests.kit.referee import Effect, Referee
+from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
+from tests.kit.threads import at_once
+from tests.kit.world import World, deployment
 
 WORKLOADS = ("erp-a", "erp-b")
 

@@ -12,9 +12,10 @@ from orchestrator.k8s.errors import Conflict, Forbidden, NotFound
 from orchestrator.k8s.events import MAX_MESSAGE, EventType, KubernetesEvent
 from orchestrator.k8s.permissions import PERMISSIONS, Permission
 from orchestrator.k8s.types import WatchEventType, WorkloadKey
-from tests.conformance.client import Client
-from tests.conformance.conftest import Kubectl, deployment, kubectl_on
 from tests.conformance.control_plane import ControlPlane
+from tests.kit.client import Client
+from tests.kit.kubectl import Kubectl, kubectl_on
+from tests.kit.manifests import deployment
 
 
 @pytest.fixture

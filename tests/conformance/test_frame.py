@@ -1,8 +1,8 @@
 """What the other tests stand on."""
 
-from tests.conformance.client import Client
-from tests.conformance.conftest import Kubectl
 from tests.conformance.control_plane import ControlPlane
+from tests.kit.client import Client
+from tests.kit.kubectl import Kubectl
 
 
 def test_what_was_written_is_in_the_audit(control_plane: ControlPlane, http: Client, namespace: str) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Expired, Invalid
-from tests.conformance.client import Client, Object
-from tests.conformance.conftest import Kubectl, deployment
 from tests.conformance.control_plane import ControlPlane
+from tests.kit.client import Client, Object
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
 
 LABELS = {"one": {"tier": "a"}, "two": {"tier": "a", "x": "y"}, "three": {"tier": "b"}, "none": {}}
 SOON = 30.0  # seconds: an API server compacts its history every few

@@ -9,8 +9,9 @@ from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, Invalid, NotFound, TimedOut
 from orchestrator.k8s.rollout import Complete, rollout
 from orchestrator.k8s.types import ACTION_ANNOTATION, RESTART_ANNOTATION, WorkloadKey
-from tests.conformance.client import Client, Object
-from tests.conformance.conftest import Kubectl, deployment
+from tests.kit.client import Client, Object
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 
@@ -115,7 +116,7 @@ def test_a_deployment_is_read_as_it_is(
 def test_replicas_that_nobody_gives_are_one(
     cluster: KubernetesCluster, kubectl: Kubectl, http: Client, namespace: str, replicas: str | None
 ) -> None:
-    manifest = deployment(replicas=replicas)
+    manifest = deployment(replicas=None)
     if replicas:
         del manifest["spec"]["replicas"]
     http.create("deployments", manifest)

@@ -13,8 +13,9 @@ from orchestrator.k8s.rollout import Complete, Failed, Progress, Progressing, ro
 from orchestrator.k8s.types import Deployment, Preconditions, WatchEventType, WorkloadKey
 from orchestrator.verification.judge import Expected, judge
 from signals.reasons import Reason
-from tests.conformance.client import Client, Object
-from tests.conformance.conftest import Kubectl, Ran, deployment
+from tests.kit.client import Client, Object
+from tests.kit.kubectl import Kubectl, Ran
+from tests.kit.manifests import deployment
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 

@@ -10,8 +10,9 @@ import pytest
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, Invalid
 from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, Preconditions, WorkloadKey
-from tests.conformance.client import APPLY, JSON, JSON_PATCH, MERGE, STRATEGIC, Client, Object, is_complete
-from tests.conformance.conftest import Kubectl, deployment
+from tests.kit.client import APPLY, JSON, JSON_PATCH, MERGE, STRATEGIC, Client, Object, is_complete
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 

@@ -10,8 +10,10 @@ from django.db import connection
 from guardrails.models import GuardrailSetting
 from orchestrator.models import Action, ActionState, Decision, Workload
 from signals.models import Signal
-from tests.closed_loop.conftest import anomaly, deployment, post
-from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
+from tests.crash.victims import Victims, assert_done_once, leases_are_over
+from tests.kit.referee import Referee
+from tests.kit.signals import anomaly, post
+from tests.kit.world import World, deployment
 
 
 def cut_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:

@@ -5,8 +5,9 @@ import pytest
 from orchestrator.models import Action
 from orchestrator.reconciler.execute import execute
 from orchestrator.reconciler.reclaim import rescue
-from tests.closed_loop.conftest import only_action
-from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
+from tests.crash.victims import Victims, assert_done_once, leases_are_over
+from tests.kit.referee import Referee
+from tests.kit.world import World, only_action
 
 pytestmark = pytest.mark.usefixtures("one_trouble")
 

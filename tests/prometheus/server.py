@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import yaml
 
 from smartops.dev.demo.state import unused_port
-from tests.processes import running
+from tests.kit.processes import running
 from tests.prometheus.files import RULES
 
 PATIENCE = 60.0  # seconds

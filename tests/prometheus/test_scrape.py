@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.closed_loop.conftest import NAMESPACE, World, deployment
-from tests.installation import Agent, anomaly, installed
+from tests.kit.installation import Agent, installed
+from tests.kit.pages import first_cells, page, section
+from tests.kit.signals import NAMESPACE, anomaly_body
+from tests.kit.world import World, deployment
 from tests.prometheus.files import alerts, dashboard, metric_names, panel_queries
 from tests.prometheus.server import Prometheus, get, until
-from tests.test_docs import first_cells, page, section
 
 # What has nothing to show where nothing goes wrong, and where no policy engine is configured.
 QUIET = {"Trouble", "Workloads that are not ready"}
@@ -63,10 +64,10 @@ def an_ordinary_minute(scraped: Scraped) -> None:
     """Of each kind one: a signal that leads to a verified change, one that has to wait, a direct action, a refusal. On
     return Prometheus has seen them all."""
     seen, agent = scraped.prometheus.value, scraped.agent
-    assert agent.post("/v1/signals/anomaly", anomaly(NAMESPACE, "erp-simulator")).status == 202
+    assert agent.post("/v1/signals/anomaly", anomaly_body(NAMESPACE, "erp-simulator")).status == 202
     ended = 'sum(orchestrator_closed_loop_actions_total{type="scale", status="success"})'
     until(lambda: seen(ended) == 1, "the signal's action was not seen to end well")
-    assert agent.post("/v1/signals/anomaly", anomaly(NAMESPACE, "erp-simulator")).status == 202
+    assert agent.post("/v1/signals/anomaly", anomaly_body(NAMESPACE, "erp-simulator")).status == 202
     assert agent.post("/v1/k8s/restart", {"deployment": "erp-simulator"}).status == 200
     assert agent.post("/v1/k8s/scale", {"deployment": "erp-simulator", "replicas": 99}).status == 400
     until(lambda: seen("sum(smartops_orchestrator_direct_actions_total)") == 1, "the direct action was not seen")

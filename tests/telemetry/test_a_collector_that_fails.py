@@ -12,9 +12,10 @@ import pytest
 
 from orchestrator.models import Action
 from signals.lib.tracing import GRACE
-from tests.closed_loop.conftest import NAMESPACE, World, deployment
-from tests.installation import Agent, anomaly, installed
-from tests.processes import ROOT, until
+from tests.kit.installation import Agent, installed
+from tests.kit.processes import ROOT, until
+from tests.kit.signals import NAMESPACE, anomaly_body
+from tests.kit.world import World, deployment
 from tests.telemetry.collector import Collector, collecting
 from tests.telemetry.conftest import send_spans_to
 
@@ -90,7 +91,7 @@ def test_signals_are_handled_and_processes_end_as_if_there_were_no_traces(
         send_spans_to(address, monkeypatch)
         with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1) as installation:
             began = time.monotonic()
-            batch = {"signals": [anomaly(NAMESPACE, service) for service in services]}
+            batch = {"signals": [anomaly_body(NAMESPACE, service) for service in services]}
             Agent(installation.address).post("/v1/signals/batch", batch)
             until(lambda: Action.objects.filter(state="succeeded").count() == len(services))
             took = time.monotonic() - began

@@ -10,8 +10,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from orchestrator.process.health_server import serve
 from signals.lib import tracing
-from tests.api import Api
-from tests.closed_loop.conftest import World, anomaly, deployment, post
+from tests.kit.api import Api
+from tests.kit.signals import anomaly, post
+from tests.kit.world import World, deployment
 from tests.orchestrator.reconciler.test_endpoint import Loop, Rights
 
 ACCEPT = {"Accept": "application/openmetrics-text; version=1.0.0"}

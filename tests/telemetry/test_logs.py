@@ -13,10 +13,11 @@ from orchestrator.models import Action, AuditEvent
 from signals.lib.transition_log import log_transition
 from signals.models import Signal
 from smartops.logs import formatter
-from tests.closed_loop.conftest import NAMESPACE, World, deployment, post
-from tests.closed_loop.conftest import anomaly as observed
-from tests.installation import Agent, anomaly, installed
-from tests.processes import environment, until
+from tests.kit.installation import Agent, installed
+from tests.kit.processes import environment, until
+from tests.kit.signals import NAMESPACE, anomaly_body, post
+from tests.kit.signals import anomaly as observed
+from tests.kit.world import World, deployment
 from tests.telemetry.collector import Collector
 
 
@@ -38,10 +39,13 @@ def test_a_closed_loop_is_one_json_line_for_each_transition(world: World, collec
         here.setattr("smartops.tokens.settings.SMARTOPS_TOKEN_PEPPERS", ["the-pepper"])
         agent = Agent(installation.address)
         payload = {"note": "the-payload"}
-        agent.post("/v1/signals/anomaly", anomaly(NAMESPACE, "erp-simulator", windowId="the-window", metadata=payload))
+        agent.post(
+            "/v1/signals/anomaly", anomaly_body(NAMESPACE, "erp-simulator", windowId="the-window", metadata=payload)
+        )
         until(lambda: Action.objects.filter(state="succeeded").exists())
         agent.post(
-            "/v1/signals/anomaly", anomaly(NAMESPACE, "unknown-service", windowId="the-next-window", metadata=payload)
+            "/v1/signals/anomaly",
+            anomaly_body(NAMESPACE, "unknown-service", windowId="the-next-window", metadata=payload),
         )
         until(lambda: Signal.objects.filter(state="denied").exists())
         agent.post("/v1/signals/anomaly", {"windowId": "the-window", "note": "the-malformed-body"})

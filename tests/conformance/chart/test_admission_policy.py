@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 
 from signals.proposals.allowlist import forbidden
-from tests.conformance.client import JSON, MERGE, STRATEGIC, Client, Object
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.release import Helm, Release, released
+from tests.kit.client import JSON, MERGE, STRATEGIC, Client, Object
 
 ACTION, RESTART = "smartops.io/action", "smartops.io/restart"
 WEB = "deployments/web"

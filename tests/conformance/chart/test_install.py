@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from tests.chart.rendering import CHART, RELEASE, VALUES, Object, Rendered, Values
-from tests.conformance.client import Client, is_complete
-from tests.conformance.conftest import Kubectl
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.release import RESTRICTED, Helm, released
+from tests.kit.client import Client, is_complete
+from tests.kit.kubectl import Kubectl
 
 OF_THE_PROMETHEUS_OPERATOR = {"ServiceMonitor", "PrometheusRule"}  # their CRDs are not in this cluster
 CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}

@@ -12,10 +12,10 @@ from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.permissions import PERMISSIONS, Permission
 from orchestrator.process.permissions import Missing, PermissionCheck
 from tests.chart.rights import told
-from tests.conformance.client import Client
-from tests.conformance.conftest import Kubectl
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.release import Helm, Release, account, fresh_namespace, released, without
+from tests.kit.client import Client
+from tests.kit.kubectl import Kubectl
 
 ROW = re.compile(r"(?P<resource>\S*)\s+\[(?P<urls>.*?)\]\s+\[(?P<names>.*?)\]\s+\[(?P<verbs>.*?)\]")
 Row = tuple[str, str, frozenset[str]]  # resource, URLs, verbs

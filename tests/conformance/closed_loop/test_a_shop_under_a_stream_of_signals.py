@@ -11,14 +11,14 @@ from django.db.models import QuerySet
 
 from orchestrator.models import ACTIVE, Action, AuditEvent
 from signals.models import Signal, SignalState
-from tests.conformance.client import Client
-from tests.conformance.closed_loop.conftest import Judge, Loop
 from tests.conformance.closed_loop.referee import writes
-from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
+from tests.conformance.loop import Judge, Loop
 from tests.conformance.release import fresh_namespace
-from tests.installation import Agent
-from tests.processes import until
+from tests.kit.client import Client
+from tests.kit.installation import Agent
+from tests.kit.manifests import deployment
+from tests.kit.processes import until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 # Those of Online Boutique. One says how many replicas it has; the others leave it to the API server.

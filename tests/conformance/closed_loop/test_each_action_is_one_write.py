@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.client import Client, Object
-from tests.conformance.closed_loop.conftest import Judge, Loop, evidence
 from tests.conformance.closed_loop.referee import writes
-from tests.conformance.conftest import Kubectl, deployment
-from tests.installation import anomaly
+from tests.conformance.loop import Judge, Loop, evidence
+from tests.kit.client import Client, Object
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
+from tests.kit.signals import anomaly_body
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 SERVICE = "erp-simulator"
@@ -165,7 +166,7 @@ def test_equal_requests_are_one_action(erp: TargetState, loop: Loop, judge: Judg
 
 
 def test_equal_reports_are_one_action(erp: TargetState, loop: Loop, judge: Judge) -> None:
-    body = anomaly(loop.namespace, SERVICE)
+    body = anomaly_body(loop.namespace, SERVICE)
 
     with ThreadPoolExecutor(6) as agents:
         answers = list(agents.map(lambda _: loop.agent.post("/v1/signals/anomaly", body), range(6)))

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.client import Object
 from tests.conformance.closed_loop import referee
 from tests.conformance.closed_loop.referee import Claim, Limits, violations, writes
+from tests.kit.client import Object
 
 NAMESPACE = "shop"
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)

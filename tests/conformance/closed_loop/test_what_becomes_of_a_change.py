@@ -7,9 +7,10 @@ from contextlib import suppress
 import pytest
 
 from guardrails.models import GuardrailSetting
-from tests.conformance.client import Client, Object
-from tests.conformance.closed_loop.conftest import Judge, Loop, evidence
-from tests.conformance.conftest import Kubectl, deployment
+from tests.conformance.loop import Judge, Loop, evidence
+from tests.kit.client import Client, Object
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 SERVICE = "erp-simulator"

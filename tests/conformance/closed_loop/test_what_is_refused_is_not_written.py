@@ -10,11 +10,11 @@ import pytest
 
 from guardrails.models import Freeze
 from signals.models import Rule
-from tests.conformance.client import Client, Object, is_complete
-from tests.conformance.closed_loop.conftest import Judge, Loop
 from tests.conformance.closed_loop.referee import writes
-from tests.conformance.conftest import deployment
-from tests.processes import until
+from tests.conformance.loop import Judge, Loop
+from tests.kit.client import Client, Object, is_complete
+from tests.kit.manifests import deployment
+from tests.kit.processes import until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 SERVICE = "erp-simulator"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.client import Client, Object
-from tests.conformance.conftest import deployment
+from tests.kit.client import Client, Object
+from tests.kit.manifests import deployment
 
 PODS = "pods"
 BUDGETS = "poddisruptionbudgets"

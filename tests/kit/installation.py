@@ -11,12 +11,11 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from signals.lib.notifications import CHANNEL
 from smartops.dev.demo.state import unused_port
 from smartops.tokens import Scope, issue
-from tests.processes import PATIENCE, environment, sessions, start, until
+from tests.kit.processes import PATIENCE, environment, sessions, start, until
 
 RECONCILER = "a reconciler of the installation"
 Address = tuple[str, int]
@@ -61,18 +60,6 @@ class Agent:
             connection.request(method, path, body, ours | given)
             response = connection.getresponse()
             return response.status, response.read().decode()
-
-
-def anomaly(namespace: str, service: str, type_: str = "resource", **fields: Any) -> dict[str, Any]:
-    """As a detector posts it, of a window of its own."""
-    body = {"service": service, "namespace": namespace, "type": type_, "isAnomaly": True, "score": 0.95}
-    return {"windowId": uuid4().hex, **body, **fields}
-
-
-def root_cause(namespace: str, service: str, cause: str = "memory_leak", **fields: Any) -> dict[str, Any]:
-    """As an engine for root causes posts it."""
-    ranked = [{"svc": service, "cause": cause, "probability": 0.93}]
-    return {"windowId": uuid4().hex, "namespace": namespace, "rankedCauses": ranked, "confidence": 0.93, **fields}
 
 
 class Installation:

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smartops.dev.sandbox import Sandbox
-from tests.conformance.client import JSON, MERGE, Client, Object
-from tests.conformance.conftest import deployment
+from tests.kit.client import JSON, MERGE, Client, Object
+from tests.kit.manifests import deployment
 
 STRATEGIC, JSON_PATCH = "application/strategic-merge-patch+json", "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"

@@ -11,7 +11,8 @@ from orchestrator.k8s.types import WorkloadKey
 from smartops.dev.sandbox import Sandbox
 from smartops.dev.sandbox.cluster import Cluster
 from smartops.dev.sandbox.resources import DEPLOYMENT
-from tests.conformance.conftest import Kubectl, deployment, kubectl_on
+from tests.kit.kubectl import Kubectl, kubectl_on
+from tests.kit.manifests import deployment
 from tests.orchestrator.verification.rollouts import DONE, EXCEEDED, ROWS, Row
 
 WEB = WorkloadKey("default", "web")

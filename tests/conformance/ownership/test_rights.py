@@ -13,12 +13,12 @@ from guardrails.models import GuardrailSetting
 from orchestrator.k8s.permissions import PERMISSIONS, Permission
 from signals.lib.notifications import CHANNEL
 from smartops.dev.demo.state import unused_port
-from tests.conformance.client import Client
-from tests.conformance.closed_loop.conftest import Judge, Loop
 from tests.conformance.control_plane import ControlPlane
-from tests.conformance.neighbours.conftest import SERVICE, Runs, held_back
-from tests.installation import Agent, Installation, installed
-from tests.processes import environment, running, sessions, until
+from tests.conformance.loop import Judge, Loop
+from tests.conformance.ownership.service import SERVICE, Runs, held_back
+from tests.kit.client import Client
+from tests.kit.installation import Agent, Installation, installed
+from tests.kit.processes import environment, running, sessions, until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 RESTRICTED = "a restricted reconciler"

@@ -1,4 +1,4 @@
-"""Threads with connections of their own, and words for what they do at once."""
+"""Concurrent calls on connections of their own."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,13 +7,11 @@ from typing import TypeVar
 
 from django.db import connection
 
-from tests.closed_loop.conftest import world
-
 T = TypeVar("T")
 
 
 def at_once(works: Sequence[Callable[[], T]], timeout: float = 30.0) -> list[T]:
-    """Does all of them on a thread and a connection each, started together; their results, in order."""
+    """Runs each on a thread and a connection of its own, all started together. Returns the results in order."""
     start = Barrier(len(works))
 
     def run(work: Callable[[], T]) -> T:
@@ -26,6 +24,3 @@ def at_once(works: Sequence[Callable[[], T]], timeout: float = 30.0) -> list[T]:
 
     with ThreadPoolExecutor(len(works)) as threads:
         return [future.result(timeout) for future in [threads.submit(run, work) for work in works]]
-
-
-__all__ = ["at_once", "world"]

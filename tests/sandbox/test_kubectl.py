@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from smartops.dev.sandbox import Sandbox
-from tests.conformance.conftest import kubectl_on
+from tests.kit.kubectl import kubectl_on
 
 Kubectl = Callable[..., str]
 

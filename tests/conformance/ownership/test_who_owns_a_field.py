@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from guardrails.models import GuardrailSetting
-from tests.conformance.client import APPLY, MERGE, Client, Object
-from tests.conformance.closed_loop.conftest import Judge, Loop
-from tests.conformance.conftest import Kubectl, deployment
-from tests.conformance.neighbours.conftest import SERVICE, Runs, held_back
-from tests.processes import until
+from tests.conformance.loop import Judge, Loop
+from tests.conformance.ownership.service import SERVICE, Runs, held_back
+from tests.kit.client import APPLY, MERGE, Client, Object
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
+from tests.kit.processes import until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 IN_GIT = "change it in Git, or leave the field out there"

@@ -1,4 +1,4 @@
-"""A client of the API v1, for the tests of all layers. Import `api` into a conftest."""
+"""A client of the API v1, and the fixture `api`."""
 
 import json
 from collections.abc import Iterable
@@ -9,10 +9,6 @@ from asgiref.sync import async_to_sync
 from django.test import AsyncClient
 
 from smartops.tokens import Scope, issue
-
-ANOMALY = {"windowId": "win-123", "service": "erp-simulator", "isAnomaly": True, "score": 0.95, "type": "resource"}
-CAUSE = {"svc": "erp-simulator", "cause": "memory_leak", "probability": 0.93}
-RCA = {"windowId": "win-xxx", "rankedCauses": [CAUSE], "confidence": 0.93}
 
 
 class Api:
@@ -43,6 +39,3 @@ def api(db: None) -> Api:
 
 def bearer(name: str, scopes: Iterable[Scope] = Scope, namespaces: Iterable[str] = ()) -> Api:
     return Api(issue(name, scopes, namespaces))
-
-
-__all__ = ["ANOMALY", "CAUSE", "RCA", "Api", "api", "bearer"]

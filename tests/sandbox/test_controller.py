@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from smartops.dev.sandbox import Sandbox
-from tests.conformance.client import Client, Object, is_complete
-from tests.conformance.conftest import deployment
+from tests.kit.client import Client, Object, is_complete
+from tests.kit.manifests import deployment
 
 WEB = "deployments/web"
 SETS, PODS = "replicasets", "pods"

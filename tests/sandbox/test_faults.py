@@ -8,7 +8,7 @@ import urllib3
 
 from smartops.dev.sandbox import Sandbox
 from smartops.dev.sandbox.faults import Delay, Forbid, Hang, LoseAnswer, Refuse, RequestReason
-from tests.conformance.client import MERGE, Client, Object
+from tests.kit.client import MERGE, Client, Object
 
 MAP = "configmaps/map"
 MAPS = MAP.removesuffix("/map")

@@ -2,10 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -15,28 +13,18 @@ from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action
 from orchestrator.reconciler.loop import Reconciler
-from signals.ingest import Receipt, ingest
 from signals.models import Rule, Signal
-from signals.types import Observation, Source, Target
+from signals.types import Target
 from smartops.dev.sandbox.sandbox import Sandbox
+from tests.kit import manifests
+from tests.kit.manifests import Object
 from tests.kit.rules import DEFAULT_RULES
+from tests.kit.signals import NAMESPACE
 
-NAMESPACE = "smartops-dev"
 
-
-def deployment(service: str, replicas: int = 2, **annotations: str) -> dict[str, Any]:
-    """`annotations` say how its pods behave: outcome, ready_after, ..."""
-    behaviour = {f"sim/{name.replace('_', '-')}": value for name, value in annotations.items()}
-    template = {
-        "metadata": {"labels": {"app": service}, "annotations": behaviour},
-        "spec": {"containers": [{"name": "main", "image": "registry.example/erp:1"}]},
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": service, "namespace": NAMESPACE},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": service}}, "template": template},
-    }
+def deployment(service: str, replicas: int = 2, **behaviour: str) -> Object:
+    """In NAMESPACE. `behaviour` of its pods: outcome, ready_after, ..."""
+    return manifests.deployment(service, replicas, namespace=NAMESPACE, sim={"ready_after": "200ms"} | behaviour)
 
 
 class World:
@@ -47,7 +35,7 @@ class World:
         self.cluster = KubernetesCluster(sandbox.kubeconfig, timeout=3)
         self._manifest = tmp_path / "workloads.json"
 
-    def deploy(self, *objects: dict[str, Any]) -> None:
+    def deploy(self, *objects: Object) -> None:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         self._manifest.write_text("\n---\n".join(json.dumps(one) for one in (namespace, *objects)))
         self.sandbox.load(self._manifest)
@@ -87,28 +75,9 @@ def world(transactional_db: None, tmp_path: Path) -> Iterator[World]:
         yield World(sandbox, tmp_path)
 
 
-def anomaly(service: str, type_: str = "resource", **fields: Any) -> Observation:
-    target = Target("default", NAMESPACE, service)
-    observation = Observation(Source.ANOMALY, target, type_, uuid4().hex, True, {"cpu": 96.3}, score=0.95)
-    return replace(observation, **fields)
-
-
-def root_cause(service: str, cause: str = "memory_leak", **fields: Any) -> Observation:
-    target = Target("default", NAMESPACE, service)
-    observation = Observation(Source.RCA, target, cause, uuid4().hex, True, {}, probability=0.93, confidence=0.93)
-    return replace(observation, **fields)
-
-
-def post(*observations: Observation) -> list[Receipt]:
-    return ingest(observations, posted_by="an agent")
-
-
 def only_signal() -> Signal:
     return Signal.objects.get()
 
 
 def only_action() -> Action:
     return Action.objects.select_related("workload", "signal", "verification").get()
-
-
-__all__ = ["NAMESPACE", "World", "anomaly", "deployment", "only_action", "only_signal", "post", "root_cause"]

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from guardrails.models import Freeze, GuardrailSetting
-from tests.conformance.client import Client, Object
-from tests.conformance.closed_loop.conftest import Loop
-from tests.conformance.conftest import Kubectl, deployment
-from tests.conformance.neighbours.conftest import SERVICE, Runs
-from tests.processes import until
+from tests.conformance.loop import Loop
+from tests.conformance.ownership.service import SERVICE, Runs
+from tests.kit.client import Client, Object
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
+from tests.kit.processes import until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 MORE_MEMORY = {"containers": [{"name": "app", "resources": {"limits": {"memory": "64Mi"}}}]}

@@ -1,18 +1,16 @@
 """An installation of SmartOps, and others who write the same workloads as they really do."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.conformance.client import Client, Object
-from tests.conformance.closed_loop.conftest import Loop, agent, judge, loop, namespaces, transactional_db
-from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
-from tests.installation import Installation, installed
-from tests.processes import until
-
-SERVICE = "erp-simulator"
+from tests.conformance.loop import agent, judge, loop, namespaces, transactional_db
+from tests.conformance.ownership.service import SERVICE, Runs
+from tests.kit.client import Client, Object
+from tests.kit.installation import Installation, installed
+from tests.kit.manifests import deployment
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +23,6 @@ def smartops(
         yield running
 
 
-Runs = Callable[..., Object]
-
-
 @pytest.fixture
 def runs(http: Client) -> Runs:
     """Makes a service that runs; keywords go to its spec. Tells what became of it."""
@@ -37,16 +32,6 @@ def runs(http: Client) -> Runs:
         return http.rolled_out(name)
 
     return run
-
-
-def held_back(loop: Loop, signal: str) -> str:
-    """Why nothing comes of it. The reconciler's view may lag: then its action is what was held back."""
-    found = loop.decided(signal)
-    if found["state"] == "admitted":
-        [action] = found["actions"]
-        until(lambda: bool(loop.action(action["id"])["reason"]))
-        found = loop.action(action["id"])
-    return str(found["reason"])
 
 
 __all__ = ["agent", "judge", "loop", "namespaces", "transactional_db"]

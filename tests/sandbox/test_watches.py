@@ -7,8 +7,8 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from smartops.dev.sandbox import Sandbox
 from smartops.dev.sandbox.faults import CompactHistory, CutWatch, MuteWatch
-from tests.conformance.client import Client, Object
-from tests.conformance.conftest import deployment
+from tests.kit.client import Client, Object
+from tests.kit.manifests import deployment
 
 MAPS = "configmaps"
 
