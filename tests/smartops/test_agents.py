@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.api import Api
+from tests.kit.api import Api
 
 
 def test_answers_to_agents_set_no_cookie_and_are_not_to_be_sniffed(api: Api) -> None:

@@ -7,7 +7,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import DjangoAssertNumQueries
 
 from smartops.web import health
-from tests.api import Api
+from tests.kit.api import Api
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.tokens import Scope
-from tests.api import ANOMALY, Api, bearer
+from tests.kit.api import Api, bearer
+from tests.kit.signals import ANOMALY
 
 ASYNC = {"prefer": "respond-async"}
 
