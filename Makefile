@@ -20,10 +20,10 @@ debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1)' >/dev/null; \
 	else echo "[setup] please install a package first: apt-get install $(1)" >&2; exit 1; fi
 
-.PHONY: help demo test check conformance bench clean
+.PHONY: help demo test test-fast check conformance bench clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 13
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
 
 demo: ## Run SmartOps on a sandbox cluster (PORT=8000 STATE=.smartops; DEMO_KUBECONFIG=FILE for a cluster of yours)
 	@$(environment) .venv/demo.installed
@@ -43,6 +43,8 @@ check: ## Lint, types, import contracts, deployment settings, migrations
 	@echo "[check] import contracts"
 	@report=$$($(python) -c 'from importlinter.cli import lint_imports_command as run; run()') || \
 		{ echo "$$report"; exit 1; }
+	@if command -v go >/dev/null; then $(environment) .conformance/actionlint; \
+		echo "[check] workflow"; .conformance/actionlint; else echo "[check] workflow: skipped, actionlint needs Go"; fi
 	@echo "[check] mypy"
 	@$(python) -m mypy .
 	@echo "[check] deployment settings"
@@ -87,6 +89,11 @@ clean: ## Remove the environment, the demo's state and all caches
 			-X $$package.gitMajor=$$major -X $$package.gitMinor=$$minor" .
 	@echo "[conformance] go vet"
 	@go vet -C $(source) .
+	@touch $@
+
+.conformance/actionlint: Makefile
+	@echo "[check] building actionlint"
+	@GOBIN="$$PWD/$(@D)" go install -ldflags "-s -w" github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 	@touch $@
 
 # To install the chart as people do.

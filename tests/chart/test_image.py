@@ -64,7 +64,7 @@ def run(tree: Path) -> Run:
     return run
 
 
-def test_what_is_copied_is_what_is_let_in() -> None:
+def test_the_files_that_the_image_copies_are_those_of_the_context() -> None:
     let_in, left_out = ignored()
 
     assert sorted(copied()) == sorted(let_in)

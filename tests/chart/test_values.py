@@ -19,7 +19,7 @@ def test_every_value_is_described_once() -> None:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_what_people_set_is_accepted(name: str) -> None:
+def test_the_values_that_people_set_are_accepted(name: str) -> None:
     assert render(VALUES[name])
 
 
@@ -49,6 +49,6 @@ def test_what_people_set_is_accepted(name: str) -> None:
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_what_makes_no_sense_is_refused_by_name(values: Values, named: str) -> None:
+def test_a_senseless_value_is_refused_by_name(values: Values, named: str) -> None:
     with pytest.raises(helm.HelmValuesError, match=named):
         render(values)

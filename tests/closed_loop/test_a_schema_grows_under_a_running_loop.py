@@ -32,7 +32,7 @@ def shrunk_afterwards(world: World) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("shrunk_afterwards")
-def test_signals_become_changes_as_before(world: World) -> None:
+def test_a_signal_becomes_a_change_while_the_schema_grows(world: World) -> None:
     services = ["before", "after"]
     world.deploy(*map(deployment, services))
     connection.ensure_connection()

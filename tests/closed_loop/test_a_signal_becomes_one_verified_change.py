@@ -335,7 +335,7 @@ def test_a_dry_run_changes_nothing_and_counts_nowhere(world: World) -> None:
     assert not Cooldown.objects.exists()
 
 
-def test_a_trouble_that_ends_before_the_next_write_is_not_acted_upon(world: World) -> None:
+def test_a_problem_that_ends_before_the_next_write_is_not_acted_upon(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     world.sandbox.fault(Refuse(method="PATCH", status=409))
     post(anomaly("erp-simulator"))

@@ -145,7 +145,7 @@ def test_a_fault_of_the_cluster_never_doubles_the_effect(
     ("status", "count", "end", "effects"),
     [(500, 2, DONE, 1), (429, 2, DONE, 1), (403, 1, (S.FAILED, Reason.CLUSTER_FORBIDDEN), 0)],
 )
-def test_a_look_that_fails_is_made_again_or_ends_the_action(
+def test_a_read_that_fails_is_repeated_or_ends_the_action(
     scene: Scene, status: int, count: int, end: tuple[str, str], effects: int
 ) -> None:
     look = Refuse(method="GET", path="/deployments/erp-simulator$", status=status, count=count)

@@ -113,7 +113,7 @@ def test_the_levels_are_those_of_the_tables(transactional_db: None) -> None:
     assert value(f"{PRODUCT}_freezes") == 1
 
 
-def test_levels_go_down_again(transactional_db: None) -> None:
+def test_gauges_go_down_again(transactional_db: None) -> None:
     post(anomaly("held"))
     Signal.objects.update(not_before=Now() + timedelta(minutes=5), reason=Reason.FROZEN)
     gauges.measure("default")
@@ -148,7 +148,7 @@ def test_a_pass_leaves_its_time_and_one_that_fails_does_not(world: World, monkey
     assert failed() == 1.0
 
 
-def test_what_is_taken_over_is_counted(world: World) -> None:
+def test_a_reclaimed_action_is_counted(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     action = admit_direct(direct(3), "somebody")
     action.claim("one that went silent")

@@ -41,7 +41,7 @@ def test_a_right_that_is_missing_is_seen_beforehand_and_the_others_are_not(
         assert kubectl("auth", "can-i", missing.verbs[0], missing.qualified).said == "no\n"
 
 
-def test_what_we_may_not_do_is_forbidden_and_changes_nothing(
+def test_a_call_without_the_right_is_forbidden_and_changes_nothing(
     control_plane: ControlPlane, http: Client, web: WorkloadKey
 ) -> None:
     before = http.get("deployments/web")["spec"]
@@ -63,7 +63,7 @@ def test_what_we_may_not_do_is_forbidden_and_changes_nothing(
     assert http.get("deployments/web")["spec"] == before
 
 
-def test_who_may_all_is_told_so_by_us_and_by_kubectl(
+def test_an_account_with_all_rights_is_reported_so_by_us_and_by_kubectl(
     cluster: KubernetesCluster, kubectl: Kubectl, namespace: str
 ) -> None:
     assert all(granted(cluster, right, namespace) for right in PERMISSIONS)

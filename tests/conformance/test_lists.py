@@ -47,7 +47,9 @@ def seven(http: Client) -> list[str]:
         ({"fieldSelector": "metadata.namespace=elsewhere"}, set()),
     ],
 )
-def test_selectors_choose(http: Client, kubectl: Kubectl, selector: dict[str, str], expected: set[str]) -> None:
+def test_a_selector_selects_its_objects(
+    http: Client, kubectl: Kubectl, selector: dict[str, str], expected: set[str]
+) -> None:
     for name, labels in LABELS.items():
         http.create("configmaps", config_map(name, **labels))
     assert set(names(http.get("configmaps", **selector))) == expected
@@ -84,7 +86,7 @@ def test_pages_together_are_the_list_as_it_was_at_the_first(http: Client, seven:
     assert "remainingItemCount" not in page["metadata"]
 
 
-def test_what_remains_of_a_selection_is_not_counted(http: Client, seven: list[str]) -> None:
+def test_a_page_of_a_selection_does_not_count_the_remaining_items(http: Client, seven: list[str]) -> None:
     page = http.get("deployments", limit="3", fieldSelector="metadata.name!=web-0")
     assert names(page) == seven[1:4]
     assert page["metadata"].keys() == {"resourceVersion", "continue"}

@@ -55,7 +55,7 @@ def test_pods_are_listed_as_kubectl_lists_them(
 @pytest.mark.parametrize(
     ("outcome", "reason", "restarts"), [("crash", "CrashLoopBackOff", 5), ("stuck", "ImagePullBackOff", 0)]
 )
-def test_why_a_pod_does_not_run_is_what_kubectl_says(
+def test_the_reason_why_a_pod_does_not_run_is_that_of_kubectl(
     cluster: KubernetesCluster, kubectl: Kubectl, http: Client, namespace: str, outcome: str, reason: str, restarts: int
 ) -> None:
     http.create("deployments", deployment(sim={"outcome": outcome}))
@@ -199,7 +199,7 @@ def test_a_patch_changes_what_it_names(
         {"spec": {"selector": {"matchLabels": {"app": "other"}}}},
     ],
 )
-def test_what_cannot_be_meant_is_invalid(
+def test_a_senseless_object_is_invalid(
     cluster: KubernetesCluster, web: WorkloadKey, http: Client, patch: Object
 ) -> None:
     before = http.get("deployments/web")
@@ -208,7 +208,7 @@ def test_what_cannot_be_meant_is_invalid(
     assert http.get("deployments/web") == before
 
 
-def test_what_does_not_exist_is_not_found(cluster: KubernetesCluster, web: WorkloadKey) -> None:
+def test_an_object_that_does_not_exist_is_not_found(cluster: KubernetesCluster, web: WorkloadKey) -> None:
     nobody = WorkloadKey(web.namespace, "nobody")
     for call in (
         lambda: cluster.get_deployment_status(nobody),

@@ -62,6 +62,6 @@ def test_kubectl_says_of_each_state_what_the_table_says(still: Sandbox, kubectl:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_we_are_never_content_before_kubectl_is(row: Row) -> None:
+def test_a_rollout_is_never_complete_for_us_before_it_is_for_kubectl(row: Row) -> None:
     assert row.verdict is not Complete or row.kubectl == DONE
     assert (row.verdict is Failed) == (row.kubectl == EXCEEDED)

@@ -74,7 +74,9 @@ def verified(
     raise AssertionError("the watch ended")
 
 
-def test_a_rollout_that_succeeds(cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey) -> None:
+def test_a_rollout_that_succeeds_is_complete_for_us_and_for_kubectl(
+    cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey
+) -> None:
     before = cluster.get_deployment_status(web)
     after = cluster.restart_deployment(web, ACTION, action=ACTION)
     done = cluster.wait_for_deployment_rollout(web, SOON)
@@ -83,7 +85,9 @@ def test_a_rollout_that_succeeds(cluster: KubernetesCluster, kubectl: Kubectl, w
     assert columns(kubectl) == ["2/2", "2", "2"]
 
 
-def test_a_rollout_under_way(cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client) -> None:
+def test_a_rollout_under_way_is_progressing_for_us_and_for_kubectl(
+    cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
+) -> None:
     before = cluster.get_deployment_status(web)
     after = cluster.patch_deployment(web, SLOW, action=ACTION)
     http.wait("deployments", lambda found: is_observed(found, after) and found["status"].get("updatedReplicas") == 1)

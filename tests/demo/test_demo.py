@@ -206,7 +206,9 @@ def test_an_interrupt_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> N
         ({"STATE": "/proc/nowhere"}, "/proc/nowhere cannot be used"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, environment: dict[str, str], complaint: str) -> None:
+def test_an_impossible_option_is_refused_in_one_line(
+    tmp_path: Path, environment: dict[str, str], complaint: str
+) -> None:
     assert complaint in refusal(tmp_path, **environment)
 
 

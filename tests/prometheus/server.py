@@ -70,6 +70,9 @@ class Prometheus:
         found: list[Any] = self.ask("query", query=query)["result"]
         return found
 
+    def answers(self, query: str) -> bool:
+        return self.query(query) != []
+
     def value(self, query: str) -> float:
         """Of a query with one result; 0 where it has none."""
         return float(next(iter(self.query(query)), {"value": [0, 0]})["value"][1])

@@ -5,11 +5,11 @@ import pytest
 from tests.prometheus.files import dashboard, metric_names, panels
 
 
-def test_it_has_the_name_that_others_link_to() -> None:
+def test_the_dashboard_has_the_name_that_others_link_to() -> None:
     assert (dashboard()["uid"], dashboard()["title"]) == ("smartops-system-dashboard", "smartops-system-dashboard")
 
 
-def test_it_asks_for_its_sources_and_brings_none() -> None:
+def test_the_dashboard_asks_for_its_sources_and_brings_none() -> None:
     variables = {one["name"]: one for one in dashboard()["templating"]["list"]}
 
     assert (variables["datasource"]["type"], variables["datasource"]["query"]) == ("datasource", "prometheus")
@@ -24,7 +24,7 @@ def test_each_panel_says_what_it_shows_and_in_which_unit() -> None:
         assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
 
 
-def test_numbers_and_letters_are_given_once() -> None:
+def test_panel_ids_and_query_letters_are_unique() -> None:
     ids = [panel["id"] for panel in dashboard()["panels"]]
     assert len(set(ids)) == len(ids)
     for panel in panels():

@@ -41,13 +41,13 @@ def test_an_alert_is_tried_both_ways(alert: dict[str, Any]) -> None:
 
 
 @EACH
-def test_an_alert_says_how_urgent_it_is_and_where_it_is_told_what_to_do(alert: dict[str, Any]) -> None:
+def test_an_alert_has_a_severity_and_the_link_to_its_runbook(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in {"critical", "warning"}
     assert alert["annotations"].keys() == {"summary", "description", "runbook"}
     assert alert["annotations"]["runbook"] == f"docs/operations.md#{slug(alert['alert'])}"
 
 
-def test_the_page_tells_of_each_alert_and_of_no_other() -> None:
+def test_the_operations_page_explains_each_alert_and_no_other() -> None:
     told = re.findall(r"^### (SmartOps\w+)$", section(HOW, "## Alerts"), re.MULTILINE)
     assert told == [alert["alert"] for alert in alerts()]
     assert re.findall(r"^\| \[`(\w+)`\]\(#\w+\) \| (\w+) \|", section(HOW, "## Alerts"), re.MULTILINE) == [

@@ -27,7 +27,7 @@ def version(obj: Object) -> str:
     return str(obj["metadata"]["resourceVersion"])
 
 
-def test_it_says_what_it_is(client: Client) -> None:
+def test_the_server_states_its_version_and_its_resources(client: Client) -> None:
     assert client.get("/version")["gitVersion"] == "v1.37.0+smartops-sandbox"
     assert [node["metadata"]["name"] for node in client.get("/api/v1/nodes")["items"]] == ["smartops-sandbox"]
 
@@ -131,7 +131,9 @@ def test_a_dry_run_answers_as_if_and_stores_nothing(client: Client, quiet: Objec
          "spec.template.spec.containers[1].name"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_invalid_with_its_field(client: Client, path: tuple[str, ...], value: Any, field: str) -> None:
+def test_an_invalid_value_is_refused_with_its_field(
+    client: Client, path: tuple[str, ...], value: Any, field: str
+) -> None:
     wrong = deployment()
     inner = wrong
     for step in path[:-1]:
@@ -173,7 +175,7 @@ def test_an_object_cannot_be_moved(client: Client, quiet: Object, metadata: Obje
     "metadata",
     [{"creationTimestamp": "2020-01-01T00:00:00Z"}, {"generation": 7}, {"uid": None}, {"managedFields": None}],
 )
-def test_what_the_system_owns_in_metadata_is_kept(client: Client, quiet: Object, metadata: Object) -> None:
+def test_metadata_of_the_system_is_kept(client: Client, quiet: Object, metadata: Object) -> None:
     assert client.patch(WEB, {"metadata": metadata}) == quiet
 
 

@@ -163,7 +163,7 @@ def allowed(client: Client, **attributes: str) -> bool:
     return bool(client.create(REVIEW, review)["status"]["allowed"])
 
 
-def test_what_is_forbidden_is_refused_and_reviews_say_so(sandbox: Sandbox, client: Client) -> None:
+def test_a_forbidden_request_is_refused_and_reviews_say_so(sandbox: Sandbox, client: Client) -> None:
     sandbox.fault(Forbid(verb="patch", group="apps", resource="deployments", namespace="default"))
     status, refusal = client.send("PATCH", "deployments/web", {}, MERGE)
     assert (status, refusal["reason"]) == (403, "Forbidden")

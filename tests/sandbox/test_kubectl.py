@@ -83,7 +83,7 @@ def spec(kubectl: Kubectl) -> dict[str, object]:
     return json.loads(kubectl("get", "deployment", "shop", "-o", "json"))["spec"]  # type: ignore[no-any-return]
 
 
-def test_get_prints_tables(shop: Kubectl) -> None:
+def test_kubectl_get_prints_tables(shop: Kubectl) -> None:
     header, row = shop("get", "deployments").splitlines()
     assert header.split() == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
     assert row.split()[:4] == ["shop", "2/2", "2", "2"]
@@ -97,7 +97,7 @@ def test_get_prints_tables(shop: Kubectl) -> None:
     assert shop("get", "deploy", "-l", "app!=shop", "-o", "name") == ""
 
 
-def test_apply_knows_what_changed(shop: Kubectl) -> None:
+def test_kubectl_apply_knows_what_changed(shop: Kubectl) -> None:
     assert shop("apply", "-f", "-", stdin=MANIFEST).splitlines() == [
         "service/shop unchanged",
         "deployment.apps/shop unchanged",
@@ -121,14 +121,14 @@ def test_apply_on_the_server_side_records_its_manager(kubectl: Kubectl) -> None:
     assert [entry["manager"] for entry in json.loads(kept)["metadata"]["managedFields"]] == ["kubectl"]
 
 
-def test_create_and_delete(kubectl: Kubectl) -> None:
+def test_kubectl_creates_and_deletes_an_object(kubectl: Kubectl) -> None:
     assert "deployment.apps/shop created" in kubectl("create", "-f", "-", stdin=MANIFEST)
     assert "already exists" in kubectl("create", "-f", "-", stdin=MANIFEST, fails=True)
     assert 'deployment.apps "shop" deleted' in kubectl("delete", "deployment", "shop")
     assert "not found" in kubectl("get", "deployment", "shop", fails=True)
 
 
-def test_create_by_flags_and_ask_for_permission(kubectl: Kubectl) -> None:
+def test_kubectl_creates_by_flags_and_asks_for_permission(kubectl: Kubectl) -> None:
     kubectl("create", "deployment", "shop", "--image=example.test/shop:1", "--replicas=3", "--port=80")
     assert spec(kubectl)["replicas"] == 3
     kubectl("create", "configmap", "settings", "--from-literal=mode=slow")
@@ -144,7 +144,7 @@ def test_an_invalid_deployment_is_explained_field_by_field(kubectl: Kubectl) -> 
     assert 'The Deployment "shop" is invalid: spec.replicas: Invalid value: -1' in said
 
 
-def test_scale_and_rollout(shop: Kubectl) -> None:
+def test_kubectl_scales_and_follows_a_rollout(shop: Kubectl) -> None:
     shop("scale", "deployment/shop", "--replicas=3")
     assert "successfully rolled out" in shop("rollout", "status", "deployment/shop")
     assert "Expected replicas to be 9" in shop(
@@ -176,7 +176,7 @@ def test_a_stuck_rollout_exceeds_its_deadline(shop: Kubectl) -> None:
         ("json", '[{"op": "replace", "path": "/spec/replicas", "value": 4}]'),
     ],
 )
-def test_patch(shop: Kubectl, kind: str, patch: str) -> None:
+def test_kubectl_patches_with_each_kind_of_patch(shop: Kubectl, kind: str, patch: str) -> None:
     assert "deployment.apps/shop patched" in shop("patch", "deployment", "shop", "--type", kind, "-p", patch)
     assert spec(shop)["replicas"] == 4
     assert len(spec(shop)["template"]["spec"]["containers"]) == 2  # type: ignore[index]
@@ -193,7 +193,7 @@ def test_a_deleted_pod_is_replaced(shop: Kubectl) -> None:
     assert len(after & before) == 1
 
 
-def test_describe_and_events_tell_the_story(shop: Kubectl) -> None:
+def test_kubectl_describe_and_events_show_what_happened(shop: Kubectl) -> None:
     told = shop("describe", "deployment", "shop")
     assert "2 desired | 2 updated | 2 total | 2 available | 0 unavailable" in told
     assert "Scaled up replica set" in told
@@ -201,7 +201,7 @@ def test_describe_and_events_tell_the_story(shop: Kubectl) -> None:
     assert "smartops-sandbox" in shop("get", "pods", "-o", "wide")
 
 
-def test_watching_prints_each_change(shop: Kubectl, cluster: Sandbox, tmp_path: Path) -> None:
+def test_kubectl_watch_prints_each_change(shop: Kubectl, cluster: Sandbox, tmp_path: Path) -> None:
     program = str(shutil.which("kubectl", path=sysconfig.get_path("scripts")))
     namespace = json.loads(shop("get", "deployment", "shop", "-o", "json"))["metadata"]["namespace"]
     watching = subprocess.Popen(
@@ -221,7 +221,7 @@ def test_watching_prints_each_change(shop: Kubectl, cluster: Sandbox, tmp_path: 
         watching.terminate()
 
 
-def test_it_runs_by_itself_until_it_is_told_to_stop(tmp_path: Path) -> None:
+def test_the_sandbox_runs_by_itself_until_it_is_told_to_stop(tmp_path: Path) -> None:
     manifest = tmp_path / "shop.yaml"
     manifest.write_text(MANIFEST.replace("{name: shop,", "{name: shop, namespace: elsewhere,"))
     home = tmp_path / "a folder"

@@ -20,7 +20,7 @@ def owners(obj: Object) -> dict[str, Object]:
     return {entry["manager"]: entry["fieldsV1"] for entry in obj["metadata"]["managedFields"]}
 
 
-def test_who_creates_an_object_owns_all_that_is_in_it() -> None:
+def test_the_creator_of_an_object_owns_all_of_its_fields() -> None:
     web = {"name": "web", "image": "1"}
     created = write({}, {"metadata": {"name": "x", "labels": {"a": "b"}}, "spec": {"containers": [web]}}, "kubectl")
     assert owners(created) == {
@@ -60,7 +60,7 @@ def live(*entries: Object, **spec: Any) -> Object:
     return {"metadata": {"managedFields": list(entries)}, "spec": spec}
 
 
-def test_what_was_applied_and_no_more_is_taken_away_unless_others_own_it_too() -> None:
+def test_a_field_that_is_applied_no_more_is_removed_unless_others_own_it_too() -> None:
     ours = entry("ours", {"f:spec": {"f:replicas": {}, "f:paused": {}}})
     config = {"spec": {"minReadySeconds": 1}}
     alone = apply(live(ours, replicas=1, paused=True), config, "ours", force=False)

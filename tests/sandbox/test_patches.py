@@ -103,7 +103,7 @@ def test_a_merge_patch_twice_is_the_same_as_once_and_leaves_its_input_alone(docu
 
 
 @given(st.dictionaries(st.sampled_from("abc/~"), JSON, min_size=1), JSON)
-def test_what_a_json_patch_adds_it_can_test_and_remove(document: dict[str, Any], value: Any) -> None:
+def test_a_json_patch_can_test_and_remove_the_value_that_it_adds(document: dict[str, Any], value: Any) -> None:
     before = copy.deepcopy(document)
     for key in document:
         path = "/" + key.replace("~", "~0").replace("/", "~1")
@@ -173,5 +173,5 @@ def test_a_senseless_strategic_merge_patch_is_refused(patch: Any) -> None:
 
 
 @given(st.dictionaries(st.sampled_from("abc"), JSON), st.dictionaries(st.sampled_from("abc"), JSON))
-def test_without_keyed_lists_a_strategic_merge_is_a_merge_patch_of_maps(document: Any, patch: Any) -> None:
+def test_a_strategic_merge_without_keyed_lists_is_a_merge_patch(document: Any, patch: Any) -> None:
     assert strategic_merge(document, patch) == merge_patch(document, patch)

@@ -17,7 +17,7 @@ def sent(kind: str, *fields: bytes) -> bytes:
     return b"k8s\x00" + field(1, field(1, b"v1") + field(2, kind.encode())) + field(2, b"".join(fields))
 
 
-def test_what_kubectl_sends_is_read_as_its_json() -> None:
+def test_protobuf_of_kubectl_is_read_as_its_json() -> None:
     labels = field(11, field(1, b"a") + field(2, b"b")) + field(11, field(1, b"empty"))
     metadata = field(1, field(1, b"shop") + field(3, b"") + field(7, 0) + labels)
     container = (
@@ -40,7 +40,7 @@ def test_what_kubectl_sends_is_read_as_its_json() -> None:
 @pytest.mark.parametrize(
     "body", [sent("Gizmo", field(1, b"x")), sent("ConfigMap", field(3, b"x")), sent("Deployment", field(9, 1))]
 )
-def test_what_it_does_not_know_is_refused_and_never_dropped(body: bytes) -> None:
+def test_an_unknown_field_of_protobuf_is_refused_and_never_dropped(body: bytes) -> None:
     with pytest.raises(ApiError) as refused:
         decode(body)
     assert refused.value.code == 415

@@ -46,7 +46,7 @@ def test_unknown_fields_are_named_by_their_paths_and_left_out() -> None:
         (BY_NAME["v1", "ConfigMap"], []),
     ],
 )
-def test_what_does_not_fit_is_not_decoded(kind: Kind, obj: Any) -> None:
+def test_a_value_of_the_wrong_type_is_not_decoded(kind: Kind, obj: Any) -> None:
     with pytest.raises(WrongTypeError):
         decoded(kind, obj)
 
@@ -60,5 +60,5 @@ def test_what_does_not_fit_is_not_decoded(kind: Kind, obj: Any) -> None:
         (AUTOSCALER, {"metrics": [{"resource": {"target": {"averageValue": 100}}}]}),
     ],
 )
-def test_null_fits_everywhere_and_a_number_where_an_amount_is_meant(kind: Kind, spec: Any) -> None:
+def test_a_null_fits_everywhere_and_a_number_where_an_amount_is_meant(kind: Kind, spec: Any) -> None:
     assert decoded(kind, {"spec": spec}) == ({"spec": spec}, [])

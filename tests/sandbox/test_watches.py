@@ -61,7 +61,7 @@ def test_a_version_older_than_the_history_is_gone() -> None:
         assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
 
 
-def test_after_a_compaction_every_known_version_is_gone(sandbox: Sandbox, client: Client) -> None:
+def test_every_version_before_a_compaction_is_gone(sandbox: Sandbox, client: Client) -> None:
     page = client.get("/api/v1/namespaces", limit="2")
     sandbox.fault(CompactHistory())
     (event,) = client.watch(MAPS, resourceVersion=page["metadata"]["resourceVersion"])

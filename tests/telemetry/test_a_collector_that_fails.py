@@ -65,7 +65,7 @@ def tell(spans: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("collector_that_is", [silent, stuck, away])
-def test_nobody_waits_for_a_collector_that_is(collector_that_is: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_waits_for_a_collector_that_is(collector_that_is: object, monkeypatch: pytest.MonkeyPatch) -> None:
     with collector_that_is() as address:  # type: ignore[operator]
         send_spans_to(address, monkeypatch)
         took, ended = tell(20_000)  # ten times what the queue takes
@@ -74,7 +74,7 @@ def test_nobody_waits_for_a_collector_that_is(collector_that_is: object, monkeyp
     assert ended < GRACE + MARGIN
 
 
-def test_what_is_still_to_be_told_at_the_end_is_told(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spans_that_are_pending_at_the_end_are_exported(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
 
     tell(10)

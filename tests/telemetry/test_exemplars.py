@@ -40,7 +40,7 @@ def by_the_reconciler() -> str:
 
 
 @pytest.mark.parametrize("sampled", [True, False], ids=["sampled", "not sampled"])
-def test_the_latencies_of_a_story_name_its_trace(world: World, sampled: bool) -> None:
+def test_the_latencies_of_a_signal_have_its_trace_as_exemplar(world: World, sampled: bool) -> None:
     trace = secrets.randbits(128)
     flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
     request = NonRecordingSpan(SpanContext(trace, 1, is_remote=True, trace_flags=flags))

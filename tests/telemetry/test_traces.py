@@ -100,7 +100,7 @@ def test_a_direct_action_is_one_trace_too(world: World, collector: Collector, lo
     assert (get.attributes["http.response.status_code"], get.attributes["error.type"]) == (404, "NotFound")
 
 
-def test_signals_of_a_batch_are_stories_of_their_own_linked_to_the_request(
+def test_each_signal_of_a_batch_has_a_trace_of_its_own_linked_to_the_request(
     world: World, collector: Collector, log: Path
 ) -> None:
     world.deploy(deployment("erp-simulator", ready_after="0"), deployment("web", ready_after="0"))

@@ -66,7 +66,7 @@ def test_an_unknown_field_would_be_an_error(helm: Helm, kubectl: Kubectl, restri
 
 
 @pytest.mark.usefixtures("simulated_kubelet")
-def test_it_installs_upgrades_and_leaves_nothing(control_plane: ControlPlane, helm: Helm) -> None:
+def test_the_chart_installs_upgrades_and_leaves_nothing(control_plane: ControlPlane, helm: Helm) -> None:
     switched_on = {"admissionPolicy": {"enabled": True}}
     with (
         released(control_plane, helm, switched_on) as release,

@@ -49,7 +49,7 @@ def listed(kubectl: Kubectl, kubeconfig: Path, namespace: str) -> set[Row]:
     return {(row["resource"], row["urls"], frozenset(row["verbs"].split())) for row in rows if row}
 
 
-def test_it_may_do_what_the_docs_tell_and_nothing_more(
+def test_the_account_may_do_what_the_documentation_lists_and_nothing_more(
     kubectl: Kubectl, release: Release, targets: list[str], bystander: Path
 ) -> None:
     anybody = listed(kubectl, bystander, release.namespace)
@@ -62,7 +62,7 @@ def test_it_may_do_what_the_docs_tell_and_nothing_more(
     assert listed(kubectl, release.account, "kube-system") == anybody
 
 
-def test_in_the_whole_cluster_it_is_the_same(
+def test_the_role_for_the_whole_cluster_grants_the_same(
     control_plane: ControlPlane, helm: Helm, kubectl: Kubectl, bystander: Path
 ) -> None:
     in_the_docs = {(resource, "", frozenset(verbs)) for resource, verbs in told().items()}

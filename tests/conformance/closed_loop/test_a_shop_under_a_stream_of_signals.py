@@ -56,7 +56,7 @@ def replicas(control_plane: ControlPlane, namespaces: str) -> Iterator[Callable[
         yield lambda: {one["metadata"]["name"]: one["spec"]["replicas"] for one in http.get("deployments")["items"]}
 
 
-def test_all_is_settled_within_the_limits(
+def test_every_signal_is_settled_within_the_limits(
     shop: Loop, replicas: Callable[[], dict[str, int]], control_plane: ControlPlane
 ) -> None:
     judge, over = Judge(control_plane, shop.namespace), Event()
@@ -90,7 +90,9 @@ def test_all_is_settled_within_the_limits(
     assert reconcilers.count() == 2
 
 
-def test_what_is_outside_of_it_is_not_touched(agent: Agent, namespace: str, judge: Judge, http: Client) -> None:
+def test_a_namespace_outside_of_the_shop_is_not_touched(
+    agent: Agent, namespace: str, judge: Judge, http: Client
+) -> None:
     outside = Loop(agent, namespace)
     http.create("deployments", deployment("frontend"))
     http.rolled_out("frontend")

@@ -61,7 +61,7 @@ def test_a_hundred_accepted_signals_are_a_hundred_writes(
     assert judge.violations(loop.claims(), loop.limits) == []
 
 
-def test_what_has_taken_the_targets_name_meanwhile_is_not_touched(
+def test_a_deployment_that_took_the_name_of_a_killed_ones_target_is_not_touched(
     smartops: Installation, loop: Loop, judge: Judge, http: Client
 ) -> None:
     http.create("deployments", deployment("web", sim={"ready_after": "1h"}))

@@ -80,7 +80,7 @@ def test_each_action_is_one_event_and_is_signed(
     assert "f:memory" in str(template["f:spec"]["f:containers"])
 
 
-def test_what_a_signal_led_to_is_told_with_the_signals_rule(loop: Loop, runs: Runs, events: Told) -> None:
+def test_an_event_of_a_signals_action_names_the_rule(loop: Loop, runs: Runs, events: Told) -> None:
     runs(replicas=2)
 
     action = loop.outcome(loop.anomaly(SERVICE))
@@ -121,7 +121,7 @@ def test_a_direct_action_that_the_cluster_forbids_is_told_once_each_time(
     assert "TargetPaused" in kubectl("get", "events", "--field-selector", "type=Warning").said
 
 
-def test_what_waits_for_the_same_reason_is_told_once(loop: Loop, runs: Runs, events: Told) -> None:
+def test_signals_that_wait_for_one_reason_make_one_event(loop: Loop, runs: Runs, events: Told) -> None:
     runs()
     freeze = Freeze.objects.create(namespace=loop.namespace, reason="an incident", by="ana")
     signal = loop.root_cause(SERVICE)
@@ -135,9 +135,7 @@ def test_what_waits_for_the_same_reason_is_told_once(loop: Loop, runs: Runs, eve
     assert f"(signal {signal})" in events.all()[0]["message"]
 
 
-def test_what_was_not_meant_to_change_anything_and_what_web_refused_is_not_told(
-    loop: Loop, runs: Runs, events: Told
-) -> None:
+def test_dry_runs_and_refusals_of_the_web_process_make_no_event(loop: Loop, runs: Runs, events: Told) -> None:
     runs(replicas=2)
 
     answers: list[Any] = [

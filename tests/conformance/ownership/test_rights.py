@@ -86,7 +86,7 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
-def test_with_all_of_them_it_is_ready_and_closes_the_loop(
+def test_a_reconciler_with_all_rights_is_ready_and_closes_the_loop(
     control_plane: ControlPlane, namespace: str, log: Path, loop: Loop, runs: Runs, http: Client
 ) -> None:
     runs(replicas=2)
@@ -99,7 +99,7 @@ def test_with_all_of_them_it_is_ready_and_closes_the_loop(
         assert reconciler.dropped() == 0
 
 
-def test_without_the_right_to_patch_it_is_not_ready_and_an_action_fails_with_the_servers_words(
+def test_a_reconciler_without_the_right_to_patch_is_not_ready_and_its_action_fails_with_the_servers_message(
     control_plane: ControlPlane, namespace: str, log: Path, agent: Agent, judge: Judge, runs: Runs, http: Client
 ) -> None:
     runs(replicas=2)
@@ -115,7 +115,7 @@ def test_without_the_right_to_patch_it_is_not_ready_and_an_action_fails_with_the
     assert judge.changes() == []
 
 
-def test_without_the_right_to_see_autoscalers_replicas_are_left_alone(
+def test_a_reconciler_without_the_right_to_see_autoscalers_leaves_replicas_alone(
     control_plane: ControlPlane, namespace: str, log: Path, loop: Loop, judge: Judge, runs: Runs
 ) -> None:
     runs(replicas=2)
@@ -139,7 +139,7 @@ def test_without_the_right_to_see_autoscalers_replicas_are_left_alone(
     assert judge.changes() == [("RESTART", SERVICE), ("SCALE", SERVICE)]
 
 
-def test_without_the_right_to_tell_it_is_ready_and_acts(
+def test_a_reconciler_without_the_right_to_create_events_is_ready_and_acts(
     control_plane: ControlPlane, namespace: str, log: Path, loop: Loop, judge: Judge, runs: Runs
 ) -> None:
     runs(replicas=2)

@@ -89,7 +89,7 @@ REVERTING = {
 
 
 @pytest.mark.parametrize(("state", "who", "instead"), REVERTING.values(), ids=REVERTING)
-def test_what_somebody_would_set_back_is_left_alone_until_owners_are_not_respected(
+def test_a_field_with_an_owner_is_left_alone_until_owners_are_not_respected(
     neighbours: Neighbours, loop: Loop, judge: Judge, http: Client, state: State, who: str, instead: str
 ) -> None:
     state(neighbours, replicas=2)
@@ -136,7 +136,9 @@ def test_a_restart_is_nobodys_and_nobody_takes_it_back(
     assert now["metadata"]["generation"] == restarted["metadata"]["generation"]
 
 
-def test_helm_is_named_and_holds_nothing_back(neighbours: Neighbours, loop: Loop, judge: Judge, http: Client) -> None:
+def test_helm_is_named_as_a_manager_and_blocks_nothing(
+    neighbours: Neighbours, loop: Loop, judge: Judge, http: Client
+) -> None:
     neighbours.helm(replicas=2)
     http.rolled_out(SERVICE)
 
