@@ -11,6 +11,8 @@ export PORT ?= 8000
 export STATE ?= .smartops
 
 python = .venv/bin/python
+pytest = $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+fast = $(addprefix tests/,guardrails orchestrator signals smartops test_docs.py test_reasons.py)
 # Two runs in one clone take turns at .venv; the second finds it complete.
 environment = flock -o Makefile $(MAKE) -s
 # Install a Debian package where root may, else name it: $(call debian,package)
@@ -29,11 +31,16 @@ demo: ## Run SmartOps on a sandbox cluster (PORT=8000 STATE=.smartops; DEMO_KUBE
 	@$(environment) .venv/demo.installed
 	@exec $(python) -m smartops.dev.demo
 
-test: check ## Check and test everything
+test: check test-fast ## Check and test everything
 	@command -v chromium >/dev/null || { $(call debian,chromium); }
 	@command -v promtool >/dev/null || { $(call debian,prometheus); }
-	@echo "[test] pytest"
-	@exec $(python) -m pytest
+	@echo "[test] pytest: everything else"
+	@exec $(pytest) $(addprefix --ignore=,$(fast))
+
+test-fast: ## Test pure code, all its branches, and what needs one database
+	@$(environment) .venv/dev.installed
+	@echo "[test] pytest: pure code and one database"
+	@exec $(pytest) $$($(python) -m tests.kit.pure) $(fast)
 
 check: ## Lint, types, import contracts, deployment settings, migrations
 	@$(environment) .venv/dev.installed

@@ -15,7 +15,7 @@ from tests.kit.manifests import deployment
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 
-SOON = 20.0  # seconds: nothing here takes nearly as long
+SOON = 60.0  # seconds: nothing here takes nearly as long
 
 
 @pytest.fixture

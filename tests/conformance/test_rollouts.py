@@ -19,7 +19,7 @@ from tests.kit.manifests import deployment
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 
-SOON = 20.0  # seconds: nothing here takes nearly as long
+SOON = 60.0  # seconds: nothing here takes nearly as long
 ACTION = "action-1"
 
 

@@ -68,7 +68,7 @@ def test_an_outcome_whose_session_was_cut_is_recorded_by_the_next_sweep(
     with ThreadPoolExecutor(1) as thread:
         ends = thread.submit(reconciler.run, drain=True)
         try:
-            ends.result(timeout=15)
+            ends.result(timeout=25)
         finally:
             reconciler.stop()
 

@@ -17,7 +17,7 @@ from tests.kit.processes import ROOT, environment, sessions, until
 from tests.kit.referee import Referee
 from tests.kit.world import World, only_action, only_signal
 
-TIMEOUT = 30.0  # seconds
+TIMEOUT = 60.0  # seconds
 
 
 class Nursery:

@@ -42,7 +42,7 @@ class World:
 
     def settle(self, name: str) -> None:
         """Until its pods are ready: from then on nobody but us moves its version."""
-        self.cluster.wait_for_deployment_rollout(WorkloadKey(NAMESPACE, name), timeout=10)
+        self.cluster.wait_for_deployment_rollout(WorkloadKey(NAMESPACE, name), timeout=60)
 
     def reconciler(self, **options: Any) -> Reconciler:
         return Reconciler(self.cluster, "default", [NAMESPACE], **options)

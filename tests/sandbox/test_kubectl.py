@@ -155,7 +155,7 @@ def test_kubectl_scales_and_follows_a_rollout(shop: Kubectl) -> None:
     assert [line.split()[0] for line in shop("rollout", "history", "deploy/shop").splitlines()[2:4]] == ["1", "2"]
     shop("rollout", "undo", "deployment/shop")
     shop("rollout", "status", "deployment/shop")
-    shop("wait", "--for=condition=Available", "deployment/shop", "--timeout=5s")
+    shop("wait", "--for=condition=Available", "deployment/shop", "--timeout=60s")
     assert "kubectl.kubernetes.io/restartedAt" not in json.dumps(spec(shop))
 
 
@@ -232,4 +232,4 @@ def test_the_sandbox_runs_by_itself_until_it_is_told_to_stop(tmp_path: Path) -> 
         assert word == "ready"
         assert f"server: {url}" in (home / "kubeconfig").read_text()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=60) == 0
