@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 export PORT ?= 8000
 export STATE ?= .smartops
+unexport PYTHONDONTWRITEBYTECODE  # tests are rewritten and compiled once
 
 python = .venv/bin/python
 pytest = $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
