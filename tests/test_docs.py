@@ -32,9 +32,9 @@ from signals.models import SignalState
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api import refusals
+from tests.kit.pages import ROOT, first_cells, page, section, slug
 from tests.kit.rules import DEFAULT_RULES
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 Edge = tuple[str, str]
@@ -71,34 +71,15 @@ PLAIN = {
 }  # fmt: skip
 
 
-def page(name: str) -> str:
-    return (ROOT / name).read_text()
-
-
 def diagrams(name: str) -> list[set[Edge]]:
     """The edges of each state diagram of a page."""
     blocks = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", page(name), re.DOTALL)
     return [set(re.findall(r"^\s*(\S+) --> ([a-z_]+|\[\*\])", block, re.MULTILINE)) for block in blocks]
 
 
-def section(text: str, heading: str) -> str:
-    _, _, rest = text.partition(f"\n{heading}\n")
-    depth = heading.split(" ")[0]
-    return re.split(rf"^#{{1,{len(depth)}}} ", rest, flags=re.MULTILINE)[0]
-
-
-def first_cells(text: str) -> list[str]:
-    """What stands as code in the first column of the tables."""
-    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
-
-
 def transition_rows(text: str) -> set[Edge]:
     """Of tables whose first column is "`here` → `there`"."""
     return set(re.findall(r"^\| `(\w+)` → `(\w+)` \|", text, re.MULTILINE))
-
-
-def slug(heading: str) -> str:
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 def links(path: Path) -> Iterator[str]:

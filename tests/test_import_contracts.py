@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.kit.pages import ROOT
+from tests.kit.pure import CONTRACT as PURE
+from tests.kit.pure import pure_modules
+
 LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 CONTRACTS = {contract["name"]: contract for contract in LINTER["contracts"]}
 LAYERS = "Imports point down: smartops, orchestrator, guardrails, signals"
-PURE = "Decisions are pure: no Django, no Kubernetes, no network, no clock"
 CLIENT = "Only the cluster client knows the Kubernetes library"
 NO_DJANGO = "The cluster client knows no Django"
 WEB = "The web process holds no cluster client"
@@ -102,7 +104,7 @@ def test_an_import_that_points_up_is_refused(copy: Copy, importer: str, imported
 
 
 def test_every_pure_module_is_guarded_against_every_impurity(copy: Copy) -> None:
-    modules, forbidden = CONTRACTS[PURE]["source_modules"], CONTRACTS[PURE]["forbidden_modules"]
+    modules, forbidden = pure_modules(), CONTRACTS[PURE]["forbidden_modules"]
     for module in modules:
         copy.plant(module, "\n".join(f"import {name}" for name in forbidden))
 
@@ -163,7 +165,7 @@ def test_an_import_back_into_the_api_or_the_console_is_refused(copy: Copy) -> No
 
 
 def pure_sources() -> Iterator[Path]:
-    for module in CONTRACTS[PURE]["source_modules"]:
+    for module in pure_modules():
         path = source(ROOT, module)
         yield from path.parent.glob("*.py") if path.name == "__init__.py" else [path]
 

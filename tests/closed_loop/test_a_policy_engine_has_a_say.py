@@ -22,8 +22,9 @@ from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api.refusals import of_decision
 from smartops.dev.sandbox.faults import Refuse
-from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_action, only_signal, post
-from tests.guardrails.engine import Engine, Handler, replies, says, serving
+from tests.kit.policy_engine import Engine, Handler, replies, says, serving
+from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.world import World, deployment, only_action, only_signal
 
 NO = says({"allow": False, "reason": "Not during the quarter's end."})
 SILENCE = replies(500, b"")
@@ -34,6 +35,7 @@ SCALE = Proposal(ActionType.SCALE, Target("default", NAMESPACE, "erp-simulator")
 def engine(world: World, settings: Settings) -> Iterator[Engine]:
     with serving() as engine:
         settings.SMARTOPS_OPA_URL = engine.url
+        settings.SMARTOPS_OPA_TIMEOUT = 30.0  # a busy machine is not a silent engine
         yield engine
         for decision in DecisionRecord.objects.all():
             assert replay(decision.inputs) == decision.verdicts
@@ -44,7 +46,7 @@ def in_turn(*answers: Callable[[Handler], None]) -> Callable[[Handler], None]:
     return lambda handler: next(rest)(handler)
 
 
-def test_it_is_asked_when_the_signal_is_admitted_and_again_before_the_next_write(world: World, engine: Engine) -> None:
+def test_the_policy_engine_is_asked_at_admission_and_again_before_the_next_write(world: World, engine: Engine) -> None:
     world.deploy(deployment("erp-simulator"))
     world.sandbox.fault(Refuse(method="PATCH", status=409))
     post(anomaly("erp-simulator", payload={"metadata": {"cpu": 96.3}}))
@@ -59,7 +61,7 @@ def test_it_is_asked_when_the_signal_is_admitted_and_again_before_the_next_write
         assert asked["signal"]["payload"]["metadata"] == {"cpu": 96.3}
 
 
-def test_its_no_denies_the_signal_and_nothing_is_written(world: World, engine: Engine) -> None:
+def test_a_no_of_the_policy_engine_denies_the_signal_and_nothing_is_written(world: World, engine: Engine) -> None:
     engine.answer = NO
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
@@ -72,7 +74,7 @@ def test_its_no_denies_the_signal_and_nothing_is_written(world: World, engine: E
     assert world.writes() == []
 
 
-def test_its_silence_defers_the_signal_and_nothing_is_written(world: World, engine: Engine) -> None:
+def test_silence_of_the_policy_engine_defers_the_signal_and_nothing_is_written(world: World, engine: Engine) -> None:
     engine.answer = SILENCE
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
@@ -112,7 +114,7 @@ def test_silence_before_the_next_write_puts_the_action_off(world: World, engine:
     assert world.writes() == []
 
 
-def test_a_signal_that_a_repeat_raised_meanwhile_is_not_admitted_unasked(
+def test_a_signal_that_a_repeat_raised_is_not_admitted_without_asking_the_policy_engine(
     world: World, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.deploy(deployment("erp-simulator"))

@@ -9,8 +9,9 @@ from django.db import connection
 from orchestrator.models import ActionState
 from signals.lib.notifications import connect
 from signals.models import Signal
-from tests.closed_loop.conftest import World, anomaly, deployment, post
+from tests.kit.signals import anomaly, post
 from tests.kit.verbs import admit, execute
+from tests.kit.world import World, deployment
 
 OURS = ("signals", "guardrails", "orchestrator")
 
@@ -30,7 +31,7 @@ def shrunk_afterwards(world: World) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("shrunk_afterwards")
-def test_signals_become_changes_as_before(world: World) -> None:
+def test_a_signal_becomes_a_change_while_the_schema_grows(world: World) -> None:
     services = ["before", "after"]
     world.deploy(*map(deployment, services))
     connection.ensure_connection()

@@ -15,8 +15,9 @@ from signals.models import Rule, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Target
 from smartops.dev.sandbox.faults import Refuse
-from tests.closed_loop.conftest import World, anomaly, deployment, only_action, only_signal, post, root_cause
+from tests.kit.signals import anomaly, post, root_cause
 from tests.kit.verbs import admit, execute
+from tests.kit.world import World, deployment, only_action, only_signal
 
 
 @pytest.fixture(autouse=True)
@@ -334,7 +335,7 @@ def test_a_dry_run_changes_nothing_and_counts_nowhere(world: World) -> None:
     assert not Cooldown.objects.exists()
 
 
-def test_a_trouble_that_ends_before_the_next_write_is_not_acted_upon(world: World) -> None:
+def test_a_problem_that_ends_before_the_next_write_is_not_acted_upon(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     world.sandbox.fault(Refuse(method="PATCH", status=409))
     post(anomaly("erp-simulator"))

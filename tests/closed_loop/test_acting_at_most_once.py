@@ -17,8 +17,9 @@ from orchestrator.models import Action, ActionState, DecisionRecord, transitions
 from signals.reasons import Reason
 from smartops.dev.sandbox.cluster import write_kubeconfig
 from smartops.dev.sandbox.faults import Delay, Hang, LoseAnswer, Refuse, RequestReason
-from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_action, post
-from tests.concurrency.referee import Referee
+from tests.kit.referee import Referee
+from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.world import World, deployment, only_action
 
 S = ActionState
 ALWAYS = 1_000_000
@@ -143,7 +144,7 @@ def test_a_fault_of_the_cluster_never_doubles_the_effect(
     ("status", "count", "end", "effects"),
     [(500, 2, DONE, 1), (429, 2, DONE, 1), (403, 1, (S.FAILED, Reason.CLUSTER_FORBIDDEN), 0)],
 )
-def test_a_look_that_fails_is_made_again_or_ends_the_action(
+def test_a_read_that_fails_is_repeated_or_ends_the_action(
     scene: Scene, status: int, count: int, end: tuple[str, str], effects: int
 ) -> None:
     look = Refuse(method="GET", path="/deployments/erp-simulator$", status=status, count=count)

@@ -13,8 +13,9 @@ from orchestrator.reconciler import calls, dispatch
 from orchestrator.reconciler.reclaim import reclaim
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_signal, post
+from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.verbs import admit, execute
+from tests.kit.world import World, deployment, only_signal
 
 REPORTED = anomaly("erp-simulator")
 

@@ -9,8 +9,9 @@ from django.db import OperationalError
 from orchestrator.decide.direct import admit_direct
 from orchestrator.reconciler import dispatch, loop
 from signals.types import ActionType, Origin, Proposal, Target
-from tests.closed_loop.conftest import NAMESPACE, World, deployment
+from tests.kit.signals import NAMESPACE
 from tests.kit.verbs import claim, execute
+from tests.kit.world import World, deployment
 
 
 def test_a_pass_that_fails_is_not_repeated_at_full_speed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

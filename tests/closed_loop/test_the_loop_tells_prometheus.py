@@ -19,8 +19,9 @@ from signals import transitions
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, post, root_cause
+from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
 from tests.kit.verbs import claim
+from tests.kit.world import World, deployment
 
 LOOP, PRODUCT = "orchestrator_closed_loop", "smartops_orchestrator"
 
@@ -114,7 +115,7 @@ def test_the_levels_are_those_of_the_tables(transactional_db: None) -> None:
     assert value(f"{PRODUCT}_freezes") == 1
 
 
-def test_levels_go_down_again(transactional_db: None) -> None:
+def test_gauges_go_down_again(transactional_db: None) -> None:
     post(anomaly("held"))
     Signal.objects.update(not_before=Now() + timedelta(minutes=5), reason=Reason.FROZEN)
     gauges.measure("default")
@@ -149,7 +150,7 @@ def test_a_pass_leaves_its_time_and_one_that_fails_does_not(world: World, monkey
     assert failed() == 1.0
 
 
-def test_what_is_taken_over_is_counted(world: World) -> None:
+def test_a_reclaimed_action_is_counted(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     action = admit_direct(direct(3), "somebody")
     claim(action, "one that went silent")

@@ -18,10 +18,11 @@ from signals.lib.notifications import CHANNEL, connect
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, post, root_cause
-from tests.concurrency.conftest import at_once
-from tests.concurrency.referee import Effect, Referee
-from tests.processes import reconcilers, until
+from tests.kit.processes import reconcilers, until
+from tests.kit.referee import Effect, Referee
+from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
+from tests.kit.threads import at_once
+from tests.kit.world import World, deployment
 
 WORKLOADS = ("erp-a", "erp-b")
 
@@ -52,8 +53,8 @@ def test_no_limit_is_exceeded_by_processes_and_callers_at_once(
     with reconcilers(3, world.sandbox.kubeconfig, tmp_path / "log"):
         agents: list[Callable[[], object]] = [partial(report, seed) for seed in range(3)]
         people: list[Callable[[], object]] = [partial(ask, seed) for seed in range(2)]
-        at_once([*agents, *people], timeout=60)
-        until(nothing_is_left_to_do, timeout=60)
+        at_once([*agents, *people], timeout=240)
+        until(nothing_is_left_to_do, timeout=240)
 
     assert_kept(referee, allowed)
     assert_one_effect_per_applied_action(referee, world)

@@ -5,9 +5,10 @@ from pathlib import Path
 from guardrails.replay import replay
 from orchestrator.models import Action, ActionState, AuditEvent, DecisionRecord
 from signals.models import Signal
-from tests.closed_loop.conftest import World, anomaly, deployment, post
-from tests.concurrency.referee import Referee
-from tests.processes import reconcilers, until
+from tests.kit.processes import reconcilers, until
+from tests.kit.referee import Referee
+from tests.kit.signals import anomaly, post
+from tests.kit.world import World, deployment
 
 WORKLOADS = 100
 

@@ -15,9 +15,9 @@ from orchestrator.k8s.collection import Collection
 from orchestrator.k8s.connection import Connection
 from orchestrator.k8s.resources import EVENTS, Resource
 from orchestrator.k8s.types import Autoscaler, W, WatchEvent, WatchEventType, WorkloadKey
-from tests.conformance.client import Client, Object
-from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
+from tests.kit.client import Client, Object
+from tests.kit.manifests import deployment
 
 SOON = 30.0  # seconds: an API server compacts its history every few
 CHANGED, DELETED, SYNCED = WatchEventType.CHANGED, WatchEventType.DELETED, WatchEventType.SYNCED

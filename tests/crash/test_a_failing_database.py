@@ -11,8 +11,10 @@ from guardrails.models import GuardrailSetting
 from orchestrator.models import Action, ActionState, Workload, transitions
 from orchestrator.reconciler import admit
 from signals.models import Signal
-from tests.closed_loop.conftest import anomaly, deployment, post
-from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
+from tests.crash.victims import Victims, assert_done_once, leases_are_over
+from tests.kit.referee import Referee
+from tests.kit.signals import anomaly, post
+from tests.kit.world import World, deployment
 
 
 def cut_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
@@ -67,7 +69,7 @@ def test_an_outcome_whose_session_was_cut_is_recorded_by_the_next_sweep(
     with ThreadPoolExecutor(1) as thread:
         ends = thread.submit(reconciler.run, drain=True)
         try:
-            ends.result(timeout=15)
+            ends.result(timeout=25)
         finally:
             reconciler.stop()
 

@@ -4,9 +4,10 @@ import pytest
 
 from orchestrator.models import Action
 from orchestrator.reconciler.reclaim import reclaim
-from tests.closed_loop.conftest import only_action
-from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
+from tests.crash.victims import Victims, assert_done_once, leases_are_over
+from tests.kit.referee import Referee
 from tests.kit.verbs import execute
+from tests.kit.world import World, only_action
 
 pytestmark = pytest.mark.usefixtures("one_trouble")
 

@@ -23,11 +23,12 @@ import yaml
 
 from smartops.dev import postgres
 from smartops.dev.sandbox import Sandbox
+from tests.kit.manifests import deployment
 
 COMMAND = [sys.executable, "-m", "smartops.dev.demo"]
-PATIENCE = 90.0
 SHOWN = "SmartOps runs until Ctrl-C."
 README = Path(__file__).resolve().parents[2] / "README.md"
+PATIENCE = 300.0  # seconds
 
 
 def settings(state: Path, environment: dict[str, str]) -> dict[str, str]:
@@ -61,7 +62,7 @@ class Demo:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def status(self) -> int:
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
 
 @contextmanager
@@ -89,7 +90,7 @@ def demo(state: Path, **environment: str) -> Iterator[Demo]:
 
 def refusal(state: Path, **environment: str) -> str:
     """The message of a demo that cannot start: one line."""
-    refused = subprocess.run(COMMAND, env=settings(state, environment), capture_output=True, text=True, timeout=20)
+    refused = subprocess.run(COMMAND, env=settings(state, environment), capture_output=True, text=True, timeout=60)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert refused.stdout == ""
@@ -115,14 +116,14 @@ def await_end(pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        assert select.select([descriptor], [], [], 10)[0], f"process {pid} still runs"
+        assert select.select([descriptor], [], [], 60)[0], f"process {pid} still runs"
     finally:
         os.close(descriptor)
 
 
 def get(url: str, token: str = "") -> Any:
     request = Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310
-    with urlopen(request, timeout=10) as answer:  # noqa: S310
+    with urlopen(request, timeout=60) as answer:  # noqa: S310
         return answer.read()
 
 
@@ -130,10 +131,10 @@ def sign_in(handles: dict[str, Any]) -> str:
     """The address after the administrator's sign-in."""
     cookies = CookieJar()
     browser, login = build_opener(HTTPCookieProcessor(cookies)), f"{handles['url']}/admin/login/?next=/console/"
-    browser.open(login, timeout=10).close()
+    browser.open(login, timeout=60).close()
     token = next(cookie.value for cookie in cookies if cookie.name == "csrftoken")
     form = urlencode({**handles["admin"], "csrfmiddlewaretoken": token}).encode()
-    with browser.open(login, form, timeout=10) as page:
+    with browser.open(login, form, timeout=60) as page:
         return str(page.url)
 
 
@@ -188,7 +189,7 @@ def without_values(output: str) -> set[str]:
 def test_a_demo_adds_its_workloads_to_another_cluster_and_names_a_child_that_died(tmp_path: Path) -> None:
     with Sandbox() as sandbox:
         mine = tmp_path / "mine.yaml"
-        mine.write_text(yaml.safe_dump(erp_simulator(replicas=5)))
+        mine.write_text(yaml.safe_dump(deployment("erp-simulator", replicas=5, namespace="smartops-dev")))
         sandbox.load(mine)
         with demo(tmp_path / "state", DEMO_KUBECONFIG=str(sandbox.kubeconfig), KUBECONFIG="/nowhere") as elsewhere:
             story = elsewhere.read_until("SUCCESS")
@@ -231,20 +232,3 @@ def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"Port {port} cannot be used: Address already in use." in refusal(tmp_path, PORT=str(port))
-
-
-def erp_simulator(replicas: int) -> dict[str, Any]:
-    labels = {"app": "erp-simulator"}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "erp-simulator", "namespace": "smartops-dev"},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {"containers": [{"name": "erp", "image": "erp:1"}]},
-            },
-        },
-    }

@@ -98,7 +98,7 @@ def test_the_commands_of_the_last_page_fit_the_screen_and_post_json() -> None:
             assert max(map(len, command.splitlines())) <= WIDTH
             stubbed = f'curl() {{ printf %s "${{@: -1}}"; }}; {command}'
             body = subprocess.run(
-                ["bash", "-c", stubbed], capture_output=True, text=True, check=True, timeout=10
+                ["bash", "-c", stubbed], capture_output=True, text=True, check=True, timeout=60
             ).stdout
             assert json.loads(body).keys() & {"deployment", "windowId"}
 

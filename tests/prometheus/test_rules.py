@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.kit.pages import section, slug
 from tests.prometheus.files import ROOT, RULES, alerts
-from tests.test_docs import section, slug
 
 UNIT_TESTS = Path(__file__).with_name("alerts.yaml")
 HOW = (ROOT / "docs/operations.md").read_text()

@@ -8,11 +8,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
-from tests.api import api
 from tests.kit.web import Web
 from tests.smartops.console.scene import Hour, an_ordinary_hour
-
-__all__ = ["api"]
 
 
 @pytest.fixture

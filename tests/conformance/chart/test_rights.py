@@ -12,10 +12,10 @@ from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.permissions import PERMISSIONS, Permission
 from orchestrator.process.permissions import MissingPermission, PermissionCheck
 from tests.chart.rights import told
-from tests.conformance.client import Client
-from tests.conformance.conftest import Kubectl
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.release import Helm, Release, account, fresh_namespace, released, without
+from tests.kit.client import Client
+from tests.kit.kubectl import Kubectl
 
 ROW = re.compile(r"(?P<resource>\S*)\s+\[(?P<urls>.*?)\]\s+\[(?P<names>.*?)\]\s+\[(?P<verbs>.*?)\]")
 Row = tuple[str, str, frozenset[str]]  # resource, URLs, verbs
@@ -49,7 +49,7 @@ def listed(kubectl: Kubectl, kubeconfig: Path, namespace: str) -> set[Row]:
     return {(row["resource"], row["urls"], frozenset(row["verbs"].split())) for row in rows if row}
 
 
-def test_it_may_do_what_the_docs_tell_and_nothing_more(
+def test_the_account_may_do_what_the_documentation_lists_and_nothing_more(
     kubectl: Kubectl, release: Release, targets: list[str], bystander: Path
 ) -> None:
     anybody = listed(kubectl, bystander, release.namespace)
@@ -62,7 +62,7 @@ def test_it_may_do_what_the_docs_tell_and_nothing_more(
     assert listed(kubectl, release.account, "kube-system") == anybody
 
 
-def test_in_the_whole_cluster_it_is_the_same(
+def test_the_role_for_the_whole_cluster_grants_the_same(
     control_plane: ControlPlane, helm: Helm, kubectl: Kubectl, bystander: Path
 ) -> None:
     in_the_docs = {(resource, "", frozenset(verbs)) for resource, verbs in told().items()}

@@ -10,14 +10,14 @@ from django.conf import settings
 
 from orchestrator.k8s.permissions import PERMISSIONS
 from tests.chart.rendering import Object, Rendered
-from tests.conformance.client import Client
-from tests.conformance.closed_loop.conftest import Judge, Loop, evidence
 from tests.conformance.closed_loop.pods import ended, running
-from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
+from tests.conformance.loop import Judge, Loop, evidence
 from tests.conformance.release import Helm, Release, fresh_namespace, released, without
-from tests.installation import Agent
-from tests.processes import environment, until
+from tests.kit.client import Client
+from tests.kit.installation import Agent
+from tests.kit.manifests import deployment
+from tests.kit.processes import environment, until
 
 OF_WEB = "http://smartops-orchestrator/readyz"
 OF_RECONCILER = "http://smartops-orchestrator-reconciler:9090/readyz"

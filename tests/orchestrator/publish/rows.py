@@ -14,7 +14,7 @@ from orchestrator.publish.types import DecisionEntry, Entry, Published, Terms
 from orchestrator.publish.types import Outcome as Answer
 from signals.models import Signal
 from signals.types import ActionType, Origin, RuleSpec, SignalFacts, Source, Target
-from tests.closed_loop.conftest import anomaly, post
+from tests.kit.signals import anomaly, post
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RULE = RuleSpec(1, 1, "scale-up", Source.ANOMALY, "resource", ActionType.SCALE, {"delta": 1})

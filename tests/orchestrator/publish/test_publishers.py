@@ -21,11 +21,11 @@ from orchestrator.publish.publishers import Publishers
 from orchestrator.publish.types import Entry, Published, Publisher, Retry
 from orchestrator.publish.types import Outcome as Answer
 from smartops.dev.sandbox.faults import Refuse
-from tests.closed_loop.conftest import World, deployment
+from tests.kit.processes import PATIENCE, environment, running, start, until
+from tests.kit.world import World, deployment
 from tests.orchestrator.publish import rows
 from tests.orchestrator.publish.rows import Notebook
 from tests.orchestrator.publish.to_file import ToFile
-from tests.processes import PATIENCE, environment, running, start, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 GRACE = 5.0  # seconds: enough for all that is to be published

@@ -21,7 +21,7 @@ from signals.types import Proposal
 from smartops.api import actions
 from smartops.api.waiting import DEFAULT_WAIT, MAX_WAIT, wait_of
 from smartops.tokens import Scope
-from tests.api import Api, bearer
+from tests.kit.api import Api, bearer
 
 SCALE = {"deployment": "erp-simulator", "replicas": 3}
 RESTART = {"deployment": "erp-simulator"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from smartops.management.commands.export_openapi import openapi
-from tests.api import Api
+from tests.kit.api import Api
 
 COMMITTED = Path(__file__).parents[3] / "docs" / "openapi.json"
 SEED = {

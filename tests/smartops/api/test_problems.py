@@ -9,7 +9,8 @@ from orchestrator.models import Action
 from signals.models import Signal
 from smartops import tokens
 from smartops.tokens import Scope
-from tests.api import ANOMALY, Api, bearer
+from tests.kit.api import Api, bearer
+from tests.kit.signals import ANOMALY
 
 MEBIBYTE = 1024 * 1024
 

@@ -13,8 +13,9 @@ from orchestrator.models import Action, VerificationStatus, transitions
 from signals.reasons import Reason
 from signals.types import ActionType, Target
 from smartops.tokens import Scope
-from tests.api import ANOMALY, Api, bearer
 from tests.kit import verbs
+from tests.kit.api import Api, bearer
+from tests.kit.signals import ANOMALY
 
 ASYNC = {"prefer": "respond-async"}
 

@@ -7,7 +7,8 @@ import pytest
 
 from signals.models import Observation, Signal
 from smartops.tokens import Scope
-from tests.api import ANOMALY, RCA, Api, bearer
+from tests.kit.api import Api, bearer
+from tests.kit.signals import ANOMALY, RCA
 
 
 @pytest.mark.parametrize(("path", "body"), [("/v1/signals/anomaly", ANOMALY), ("/v1/signals/rca", RCA)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.api import Api
+from tests.kit.api import Api
 
 
 def test_an_api_response_sets_no_cookie_and_forbids_sniffing(api: Api) -> None:

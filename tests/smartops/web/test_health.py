@@ -8,7 +8,7 @@ from psycopg_pool import PoolTimeout
 from pytest_django import DjangoAssertNumQueries
 
 from smartops.web import health
-from tests.api import Api
+from tests.kit.api import Api
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from prometheus_client import REGISTRY
 
-from tests.api import Api
+from tests.kit.api import Api
 
 
 def counted(method: str, route: str, status: int) -> float:
