@@ -2,7 +2,7 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 from signals.lib import tracing
 
@@ -11,7 +11,7 @@ if tracing.start("web"):  # before the handler reads MIDDLEWARE
     from smartops.web.tracing import Instrumentor
 
     Instrumentor().instrument()
-http = get_asgi_application()  # loads the apps: what follows imports models
+django.setup(set_prefix=False)  # loads the apps: what follows imports models
 
 from django.conf import settings  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
@@ -25,8 +25,9 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 from django.urls import path  # noqa: E402
 
 from smartops.console.consumers import ChangesConsumer  # noqa: E402
+from smartops.web.handler import Handler  # noqa: E402
 
 websocket = URLRouter([path("console/changes", ChangesConsumer.as_asgi())])  # type: ignore[arg-type, list-item]
 application = ProtocolTypeRouter(
-    {"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(websocket))}
+    {"http": Handler(), "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(websocket))}
 )
