@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import uuid_utils.compat as uuids
+import uuid_utils as uuids
 from django.db import DatabaseError, connection, transaction
 from prometheus_client import Counter
 from psycopg.errors import DeadlockDetected, UniqueViolation

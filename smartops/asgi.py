@@ -1,5 +1,6 @@
 """What daphne serves: HTTP by Django, and the console's websocket to people who are signed in, from our own pages."""
 
+import gc
 import os
 
 import django
@@ -31,3 +32,4 @@ websocket = URLRouter([path("console/changes", ChangesConsumer.as_asgi())])  # t
 application = ProtocolTypeRouter(
     {"http": Handler(), "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(websocket))}
 )
+gc.freeze()  # what is loaded by now stays: the garbage collector need not go through it during each large batch
