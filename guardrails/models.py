@@ -1,4 +1,4 @@
-"""What operators set: limits per scope, freezes; and what the loop remembers: cooldowns."""
+"""What operators set: limits per scope, and freezes. What the reconciler sets: cooldowns."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
@@ -8,10 +8,11 @@ from typing import Any
 import pgtrigger
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import connection, models
+from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from guardrails.queries import WAKE_DEFERRED
 from guardrails.types import FreezeFacts, Limits
 from signals.types import ActionType, Target
 
@@ -21,23 +22,15 @@ LIMIT_FIELDS = tuple(field.name for field in fields(Limits) if field.name != "so
 def _wakes_signals(
     operation: pgtrigger.Operation, name: str = "wake_signals", condition: pgtrigger.Condition | None = None
 ) -> pgtrigger.Trigger:
-    """A deferral lasts until a moment that the old settings gave: when they change, every deferred signal is due."""
+    """A trigger that makes every deferred signal due: the end of a deferral was computed from the former settings."""
     return pgtrigger.Trigger(
         name=name,
         level=pgtrigger.Row if condition else pgtrigger.Statement,
         condition=condition,
         when=pgtrigger.After,
         operation=operation,
-        func="""
-            UPDATE signals_signal SET not_before = statement_timestamp()
-            WHERE state = 'pending' AND not_before > statement_timestamp();
-            RETURN NULL;
-        """,
+        func=WAKE_DEFERRED,
     )
-
-
-# `Scope.covering` as SQL, over a statement's parameters %(cluster)s, %(namespace)s and %(name)s.
-COVERING = "cluster IN ('', %(cluster)s) AND namespace IN ('', %(namespace)s) AND workload IN ('', %(name)s)"
 
 
 def scope_name(cluster: str, namespace: str, workload: str) -> str:
@@ -102,12 +95,13 @@ class GuardrailSetting(Scope):
 
 
 def effective_limits(target: Target) -> Limits:
+    """The limits that apply to a workload. One query."""
     return merge_limits(GuardrailSetting.objects.filter(Scope.covering(target)).values())
 
 
 def merge_limits(rows: Iterable[Mapping[str, Any]]) -> Limits:
-    """The defaults, overridden by the covering rows from the widest scope to the narrowest: a workload's name
-    outweighs its namespace, and both outweigh the cluster."""
+    """The defaults, overridden by `rows` from the widest scope to the narrowest, field by field. `rows`: the columns of
+    the settings that cover a workload. A workload is narrower than a namespace, and a namespace than a cluster."""
     limits, sources = Limits(), dict.fromkeys(LIMIT_FIELDS, "default")
     for row in sorted(rows, key=lambda row: (row["workload"] != "", row["namespace"] != "", row["cluster"] != "")):
         own = {name: row[name] for name in LIMIT_FIELDS if row[name] is not None}
@@ -117,7 +111,7 @@ def merge_limits(rows: Iterable[Mapping[str, Any]]) -> Limits:
 
 
 class Freeze(Scope):
-    """The kill switch: nothing in scope is acted upon while it lasts."""
+    """The kill switch: no action starts in its scope while it lasts."""
 
     reason = models.CharField(max_length=256)
     by = models.CharField(max_length=128)
@@ -139,20 +133,14 @@ class Freeze(Scope):
 
 
 def freeze_facts(row: Mapping[str, Any]) -> FreezeFacts:
+    """`row`: the columns of a freeze, with `until` in ISO 8601 or None, as PostgreSQL's row_to_json writes it."""
     scope = scope_name(row["cluster"], row["namespace"], row["workload"])
     until = row["until"]
     return FreezeFacts(scope, row["reason"], row["by"], datetime.fromisoformat(until) if until else None)
 
 
-_START = """
-    INSERT INTO guardrails_cooldown (cluster, namespace, workload, action_type, until)
-    VALUES (%s, %s, %s, %s, statement_timestamp() + %s)
-    ON CONFLICT (cluster, namespace, workload, action_type) DO UPDATE SET until = EXCLUDED.until
-"""
-
-
 class Cooldown(models.Model):
-    """Until when the closed loop leaves this kind of action on this workload alone."""
+    """Until when the closed loop does not repeat this type of action on this workload."""
 
     cluster = models.CharField(max_length=63)
     namespace = models.CharField(max_length=63)
@@ -184,9 +172,18 @@ class Cooldown(models.Model):
             cluster=target.cluster, namespace=target.namespace, workload=target.name, action_type=action_type
         )
 
-    @classmethod
-    def start(cls, target: Target, action_type: ActionType, lasts: timedelta) -> None:
-        """From now on, by the database's clock."""
-        row: list[Any] = [target.cluster, target.namespace, target.name, action_type, lasts]
-        with connection.cursor() as cursor:
-            cursor.execute(_START, row)
+    @staticmethod
+    def start(durations: Mapping[tuple[Target, ActionType], timedelta]) -> None:
+        """Starts cooldowns now, by the database's clock, in place of those that run. Rows are locked in one order."""
+        rows = [
+            Cooldown(
+                cluster=target.cluster,
+                namespace=target.namespace,
+                workload=target.name,
+                action_type=action_type,
+                until=Now() + durations[target, action_type],
+            )
+            for target, action_type in sorted(durations, key=str)
+        ]
+        keys = ["cluster", "namespace", "workload", "action_type"]
+        Cooldown.objects.bulk_create(rows, update_conflicts=True, unique_fields=keys, update_fields=["until"])

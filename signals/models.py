@@ -1,6 +1,6 @@
-"""What was observed. Rows are written by `ingest`; what becomes of a signal is decided by the reconciler."""
+"""Signals, observations and rules. `ingest` writes signals and observations; the reconciler decides on signals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from signals import queries
 from signals.lib.statements import NOW, LostRace, update
 from signals.lib.transition_log import log_transition
 from signals.mapping import params_problem
@@ -18,12 +19,22 @@ from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
 
 
 class SignalState(models.TextChoices):
+    """Each transition is one statement, so a crash leaves the state before it or after it. All states but `pending` and
+    `admitted` are final: the signal is closed."""
+
     PENDING = "pending"
+    """Set by ingest. Waits for `not_before`, then for a reconciler of its cluster. After a crash it is still due."""
     ADMITTED = "admitted"
+    """Set by the reconciler, in the transaction that creates the action. Waits for the action to end, which closes the
+    signal. After a crash another reconciler takes over the action."""
     DENIED = "denied"
+    """Set by the reconciler: a guardrail refused the proposal, or the signal expired."""
     IGNORED = "ignored"
+    """Set by the reconciler: no rule matched, or no threshold was met."""
     RESOLVED = "resolved"
+    """Set by ingest: the source reported the end of the problem before it was admitted, or a healthy window."""
     FAILED = "failed"
+    """Set by the reconciler: processing raised an error `MAX_ERRORS` times; `message` has the last one."""
 
 
 class _Transitions(pgtrigger.FSM):
@@ -31,7 +42,7 @@ class _Transitions(pgtrigger.FSM):
 
 
 def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
-    """Whoever stores or moves signals wakes those who listen, when the transaction commits; once for a batch."""
+    """Notifies listeners that signals were inserted or updated: once per transaction, when it commits."""
     return pgtrigger.Trigger(
         name=name,
         level=pgtrigger.Statement,
@@ -42,17 +53,13 @@ def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
     )
 
 
-_WAKE = """
-    UPDATE signals_signal SET not_before = statement_timestamp()
-    WHERE cluster = %s AND namespace = %s AND workload = %s AND reason = %s AND state = 'pending'
-"""
-
-
 class Signal(models.Model):
-    """One trouble of one workload. Repeats raise `count`; `closed_at` ends it, and the next observation opens another.
+    """One problem of one workload: all observations with one fingerprint, from the first until `closed_at`. The next
+    observation opens another signal.
 
-    A pending signal whose `not_before` lies ahead is deferred; `reason` and `message` say why. An admitted signal
-    closes with its action.
+    `payload`: the body of the latest observation, as the agent sent it: a JSON object with the fields of AnomalySignal
+    or RcaSignal (signals/sources). `count`: the observations that fired. A pending signal with a `not_before` in the
+    future is deferred; `reason` and `message` say why. An admitted signal closes with its action.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -103,7 +110,7 @@ class Signal(models.Model):
             _announces("announce_moved", pgtrigger.Update),
         ]
 
-    rule_rows: Sequence[Mapping[str, Any]]  # where it was read by `due`
+    rule_rows: Sequence[Mapping[str, Any]]  # only on rows that `due` returns
 
     def __str__(self) -> str:
         return f"{self.source} {self.symptom} of {self.namespace}/{self.workload}"
@@ -114,19 +121,21 @@ class Signal(models.Model):
 
     @classmethod
     def due(cls, pk: UUID, *, lock: bool = False) -> "Signal | None":
-        """With its `rules`: those that may speak of it. None where it is not due; with `lock`, also where another
-        process holds it."""
+        """The signal with its `rules`, or None if it is not due. With `lock`: locked until the transaction ends, or
+        None if another transaction has locked it."""
         return next(iter(cls.objects.raw(_DUE + "FOR UPDATE OF signal SKIP LOCKED" if lock else _DUE, [pk])), None)
 
     @property
     def rules(self) -> tuple[RuleSpec, ...]:
+        """The enabled rules for its source and symptom, in the order in which they are tried."""
         return tuple(map(rule_spec, self.rule_rows))
 
     @staticmethod
-    def wake_waiting(target: Target, reason: str) -> None:
-        """The deferred signals of the target that wait for this are due."""
+    def wake_waiting(targets: Collection[Target], reason: str) -> None:
+        """Makes the pending signals of these workloads due that are deferred for this reason."""
+        clusters, namespaces = [target.cluster for target in targets], [target.namespace for target in targets]
         with connection.cursor() as cursor:
-            cursor.execute(_WAKE, [target.cluster, target.namespace, target.name, reason])
+            cursor.execute(queries.WAKE_WAITING, [clusters, namespaces, [target.name for target in targets], reason])
 
     def facts(self) -> SignalFacts:
         return SignalFacts(
@@ -154,11 +163,11 @@ class Signal(models.Model):
         self._move(SignalState.FAILED, reason=reason, message=message, closed_at=NOW)
 
     def defer(self, reason: str, message: str, **changes: Any) -> None:
-        """Stays pending; `not_before` (a time, or how long from now) and `errors` are what may change with it."""
+        """Keeps it pending. `changes`: `not_before` (a datetime or a FromNow) and `errors`."""
         self._move(SignalState.PENDING, reason=reason, message=message, **changes)
 
     def close(self) -> None:
-        """With its action. It may have been closed before."""
+        """Closes an admitted signal whose action has ended. No effect if it is closed already."""
         update(Signal, {"id": self.pk}, {"closed_at": NOW}, also="closed_at IS NULL")
 
     def _move(self, to: SignalState, **changes: Any) -> None:
@@ -168,18 +177,12 @@ class Signal(models.Model):
         self.state = to
 
 
-# All columns by name: with `*`, a kept plan would fail as soon as the next version's migration has added one.
-_DUE = f"""
-    SELECT {", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields)}, (
-        SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
-        WHERE rule.enabled AND rule.source = signal.source AND rule.symptom = signal.symptom) AS rule_rows
-    FROM signals_signal signal
-    WHERE signal.id = %s AND state = 'pending' AND not_before <= statement_timestamp()
-"""  # noqa: S608 - our names
+_DUE = queries.DUE.format(columns=", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields))
 
 
 class Observation(models.Model):
-    """One accepted post, as it came. The unique key makes a repeated post a no-op."""
+    """One report of an agent that was stored. The unique key makes an equal report a duplicate. `payload`: its body, as
+    the agent sent it: a JSON object with the fields of AnomalySignal or RcaSignal (signals/sources)."""
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     signal = models.ForeignKey(Signal, on_delete=models.PROTECT, related_name="observations")
@@ -201,7 +204,11 @@ class Observation(models.Model):
 
 
 class Rule(models.Model):
-    """Which signal leads to which action. Rules are tried by priority, then age; the first that holds proposes."""
+    """Which signal leads to which action. Rules are tried by priority, then age; the first that holds proposes.
+
+    `params`: a JSON object by `action_type`. SCALE: {"delta": int} or {"replicas": int}. RESTART: {}. PATCH: {"patch":
+    {…}}, a strategic merge patch of the Deployment.
+    """
 
     name = models.CharField(max_length=64, unique=True)
     priority = models.PositiveSmallIntegerField(default=100, help_text="Smaller is tried first.")
@@ -247,6 +254,7 @@ class Rule(models.Model):
 
 
 def rule_spec(row: Mapping[str, Any]) -> RuleSpec:
+    """`row`: the columns of a rule."""
     return RuleSpec(
         id=row["id"],
         version=row["version"],

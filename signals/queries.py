@@ -90,3 +90,21 @@ SEEN = """
 LOCK_OPEN = """
     SELECT id FROM signals_signal WHERE fingerprint = ANY(%s) AND closed_at IS NULL ORDER BY fingerprint FOR UPDATE
 """
+# Makes deferred signals due. Parameters: clusters, namespaces and names of the workloads, the reason of the deferral.
+WAKE_WAITING = """
+    UPDATE signals_signal SET not_before = statement_timestamp()
+    WHERE id IN (
+        SELECT id FROM signals_signal
+        WHERE (cluster, namespace, workload) IN (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]))
+        AND reason = %s AND state = 'pending'
+        ORDER BY fingerprint FOR UPDATE)
+"""
+# One due signal with the enabled rules for its source and symptom, as JSON. The columns are named: a prepared statement
+# with `*` fails as soon as the migration of the next version adds one. Parameter: the id.
+DUE = """
+    SELECT {columns}, (
+        SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
+        WHERE rule.enabled AND rule.source = signal.source AND rule.symptom = signal.symptom) AS rule_rows
+    FROM signals_signal signal
+    WHERE signal.id = %s AND state = 'pending' AND not_before <= statement_timestamp()
+"""

@@ -7,8 +7,9 @@ from typing import Any
 from django.db import connection
 
 from guardrails.checks.limits import MAX_WINDOW
-from guardrails.models import COVERING, freeze_facts, merge_limits
+from guardrails.models import freeze_facts, merge_limits
 from guardrails.policies.opa import check_policy
+from guardrails.queries import COVERING
 from guardrails.types import Facts, FreezeFacts, Limits, PolicyAnswer, RecentAction
 from orchestrator.actions import HANDLERS
 from orchestrator.k8s.target import TargetState

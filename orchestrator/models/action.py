@@ -27,15 +27,15 @@ from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
 from signals.lib import tracing
-from signals.lib.statements import NOW, LostRace, insert, update
+from signals.lib.statements import NOW, FromNow, LostRace, insert, update
 from signals.lib.transition_log import log_transition
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal
 
-LEASE = timedelta(seconds=30)  # a call to the cluster may take a third of it
+LEASE = FromNow(30)  # a call to the cluster may take a third of it
 PENDING_FOR = timedelta(minutes=15)
-REVIEW_FOR = timedelta(hours=24)
+REVIEW_FOR = FromNow(24 * 3600)
 
 
 VERIFIED_AS = {
@@ -270,7 +270,7 @@ class Action(models.Model):
                 message=f"Applied as generation {deployment.generation}.",
                 applied_at=NOW,
                 planned_uid=deployment.uid,
-                deadline_at=timedelta(seconds=limits.verification_timeout_seconds),
+                deadline_at=FromNow(limits.verification_timeout_seconds),
             )
             fields = overlapping(deployment.ours, HANDLERS[ActionType(self.type)].fields(self.proposal))
             Verification.begin(
@@ -299,7 +299,7 @@ class Action(models.Model):
             actor=actor,
             reason=reason,
             message=message,
-            not_before=delay,
+            not_before=FromNow(delay.total_seconds()),
             ambiguous=ambiguous,
             **plan,
         )
@@ -337,7 +337,7 @@ class Action(models.Model):
             self._move(to, actor=actor, reason=reason, message=message, applied_at=NOW)
 
     def _start_cooldown(self, limits: Limits) -> None:
-        Cooldown.start(self.workload.target, ActionType(self.type), timedelta(seconds=limits.cooldown_seconds))
+        Cooldown.start({(self.workload.target, ActionType(self.type)): timedelta(seconds=limits.cooldown_seconds)})
 
     def verified(
         self, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None, actor: str
@@ -390,7 +390,7 @@ class Action(models.Model):
         transaction.on_commit(self._count)
         if self.signal is not None:
             self.signal.close()
-        Signal.wake_waiting(self.workload.target, Reason.TARGET_BUSY)
+        Signal.wake_waiting([self.workload.target], Reason.TARGET_BUSY)
 
     def _count(self) -> None:
         status = "success" if self.state == S.SUCCEEDED else str(self.state)

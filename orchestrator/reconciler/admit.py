@@ -1,7 +1,6 @@
 """Verb 1: a due signal becomes a decision and, where everything allows it, an action with its plan. No network within
 its transaction; the workload's row is the lock under which the decision and its reservation are one."""
 
-from datetime import timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -18,7 +17,7 @@ from orchestrator.publish.events import after_admission
 from orchestrator.reconciler.plan import record_plan
 from signals.lib import tracing
 from signals.lib.clock import database_now
-from signals.lib.statements import LostRace
+from signals.lib.statements import FromNow, LostRace
 from signals.mapping import Unmatched, propose
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
@@ -112,7 +111,7 @@ def record_failure(signal_id: UUID, error: Exception) -> None:
         if signal.errors + 1 >= MAX_ERRORS:
             signal.fail(Reason.PROCESSING_ERROR, message)
         else:
-            delay = timedelta(seconds=2**signal.errors)
+            delay = FromNow(2**signal.errors)
             signal.defer(Reason.PROCESSING_ERROR, message, errors=signal.errors + 1, not_before=delay)
     except LostRace:
         return

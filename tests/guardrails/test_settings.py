@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails.models import (
-    COVERING,
     LIMIT_FIELDS,
     Cooldown,
     Freeze,
@@ -24,6 +23,7 @@ from guardrails.models import (
     merge_limits,
     scope_name,
 )
+from guardrails.queries import COVERING
 from guardrails.types import Limits
 from orchestrator.decide.facts import load_history
 from orchestrator.models import Workload
@@ -187,8 +187,8 @@ def test_a_freeze_is_known_while_it_lasts_with_its_scope_and_its_end() -> None:
 
 @pytest.mark.django_db
 def test_a_cooldown_is_of_one_type_and_one_workload_and_is_replaced() -> None:
-    Cooldown.start(TARGET, ActionType.SCALE, timedelta(minutes=5))
-    Cooldown.start(TARGET, ActionType.SCALE, timedelta(minutes=9))
+    Cooldown.start({(TARGET, ActionType.SCALE): timedelta(minutes=5)})
+    Cooldown.start({(TARGET, ActionType.SCALE): timedelta(minutes=9)})
 
     workload = Workload.lock(TARGET)
     known = load_history(workload, ActionType.SCALE)

@@ -4,7 +4,6 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from signals.ingest import Receipt, ingest
 from signals.lib.notifications import CHANNEL, connect
+from signals.lib.statements import FromNow
 from signals.models import Observation as StoredObservation
 from signals.models import Signal, SignalState
 from signals.types import Observation, Source, Target
@@ -72,7 +72,7 @@ def test_a_repeat_raises_the_counter_and_the_last_word_counts() -> None:
 
 def test_a_repeat_does_not_end_a_deferral() -> None:
     [receipt] = post(observed("w1"))
-    row(receipt).defer("CooldownActive", "Wait.", not_before=timedelta(hours=1))
+    row(receipt).defer("CooldownActive", "Wait.", not_before=FromNow(3600))
     before = row(receipt)
     post(observed("w2"))
 

@@ -174,6 +174,6 @@ def test_a_workload_tells_what_is_used_up(api: Api) -> None:
 
 
 def test_a_cooldown_that_is_over_is_not_told(api: Api) -> None:
-    Cooldown.start(Target("default", "smartops-dev", "a"), ActionType.SCALE, -timedelta(seconds=1))
+    Cooldown.start({(Target("default", "smartops-dev", "a"), ActionType.SCALE): -timedelta(seconds=1)})
 
     assert api.get("/v1/guardrails", workload="a").json()["usage"]["SCALE"]["cooldown_until"] is None
