@@ -1,4 +1,4 @@
-"""Rules are edited here; what was observed is only read."""
+"""Admin pages: rules can be changed; signals and observations are read-only."""
 # ruff: noqa: ARG002 - the signatures are ModelAdmin's
 
 from django.contrib import admin
@@ -9,7 +9,7 @@ from signals.models import Observation, Rule, Signal
 
 
 class HistoryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """For rows that the software alone writes."""
+    """A read-only page, for rows that only the software writes."""
 
     show_full_result_count = False
 

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Source(StrEnum):
-    """Which kind of detector speaks: each has its parser in `signals.sources`."""
+    """The kind of detector. Each has its parser in `signals.sources`."""
 
     ANOMALY = "anomaly"
     RCA = "rca"
@@ -24,7 +24,7 @@ class ActionType(StrEnum):
 
 class Origin(StrEnum):
     CLOSED_LOOP = "closed_loop"  # a rule matched a signal
-    DIRECT = "direct"  # somebody asked through the API
+    DIRECT = "direct"  # an API request
 
 
 @dataclass(frozen=True, slots=True)

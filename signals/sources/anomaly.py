@@ -1,4 +1,4 @@
-"""An anomaly detector's word on one service."""
+"""Request body of `POST /v1/signals/anomaly`."""
 
 from typing import Literal
 
@@ -11,12 +11,14 @@ from signals.types import Observation, Source, Target
 
 class AnomalySignal(SignalBody):
     service: WorkloadName = Field(description="The Deployment's name.")
-    is_anomaly: bool = Field(alias="isAnomaly", description="false: the trouble is over. It resolves, and never acts.")
+    is_anomaly: bool = Field(
+        alias="isAnomaly", description="false: the problem is over. The signal is resolved, and no action starts."
+    )
     score: Fraction
     type: Literal["resource", "latency", "error", "other"]
 
     def observation(self, default: Target) -> Observation:
-        """`default` is where a body belongs that names no namespace or cluster."""
+        """`default`: the cluster and namespace of a body that names none."""
         return Observation(
             source=Source.ANOMALY,
             target=self.target(self.service, default),

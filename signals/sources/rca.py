@@ -1,4 +1,4 @@
-"""A root cause analysis: ranked causes, each with its service."""
+"""Request body of `POST /v1/signals/rca`."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,7 @@ class RcaSignal(SignalBody):
     confidence: Fraction
 
     def observation(self, default: Target) -> Observation:
-        """Of the most probable cause; among equals, of the one named first."""
+        """The observation of the most probable cause; of the first one among equals."""
         top = max(self.ranked_causes, key=lambda cause: cause.probability)
         return Observation(
             source=Source.RCA,
