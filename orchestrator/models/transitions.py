@@ -271,8 +271,8 @@ def _record_applied(applied: Sequence[Transition]) -> None:
 
 def _release(ended: Sequence[Action]) -> None:
     """The targets are free: the signals of these actions close, and the signals that wait for the targets are due."""
-    Signal.close([action.signal_id for action in ended if action.signal_id])
-    Signal.wake_waiting([action.workload.target for action in ended], Reason.TARGET_BUSY)
+    signals = [action.signal_id for action in ended if action.signal_id]
+    Signal.release(signals, [action.workload.target for action in ended], Reason.TARGET_BUSY)
 
 
 def _update_copy(one: Transition, times: Sequence[Any]) -> None:
