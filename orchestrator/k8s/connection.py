@@ -16,11 +16,12 @@ from kubernetes.client import ApiClient
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
 
 from orchestrator.k8s.config import load_configuration
-from orchestrator.k8s.errors import from_answer, translate
+from orchestrator.k8s.errors import from_answer
 from orchestrator.k8s.metrics import api_call
 from orchestrator.k8s.parse import Page, parse_page
 from orchestrator.k8s.resources import Resource
 from orchestrator.k8s.response import read_body, read_lines
+from orchestrator.k8s.translation import translate
 from signals.lib import tracing
 
 T = TypeVar("T")
