@@ -47,7 +47,7 @@ class InlinePool:
         return len(self._calls)
 
     @under_way.setter
-    def under_way(self, number: int) -> None:
+    def under_way(self, _: int) -> None:
         raise AttributeError("it counts for itself")
 
     def submit(self, call: Call) -> None:
@@ -130,13 +130,13 @@ class SimulatedCluster:
     def scale_deployment(self, key: WorkloadKey, replicas: int, **options: Any) -> Deployment:
         return self._write(key, f"scale {key.name} to {replicas}", {"replicas": replicas}, **options)
 
-    def restart_deployment(self, key: WorkloadKey, value: str, **options: Any) -> Deployment:
+    def restart_deployment(self, key: WorkloadKey, _value: str, **options: Any) -> Deployment:
         return self._write(key, f"restart {key.name}", {}, **options)
 
-    def patch_deployment(self, key: WorkloadKey, patch: Mapping[str, Any], **options: Any) -> Deployment:
+    def patch_deployment(self, key: WorkloadKey, _patch: Mapping[str, Any], **options: Any) -> Deployment:
         return self._write(key, f"patch {key.name}", {}, **options)
 
-    def watch_deployments(self, namespace: str, stop: Event) -> Iterator[WatchEvent[Deployment]]:
+    def watch_deployments(self, _namespace: str, _stop: Event) -> Iterator[WatchEvent[Deployment]]:
         """Ends where a real watch would wait."""
         gone = [one for key, one in self._listed.items() if key not in self.deployments]
         changed = [one for key, one in self.deployments.items() if self._listed.get(key) != one]
@@ -145,7 +145,7 @@ class SimulatedCluster:
         yield from (WatchEvent(WatchEventType.CHANGED, one) for one in changed)
         yield WatchEvent(WatchEventType.SYNCED)
 
-    def watch_autoscalers(self, namespace: str, stop: Event) -> Iterator[WatchEvent[Any]]:
+    def watch_autoscalers(self, _namespace: str, _stop: Event) -> Iterator[WatchEvent[Any]]:
         yield WatchEvent(WatchEventType.SYNCED)
 
     def _write(

@@ -21,9 +21,8 @@ from orchestrator.reconciler import admit, dispatch, reclaim, settle
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.pool import ThreadPool
 from signals import transitions as signal_transitions
-from signals.models import Rule, Signal, SignalState
+from signals.models import Signal, SignalState
 from signals.reasons import Reason
-from tests.kit.rules import DEFAULT_RULES
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import Simulation
 from tests.kit.verbs import fail_once, lease_ends, poison, requested, row
@@ -76,8 +75,9 @@ class TestWhatIsTakenOn:
         simulation.run()
         assert Signal.objects.get().state == SignalState.ADMITTED
 
+    @pytest.mark.usefixtures("rules")
     @pytest.mark.parametrize(("under_way", "room"), [(0, 8), (3, 5), (4, 4), (5, 0), (8, 0), (20, 0)])
-    def test_room_is_made_when_half_of_the_calls_are_done(self, rules: None, under_way: int, room: int) -> None:
+    def test_room_is_made_when_half_of_the_calls_are_done(self, under_way: int, room: int) -> None:
         simulation = Simulation(workers=4)
         simulation.observe()
         for _ in range(under_way):
@@ -85,7 +85,8 @@ class TestWhatIsTakenOn:
 
         assert simulation.reconciler._room() == room
 
-    def test_more_signals_than_there_is_room_for_are_admitted_in_batches(self, rules: None) -> None:
+    @pytest.mark.usefixtures("rules")
+    def test_more_signals_than_there_is_room_for_are_admitted_in_batches(self) -> None:
         simulation = Simulation(workers=2)
         names = [f"erp-{number}" for number in range(7)]
         deploy(simulation, *names)
@@ -99,7 +100,8 @@ class TestWhatIsTakenOn:
 
         assert batches == [4, 3, 0]
 
-    def test_actions_that_are_due_come_before_new_signals(self, rules: None) -> None:
+    @pytest.mark.usefixtures("rules")
+    def test_actions_that_are_due_come_before_new_signals(self) -> None:
         simulation = Simulation(workers=1)
         deploy(simulation, "a", "b", "c")
         post(anomaly("a"), anomaly("b"))
@@ -132,7 +134,8 @@ class TestWhatIsTakenOn:
 
         assert states() == {"a": S.APPLYING}
 
-    def test_ended_leases_are_reclaimed_as_there_is_room(self, rules: None) -> None:
+    @pytest.mark.usefixtures("rules")
+    def test_ended_leases_are_reclaimed_as_there_is_room(self) -> None:
         """A call that waits behind too many others would outlive its lease."""
         actions = [requested(f"erp-{number}") for number in range(5)]
         dispatch.claim_due("default", 9, "one that crashed")
@@ -164,9 +167,8 @@ class TestWhatIsTakenOn:
 
 
 class TestWhatIsAsked:
-    def test_a_policy_answer_that_comes_late_is_awaited_once(
-        self, simulation: Simulation, engine: dict[str, bool]
-    ) -> None:
+    @pytest.mark.usefixtures("engine")
+    def test_a_policy_answer_that_comes_late_is_awaited_once(self, simulation: Simulation) -> None:
         deploy(simulation, "erp-simulator")
         post(anomaly("erp-simulator"))
         simulation.pool.held = True
@@ -191,8 +193,9 @@ class TestWhatIsAsked:
         assert (Signal.objects.get().state, Signal.objects.get().reason) == (SignalState.DENIED, Reason.POLICY_DENIED)
         assert is_at_rest(simulation)
 
+    @pytest.mark.usefixtures("engine")
     def test_two_signals_of_a_workload_whose_answers_come_together_are_decided_in_turn(
-        self, simulation: Simulation, engine: dict[str, bool], caplog: pytest.LogCaptureFixture
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
     ) -> None:
         deploy(simulation, "erp-simulator")
         post(anomaly("erp-simulator"), anomaly("erp-simulator", "latency"))
@@ -488,13 +491,9 @@ class TestOneRowThatFails:
         assert Signal.objects.get(workload="a").errors == 1
 
 
+@pytest.mark.django_db(transaction=True)
 class TestTheEnd:
     """On threads of their own, with a real pool."""
-
-    @pytest.fixture
-    def simulation(self, transactional_db: None) -> Simulation:
-        Rule.objects.bulk_create((Rule(**fields) for fields in DEFAULT_RULES), ignore_conflicts=True)
-        return Simulation()
 
     @pytest.fixture
     def reconciler(self, simulation: Simulation) -> Iterator[Reconciler]:
