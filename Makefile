@@ -9,8 +9,11 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 export PORT ?= 8000
 export STATE ?= .smartops
+unexport PYTHONDONTWRITEBYTECODE  # tests are rewritten and compiled once
 
 python = .venv/bin/python
+pytest = $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+fast = $(addprefix tests/,guardrails orchestrator signals smartops test_docs.py test_reasons.py)
 # Two runs in one clone take turns at .venv; the second finds it complete.
 environment = flock -o Makefile $(MAKE) -s
 # Install a Debian package where root may, else name it: $(call debian,package)
@@ -20,20 +23,25 @@ debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1)' >/dev/null; \
 	else echo "[setup] please install a package first: apt-get install $(1)" >&2; exit 1; fi
 
-.PHONY: help demo test check conformance bench clean
+.PHONY: help demo test test-fast check conformance bench clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 13
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
 
 demo: ## Run SmartOps on a sandbox cluster (PORT=8000 STATE=.smartops; DEMO_KUBECONFIG=FILE for a cluster of yours)
 	@$(environment) .venv/demo.installed
 	@exec $(python) -m smartops.dev.demo
 
-test: check ## Check and test everything
+test: check test-fast ## Check and test everything
 	@command -v chromium >/dev/null || { $(call debian,chromium); }
 	@command -v promtool >/dev/null || { $(call debian,prometheus); }
-	@echo "[test] pytest"
-	@exec $(python) -m pytest
+	@echo "[test] pytest: everything else"
+	@exec $(pytest) $(addprefix --ignore=,$(fast))
+
+test-fast: ## Test pure code, all its branches, and what needs one database
+	@$(environment) .venv/dev.installed
+	@echo "[test] pytest: pure code and one database"
+	@exec $(pytest) $$($(python) -m tests.kit.pure) $(fast)
 
 check: ## Lint, types, import contracts, deployment settings, migrations
 	@$(environment) .venv/dev.installed
@@ -43,6 +51,8 @@ check: ## Lint, types, import contracts, deployment settings, migrations
 	@echo "[check] import contracts"
 	@report=$$($(python) -c 'from importlinter.cli import lint_imports_command as run; run()') || \
 		{ echo "$$report"; exit 1; }
+	@if command -v go >/dev/null; then $(environment) .conformance/actionlint; \
+		echo "[check] workflow"; .conformance/actionlint; else echo "[check] workflow: skipped, actionlint needs Go"; fi
 	@echo "[check] mypy"
 	@$(python) -m mypy .
 	@echo "[check] deployment settings"
@@ -87,6 +97,11 @@ clean: ## Remove the environment, the demo's state and all caches
 			-X $$package.gitMajor=$$major -X $$package.gitMinor=$$minor" .
 	@echo "[conformance] go vet"
 	@go vet -C $(source) .
+	@touch $@
+
+.conformance/actionlint: Makefile
+	@echo "[check] building actionlint"
+	@GOBIN="$$PWD/$(@D)" go install -ldflags "-s -w" github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 	@touch $@
 
 # To install the chart as people do.

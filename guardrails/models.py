@@ -128,12 +128,14 @@ class Freeze(Scope):
         return f"freeze of {self.scope}"
 
     @classmethod
-    def in_force(cls, target: Target) -> "models.QuerySet[Freeze]":
-        return Freeze.objects.filter(cls.covering(target)).filter(Q(until=None) | Q(until__gt=Now()))
+    def in_force(cls, target: Target | None = None) -> "models.QuerySet[Freeze]":
+        """Those that cover the target, or all of them."""
+        covering = Q() if target is None else cls.covering(target)
+        return cls.objects.filter(covering, Q(until=None) | Q(until__gt=Now()))
 
 
 def freeze_facts(row: Mapping[str, Any]) -> FreezeFacts:
-    """`row`: the columns of a freeze, with `until` in ISO 8601 or None, as PostgreSQL's row_to_json writes it."""
+    """`row`: the columns of a freeze, with `until` in ISO 8601 or None, as PostgreSQL's json_agg writes it."""
     scope = scope_name(row["cluster"], row["namespace"], row["workload"])
     until = row["until"]
     return FreezeFacts(scope, row["reason"], row["by"], datetime.fromisoformat(until) if until else None)
@@ -173,17 +175,18 @@ class Cooldown(models.Model):
         )
 
     @staticmethod
-    def start(durations: Mapping[tuple[Target, ActionType], timedelta]) -> None:
-        """Starts cooldowns now, by the database's clock, in place of those that run. Rows are locked in one order."""
+    def start(cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
+        """Starts cooldowns of so many seconds now, by the database's clock, in place of those that run. At most one per
+        target and type. Rows are locked in one order."""
         rows = [
             Cooldown(
                 cluster=target.cluster,
                 namespace=target.namespace,
                 workload=target.name,
                 action_type=action_type,
-                until=Now() + durations[target, action_type],
+                until=Now() + timedelta(seconds=seconds),
             )
-            for target, action_type in sorted(durations, key=str)
+            for target, action_type, seconds in sorted(cooldowns, key=str)
         ]
-        keys = ["cluster", "namespace", "workload", "action_type"]
-        Cooldown.objects.bulk_create(rows, update_conflicts=True, unique_fields=keys, update_fields=["until"])
+        unique = ["cluster", "namespace", "workload", "action_type"]
+        Cooldown.objects.bulk_create(rows, update_conflicts=True, update_fields=["until"], unique_fields=unique)

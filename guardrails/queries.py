@@ -1,7 +1,10 @@
 """The SQL of this package that the ORM cannot express, or not at an acceptable cost (docs/adr/0018-raw-sql.md)."""
 
-# `Scope.covering` as a condition, with the parameters %(cluster)s, %(namespace)s and %(name)s.
-COVERING = "cluster IN ('', %(cluster)s) AND namespace IN ('', %(namespace)s) AND workload IN ('', %(name)s)"
+# `Scope.covering` as a condition: the row `scope` covers the row `wanted`, which has a cluster, a namespace and a name.
+COVERING = (
+    "scope.cluster IN ('', wanted.cluster) AND scope.namespace IN ('', wanted.namespace) "
+    "AND scope.workload IN ('', wanted.name)"
+)
 
 # The body of a trigger. It locks signals in the order of their fingerprint, as all statements do (signals/queries.py).
 WAKE_DEFERRED = """

@@ -1,6 +1,6 @@
 """Signals, observations and rules. `ingest` writes signals and observations; the reconciler decides on signals."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,9 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from signals import queries
-from signals.lib.statements import NOW, LostRace, update
-from signals.lib.transition_log import log_transition
-from signals.mapping import params_problem
+from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
 
 
@@ -110,7 +108,7 @@ class Signal(models.Model):
             _announces("announce_moved", pgtrigger.Update),
         ]
 
-    rule_rows: Sequence[Mapping[str, Any]]  # only on rows that `due` returns
+    rule_rows: Sequence[Mapping[str, Any]]  # only on rows that `due` and `lock_due` return
 
     def __str__(self) -> str:
         return f"{self.source} {self.symptom} of {self.namespace}/{self.workload}"
@@ -120,10 +118,15 @@ class Signal(models.Model):
         return Target(self.cluster, self.namespace, self.workload)
 
     @classmethod
-    def due(cls, pk: UUID, *, lock: bool = False) -> "Signal | None":
-        """The signal with its `rules`, or None if it is not due. With `lock`: locked until the transaction ends, or
-        None if another transaction has locked it."""
-        return next(iter(cls.objects.raw(_DUE + "FOR UPDATE OF signal SKIP LOCKED" if lock else _DUE, [pk])), None)
+    def due(cls, cluster: str, limit: int, without: Iterable[UUID] = ()) -> list["Signal"]:
+        """At most `limit` signals that are due, with their `rules`, the longest due first. `without`: ids to skip."""
+        return list(cls.objects.raw(_DUE, [cluster, list(without), limit]))
+
+    @classmethod
+    def lock_due(cls, ids: Iterable[UUID]) -> list["Signal"]:
+        """The signals that are still due, locked until the transaction ends, with their `rules`. Leaves out the ones
+        that another transaction has locked."""
+        return list(cls.objects.raw(_LOCK_DUE, [list(ids)]))
 
     @property
     def rules(self) -> tuple[RuleSpec, ...]:
@@ -131,11 +134,11 @@ class Signal(models.Model):
         return tuple(map(rule_spec, self.rule_rows))
 
     @staticmethod
-    def wake_waiting(targets: Collection[Target], reason: str) -> None:
+    def wake_waiting(targets: Iterable[Target], reason: str) -> None:
         """Makes the pending signals of these workloads due that are deferred for this reason."""
-        clusters, namespaces = [target.cluster for target in targets], [target.namespace for target in targets]
+        places = [(target.cluster, target.namespace, target.name) for target in targets]
         with connection.cursor() as cursor:
-            cursor.execute(queries.WAKE_WAITING, [clusters, namespaces, [target.name for target in targets], reason])
+            cursor.execute(queries.WAKE_WAITING, [*([place[n] for place in places] for n in range(3)), reason])
 
     def facts(self) -> SignalFacts:
         return SignalFacts(
@@ -150,34 +153,15 @@ class Signal(models.Model):
             confidence=self.confidence,
         )
 
-    def admit(self) -> None:
-        self._move(SignalState.ADMITTED, reason="", message="")
-
-    def deny(self, reason: str, message: str) -> None:
-        self._move(SignalState.DENIED, reason=reason, message=message, closed_at=NOW)
-
-    def ignore(self, reason: str, message: str) -> None:
-        self._move(SignalState.IGNORED, reason=reason, message=message, closed_at=NOW)
-
-    def fail(self, reason: str, message: str) -> None:
-        self._move(SignalState.FAILED, reason=reason, message=message, closed_at=NOW)
-
-    def defer(self, reason: str, message: str, **changes: Any) -> None:
-        """Keeps it pending. `changes`: `not_before` (a datetime or a FromNow) and `errors`."""
-        self._move(SignalState.PENDING, reason=reason, message=message, **changes)
-
-    def close(self) -> None:
-        """Closes an admitted signal whose action has ended. No effect if it is closed already."""
-        update(Signal, {"id": self.pk}, {"closed_at": NOW}, also="closed_at IS NULL")
-
-    def _move(self, to: SignalState, **changes: Any) -> None:
-        if update(Signal, {"id": self.pk, "state": SignalState.PENDING}, {"state": to, **changes}) is None:
-            raise LostRace(f"signal {self.pk} is not pending any more")
-        log_transition("signal", self.pk, self.state, to, reason=changes["reason"])
-        self.state = to
+    @staticmethod
+    def close(ids: Iterable[UUID]) -> None:
+        """Closes admitted signals whose actions have ended. No effect on signals that are closed already."""
+        with connection.cursor() as cursor:
+            cursor.execute(queries.CLOSE, [list(ids)])
 
 
-_DUE = queries.DUE.format(columns=", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields))
+_COLUMNS = ", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields)
+_DUE, _LOCK_DUE = queries.DUE.format(columns=_COLUMNS), queries.LOCK_DUE.format(columns=_COLUMNS)
 
 
 class Observation(models.Model):
@@ -206,8 +190,7 @@ class Observation(models.Model):
 class Rule(models.Model):
     """Which signal leads to which action. Rules are tried by priority, then age; the first that holds proposes.
 
-    `params`: a JSON object by `action_type`. SCALE: {"delta": int} or {"replicas": int}. RESTART: {}. PATCH: {"patch":
-    {…}}, a strategic merge patch of the Deployment.
+    `params`: the JSON object that the proposal type of `action_type` takes (signals/proposals).
     """
 
     name = models.CharField(max_length=64, unique=True)
@@ -247,8 +230,10 @@ class Rule(models.Model):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 problems[name] = "It is a number from 0 to 1."
-        if self.action_type and (problem := params_problem(ActionType(self.action_type), self.params)):
-            problems["params"] = problem
+        if self.action_type in ActionType.__members__:
+            proposal_type = PROPOSAL_TYPES[ActionType(self.action_type)]
+            if problem := proposal_type.problem(self.params) or proposal_type.refusal(self.params):
+                problems["params"] = problem
         if problems:
             raise ValidationError(problems)
 

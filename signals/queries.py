@@ -7,8 +7,8 @@ signal id, signal state) for each observation that was not stored before.
 Lock order: every statement that writes several rows of signals_signal locks them in the order of their fingerprint.
 Transactions that lock more than one row in this order cannot deadlock with each other. FIRE inserts, and locks on
 conflict, in the order of its ORDER BY; RESOLVE locks in `locked` before it updates; LOCK_OPEN comes first in a
-transaction of several FIRE and RESOLVE. The queries in `signals.models` and the triggers in `guardrails.models` do the
-same.
+transaction of several FIRE and RESOLVE. The others select the rows `FOR UPDATE` in this order before they update them,
+and so does the trigger of `guardrails.queries`.
 """
 
 from signals.reasons import Reason
@@ -99,12 +99,39 @@ WAKE_WAITING = """
         AND reason = %s AND state = 'pending'
         ORDER BY fingerprint FOR UPDATE)
 """
-# One due signal with the enabled rules for its source and symptom, as JSON. The columns are named: a prepared statement
-# with `*` fails as soon as the migration of the next version adds one. Parameter: the id.
-DUE = """
+# Pending signals that are due, with the enabled rules for their source and symptom, as JSON. The columns are named: a
+# prepared statement with `*` fails as soon as the migration of the next version adds one.
+_DUE = """
     SELECT {columns}, (
         SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
         WHERE rule.enabled AND rule.source = signal.source AND rule.symptom = signal.symptom) AS rule_rows
     FROM signals_signal signal
-    WHERE signal.id = %s AND state = 'pending' AND not_before <= statement_timestamp()
+    WHERE state = 'pending' AND not_before <= statement_timestamp()
+"""
+# Parameters: cluster, ids to leave out, maximum number.
+DUE = _DUE + "AND cluster = %s AND id <> ALL(%s::uuid[]) ORDER BY not_before LIMIT %s"
+# Parameter: ids. Skips the signals that another transaction has locked.
+LOCK_DUE = _DUE + "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR UPDATE OF signal SKIP LOCKED"
+# Moves pending signals, and returns the ids of those that were pending. Parameter: the rows as a JSON array.
+MOVE = """
+    WITH moved AS (SELECT * FROM json_to_recordset(%s::json) AS t(
+        id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean)),
+    locked AS (
+        SELECT signal.id FROM signals_signal signal JOIN moved USING (id)
+        WHERE signal.state = 'pending' ORDER BY fingerprint FOR UPDATE OF signal)
+    UPDATE signals_signal AS signal SET
+        state = moved.state, reason = moved.reason, message = moved.message, errors = moved.errors,
+        not_before = coalesce(
+            moved.until, statement_timestamp() + make_interval(secs => moved.delay), signal.not_before),
+        closed_at = CASE WHEN moved.closed THEN statement_timestamp() END
+    FROM moved JOIN locked USING (id)
+    WHERE signal.id = moved.id
+    RETURNING signal.id
+"""
+# Parameter: ids.
+CLOSE = """
+    UPDATE signals_signal SET closed_at = statement_timestamp()
+    WHERE id IN (
+        SELECT id FROM signals_signal WHERE id = ANY(%s::uuid[]) AND closed_at IS NULL
+        ORDER BY fingerprint FOR UPDATE)
 """

@@ -1,4 +1,4 @@
-"""What daphne serves: HTTP by Django, and the console's websocket to people who are signed in, from our own pages."""
+"""The ASGI application that daphne serves: HTTP by Django, and the console's websocket for authenticated users."""
 
 import gc
 import os
@@ -12,13 +12,11 @@ if tracing.start("web"):  # before the handler reads MIDDLEWARE
     from smartops.web.tracing import Instrumentor
 
     Instrumentor().instrument()
-django.setup(set_prefix=False)  # loads the apps: what follows imports models
+django.setup(set_prefix=False)  # loads the apps; the imports below need them
 
-from django.conf import settings  # noqa: E402
-from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+from smartops.checks import require_valid_settings  # noqa: E402
 
-if settings.SECRET_KEY.startswith("django-insecure-") and not settings.SMARTOPS_INSECURE_HTTP:
-    raise ImproperlyConfigured("SMARTOPS_SECRET_KEY is not set, and everybody knows its default.")
+require_valid_settings()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
@@ -32,4 +30,4 @@ websocket = URLRouter([path("console/changes", ChangesConsumer.as_asgi())])  # t
 application = ProtocolTypeRouter(
     {"http": Handler(), "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(websocket))}
 )
-gc.freeze()  # what is loaded by now stays: the garbage collector need not go through it during each large batch
+gc.freeze()  # the modules stay: the garbage collector need not scan them during each large batch

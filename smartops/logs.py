@@ -1,4 +1,4 @@
-"""One form for every line of the log, whoever wrote it: Django, daphne, or one of us."""
+"""The formatter of all log lines: those of Django, daphne and SmartOps have the same fields."""
 
 import logging
 import re
@@ -8,26 +8,26 @@ import structlog
 from opentelemetry import trace
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# Of what a line may carry beside its message, this is shown: what others attach (a request, SQL with its parameters) is
-# not ours to print.
-SHOWN = ("signal", "action", "target", "from", "to", "reason", "actor", "status_code")
+# The extra attributes of a record that are logged. Libraries attach others, such as a request, or SQL with its
+# parameters, which must not appear in a log.
+LOGGED = ("signal", "action", "target", "from", "to", "reason", "actor", "status_code")
 
 
 def formatter(style: str) -> logging.Formatter:
-    """`json` for machines, `console` for people; in colour on a terminal."""
+    """`style` is `json` or `console`; the latter is for people, with colour on a terminal."""
     rendered: list[Processor] = [
         structlog.processors.EventRenamer("message"),
         structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
     if style == "console":
-        plain = structlog.dev.plain_traceback  # the default one prints variables, and those may be secrets
+        plain = structlog.dev.plain_traceback  # the default prints local variables, which may be secrets
         rendered = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
-            structlog.stdlib.ExtraAdder(SHOWN),
+            structlog.stdlib.ExtraAdder(LOGGED),
             structlog.contextvars.merge_contextvars,
             _add_trace,
             structlog.processors.format_exc_info,
@@ -46,7 +46,7 @@ def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
 
 
 def _without_rows(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """PostgreSQL quotes the row that it refuses, payload and all."""
+    """Remove the DETAIL lines, in which PostgreSQL quotes the refused row with its payload."""
     if "exception" in event:
         event["exception"] = re.sub(r"^DETAIL:.*\n?", "", event["exception"], flags=re.MULTILINE)
     return event

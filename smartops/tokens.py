@@ -1,7 +1,7 @@
 """API tokens: `smo_<id, 12>_<secret, 32><checksum, 6>`, in base62.
 
-The id finds the row; of the rest only an HMAC is stored. The checksum rejects typing errors before any query, and lets
-secret scanners recognize a leaked token.
+The id finds the row; only an HMAC of the rest is stored. The checksum rejects mistyped tokens before any query, and
+lets scanners recognize a leaked token.
 """
 
 import hmac
@@ -36,8 +36,8 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Bearer:
-    """The holder of a valid token. An empty `namespaces` allows all of them."""
+class Principal:
+    """The caller that a token authenticates. Without namespaces it may read and act in all of them."""
 
     name: str
     scopes: frozenset[str]
@@ -50,8 +50,7 @@ class Bearer:
 def issue(
     name: str, scopes: Iterable[Scope], namespaces: Iterable[str] = (), expires_at: datetime | None = None
 ) -> str:
-    """Stores a new token and returns its text, which cannot be read again. Raises IntegrityError if the name is
-    taken."""
+    """Store a new token and return its text, which cannot be read again. Raises IntegrityError if the name is taken."""
     lookup, secret = _random(ID_LENGTH), _random(SECRET_LENGTH)
     Token.objects.create(
         name=name,
@@ -68,7 +67,7 @@ def issue(
 class _Cached:
     """A row that was valid when it was read. `until`: of the monotonic clock."""
 
-    bearer: Bearer
+    principal: Principal
     digest: bytes
     use_recorded: bool
     until: float
@@ -77,8 +76,8 @@ class _Cached:
 _cache: dict[str, _Cached] = {}  # by `lookup`; only valid tokens get in, so the table bounds its size
 
 
-def verify(text: str) -> Bearer | None:
-    """The holder of this token; None if it is malformed, unknown, revoked or expired. Malformed text causes no query, a
+def verify(text: str) -> Principal | None:
+    """The principal of a token; None if it is malformed, unknown, revoked or expired. Malformed text causes no query, a
     valid token at most one per `CACHED_FOR`. The secret is compared each time."""
     match = _FORM.fullmatch(text)
     if match is None or checksum(match[1], match[2]) != match[3]:
@@ -92,7 +91,7 @@ def verify(text: str) -> Bearer | None:
     if not found.use_recorded:
         Token.objects.filter(lookup=lookup).update(last_used_at=Now())
         _cache[lookup] = replace(found, use_recorded=True)
-    return found.bearer
+    return found.principal
 
 
 def _read(lookup: str) -> _Cached | None:
@@ -103,7 +102,7 @@ def _read(lookup: str) -> _Cached | None:
         _cache.pop(lookup, None)
         return None
     found = _cache[lookup] = _Cached(
-        bearer=Bearer(row.name, frozenset(row.scopes), tuple(row.namespaces)),
+        principal=Principal(row.name, frozenset(row.scopes), tuple(row.namespaces)),
         digest=bytes(row.digest),
         use_recorded=row.last_used_at is not None and row.last_used_at > row.now - USE_RECORDED_EVERY,
         until=began + (CACHED_FOR if left is None else min(CACHED_FOR, left)),

@@ -15,6 +15,9 @@ from smartops.dev import postgres
 hypothesis.settings.register_profile("smartops", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("smartops")
 
+pytest.register_assert_rewrite("tests.kit")
+pytest_plugins = ["tests.kit.api", "tests.kit.world"]  # their fixtures are everybody's
+
 
 def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: with the fixtures torn down

@@ -1,6 +1,9 @@
 """What the pages say of the code is true, where a program can tell."""
 
+import importlib
+import inspect
 import json
+import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -13,7 +16,7 @@ import pytest
 from django.apps import apps
 from prometheus_client.metrics import MetricWrapperBase
 
-from guardrails.evaluate import GUARDRAILS
+from guardrails.evaluate import GUARDRAILS, Guardrail
 from guardrails.models import LIMIT_FIELDS
 from guardrails.policies import opa
 from guardrails.types import Facts, Limits
@@ -21,22 +24,51 @@ from orchestrator import metrics
 from orchestrator.k8s import metrics as k8s_metrics
 from orchestrator.models import FINAL, TRANSITIONS
 from orchestrator.process import gauges
-from orchestrator.publish.events import DONE, SUPPRESSED
+from orchestrator.publish import metrics as publish_metrics
+from orchestrator.publish.kubernetes import SUPPRESSED
 from orchestrator.reconciler.resolve import Step
 from signals import ingest
 from signals.models import SignalState
+from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api import refusals
+from tests.kit.pages import ROOT, first_cells, page, section, slug
 from tests.kit.rules import DEFAULT_RULES
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 Edge = tuple[str, str]
 
-
-def page(name: str) -> str:
-    return (ROOT / name).read_text()
+# The modules and packages whose classes are the vocabulary of docs/architecture.md#words.
+DOMAIN = (
+    "signals.types",
+    "signals.models",
+    "signals.mapping",
+    "signals.reasons",
+    "signals.proposals",
+    "signals.ingest",
+    "signals.ingest_trace",
+    "guardrails.types",
+    "guardrails.models",
+    "guardrails.checks",
+    "guardrails.evaluate",
+    "orchestrator.models",
+    "orchestrator.actions",
+    "orchestrator.decide",
+    "orchestrator.k8s",
+    "orchestrator.process",
+    "orchestrator.publish",
+    "orchestrator.reconciler",
+    "orchestrator.verification",
+)
+# Classes that need no explanation: terms of Kubernetes, of HTTP and of Python, and details of one module.
+PLAIN = {
+    "Autoscaler", "Collection", "Condition", "Connection", "Deployment", "EventType", "KubernetesCluster", "Page",
+    "Pod", "Watch", "WatchEvent", "WatchEventType", "Watched", "WorkloadKey",
+    "Complete", "Failed", "Progressing",  # the results of `kubectl rollout status`
+    "ControlLoop", "Permissions",  # what the health server reads
+    "Receipt", "Stored", "Verifications",
+}  # fmt: skip
 
 
 def diagrams(name: str) -> list[set[Edge]]:
@@ -45,24 +77,9 @@ def diagrams(name: str) -> list[set[Edge]]:
     return [set(re.findall(r"^\s*(\S+) --> ([a-z_]+|\[\*\])", block, re.MULTILINE)) for block in blocks]
 
 
-def section(text: str, heading: str) -> str:
-    _, _, rest = text.partition(f"\n{heading}\n")
-    depth = heading.split(" ")[0]
-    return re.split(rf"^#{{1,{len(depth)}}} ", rest, flags=re.MULTILINE)[0]
-
-
-def first_cells(text: str) -> list[str]:
-    """What stands as code in the first column of the tables."""
-    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
-
-
 def transition_rows(text: str) -> set[Edge]:
     """Of tables whose first column is "`here` → `there`"."""
     return set(re.findall(r"^\| `(\w+)` → `(\w+)` \|", text, re.MULTILINE))
-
-
-def slug(heading: str) -> str:
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 def links(path: Path) -> Iterator[str]:
@@ -101,13 +118,13 @@ def test_every_transition_is_explained() -> None:
 
 
 def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
-    read = set(re.findall(r'\benv(?:_list)?\("(\w+)"', page("smartops/settings.py")))
+    read = set(re.findall(r'\benv(?:_\w+)?\(\s*"(\w+)"', page("smartops/settings.py")))
 
     assert set(first_cells(section(page("README.md"), "## Configuration"))) == read
 
 
 def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
-    modules = (metrics, k8s_metrics, gauges, opa, ingest)
+    modules = (metrics, k8s_metrics, publish_metrics, gauges, opa, ingest)
     collectors = [one for module in modules for one in vars(module).values() if isinstance(one, MetricWrapperBase)]
     labels = {
         family.name + "_total" * (family.type == "counter"): ", ".join(f"`{name}`" for name in one._labelnames)
@@ -155,6 +172,31 @@ def test_the_rules_of_a_new_installation_are_told() -> None:
     ]
 
 
+def classes(name: str) -> Iterator[tuple[str, str]]:
+    """The public classes of a module or of all modules of a package, with the paths of their files. Exceptions are not
+    among them."""
+    module = importlib.import_module(name)
+    for child in pkgutil.iter_modules(getattr(module, "__path__", ())):
+        yield from classes(f"{name}.{child.name}")
+    path = str(Path(module.__file__ or "").relative_to(ROOT))
+    for one in vars(module).values():
+        own = inspect.isclass(one) and one.__module__ == name and not issubclass(one, Exception)
+        if own and not one.__name__.startswith("_"):
+            yield one.__name__, path
+
+
+def test_the_words_are_the_classes_of_the_domain() -> None:
+    text = section(page("docs/architecture.md"), "## Words")
+    explained = set(re.findall(r"\[`(\w+)`\]\(\.\./([\w/]+\.py)\)", text))
+    domain = {found for name in DOMAIN for found in classes(name)}
+
+    missing = {(name, path) for name, path in domain - explained if name not in PLAIN}
+    assert missing == set(), "explain these in docs/architecture.md#words, or add them to PLAIN"
+    assert {name for name, _ in domain} >= PLAIN
+    for name, path in explained:
+        assert re.search(rf"^(class |def )?{name}\b", page(path), re.MULTILINE), f"{name} is not in {path}"
+
+
 def test_every_constraint_and_trigger_is_explained() -> None:
     text = section(page("docs/architecture.md"), "## What the database guarantees")
     models = [
@@ -177,6 +219,22 @@ def test_every_guardrail_is_explained() -> None:
 
     assert first_cells(section(page("docs/guardrails.md"), "## Each guardrail"))[:1] == ["signal"]
     assert first_cells(section(page("docs/guardrails.md"), "## Each guardrail"))[1 : 1 + len(names)] == names
+
+
+OUTCOMES = {"allow", "defer", "deny"}
+
+
+@pytest.mark.parametrize("guardrail", GUARDRAILS)
+def test_the_answers_of_a_guardrail_are_those_of_its_docstring(guardrail: Guardrail) -> None:
+    [row] = re.findall(
+        rf"^\| `{guardrail.__name__}` \|.*\| (.+?) \| (.+?) \|$", page("docs/guardrails.md"), re.MULTILINE
+    )
+    text = " ".join((guardrail.__doc__ or "").split())
+    [documented] = re.findall(r"Closed loop: (.+?)\. Direct action: (.+?)\.", text)
+
+    assert [OUTCOMES & set(re.findall(r"\w+", cell)) for cell in row] == [
+        OUTCOMES & set(re.findall(r"\w+", answer)) for answer in documented
+    ]
 
 
 def test_every_next_step_is_explained() -> None:
@@ -217,6 +275,7 @@ def test_every_page_is_reached_from_the_readme(path: Path) -> None:
 
 
 def test_the_events_are_those_of_the_code() -> None:
-    told, _, untold = section(page("docs/operations.md"), "## Events").partition("Nor are these")
-    assert set(re.findall(r"`(\w+ed)`", told)) == set(DONE.values())
+    told, _, rest = section(page("docs/operations.md"), "## Events").partition("Nor are these")
+    untold, *_ = rest.split("\n\n")
+    assert set(re.findall(r"`(\w+ed)`", told)) == {one.event for one in PROPOSAL_TYPES.values()}
     assert set(re.findall(r"`(\w+)`", untold)) == set(SUPPRESSED)

@@ -1,7 +1,8 @@
 """What is done: workloads, actions, and the evidence of both."""
 
 from orchestrator.models.action import Action
-from orchestrator.models.evidence import AuditEvent, Decision, Verification, VerificationStatus
+from orchestrator.models.evidence import AuditEvent, DecisionRecord, Phase, Verification, VerificationStatus
+from orchestrator.models.publishing import PublisherCursor
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.workload import Workload
 
@@ -12,7 +13,9 @@ __all__ = [
     "Action",
     "ActionState",
     "AuditEvent",
-    "Decision",
+    "DecisionRecord",
+    "Phase",
+    "PublisherCursor",
     "Verification",
     "VerificationStatus",
     "Workload",

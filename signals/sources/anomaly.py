@@ -10,15 +10,16 @@ from signals.types import Observation, Source, Target
 
 
 class AnomalySignal(SignalBody):
-    service: WorkloadName = Field(description="The Deployment's name.")
+    service: WorkloadName = Field(description="Name of the Deployment.")
     is_anomaly: bool = Field(
-        alias="isAnomaly", description="false: the problem is over. The signal is resolved, and no action starts."
+        alias="isAnomaly",
+        description="false: the anomaly has ended. Resolves the signal.",
     )
     score: Fraction
     type: Literal["resource", "latency", "error", "other"]
 
     def observation(self, default: Target) -> Observation:
-        """`default`: the cluster and namespace of a body that names none."""
+        """`default` is where a body belongs that names no namespace or cluster."""
         return Observation(
             source=Source.ANOMALY,
             target=self.target(self.service, default),

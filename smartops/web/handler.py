@@ -12,9 +12,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from smartops.web.fast_path import OF_PATHS
+from smartops.web.fast_path import MIDDLEWARE
 
-PATHS = tuple(OF_PATHS)
+PATHS = tuple(MIDDLEWARE)
 MAX_IDLE_THREADS = 64
 
 

@@ -14,7 +14,7 @@ from kubernetes.client import (
     V1ResourceRequirements,
 )
 
-from signals.proposals.allowlist import forbidden
+from signals.proposals.patch_allowlist import forbidden
 from tests.chart.rendering import Rendered
 
 POLICY = "ValidatingAdmissionPolicy"
@@ -73,7 +73,7 @@ def test_the_policy_admits_the_fields_of_the_allowlist(path: str, model: Any) ->
     assert admitted(path) - by_the_server == allowed(model, *path.split("."))
 
 
-def test_of_a_container_both_allow_its_limits_and_requests() -> None:
+def test_the_policy_and_the_allowlist_both_admit_limits_and_requests_of_a_container() -> None:
     def patch(container: Any) -> Any:
         return nested("spec", "template", "spec", "containers", value=[container])
 

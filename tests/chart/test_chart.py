@@ -29,7 +29,7 @@ def test_helm_lint_finds_nothing(values: Values) -> None:
     assert [one for one in report["messages"] if "icon" not in one["error"]] == []
 
 
-def test_the_names_that_others_rely_on() -> None:
+def test_the_chart_keeps_the_names_that_others_rely_on() -> None:
     chart = Rendered({})
 
     assert {(one["kind"], one["metadata"]["name"]) for one in chart.objects} >= {
@@ -249,7 +249,7 @@ def test_the_processes_act_where_there_are_roles(values: Values, default: str, a
 
 
 @pytest.mark.parametrize("name", ["defaults", "everything"])
-def test_all_pods_are_denied_what_is_not_opened(name: str) -> None:
+def test_all_pods_are_denied_the_traffic_that_is_not_opened(name: str) -> None:
     chart = Rendered(VALUES[name])
     own = chart.all("Deployment")[0]["metadata"]["namespace"]
     policies = {one["metadata"]["name"]: one["spec"] for one in chart.all("NetworkPolicy")}
@@ -286,7 +286,7 @@ def test_all_pods_are_denied_what_is_not_opened(name: str) -> None:
     )
 
 
-def test_no_peers_are_nobody_and_not_everybody() -> None:
+def test_an_empty_list_of_peers_admits_nobody() -> None:
     """Where Kubernetes takes an empty list for everybody."""
     chart = Rendered({"networkPolicy": {"agents": [], "prometheus": []}})
 
@@ -296,7 +296,7 @@ def test_no_peers_are_nobody_and_not_everybody() -> None:
         assert only["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "test"
 
 
-def test_all_pods_go_where_they_are_told() -> None:
+def test_all_pods_have_the_scheduling_of_the_values() -> None:
     told = VALUES["everything"]["pods"]
 
     for pod in Rendered(VALUES["everything"]).pods().values():

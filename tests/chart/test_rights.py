@@ -8,7 +8,7 @@ import yaml
 from orchestrator.k8s.permissions import PERMISSIONS
 from tests.chart.rendering import CHART, VALUES, Rendered, Values
 from tests.chart.rights import PROMISED, granted, needed, qualified, told
-from tests.test_docs import page, section
+from tests.kit.pages import page, section
 
 every_values = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 

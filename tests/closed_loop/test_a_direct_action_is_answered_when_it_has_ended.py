@@ -10,10 +10,9 @@ import pytest
 from guardrails.models import GuardrailSetting
 from signals.reasons import Reason
 from smartops.dev.sandbox.faults import Refuse
-from tests.api import Api, api
-from tests.closed_loop.conftest import World, deployment, only_action
+from tests.kit.api import Api
+from tests.kit.world import World, deployment, only_action
 
-__all__ = ["api"]
 PATIENT = {"prefer": "wait=20"}
 
 
@@ -81,7 +80,7 @@ def test_a_dry_run_changes_nothing(world: World, api: Api) -> None:
     assert world.replicas("erp-simulator") == 2
 
 
-def test_without_verification_the_answer_comes_with_the_acceptance(world: World, api: Api) -> None:
+def test_an_action_without_verification_is_answered_when_the_cluster_accepts_it(world: World, api: Api) -> None:
     world.deploy(deployment("erp-simulator", outcome="stuck"))
     with reconciling(world):
         answer = ask(api, verify=False)
@@ -113,7 +112,7 @@ def test_an_unknown_target_is_a_404(world: World, api: Api) -> None:
     ("refused_with", "status", "reason"),
     [(403, 502, Reason.CLUSTER_FORBIDDEN), (422, 422, Reason.CLUSTER_REJECTED)],
 )
-def test_what_the_cluster_refuses_is_told_with_its_message(
+def test_a_refusal_of_the_cluster_is_answered_with_its_message(
     world: World, api: Api, refused_with: int, status: int, reason: Reason
 ) -> None:
     world.deploy(deployment("erp-simulator"))
@@ -125,7 +124,7 @@ def test_what_the_cluster_refuses_is_told_with_its_message(
     assert str(refused_with) in answer.json()["detail"]
 
 
-def test_when_the_wait_ends_first_the_action_goes_on(world: World, api: Api) -> None:
+def test_an_action_goes_on_when_the_wait_ends_first(world: World, api: Api) -> None:
     world.deploy(deployment("erp-simulator"))
     early = api.post("/v1/k8s/restart", {"deployment": "erp-simulator"}, prefer="wait=1", idempotency_key="k")
     assert (early.status_code, early.json()["state"]) == (202, "pending")

@@ -13,13 +13,13 @@ from guardrails.models import GuardrailSetting
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.connection import Connection
 from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WorkloadKey
-from orchestrator.models import Action, ActionState, Decision
-from orchestrator.reconciler import execute
+from orchestrator.models import Action, ActionState, DecisionRecord, transitions
 from signals.reasons import Reason
 from smartops.dev.sandbox.cluster import write_kubeconfig
 from smartops.dev.sandbox.faults import Delay, Hang, LoseAnswer, Refuse, RequestReason
-from tests.closed_loop.conftest import NAMESPACE, World, anomaly, deployment, only_action, post
-from tests.concurrency.referee import Referee
+from tests.kit.referee import Referee
+from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.world import World, deployment, only_action
 
 S = ActionState
 ALWAYS = 1_000_000
@@ -144,7 +144,7 @@ def test_a_fault_of_the_cluster_never_doubles_the_effect(
     ("status", "count", "end", "effects"),
     [(500, 2, DONE, 1), (429, 2, DONE, 1), (403, 1, (S.FAILED, Reason.CLUSTER_FORBIDDEN), 0)],
 )
-def test_a_look_that_fails_is_made_again_or_ends_the_action(
+def test_a_read_that_fails_is_repeated_or_ends_the_action(
     scene: Scene, status: int, count: int, end: tuple[str, str], effects: int
 ) -> None:
     look = Refuse(method="GET", path="/deployments/erp-simulator$", status=status, count=count)
@@ -225,7 +225,7 @@ def test_a_spec_changed_before_the_write_is_planned_anew(scene: Scene) -> None:
 
     assert outcome(action) == DONE
     assert [(effect.before, effect.replicas) for effect in scene.referee.effects] == [(5, 6)]
-    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan"]
+    assert [decision.phase for decision in DecisionRecord.objects.order_by("id")] == ["admit", "plan"]
 
 
 def test_guardrails_judge_the_new_plan(scene: Scene) -> None:
@@ -254,7 +254,7 @@ def test_a_change_beside_the_spec_needs_no_new_plan(scene: Scene, others: str) -
     assert outcome(action) == DONE
     assert scene.referee.answers == [409, 200]
     # The guardrails are asked before each write, and the change stays what it was.
-    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan"]
+    assert [decision.phase for decision in DecisionRecord.objects.order_by("id")] == ["admit", "plan"]
 
 
 @pytest.mark.parametrize("others", ["label", "touch_status"])
@@ -350,7 +350,7 @@ def test_an_error_of_our_own_after_the_write_does_not_hide_the_effect(
     def fails(*_: object) -> None:
         raise RuntimeError("a defect of ours")
 
-    monkeypatch.setattr(execute, "_record", fails)
+    monkeypatch.setattr(transitions, "apply", fails)
 
     action = scene.act()
 
@@ -368,4 +368,4 @@ def test_an_action_counts_from_its_effect_on(scene: Scene) -> None:
     scene.world.drain()
 
     assert Action.objects.count() == 1
-    assert Decision.objects.order_by("-id")[0].reason == Reason.RATE_LIMIT
+    assert DecisionRecord.objects.order_by("-id")[0].reason == Reason.RATE_LIMIT

@@ -7,9 +7,10 @@ from django.db.models.functions import Now
 
 from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState
-from orchestrator.reconciler.execute import execute
 from signals.types import ActionType, Origin, Proposal, Target
-from tests.closed_loop.conftest import NAMESPACE, World, deployment, only_action
+from tests.kit.signals import NAMESPACE
+from tests.kit.verbs import claim, execute
+from tests.kit.world import World, deployment, only_action
 
 
 @pytest.fixture
@@ -21,14 +22,16 @@ def asked(world: World) -> Action:
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["what is due", "what fell silent"])
-def test_no_action_is_taken_up_until_it_has_seen_them(world: World, asked: Action, silent: bool) -> None:
+def test_no_action_is_claimed_before_the_reconciler_has_seen_its_cluster(
+    world: World, asked: Action, silent: bool
+) -> None:
     if silent:
-        asked.claim("one that went silent")
+        claim(asked, "one that went silent")
         Action.objects.update(lease_until=Now() - timedelta(seconds=1))
     reconciler = world.reconciler()
 
-    reconciler._pass([])
-    reconciler._pool.shutdown()
+    reconciler.run_once()
+    reconciler.pool.close()
     left = only_action()
     assert (left.state, left.epoch) == (asked.state, asked.epoch)
     assert world.writes() == []
@@ -39,12 +42,11 @@ def test_no_action_is_taken_up_until_it_has_seen_them(world: World, asked: Actio
     assert only_action().state == ActionState.SUCCEEDED
 
 
-def test_what_is_to_be_verified_does_not_keep_the_loop_busy_meanwhile(world: World, asked: Action) -> None:
-    asked.claim("another")
-    execute(asked, world.cluster, world.observe, "another")
+def test_a_pending_verification_does_not_keep_the_loop_busy(world: World, asked: Action) -> None:
+    execute(claim(asked, "another"), world.cluster, world.observe, "another")
     reconciler = world.reconciler()
 
-    reconciler._pass([])
+    reconciler.run_once()
     assert len(reconciler.verifications) == 1
     assert reconciler._patience() > 0
 

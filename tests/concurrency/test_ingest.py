@@ -12,8 +12,9 @@ from signals.ingest import Receipt
 from signals.models import Observation as StoredObservation
 from signals.models import Signal, SignalState
 from signals.types import Observation
-from tests.closed_loop.conftest import anomaly, only_signal, post
-from tests.concurrency.conftest import at_once
+from tests.kit.signals import anomaly, post
+from tests.kit.threads import at_once
+from tests.kit.world import only_signal
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,7 +32,7 @@ def test_equal_posts_at_once_are_one_observation_of_one_signal(agents: int) -> N
     assert StoredObservation.objects.count() == Signal.objects.count() == 20
 
 
-def test_windows_of_one_trouble_at_once_are_counted_on_one_open_signal() -> None:
+def test_windows_of_one_problem_at_once_are_counted_on_one_open_signal() -> None:
     posts = [[anomaly("erp-simulator") for _ in range(5)] for _ in range(8)]
 
     at_once([partial(_post_each, windows) for windows in posts])
@@ -66,7 +67,7 @@ def test_batches_that_lock_in_opposite_order_all_succeed() -> None:
     assert Signal.objects.filter(closed_at=None).count() == 2
 
 
-def test_opposite_sorted_batches_of_many_troubles_all_succeed() -> None:
+def test_opposite_sorted_batches_of_many_problems_all_succeed() -> None:
     for firing in (True, False):
         batch = [anomaly(f"erp-{number}", firing=firing) for number in range(200)]
         again = [anomaly(f"erp-{number}", firing=firing) for number in range(200)]

@@ -3,16 +3,18 @@ other, nor with a reconciler that locks a batch of signals in this order."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from time import sleep
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from guardrails.models import GuardrailSetting
-from signals.lib.statements import FromNow
+from signals import transitions
 from signals.models import Signal
 from signals.types import Observation
-from tests.closed_loop.conftest import anomaly, post
+from tests.kit.signals import anomaly, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,19 +47,39 @@ def wake_waiting() -> None:
     Signal.wake_waiting([one.target for one in reversed(by_fingerprint())], "TargetBusy")
 
 
+def move() -> None:
+    reversed_ = Signal.objects.order_by("-fingerprint")
+    transitions.store([transitions.deny(signal, "SignalExpired", "Too old.") for signal in reversed_])
+
+
+def close() -> None:
+    Signal.close(Signal.objects.order_by("-fingerprint").values_list("pk", flat=True))
+
+
 def change_a_setting() -> None:
     GuardrailSetting.objects.create(max_replicas=7)
 
 
 @pytest.mark.parametrize(
     "write",
-    [fire, resolve, fire_and_resolve, resolve_the_first_and_fire_the_others, wake_waiting, change_a_setting],
+    [
+        fire,
+        resolve,
+        fire_and_resolve,
+        resolve_the_first_and_fire_the_others,
+        wake_waiting,
+        move,
+        close,
+        change_a_setting,
+    ],
 )
 @pytest.mark.parametrize("held", range(1, COUNT))
 def test_a_statement_holds_the_signals_before_the_one_it_waits_for(write: Callable[[], None], held: int) -> None:
     fire()
-    for signal in Signal.objects.all():
-        signal.defer("TargetBusy", "Wait.", not_before=FromNow(3600))
+    if write is close:
+        transitions.store([transitions.admit(one) for one in Signal.objects.all()])
+    later = timezone.now() + timedelta(hours=1)
+    transitions.store([transitions.defer(one, "TargetBusy", "Wait.", later) for one in Signal.objects.all()])
     order = list(Signal.objects.order_by("fingerprint").values_list("pk", flat=True))
 
     with ThreadPoolExecutor(1) as threads:

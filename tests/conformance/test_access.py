@@ -12,9 +12,10 @@ from orchestrator.k8s.errors import Conflict, Forbidden, NotFound
 from orchestrator.k8s.events import MAX_MESSAGE, EventType, KubernetesEvent
 from orchestrator.k8s.permissions import PERMISSIONS, Permission
 from orchestrator.k8s.types import WatchEventType, WorkloadKey
-from tests.conformance.client import Client
-from tests.conformance.conftest import Kubectl, deployment, kubectl_on
 from tests.conformance.control_plane import ControlPlane
+from tests.kit.client import Client
+from tests.kit.kubectl import Kubectl, kubectl_on
+from tests.kit.manifests import deployment
 
 
 @pytest.fixture
@@ -37,10 +38,10 @@ def test_a_right_that_is_missing_is_seen_beforehand_and_the_others_are_not(
         cluster = KubernetesCluster(kubeconfig)
         assert [right for right in PERMISSIONS if granted(cluster, right, namespace)] == rights
         kubectl = kubectl_on(kubeconfig, namespace, tmp_path)
-        assert kubectl("auth", "can-i", missing.verbs[0], missing.qualified).said == "no\n"
+        assert kubectl("auth", "can-i", missing.verbs[0], missing.group_resource).said == "no\n"
 
 
-def test_what_we_may_not_do_is_forbidden_and_changes_nothing(
+def test_a_call_without_the_right_is_forbidden_and_changes_nothing(
     control_plane: ControlPlane, http: Client, web: WorkloadKey
 ) -> None:
     before = http.get("deployments/web")["spec"]
@@ -62,7 +63,7 @@ def test_what_we_may_not_do_is_forbidden_and_changes_nothing(
     assert http.get("deployments/web")["spec"] == before
 
 
-def test_who_may_all_is_told_so_by_us_and_by_kubectl(
+def test_an_account_with_all_rights_is_reported_so_by_us_and_by_kubectl(
     cluster: KubernetesCluster, kubectl: Kubectl, namespace: str
 ) -> None:
     assert all(granted(cluster, right, namespace) for right in PERMISSIONS)

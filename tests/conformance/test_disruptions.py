@@ -7,8 +7,9 @@ import pytest
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import DisruptionBudget, Unknown
 from orchestrator.k8s.types import Pod
-from tests.conformance.client import Client, Object
-from tests.conformance.conftest import Kubectl, deployment
+from tests.kit.client import Client, Object
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 

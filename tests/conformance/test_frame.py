@@ -1,11 +1,11 @@
 """What the other tests stand on."""
 
-from tests.conformance.client import Client
-from tests.conformance.conftest import Kubectl
 from tests.conformance.control_plane import ControlPlane
+from tests.kit.client import Client
+from tests.kit.kubectl import Kubectl
 
 
-def test_what_was_written_is_in_the_audit(control_plane: ControlPlane, http: Client, namespace: str) -> None:
+def test_the_audit_log_has_every_write(control_plane: ControlPlane, http: Client, namespace: str) -> None:
     http.create("configmaps", {"metadata": {"name": "one"}})
     http.send("PATCH", "configmaps/none", {}, "application/merge-patch+json", fieldManager="me")
     http.get("configmaps")

@@ -6,9 +6,12 @@ import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Expired, Invalid
-from tests.conformance.client import Client, Object
-from tests.conformance.conftest import Kubectl, deployment
+from orchestrator.k8s.parse import parse_deployment
+from orchestrator.k8s.resources import DEPLOYMENTS
 from tests.conformance.control_plane import ControlPlane
+from tests.kit.client import Client, Object
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
 
 LABELS = {"one": {"tier": "a"}, "two": {"tier": "a", "x": "y"}, "three": {"tier": "b"}, "none": {}}
 SOON = 30.0  # seconds: an API server compacts its history every few
@@ -46,7 +49,9 @@ def seven(http: Client) -> list[str]:
         ({"fieldSelector": "metadata.namespace=elsewhere"}, set()),
     ],
 )
-def test_selectors_choose(http: Client, kubectl: Kubectl, selector: dict[str, str], expected: set[str]) -> None:
+def test_a_selector_selects_its_objects(
+    http: Client, kubectl: Kubectl, selector: dict[str, str], expected: set[str]
+) -> None:
     for name, labels in LABELS.items():
         http.create("configmaps", config_map(name, **labels))
     assert set(names(http.get("configmaps", **selector))) == expected
@@ -83,7 +88,7 @@ def test_pages_together_are_the_list_as_it_was_at_the_first(http: Client, seven:
     assert "remainingItemCount" not in page["metadata"]
 
 
-def test_what_remains_of_a_selection_is_not_counted(http: Client, seven: list[str]) -> None:
+def test_a_page_of_a_selection_does_not_count_the_remaining_items(http: Client, seven: list[str]) -> None:
     page = http.get("deployments", limit="3", fieldSelector="metadata.name!=web-0")
     assert names(page) == seven[1:4]
     assert page["metadata"].keys() == {"resourceVersion", "continue"}
@@ -110,7 +115,7 @@ def test_a_list_that_takes_too_long_expires_and_can_go_on_as_it_is_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("orchestrator.k8s.connection.PAGE_SIZE", 3)
-    pages = cluster._deployments(namespace).pages()
+    pages = cluster._collection(DEPLOYMENTS, parse_deployment, namespace).pages()
     assert [found.key.name for found in next(pages).items] == seven[:3]
     page = http.get("deployments", limit="3")
     http.create("deployments", deployment("web-3a", replicas=0))

@@ -13,12 +13,13 @@ from orchestrator.k8s.rollout import Complete, Failed, Progress, Progressing, ro
 from orchestrator.k8s.types import Deployment, Preconditions, WatchEventType, WorkloadKey
 from orchestrator.verification.judge import Expected, judge
 from signals.reasons import Reason
-from tests.conformance.client import Client, Object
-from tests.conformance.conftest import Kubectl, Ran, deployment
+from tests.kit.client import Client, Object
+from tests.kit.kubectl import Kubectl, Ran
+from tests.kit.manifests import deployment
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 
-SOON = 20.0  # seconds: nothing here takes nearly as long
+SOON = 60.0  # seconds: nothing here takes nearly as long
 ACTION = "action-1"
 
 
@@ -73,7 +74,9 @@ def verified(
     raise AssertionError("the watch ended")
 
 
-def test_a_rollout_that_succeeds(cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey) -> None:
+def test_a_rollout_that_succeeds_is_complete_for_us_and_for_kubectl(
+    cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey
+) -> None:
     before = cluster.get_deployment_status(web)
     after = cluster.restart_deployment(web, ACTION, action=ACTION)
     done = cluster.wait_for_deployment_rollout(web, SOON)
@@ -82,7 +85,9 @@ def test_a_rollout_that_succeeds(cluster: KubernetesCluster, kubectl: Kubectl, w
     assert columns(kubectl) == ["2/2", "2", "2"]
 
 
-def test_a_rollout_under_way(cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client) -> None:
+def test_a_rollout_under_way_is_progressing_for_us_and_for_kubectl(
+    cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
+) -> None:
     before = cluster.get_deployment_status(web)
     after = cluster.patch_deployment(web, SLOW, action=ACTION)
     http.wait("deployments", lambda found: is_observed(found, after) and found["status"].get("updatedReplicas") == 1)

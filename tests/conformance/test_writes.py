@@ -10,8 +10,9 @@ import pytest
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, Invalid
 from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, Preconditions, WorkloadKey
-from tests.conformance.client import APPLY, JSON, JSON_PATCH, MERGE, STRATEGIC, Client, Object, is_complete
-from tests.conformance.conftest import Kubectl, deployment
+from tests.kit.client import APPLY, JSON, JSON_PATCH, MERGE, STRATEGIC, Client, Object, is_complete
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
@@ -92,7 +93,7 @@ def test_another_uid_is_invalid_to_the_server_and_a_conflict_to_us(
     assert http.get("deployments/web") == before
 
 
-def test_what_was_meant_for_the_old_one_does_not_reach_the_new_one_of_its_name(
+def test_a_write_for_a_deleted_deployment_does_not_reach_the_new_one_of_its_name(
     cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
 ) -> None:
     old = cluster.get_deployment_status(web)

@@ -1,109 +1,15 @@
-"""Victims: reconcilers that are killed or paused at a chosen point; and what a survivor needs to take over."""
+"""Victims of one test, and what they work on."""
 
-import json
-import os
-import select
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from django.db.models.functions import Now
 
 from guardrails.models import GuardrailSetting
-from orchestrator.models import Action, ActionState
-from signals.models import SignalState
 from smartops.dev.sandbox.faults import Refuse
-from tests.closed_loop.conftest import World, anomaly, deployment, only_action, only_signal, post, world
-from tests.concurrency.referee import Referee
-from tests.processes import ROOT, environment, sessions, until
-
-TIMEOUT = 30.0  # seconds
-
-
-class Nursery:
-    """Where victims come from, one at a time, and where it is told what became of them."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        with log.open("w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.crash.victim"],
-                cwd=ROOT,
-                env=environment(PGAPPNAME="a victim"),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def tell(self, *words: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(words).encode() + b"\n")
-        self.process.stdin.flush()
-
-    def hear(self) -> str:
-        output = self.process.stdout
-        assert output is not None
-        ready, _, _ = select.select([output], [], [], TIMEOUT)
-        assert ready, f"nothing became of it: {self._log.read_text()}"
-        return output.readline().decode().strip()
-
-    def expect(self, fate: str) -> None:
-        assert self.hear() == fate, self._log.read_text()
-
-    def close(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate(timeout=TIMEOUT)
-
-
-class Victims:
-    """Reconcilers for the cluster of one test. A point's name is a key of `tests.crash.victim.POINTS`."""
-
-    def __init__(self, nursery: Nursery, kubeconfig: Path) -> None:
-        self._nursery, self._kubeconfig = nursery, kubeconfig
-        self._pid = 0  # of the one that lives
-
-    def kill(self, point: str) -> None:
-        """One lives until it comes to the point. On return it is dead, and PostgreSQL knows."""
-        self._start("SIGKILL", point)
-        self._died()
-
-    def pause(self, point: str) -> None:
-        self._start("SIGSTOP", point)
-        self._nursery.expect("stopped")
-
-    def resume(self) -> None:
-        """It goes on where it was paused, to its end."""
-        os.kill(self._pid, signal.SIGCONT)
-        self._pid = 0
-        self._nursery.expect("exited 0")
-
-    def start(self) -> None:
-        self._start("SIGKILL", "")
-
-    def kill_now(self) -> None:
-        os.kill(self._pid, signal.SIGKILL)
-        self._died()
-
-    def _start(self, number: str, point: str) -> None:
-        self._nursery.tell(str(self._kubeconfig), number, point)
-        word, pid = self._nursery.hear().split()
-        assert word == "started"
-        self._pid = int(pid)
-
-    def close(self) -> None:
-        """A failed test leaves nobody behind: least of all one that holds locks."""
-        if self._pid:
-            self.kill_now()
-
-    def _died(self) -> None:
-        self._pid = 0
-        self._nursery.expect("killed")
-        until(lambda: sessions("a victim") == 0)
+from tests.crash.victims import Nursery, Victims
+from tests.kit.referee import Referee
+from tests.kit.signals import anomaly, post
+from tests.kit.world import World, deployment
 
 
 @pytest.fixture(scope="session")
@@ -137,39 +43,3 @@ def one_trouble(world: World) -> None:
 def one_conflict(world: World) -> None:
     """The first write is refused: whoever sent it looks, and plans anew."""
     world.sandbox.fault(Refuse(method="PATCH", status=409))
-
-
-def leases_are_over() -> None:
-    """As if half a minute had passed."""
-    Action.objects.filter(state=ActionState.APPLYING).update(lease_until=Now() - timedelta(seconds=1))
-
-
-def assert_done_once(world: World, referee: Referee) -> None:
-    """The signal of `one_trouble` has led to one effect, all of it is recorded, and nothing is left."""
-    action, said = only_action(), only_signal()
-    assert action.state == ActionState.SUCCEEDED
-    assert action.verification.status == "SUCCESS"
-    assert [effect.action for effect in referee.effects] == [str(action.pk)]
-    assert world.replicas("erp-simulator") == 3
-    assert said.state == SignalState.ADMITTED
-    assert said.closed_at is not None
-    events = list(action.events.all())
-    moves = [(event.from_state, event.to_state) for event in events if event.from_state != event.to_state]
-    assert moves == [("", "pending"), ("pending", "applying"), ("applying", "verifying"), ("verifying", "succeeded")]
-    epochs = [event.epoch for event in events]
-    assert epochs == sorted(epochs), "somebody moved the action who had lost it"
-
-
-__all__ = [
-    "Referee",
-    "Victims",
-    "World",
-    "assert_done_once",
-    "leases_are_over",
-    "nursery",
-    "one_conflict",
-    "one_trouble",
-    "referee",
-    "victims",
-    "world",
-]

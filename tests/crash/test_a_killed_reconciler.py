@@ -5,9 +5,11 @@ import urllib3
 
 from orchestrator.models import ActionState
 from smartops.dev.sandbox.faults import Delay, LoseAnswer
-from tests.closed_loop.conftest import NAMESPACE, only_action
-from tests.crash.conftest import Referee, Victims, World, assert_done_once, leases_are_over
-from tests.processes import until
+from tests.crash.victims import Victims, assert_done_once, leases_are_over
+from tests.kit.processes import until
+from tests.kit.referee import Referee
+from tests.kit.signals import NAMESPACE
+from tests.kit.world import World, only_action
 
 pytestmark = pytest.mark.usefixtures("one_trouble")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from guardrails.evaluate import decide
 from guardrails.replay import dump_inputs, dump_verdicts, load_inputs, replay
 from guardrails.types import Inputs
-from tests.guardrails.conftest import inputs
+from tests.kit.decisions import inputs
 
 
 def through_postgresql(document: Any) -> Any:
@@ -29,11 +29,11 @@ def test_inputs_survive_json(given_: Inputs) -> None:
 @settings(max_examples=150)
 @given(inputs())
 def test_inputs_and_verdicts_survive_postgresql_and_decide_alike(given_: Inputs) -> None:
-    judgement = decide(given_)
-    stored = through_postgresql({"inputs": dump_inputs(given_), "verdicts": dump_verdicts(judgement.verdicts)})
+    decision = decide(given_)
+    stored = through_postgresql({"inputs": dump_inputs(given_), "verdicts": dump_verdicts(decision.verdicts)})
 
     assert load_inputs(stored["inputs"]) == given_
-    assert decide(load_inputs(stored["inputs"])) == judgement
+    assert decide(load_inputs(stored["inputs"])) == decision
     assert replay(stored["inputs"]) == stored["verdicts"]
 
 

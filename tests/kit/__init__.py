@@ -1,0 +1,1 @@
+"""What tests of several folders share: builders of values, servers and processes. Nothing in here is a test."""

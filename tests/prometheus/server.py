@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import yaml
 
 from smartops.dev.demo.state import unused_port
-from tests.processes import running
+from tests.kit.processes import running
 from tests.prometheus.files import RULES
 
 PATIENCE = 60.0  # seconds
@@ -69,6 +69,9 @@ class Prometheus:
     def query(self, query: str) -> list[Any]:
         found: list[Any] = self.ask("query", query=query)["result"]
         return found
+
+    def answers(self, query: str) -> bool:
+        return self.query(query) != []
 
     def value(self, query: str) -> float:
         """Of a query with one result; 0 where it has none."""

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from smartops.dev.sandbox import Sandbox
-from tests.conformance.client import Client
+from tests.kit.client import Client
 
 
 @pytest.fixture

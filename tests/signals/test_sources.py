@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from signals.sources.anomaly import AnomalySignal
 from signals.sources.rca import RcaSignal
 from signals.types import Source, Target
-from tests.api import ANOMALY, CAUSE, RCA
+from tests.kit.signals import ANOMALY, CAUSE, RCA
 
 HERE = Target("default", "smartops-dev", "")
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.closed_loop.conftest import World, world
 from tests.telemetry.collector import Collector, collecting
 
 
@@ -25,6 +24,3 @@ def send_spans_to(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
-
-
-__all__ = ["World", "collector", "log", "send_spans_to", "world"]

@@ -12,9 +12,10 @@ import pytest
 
 from orchestrator.models import Action
 from signals.lib.tracing import GRACE
-from tests.closed_loop.conftest import NAMESPACE, World, deployment
-from tests.installation import Agent, anomaly, installed
-from tests.processes import ROOT, until
+from tests.kit.installation import Agent, installed
+from tests.kit.processes import ROOT, until
+from tests.kit.signals import NAMESPACE, anomaly_body
+from tests.kit.world import World, deployment
 from tests.telemetry.collector import Collector, collecting
 from tests.telemetry.conftest import send_spans_to
 
@@ -64,7 +65,7 @@ def tell(spans: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("collector_that_is", [silent, stuck, away])
-def test_nobody_waits_for_a_collector_that_is(collector_that_is: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_waits_for_a_collector_that_is(collector_that_is: object, monkeypatch: pytest.MonkeyPatch) -> None:
     with collector_that_is() as address:  # type: ignore[operator]
         send_spans_to(address, monkeypatch)
         took, ended = tell(20_000)  # ten times what the queue takes
@@ -73,7 +74,7 @@ def test_nobody_waits_for_a_collector_that_is(collector_that_is: object, monkeyp
     assert ended < GRACE + MARGIN
 
 
-def test_what_is_still_to_be_told_at_the_end_is_told(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spans_that_are_pending_at_the_end_are_exported(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
 
     tell(10)
@@ -90,7 +91,7 @@ def test_signals_are_handled_and_processes_end_as_if_there_were_no_traces(
         send_spans_to(address, monkeypatch)
         with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1) as installation:
             began = time.monotonic()
-            batch = {"signals": [anomaly(NAMESPACE, service) for service in services]}
+            batch = {"signals": [anomaly_body(NAMESPACE, service) for service in services]}
             Agent(installation.address).post("/v1/signals/batch", batch)
             until(lambda: Action.objects.filter(state="succeeded").count() == len(services))
             took = time.monotonic() - began

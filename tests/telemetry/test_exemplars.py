@@ -10,9 +10,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from orchestrator.process.health_server import serve
 from signals.lib import tracing
-from tests.api import Api
-from tests.closed_loop.conftest import World, anomaly, deployment, post
-from tests.orchestrator.reconciler.test_endpoint import Loop, Rights
+from tests.kit.api import Api
+from tests.kit.signals import anomaly, post
+from tests.kit.world import World, deployment
+from tests.orchestrator.process.test_health_server import Loop, Permissions
 
 ACCEPT = {"Accept": "application/openmetrics-text; version=1.0.0"}
 OF_THE_LOOP = {
@@ -32,14 +33,14 @@ def by_the_web_process() -> str:
 def by_the_reconciler() -> str:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    serve(Loop(), Rights(), "127.0.0.1", port)
-    answer = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", headers=ACCEPT, timeout=5, retries=False)
+    serve(Loop(), Permissions(), "127.0.0.1", port)
+    answer = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", headers=ACCEPT, timeout=60, retries=False)
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     return answer.data.decode()
 
 
 @pytest.mark.parametrize("sampled", [True, False], ids=["sampled", "not sampled"])
-def test_the_latencies_of_a_story_name_its_trace(world: World, sampled: bool) -> None:
+def test_the_latencies_of_a_signal_have_its_trace_as_exemplar(world: World, sampled: bool) -> None:
     trace = secrets.randbits(128)
     flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
     request = NonRecordingSpan(SpanContext(trace, 1, is_remote=True, trace_flags=flags))

@@ -13,10 +13,11 @@ from orchestrator.models import Action, AuditEvent
 from signals.lib.transition_log import log_transition
 from signals.models import Signal
 from smartops.logs import formatter
-from tests.closed_loop.conftest import NAMESPACE, World, deployment, post
-from tests.closed_loop.conftest import anomaly as observed
-from tests.installation import Agent, anomaly, installed
-from tests.processes import environment, until
+from tests.kit.installation import Agent, installed
+from tests.kit.processes import environment, until
+from tests.kit.signals import NAMESPACE, anomaly_body, post
+from tests.kit.signals import anomaly as observed
+from tests.kit.world import World, deployment
 from tests.telemetry.collector import Collector
 
 
@@ -38,10 +39,13 @@ def test_a_closed_loop_is_one_json_line_for_each_transition(world: World, collec
         here.setattr("smartops.tokens.settings.SMARTOPS_TOKEN_PEPPERS", ["the-pepper"])
         agent = Agent(installation.address)
         payload = {"note": "the-payload"}
-        agent.post("/v1/signals/anomaly", anomaly(NAMESPACE, "erp-simulator", windowId="the-window", metadata=payload))
+        agent.post(
+            "/v1/signals/anomaly", anomaly_body(NAMESPACE, "erp-simulator", windowId="the-window", metadata=payload)
+        )
         until(lambda: Action.objects.filter(state="succeeded").exists())
         agent.post(
-            "/v1/signals/anomaly", anomaly(NAMESPACE, "unknown-service", windowId="the-next-window", metadata=payload)
+            "/v1/signals/anomaly",
+            anomaly_body(NAMESPACE, "unknown-service", windowId="the-next-window", metadata=payload),
         )
         until(lambda: Signal.objects.filter(state="denied").exists())
         agent.post("/v1/signals/anomaly", {"windowId": "the-window", "note": "the-malformed-body"})
@@ -68,7 +72,7 @@ def test_a_closed_loop_is_one_json_line_for_each_transition(world: World, collec
         assert value not in told
 
 
-def test_what_a_post_opens_and_ends_is_told_and_what_it_repeats_is_not(
+def test_an_episode_that_opens_or_ends_is_logged_and_its_repeats_are_not(
     transactional_db: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -86,7 +90,9 @@ def test_what_a_post_opens_and_ends_is_told_and_what_it_repeats_is_not(
     ]
 
 
-def test_a_transition_that_is_rolled_back_is_not_told(transactional_db: None, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_transition_that_is_rolled_back_is_not_logged(
+    transactional_db: None, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
 
     with transaction.atomic():
@@ -110,7 +116,7 @@ def test_a_row_that_postgresql_refuses_is_not_quoted(db: None) -> None:
         assert payload not in line
 
 
-def test_what_others_attach_to_a_line_is_not_shown() -> None:
+def test_fields_that_libraries_attach_to_a_log_line_are_not_shown() -> None:
     line = json.loads(formatter("json").format(record(request="the-request", sql="the-sql", signal="s-1")))
 
     assert {key: line[key] for key in ("message", "level", "logger", "signal")} == {
@@ -119,7 +125,7 @@ def test_what_others_attach_to_a_line_is_not_shown() -> None:
     assert not {"request", "sql"} & line.keys()
 
 
-def test_people_read_it_as_text() -> None:
+def test_the_log_is_text_for_people() -> None:
     line = formatter("console").format(record(signal="s-1"))
 
     assert "it moved" in line

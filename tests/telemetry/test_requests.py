@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pytest_django.fixtures import Settings
 
 from smartops.web.tracing import CLIENT_CLOSED_REQUEST, Instrumentor, traced
-from tests.api import Api, api
+from tests.kit.api import Api
 
 
 @pytest.fixture
@@ -76,6 +76,3 @@ def test_a_stranger_is_refused_as_ever(exporter: InMemorySpanExporter, api: Api)
 
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
     assert not exporter.get_finished_spans()
-
-
-__all__ = ["api"]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.closed_loop.conftest import NAMESPACE, World, deployment
-from tests.installation import Agent, anomaly, installed
+from tests.kit.installation import Agent, installed
+from tests.kit.signals import NAMESPACE, anomaly_body
+from tests.kit.world import World, deployment
 from tests.telemetry.collector import Collector, Told
 
 
@@ -29,7 +30,7 @@ def test_one_signal_is_one_trace_from_the_agent_to_the_verified_change(
     world.settle("erp-simulator")
     with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1) as installation:
         agent = Agent(installation.address)
-        trouble = anomaly(NAMESPACE, "erp-simulator")
+        trouble = anomaly_body(NAMESPACE, "erp-simulator")
         sent = agent.post("/v1/signals/anomaly", trouble, traceparent=f"00-{trace}-{span}-01")
         spans = collector.until(lambda spans: number_of("verify", spans) == 1)
         _, metrics = agent.call("GET", "/metrics", Accept="application/openmetrics-text; version=1.0.0")
@@ -99,7 +100,7 @@ def test_a_direct_action_is_one_trace_too(world: World, collector: Collector, lo
     assert (get.attributes["http.response.status_code"], get.attributes["error.type"]) == (404, "NotFound")
 
 
-def test_signals_of_a_batch_are_stories_of_their_own_linked_to_the_request(
+def test_each_signal_of_a_batch_has_a_trace_of_its_own_linked_to_the_request(
     world: World, collector: Collector, log: Path
 ) -> None:
     world.deploy(deployment("erp-simulator", ready_after="0"), deployment("web", ready_after="0"))
@@ -107,7 +108,13 @@ def test_signals_of_a_batch_are_stories_of_their_own_linked_to_the_request(
     world.settle("web")
     with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1) as installation:
         agent = Agent(installation.address)
-        batch = {"signals": [anomaly(NAMESPACE, "erp-simulator"), anomaly(NAMESPACE, "web"), anomaly(NAMESPACE, "web")]}
+        batch = {
+            "signals": [
+                anomaly_body(NAMESPACE, "erp-simulator"),
+                anomaly_body(NAMESPACE, "web"),
+                anomaly_body(NAMESPACE, "web"),
+            ]
+        }
         answer = agent.post("/v1/signals/batch", batch)
         spans = collector.until(lambda spans: number_of("verify", spans) == 2)
 

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from signals.proposals.allowlist import forbidden
-from tests.conformance.client import JSON, MERGE, STRATEGIC, Client, Object
+from signals.proposals.patch_allowlist import forbidden
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.release import Helm, Release, released
+from tests.kit.client import JSON, MERGE, STRATEGIC, Client, Object
 
 ACTION, RESTART = "smartops.io/action", "smartops.io/restart"
 WEB = "deployments/web"
@@ -198,7 +198,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
 
 
 @pytest.mark.parametrize("patch", ADMITTED.values(), ids=ADMITTED)
-def test_what_the_allowlist_allows_is_admitted(smartops: Client, patch: Object) -> None:
+def test_a_patch_that_the_allowlist_allows_is_admitted(smartops: Client, patch: Object) -> None:
     assert forbidden(patch) is None
 
     status, answer = smartops.send("PATCH", WEB, with_action(patch, str(uuid4())), STRATEGIC, fieldManager="smartops")
@@ -207,7 +207,7 @@ def test_what_the_allowlist_allows_is_admitted(smartops: Client, patch: Object) 
 
 
 @pytest.mark.parametrize(("patch", "path"), REFUSED.values(), ids=REFUSED)
-def test_what_the_allowlist_refuses_is_refused_by_its_path(smartops: Client, patch: Object, path: str) -> None:
+def test_a_patch_that_the_allowlist_refuses_is_refused_by_its_path(smartops: Client, patch: Object, path: str) -> None:
     assert forbidden(patch) is not None
 
     status, answer = smartops.send("PATCH", WEB, with_action(patch, str(uuid4())), STRATEGIC, fieldManager="smartops")
@@ -246,7 +246,9 @@ def test_a_second_change_of_one_action_is_refused(smartops: Client) -> None:
     assert (first[0], second[0]) == (200, 403)
 
 
-def test_what_the_role_allows_beyond_is_refused(smartops: Client, admin: Client, release: Release) -> None:
+def test_a_write_that_the_role_allows_beyond_the_policy_is_refused(
+    smartops: Client, admin: Client, release: Release
+) -> None:
     replicaset, some_pod = (admin.wait(kind, lambda _: True)["metadata"]["name"] for kind in ("replicasets", "pods"))
     scaled = {"spec": {"replicas": 5}}
     writes = [
@@ -262,9 +264,9 @@ def test_what_the_role_allows_beyond_is_refused(smartops: Client, admin: Client,
         assert "SmartOps patches Deployments" in answer["message"]
 
 
-def test_its_own_events_are_admitted(smartops: Client, release: Release) -> None:
+def test_events_of_smartops_are_admitted(smartops: Client, release: Release) -> None:
     assert smartops.create("events", event(release.namespace, "smartops.io/orchestrator"))
 
 
-def test_nobody_else_is_fenced(admin: Client) -> None:
+def test_other_accounts_are_not_restricted_by_the_policy(admin: Client) -> None:
     assert admin.patch(WEB, app(image="example.test/app:2"), STRATEGIC)

@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from tests.chart.rendering import CHART, RELEASE, VALUES, Object, Rendered, Values
-from tests.conformance.client import Client, is_complete
-from tests.conformance.conftest import Kubectl
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.release import RESTRICTED, Helm, released
+from tests.kit.client import Client, is_complete
+from tests.kit.kubectl import Kubectl
 
 OF_THE_PROMETHEUS_OPERATOR = {"ServiceMonitor", "PrometheusRule"}  # their CRDs are not in this cluster
 CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
@@ -66,7 +66,7 @@ def test_an_unknown_field_would_be_an_error(helm: Helm, kubectl: Kubectl, restri
 
 
 @pytest.mark.usefixtures("simulated_kubelet")
-def test_it_installs_upgrades_and_leaves_nothing(control_plane: ControlPlane, helm: Helm) -> None:
+def test_the_chart_installs_upgrades_and_leaves_nothing(control_plane: ControlPlane, helm: Helm) -> None:
     switched_on = {"admissionPolicy": {"enabled": True}}
     with (
         released(control_plane, helm, switched_on) as release,

@@ -10,12 +10,12 @@ import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.permissions import PERMISSIONS, Permission
-from orchestrator.process.permissions import Missing, PermissionCheck
+from orchestrator.process.permissions import MissingPermission, PermissionCheck
 from tests.chart.rights import told
-from tests.conformance.client import Client
-from tests.conformance.conftest import Kubectl
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.release import Helm, Release, account, fresh_namespace, released, without
+from tests.kit.client import Client
+from tests.kit.kubectl import Kubectl
 
 ROW = re.compile(r"(?P<resource>\S*)\s+\[(?P<urls>.*?)\]\s+\[(?P<names>.*?)\]\s+\[(?P<verbs>.*?)\]")
 Row = tuple[str, str, frozenset[str]]  # resource, URLs, verbs
@@ -49,7 +49,7 @@ def listed(kubectl: Kubectl, kubeconfig: Path, namespace: str) -> set[Row]:
     return {(row["resource"], row["urls"], frozenset(row["verbs"].split())) for row in rows if row}
 
 
-def test_it_may_do_what_the_docs_tell_and_nothing_more(
+def test_the_account_may_do_what_the_documentation_lists_and_nothing_more(
     kubectl: Kubectl, release: Release, targets: list[str], bystander: Path
 ) -> None:
     anybody = listed(kubectl, bystander, release.namespace)
@@ -62,7 +62,7 @@ def test_it_may_do_what_the_docs_tell_and_nothing_more(
     assert listed(kubectl, release.account, "kube-system") == anybody
 
 
-def test_in_the_whole_cluster_it_is_the_same(
+def test_the_role_for_the_whole_cluster_grants_the_same(
     control_plane: ControlPlane, helm: Helm, kubectl: Kubectl, bystander: Path
 ) -> None:
     in_the_docs = {(resource, "", frozenset(verbs)) for resource, verbs in told().items()}
@@ -74,7 +74,7 @@ def test_in_the_whole_cluster_it_is_the_same(
 
 @pytest.mark.parametrize(
     ("right", "verb"),
-    [pytest.param(right, verb, id=f"{verb} {right.qualified}") for right in PERMISSIONS for verb in right.verbs],
+    [pytest.param(right, verb, id=f"{verb} {right.group_resource}") for right in PERMISSIONS for verb in right.verbs],
 )
 def test_the_self_check_names_the_verb_that_is_taken_away(
     control_plane: ControlPlane, release: Release, targets: list[str], right: Permission, verb: str
@@ -89,8 +89,8 @@ def test_the_self_check_names_the_verb_that_is_taken_away(
         check.stop()
     until_it_may(cluster, right, verb, shop, expected=True)
 
-    assert check.missing == (Missing(verb, right, shop),)
-    assert check.passed is not right.essential
+    assert check.missing == (MissingPermission(verb, right, shop),)
+    assert check.passed is not right.required
 
 
 def until_it_may(cluster: KubernetesCluster, right: Permission, verb: str, namespace: str, *, expected: bool) -> None:

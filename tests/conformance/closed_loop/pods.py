@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from smartops.dev.demo.state import unused_port
-from tests import processes
 from tests.chart.rendering import Object, variables
-from tests.processes import PATIENCE, ROOT, until
+from tests.kit import processes
+from tests.kit.processes import PATIENCE, ROOT, until
 
 SECRETS = "/run/secrets/smartops"  # where the pods have them
 PROGRAMS = {"python": (sys.executable,), "daphne": (sys.executable, "-m", "daphne")}

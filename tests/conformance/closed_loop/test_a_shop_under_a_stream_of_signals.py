@@ -11,14 +11,14 @@ from django.db.models import QuerySet
 
 from orchestrator.models import ACTIVE, Action, AuditEvent
 from signals.models import Signal, SignalState
-from tests.conformance.client import Client
-from tests.conformance.closed_loop.conftest import Judge, Loop
 from tests.conformance.closed_loop.referee import writes
-from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
+from tests.conformance.loop import Judge, Loop
 from tests.conformance.release import fresh_namespace
-from tests.installation import Agent
-from tests.processes import until
+from tests.kit.client import Client
+from tests.kit.installation import Agent
+from tests.kit.manifests import deployment
+from tests.kit.processes import until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 # Those of Online Boutique. One says how many replicas it has; the others leave it to the API server.
@@ -56,7 +56,7 @@ def replicas(control_plane: ControlPlane, namespaces: str) -> Iterator[Callable[
         yield lambda: {one["metadata"]["name"]: one["spec"]["replicas"] for one in http.get("deployments")["items"]}
 
 
-def test_all_is_settled_within_the_limits(
+def test_every_signal_is_settled_within_the_limits(
     shop: Loop, replicas: Callable[[], dict[str, int]], control_plane: ControlPlane
 ) -> None:
     judge, over = Judge(control_plane, shop.namespace), Event()
@@ -90,7 +90,9 @@ def test_all_is_settled_within_the_limits(
     assert reconcilers.count() == 2
 
 
-def test_what_is_outside_of_it_is_not_touched(agent: Agent, namespace: str, judge: Judge, http: Client) -> None:
+def test_a_namespace_outside_of_the_shop_is_not_touched(
+    agent: Agent, namespace: str, judge: Judge, http: Client
+) -> None:
     outside = Loop(agent, namespace)
     http.create("deployments", deployment("frontend"))
     http.rolled_out("frontend")

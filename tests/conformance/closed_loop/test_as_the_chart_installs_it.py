@@ -10,14 +10,14 @@ from django.conf import settings
 
 from orchestrator.k8s.permissions import PERMISSIONS
 from tests.chart.rendering import Object, Rendered
-from tests.conformance.client import Client
-from tests.conformance.closed_loop.conftest import Judge, Loop, evidence
 from tests.conformance.closed_loop.pods import ended, running
-from tests.conformance.conftest import deployment
 from tests.conformance.control_plane import ControlPlane
+from tests.conformance.loop import Judge, Loop, evidence
 from tests.conformance.release import Helm, Release, fresh_namespace, released, without
-from tests.installation import Agent
-from tests.processes import environment, until
+from tests.kit.client import Client
+from tests.kit.installation import Agent
+from tests.kit.manifests import deployment
+from tests.kit.processes import environment, until
 
 OF_WEB = "http://smartops-orchestrator/readyz"
 OF_RECONCILER = "http://smartops-orchestrator-reconciler:9090/readyz"
@@ -154,9 +154,10 @@ def test_a_reconciler_without_a_right_is_not_ready_and_says_which(
         without(control_plane, target, patch, "patch"),
         running(pods["reconciler"], secrets, tmp_path / "log", *more, SMARTOPS_KUBECONFIG=str(release.account)) as own,
     ):
-        until(lambda: "missing" in readyz(own)[1])
+        until(lambda: readyz(own)[1].startswith("missing permission"))
         status, said = readyz(own)
         tested = ended(pods["test"], secrets, {"30": "1", OF_WEB: address_of(web), OF_RECONCILER: address_of(own)})
 
-    assert (status, said) == (503, f"missing: patch deployments.apps in {target} — to apply changes\n")
+    assert status == 503
+    assert said.startswith(f"missing permission: patch deployments.apps in namespace {target}: ")
     assert (tested.returncode, tested.stderr) == (1, f"{address_of(own)} {said}\n")

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.client import Client, Object
-from tests.conformance.closed_loop.conftest import Judge, Loop, evidence
 from tests.conformance.closed_loop.referee import writes
-from tests.conformance.conftest import Kubectl, deployment
-from tests.installation import anomaly
+from tests.conformance.loop import Judge, Loop, evidence
+from tests.kit.client import Client, Object
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
+from tests.kit.signals import anomaly_body
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 SERVICE = "erp-simulator"
@@ -84,7 +85,7 @@ def test_a_direct_action_is_answered_when_it_is_verified(
     assert erp()["metadata"]["annotations"]["smartops.io/action"] == told["details"]["action"]
 
 
-def test_any_of_them_can_be_executed(erp: TargetState, loop: Loop, judge: Judge) -> None:
+def test_an_action_of_any_type_can_be_executed(erp: TargetState, loop: Loop, judge: Judge) -> None:
     target = {"kind": "Deployment", "namespace": loop.namespace, "name": SERVICE}
     body = {"type": "SCALE", "target": target, "scale": {"replicas": 1}, "reason": "it is night"}
 
@@ -121,7 +122,9 @@ def test_a_dry_run_of_what_the_api_server_does_not_accept_says_so(erp: TargetSta
     assert (last.dry_run, last.status) == (True, 422)
 
 
-def test_what_the_api_server_does_not_accept_is_told_with_its_words(erp: TargetState, loop: Loop, judge: Judge) -> None:
+def test_a_change_that_the_api_server_rejects_is_answered_with_its_message(
+    erp: TargetState, loop: Loop, judge: Judge
+) -> None:
     status, told = loop.ask("patch", SERVICE, patch={"spec": {"progressDeadlineSeconds": -1}})
 
     assert (status, told["reason"]) == (422, "ClusterRejected")
@@ -130,7 +133,9 @@ def test_what_the_api_server_does_not_accept_is_told_with_its_words(erp: TargetS
     assert writes(judge.events())[-1].status == 422
 
 
-def test_without_verification_the_answer_comes_with_the_acceptance(http: Client, loop: Loop, judge: Judge) -> None:
+def test_an_action_without_verification_is_answered_when_the_cluster_accepts_it(
+    http: Client, loop: Loop, judge: Judge
+) -> None:
     http.create("deployments", deployment(SERVICE, sim={"ready_after": "1h"}))
 
     status, told = loop.ask("scale", SERVICE, replicas=2, verify=False)
@@ -139,7 +144,7 @@ def test_without_verification_the_answer_comes_with_the_acceptance(http: Client,
     assert judge.changes() == [("SCALE", SERVICE)]
 
 
-def test_who_does_not_wait_is_told_where_to_look(erp: TargetState, loop: Loop, judge: Judge) -> None:
+def test_a_caller_who_does_not_wait_gets_the_address_of_the_action(erp: TargetState, loop: Loop, judge: Judge) -> None:
     body = {"deployment": SERVICE, "namespace": loop.namespace}
 
     status, told = loop.agent.post("/v1/k8s/restart", body, prefer="respond-async")
@@ -165,7 +170,7 @@ def test_equal_requests_are_one_action(erp: TargetState, loop: Loop, judge: Judg
 
 
 def test_equal_reports_are_one_action(erp: TargetState, loop: Loop, judge: Judge) -> None:
-    body = anomaly(loop.namespace, SERVICE)
+    body = anomaly_body(loop.namespace, SERVICE)
 
     with ThreadPoolExecutor(6) as agents:
         answers = list(agents.map(lambda _: loop.agent.post("/v1/signals/anomaly", body), range(6)))

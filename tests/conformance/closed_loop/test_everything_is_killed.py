@@ -12,11 +12,12 @@ import pytest
 from django.db.models.functions import Now
 
 from orchestrator.models import Action, ActionState
-from tests.conformance.client import Client, Object
-from tests.conformance.closed_loop.conftest import Judge, Loop
-from tests.conformance.conftest import deployment
-from tests.installation import Installation, root_cause
-from tests.processes import until
+from tests.conformance.loop import Judge, Loop
+from tests.kit.client import Client, Object
+from tests.kit.installation import Installation
+from tests.kit.manifests import deployment
+from tests.kit.processes import until
+from tests.kit.signals import rca_body
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 SERVICES = [f"service-{number}" for number in range(100)]
@@ -39,7 +40,7 @@ def test_a_hundred_accepted_signals_are_a_hundred_writes(
         http.rolled_out(name)
 
     with ThreadPoolExecutor(4) as agents:
-        accepted = agents.map(lambda name: _report_until_accepted(loop, root_cause(loop.namespace, name)), SERVICES)
+        accepted = agents.map(lambda name: _report_until_accepted(loop, rca_body(loop.namespace, name)), SERVICES)
         for number in KILLED_AFTER:
             until(partial(_at_least, number, applied_at__isnull=False))
             kill_and_restart(smartops)
@@ -60,7 +61,7 @@ def test_a_hundred_accepted_signals_are_a_hundred_writes(
     assert judge.violations(loop.claims(), loop.limits) == []
 
 
-def test_what_has_taken_the_targets_name_meanwhile_is_not_touched(
+def test_a_deployment_that_took_the_name_of_a_killed_ones_target_is_not_touched(
     smartops: Installation, loop: Loop, judge: Judge, http: Client
 ) -> None:
     http.create("deployments", deployment("web", sim={"ready_after": "1h"}))

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.client import Object
 from tests.conformance.closed_loop import referee
 from tests.conformance.closed_loop.referee import Claim, Limits, violations, writes
+from tests.kit.client import Object
 
 NAMESPACE = "shop"
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -115,7 +115,7 @@ WITHIN_LIMITS: dict[str, tuple[Sequence[Object], Sequence[Claim]]] = {
 
 
 @pytest.mark.parametrize(("events", "claims"), WITHIN_LIMITS.values(), ids=WITHIN_LIMITS)
-def test_nothing_is_found_where_nothing_is_wrong(events: Sequence[Object], claims: Sequence[Claim]) -> None:
+def test_the_referee_finds_nothing_in_a_correct_log(events: Sequence[Object], claims: Sequence[Claim]) -> None:
     assert violations(events, claims) == []
 
 
@@ -217,12 +217,14 @@ WRONG: dict[str, tuple[Sequence[Object], Sequence[Claim], str]] = {
 
 
 @pytest.mark.parametrize(("events", "claims", "found"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_is_found_and_nothing_else(events: Sequence[Object], claims: Sequence[Claim], found: str) -> None:
+def test_the_referee_finds_each_violation_and_nothing_else(
+    events: Sequence[Object], claims: Sequence[Claim], found: str
+) -> None:
     [only] = violations(events, claims)
     assert found in only
 
 
-def test_limits_are_those_that_were_set() -> None:
+def test_the_referee_applies_the_limits_that_were_set() -> None:
     done = [created(), *(scaled(f"a{n}", 2 + n, n * 10.0) for n in range(3))]
     claims = [scale(f"a{n}") for n in range(3)]
 

@@ -7,9 +7,10 @@ from contextlib import suppress
 import pytest
 
 from guardrails.models import GuardrailSetting
-from tests.conformance.client import Client, Object
-from tests.conformance.closed_loop.conftest import Judge, Loop, evidence
-from tests.conformance.conftest import Kubectl, deployment
+from tests.conformance.loop import Judge, Loop, evidence
+from tests.kit.client import Client, Object
+from tests.kit.kubectl import Kubectl
+from tests.kit.manifests import deployment
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 SERVICE = "erp-simulator"
@@ -109,7 +110,7 @@ UNDONE: dict[str, tuple[str, Object, Undo]] = {
 
 
 @pytest.mark.parametrize(("verb", "fields", "undo"), UNDONE.values(), ids=UNDONE)
-def test_what_a_third_party_undoes_while_it_is_verified_is_superseded(
+def test_a_change_that_a_third_party_undoes_during_verification_is_superseded(
     loop: Loop, judge: Judge, http: Client, kubectl: Kubectl, verb: str, fields: Object, undo: Undo
 ) -> None:
     manifest = deployment(SERVICE, sim=SLOW, replicas=2)
@@ -126,7 +127,7 @@ def test_what_a_third_party_undoes_while_it_is_verified_is_superseded(
     assert judge.changes() == [(verb.upper(), SERVICE)]
 
 
-def test_it_is_not_fought_over(loop: Loop, judge: Judge, http: Client) -> None:
+def test_a_size_that_somebody_else_sets_is_not_fought_over(loop: Loop, judge: Judge, http: Client) -> None:
     http.create("deployments", deployment(SERVICE, replicas=2))
     http.rolled_out(SERVICE)
     slow = deployment(SERVICE, sim=SLOW)["spec"]["template"]
@@ -171,7 +172,7 @@ def test_a_deployment_that_is_deleted_meanwhile_is_gone(
     assert judge.changes() == [("SCALE", SERVICE)]
 
 
-def test_what_takes_its_name_is_not_touched(loop: Loop, judge: Judge, http: Client) -> None:
+def test_a_new_deployment_of_the_same_name_is_not_touched(loop: Loop, judge: Judge, http: Client) -> None:
     http.create("deployments", deployment(SERVICE, sim=SLOW))
     action = loop.start("restart", SERVICE)
 

@@ -10,11 +10,11 @@ import pytest
 
 from guardrails.models import Freeze
 from signals.models import Rule
-from tests.conformance.client import Client, Object, is_complete
-from tests.conformance.closed_loop.conftest import Judge, Loop
 from tests.conformance.closed_loop.referee import writes
-from tests.conformance.conftest import deployment
-from tests.processes import until
+from tests.conformance.loop import Judge, Loop
+from tests.kit.client import Client, Object, is_complete
+from tests.kit.manifests import deployment
+from tests.kit.processes import until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 SERVICE = "erp-simulator"
@@ -49,7 +49,7 @@ def test_more_replicas_than_the_limit_are_refused(loop: Loop, judge: Judge, http
     assert writes(judge.events()) == []
 
 
-def test_the_same_again_waits_until_its_cooldown_is_over(loop: Loop, judge: Judge, http: Client) -> None:
+def test_a_second_action_of_the_same_type_waits_for_the_cooldown(loop: Loop, judge: Judge, http: Client) -> None:
     runs(http)
     assert loop.outcome(loop.anomaly(SERVICE))["state"] == "succeeded"
 
@@ -105,7 +105,7 @@ def test_a_step_that_is_larger_than_the_window_allows_is_refused(loop: Loop, jud
     assert writes(judge.events()) == []
 
 
-def test_what_four_detectors_ask_for_at_once_is_done_once(loop: Loop, judge: Judge, http: Client) -> None:
+def test_four_detectors_at_once_lead_to_one_action(loop: Loop, judge: Judge, http: Client) -> None:
     runs(http)
 
     with ThreadPoolExecutor(4) as detectors:
@@ -129,7 +129,7 @@ def test_callers_at_the_same_moment_act_one_at_a_time(loop: Loop, judge: Judge, 
     assert judge.changes() == [("SCALE", SERVICE)] * len(done)
 
 
-def test_what_is_still_rolling_out_takes_no_second_action(loop: Loop, judge: Judge, http: Client) -> None:
+def test_a_workload_that_is_rolling_out_takes_no_second_action(loop: Loop, judge: Judge, http: Client) -> None:
     runs(http)
     slow = deployment(SERVICE, sim={"ready_after": "1h"})["spec"]["template"]
     http.patch(f"deployments/{SERVICE}", {"spec": {"template": slow}})
@@ -159,7 +159,7 @@ def test_a_freeze_holds_everything_back_until_it_is_lifted(loop: Loop, judge: Ju
     assert judge.changes() == [("SCALE", SERVICE)]
 
 
-def test_a_trouble_that_is_over_before_the_freeze_leads_to_nothing(loop: Loop, judge: Judge, http: Client) -> None:
+def test_a_problem_that_is_over_before_the_freeze_leads_to_no_action(loop: Loop, judge: Judge, http: Client) -> None:
     runs(http)
     frozen = Freeze.objects.create(namespace=loop.namespace, reason="the books are closed", by="an operator")
     signal = loop.anomaly(SERVICE)
@@ -207,11 +207,11 @@ def test_a_patch_of_what_no_action_may_touch_is_refused_whoever_asks(
     _rule(loop, "bad_release", "PATCH", {"patch": patch})
 
     status, problem = loop.ask("patch", SERVICE, patch=patch)
-    action = loop.outcome(loop.root_cause(SERVICE, "bad_release"))
+    signal = loop.decided(loop.root_cause(SERVICE, "bad_release"))
 
     assert (status, problem["reason"]) == (400, "PatchForbidden")
     assert names in problem["detail"]
-    assert (action["state"], action["reason"]) == ("cancelled", "PatchForbidden")
+    assert (signal["state"], signal["reason"], signal["actions"]) == ("denied", "PatchForbidden", [])
     assert writes(judge.events()) == []
 
 

@@ -8,10 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
-from tests.conformance.client import Client
 from tests.conformance.script.player import play
 from tests.conformance.script.recording import record
 from tests.conformance.script.scene import SCENES
+from tests.kit.client import Client
 
 
 def main(kubeconfig: Path) -> None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tests.conformance.client import Object
 from tests.conformance.script.scene import member
+from tests.kit.client import Object
 
 OURS = ("script", "python-urllib3")  # managers of fields; controllers have others
 

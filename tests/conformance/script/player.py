@@ -7,11 +7,11 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from tests.conformance.client import Client, Object
 from tests.conformance.script.answers import Memory, compared
 from tests.conformance.script.scene import OBJECTS, Step, edited, member, resolved, steps
+from tests.kit.client import Client, Object
 
-PATIENCE = 20.0  # seconds for what the cluster does in its own time
+PATIENCE = 60.0  # seconds for what the cluster does in its own time
 CONTROLLED = ("Deployment", "ReplicaSet", "Scale", "PodDisruptionBudget")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.conformance.client import Object
+from tests.kit.client import Object
 
 RECORDING = Path(__file__).parent / "recorded.yaml"
 Answers = Sequence[tuple[str, Object]]

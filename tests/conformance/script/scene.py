@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.conformance.client import APPLY, JSON, JSON_PATCH, MERGE, STRATEGIC, Object
+from tests.kit.client import APPLY, JSON, JSON_PATCH, MERGE, STRATEGIC, Object
 
 HERE = Path(__file__).parent
 SCENES = sorted((HERE / "scenes").glob("*.yaml"))

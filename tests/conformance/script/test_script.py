@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.client import Client, Object
 from tests.conformance.script.player import play
 from tests.conformance.script.recording import recorded
 from tests.conformance.script.scene import SCENES, Step
+from tests.kit.client import Client, Object
 
 
 @pytest.mark.usefixtures("simulated_kubelet")

@@ -1,0 +1,155 @@
+"""SmartOps and its judge, on the cluster under test. The importing conftest defines the fixture `smartops`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from pytest_django.plugin import DjangoDbBlocker
+
+from guardrails.models import GuardrailSetting
+from signals.models import Rule
+from tests.conformance.closed_loop.referee import Claim, Limits, violations, writes
+from tests.conformance.control_plane import ControlPlane
+from tests.kit.client import Object
+from tests.kit.installation import Agent, Answer, Installation
+from tests.kit.processes import until
+from tests.kit.rules import DEFAULT_RULES
+from tests.kit.signals import anomaly_body, rca_body
+
+
+@pytest.fixture(scope="module")
+def transactional_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """For a whole module, as long as SmartOps runs: each test has a namespace of its own."""
+    with django_db_blocker.unblock():
+        Rule.objects.bulk_create((Rule(**fields) for fields in DEFAULT_RULES), ignore_conflicts=True)
+        GuardrailSetting.objects.create(stabilization_seconds=0)
+        yield
+        call_command("flush", verbosity=0, interactive=False)
+
+
+@pytest.fixture(scope="module")
+def namespaces() -> str:
+    """Those that SmartOps manages."""
+    return "*"
+
+
+@pytest.fixture(scope="module")
+def agent(smartops: Installation) -> Agent:
+    return Agent(smartops.address)
+
+
+class Loop:
+    """What is said to SmartOps about the workloads of one namespace, and what it says of them."""
+
+    def __init__(self, agent: Agent, namespace: str) -> None:
+        self.agent, self.namespace, self.limits = agent, namespace, Limits()
+
+    def limit(self, **limits: int) -> None:
+        """What the judge's Limits shall be from now on, in this namespace."""
+        self.limits = Limits(**limits)
+        GuardrailSetting.objects.create(
+            namespace=self.namespace,
+            max_replicas=self.limits.replicas,
+            cooldown_seconds=self.limits.cooldown,
+            max_actions_per_hour=self.limits.an_hour,
+            max_scale_increase=self.limits.added_in_a_quarter,
+        )
+
+    def anomaly(self, service: str, type_: str = "resource", **fields: Any) -> str:
+        """Reports one; the signal's id."""
+        return self._report("anomaly", anomaly_body(self.namespace, service, type_, **fields))
+
+    def root_cause(self, service: str, cause: str = "memory_leak", **fields: Any) -> str:
+        return self._report("rca", rca_body(self.namespace, service, cause, **fields))
+
+    def ask(self, verb: str, deployment: str, **fields: Any) -> Answer:
+        """For a direct action; answered when it has ended."""
+        body = {"deployment": deployment, "namespace": self.namespace, **fields}
+        return self.agent.post(f"/v1/k8s/{verb}", body, prefer="wait=30")
+
+    def start(self, verb: str, deployment: str, **fields: Any) -> str:
+        """A direct action whose end is not waited for: its id, once its change was made."""
+        body = {"deployment": deployment, "namespace": self.namespace, **fields}
+        answer = self.agent.post(f"/v1/k8s/{verb}", body, prefer="respond-async")
+        assert answer.status == 202, answer
+        return self.applied(answer.body["id"])
+
+    def applied(self, action: str) -> str:
+        until(lambda: self.action(action)["applied_at"] is not None)
+        return action
+
+    def signal(self, signal: str) -> Any:
+        return self.agent.get(f"/v1/signals/{signal}")
+
+    def action(self, action: str) -> Any:
+        return self.agent.get(f"/v1/actions/{action}")
+
+    def decided(self, signal: str) -> Any:
+        """The signal, once it was decided on or put off."""
+        until(lambda: (found := self.signal(signal))["state"] != "pending" or found["reason"] is not None)
+        return self.signal(signal)
+
+    def ended(self, action: str) -> Any:
+        until(lambda: self.action(action)["finished_at"] is not None)
+        return self.action(action)
+
+    def outcome(self, signal: str) -> Any:
+        """The only action of a signal, once it has ended."""
+        until(lambda: self.signal(signal)["state"] != "pending")
+        [action] = self.signal(signal)["actions"]
+        return self.ended(action["id"])
+
+    def claims(self) -> list[Claim]:
+        return [
+            Claim(
+                action=action["id"],
+                type=action["type"],
+                workload=(action["target"]["namespace"], action["target"]["name"]),
+                applied=action["applied_at"] is not None,
+                direct=action["origin"] == "direct",
+            )
+            for action in self.agent.items(f"/v1/actions?namespace={self.namespace}&limit=200")
+        ]
+
+    def _report(self, kind: str, body: Object) -> str:
+        answer = self.agent.post(f"/v1/signals/{kind}", body)
+        assert answer.status == 202, answer
+        return str(answer.body["id"])
+
+
+class Judge:
+    """Reads the audit log of one namespace."""
+
+    def __init__(self, control_plane: ControlPlane, namespace: str) -> None:
+        self._control_plane, self._namespace = control_plane, namespace
+
+    def violations(self, claims: list[Claim], limits: Limits | None = None) -> list[str]:
+        return violations(self.events(), claims, limits)
+
+    def changes(self) -> list[tuple[str, str]]:
+        """Type and workload of each change that SmartOps made, in their order."""
+        return [(write.type, write.workload[1]) for write in writes(self.events()) if write.changed]
+
+    def events(self) -> list[Object]:
+        return [one for one in self._control_plane.audit() if one["objectRef"].get("namespace") == self._namespace]
+
+
+@pytest.fixture
+def loop(agent: Agent, namespace: str, judge: Judge) -> Iterator[Loop]:
+    """Whatever a test makes SmartOps do: the judge finds nothing in it."""
+    found = Loop(agent, namespace)
+    yield found
+    assert judge.violations(found.claims(), found.limits) == []
+
+
+@pytest.fixture
+def judge(control_plane: ControlPlane, namespace: str) -> Judge:
+    found = Judge(control_plane, namespace)
+    found.events()  # without an audit log there is nothing to judge by: better to skip now
+    return found
+
+
+def evidence(action: Any) -> tuple[str, int, int, int]:
+    seen = action["verification"]
+    return seen["status"], seen["desired_replicas"], seen["ready_replicas"], seen["available_replicas"]

@@ -1,0 +1,27 @@
+"""The pages of the documentation."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def section(text: str, heading: str) -> str:
+    """The text below `## heading`, up to the next heading of its depth."""
+    _, _, rest = text.partition(f"\n{heading}\n")
+    depth = heading.split(" ")[0]
+    return re.split(rf"^#{{1,{len(depth)}}} ", rest, flags=re.MULTILINE)[0]
+
+
+def first_cells(text: str) -> list[str]:
+    """The code in the first column of the tables."""
+    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")

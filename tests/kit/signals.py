@@ -1,0 +1,43 @@
+"""What detectors and RCA engines report: request bodies, and the observations that are parsed from them."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from signals.ingest import Receipt, ingest
+from signals.types import Observation, Source, Target
+
+NAMESPACE = "smartops-dev"
+ANOMALY = {"windowId": "win-123", "service": "erp-simulator", "isAnomaly": True, "score": 0.95, "type": "resource"}
+CAUSE = {"svc": "erp-simulator", "cause": "memory_leak", "probability": 0.93}
+RCA = {"windowId": "win-xxx", "rankedCauses": [CAUSE], "confidence": 0.93}
+
+
+def anomaly_body(namespace: str, service: str, type_: str = "resource", **fields: Any) -> dict[str, Any]:
+    """The body of `POST /v1/signals/anomaly`, with a window of its own."""
+    return {**ANOMALY, "windowId": uuid4().hex, "namespace": namespace, "service": service, "type": type_, **fields}
+
+
+def rca_body(namespace: str, service: str, cause: str = "memory_leak", **fields: Any) -> dict[str, Any]:
+    """The body of `POST /v1/signals/rca`, with a window of its own."""
+    ranked = [{**CAUSE, "svc": service, "cause": cause}]
+    return {**RCA, "windowId": uuid4().hex, "namespace": namespace, "rankedCauses": ranked, **fields}
+
+
+def anomaly(service: str, type_: str = "resource", **fields: Any) -> Observation:
+    """Of a workload in NAMESPACE, with a window of its own."""
+    target = Target("default", NAMESPACE, service)
+    observation = Observation(Source.ANOMALY, target, type_, uuid4().hex, True, {"cpu": 96.3}, score=0.95)
+    return replace(observation, **fields)
+
+
+def root_cause(service: str, cause: str = "memory_leak", **fields: Any) -> Observation:
+    """Of a workload in NAMESPACE, with a window of its own."""
+    target = Target("default", NAMESPACE, service)
+    observation = Observation(Source.RCA, target, cause, uuid4().hex, True, {}, probability=0.93, confidence=0.93)
+    return replace(observation, **fields)
+
+
+def post(*observations: Observation) -> list[Receipt]:
+    """Store them as the API does."""
+    return ingest(observations, posted_by="an agent")

@@ -1,0 +1,26 @@
+"""Concurrent calls on connections of their own."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
+
+from django.db import connection
+
+T = TypeVar("T")
+
+
+def at_once(works: Sequence[Callable[[], T]], timeout: float = 30.0) -> list[T]:
+    """Runs each on a thread and a connection of its own, all started together. Returns the results in order."""
+    start = Barrier(len(works))
+
+    def run(work: Callable[[], T]) -> T:
+        try:
+            connection.ensure_connection()
+            start.wait(timeout)
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(works)) as threads:
+        return [future.result(timeout) for future in [threads.submit(run, work) for work in works]]

@@ -1,0 +1,83 @@
+"""A sandbox cluster, a reconciler for it, and short words for what the tests say."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guardrails.models import GuardrailSetting
+from orchestrator.k8s.client import KubernetesCluster
+from orchestrator.k8s.target import TargetState
+from orchestrator.k8s.types import WorkloadKey
+from orchestrator.models import Action
+from orchestrator.reconciler.loop import Reconciler
+from signals.models import Rule, Signal
+from signals.types import Target
+from smartops.dev.sandbox.sandbox import Sandbox
+from tests.kit import manifests
+from tests.kit.manifests import Object
+from tests.kit.rules import DEFAULT_RULES
+from tests.kit.signals import NAMESPACE
+
+
+def deployment(service: str, replicas: int = 2, **behaviour: str) -> Object:
+    """In NAMESPACE. `behaviour` of its pods: outcome, ready_after, ..."""
+    return manifests.deployment(service, replicas, namespace=NAMESPACE, sim={"ready_after": "200ms"} | behaviour)
+
+
+class World:
+    """The cluster with its workloads, and the loop that watches over them."""
+
+    def __init__(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        self.sandbox = sandbox
+        self.cluster = KubernetesCluster(sandbox.kubeconfig, timeout=3)
+        self._manifest = tmp_path / "workloads.json"
+
+    def deploy(self, *objects: Object) -> None:
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        self._manifest.write_text("\n---\n".join(json.dumps(one) for one in (namespace, *objects)))
+        self.sandbox.load(self._manifest)
+
+    def settle(self, name: str) -> None:
+        """Until its pods are ready: from then on nobody but us moves its version."""
+        self.cluster.wait_for_deployment_rollout(WorkloadKey(NAMESPACE, name), timeout=60)
+
+    def reconciler(self, **options: Any) -> Reconciler:
+        return Reconciler(self.cluster, "default", [NAMESPACE], **options)
+
+    def drain(self) -> None:
+        """Until nothing is due and nothing is being verified."""
+        self.reconciler().run(drain=True)
+
+    def observe(self, target: Target) -> TargetState:
+        key = WorkloadKey(target.namespace, target.name)
+        return TargetState(seen=True, deployment=self.cluster.get_deployment_status(key))
+
+    def replicas(self, name: str) -> int:
+        return self.cluster.get_deployment_status(WorkloadKey(NAMESPACE, name)).replicas
+
+    def writes(self) -> list[Any]:
+        """The PATCHes of Deployments that the cluster accepted, dry runs left out."""
+        return [
+            request
+            for request in self.sandbox.requests
+            if request.method == "PATCH" and request.status == 200 and "dryRun" not in request.path
+        ]
+
+
+@pytest.fixture
+def world(transactional_db: None, tmp_path: Path) -> Iterator[World]:
+    Rule.objects.bulk_create((Rule(**fields) for fields in DEFAULT_RULES), ignore_conflicts=True)
+    GuardrailSetting.objects.create(stabilization_seconds=0)
+    with Sandbox() as sandbox:
+        yield World(sandbox, tmp_path)
+
+
+def only_signal() -> Signal:
+    return Signal.objects.get()
+
+
+def only_action() -> Action:
+    return Action.objects.select_related("workload", "signal", "verification").get()

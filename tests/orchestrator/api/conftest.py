@@ -1,3 +1,0 @@
-from tests.api import api
-
-__all__ = ["api"]

