@@ -174,10 +174,9 @@ class Cooldown(models.Model):
             cluster=target.cluster, namespace=target.namespace, workload=target.name, action_type=action_type
         )
 
-    @staticmethod
-    def start(cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
-        """Starts cooldowns of so many seconds now, by the database's clock, in place of those that run. At most one per
-        target and type. Rows are locked in one order."""
+    @classmethod
+    def start(cls, cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
+        """Each for so many seconds from now on, by the database's clock."""
         rows = [
             Cooldown(
                 cluster=target.cluster,

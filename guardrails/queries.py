@@ -1,6 +1,7 @@
 """The SQL of this package that the ORM cannot express, or not at an acceptable cost (docs/adr/0018-raw-sql.md)."""
 
-# `Scope.covering` as a condition: the row `scope` covers the row `wanted`, which has a cluster, a namespace and a name.
+# `Scope.covering` as a condition: whether the row `scope` covers the row `wanted`, which has a cluster, a namespace and
+# a name.
 COVERING = (
     "scope.cluster IN ('', wanted.cluster) AND scope.namespace IN ('', wanted.namespace) "
     "AND scope.workload IN ('', wanted.name)"

@@ -1,7 +1,6 @@
 """Metrics of the control loop and of direct actions. No label names a target: the number of targets is unbounded."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
 
@@ -10,9 +9,6 @@ from signals.lib import tracing
 from signals.lib.metrics import initialized
 from signals.reasons import GUARDRAIL_REASONS, Reason
 from signals.types import ActionType, Source
-
-if TYPE_CHECKING:
-    from orchestrator.models import Action
 
 TYPES = [type_.lower() for type_ in ActionType]
 STATUSES = ("success", "failed", "timed_out", "cancelled", "rejected", "expired")
@@ -118,16 +114,14 @@ def record_use(verdicts: Iterable[Verdict]) -> None:
             GUARDRAIL_USED.labels(verdict.guardrail).observe(used / limit)
 
 
-def record_end(action: "Action") -> None:
-    """Of an action that has just ended, after its commit."""
-    status = "success" if action.state == "succeeded" else str(action.state)
-    type_ = action.type.lower()
-    if action.signal is None:
+def record_end(type_: str, state: str, took: float, since_signal: float | None) -> None:
+    """An action has ended. In seconds: since its creation, and since its signal was first seen, None for a direct
+    action."""
+    type_, status = type_.lower(), "success" if state == "succeeded" else state
+    if since_signal is None:
         DIRECT_ACTIONS.labels(type=type_, status=status).inc()
         return
-    assert action.finished_at is not None
     exemplar = tracing.exemplar()
     ACTIONS.labels(type=type_, status=status).inc()
-    ACTION_DURATION.labels(type=type_).observe((action.finished_at - action.created_at).total_seconds(), exemplar)
-    since = action.finished_at - action.signal.first_seen_at
-    DURATION.labels(status=status).observe(since.total_seconds(), exemplar)
+    ACTION_DURATION.labels(type=type_).observe(took, exemplar)
+    DURATION.labels(status=status).observe(since_signal, exemplar)

@@ -1,6 +1,6 @@
 """Signals, observations and rules. `ingest` writes signals and observations; the reconciler decides on signals."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -119,14 +119,13 @@ class Signal(models.Model):
 
     @classmethod
     def due(cls, cluster: str, limit: int, without: Iterable[UUID] = ()) -> list["Signal"]:
-        """At most `limit` signals that are due, with their `rules`, the longest due first. `without`: ids to skip."""
-        return list(cls.objects.raw(_DUE, [cluster, list(without), limit]))
+        """The signals that have been due for longest, each with its `rules`: those that may match it."""
+        return list(cls.objects.raw(_SELECT_DUE + queries.OLDEST, [cluster, list(without), limit]))
 
     @classmethod
     def lock_due(cls, ids: Iterable[UUID]) -> list["Signal"]:
-        """The signals that are still due, locked until the transaction ends, with their `rules`. Leaves out the ones
-        that another transaction has locked."""
-        return list(cls.objects.raw(_LOCK_DUE, [list(ids)]))
+        """Those that are still due and that no other process holds, locked until the transaction ends."""
+        return list(cls.objects.raw(_SELECT_DUE + queries.LOCKED, [list(ids)]))
 
     @property
     def rules(self) -> tuple[RuleSpec, ...]:
@@ -134,11 +133,12 @@ class Signal(models.Model):
         return tuple(map(rule_spec, self.rule_rows))
 
     @staticmethod
-    def wake_waiting(targets: Iterable[Target], reason: str) -> None:
-        """Makes the pending signals of these workloads due that are deferred for this reason."""
-        places = [(target.cluster, target.namespace, target.name) for target in targets]
+    def release(ended: Collection[UUID], targets: Collection[Target], reason: str) -> None:
+        """Closes the signals of actions that have ended, and makes those pending signals of the workloads due that are
+        deferred for this reason. One statement does both, so that all rows are locked in one order."""
+        places = zip(*((one.cluster, one.namespace, one.name) for one in targets), strict=True)
         with connection.cursor() as cursor:
-            cursor.execute(queries.WAKE_WAITING, [*([place[n] for place in places] for n in range(3)), reason])
+            cursor.execute(queries.RELEASE, [list(ended), *map(list, places), reason])
 
     def facts(self) -> SignalFacts:
         return SignalFacts(
@@ -153,15 +153,10 @@ class Signal(models.Model):
             confidence=self.confidence,
         )
 
-    @staticmethod
-    def close(ids: Iterable[UUID]) -> None:
-        """Closes admitted signals whose actions have ended. No effect on signals that are closed already."""
-        with connection.cursor() as cursor:
-            cursor.execute(queries.CLOSE, [list(ids)])
 
-
-_COLUMNS = ", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields)
-_DUE, _LOCK_DUE = queries.DUE.format(columns=_COLUMNS), queries.LOCK_DUE.format(columns=_COLUMNS)
+_SELECT_DUE = queries.SELECT_DUE.format(
+    columns=", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields)
+)
 
 
 class Observation(models.Model):

@@ -90,48 +90,48 @@ SEEN = """
 LOCK_OPEN = """
     SELECT id FROM signals_signal WHERE fingerprint = ANY(%s) AND closed_at IS NULL ORDER BY fingerprint FOR UPDATE
 """
-# Makes deferred signals due. Parameters: clusters, namespaces and names of the workloads, the reason of the deferral.
-WAKE_WAITING = """
-    UPDATE signals_signal SET not_before = statement_timestamp()
-    WHERE id IN (
-        SELECT id FROM signals_signal
-        WHERE (cluster, namespace, workload) IN (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]))
-        AND reason = %s AND state = 'pending'
-        ORDER BY fingerprint FOR UPDATE)
+# Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ids; clusters,
+# namespaces and names of the workloads; the reason of the deferral.
+RELEASE = """
+    WITH wanted AS (SELECT %s::uuid[] AS ended),
+    locked AS (
+        SELECT id, id = ANY(ended) AS is_over FROM signals_signal, wanted
+        WHERE id = ANY(ended) AND closed_at IS NULL
+        OR (cluster, namespace, workload) IN (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]))
+            AND reason = %s AND state = 'pending'
+        ORDER BY fingerprint FOR UPDATE OF signals_signal)
+    UPDATE signals_signal AS signal SET
+        closed_at = CASE WHEN is_over THEN statement_timestamp() END,
+        not_before = CASE WHEN is_over THEN signal.not_before ELSE statement_timestamp() END
+    FROM locked WHERE signal.id = locked.id
 """
-# Pending signals that are due, with the enabled rules for their source and symptom, as JSON. The columns are named: a
-# prepared statement with `*` fails as soon as the migration of the next version adds one.
-_DUE = """
+# Due signals, each with the enabled rules for its source and symptom, as JSON. The columns are named: a prepared
+# statement with `*` fails as soon as the migration of the next version adds one. Continued by OLDEST or LOCKED.
+SELECT_DUE = """
     SELECT {columns}, (
         SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
         WHERE rule.enabled AND rule.source = signal.source AND rule.symptom = signal.symptom) AS rule_rows
     FROM signals_signal signal
     WHERE state = 'pending' AND not_before <= statement_timestamp()
 """
-# Parameters: cluster, ids to leave out, maximum number.
-DUE = _DUE + "AND cluster = %s AND id <> ALL(%s::uuid[]) ORDER BY not_before LIMIT %s"
-# Parameter: ids. Skips the signals that another transaction has locked.
-LOCK_DUE = _DUE + "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR UPDATE OF signal SKIP LOCKED"
-# Moves pending signals, and returns the ids of those that were pending. Parameter: the rows as a JSON array.
+# Parameters: the cluster, ids to leave out, the number of rows.
+OLDEST = "AND cluster = %s AND id <> ALL(%s::uuid[]) ORDER BY not_before LIMIT %s"
+# Parameter: ids. Signals that another transaction has locked are left out.
+LOCKED = "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR UPDATE OF signal SKIP LOCKED"
+# One compare-and-set for each signal: it is stored only while it is pending. Parameter: the rows as a JSON array (see
+# `signals.transitions`). They are locked in the order of their fingerprint.
 MOVE = """
-    WITH moved AS (SELECT * FROM json_to_recordset(%s::json) AS t(
+    WITH moved AS (SELECT * FROM json_to_recordset(%s::json) AS moved(
         id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean)),
     locked AS (
-        SELECT signal.id FROM signals_signal signal JOIN moved USING (id)
-        WHERE signal.state = 'pending' ORDER BY fingerprint FOR UPDATE OF signal)
+        SELECT id FROM signals_signal WHERE id IN (SELECT id FROM moved) AND state = 'pending'
+        ORDER BY fingerprint FOR UPDATE)
     UPDATE signals_signal AS signal SET
         state = moved.state, reason = moved.reason, message = moved.message, errors = moved.errors,
         not_before = coalesce(
             moved.until, statement_timestamp() + make_interval(secs => moved.delay), signal.not_before),
         closed_at = CASE WHEN moved.closed THEN statement_timestamp() END
     FROM moved JOIN locked USING (id)
-    WHERE signal.id = moved.id
+    WHERE signal.id = moved.id AND signal.state = 'pending'
     RETURNING signal.id
-"""
-# Parameter: ids.
-CLOSE = """
-    UPDATE signals_signal SET closed_at = statement_timestamp()
-    WHERE id IN (
-        SELECT id FROM signals_signal WHERE id = ANY(%s::uuid[]) AND closed_at IS NULL
-        ORDER BY fingerprint FOR UPDATE)
 """

@@ -12,7 +12,7 @@ if tracing.start("web"):  # before the handler reads MIDDLEWARE
     from smartops.web.tracing import Instrumentor
 
     Instrumentor().instrument()
-django.setup(set_prefix=False)  # loads the apps; the imports below need them
+django.setup(set_prefix=False)  # loads the apps: what follows imports models
 
 from smartops.checks import require_valid_settings  # noqa: E402
 

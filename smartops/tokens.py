@@ -1,7 +1,7 @@
 """API tokens: `smo_<id, 12>_<secret, 32><checksum, 6>`, in base62.
 
-The id finds the row; only an HMAC of the rest is stored. The checksum rejects mistyped tokens before any query, and
-lets scanners recognize a leaked token.
+The id finds the row; of the rest only an HMAC is stored. The checksum rejects typing errors before any query, and lets
+secret scanners recognize a leaked token.
 """
 
 import hmac
@@ -77,7 +77,7 @@ _cache: dict[str, _Cached] = {}  # by `lookup`; only valid tokens get in, so the
 
 
 def verify(text: str) -> Principal | None:
-    """The principal of a token; None if it is malformed, unknown, revoked or expired. Malformed text causes no query, a
+    """The holder of this token; None if it is malformed, unknown, revoked or expired. Malformed text causes no query, a
     valid token at most one per `CACHED_FOR`. The secret is compared each time."""
     match = _FORM.fullmatch(text)
     if match is None or checksum(match[1], match[2]) != match[3]:

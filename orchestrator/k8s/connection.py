@@ -16,11 +16,12 @@ from kubernetes.client import ApiClient
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
 
 from orchestrator.k8s.config import load_configuration
-from orchestrator.k8s.errors import from_answer, translate
+from orchestrator.k8s.errors import from_answer
 from orchestrator.k8s.metrics import api_call
 from orchestrator.k8s.parse import Page, parse_page
 from orchestrator.k8s.resources import Resource
 from orchestrator.k8s.response import read_body, read_lines
+from orchestrator.k8s.translation import translate
 from signals.lib import tracing
 
 T = TypeVar("T")
@@ -39,15 +40,15 @@ class Connection:
     def __init__(self, kubeconfig: str | Path | None, *, timeout: float, connections: int) -> None:
         with translate():
             configuration = load_configuration(kubeconfig)
-        # By default urllib3 repeats a request up to three times: after connection errors, on redirects, and a GET or
-        # DELETE even after the server has read it. With False, unlike 0, errors are not wrapped as MaxRetryError.
-        configuration.retries = Retry(total=False)
-        configuration.connection_pool_maxsize = connections
-        self._client = ApiClient(configuration)
+            # By default urllib3 repeats a request up to three times: after connection errors, on redirects, and a GET
+            # or DELETE even after the server has read it. With False, unlike 0, errors are not wrapped.
+            configuration.retries = Retry(total=False)
+            configuration.connection_pool_maxsize = connections
+            self._client = ApiClient(configuration)
+            manager, server = self._client.rest_client.pool_manager, urlsplit(configuration.host)
+            self._pool: HTTPConnectionPool = manager.connection_from_url(configuration.host)
         self._timeout = float(timeout)
         self._credentials: tuple[float, Query] = (0.0, {})  # valid until (monotonic), headers
-        manager, server = self._client.rest_client.pool_manager, urlsplit(configuration.host)
-        self._pool: HTTPConnectionPool = manager.connection_from_url(configuration.host)
         # A proxy for plain HTTP needs absolute URLs. The address of a server may have a path, as Rancher's has.
         self._prefix = configuration.host if manager.proxy and server.scheme == "http" else server.path
         self._server = {
@@ -130,6 +131,7 @@ class Connection:
             headers=headers,
             timeout=Timeout(total=self._timeout),
             redirect=False,
+            assert_same_host=False,  # a proxy is another host than the URL names
             preload_content=False,
         )
 

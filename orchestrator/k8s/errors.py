@@ -8,14 +8,8 @@ Unknown     there is no answer that can be trusted; the change may have been app
 # ruff: noqa: N818 - the names are read in `except` clauses, where "Error" adds nothing
 
 import json
-import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar
-
-from kubernetes.client.exceptions import OpenApiException
-from kubernetes.config import ConfigException
-from urllib3 import exceptions as http
 
 
 class ClusterError(Exception):
@@ -136,28 +130,3 @@ def _cause(status: Mapping[str, Any], reason: str) -> str:
             named = (cause for cause in causes if isinstance(cause, dict) and cause.get("reason") == reason)
             return next((str(cause.get("message") or reason) for cause in named), "")
     return ""
-
-
-@contextmanager
-def translate() -> Iterator[None]:
-    """Turns what the Kubernetes library, urllib3, sockets and parsing raise into a ClusterError."""
-    try:
-        yield
-    except (ConfigException, OpenApiException) as error:  # the library sends nothing of ours: it obtains credentials
-        raise Unreached(_describe(error)) from error
-    except (http.ConnectTimeoutError, http.ProxyError, http.LocationValueError) as error:
-        # ConnectTimeoutError is the base of refused connections and of failed name resolution, too.
-        raise Unreached(_describe(error)) from error
-    except http.SSLError as error:
-        # A certificate that we do not accept ends the handshake before a request is sent; other TLS errors may come at
-        # any time.
-        rejected = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args)
-        raise (Unreached if rejected else Unknown)(_describe(error)) from error
-    except (http.TimeoutError, TimeoutError) as error:
-        raise TimedOut(_describe(error)) from error
-    except (http.HTTPError, OSError, ValueError, RecursionError) as error:
-        raise Unknown(_describe(error)) from error
-
-
-def _describe(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -8,8 +8,9 @@ from threading import Event
 from time import monotonic
 from typing import Any, Generic
 
-from orchestrator.k8s.errors import ClusterError, Expired, Forbidden, Unreached, from_status, translate
+from orchestrator.k8s.errors import ClusterError, Expired, Forbidden, Unreached, from_status
 from orchestrator.k8s.parse import Page, parse_object, resource_version
+from orchestrator.k8s.translation import translate
 from orchestrator.k8s.types import W, WatchEvent, WatchEventType, WorkloadKey
 
 logger = logging.getLogger(__name__)

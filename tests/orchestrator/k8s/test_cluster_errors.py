@@ -24,8 +24,8 @@ from orchestrator.k8s.errors import (
     Unreached,
     from_answer,
     from_status,
-    translate,
 )
+from orchestrator.k8s.translation import translate
 
 CONNECTION = urllib3.connection.HTTPConnection("host")
 POOL = urllib3.HTTPConnectionPool("host")
