@@ -53,15 +53,6 @@ def move() -> None:
     transitions.store([transitions.deny(one, "TargetNotFound", "") for one in Signal.objects.order_by("-fingerprint")])
 
 
-def move() -> None:
-    reversed_ = Signal.objects.order_by("-fingerprint")
-    transitions.store([transitions.deny(signal, "SignalExpired", "Too old.") for signal in reversed_])
-
-
-def close() -> None:
-    Signal.close(Signal.objects.order_by("-fingerprint").values_list("pk", flat=True))
-
-
 def change_a_setting() -> None:
     GuardrailSetting.objects.create(max_replicas=7)
 
