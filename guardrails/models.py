@@ -136,7 +136,7 @@ class Freeze(Scope):
 
 
 def freeze_facts(row: Mapping[str, Any]) -> FreezeFacts:
-    """`row`: the columns of a freeze, with `until` in ISO 8601 or None, as PostgreSQL's row_to_json writes it."""
+    """`row`: the columns of a freeze, with `until` in ISO 8601 or None, as PostgreSQL's json_agg writes it."""
     scope = scope_name(row["cluster"], row["namespace"], row["workload"])
     until = row["until"]
     return FreezeFacts(scope, row["reason"], row["by"], datetime.fromisoformat(until) if until else None)
