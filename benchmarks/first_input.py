@@ -89,7 +89,7 @@ def causes(records: Iterable[Json], workloads: list[str]) -> Iterator[Post]:
 
 def run(servers: Servers, manifests: list[Json], posts: list[Post], *, paced: bool) -> Iterator[tuple[str, object]]:
     from benchmarks.ingest import token
-    from orchestrator.models import Action, Decision
+    from orchestrator.models import Action, DecisionRecord
     from signals.models import Observation, Signal
 
     sandbox, web = servers.sandbox(manifests), servers.web()
@@ -103,7 +103,7 @@ def run(servers: Servers, manifests: list[Json], posts: list[Post], *, paced: bo
     yield "episodes", before[1]
     yield "acted on", _counted(Action.objects.values_list("type", "state"))
     yield "signals by state and reason", _counted(Signal.objects.values_list("source", "state", "reason"))
-    yield "decisions", _counted(Decision.objects.filter(phase="admit").values_list("outcome", "reason"))
+    yield "decisions", _counted(DecisionRecord.objects.filter(phase="admit").values_list("outcome", "reason"))
     labelled = {post.window: post.labelled for post in posts}
     acted = Signal.objects.filter(actions__isnull=False)
     truth = Counter(labelled[signal.observations.earliest("pk").window_id] for signal in acted)

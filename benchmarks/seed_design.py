@@ -19,7 +19,8 @@ from benchmarks.record import Json
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.rollout import Complete, rollout
-from orchestrator.k8s.types import RESTART_ANNOTATION, WorkloadKey
+from orchestrator.k8s.types import WorkloadKey
+from signals.proposals.restart import RESTART_ANNOTATION
 
 POLL = 2.0  # seconds: three calls for a rollout of one second; with a longer pause it would be slower yet
 COOLDOWN, WINDOW, MAX_ACTIONS = 300.0, 3600.0, 6

@@ -1,4 +1,4 @@
-"""What operators set, and the cooldowns, which they may shorten."""
+"""Limits and freezes, which operators set, and cooldowns, which they may shorten or delete."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting
 
 
 @admin.register(GuardrailSetting)
-class GuardrailSettingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class GuardrailSettingAdmin(admin.ModelAdmin[GuardrailSetting]):
     list_display = ["scope", *LIMIT_FIELDS, "updated_at"]
     list_filter = ["cluster", "namespace"]
     search_fields = ["namespace", "workload"]
@@ -17,7 +17,7 @@ class GuardrailSettingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Freeze)
-class FreezeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class FreezeAdmin(admin.ModelAdmin[Freeze]):
     list_display = ["scope", "reason", "by", "created_at", "until"]
     list_filter = ["cluster", "namespace"]
     search_fields = ["reason", "by", "workload"]
@@ -31,7 +31,7 @@ class FreezeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Cooldown)
-class CooldownAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class CooldownAdmin(admin.ModelAdmin[Cooldown]):
     list_display = ["cluster", "namespace", "workload", "action_type", "until"]
     list_filter = ["action_type", "cluster", "namespace"]
     search_fields = ["workload"]

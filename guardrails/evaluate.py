@@ -1,72 +1,85 @@
-"""Inputs in, judgement out. Pure: the same inputs give the same judgement, today and in years."""
+"""Inputs in, decision out. Pure: the same inputs give the same decision, today and in years."""
 
 from collections.abc import Callable
 from datetime import datetime
 
-from guardrails.checks import limits, ownership
-from guardrails.types import Facts, Inputs, Judgement, Limits, Outcome, Verdict
+from guardrails.checks.busy import one_action_at_a_time
+from guardrails.checks.freeze import freeze
+from guardrails.checks.ownership import autoscaler, field_owners, paused
+from guardrails.checks.patch import patch_allowlist
+from guardrails.checks.policy import policy
+from guardrails.checks.replicas import max_replicas
+from guardrails.checks.signal import freshness
+from guardrails.checks.target import protected_namespace, target
+from guardrails.checks.windows import actions_per_hour, cooldown, scale_velocity
+from guardrails.types import (
+    Allow,
+    Decision,
+    Defer,
+    Deferral,
+    Denial,
+    Deny,
+    Facts,
+    Ignore,
+    Inputs,
+    Limits,
+    Unproposed,
+    Verdict,
+)
 from signals.mapping import Unmatched, propose
 from signals.reasons import Reason
-from signals.types import Proposal, RuleSpec, SignalFacts
+from signals.types import Proposal, RuleSpec
 
 Guardrail = Callable[[Proposal, Facts, Limits, datetime], Verdict]
 
 GUARDRAILS: tuple[Guardrail, ...] = (
-    limits.target,
-    limits.protected_namespace,
-    limits.freeze,
-    limits.max_replicas,
-    limits.policy,
-    ownership.paused,
-    ownership.autoscaler,
-    ownership.field_owners,
-    limits.one_action_at_a_time,
-    limits.cooldown,
-    limits.actions_per_hour,
-    limits.scale_velocity,
+    target,
+    protected_namespace,
+    patch_allowlist,
+    freeze,
+    max_replicas,
+    policy,
+    paused,
+    autoscaler,
+    field_owners,
+    one_action_at_a_time,
+    cooldown,
+    actions_per_hour,
+    scale_velocity,
 )
-_SEVERITY = {Outcome.ALLOW: 0, Outcome.DEFER: 1, Outcome.DENY: 2, Outcome.IGNORE: 3}
 
 
-def decide(inputs: Inputs) -> Judgement:
-    """Every guardrail is asked, also when an earlier one refuses. The severest verdict decides; among deferrals, the
-    one that lasts longest."""
-    rule: RuleSpec | None = None
-    proposal = inputs.proposal
+def decide(inputs: Inputs) -> Decision:
+    """Evaluates every guardrail, also when an earlier one refuses. The first denial decides; without one, the deferral
+    that lasts longest. A guardrail that was not evaluated neither allows nor refuses."""
     verdicts: tuple[Verdict, ...] = ()
     if inputs.signal is not None:
-        verdicts = (_freshness(inputs, inputs.signal),)
-        if proposal is None:
-            match propose(inputs.signal, inputs.rules):
-                case Unmatched(message, details, below_threshold):
-                    reason = Reason.BELOW_THRESHOLD if below_threshold else Reason.NO_RULE
-                    verdicts += (Verdict("rules", Outcome.IGNORE, reason, message, details),)
-                case (rule, proposal):
-                    pass
-    if proposal is not None:
-        verdicts += tuple(ask(proposal, inputs.facts, inputs.limits, inputs.now) for ask in GUARDRAILS)
-    return _judge(verdicts, proposal, rule)
+        verdicts = (freshness(inputs.signal, inputs.limits, inputs.now),)
+    match _proposed(inputs):
+        case Unmatched(message, details, below_threshold):
+            reason = Reason.BELOW_THRESHOLD if below_threshold else Reason.NO_RULE
+            return Ignore(reason, message, (*verdicts, Unproposed("rules", message, details, reason=reason)), details)
+        case rule, proposal:
+            for guardrail in GUARDRAILS:
+                verdicts += (guardrail(proposal, inputs.facts, inputs.limits, inputs.now),)
+            return _decision(verdicts, proposal, rule)
 
 
-def _freshness(inputs: Inputs, signal: SignalFacts) -> Verdict:
-    """A signal that nobody repeated for long says nothing of now."""
-    name, limit = "signal", inputs.limits.signal_ttl_seconds
-    if signal.resolved:
-        return Verdict(name, Outcome.DENY, Reason.SIGNAL_RESOLVED, "The source says that the trouble is over.")
-    age = round((inputs.now - signal.last_seen_at).total_seconds(), 1)
-    details = {"age_seconds": age, "limit_seconds": limit}
-    if age > limit:
-        message = f"Last seen {age:.0f} s ago, more than {limit} s: too old to act upon."
-        return Verdict(name, Outcome.DENY, Reason.SIGNAL_EXPIRED, message, details)
-    return Verdict(name, details=details)
+def _proposed(inputs: Inputs) -> tuple[RuleSpec | None, Proposal] | Unmatched:
+    if inputs.proposal is not None:
+        return None, inputs.proposal
+    if inputs.signal is not None:
+        return propose(inputs.signal, inputs.rules)
+    return Unmatched("There is neither a signal nor a proposal.")
 
 
-def _judge(verdicts: tuple[Verdict, ...], proposal: Proposal | None, rule: RuleSpec | None) -> Judgement:
-    severest = max(_SEVERITY[verdict.outcome] for verdict in verdicts)
-    deciding = [verdict for verdict in verdicts if _SEVERITY[verdict.outcome] == severest]
-    if severest == _SEVERITY[Outcome.ALLOW]:
-        return Judgement(Outcome.ALLOW, verdicts, proposal=proposal, rule=rule)
-    one = deciding[0]
-    if severest == _SEVERITY[Outcome.DEFER]:
-        one = max(deciding, key=lambda verdict: verdict.until.timestamp() if verdict.until else 0.0)
-    return Judgement(one.outcome, verdicts, one.reason, one.message, one.details, one.until, proposal, rule)
+def _decision(verdicts: tuple[Verdict, ...], proposal: Proposal, rule: RuleSpec | None) -> Decision:
+    for one in verdicts:
+        if isinstance(one, Denial):
+            return Deny(one.reason, one.message, verdicts, one.details, one.until, proposal, rule)
+    deferrals = [one for one in verdicts if isinstance(one, Deferral)]
+    if deferrals:
+        longest = max(deferrals, key=lambda one: one.until)
+        details = longest.details
+        return Defer(proposal, longest.reason, longest.message, longest.until, verdicts, details, rule)
+    return Allow(proposal, verdicts, rule)

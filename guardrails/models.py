@@ -8,7 +8,7 @@ from typing import Any
 import pgtrigger
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import connection, models
+from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -36,8 +36,11 @@ def _wakes_signals(
     )
 
 
-# `Scope.covering` as SQL, over a statement's parameters %(cluster)s, %(namespace)s and %(name)s.
-COVERING = "cluster IN ('', %(cluster)s) AND namespace IN ('', %(namespace)s) AND workload IN ('', %(name)s)"
+# `Scope.covering` as SQL: whether the row `scope` covers the row `wanted`, which has a cluster, a namespace and a name.
+COVERING = (
+    "scope.cluster IN ('', wanted.cluster) AND scope.namespace IN ('', wanted.namespace) "
+    "AND scope.workload IN ('', wanted.name)"
+)
 
 
 def scope_name(cluster: str, namespace: str, workload: str) -> str:
@@ -134,21 +137,16 @@ class Freeze(Scope):
         return f"freeze of {self.scope}"
 
     @classmethod
-    def in_force(cls, target: Target) -> "models.QuerySet[Freeze]":
-        return Freeze.objects.filter(cls.covering(target)).filter(Q(until=None) | Q(until__gt=Now()))
+    def in_force(cls, target: Target | None = None) -> "models.QuerySet[Freeze]":
+        """Those that cover the target, or all of them."""
+        covering = Q() if target is None else cls.covering(target)
+        return cls.objects.filter(covering, Q(until=None) | Q(until__gt=Now()))
 
 
 def freeze_facts(row: Mapping[str, Any]) -> FreezeFacts:
     scope = scope_name(row["cluster"], row["namespace"], row["workload"])
     until = row["until"]
     return FreezeFacts(scope, row["reason"], row["by"], datetime.fromisoformat(until) if until else None)
-
-
-_START = """
-    INSERT INTO guardrails_cooldown (cluster, namespace, workload, action_type, until)
-    VALUES (%s, %s, %s, %s, statement_timestamp() + %s)
-    ON CONFLICT (cluster, namespace, workload, action_type) DO UPDATE SET until = EXCLUDED.until
-"""
 
 
 class Cooldown(models.Model):
@@ -185,8 +183,17 @@ class Cooldown(models.Model):
         )
 
     @classmethod
-    def start(cls, target: Target, action_type: ActionType, lasts: timedelta) -> None:
-        """From now on, by the database's clock."""
-        row: list[Any] = [target.cluster, target.namespace, target.name, action_type, lasts]
-        with connection.cursor() as cursor:
-            cursor.execute(_START, row)
+    def start(cls, cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
+        """Each for so many seconds from now on, by the database's clock."""
+        rows = [
+            Cooldown(
+                cluster=target.cluster,
+                namespace=target.namespace,
+                workload=target.name,
+                action_type=action_type,
+                until=Now() + timedelta(seconds=seconds),
+            )
+            for target, action_type, seconds in cooldowns
+        ]
+        unique = ["cluster", "namespace", "workload", "action_type"]
+        Cooldown.objects.bulk_create(rows, update_conflicts=True, update_fields=["until"], unique_fields=unique)

@@ -1,32 +1,69 @@
-"""The values a decision is made of. All of them are stored with the decision, so that it can be made again."""
+"""The values that a decision is made of, and the decision. The inputs are stored with it, so that it can be evaluated
+again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from signals.reasons import Reason
 from signals.types import ActionType, Proposal, RuleSpec, SignalFacts
 
 
 class Outcome(StrEnum):
+    """The outcome of a verdict or a decision. Only verdicts are `not_evaluated`."""
+
     ALLOW = "allow"
     DEFER = "defer"
     DENY = "deny"
-    IGNORE = "ignore"  # a signal that no rule speaks of: there is nothing to guard
+    IGNORE = "ignore"  # no rule matches the signal: there is no proposal to evaluate
+    NOT_EVALUATED = "not_evaluated"  # the facts that the guardrail needs are unknown; the message says why
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one guardrail says. `numbers` are the facts behind it; `until` is when a deferral may be looked at again."""
+    """What one guardrail says: this class allows, its subclasses say something else. `details` are the facts behind the
+    verdict, as JSON: numbers (`value` of `limit`), names, times in ISO 8601. `until` is when a refusal ends."""
 
     guardrail: str
-    outcome: Outcome = Outcome.ALLOW
-    reason: Reason | None = None
+    outcome: Outcome = field(init=False, default=Outcome.ALLOW)
+    reason: Reason | None = field(kw_only=True, default=None)
     message: str = ""
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    until: datetime | None = None
+    until: datetime | None = field(kw_only=True, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class NotEvaluated(Verdict):
+    """Neither allows nor refuses: the guardrail had no facts to evaluate."""
+
+    outcome: Outcome = field(init=False, default=Outcome.NOT_EVALUATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral(Verdict):
+    """Not now: the signal is decided again at `until`."""
+
+    outcome: Outcome = field(init=False, default=Outcome.DEFER)
+    reason: Reason = field(kw_only=True)
+    until: datetime = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Denial(Verdict):
+    """No. `until` is for a direct caller: when the same request may be allowed."""
+
+    outcome: Outcome = field(init=False, default=Outcome.DENY)
+    reason: Reason = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Unproposed(Verdict):
+    """No rule made a proposal of the signal."""
+
+    outcome: Outcome = field(init=False, default=Outcome.IGNORE)
+    reason: Reason = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +153,18 @@ class PolicyAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was known when the decision was made. `target` is None where it does not exist; `target_seen` is False where
-    the deciding process cannot see the cluster (the web process): the reconciler looks before it acts."""
+    """What was known when the decision was made. A guardrail whose facts are unknown is not evaluated.
+
+    `target` is None if the Deployment does not exist. `target_seen` is False if the deciding process does not observe
+    the cluster (the web process): the reconciler decides again before it writes. `history_loaded` is False if nothing
+    can be reserved, as there is no proposal or no target: then `active_action`, `cooldown_until`, `recent` and
+    `freezes` are unknown.
+    """
 
     target_seen: bool
     target: TargetFacts | None = None
     managed: bool = True
+    history_loaded: bool = True
     active_action: str = ""  # the id of the active action on the target
     cooldown_until: datetime | None = None
     recent: tuple[RecentAction, ...] = ()
@@ -131,7 +174,8 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All that a decision depends on: either a signal with the rules that may speak of it, or a direct proposal."""
+    """All that a decision depends on: a signal with the rules for its symptom, a direct proposal, or a planned action's
+    proposal with its signal."""
 
     now: datetime
     facts: Facts
@@ -142,14 +186,57 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """The decision: the outcome and its deciding verdict, and what every guardrail said."""
+class Allow:
+    """Nothing defers or denies the proposal. `rule` is the rule that made it, if a signal is decided on."""
 
-    outcome: Outcome
+    outcome: ClassVar[Outcome] = Outcome.ALLOW
+
+    proposal: Proposal
     verdicts: tuple[Verdict, ...]
-    reason: Reason | None = None
-    message: str = ""
+    rule: RuleSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """A signal waits: it is decided again at `until`, or earlier if what it waits for ends. Reason, message and details
+    are those of the deferral that lasts longest."""
+
+    outcome: ClassVar[Outcome] = Outcome.DEFER
+
+    proposal: Proposal
+    reason: Reason
+    message: str
+    until: datetime
+    verdicts: tuple[Verdict, ...]
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    rule: RuleSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The proposal is refused, for the reason of the first denial. `until` is when it may be allowed."""
+
+    outcome: ClassVar[Outcome] = Outcome.DENY
+
+    reason: Reason
+    message: str
+    verdicts: tuple[Verdict, ...]
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
     until: datetime | None = None
     proposal: Proposal | None = None
     rule: RuleSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """No rule made a proposal of the signal."""
+
+    outcome: ClassVar[Outcome] = Outcome.IGNORE
+
+    reason: Reason
+    message: str
+    verdicts: tuple[Verdict, ...]
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+Decision = Allow | Defer | Deny | Ignore

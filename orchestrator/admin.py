@@ -1,59 +1,58 @@
-"""History, to be read. The one thing to do here: say what came of a write whose outcome is unknown."""
+"""History is read-only here. A person may only review an action whose write has an unknown outcome."""
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from orchestrator.models import Action, ActionState, AuditEvent, Decision, Verification, Workload
+from guardrails.models import effective_limits
+from orchestrator.models import Action, ActionState, AuditEvent, DecisionRecord, Verification, Workload, transitions
 from signals.admin import HistoryAdmin
-from signals.lib.statements import LostRace
 
 
 @admin.register(Workload)
-class WorkloadAdmin(HistoryAdmin):
+class WorkloadAdmin(HistoryAdmin[Workload]):
     list_display = ["name", "namespace", "kind", "cluster"]
     list_filter = ["cluster", "namespace"]
     search_fields = ["name", "namespace"]
 
 
 @admin.register(Action)
-class ActionAdmin(HistoryAdmin):
+class ActionAdmin(HistoryAdmin[Action]):
     list_display = ["created_at", "type", "workload", "state", "reason", "origin", "requested_by", "attempts"]
     list_filter = ["state", "type", "origin", "reason", "cluster"]
     list_select_related = ["workload"]
     search_fields = ["workload__name", "workload__namespace", "requested_by", "message"]
     date_hierarchy = "created_at"
     ordering = ["-id"]
-    actions = ["it_landed", "it_did_not_land"]
+    actions = ["mark_as_applied", "mark_as_not_applied"]
 
     def has_review_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("orchestrator.change_action")
 
-    @admin.action(description="It landed: the change is in the cluster", permissions=["review"])
-    def it_landed(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
-        self._review(request, chosen, landed=True)
+    @admin.action(description="Mark as applied: the cluster has the change", permissions=["review"])
+    def mark_as_applied(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
+        self._review(request, chosen, applied=True)
 
-    @admin.action(description="It did not land: the cluster was not changed", permissions=["review"])
-    def it_did_not_land(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
-        self._review(request, chosen, landed=False)
+    @admin.action(description="Mark as not applied: the cluster does not have the change", permissions=["review"])
+    def mark_as_not_applied(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
+        self._review(request, chosen, applied=False)
 
-    def _review(self, request: HttpRequest, chosen: QuerySet[Action], *, landed: bool) -> None:
-        who = request.user.get_username()
-        found = "the change landed" if landed else "the change did not land"
-        for action in chosen.select_related("workload"):
+    def _review(self, request: HttpRequest, chosen: QuerySet[Action], *, applied: bool) -> None:
+        user = request.user.get_username()
+        result = "applied" if applied else "not applied"
+        for action in chosen.select_related("workload", "signal"):
             if action.state != ActionState.NEEDS_REVIEW:
-                self.message_user(request, f"{action}: it does not need a review.", messages.WARNING)
+                self.message_user(request, f"{action} does not need a review.", messages.WARNING)
                 continue
-            try:
-                action.reviewed(landed, f"{who} looked: {found}.", who)
-            except LostRace:
-                self.message_user(request, f"{action}: somebody else was first.", messages.WARNING)
+            message, limits = f"{user} marked the change as {result}.", effective_limits(action.workload.target)
+            if transitions.store([transitions.reviewed(action, applied, message, limits, user)]):
+                self.message_user(request, f"{action} is marked as {result}.", messages.SUCCESS)
             else:
-                self.message_user(request, f"{action}: recorded that {found}.", messages.SUCCESS)
+                self.message_user(request, f"{action} was reviewed by somebody else first.", messages.WARNING)
 
 
-@admin.register(Decision)
-class DecisionAdmin(HistoryAdmin):
+@admin.register(DecisionRecord)
+class DecisionAdmin(HistoryAdmin[DecisionRecord]):
     list_display = ["created_at", "phase", "outcome", "reason", "message", "signal", "action"]
     list_filter = ["phase", "outcome", "reason"]
     list_select_related = ["signal", "action__workload"]
@@ -63,7 +62,7 @@ class DecisionAdmin(HistoryAdmin):
 
 
 @admin.register(Verification)
-class VerificationAdmin(HistoryAdmin):
+class VerificationAdmin(HistoryAdmin[Verification]):
     list_display = [
         "started_at", "action", "status", "desired_replicas", "ready_replicas", "available_replicas", "message",
     ]  # fmt: skip
@@ -75,7 +74,7 @@ class VerificationAdmin(HistoryAdmin):
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(HistoryAdmin):
+class AuditEventAdmin(HistoryAdmin[AuditEvent]):
     list_display = ["at", "action", "from_state", "to_state", "reason", "message", "actor"]
     list_filter = ["to_state", "reason"]
     list_select_related = ["action__workload"]

@@ -1,13 +1,18 @@
 """What the loop and the direct actions tell Prometheus. Targets are no labels: their number has no bound."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
 
 from guardrails.types import Verdict
+from signals.lib import tracing
 from signals.lib.metrics import initialized
-from signals.reasons import OF_GUARDRAILS, Reason
+from signals.reasons import GUARDRAIL_REASONS, Reason
 from signals.types import ActionType, Source
+
+if TYPE_CHECKING:
+    from orchestrator.models import Action
 
 TYPES = [type_.lower() for type_ in ActionType]
 STATUSES = ("success", "failed", "timed_out", "cancelled", "rejected", "expired")
@@ -49,7 +54,7 @@ GUARDRAIL_BLOCKS = initialized(
         "orchestrator_closed_loop_guardrail_blocks_total", "Decisions that held an action back.", ["type", "reason"]
     ),
     TYPES,
-    OF_GUARDRAILS,
+    GUARDRAIL_REASONS,
 )
 GUARDRAIL_USED = Histogram(
     "smartops_orchestrator_guardrail_used_ratio",
@@ -80,7 +85,7 @@ DIRECT_REFUSALS = initialized(
         "smartops_orchestrator_direct_refusals_total", "Direct actions that were refused at once.", ["type", "reason"]
     ),
     TYPES,
-    OF_GUARDRAILS,
+    GUARDRAIL_REASONS,
 )
 TAKEOVERS = Counter("smartops_orchestrator_takeovers_total", "Actions taken over from a reconciler that went silent.")
 FAILED_STEPS = Counter(
@@ -95,3 +100,18 @@ def record_use(verdicts: Iterable[Verdict]) -> None:
         used, limit = details.get("current", details.get("value")), details.get("limit")
         if used is not None and limit:
             GUARDRAIL_USED.labels(verdict.guardrail).observe(used / limit)
+
+
+def record_end(action: "Action") -> None:
+    """Of an action that has just ended, after its commit."""
+    status = "success" if action.state == "succeeded" else str(action.state)
+    type_ = action.type.lower()
+    if action.signal is None:
+        DIRECT_ACTIONS.labels(type=type_, status=status).inc()
+        return
+    assert action.finished_at is not None
+    exemplar = tracing.exemplar()
+    ACTIONS.labels(type=type_, status=status).inc()
+    ACTION_DURATION.labels(type=type_).observe((action.finished_at - action.created_at).total_seconds(), exemplar)
+    since = action.finished_at - action.signal.first_seen_at
+    DURATION.labels(status=status).observe(since.total_seconds(), exemplar)

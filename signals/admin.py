@@ -1,5 +1,7 @@
-"""Rules are edited here; what was observed is only read."""
+"""Rules are edited here. Signals and observations are read-only."""
 # ruff: noqa: ARG002 - the signatures are ModelAdmin's
+
+from typing import TypeVar
 
 from django.contrib import admin
 from django.db.models import Model
@@ -7,9 +9,11 @@ from django.http import HttpRequest
 
 from signals.models import Observation, Rule, Signal
 
+Row = TypeVar("Row", bound=Model)
 
-class HistoryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """For rows that the software alone writes."""
+
+class HistoryAdmin(admin.ModelAdmin[Row]):
+    """Read-only: only the software writes these rows."""
 
     show_full_result_count = False
 
@@ -24,7 +28,7 @@ class HistoryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Rule)
-class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RuleAdmin(admin.ModelAdmin[Rule]):
     list_display = [
         "name",
         "priority",
@@ -42,15 +46,15 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     readonly_fields = ["version", "updated_at"]
     fieldsets = [
         (None, {"fields": ["name", "enabled", "priority"]}),
-        ("When", {"fields": ["source", "symptom", "namespace", "workload"]}),
-        ("At least", {"fields": ["min_score", "min_probability", "min_confidence"]}),
-        ("Then", {"fields": ["action_type", "params"]}),
+        ("Conditions", {"fields": ["source", "symptom", "namespace", "workload"]}),
+        ("Thresholds", {"fields": ["min_score", "min_probability", "min_confidence"]}),
+        ("Action", {"fields": ["action_type", "params"]}),
         ("History", {"fields": ["version", "updated_at"]}),
     ]
 
 
 @admin.register(Signal)
-class SignalAdmin(HistoryAdmin):
+class SignalAdmin(HistoryAdmin[Signal]):
     list_display = ["first_seen_at", "source", "symptom", "namespace", "workload", "state", "reason", "count"]
     list_filter = ["state", "source", "reason", "namespace"]
     search_fields = ["workload", "symptom", "message"]
@@ -59,7 +63,7 @@ class SignalAdmin(HistoryAdmin):
 
 
 @admin.register(Observation)
-class ObservationAdmin(HistoryAdmin):
+class ObservationAdmin(HistoryAdmin[Observation]):
     list_display = ["received_at", "signal", "window_id", "firing", "posted_by"]
     list_filter = ["firing", "posted_by"]
     list_select_related = ["signal"]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from signals.types import ActionType, Origin, Proposal, RuleSpec, SignalFacts
+from signals.types import Origin, Proposal, RuleSpec, SignalFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +59,3 @@ def propose(signal: SignalFacts, rules: Iterable[RuleSpec]) -> tuple[RuleSpec, P
         names = ", ".join(missed)
         return Unmatched(f"The signal stays below the thresholds of: {names}.", missed, below_threshold=True)
     return Unmatched(f"No enabled rule matches {signal.source} signals of “{signal.symptom}”.")
-
-
-def params_problem(type_: ActionType, params: Any) -> str:
-    """What is wrong with a rule's parameters; empty where nothing is."""
-    match type_, params:
-        case ActionType.SCALE, {"delta": int(delta), **rest} if not rest and not isinstance(delta, bool):
-            return "" if delta else "A delta of 0 changes nothing."
-        case ActionType.SCALE, {"replicas": int(replicas), **rest} if not rest and not isinstance(replicas, bool):
-            return "" if replicas >= 0 else "There are no negative replicas."
-        case ActionType.SCALE, _:
-            return 'SCALE takes {"delta": n} or {"replicas": n}, a whole number.'
-        case ActionType.RESTART, _:
-            return "" if params == {} else "RESTART takes no parameters: {}."
-        case _, {"patch": {**patch}, **rest} if patch and not rest:
-            return ""
-    return 'PATCH takes {"patch": {…}}.'

@@ -1,19 +1,17 @@
 """What was observed. Rows are written by `ingest`; what becomes of a signal is decided by the reconciler."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import pgtrigger
 import uuid_utils.compat as uuids
 from django.core.exceptions import ValidationError
-from django.db import connection, models
+from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from signals.lib.statements import NOW, LostRace, update
-from signals.lib.transition_log import log_transition
-from signals.mapping import params_problem
+from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
 
 
@@ -40,12 +38,6 @@ def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
         referencing=pgtrigger.Referencing(new="touched"),
         func="IF EXISTS (SELECT FROM touched) THEN PERFORM pg_notify('smartops', 'signal:'); END IF; RETURN NULL;",
     )
-
-
-_WAKE = """
-    UPDATE signals_signal SET not_before = statement_timestamp()
-    WHERE cluster = %s AND namespace = %s AND workload = %s AND reason = %s AND state = 'pending'
-"""
 
 
 class Signal(models.Model):
@@ -113,20 +105,26 @@ class Signal(models.Model):
         return Target(self.cluster, self.namespace, self.workload)
 
     @classmethod
-    def due(cls, pk: UUID, *, lock: bool = False) -> "Signal | None":
-        """With its `rules`: those that may speak of it. None where it is not due; with `lock`, also where another
-        process holds it."""
-        return next(iter(cls.objects.raw(_DUE + "FOR UPDATE OF signal SKIP LOCKED" if lock else _DUE, [pk])), None)
+    def due(cls, cluster: str, limit: int, without: Iterable[UUID] = ()) -> list["Signal"]:
+        """The signals that have been due for longest, each with its `rules`: those that may match it."""
+        return list(cls.objects.raw(_DUE, [cluster, list(without), limit]))
+
+    @classmethod
+    def lock_due(cls, ids: Iterable[UUID]) -> list["Signal"]:
+        """Those that are still due and that no other process holds, locked until the transaction ends."""
+        return list(cls.objects.raw(_LOCK_DUE, [list(ids)]))
 
     @property
     def rules(self) -> tuple[RuleSpec, ...]:
         return tuple(map(rule_spec, self.rule_rows))
 
     @staticmethod
-    def wake_waiting(target: Target, reason: str) -> None:
-        """The deferred signals of the target that wait for this are due."""
-        with connection.cursor() as cursor:
-            cursor.execute(_WAKE, [target.cluster, target.namespace, target.name, reason])
+    def wake_waiting(targets: Iterable[Target], reason: str) -> None:
+        """The deferred signals of the targets that wait for this reason are due."""
+        which = Q(pk__in=())
+        for one in targets:
+            which |= Q(cluster=one.cluster, namespace=one.namespace, workload=one.name)
+        Signal.objects.filter(which, reason=reason, state=SignalState.PENDING).update(not_before=Now())
 
     def facts(self) -> SignalFacts:
         return SignalFacts(
@@ -141,41 +139,22 @@ class Signal(models.Model):
             confidence=self.confidence,
         )
 
-    def admit(self) -> None:
-        self._move(SignalState.ADMITTED, reason="", message="")
-
-    def deny(self, reason: str, message: str) -> None:
-        self._move(SignalState.DENIED, reason=reason, message=message, closed_at=NOW)
-
-    def ignore(self, reason: str, message: str) -> None:
-        self._move(SignalState.IGNORED, reason=reason, message=message, closed_at=NOW)
-
-    def fail(self, reason: str, message: str) -> None:
-        self._move(SignalState.FAILED, reason=reason, message=message, closed_at=NOW)
-
-    def defer(self, reason: str, message: str, **changes: Any) -> None:
-        """Stays pending; `not_before` (a time, or how long from now) and `errors` are what may change with it."""
-        self._move(SignalState.PENDING, reason=reason, message=message, **changes)
-
-    def close(self) -> None:
-        """With its action. It may have been closed before."""
-        update(Signal, {"id": self.pk}, {"closed_at": NOW}, also="closed_at IS NULL")
-
-    def _move(self, to: SignalState, **changes: Any) -> None:
-        if update(Signal, {"id": self.pk, "state": SignalState.PENDING}, {"state": to, **changes}) is None:
-            raise LostRace(f"signal {self.pk} is not pending any more")
-        log_transition("signal", self.pk, self.state, to, reason=changes["reason"])
-        self.state = to
+    @staticmethod
+    def close(ids: Iterable[UUID]) -> None:
+        """With their actions. A signal may have been closed before."""
+        Signal.objects.filter(pk__in=list(ids), closed_at=None).update(closed_at=Now())
 
 
 # All columns by name: with `*`, a kept plan would fail as soon as the next version's migration has added one.
-_DUE = f"""
+_SELECT = f"""
     SELECT {", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields)}, (
         SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
         WHERE rule.enabled AND rule.source = signal.source AND rule.symptom = signal.symptom) AS rule_rows
     FROM signals_signal signal
-    WHERE signal.id = %s AND state = 'pending' AND not_before <= statement_timestamp()
+    WHERE state = 'pending' AND not_before <= statement_timestamp()
 """  # noqa: S608 - our names
+_DUE = _SELECT + "AND cluster = %s AND id <> ALL(%s::uuid[]) ORDER BY not_before LIMIT %s"
+_LOCK_DUE = _SELECT + "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR UPDATE OF signal SKIP LOCKED"
 
 
 class Observation(models.Model):
@@ -240,8 +219,10 @@ class Rule(models.Model):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 problems[name] = "It is a number from 0 to 1."
-        if self.action_type and (problem := params_problem(ActionType(self.action_type), self.params)):
-            problems["params"] = problem
+        if self.action_type in ActionType.__members__:
+            proposal_type = PROPOSAL_TYPES[ActionType(self.action_type)]
+            if problem := proposal_type.problem(self.params) or proposal_type.refusal(self.params):
+                problems["params"] = problem
         if problems:
             raise ValidationError(problems)
 

@@ -4,7 +4,6 @@ docs/reasons.md says for each what an operator can do about it; a test holds the
 """
 
 from enum import StrEnum
-from itertools import takewhile
 
 
 class Reason(StrEnum):
@@ -58,5 +57,23 @@ class Reason(StrEnum):
     TARGET_GONE = "TargetGone"
 
 
-# Those of the first group.
-OF_GUARDRAILS = tuple(takewhile(lambda reason: reason is not Reason.NO_RULE, Reason))
+# Why a guardrail refuses a proposal, or lets it wait: the labels of the metrics that count refusals.
+GUARDRAIL_REASONS = (
+    Reason.TARGET_NOT_FOUND,
+    Reason.TARGET_BEING_DELETED,
+    Reason.TARGET_BUSY,
+    Reason.NAMESPACE_NOT_MANAGED,
+    Reason.PROTECTED_NAMESPACE,
+    Reason.REPLICA_LIMIT,
+    Reason.COOLDOWN_ACTIVE,
+    Reason.RATE_LIMIT,
+    Reason.SCALE_VELOCITY_LIMIT,
+    Reason.FROZEN,
+    Reason.TARGET_PAUSED,
+    Reason.AUTOSCALED,
+    Reason.AUTOSCALERS_UNKNOWN,
+    Reason.FIELD_OWNED,
+    Reason.POLICY_DENIED,
+    Reason.POLICY_UNAVAILABLE,
+    Reason.PATCH_FORBIDDEN,
+)

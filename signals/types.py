@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Source(StrEnum):
-    """Which kind of detector speaks: each has its parser in `signals.sources`."""
+    """The kind of detector. Each has its parser in `signals.sources`."""
 
     ANOMALY = "anomaly"
     RCA = "rca"

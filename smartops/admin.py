@@ -1,4 +1,5 @@
-"""API tokens: issued, narrowed and revoked here. The text of a token is shown once, by the answer that made it."""
+"""API tokens: operators issue, restrict and revoke them. The response that creates a token is the only one that shows
+its text."""
 # ruff: noqa: ARG002 - the signatures are ModelAdmin's
 
 from typing import Any
@@ -12,12 +13,12 @@ from smartops.models import Token
 from smartops.tokens import Scope, issue
 
 
-class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
+class TokenForm(forms.ModelForm[Token]):
     scopes = forms.MultipleChoiceField(
         choices=[(scope.value, scope.value) for scope in Scope], widget=forms.CheckboxSelectMultiple
     )
     namespaces = forms.CharField(
-        required=False, help_text="Where it may read and act, separated by commas. Empty: everywhere."
+        required=False, help_text="Namespaces that the token covers, comma-separated. Empty: all."
     )
 
     class Meta:
@@ -33,7 +34,7 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Token)
-class TokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class TokenAdmin(admin.ModelAdmin[Token]):
     form = TokenForm
     list_display = ["name", "scopes", "namespaces", "created_at", "expires_at", "revoked_at", "last_used_at"]
     list_filter = ["revoked_at", "expires_at"]
@@ -46,7 +47,7 @@ class TokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return ["name", "lookup", "scopes", "namespaces", "expires_at", "revoked_at", "created_at", "last_used_at"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return [] if obj is None else ["name", "lookup", "created_at", "last_used_at"]  # the audit speaks of the name
+        return [] if obj is None else ["name", "lookup", "created_at", "last_used_at"]  # the audit refers to the name
 
     def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:
         if change:
@@ -58,6 +59,6 @@ class TokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         obj.issued = text  # type: ignore[attr-defined]
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
-        """Not a message: those travel through a cookie."""
+        """Shows the token in the page: Django stores messages in a cookie."""
         context = {**self.admin_site.each_context(request), "title": f"Token for {obj.name}", "text": obj.issued}
         return TemplateResponse(request, "admin/smartops/token/issued.html", context)

@@ -1,4 +1,4 @@
-"""What daphne serves: HTTP by Django, and the console's websocket to people who are signed in, from our own pages."""
+"""The ASGI application that daphne serves: HTTP by Django, and the console's websocket for authenticated users."""
 
 import os
 
@@ -11,13 +11,11 @@ if tracing.start("web"):  # before the handler reads MIDDLEWARE
     from smartops.web.tracing import Instrumentor
 
     Instrumentor().instrument()
-http = get_asgi_application()  # loads the apps: what follows imports models
+http = get_asgi_application()  # loads the apps; the imports below need them
 
-from django.conf import settings  # noqa: E402
-from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+from smartops.checks import require_valid_settings  # noqa: E402
 
-if settings.SECRET_KEY.startswith("django-insecure-") and not settings.SMARTOPS_INSECURE_HTTP:
-    raise ImproperlyConfigured("SMARTOPS_SECRET_KEY is not set, and everybody knows its default.")
+require_valid_settings()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402

@@ -1,15 +1,15 @@
-"""A session of PostgreSQL that knows whether it is ours to keep."""
+"""Connections that use server-side prepared statements, unless a pooler is between."""
 
 from typing import Any, Self
 
 import psycopg
 
-PREPARE_AFTER = 5  # executions of a statement; from then on the server keeps its plan
+PREPARE_AFTER = 5  # executions of a statement, then it is prepared
 
 
 class Session(psycopg.Connection[Any]):
-    """Prepares what is asked again and again, unless a pooler stands between: there the next statement may run in
-    another server session, in which a statement of the same name is somebody else's."""
+    """Prepares repeated statements. Not through a pooler: there the next statement may run in another server session,
+    where a prepared statement of the same name may be a different one."""
 
     @classmethod
     def connect(cls, *conninfo: str, **parameters: Any) -> Self:
@@ -19,6 +19,6 @@ class Session(psycopg.Connection[Any]):
 
 
 def is_direct(session: psycopg.Connection[Any]) -> bool:
-    """A pooler makes up the process id that it greets with: the real one is the pooler's own connection's."""
+    """Whether no pooler is between. A pooler sends a process id that is not the one of the server session."""
     row: Any = session.execute("SELECT pg_backend_pid() AS pid").fetchone()
     return int(row[0]) == session.info.backend_pid

@@ -1,4 +1,4 @@
-"""One form for every line of the log, whoever wrote it: Django, daphne, or one of us."""
+"""The format of all log lines: of Django, daphne and our own modules."""
 
 import logging
 import re
@@ -8,19 +8,19 @@ import structlog
 from opentelemetry import trace
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# Of what a line may carry beside its message, this is shown: what others attach (a request, SQL with its parameters) is
-# not ours to print.
+# The only extra attributes of a record that are shown. Others, such as a request or SQL with its parameters, may hold
+# secrets.
 SHOWN = ("signal", "action", "target", "from", "to", "reason", "actor", "status_code")
 
 
 def formatter(style: str) -> logging.Formatter:
-    """`json` for machines, `console` for people; in colour on a terminal."""
+    """`style` is `json` or `console`; the latter is in colour on a terminal."""
     rendered: list[Processor] = [
         structlog.processors.EventRenamer("message"),
         structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
     if style == "console":
-        plain = structlog.dev.plain_traceback  # the default one prints variables, and those may be secrets
+        plain = structlog.dev.plain_traceback  # the default prints local variables, which may be secrets
         rendered = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
@@ -46,7 +46,7 @@ def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
 
 
 def _without_rows(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """PostgreSQL quotes the row that it refuses, payload and all."""
+    """Removes PostgreSQL's DETAIL line, which quotes the refused row with its payload."""
     if "exception" in event:
         event["exception"] = re.sub(r"^DETAIL:.*\n?", "", event["exception"], flags=re.MULTILINE)
     return event

@@ -1,4 +1,4 @@
-"""Who may speak: API tokens."""
+"""API tokens."""
 
 import uuid_utils.compat as uuids
 from django.db import models
@@ -6,14 +6,16 @@ from django.db.models.functions import Now
 
 
 class Token(models.Model):
-    """An API token. Only an HMAC of its secret is stored; `lookup` is the public half by which the row is found."""
+    """An API token. Only an HMAC of its secret is stored; `lookup` is the public part of its text, and finds the row.
+
+    `scopes` and `namespaces` are lists of strings."""
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
-    name = models.CharField(max_length=64, unique=True, help_text="Who speaks: it stands in the audit.")
+    name = models.CharField(max_length=64, unique=True, help_text="Name of the caller, as shown in the audit.")
     lookup = models.CharField(max_length=12, unique=True, editable=False)
     digest = models.BinaryField(max_length=32, editable=False)
     scopes = models.JSONField(default=list, help_text="read, signals:write, actions:write")
-    namespaces = models.JSONField(default=list, blank=True, help_text="Where it may act. Empty: everywhere.")
+    namespaces = models.JSONField(default=list, blank=True, help_text="Namespaces that the token covers. Empty: all.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

@@ -1,7 +1,7 @@
 """API tokens: `smo_<id, 12>_<secret, 32><checksum, 6>`, in base62.
 
-The id finds the row; of the rest only an HMAC is stored. The checksum turns away typing errors and noise before any
-query, and lets scanners of leaked secrets be sure.
+The id finds the row; only an HMAC of the rest is stored. The checksum rejects mistyped tokens before any query, and
+lets scanners recognize a leaked token.
 """
 
 import hmac
@@ -25,7 +25,7 @@ from smartops.models import Token
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_LENGTH, SECRET_LENGTH, CHECKSUM_LENGTH = 12, 32, 6
 USE_RECORDED_EVERY = 60  # seconds
-# Every request asks this: composing it anew would cost more than its answer.
+# Every request runs this query: the ORM would take longer to build it than PostgreSQL to answer it.
 _IN_FORCE = """
     SELECT name, scopes, namespaces, digest,
         coalesce(last_used_at > statement_timestamp() - %s * interval '1 second', false)
@@ -42,8 +42,8 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Bearer:
-    """Who calls, proven by a token. Without namespaces it may act everywhere."""
+class Principal:
+    """The caller that a token authenticates. Without namespaces it may read and act in all of them."""
 
     name: str
     scopes: frozenset[str]
@@ -56,8 +56,7 @@ class Bearer:
 def issue(
     name: str, scopes: Iterable[Scope], namespaces: Iterable[str] = (), expires_at: datetime | None = None
 ) -> str:
-    """Stores a new token and returns its text: the only time that it can be read. Raises IntegrityError for a name
-    that is taken."""
+    """Store a new token and return its text, which cannot be read again. Raises IntegrityError if the name is taken."""
     lookup, secret = _random(ID_LENGTH), _random(SECRET_LENGTH)
     Token.objects.create(
         name=name,
@@ -70,8 +69,9 @@ def issue(
     return f"smo_{lookup}_{secret}{checksum(lookup, secret)}"
 
 
-def verify(text: str) -> Bearer | None:
-    """Who holds this token; None if nobody does, or nobody does any more. One indexed query, and none for junk."""
+def verify(text: str) -> Principal | None:
+    """The principal of a token; None if it is malformed, unknown, expired or revoked. One indexed query, none for
+    malformed text."""
     match = _FORM.fullmatch(text)
     if match is None or checksum(match[1], match[2]) != match[3]:
         return None
@@ -85,7 +85,7 @@ def verify(text: str) -> Bearer | None:
         return None
     if not used_lately:
         Token.objects.filter(lookup=match[1]).update(last_used_at=Now())
-    return Bearer(name, frozenset(loads(scopes)), tuple(loads(namespaces)))
+    return Principal(name, frozenset(loads(scopes)), tuple(loads(namespaces)))
 
 
 def checksum(lookup: str, secret: str) -> str:

@@ -1,4 +1,4 @@
-"""All addresses."""
+"""The URL configuration."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -13,7 +13,7 @@ import pytest
 from django.apps import apps
 from prometheus_client.metrics import MetricWrapperBase
 
-from guardrails.evaluate import GUARDRAILS
+from guardrails.evaluate import GUARDRAILS, Guardrail
 from guardrails.models import LIMIT_FIELDS
 from guardrails.policies import opa
 from guardrails.types import Facts, Limits
@@ -82,7 +82,7 @@ def test_every_transition_is_explained() -> None:
 
 
 def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
-    read = set(re.findall(r'\benv(?:_list)?\("(\w+)"', page("smartops/settings.py")))
+    read = set(re.findall(r'\benv(?:_\w+)?\(\s*"(\w+)"', page("smartops/settings.py")))
 
     assert set(first_cells(section(page("README.md"), "## Configuration"))) == read
 
@@ -158,6 +158,22 @@ def test_every_guardrail_is_explained() -> None:
 
     assert first_cells(section(page("docs/guardrails.md"), "## Each guardrail"))[:1] == ["signal"]
     assert first_cells(section(page("docs/guardrails.md"), "## Each guardrail"))[1 : 1 + len(names)] == names
+
+
+OUTCOMES = {"allow", "defer", "deny"}
+
+
+@pytest.mark.parametrize("guardrail", GUARDRAILS)
+def test_the_answers_of_a_guardrail_are_those_of_its_docstring(guardrail: Guardrail) -> None:
+    [row] = re.findall(
+        rf"^\| `{guardrail.__name__}` \|.*\| (.+?) \| (.+?) \|$", page("docs/guardrails.md"), re.MULTILINE
+    )
+    text = " ".join((guardrail.__doc__ or "").split())
+    [documented] = re.findall(r"Closed loop: (.+?)\. Direct action: (.+?)\.", text)
+
+    assert [OUTCOMES & set(re.findall(r"\w+", cell)) for cell in row] == [
+        OUTCOMES & set(re.findall(r"\w+", answer)) for answer in documented
+    ]
 
 
 def test_every_next_step_is_explained() -> None:

@@ -22,6 +22,7 @@ LAYERS = "Imports point down: smartops, orchestrator, guardrails, signals"
 CLIENT = "Only the cluster client knows the Kubernetes library"
 NO_DJANGO = "The cluster client knows no Django"
 WEB = "The web process holds no cluster client"
+SMARTOPS = "Inside smartops, the API and the console are above web, and know nothing of each other"
 
 
 class Copy:
@@ -82,14 +83,14 @@ def source(root: Path, module: str) -> Path:
 
 def test_all_contracts_are_kept(copy: Copy) -> None:
     assert copy.lint() == {}
-    assert list(CONTRACTS) == [LAYERS, PURE, CLIENT, NO_DJANGO, WEB]
+    assert list(CONTRACTS) == [LAYERS, PURE, CLIENT, NO_DJANGO, WEB, SMARTOPS]
 
 
 @pytest.mark.parametrize(
     ("importer", "imported"),
     [
         ("signals.ingest", "guardrails.types"),
-        ("signals.types", "orchestrator.decide.facts"),
+        ("signals.types", "orchestrator.decide.decision"),
         ("signals.models", "smartops.settings"),
         ("guardrails.models", "orchestrator.models"),
         ("guardrails.evaluate", "orchestrator.models"),
@@ -124,7 +125,7 @@ def test_a_pure_module_is_guarded_against_what_it_imports_in_turn(copy: Copy) ->
 
 @pytest.mark.parametrize("line", ["import kubernetes", "from kubernetes.client import AppsV1Api"])
 def test_the_kubernetes_library_is_imported_nowhere_else(copy: Copy, line: str) -> None:
-    importers = ["smartops.asgi", "orchestrator.decide.facts", "orchestrator.reconciler.loop", "guardrails.models"]
+    importers = ["smartops.asgi", "orchestrator.decide.decision", "orchestrator.reconciler.loop", "guardrails.models"]
     importers += ["signals.ingest", "smartops.dev.sandbox.server", "orchestrator"]
     for importer in importers:
         copy.plant(importer, line)
@@ -146,12 +147,21 @@ def test_the_cluster_client_and_the_sandbox_know_no_django(copy: Copy) -> None:
 def test_what_the_web_process_serves_reaches_no_cluster(copy: Copy) -> None:
     copy.plant("smartops.api.actions", "from orchestrator.k8s.client import KubernetesCluster")
     copy.plant(
-        "smartops.console.views", "import orchestrator.reconciler.loop, orchestrator.management.commands.reconcile"
+        "smartops.console.actions", "import orchestrator.reconciler.loop, orchestrator.management.commands.reconcile"
     )
 
     said = copy.lint()[WEB]
     assert "smartops.api.actions -> orchestrator.k8s.client" in said
-    assert "smartops.console.views -> orchestrator.management.commands.reconcile" in said
+    assert "smartops.console.actions -> orchestrator.management.commands.reconcile" in said
+
+
+def test_an_import_back_into_the_api_or_the_console_is_refused(copy: Copy) -> None:
+    copy.plant("smartops.web.health", "import smartops.api.problems")
+    copy.plant("smartops.console.actions", "import smartops.api.views")
+
+    said = copy.lint()[SMARTOPS]
+    assert "smartops.web.health -> smartops.api.problems" in said
+    assert "smartops.console.actions -> smartops.api.views" in said
 
 
 def pure_sources() -> Iterator[Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from signals.reasons import OF_GUARDRAILS, Reason
+from signals.reasons import GUARDRAIL_REASONS, Reason
 from smartops.api.problems import RequestReason
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,14 @@ def test_the_page_is_grouped_as_the_lists_are() -> None:
 
 
 def test_the_first_group_are_those_of_guardrails() -> None:
-    assert [reason for section, reason in documented() if section == "Guardrails"] == list(OF_GUARDRAILS)
+    assert [reason for section, reason in documented() if section == "Guardrails"] == list(GUARDRAIL_REASONS)
+
+
+def test_the_reasons_of_guardrails_are_those_that_guardrails_give() -> None:
+    checks = [path for path in (ROOT / "guardrails/checks").glob("*.py") if path.name != "signal.py"]
+    given = {name for path in checks for name in re.findall(r"\bReason\.(\w+)", path.read_text())}
+
+    assert given == {reason.name for reason in GUARDRAIL_REASONS}
 
 
 @pytest.mark.parametrize("reason", Reason)

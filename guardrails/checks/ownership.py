@@ -1,12 +1,14 @@
-"""Guardrails about others who write the same workload: an autoscaler, GitOps, an operator, whoever paused it. Pure."""
+"""Does somebody else write the same fields: an autoscaler, GitOps, an operator, or the person who paused it?"""
 
 from datetime import datetime
 from typing import Any
 
-from guardrails.checks.limits import RECHECK, desired_replicas, wait_or_refuse
+from guardrails.checks.answers import RECHECK, no_target, wait_or_refuse
+from guardrails.checks.replicas import sets_replicas
 from guardrails.types import Facts, FieldOwner, Limits, OwnerKind, Verdict
+from signals.proposals import PROPOSAL_TYPES
 from signals.reasons import Reason
-from signals.types import ActionType, Proposal
+from signals.types import Proposal
 
 # What each does about a change of a field that it states; Helm only when somebody upgrades the release.
 IN_GIT = "change it in Git, or leave the field out there"
@@ -18,18 +20,32 @@ INSTEAD = {
 
 
 def paused(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
+    """Protects a paused Deployment from a change of its pod template, which would reach no pod until it is resumed.
+
+    Closed loop: defer. Direct action: deny.
+    """
     name, target = "paused", facts.target
-    if target is None or not target.paused or not _waits_for_pods(proposal):
+    if not PROPOSAL_TYPES[proposal.type].waits_for_pods(proposal.params):
         return Verdict(name)
-    message = f"{proposal.target} is paused, so its pods would not change: kubectl rollout resume it first."
+    if target is None:
+        return no_target(name, proposal, facts)
+    if not target.paused:
+        return Verdict(name)
+    message = f"{proposal.target} is paused, so its pods would not change: run kubectl rollout resume first."
     return wait_or_refuse(name, proposal, Reason.TARGET_PAUSED, message, {}, now + RECHECK)
 
 
 def autoscaler(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
-    """Whoever sets the replicas of a workload that is scaled by another is undone within seconds."""
+    """Protects replicas that an autoscaler sets: it would undo the change within seconds.
+    `respect_owners: false` turns it off.
+
+    Closed loop: defer. Direct action: deny.
+    """
     name, target = "autoscaler", facts.target
-    if target is None or desired_replicas(proposal, target.replicas) is None:
+    if not sets_replicas(proposal):
         return Verdict(name)
+    if target is None:
+        return no_target(name, proposal, facts)
     one, until = target.autoscaler, now + RECHECK
     if one is None and not target.autoscalers_unknown:
         return Verdict(name)
@@ -37,13 +53,13 @@ def autoscaler(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) 
     if one is not None:
         details = {"autoscaler": one.name, "min_replicas": one.min_replicas, "max_replicas": one.max_replicas}
     if not limits.respect_owners:
-        return Verdict(name, message="Not respected, as set.", details=details)
+        return Verdict(name, "Allowed, as respect_owners is false.", details)
     if one is None:
-        message = f"Whether an autoscaler owns the replicas cannot be seen: {target.autoscalers_unknown}"
+        message = f"It is unknown whether an autoscaler sets the replicas: {target.autoscalers_unknown}"
         return wait_or_refuse(name, proposal, Reason.AUTOSCALERS_UNKNOWN, message, details, until)
     if target.replicas == 0 < one.min_replicas:
         message = f"HorizontalPodAutoscaler {one.name} rests while there are no replicas, and sets them from then on."
-        return Verdict(name, message=message, details=details)
+        return Verdict(name, message, details)
     message = (
         f"HorizontalPodAutoscaler {one.name} sets the replicas of {proposal.target}, from {one.min_replicas} to "
         f"{one.max_replicas}: change its minReplicas or maxReplicas instead."
@@ -52,25 +68,24 @@ def autoscaler(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) 
 
 
 def field_owners(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
-    """What GitOps or an operator states, it sets again: the change would not last, and the two would fight."""
-    name, owners = "field_owners", facts.target.owners if facts.target else ()
+    """Protects fields that GitOps or an operator states: it would set them back, and the two would fight.
+    `respect_owners: false` turns it off.
+
+    Closed loop: defer. Direct action: deny.
+    """
+    name = "field_owners"
+    if facts.target is None:
+        return no_target(name, proposal, facts)
+    owners = facts.target.owners
     details: dict[str, Any] = {"owners": {str(owner): list(owner.fields) for owner in owners}} if owners else {}
     reverting = [owner for owner in owners if owner.kind in INSTEAD]
     if not reverting:
         later = "; ".join(f"the next upgrade of {owner} sets {_fields(owner)} back" for owner in owners)
-        return Verdict(name, message=later and f"Allowed, but {later}.", details=details)
+        return Verdict(name, later and f"Allowed, but {later}.", details)
     if not limits.respect_owners:
-        return Verdict(name, message="Not respected, as set.", details=details)
+        return Verdict(name, "Allowed, as respect_owners is false.", details)
     message = " ".join(f"{one} would set {_fields(one)} back: {INSTEAD[one.kind]}." for one in reverting)
     return wait_or_refuse(name, proposal, Reason.FIELD_OWNED, message, details, now + RECHECK)
-
-
-def _waits_for_pods(proposal: Proposal) -> bool:
-    """A paused Deployment is scaled all the same; and a patch may resume it."""
-    if proposal.type is not ActionType.PATCH:
-        return proposal.type is ActionType.RESTART
-    spec = proposal.params["patch"].get("spec") or {}
-    return "template" in spec and spec.get("paused", True) is True
 
 
 def _fields(owner: FieldOwner) -> str:

@@ -1,12 +1,12 @@
-"""One remediation, one module: `plan` makes an absolute change of a proposal and the live object, `apply` writes it,
-`fields` names what it changes (as orchestrator/k8s/fields.py spells paths)."""
+"""The acting half of each action type, one module each; signals/proposals has the pure half."""
 
-from types import ModuleType
+from collections.abc import Mapping
 
 from orchestrator.actions import patch, restart, scale
+from orchestrator.actions.types import ActionHandler
 from signals.types import ActionType
 
-HANDLERS: dict[ActionType, ModuleType] = {
+HANDLERS: Mapping[ActionType, ActionHandler] = {
     ActionType.SCALE: scale,
     ActionType.RESTART: restart,
     ActionType.PATCH: patch,

@@ -1,22 +1,28 @@
-"""RESTART: the pod template is marked with the action's id; the same mark again is a no-op."""
+"""RESTART: the pod template is annotated with the action's id; the same id again changes nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.types import RESTART_ANNOTATION, Deployment, Preconditions, WorkloadKey
-from signals.types import Proposal
+from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
 
 
-def fields(proposal: Proposal) -> Iterable[str]:  # noqa: ARG001
-    return (f'spec.template.metadata.annotations["{RESTART_ANNOTATION}"]',)
+def plan(params: Mapping[str, Any], live: Deployment, action_id: str) -> dict[str, Any]:
+    return {"value": action_id}
 
 
-def plan(proposal: Proposal, live: Deployment, action: str) -> dict[str, Any]:  # noqa: ARG001
-    return {"value": action}
-
-
-def apply(
-    cluster: Cluster, key: WorkloadKey, change: dict[str, Any], guard: Preconditions, action: str, dry_run: bool
+def write(
+    cluster: Cluster,
+    key: WorkloadKey,
+    change: Mapping[str, Any],
+    preconditions: Preconditions,
+    action_id: str,
+    dry_run: bool,
 ) -> Deployment:
-    return cluster.restart_deployment(key, change["value"], preconditions=guard, action=action, dry_run=dry_run)
+    return cluster.restart_deployment(
+        key, change["value"], preconditions=preconditions, action=action_id, dry_run=dry_run
+    )
+
+
+def expected_replicas(change: Mapping[str, Any]) -> int | None:
+    return None

@@ -1,23 +1,29 @@
-"""SCALE: the change is an absolute number of replicas, so that a repeated copy changes nothing."""
+"""SCALE: the change is an absolute number of replicas."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
-from guardrails.checks.limits import desired_replicas
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
-from signals.types import Proposal
+from signals.proposals import scale
 
 
-def fields(proposal: Proposal) -> Iterable[str]:  # noqa: ARG001
-    return ("spec.replicas",)
+def plan(params: Mapping[str, Any], live: Deployment, action_id: str) -> dict[str, Any]:
+    return {"replicas": scale.replicas(params, live.replicas)}
 
 
-def plan(proposal: Proposal, live: Deployment, action: str) -> dict[str, Any]:  # noqa: ARG001
-    return {"replicas": desired_replicas(proposal, live.replicas)}
-
-
-def apply(
-    cluster: Cluster, key: WorkloadKey, change: dict[str, Any], guard: Preconditions, action: str, dry_run: bool
+def write(
+    cluster: Cluster,
+    key: WorkloadKey,
+    change: Mapping[str, Any],
+    preconditions: Preconditions,
+    action_id: str,
+    dry_run: bool,
 ) -> Deployment:
-    return cluster.scale_deployment(key, change["replicas"], preconditions=guard, action=action, dry_run=dry_run)
+    return cluster.scale_deployment(
+        key, change["replicas"], preconditions=preconditions, action=action_id, dry_run=dry_run
+    )
+
+
+def expected_replicas(change: Mapping[str, Any]) -> int | None:
+    return int(change["replicas"])

@@ -1,22 +1,23 @@
-"""Direct actions: somebody asks through the API, and is told at once what stands against it."""
+"""Direct requests: a caller asks through the API, and learns at once what refuses the change."""
 
 from django.db import IntegrityError, transaction
 from psycopg.errors import UniqueViolation
 
-from guardrails.evaluate import decide
-from guardrails.types import Inputs, Judgement, Outcome, PolicyAnswer
+from guardrails.types import Allow, Defer, Deny, Ignore, PolicyAnswer
 from orchestrator import metrics
-from orchestrator.decide.facts import ask_policy, load_history
+from orchestrator.decide.decision import Question, decide
+from orchestrator.decide.policy import ask_policy
 from orchestrator.k8s.target import UNOBSERVED
-from orchestrator.models import Action, Decision, Workload
+from orchestrator.models import Action, Phase, Workload
 from signals.lib import tracing
+from signals.lib.transition_log import log_transition
 from signals.types import Proposal
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is an answer
-    def __init__(self, judgement: Judgement) -> None:
-        super().__init__(judgement.message)
-        self.judgement = judgement
+    def __init__(self, decision: Defer | Deny | Ignore) -> None:
+        super().__init__(decision.message)
+        self.decision = decision
 
 
 class KeyReused(Exception):  # noqa: N818
@@ -26,7 +27,8 @@ class KeyReused(Exception):  # noqa: N818
 def admit_direct(
     proposal: Proposal, requested_by: str, *, idempotency_key: str | None = None, request_digest: str = ""
 ) -> Action:
-    """The pending action, which a reconciler will look at again before it acts; for a repeated key the first one."""
+    """The pending action, which a reconciler checks again before it writes; for a repeated key the first one. Raises
+    Refused or KeyReused."""
     earlier = _earlier(requested_by, idempotency_key, request_digest)
     if earlier is not None:
         return earlier
@@ -47,29 +49,30 @@ def _admit(
     idempotency_key: str | None,
     request_digest: str,
 ) -> Action:
+    action_id = Action.new_id()
     with transaction.atomic():
-        workload = Workload.lock(proposal.target)
+        workload = Workload.lock([proposal.target])[proposal.target]
         earlier = _earlier(requested_by, idempotency_key, request_digest)  # an equal request held the lock before us
         if earlier is not None:
             return earlier
-        known = load_history(workload, proposal.type)
-        facts = known.facts(proposal, UNOBSERVED, policy)
-        inputs = Inputs(now=known.now, facts=facts, limits=known.limits, proposal=proposal)
-        judgement = decide(inputs)
-        action = None
-        if judgement.outcome is Outcome.ALLOW:
-            action = Action.propose(
+        question = Question(Phase.ADMIT, action_id, proposal.target, UNOBSERVED, proposal, policy, workload)
+        [decided] = decide([question])
+        decision = decided.decision
+        if isinstance(decision, Allow):
+            action = Action.new(
                 proposal,
                 workload,
                 requested_by,
+                id=action_id,
                 idempotency_key=idempotency_key,
                 request_digest=request_digest,
             )
-        Decision.record("admit", inputs, judgement, action=action)
-    if action is None:
-        metrics.DIRECT_REFUSALS.labels(proposal.type.lower(), judgement.reason).inc()
-        raise Refused(judgement)
-    return action
+            action.save(force_insert=True)
+            log_transition("action", action.pk, "", action.state, target=workload, actor=requested_by)
+            return action
+    # The decision record of a refusal is committed, too.
+    metrics.DIRECT_REFUSALS.labels(proposal.type.lower(), decision.reason).inc()
+    raise Refused(decision)
 
 
 def _earlier(requested_by: str, idempotency_key: str | None, request_digest: str) -> Action | None:

@@ -30,7 +30,6 @@ from orchestrator.k8s.rollout import Progressing, rollout
 from orchestrator.k8s.types import (
     ACTION_ANNOTATION,
     FIELD_MANAGER,
-    RESTART_ANNOTATION,
     Autoscaler,
     Deployment,
     Pod,
@@ -40,6 +39,7 @@ from orchestrator.k8s.types import (
     WatchEventType,
     WorkloadKey,
 )
+from signals.proposals.restart import RESTART_ANNOTATION
 
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 

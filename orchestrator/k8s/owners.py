@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from guardrails.types import FieldOwner, OwnerKind
-from orchestrator.k8s.fields import mapping, owned, stated
+from orchestrator.k8s.fields import owned, stated
 from orchestrator.k8s.types import FIELD_MANAGER
+from signals.proposals.paths import mapping
 
 MANAGERS = {
     "argocd-controller": OwnerKind.ARGO_CD,  # all that it applies, as a client or on the server

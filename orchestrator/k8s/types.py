@@ -8,7 +8,6 @@ from typing import Generic, Protocol, TypeVar
 from guardrails.types import FieldOwner
 
 ACTION_ANNOTATION = "smartops.io/action"  # on the Deployment: the id of the last action whose change landed
-RESTART_ANNOTATION = "smartops.io/restart"  # on its pod template: a new value rolls all pods
 FIELD_MANAGER = "smartops"  # as whom we write, in managedFields
 
 

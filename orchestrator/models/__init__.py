@@ -1,7 +1,7 @@
 """What is done: workloads, actions, and the evidence of both."""
 
 from orchestrator.models.action import Action
-from orchestrator.models.evidence import AuditEvent, Decision, Verification, VerificationStatus
+from orchestrator.models.evidence import AuditEvent, DecisionRecord, Phase, Verification, VerificationStatus
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.workload import Workload
 
@@ -12,7 +12,8 @@ __all__ = [
     "Action",
     "ActionState",
     "AuditEvent",
-    "Decision",
+    "DecisionRecord",
+    "Phase",
     "Verification",
     "VerificationStatus",
     "Workload",

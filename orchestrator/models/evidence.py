@@ -1,6 +1,6 @@
 """What proves an action afterwards: its decisions, its timeline, its verification. Decisions and timeline only grow."""
 
-from typing import Any
+from enum import StrEnum
 
 import pgtrigger
 import uuid_utils.compat as uuids
@@ -8,9 +8,6 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from guardrails.replay import dump_inputs, dump_verdicts
-from guardrails.types import Inputs, Judgement
-from signals.lib.statements import insert
 from signals.models import Signal
 
 
@@ -20,8 +17,20 @@ class VerificationStatus(models.TextChoices):
     TIMED_OUT = "TIMED_OUT"
 
 
+class Phase(StrEnum):
+    """When a decision was made."""
+
+    ADMIT = "admit"  # before an action is created
+    PLAN = "plan"  # before a write, again
+
+
 class Verification(models.Model):
-    """The evidence: what was to be reached, and what was last seen of it. An empty status: still under way."""
+    """The evidence: what was to be reached, and the replica counts that were observed last. An empty status: still
+    under way.
+
+    `baseline` is what verification compares with: `{"replicas": int, "available": int, "fields": [str]}`, the counts
+    before the write, and the changed fields that were ours after it.
+    """
 
     action = models.OneToOneField("Action", on_delete=models.PROTECT, primary_key=True, related_name="verification")
     status = models.CharField(max_length=16, choices=VerificationStatus.choices, blank=True)
@@ -48,22 +57,20 @@ class Verification(models.Model):
     def __str__(self) -> str:
         return f"{self.status or 'in progress'}: {self.message}"
 
-    @classmethod
-    def begin(cls, **fields: Any) -> "Verification":
-        verification = cls(**fields)
-        insert(verification)
-        return verification
 
+class DecisionRecord(models.Model):
+    """Why something was done or not: all inputs, and the verdict of every guardrail. `decide(inputs)` returns the same
+    verdicts again, always.
 
-class Decision(models.Model):
-    """Why something was or was not done: all inputs, and what every guardrail said. `decide(inputs)` gives the same
-    verdicts again, always."""
+    `outcome` is that of guardrails.types.Decision, with room for `ask` and `observe`. `inputs` is
+    guardrails.types.Inputs as JSON, `verdicts` a list of guardrails.types.Verdict.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
-    phase = models.CharField(max_length=8, choices=[("admit", "admit"), ("plan", "plan")])
+    phase = models.CharField(max_length=8, choices=[(phase.value, phase.value) for phase in Phase])
     signal = models.ForeignKey(Signal, on_delete=models.PROTECT, null=True, related_name="decisions")
     action = models.ForeignKey("Action", on_delete=models.PROTECT, null=True, related_name="decisions")
-    outcome = models.CharField(max_length=8)
+    outcome = models.CharField(max_length=16)
     reason = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)
     until = models.DateTimeField(null=True)
@@ -72,26 +79,11 @@ class Decision(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name = "decision"
         triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.reason}".strip()
-
-    @classmethod
-    def record(cls, phase: str, inputs: Inputs, judgement: Judgement, **about: Any) -> "Decision":
-        """`about`: the signal and the action that it is about, where there are such."""
-        decision = cls(
-            phase=phase,
-            outcome=judgement.outcome,
-            reason=judgement.reason or "",
-            message=judgement.message,
-            until=judgement.until,
-            inputs=dump_inputs(inputs),
-            verdicts=dump_verdicts(judgement.verdicts),
-            **about,
-        )
-        insert(decision)
-        return decision
 
 
 class AuditEvent(models.Model):

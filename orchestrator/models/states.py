@@ -5,16 +5,32 @@ from django.db import models
 
 class ActionState(models.TextChoices):
     AWAITING_APPROVAL = "awaiting_approval"
+    """Prepared for approvals: no code sets it yet. A person decides, or the deadline ends it. A crash leaves it as it
+    is."""
     PENDING = "pending"
+    """Set when an action is admitted and when an attempt is to be repeated. A reconciler claims it after `not_before`.
+    A crash leaves it as it is; `deadline_at` cancels it."""
     APPLYING = "applying"
+    """Set by the reconciler that claims it, until `lease_until`. The write to the cluster happens in this state. After
+    a crash the lease ends, and another reconciler reclaims the action under a new epoch."""
     VERIFYING = "verifying"
+    """Set when the API server has confirmed the change. Every reconciler of the cluster watches its rollout, and one
+    records the outcome. A crash delays the outcome until a reconciler loads the row."""
     NEEDS_REVIEW = "needs_review"
+    """Set when the software cannot find out whether the change was applied. A person decides in the admin, or
+    `deadline_at` ends it as failed. A crash leaves it as it is."""
     SUCCEEDED = "succeeded"
+    """Final. Set when the rollout is verified, when nothing was to be verified, or by a review."""
     FAILED = "failed"
+    """Final. Set when the rollout failed, when the API server rejected the change, or when a review expired."""
     TIMED_OUT = "timed_out"
+    """Final. Set when the rollout was not complete at `deadline_at`."""
     CANCELLED = "cancelled"
+    """Final. Set when the action ended before its change was applied."""
     REJECTED = "rejected"
+    """Final. Prepared for approvals: a person refused."""
     EXPIRED = "expired"
+    """Final. Prepared for approvals: no person decided in time."""
 
 
 S = ActionState

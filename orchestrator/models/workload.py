@@ -1,20 +1,16 @@
 """The target of actions, and the lock under which decisions on it are made."""
 
-from django.db import connection, models
+from collections.abc import Collection, Iterable
 
+from django.db import models
+
+from orchestrator import queries
 from orchestrator.k8s.types import WorkloadKey
 from signals.types import Target
 
-_PLACE = "cluster = %(cluster)s AND namespace = %(namespace)s AND kind = %(kind)s AND name = %(name)s"
-_LOCK = f"SELECT id FROM orchestrator_workload WHERE {_PLACE} FOR UPDATE"  # noqa: S608 - it is composed of constants
-_STORE = """
-    INSERT INTO orchestrator_workload (cluster, namespace, kind, name)
-    VALUES (%(cluster)s, %(namespace)s, %(kind)s, %(name)s) ON CONFLICT DO NOTHING
-"""
-
 
 class Workload(models.Model):
-    """Its row is the lock: a decision and its reservation happen while it is held, one at a time."""
+    """Its row is the lock: a decision and its reservation happen while the row is locked, one at a time."""
 
     cluster = models.CharField(max_length=63)
     namespace = models.CharField(max_length=63)
@@ -36,12 +32,27 @@ class Workload(models.Model):
         return WorkloadKey(self.namespace, self.name)
 
     @classmethod
-    def lock(cls, target: Target) -> "Workload":
-        """Locks the row until the surrounding transaction ends."""
-        place = {"cluster": target.cluster, "namespace": target.namespace, "kind": target.kind, "name": target.name}
-        with connection.cursor() as cursor:
-            cursor.execute(_LOCK, place)
-            while (found := cursor.fetchone()) is None:
-                cursor.execute(_STORE, place)
-                cursor.execute(_LOCK, place)
-        return cls.from_db(connection.alias, ["id", *place], [*found, *place.values()])
+    def lock(cls, targets: Iterable[Target]) -> dict[Target, "Workload"]:
+        """Locks the rows of the targets until the surrounding transaction ends, and stores those that are new."""
+        wanted = {target: _columns(target) for target in targets}
+        found = cls._lock(wanted.values())
+        if new := [wanted[target] for target in sorted(wanted.keys() - found.keys(), key=str)]:
+            Workload.objects.bulk_create([Workload(**columns) for columns in new], ignore_conflicts=True)
+            found = cls._lock(wanted.values())
+        return found
+
+    @classmethod
+    def lock_rows(cls, ids: Collection[int]) -> None:
+        """Locks rows that exist, in the same order."""
+        if ids:
+            list(cls.objects.filter(pk__in=ids).order_by("pk").select_for_update().values_list("pk"))
+
+    @classmethod
+    def _lock(cls, wanted: Iterable[dict[str, str]]) -> dict[Target, "Workload"]:
+        names = ["id", "cluster", "namespace", "kind", "name"]
+        rows = queries.fetch(queries.LOCK_WORKLOADS, wanted)
+        return {row.target: row for row in (cls.from_db(None, names, values) for values in rows)}
+
+
+def _columns(target: Target) -> dict[str, str]:
+    return {"cluster": target.cluster, "namespace": target.namespace, "kind": target.kind, "name": target.name}

@@ -3,17 +3,15 @@
 A success that was verified is not told: the Deployment says it itself.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-from guardrails.types import Inputs, Judgement, Outcome
+from guardrails.types import Allow, Decision, Ignore, Inputs, Outcome
 from orchestrator.k8s.events import EventType, KubernetesEvent
 from orchestrator.k8s.types import Deployment, WorkloadKey
 from orchestrator.models import Action, ActionState
+from signals.proposals import PROPOSAL_TYPES
 from signals.reasons import Reason
 from signals.types import ActionType
 
-DONE = {ActionType.SCALE: "Scaled", ActionType.RESTART: "Restarted", ActionType.PATCH: "Patched"}
+DONE = {type_: PROPOSAL_TYPES[type_].event for type_ in ActionType}
 TROUBLES = {
     ActionState.PENDING: "deferred",
     ActionState.CANCELLED: "refused",
@@ -53,23 +51,17 @@ def after_verification(action: Action) -> KubernetesEvent | None:
     return _trouble(action, action.planned_uid)
 
 
-def after_admission(inputs: Inputs, judgement: Judgement) -> KubernetesEvent | None:
+def after_admission(inputs: Inputs, decision: Decision) -> KubernetesEvent | None:
     """That what a signal led to was refused or has to wait. As long as it waits for the same reason, it is the same
     note."""
-    proposal, signal, target = judgement.proposal, inputs.signal, inputs.facts.target
-    reason, verdict = judgement.reason, VERDICTS.get(judgement.outcome)
-    if (
-        proposal is None
-        or signal is None
-        or target is None
-        or reason is None
-        or reason in SUPPRESSED
-        or verdict is None
-    ):
+    if isinstance(decision, Allow | Ignore) or decision.reason in SUPPRESSED:
         return None
-    message = f"{proposal.type} {verdict} (signal {signal.id}): {judgement.message}"
+    proposal, signal, target = decision.proposal, inputs.signal, inputs.facts.target
+    if proposal is None or signal is None or target is None:
+        return None
+    message = f"{proposal.type} {VERDICTS[decision.outcome]} (signal {signal.id}): {decision.message}"
     key = WorkloadKey(proposal.target.namespace, proposal.target.name)
-    return KubernetesEvent(key, target.uid, EventType.WARNING, reason, message, signal.id)
+    return KubernetesEvent(key, target.uid, EventType.WARNING, decision.reason, message, signal.id)
 
 
 def _trouble(action: Action, uid: str) -> KubernetesEvent | None:
@@ -89,18 +81,4 @@ def _of_action(action: Action, uid: str, type_: EventType, reason: str, what: st
 
 
 def _change(action: Action) -> str:
-    change: Mapping[str, Any] = action.change or {}
-    match ActionType(action.type):
-        case ActionType.SCALE:
-            before = (action.before or {}).get("replicas")
-            return f"Scaled from {before} to {change.get('replicas')} replicas"
-        case ActionType.RESTART:
-            return "Restarted all pods"
-        case ActionType.PATCH:
-            return f"Patched {', '.join(_paths(change.get('patch')))}"
-
-
-def _paths(patch: Any, path: str = "") -> list[str]:
-    if not isinstance(patch, Mapping) or not patch:
-        return [path]
-    return [below for name, inner in patch.items() for below in _paths(inner, f"{path}.{name}" if path else name)]
+    return PROPOSAL_TYPES[ActionType(action.type)].done(action.before or {}, action.change or {})

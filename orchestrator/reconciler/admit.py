@@ -1,118 +1,159 @@
-"""Verb 1: a due signal becomes a decision and, where everything allows it, an action with its plan. No network within
-its transaction; the workload's row is the lock under which the decision and its reservation are one."""
+"""Verb 2: due signals become decisions and, where everything allows it, actions with their plans.
 
-from datetime import timedelta
+Input: the signals that are due, and the observed state of their targets. Output: the claims of the admitted actions,
+already planned, for their writes. Side effects: one transaction for the whole batch. No network call happens in it: a
+target that the cache does not have, and the policy engine, are asked before (`calls.ask`).
+"""
+
+import logging
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
-from guardrails.evaluate import decide
-from guardrails.models import effective_limits
-from guardrails.types import Facts, Inputs, Judgement, Outcome
+from guardrails.types import Allow, Defer, Deny, Ignore
 from orchestrator import metrics
-from orchestrator.decide.facts import ask_policy, load_history
-from orchestrator.k8s.events import KubernetesEvent
-from orchestrator.k8s.target import Observe, TargetState
-from orchestrator.models import Action, Decision, Workload
-from orchestrator.publish.events import after_admission
-from orchestrator.reconciler.plan import record_plan
+from orchestrator.decide.decision import Decided, Question, decide
+from orchestrator.decide.plan import plan
+from orchestrator.k8s.target import Observe
+from orchestrator.models import Action, Phase, Workload, transitions
+from orchestrator.reconciler.calls import Candidate
+from orchestrator.reconciler.claim import Claim
+from signals import transitions as signal_transitions
 from signals.lib import tracing
-from signals.lib.clock import database_now
-from signals.lib.statements import LostRace
+from signals.lib.transition_log import log_transition
 from signals.mapping import Unmatched, propose
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
+from signals.types import Proposal, Target
+
+log = logging.getLogger(__name__)
 
 MAX_ERRORS = 5
-_DUE = """
-    SELECT id FROM signals_signal WHERE cluster = %s AND state = 'pending' AND not_before <= statement_timestamp()
-    ORDER BY not_before LIMIT %s
-"""
 
 
-def due(cluster: str, limit: int) -> list[UUID]:
-    with connection.cursor() as cursor:
-        cursor.execute(_DUE, [cluster, limit])
-        return [pk for (pk,) in cursor.fetchall()]
+def due(cluster: str, limit: int, asking: Collection[UUID], observe: Observe) -> tuple[list[Candidate], bool]:
+    """The signals that have been due for longest, without those that are being asked about; and whether more may be
+    due. One for each workload, as the decision on the next one depends on the decision on this one."""
+    signals = Signal.due(cluster, limit, asking)
+    found: dict[object, Candidate] = {}
+    for signal in signals:
+        found.setdefault(signal.target, Candidate(signal, proposal(signal), observe(signal.target)))
+    return list(found.values()), len(signals) == limit or len(found) < len(signals)
 
 
-def admit(signal_id: UUID, observe: Observe, actor: str) -> tuple[Action | None, KubernetesEvent | None]:
-    """The action that everything allows, already claimed and planned for the caller to execute; and what is to be told
-    on the target where it is not allowed."""
-    seen = Signal.due(signal_id)
-    if seen is None:
-        return None, None  # another reconciler had it
-    with tracing.step("admit", seen.traceparent, signal=seen.pk):
-        return _admit(seen, observe, actor)
+def needs_asking(candidate: Candidate, policy_is_configured: bool) -> bool:
+    """Whether its decision takes a network call: before a target is called missing, the API server itself is asked."""
+    is_missing = candidate.state.managed and candidate.state.deployment is None
+    return candidate.proposal is not None and (is_missing or policy_is_configured)
 
 
-def _admit(seen: Signal, observe: Observe, actor: str) -> tuple[Action | None, KubernetesEvent | None]:
-    look = observe(seen.target)
-    asked = propose(seen.facts(), seen.rules)
-    proposal = None if isinstance(asked, Unmatched) else asked[1]
-    policy = None if proposal is None else ask_policy(proposal, actor, look, seen)
+def proposal(signal: Signal) -> Proposal | None:
+    """What the first matching rule proposes; None if no rule matches."""
+    match propose(signal.facts(), signal.rules):
+        case Unmatched():
+            return None
+        case (_, proposed):
+            return proposed
+
+
+def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
+    """Decides on the candidates that are still due and still lead to the same proposal; the others stay due."""
+    for one in candidates:
+        if one.error is not None:
+            raise one.error
     with transaction.atomic():
-        # The workload before its signals, as everybody takes them. Where nothing will be reserved, nothing is locked.
-        workload = None if proposal is None or look.deployment is None else Workload.lock(seen.target)
-        signal = Signal.due(seen.pk, lock=True)
-        if signal is None:
-            return None, None  # another reconciler has it, or had it
-        facts, rules = signal.facts(), signal.rules
-        if propose(facts, rules) != asked:
-            return None, None  # a repeat changed the signal meanwhile: it stays due, and what was asked is asked anew
-        if proposal is None or workload is None:
-            known = Facts(target_seen=look.seen, target=look.facts(), managed=look.managed, policy=policy)
-            inputs = Inputs(database_now(), known, effective_limits(facts.target), facts, rules)
-            return _record(signal, inputs, look, None, actor)
-        now_known = load_history(workload, proposal.type)
-        inputs = Inputs(now_known.now, now_known.facts(proposal, look, policy), now_known.limits, facts, rules)
-        return _record(signal, inputs, look, workload, actor)
+        reserving = [one.signal.target for one in candidates if one.proposal and one.state.deployment]
+        workloads = Workload.lock(reserving)  # before the signals, as everywhere
+        locked = {signal.pk: signal for signal in Signal.lock_due(one.signal.pk for one in candidates)}
+        # A repeat may have changed the signal since: then it stays due, and is looked at as it is now.
+        current = [
+            (one, locked[one.signal.pk])
+            for one in candidates
+            if one.signal.pk in locked and proposal(locked[one.signal.pk]) == one.proposal
+        ]
+        questions = [_question(one, signal, workloads.get(signal.target)) for one, signal in current]
+        decided = decide(questions)
+        rows = list(zip((signal for _, signal in current), questions, decided, strict=True))
+        signal_transitions.store([_transition(signal, made) for signal, _, made in rows])
+        claims = _create(rows, workloads, actor)
+    for signal, _, made in rows:
+        _count(signal, made)
+    return claims
 
 
-def _record(
-    signal: Signal, inputs: Inputs, look: TargetState, workload: Workload | None, actor: str
-) -> tuple[Action | None, KubernetesEvent | None]:
-    judgement, action = decide(inputs), None
-    match judgement.outcome:
-        case Outcome.ALLOW:
-            assert workload is not None
-            assert look.deployment is not None
-            assert judgement.proposal is not None
-            action = Action.propose(judgement.proposal, workload, actor, signal=signal)
-            signal.admit()
-            record_plan(action, look.deployment, inputs.facts, actor)
-            action.planned_under = inputs.limits
-        case Outcome.DEFER:
-            signal.defer(judgement.reason or "", judgement.message, not_before=judgement.until)
-        case Outcome.DENY:
-            signal.deny(judgement.reason or "", judgement.message)
-        case Outcome.IGNORE:
-            signal.ignore(judgement.reason or "", judgement.message)
-    Decision.record("admit", inputs, judgement, signal=signal, action=action)
-    _count(signal, judgement)
-    return action, after_admission(inputs, judgement)
-
-
-def _count(signal: Signal, judgement: Judgement) -> None:
-    if judgement.outcome is not Outcome.DEFER:  # a deferred one is counted when it is decided on
-        metrics.SIGNALS.labels(kind=signal.source).inc()
-    metrics.record_use(judgement.verdicts)
-    if judgement.outcome in (Outcome.DENY, Outcome.DEFER) and judgement.proposal is not None:
-        metrics.GUARDRAIL_BLOCKS.labels(type=judgement.proposal.type.lower(), reason=judgement.reason).inc()
-
-
-def record_failure(signal_id: UUID, error: Exception) -> None:
-    """A signal that cannot be processed costs itself, never the loop: it is put off, and in the end given up with the
-    error as its message."""
-    signal = Signal.objects.filter(pk=signal_id, state=SignalState.PENDING).first()
+def record_failure(candidate: Candidate, error: Exception) -> None:
+    """A signal that cannot be processed costs itself, never the loop: it is tried again later, and fails after
+    MAX_ERRORS errors with the error as its message."""
+    metrics.FAILED_STEPS.inc()
+    log.error("signal %s could not be processed", candidate.signal.pk, exc_info=error)
+    signal = Signal.objects.filter(pk=candidate.signal.pk, state=SignalState.PENDING).first()
     if signal is None:
         return
-    message = f"{type(error).__name__}: {error}"[:1000]
-    try:
-        if signal.errors + 1 >= MAX_ERRORS:
-            signal.fail(Reason.PROCESSING_ERROR, message)
-        else:
-            delay = timedelta(seconds=2**signal.errors)
-            signal.defer(Reason.PROCESSING_ERROR, message, errors=signal.errors + 1, not_before=delay)
-    except LostRace:
-        return
+    message = f"{type(error).__name__}: {error!s:.1000}"
+    if signal.errors + 1 >= MAX_ERRORS:
+        signal_transitions.store([signal_transitions.fail(signal, Reason.PROCESSING_ERROR, message)])
+    else:
+        delay = 2.0**signal.errors
+        signal_transitions.store([signal_transitions.retry(signal, Reason.PROCESSING_ERROR, message, delay)])
+
+
+def _question(candidate: Candidate, signal: Signal, workload: Workload | None) -> Question:
+    return Question(
+        phase=Phase.ADMIT,
+        action_id=Action.new_id(),
+        target=signal.target,
+        state=candidate.state,
+        proposal=candidate.proposal,
+        policy=candidate.policy,
+        workload=workload if candidate.proposal and candidate.state.deployment else None,
+        signal=signal.facts(),
+        rules=signal.rules,
+    )
+
+
+def _transition(signal: Signal, decided: Decided) -> signal_transitions.Transition:
+    match decided.decision:
+        case Allow():
+            return signal_transitions.admit(signal)
+        case Defer(reason=reason, message=message, until=until):
+            return signal_transitions.defer(signal, reason, message, until)
+        case Deny(reason=reason, message=message):
+            return signal_transitions.deny(signal, reason, message)
+        case Ignore(reason=reason, message=message):
+            return signal_transitions.ignore(signal, reason, message)
+
+
+def _create(
+    rows: Sequence[tuple[Signal, Question, Decided]], workloads: dict[Target, Workload], actor: str
+) -> list[Claim]:
+    """The actions of what is allowed, with their plans: nothing has to be read again before these writes."""
+    planned = []
+    for signal, question, decided in rows:
+        if isinstance(decided.decision, Allow) and question.state.deployment is not None:
+            workload = workloads[signal.target]
+            span = tracing.start_span("admit", signal.traceparent, signal=signal.pk)
+            action = Action.new(
+                decided.decision.proposal,
+                workload,
+                actor,
+                id=question.action_id,
+                signal=signal,
+                traceparent=tracing.context_of(span),
+            )
+            span.end()
+            planned.append((action, question.state.deployment, decided))
+    Action.objects.bulk_create([action for action, _, _ in planned])
+    for action, _, _ in planned:
+        log_transition("action", action.pk, "", action.state, signal=action.signal_id, actor=actor)
+    transitions.store([plan(action, live, actor) for action, live, _ in planned])
+    return [Claim.of(action, decided.limits) for action, _, decided in planned]
+
+
+def _count(signal: Signal, decided: Decided) -> None:
+    decision = decided.decision
+    if not isinstance(decision, Defer):  # a deferred one is counted when it is decided on
+        metrics.SIGNALS.labels(kind=signal.source).inc()
+    metrics.record_use(decision.verdicts)
+    if isinstance(decision, Defer | Deny) and decision.proposal is not None:
+        metrics.GUARDRAIL_BLOCKS.labels(type=decision.proposal.type.lower(), reason=decision.reason).inc()

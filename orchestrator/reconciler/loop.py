@@ -1,82 +1,94 @@
-"""The reconciler: rescue, admit, execute, verify, again and again, until told to stop."""
+"""The reconciler: reclaim, admit, dispatch, settle, verify, again and again, until told to stop.
+
+One thread reads and writes the database and decides what is next. Calls to the cluster and to the policy engine run on
+a pool; their answers are collected at the beginning of each pass.
+"""
 
 import logging
 import os
+import select
 import socket
-import time
-from collections.abc import Callable, Hashable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from threading import Event, Lock
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from orchestrator import metrics
+from orchestrator.decide.policy import policy_is_configured
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import Action, ActionState
 from orchestrator.process import gauges
-from orchestrator.publish.events import after_execution
-from orchestrator.publish.recorder import Recorder
-from orchestrator.reconciler.admit import admit, due, record_failure
-from orchestrator.reconciler.execute import execute
-from orchestrator.reconciler.reclaim import cancel_resolved, expire, rescue
-from orchestrator.reconciler.verify import Verifications
-from signals.lib import tracing
+from orchestrator.reconciler import admit, calls, dispatch, reclaim, settle, verify
+from orchestrator.reconciler.batch import together
+from orchestrator.reconciler.claim import Claim
+from orchestrator.reconciler.clock import Clock, SystemClock
+from orchestrator.reconciler.inbox import Inbox
+from orchestrator.reconciler.pool import Pool, ThreadPool
 from signals.lib.notifications import listen
 
 log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds: the guarantee behind all notifications, and the grain of deferrals
 STALLED = 30.0  # seconds without a pass
-MEASURE = 10.0  # seconds between looks at how much waits
-Notes = list[tuple[str, str]]
+MEASURE = 10.0  # seconds between two measurements of how much waits
+PACE = 0.05  # seconds from one pass to the next under load: what arrives in between shares its transactions
+GRACE = 20.0  # seconds in which claimed actions may end after `stop`
 
 
 class Reconciler:
-    """One of any number of equal processes for one cluster. Steps run on `workers` threads; which step is due is
-    decided on the thread that calls `run`."""
+    """One of any number of equal processes for one cluster, with `workers` network calls at a time."""
 
-    def __init__(self, cluster: Cluster, cluster_name: str, namespaces: Iterable[str], workers: int = 8) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        cluster_name: str,
+        namespaces: Iterable[str],
+        workers: int = 16,
+        *,
+        clock: Clock | None = None,
+        pool: Pool | None = None,
+    ) -> None:
         self.actor = f"reconciler {socket.gethostname()}/{os.getpid()}"
         self.cluster, self.cluster_name, self.workers = cluster, cluster_name, workers
-        self.view = ClusterCache(cluster, namespaces, self._changed)
-        self.recorder = Recorder(cluster)
-        self.verifications = Verifications(cluster_name, cluster, self.view, self.recorder.tell, self.actor)
-        self._turned_at = self._passed_at = time.monotonic()
+        self.clock = clock or SystemClock()
+        self.pool = pool or ThreadPool(workers, self._wake)
+        self.cache = ClusterCache(cluster, namespaces, self._target_changed)
+        self.verifications = verify.Verifications(cluster_name, self.clock)
+        self._inbox = Inbox()
+        self._asking: set[UUID] = set()  # the signals whose decision waits for the network
+        self._claims: set[Claim] = set()
+        self._signals_due = self._actions_due = True
+        self._turned_at = self._passed_at = self.clock.monotonic()
+        self._next_sweep = self._next_measure = 0.0
+        self._changed_targets: set[WorkloadKey] = set()
+        self._lock = Lock()  # of the changed targets
         self._stop = Event()
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
         os.set_blocking(self._wake_reader, False)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
-        self._under_way: set[Hashable] = set()
-        self._again: dict[Hashable, tuple[Callable[..., None], tuple[Any, ...]]] = {}
-        self._held: set[UUID] = set()  # the actions that this process has claimed and is not done with
-        self._changed_keys: set[WorkloadKey] = set()
-        self._lock = Lock()
-        self._next_sweep = self._next_measure = 0.0
-        self._signals_due = self._actions_due = True
 
     def run(self, *, drain: bool = False) -> None:
         """Until `stop`; with `drain`, until nothing is due, under way or being verified."""
-        self.view.start()
-        self.recorder.start()
+        self.cache.start()
         try:
-            for notes in listen(self._stop, timeout=self._patience, wake_fd=self._wake_reader):
-                with suppress(BlockingIOError):
-                    os.read(self._wake_reader, 65536)
-                found = self._attempt(self._pass, notes)
-                if found is None:
+            for notifications in listen(self._stop, timeout=self._patience, wake_fd=self._wake_reader):
+                self._clear_wake()
+                began = self.clock.monotonic()
+                if not self._attempt(self.run_once, {model for model, _ in notifications}):
                     self._stop.wait(POLL)  # it ended half-way, and what is due stays due: not again at full speed
-                if drain and found == 0 and self._attempt(self._idle):
+                elif drain and self._attempt(self._is_idle):
                     break
+                elif self.pool.under_way + len(self.verifications) > self.workers:
+                    self._stop.wait(max(0.0, began + PACE - self.clock.monotonic()))
+            self._finish()
         finally:
-            self._pool.shutdown(wait=True)
-            self.recorder.stop()
-            self.view.stop()
+            self.pool.close()
+            self.cache.stop()
             connection.close()
 
     def stop(self) -> None:
@@ -87,155 +99,171 @@ class Reconciler:
     @property
     def alive(self) -> bool:
         """The loop turns, whatever it meets."""
-        return time.monotonic() - self._turned_at < STALLED
+        return self.clock.monotonic() - self._turned_at < STALLED
 
     @property
     def ready(self) -> bool:
-        """It sees its cluster, and its database answers."""
-        return self.view.has_synced and time.monotonic() - self._passed_at < STALLED
+        """The cache is synced, and the database answers."""
+        return self.cache.has_synced and self.clock.monotonic() - self._passed_at < STALLED
 
-    def _idle(self) -> bool:
-        """Nothing is due, under way or being verified. Looks at the tables: a notification may still be on its way."""
-        if self._under_way or not self.view.has_synced:
-            return False
-        self._signals_due = self._actions_due = True
-        self._rescue()  # no sweep may have come since the cluster is known
-        self.verifications.load()
-        return self._admit() + self._execute() + len(self._under_way) + len(self.verifications) == 0
-
-    def _pass(self, notes: Notes) -> int:
-        """One round of the four verbs; the number of steps that were due."""
-        self._turned_at = time.monotonic()
+    def run_once(self, notified: Iterable[str] = ()) -> bool:
+        """One pass of the five verbs. `notified`: the models whose rows may have changed."""
+        self._turned_at = self.clock.monotonic()
+        self._inbox.take_in(self.pool.answers())
         if sweep := self._turned_at >= self._next_sweep:
             self._next_sweep = self._turned_at + POLL
-            self._rescue()
-        told = {model for model, _ in notes}
-        self._signals_due |= sweep or "signal" in told
-        self._actions_due |= sweep or "action" in told
+        self._signals_due |= sweep or "signal" in notified
+        self._actions_due |= sweep or "action" in notified
         if sweep:
-            self.verifications.load()
-        found = self._admit() + self._execute() + self._verify()
-        self._passed_at = time.monotonic()
+            self._reclaim()
+        self._admit()
+        self._dispatch()
+        self._settle()
+        self._verify(load=sweep)
+        self._passed_at = self.clock.monotonic()
         gauges.LAST_PASS.set_to_current_time()
-        return found
+        return True
 
-    def _rescue(self) -> None:
-        """What one of them meets must not keep the others, or the other verbs, from their work."""
-        if self.view.has_synced:  # who takes over goes on to act
-            self._hold(self._attempt(rescue, self.cluster_name, self.actor, frozenset(self._held)) or ())
-        self._attempt(expire, self.actor)
-        self._attempt(cancel_resolved, self.cluster_name, self.actor)
+    def _reclaim(self) -> None:
+        """An error in one of these queries must not keep the others, or the other verbs, from their work."""
+        if self.cache.has_synced:  # a reclaimed action goes on to its write
+            held = frozenset(claim.action.pk for claim in self._claims)
+            for claim in self._attempt(reclaim.reclaim, self.cluster_name, self.actor, held) or ():
+                self._read(claim)
+        self._attempt(reclaim.expire, self.actor)
+        self._attempt(reclaim.cancel_resolved, self.cluster_name, self.actor)
         if self._turned_at >= self._next_measure:
             self._next_measure = self._turned_at + MEASURE
             self._attempt(gauges.measure, self.cluster_name)
 
-    def _admit(self) -> int:
-        room = self._room()
-        if not (self._signals_due and room and self.view.has_synced):
-            return 0
-        # What is under way is still pending in the table, and comes first.
-        waiting = due(self.cluster_name, room + len(self._under_way))
-        found = [pk for pk in waiting if ("admit", pk) not in self._under_way][:room]
-        self._signals_due = len(found) == room
-        for signal_id in found:
-            self._submit(("admit", signal_id), self._admit_one, signal_id)
-        return len(found)
+    def _admit(self) -> None:
+        if self._signals_due and (room := self._room()):
+            candidates, self._signals_due = admit.due(self.cluster_name, room, self._asking, self.cache.observe)
+            for one in candidates:
+                if admit.needs_asking(one, policy_is_configured()):
+                    self._asking.add(one.signal.pk)
+                    self.pool.submit(partial(calls.ask, one, self.cache.observe_live, self.actor))
+                else:
+                    self._inbox.candidates.append(one)
+        self._asking -= {one.signal.pk for one in self._inbox.candidates}
+        for claim in together(self._inbox.candidates, partial(admit.admit, actor=self.actor), admit.record_failure):
+            self._write(claim)
 
-    def _admit_one(self, signal_id: UUID) -> None:
-        try:
-            action, note = admit(signal_id, self.view.observe_live, self.actor)
-        except (OperationalError, InterfaceError):
-            raise  # the database went away: nobody's fault, and the signal stays due
-        except Exception as error:
-            metrics.FAILED_STEPS.inc()
-            log.exception("signal %s could not be processed", signal_id)
-            record_failure(signal_id, error)
-        else:
-            self.recorder.tell(note)
-            if action is not None:
-                self._execute_one(action)
+    def _dispatch(self) -> None:
+        if self._actions_due and (room := self._room()):
+            claims = dispatch.claim_due(self.cluster_name, room, self.actor)
+            self._actions_due = len(claims) == room
+            for claim in claims:
+                self._read(claim)
+        self._check()
 
-    def _execute_one(self, action: Action) -> None:
-        self._held.add(action.pk)
-        try:
-            with tracing.step("execute", action.traceparent, signal=action.signal_id, action=action.pk):
-                execute(action, self.cluster, self.view.observe, self.actor)
-            if action.state == ActionState.VERIFYING:
-                self.verifications.watch(action, action.deadline_at - action.updated_at)
-            self.recorder.tell(after_execution(action, self.view.get(action.workload.key)))
-        finally:
-            self._held.discard(action.pk)
+    def _check(self) -> None:
+        read = {one.claim for one in self._inbox.readings}
+        store = partial(dispatch.check, actor=self.actor, jitter=self.clock.jitter())
+        for claim in together(self._inbox.readings, store, partial(dispatch.record_failure, actor=self.actor)):
+            read.discard(claim)
+            self._write(claim)
+        self._let_go(read)
 
-    def _hold(self, actions: Iterable[Action]) -> None:
-        for action in actions:
-            self._held.add(action.pk)
-            self._submit(("execute", action.pk), self._execute_one, action)
+    def _settle(self) -> None:
+        for one in self._inbox.take_unclear(settle.is_unclear):
+            self._read(one.claim)
+        settled = {one.claim for one in self._inbox.answers}
+        store = partial(settle.settle, actor=self.actor, jitter=self.clock.jitter())
+        failed = partial(settle.record_failure, actor=self.actor)
+        self.verifications.watch(together(self._inbox.answers, store, failed))
+        self._let_go(settled)
 
-    def _execute(self) -> int:
-        room = self._room()
-        if not (self._actions_due and room and self.view.has_synced):
-            return 0  # before the autoscalers are listed, every workload looks as if it had none
-        claimed = Action.claim_due(self.cluster_name, room, self.actor)
-        self._actions_due = len(claimed) == room
-        self._hold(claimed)
-        return len(claimed)
+    def _verify(self, *, load: bool) -> None:
+        if load:
+            self.verifications.load()
+        if not self.cache.has_synced:
+            return  # a target that has not been listed yet looks as if it were gone
+        while self._inbox.confirmations:
+            self.verifications.confirm(self._inbox.confirmations.pop())
+        for one in self.verifications.due(self._take_changed_targets()):
+            if self.verifications.is_doubtful(one, self.cache.get(one.key)):
+                self.pool.submit(partial(calls.confirm, one.key, one.action.pk, self.cluster))
+        for ended in together(self.verifications.ended, partial(verify.record, actor=self.actor), verify.log_failure):
+            verify.count(ended)
 
-    def _verify(self) -> int:
-        if not self.view.has_synced:
-            return 0  # what has not been listed yet looks as if it were gone
-        with self._lock:
-            changed, self._changed_keys = self._changed_keys, set()
-        found = self.verifications.due(changed)
-        for action_id in found:
-            self._submit(("verify", action_id), self.verifications.look, action_id)
-        return len(found)
+    def _read(self, claim: Claim) -> None:
+        """A live read, before a write."""
+        self._claims.add(claim)
+        state = self.cache.observe(claim.action.workload.target)
+        self.pool.submit(partial(calls.read, claim, self.cluster, state))
+
+    def _write(self, claim: Claim) -> None:
+        self._claims.add(claim)
+        claim.writes += 1
+        self.pool.submit(partial(calls.write, claim, self.cluster))
+
+    def _let_go(self, claims: Iterable[Claim]) -> None:
+        for claim in claims:
+            self._claims.discard(claim)
+            claim.span.end()
 
     def _room(self) -> int:
-        """How many more steps to take on: enough to keep every worker busy, few enough to leave work to others."""
-        return max(0, 2 * self.workers - len(self._under_way))
+        """How many more rows to take on: enough to keep every worker busy, few enough to leave work to others and to
+        reach each within its lease. None before half of them are done, so that rows come in batches."""
+        under_way = self.pool.under_way
+        return 2 * self.workers - under_way if self.cache.has_synced and under_way <= self.workers else 0
 
-    def _submit(self, name: Hashable, step: Callable[..., None], *arguments: Any) -> None:
-        """One step of a name at a time. Asked for meanwhile, it runs once more: what it looked at may be old."""
-        with self._lock:
-            if name in self._under_way:
-                self._again[name] = (step, arguments)
-                return
-            self._under_way.add(name)
+    def _is_idle(self) -> bool:
+        """Nothing is due, under way or being verified. Reads the tables: a notification may still be on its way."""
+        if self._busy() or not self.cache.has_synced:
+            return False
+        self._next_sweep, self._signals_due, self._actions_due = 0.0, True, True
+        self.run_once()
+        return not (self._busy() or self._signals_due or self._actions_due)
 
-        def done(_: Future[Any]) -> None:
-            with self._lock:
-                self._under_way.discard(name)
-                again = self._again.pop(name, None)
-            if again is not None and not self._stop.is_set():
-                self._submit(name, again[0], *again[1])
-            self._wake()
+    def _busy(self) -> bool:
+        return bool(self._claims or self.pool.under_way or len(self.verifications))
 
-        self._pool.submit(self._attempt, step, *arguments).add_done_callback(done)
+    def _finish(self) -> None:
+        """The claimed actions end, or go back to the table: their answers are recorded, and no other row is taken
+        up."""
+        deadline = self.clock.monotonic() + GRACE
+        while self._claims and self.clock.monotonic() < deadline:
+            select.select([self._wake_reader], [], [], POLL)
+            self._clear_wake()
+            self._inbox.take_in(self.pool.answers())
+            self._attempt(self._check)
+            self._attempt(self._settle)
 
     def _attempt(self, step: Callable[..., Any], *arguments: Any) -> Any:
-        """Runs one step and gives its connection back to the pool. A failure is logged; what it left undone is due
-        again."""
+        """The result of one step, None if it failed. A failure is logged; what it left undone is due again."""
         try:
             return step(*arguments)
-        except DatabaseError:
+        except (DatabaseError, InterfaceError):
             metrics.FAILED_STEPS.inc()
             log.warning("%s: the database failed", getattr(step, "__name__", step), exc_info=True)
         except Exception:
             metrics.FAILED_STEPS.inc()
             log.exception("%s failed", getattr(step, "__name__", step))
-        finally:
-            connection.close()
+        connection.close()  # it may be broken, or in a transaction that failed
         return None
 
-    def _changed(self, key: WorkloadKey) -> None:
+    def _target_changed(self, key: WorkloadKey) -> None:
+        """On the threads of the cache."""
         with self._lock:
-            self._changed_keys.add(key)
+            self._changed_targets.add(key)
         self._wake()
+
+    def _take_changed_targets(self) -> set[WorkloadKey]:
+        with self._lock:
+            changed, self._changed_targets = self._changed_targets, set()
+        return changed
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # a full pipe wakes as well
             os.write(self._wake_writer, b"!")
 
+    def _clear_wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._wake_reader, 65536)
+
     def _patience(self) -> float:
-        alarm = self.verifications.next_alarm() if self.view.has_synced else POLL  # until then nobody hears it
+        """Seconds until the next pass, if nothing happens before."""
+        alarm = self.verifications.next_alarm() if self.cache.has_synced else POLL
         return max(0.0, min(POLL, alarm))

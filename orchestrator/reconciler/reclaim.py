@@ -1,65 +1,75 @@
-"""Verb 4: what got stuck is due again. Queries of the loop, never queued work: every state has a deadline, by the
-database's clock, and this is where it ends."""
+"""Verb 1: what got stuck is due again. Every state has a deadline by the clock of the database, and ends here.
+
+Input: the tables. Output: the claims of actions whose holder went silent. Side effects: a transaction for each query.
+"""
 
 from collections.abc import Collection
-from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
+from guardrails.models import effective_limits
 from orchestrator import metrics
-from orchestrator.models import Action, ActionState, Workload
-from signals.lib.statements import LostRace
+from orchestrator.models import Action, ActionState, Workload, transitions
+from orchestrator.reconciler.claim import Claim
+from signals import transitions as signal_transitions
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 
 FORGOTTEN_AFTER = timedelta(days=1)
+BATCH = 100  # rows of one pass
 
 
-def rescue(cluster: str, actor: str, held: Collection[UUID] = ()) -> list[Action]:
-    """Takes over the actions whose holder went silent, and returns them for `execute` to resolve. `held` are those that
-    this very process is still at, slow as it may be."""
-    silent = Action.objects.filter(cluster=cluster, state=ActionState.APPLYING, lease_until__lte=Now())
-    silent = silent.exclude(pk__in=list(held))
-    taken = []
-    for action in silent.select_related("workload", "signal"):
-        with suppress(LostRace):
-            action.reclaim(actor)
-            metrics.TAKEOVERS.inc()
-            taken.append(action)
-    return taken
+def reclaim(cluster: str, actor: str, held: Collection[UUID] = (), limit: int = BATCH) -> list[Claim]:
+    """Claims the actions whose lease has ended. `held` are those that this process itself still works on."""
+    expired = Action.objects.filter(cluster=cluster, state=ActionState.APPLYING, lease_until__lte=Now())
+    rows = expired.exclude(pk__in=list(held)).select_related("workload", "signal")[:limit]
+    stored = transitions.store([transitions.reclaim(row, actor) for row in rows])
+    metrics.TAKEOVERS.inc(len(stored))
+    return [Claim.of(one.action) for one in stored]
 
 
 def expire(actor: str) -> None:
-    """Ends what nobody took up in time, of whatever cluster: it may have no reconciler at all."""
-    over = Action.objects.filter(deadline_at__lte=Now(), ambiguous=False, state=ActionState.PENDING)
-    unreviewed = Action.objects.filter(deadline_at__lte=Now(), state=ActionState.NEEDS_REVIEW)
-    for action in (over | unreviewed).select_related("workload"):
-        with suppress(LostRace):
-            if action.state == ActionState.NEEDS_REVIEW:
-                action.review_expired(actor)
-            else:
-                action.cancel(Reason.ACTION_EXPIRED, action.message or "No reconciler took it up in time.", actor)
+    """Ends what no reconciler took up and nobody reviewed in time, of every cluster: one may have no reconciler."""
+    unclaimed = Q(state=ActionState.PENDING, ambiguous=False)
+    over = Action.objects.filter(unclaimed | Q(state=ActionState.NEEDS_REVIEW), deadline_at__lte=Now())
+    transitions.store([_expired(row, actor) for row in over.select_related("workload", "signal")[:BATCH]])
     forgotten = Signal.objects.filter(state=SignalState.PENDING, last_seen_at__lte=Now() - FORGOTTEN_AFTER)
-    for signal in forgotten:
-        with suppress(LostRace):
-            signal.deny(Reason.SIGNAL_EXPIRED, "No reconciler took it up within a day.")
+    message = "No reconciler took it up within a day."
+    rows = forgotten.order_by("fingerprint").defer("payload")[:BATCH]
+    signal_transitions.store([signal_transitions.deny(row, Reason.SIGNAL_EXPIRED, message) for row in rows])
 
 
 def cancel_resolved(cluster: str, actor: str) -> None:
-    """The trouble is over before we acted: what has not been applied yet is cancelled. An ambiguous action is not: its
-    next claim looks first."""
+    """Cancels the actions that were not applied yet and whose signal is resolved. An ambiguous action is not cancelled:
+    its next claim reads the target first."""
+    waiting = [ActionState.PENDING, ActionState.AWAITING_APPROVAL]
     unapplied = Action.objects.filter(
-        cluster=cluster,
-        state__in=[ActionState.PENDING, ActionState.AWAITING_APPROVAL],
-        ambiguous=False,
-        signal__resolved_at__isnull=False,
+        cluster=cluster, state__in=waiting, ambiguous=False, signal__resolved_at__isnull=False
     )
-    for action in unapplied.select_related("workload", "signal"):
-        with suppress(LostRace), transaction.atomic():
-            Workload.lock(action.workload.target)
-            over = Signal.objects.filter(actions=action, resolved_at__isnull=False).select_for_update(of=("self",))
-            if over.first() is not None:  # else it began again while we came
-                action.cancel(Reason.SIGNAL_RESOLVED, "The trouble was over before the action was applied.", actor)
+    rows = list(unapplied.select_related("workload", "signal")[:BATCH])
+    if not rows:
+        return
+    with transaction.atomic():
+        Workload.lock_rows({row.workload_id for row in rows})
+        signals = Signal.objects.filter(pk__in=[row.signal_id for row in rows], resolved_at__isnull=False)
+        # A signal that fires again clears `resolved_at`: its row is locked until the action is cancelled.
+        resolved = set(signals.order_by("fingerprint").select_for_update().values_list("pk", flat=True))
+        message = "The problem was resolved before the action was applied."
+        transitions.store(
+            [
+                transitions.cancel(row, Reason.SIGNAL_RESOLVED, message, actor)
+                for row in rows
+                if row.signal_id in resolved
+            ]
+        )
+
+
+def _expired(action: Action, actor: str) -> transitions.Transition:
+    if action.state == ActionState.NEEDS_REVIEW:
+        return transitions.expire_review(action, effective_limits(action.workload.target), actor)
+    message = action.message or "No reconciler took it up in time."
+    return transitions.cancel(action, Reason.ACTION_EXPIRED, message, actor)

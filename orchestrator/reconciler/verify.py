@@ -1,186 +1,209 @@
-"""Verb 3: what the shared view shows becomes the outcome of each applied action. No polling: a change of the target,
-the end of its stabilisation, or its deadline is what makes an action worth a look."""
+"""Verb 5: what the cache shows becomes the outcome of each applied action.
+
+Input: the workloads that changed, and the time. Output: the verifications that ended. Side effects: one transaction
+for all of them. Nothing is polled: a change of the target, the end of its stabilisation, or the deadline makes a
+verification due.
+"""
 
 import heapq
-import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from threading import Lock
 from uuid import UUID
 
 from django.db.models import F
 from django.db.models.functions import Now
-from django.utils import timezone
 from opentelemetry.trace import Span
 
 from orchestrator import metrics
-from orchestrator.k8s import errors
-from orchestrator.k8s.cache import ClusterCache
-from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.events import KubernetesEvent
+from orchestrator.actions import HANDLERS
 from orchestrator.k8s.rollout import Complete, Failed, Progressing
 from orchestrator.k8s.types import Deployment, WorkloadKey
-from orchestrator.models import Action, ActionState, VerificationStatus
-from orchestrator.publish.events import after_verification
+from orchestrator.models import Action, ActionState, VerificationStatus, transitions
+from orchestrator.reconciler.calls import Confirmation
+from orchestrator.reconciler.clock import Clock
 from orchestrator.verification.judge import Expected, judge
 from signals.lib import tracing
-from signals.lib.statements import LostRace
 from signals.reasons import Reason
+from signals.types import ActionType
+
+log = logging.getLogger(__name__)
 
 ASK_AGAIN = 5.0  # seconds after which an API server that gave no answer is asked again
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Watched:
-    """One verification under way. Times are monotonic seconds."""
+    """One verification under way. Times are monotonic seconds. `asked`: the API server is being asked whether it
+    ends badly. `span` is ended with the verification; a span that does not end is not exported."""
 
     action: Action
     expected: Expected
     stabilization: float
     deadline: float
-    span: Span  # ended by whoever records the outcome: a span that does not end is not told
+    span: Span
     complete_since: float | None = None
+    asked: bool = False
+
+    @property
+    def key(self) -> WorkloadKey:
+        return self.action.workload.key
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """`seen` is the Deployment as it was observed last, None if there was none."""
+
+    watched: Watched
+    status: VerificationStatus
+    reason: Reason
+    message: str
+    seen: Deployment | None
 
 
 class Verifications:
-    """All applied actions of one cluster that have not ended. Several reconcilers may watch the same action: the
-    transition is a compare-and-set, so one of them records the outcome."""
+    """All applied actions of one cluster that have not ended. Several reconcilers may watch the same action: one of
+    them records the outcome."""
 
-    def __init__(
-        self,
-        cluster_name: str,
-        cluster: Cluster,
-        view: ClusterCache,
-        tell: Callable[[KubernetesEvent | None], None],
-        actor: str,
-    ) -> None:
-        self._cluster_name, self._cluster, self._view, self._actor = cluster_name, cluster, view, actor
-        self._tell = tell
+    def __init__(self, cluster_name: str, clock: Clock) -> None:
+        self._cluster_name, self._clock = cluster_name, clock
         self._watched: dict[UUID, Watched] = {}
         self._by_key: dict[WorkloadKey, UUID] = {}
         self._alarms: list[tuple[float, UUID]] = []
-        self._lock = Lock()
+        self.ended: list[Ended] = []  # to be recorded
 
     def __len__(self) -> int:
-        return len(self._watched)
+        return len(self._watched) + len(self.ended)
 
     def load(self) -> None:
-        """Begins with all of the cluster that are not watched yet: others applied them, or we could not record their
-        outcome."""
+        """Begins with all of the cluster that are not watched yet: another process applied them."""
         rows = Action.objects.filter(cluster=self._cluster_name, state=ActionState.VERIFYING)
-        with self._lock:
-            known = set(self._watched)
-        unknown = set(rows.values_list("pk", flat=True)) - known
-        rows = rows.filter(pk__in=unknown)  # asks nothing where there are none
-        rows = rows.select_related("workload", "verification", "signal").annotate(left=F("deadline_at") - Now())
-        for action in rows:
-            self.watch(action, action.left)
+        ending = {one.watched.action.pk for one in self.ended}
+        unknown = set(rows.values_list("pk", flat=True)) - self._watched.keys() - ending
+        if unknown:
+            rows = rows.filter(pk__in=unknown).select_related("workload", "verification", "signal")
+            for action in rows.annotate(left=F("deadline_at") - Now()):
+                self._watch(action, action.left.total_seconds())
 
-    def watch(self, action: Action, left: timedelta) -> None:
-        """Begins with one that was applied and has so much time left."""
+    def watch(self, actions: Iterable[Action]) -> None:
+        """Begins with actions that were just applied."""
+        for action in actions:
+            self._watch(action, (action.deadline_at - action.updated_at).total_seconds())
+
+    def due(self, changed: Iterable[WorkloadKey]) -> Iterator[Watched]:
+        """Those whose target changed, whose stabilisation is over, or whose time is up."""
+        found = {pk for key in changed if (pk := self._by_key.get(key)) is not None}
+        now = self._clock.monotonic()
+        while self._alarms and self._alarms[0][0] <= now:
+            found.add(heapq.heappop(self._alarms)[1])
+        yield from (self._watched[pk] for pk in found if pk in self._watched)
+
+    def next_alarm(self) -> float:
+        """Seconds until `due` has something without a change; infinite if nothing is watched."""
+        return self._alarms[0][0] - self._clock.monotonic() if self._alarms else float("inf")
+
+    def is_doubtful(self, watched: Watched, seen: Deployment | None) -> bool:
+        """`seen` is the Deployment of the cache. A success ends the verification. What seems to end badly is doubtful:
+        the cache may be stale, so that takes a live read (`confirm`)."""
+        now = self._clock.monotonic()
+        match judge(seen, watched.expected):
+            case Complete(message):
+                if watched.complete_since is None:
+                    watched.complete_since = now
+                    self._wake_at(now + watched.stabilization, watched)
+                if now >= watched.complete_since + watched.stabilization:
+                    self._end(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, message, seen)
+                return False
+            case Failed():
+                doubtful = True
+            case Progressing():
+                watched.complete_since = None
+                doubtful = now >= watched.deadline
+        asked, watched.asked = watched.asked, watched.asked or doubtful
+        return doubtful and not asked
+
+    def confirm(self, confirmation: Confirmation) -> None:
+        """The live read of a doubtful verification. While the API server does not answer, nothing is concluded but that
+        the time is up."""
+        watched = self._watched.get(confirmation.action_id)
+        if watched is None:
+            return
+        now, watched.asked = self._clock.monotonic(), False
+        is_over = now >= watched.deadline
+        match confirmation.result:
+            case Exception() as error if not is_over:
+                log.info("the API server did not confirm how action %s ended: %s", watched.action.pk, error)
+                self._wake_at(now + ASK_AGAIN, watched)
+            case Exception() as error:
+                message = f"The deadline has passed, and the API server did not answer: {error}"
+                self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
+            case seen:
+                self._conclude(watched, seen, is_over)
+
+    def _conclude(self, watched: Watched, seen: Deployment | None, is_over: bool) -> None:
+        match judge(seen, watched.expected):
+            case Complete(message):
+                self._end(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, message, seen)
+            case Failed(reason, message):
+                self._end(watched, VerificationStatus.FAILED, reason, message, seen)
+            case Progressing(message) if is_over:
+                self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, seen)
+            case Progressing():  # the cache was stale
+                self._wake_at(self._clock.monotonic() + ASK_AGAIN, watched)
+
+    def _end(
+        self, watched: Watched, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None
+    ) -> None:
+        self.ended.append(Ended(watched, status, reason, message, seen))
+        del self._watched[watched.action.pk]
+        if self._by_key.get(watched.key) == watched.action.pk:
+            del self._by_key[watched.key]
+
+    def _watch(self, action: Action, left: float) -> None:
+        if action.pk in self._watched:
+            return
         verification = action.verification
         expected = Expected(
             uid=action.planned_uid,
             generation=verification.generation,
             action=str(action.pk),
-            replicas=_written_replicas(action),
+            replicas=HANDLERS[ActionType(action.type)].expected_replicas(action.change or {}),
             baseline=verification.baseline.get("replicas", 0),
             fields=frozenset(verification.baseline.get("fields", ())),
         )
-        deadline = time.monotonic() + max(0.0, left.total_seconds())
+        now = self._clock.monotonic()
         span = tracing.start_span("verify", action.traceparent, signal=action.signal_id, action=action.pk)
-        watched = Watched(action, expected, verification.stabilization_seconds, deadline, span)
-        with self._lock:
-            self._watched.setdefault(action.pk, watched)
-            # One that another process has just ended may come late: the younger of the two is under way.
-            self._by_key[action.workload.key] = max(action.pk, self._by_key.get(action.workload.key, action.pk))
-            heapq.heappush(self._alarms, (deadline, action.pk))
-            heapq.heappush(self._alarms, (time.monotonic(), action.pk))  # it may be complete already
+        watched = Watched(action, expected, verification.stabilization_seconds, now + max(0.0, left), span)
+        self._watched[action.pk] = watched
+        # One that another process has just ended may come late: the younger of the two is under way.
+        self._by_key[watched.key] = max(action.pk, self._by_key.get(watched.key, action.pk))
+        self._wake_at(watched.deadline, watched)
+        self._wake_at(now, watched)  # it may be complete already
 
-    def due(self, changed: Iterable[WorkloadKey]) -> list[UUID]:
-        """The watched actions whose target changed, whose stabilisation is over, or whose time is up."""
-        found = {pk for key in changed if (pk := self._by_key.get(key)) is not None}
-        with self._lock:
-            while self._alarms and self._alarms[0][0] <= time.monotonic():
-                found.add(heapq.heappop(self._alarms)[1])
-        return [pk for pk in found if pk in self._watched]
-
-    def next_alarm(self) -> float:
-        """Seconds until `due` has something without a change; infinite where nothing is watched."""
-        return self._alarms[0][0] - time.monotonic() if self._alarms else float("inf")
-
-    def look(self, pk: UUID) -> None:
-        watched = self._watched.get(pk)
-        if watched is None:
-            return
-        with tracing.within(watched.span, signal=watched.action.signal_id, action=pk):
-            self._look(pk, watched)
-
-    def _look(self, pk: UUID, watched: Watched) -> None:
-        now = time.monotonic()
-        seen = self._view.get(watched.action.workload.key)
-        match judge(seen, watched.expected):
-            case Failed(_, message):
-                self._settle(watched, message)
-            case Complete(message):
-                if watched.complete_since is None:
-                    watched.complete_since = now
-                    self._wake_at(now + watched.stabilization, pk)
-                if now >= watched.complete_since + watched.stabilization:
-                    self._conclude(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, message, seen)
-            case Progressing(message):
-                watched.complete_since = None
-                if now >= watched.deadline:
-                    self._settle(watched, message)
-
-    def _wake_at(self, moment: float, pk: UUID) -> None:
-        with self._lock:
-            heapq.heappush(self._alarms, (moment, pk))
-
-    def _settle(self, watched: Watched, message: str) -> None:
-        """The view says that it failed, or that its time is up. The view may lag behind, or know nothing yet: the API
-        server itself has the last word, and while it gives none, nothing is concluded but that time is up."""
-        try:
-            seen = self._cluster.get_deployment_status(watched.action.workload.key)
-        except errors.NotFound:
-            seen = None
-        except errors.ClusterError as error:
-            if (now := time.monotonic()) < watched.deadline:
-                self._wake_at(now + ASK_AGAIN, watched.action.pk)  # the view may have nothing new to tell
-            else:
-                message = f"{message}; the cluster could not be asked: {error.message}"
-                self._conclude(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
-            return
-        match judge(seen, watched.expected):
-            case Complete(complete):
-                self._conclude(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, complete, seen)
-            case Failed(reason, failed):
-                self._conclude(watched, VerificationStatus.FAILED, reason, failed, seen)
-            case Progressing() if time.monotonic() >= watched.deadline:
-                self._conclude(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, seen)
-
-    def _conclude(
-        self, watched: Watched, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None
-    ) -> None:
-        try:
-            with suppress(LostRace):  # another reconciler saw it first
-                watched.action.verified(status, reason, message, seen, self._actor)
-                took = (timezone.now() - watched.action.verification.started_at).total_seconds()
-                metrics.VERIFICATION_DURATION.labels(status.lower()).observe(took, tracing.exemplar())
-                watched.span.end()
-                self._tell(after_verification(watched.action))
-        finally:  # where the database failed, the next sweep begins anew: nothing else might wake this one again
-            with self._lock:
-                self._watched.pop(watched.action.pk, None)
-                if self._by_key.get(watched.action.workload.key) == watched.action.pk:
-                    del self._by_key[watched.action.workload.key]
+    def _wake_at(self, moment: float, watched: Watched) -> None:
+        heapq.heappush(self._alarms, (moment, watched.action.pk))
 
 
-def _written_replicas(action: Action) -> int | None:
-    change = action.change or {}
-    if "patch" in change:
-        change = change["patch"].get("spec") or {}
-    replicas: int | None = change.get("replicas")
-    return replicas
+def record(ended: Sequence[Ended], actor: str) -> list[Ended]:
+    """Stores the outcomes, and returns those that no other process had recorded before."""
+    moves = [
+        transitions.verified(one.watched.action, one.status, one.reason, one.message, one.seen, actor) for one in ended
+    ]
+    stored = {one.action.pk for one in transitions.store(moves)}
+    return [one for one in ended if one.watched.action.pk in stored]
+
+
+def count(ended: Ended) -> None:
+    """The duration of a verification that was recorded; its span ends."""
+    action, span = ended.watched.action, ended.watched.span
+    with tracing.within(span):
+        assert action.finished_at is not None
+        took = (action.finished_at - action.verification.started_at).total_seconds()
+        metrics.VERIFICATION_DURATION.labels(ended.status.lower()).observe(took, tracing.exemplar())
+    span.end()
+
+
+def log_failure(ended: Ended, error: Exception) -> None:
+    """The next sweep begins anew with it: nothing else might wake this verification again."""
+    metrics.FAILED_STEPS.inc()
+    log.error("the outcome of action %s could not be recorded", ended.watched.action.pk, exc_info=error)

@@ -1,0 +1,28 @@
+"""The pure half of each action type, one module each; orchestrator/actions has the acting half.
+
+Guardrails, rules, API, console and Kubernetes Events ask these modules, and do not distinguish types themselves.
+"""
+
+from collections.abc import Mapping
+
+from signals.proposals import patch, restart, scale
+from signals.proposals.types import ProposalType
+from signals.types import ActionType, Proposal
+
+PROPOSAL_TYPES: Mapping[ActionType, ProposalType] = {
+    ActionType.SCALE: scale,
+    ActionType.RESTART: restart,
+    ActionType.PATCH: patch,
+}
+
+
+def desired_replicas(proposal: Proposal, current: int | None) -> int | None:
+    """The number of replicas that the proposal leads to. None if it leaves it alone, or if it is relative and `current`
+    is unknown."""
+    return PROPOSAL_TYPES[proposal.type].replicas(proposal.params, current)
+
+
+def scale_increase(proposal: Proposal, current: int) -> int:
+    """How many replicas the proposal adds to the `current` ones: 0 or more."""
+    desired = desired_replicas(proposal, current)
+    return 0 if desired is None else max(0, desired - current)

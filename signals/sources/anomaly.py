@@ -1,4 +1,4 @@
-"""An anomaly detector's word on one service."""
+"""Request body of `POST /v1/signals/anomaly`."""
 
 from typing import Literal
 
@@ -10,8 +10,11 @@ from signals.types import Observation, Source, Target
 
 
 class AnomalySignal(SignalBody):
-    service: WorkloadName = Field(description="The Deployment's name.")
-    is_anomaly: bool = Field(alias="isAnomaly", description="false: the trouble is over. It resolves, and never acts.")
+    service: WorkloadName = Field(description="Name of the Deployment.")
+    is_anomaly: bool = Field(
+        alias="isAnomaly",
+        description="false: the anomaly has ended. Resolves the signal.",
+    )
     score: Fraction
     type: Literal["resource", "latency", "error", "other"]
 

@@ -16,11 +16,11 @@ class SignalBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    window_id: WindowId = Field(alias="windowId", description="The detector's own id: an equal post is stored once.")
-    namespace: Namespace | None = Field(None, description="Default: the installation's namespace.")
-    cluster: ClusterName | None = Field(None, description="Default: the installation's cluster.")
+    window_id: WindowId = Field(alias="windowId", description="The detector's window. Equal posts are stored once.")
+    namespace: Namespace | None = Field(None, description="Default: `SMARTOPS_NAMESPACE`.")
+    cluster: ClusterName | None = Field(None, description="Default: `SMARTOPS_CLUSTER`.")
     metadata: dict[str, Any] | None = Field(
-        None, description="Anything else: stored, shown, and told to a policy engine; no rule reads it."
+        None, description="Any further data. It is stored, shown, and sent to the policy engine; rules ignore it."
     )
 
     def target(self, service: str, default: Target) -> Target:

@@ -1,4 +1,4 @@
-"""A root cause analysis: ranked causes, each with its service."""
+"""Request body of `POST /v1/signals/rca`."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,7 +10,7 @@ from signals.types import Observation, Source, Target
 class RankedCause(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    svc: WorkloadName = Field(description="The Deployment's name.")
+    svc: WorkloadName = Field(description="Name of the Deployment.")
     cause: Cause = Field(examples=["memory_leak"])
     probability: Fraction
 

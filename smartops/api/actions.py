@@ -1,25 +1,24 @@
-"""Direct actions: asked for, executed by a reconciler, and answered when they have ended or the caller's wait has."""
+"""`/v1/k8s/*` and `/v1/actions`: direct actions, which a reconciler executes, and reads of all actions."""
 
-import asyncio
-import re
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any
+from contextlib import suppress
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connection
 from django.http import HttpResponse
-from ninja import Header, Router
+from ninja import Header, Query, Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field
 
 from orchestrator.decide.direct import KeyReused, Refused, admit_direct
 from orchestrator.models import FINAL, Action, ActionState
-from signals.types import Proposal
+from signals.names import ClusterName, Namespace, WorkloadName
+from signals.types import ActionType, Proposal
+from smartops import queries
 from smartops.api import refusals
-from smartops.api.principals import AuthenticatedRequest, Principal, require_namespace
-from smartops.api.problems import Problem, RequestReason
+from smartops.api.pagination import Page, PageQuery, paginate
+from smartops.api.principals import AuthenticatedRequest, BearerToken, readable, require_namespace
+from smartops.api.problems import Problem, RequestReason, not_found
 from smartops.api.requests import (
     ActionRequest,
     IdempotencyKey,
@@ -28,150 +27,122 @@ from smartops.api.requests import (
     ScaleRequest,
     digest,
 )
-from smartops.api.views import ActionView, VerificationView, verification
+from smartops.api.views import ActionDetail, ActionResult, ActionView
+from smartops.api.waiting import MAX_WAIT, SETTLED, settled, wait_of
+from smartops.tokens import Principal, Scope
 
-Reply = Status[Any]
-Follow = Callable[[str, object], AbstractAsyncContextManager[asyncio.Event]]
-DEFAULT_WAIT, MAX_WAIT = 60, 300  # seconds
-# Somebody has to decide: that takes longer than a caller waits.
-SETTLED = (*FINAL, ActionState.NEEDS_REVIEW, ActionState.AWAITING_APPROVAL)
+Reply = Status[ActionResult | ActionView]
+RESPONSES = {200: ActionResult, 202: ActionView}
+
+router = Router(tags=["actions"], by_alias=True, auth=BearerToken(write=Scope.ACTIONS_WRITE))
 
 
-class How(BaseModel):
-    """How the caller wants to be answered."""
+class ActionHeaders(BaseModel):
+    """How the caller wants the response."""
 
     prefer: str = Field(
-        "", alias="Prefer", description=f"`wait=N`: seconds, at most {MAX_WAIT}. `respond-async`: do not wait."
+        "",
+        alias="Prefer",
+        description=f"`wait=N`: wait N seconds for the end of the action, at most {MAX_WAIT}. "
+        "`respond-async`: do not wait.",
     )
     idempotency_key: IdempotencyKey | None = Field(
-        None, alias="Idempotency-Key", description="The same key and request give the same action, and its answer."
+        None, alias="Idempotency-Key", description="A repeated request with the same key returns the first action."
     )
 
 
-class Details(BaseModel):
-    runner: dict[str, Any] = Field(
-        description="What was done to the cluster: status (success, dry_run), attempts, duration_seconds, change."
-    )
-    action: UUID
+class ActionQuery(PageQuery):
+    state: ActionState | None = None
+    type: ActionType | None = None
+    cluster: ClusterName | None = None
+    namespace: Namespace | None = None
+    workload: WorkloadName | None = Field(None, description="The name of the target.")
 
 
-class Answer(BaseModel):
-    """`success`: the change was made and, where asked for, verified."""
-
-    success: bool
-    message: str
-    dry_run: bool
-    details: Details
-    verification: VerificationView | None
+@router.post("/k8s/scale", response=RESPONSES, summary="Scale a Deployment")
+async def scale(
+    request: AuthenticatedRequest, body: ScaleRequest, headers: Header[ActionHeaders], response: HttpResponse
+) -> Reply:
+    return await _act(request.auth, body.proposal(), headers, response)
 
 
-def router(follow: Follow) -> Router:
-    """`follow(model, pk)` gives an event that is set when the row may have changed."""
-    routes = Router(tags=["actions"], by_alias=True)
-    responses = {200: Answer, 202: ActionView}
+@router.post("/k8s/restart", response=RESPONSES, summary="Restart all pods of a Deployment")
+async def restart(
+    request: AuthenticatedRequest, body: RestartRequest, headers: Header[ActionHeaders], response: HttpResponse
+) -> Reply:
+    return await _act(request.auth, body.proposal(), headers, response)
 
-    async def act(request: AuthenticatedRequest, proposal: Proposal, how: How, response: HttpResponse) -> Reply:
-        action = await sync_to_async(_admit)(proposal, request.auth, how.idempotency_key)
-        seconds = wait_of(how.prefer)
-        if seconds and action.state not in SETTLED:
-            # It is stored: whatever fails from here on, the caller must not think that it may ask again.
-            with suppress(DatabaseError):
-                action = await _settled(follow, action.pk, seconds)
-        if action.state in FINAL:
-            return Status(200, _answer(action))
+
+@router.post("/k8s/patch", response=RESPONSES, summary="Patch a Deployment")
+async def patch(
+    request: AuthenticatedRequest, body: PatchRequest, headers: Header[ActionHeaders], response: HttpResponse
+) -> Reply:
+    return await _act(request.auth, body.proposal(), headers, response)
+
+
+@router.post("/actions/execute", response=RESPONSES, summary="Execute an action of any type")
+async def execute(
+    request: AuthenticatedRequest, body: ActionRequest, headers: Header[ActionHeaders], response: HttpResponse
+) -> Reply:
+    return await _act(request.auth, body.proposal(), headers, response)
+
+
+@router.get("/actions", response=Page[ActionView], summary="List actions, newest first")
+def list_actions(request: AuthenticatedRequest, query: Query[ActionQuery]) -> Page[ActionView]:
+    rows = readable(queries.actions(), request.auth, query.namespace, "workload__namespace")
+    rows = rows.filter(**query.model_dump(include={"state", "type", "cluster"}, exclude_none=True))
+    if query.workload:
+        rows = rows.filter(workload__name=query.workload)
+    found, following = paginate(request, rows, query)
+    return Page(items=[ActionView.of(row) for row in found], next=following)
+
+
+@router.get(
+    "/actions/{uuid:action_id}",
+    response=ActionDetail,
+    summary="Get an action with its timeline, decisions and verification",
+)
+def get_action(request: AuthenticatedRequest, action_id: UUID) -> ActionDetail:
+    row = queries.actions().filter(pk=action_id).first()
+    if row is None:
+        raise not_found("action", action_id)
+    require_namespace(request.auth, row.workload.namespace)
+    return ActionDetail.of(row)
+
+
+async def _act(principal: Principal, proposal: Proposal, headers: ActionHeaders, response: HttpResponse) -> Reply:
+    action = await sync_to_async(_admit)(proposal, principal, headers.idempotency_key)
+    seconds = wait_of(headers.prefer)
+    if seconds and action.state not in SETTLED:
+        # The action is stored. An error from here on must not make the caller send the request again.
+        with suppress(DatabaseError):
+            action = await settled(action.pk, seconds, _load)
+    if action.state not in FINAL:
         response["Location"] = f"/v1/actions/{action.pk}"
         return Status(202, ActionView.of(action))
-
-    @routes.post("/k8s/scale", response=responses, summary="Scale a Deployment")
-    async def scale(
-        request: AuthenticatedRequest, asked: ScaleRequest, how: Header[How], response: HttpResponse
-    ) -> Reply:
-        return await act(request, asked.proposal(), how, response)
-
-    @routes.post("/k8s/restart", response=responses, summary="Restart all pods of a Deployment")
-    async def restart(
-        request: AuthenticatedRequest, asked: RestartRequest, how: Header[How], response: HttpResponse
-    ) -> Reply:
-        return await act(request, asked.proposal(), how, response)
-
-    @routes.post("/k8s/patch", response=responses, summary="Patch a Deployment")
-    async def patch(
-        request: AuthenticatedRequest, asked: PatchRequest, how: Header[How], response: HttpResponse
-    ) -> Reply:
-        return await act(request, asked.proposal(), how, response)
-
-    @routes.post("/actions/execute", response=responses, summary="Do any of them")
-    async def execute(
-        request: AuthenticatedRequest, asked: ActionRequest, how: Header[How], response: HttpResponse
-    ) -> Reply:
-        return await act(request, asked.proposal(), how, response)
-
-    return routes
+    if action.applied_at is None and action.state != ActionState.SUCCEEDED:
+        raise refusals.of_action(action)
+    return Status(200, ActionResult.of(action))
 
 
-def wait_of(prefer: str) -> int:
-    """The seconds of RFC 7240's `wait=N`; `respond-async` alone is none. What cannot be read counts as not said."""
-    preferences = [part.strip().lower() for part in prefer.split(",")]
-    for preference in preferences:
-        if match := re.fullmatch(r'wait\s*=\s*"?([0-9]{1,9})"?', preference):
-            return min(int(match[1]), MAX_WAIT)
-    return 0 if "respond-async" in preferences else DEFAULT_WAIT
-
-
-def _admit(proposal: Proposal, caller: Principal, idempotency_key: str | None) -> Action:
-    require_namespace(caller, proposal.target.namespace)
+def _admit(proposal: Proposal, principal: Principal, idempotency_key: str | None) -> Action:
+    require_namespace(principal, proposal.target.namespace)
     try:
-        action = admit_direct(proposal, caller.name, idempotency_key=idempotency_key, request_digest=digest(proposal))
+        action = admit_direct(
+            proposal, principal.name, idempotency_key=idempotency_key, request_digest=digest(proposal)
+        )
     except Refused as refused:
-        raise refusals.of_judgement(refused.judgement) from None
+        raise refusals.of_decision(refused.decision) from None
     except KeyReused:
-        detail = "This key came with another request before: use a new one."
+        detail = "This Idempotency-Key was used for another request. Use a new key."
         raise Problem(409, RequestReason.IDEMPOTENCY_KEY_REUSED, detail) from None
     with suppress(DatabaseError):
         return _load(action.pk)
     return action
 
 
-async def _settled(follow: Follow, pk: UUID, seconds: int) -> Action:
-    """The action when nothing more will happen soon, or as it is when the wait ends."""
-    load = sync_to_async(_load)
-    try:
-        async with asyncio.timeout(seconds), follow("action", pk) as changed:
-            while True:
-                changed.clear()
-                action = await load(pk)
-                if action.state in SETTLED:
-                    return action
-                await changed.wait()
-    except TimeoutError:
-        return await load(pk)
-
-
 def _load(pk: UUID) -> Action:
-    action = Action.objects.select_related("workload", "verification").get(pk=pk)
+    action = queries.actions().get(pk=pk)
     if not connection.in_atomic_block:
         connection.close()  # a caller that waits must not hold a connection of the pool
     return action
-
-
-def _answer(action: Action) -> Answer:
-    success = action.state == ActionState.SUCCEEDED
-    if not success and action.applied_at is None:
-        raise refusals.of_action(action)
-    evidence = verification(action)
-    ended = action.applied_at or action.finished_at or action.updated_at
-    return Answer(
-        success=success,
-        message=action.message,
-        dry_run=action.dry_run,
-        details=Details(
-            runner={
-                "status": "dry_run" if action.dry_run else "success",
-                "attempts": action.attempts,
-                "duration_seconds": round((ended - action.created_at).total_seconds(), 3),
-                "change": action.change,
-            },
-            action=action.pk,
-        ),
-        verification=None if evidence is None else VerificationView.model_validate(evidence),
-    )

@@ -1,22 +1,38 @@
-"""What is allowed, as the API tells it: limits and where each comes from, freezes, cooldowns, and what is used up.
+"""`/v1/guardrails`: effective limits with their sources, freezes, and the usage of a workload.
 
-The numbers are those of the guardrails themselves, asked as if the closed loop wanted to act now."""
+The guardrails themselves compute the usage, for an action that the closed loop would start now."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
+from django.conf import settings
+from ninja import Query, Router
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardrails.checks.limits import actions_per_hour, cooldown, scale_velocity
+from guardrails.checks.windows import actions_per_hour, cooldown, increases_in_window
 from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, effective_limits
 from guardrails.types import Facts, Limits, RecentAction
+from orchestrator.decide.history import Wanted, load_history
+from orchestrator.models import Workload
+from signals.lib.clock import database_now
+from signals.names import ClusterName, Namespace, WorkloadName
 from signals.types import ActionType, Origin, Proposal, Target
+from smartops.api.principals import AuthenticatedRequest, BearerToken, require_namespace
+from smartops.api.problems import require_known
+from smartops.tokens import Scope
+
+router = Router(tags=["guardrails"], auth=BearerToken(write=Scope.ACTIONS_WRITE))
+
+
+class ScopeQuery(BaseModel):
+    cluster: ClusterName | None = None
+    namespace: Namespace | None = Field(None, description="Default: all; with `workload`, `SMARTOPS_NAMESPACE`.")
+    workload: WorkloadName | None = None
 
 
 class Limit(BaseModel):
     value: bool | int
-    source: str = Field(description="default, or the scope whose setting it is.")
+    source: str = Field(description="`default`, or the scope that sets the value.")
 
 
 class FreezeView(BaseModel):
@@ -29,18 +45,18 @@ class FreezeView(BaseModel):
 
 
 class Usage(BaseModel):
-    """What the closed loop has used up of a workload's limits, for one type of action. Times: null where it is free."""
+    """Usage of a workload's limits by one type of action. A time is null if that limit allows an action now."""
 
     actions_this_hour: int
     actions_limit: int
     next_allowed_at: datetime | None
     cooldown_until: datetime | None
-    scale_increase: int | None = Field(description="Replicas added within 15 minutes; null for other types than SCALE.")
-    scale_increase_limit: int | None
+    scale_increase: int = Field(description="Replicas added within 15 minutes, by actions of all types together.")
+    scale_increase_limit: int
 
 
 class GuardrailsView(BaseModel):
-    """Of a workload, of a namespace, or of everything. `usage` is null unless a workload is asked for."""
+    """Guardrails of a workload, a namespace, a cluster, or everything. `usage` is null without a workload."""
 
     cluster: str
     namespace: str | None
@@ -50,8 +66,23 @@ class GuardrailsView(BaseModel):
     usage: dict[ActionType, Usage] | None
 
 
-def describe(target: Target, recent: Sequence[RecentAction], now: datetime) -> GuardrailsView:
-    """`target` without a name is a namespace, without a namespace everything. `recent` are its applied actions."""
+@router.get("/guardrails", response=GuardrailsView, summary="Get effective limits, their sources, freezes and usage")
+def get_guardrails(request: AuthenticatedRequest, query: Query[ScopeQuery]) -> GuardrailsView:
+    require_known(request.GET, ScopeQuery.model_fields)
+    namespace = query.namespace or (settings.SMARTOPS_NAMESPACE if query.workload else "")
+    target = Target(query.cluster or settings.SMARTOPS_CLUSTER, namespace, query.workload or "")
+    if namespace:
+        require_namespace(request.auth, namespace)
+    key = {"cluster": target.cluster, "namespace": target.namespace, "kind": target.kind, "name": target.name}
+    workload = Workload.objects.filter(**key).first()
+    if workload is None:
+        return _describe(target, (), database_now())
+    [history] = load_history([Wanted(target, workload.pk, ActionType.SCALE)])
+    return _describe(target, history.recent, history.now)
+
+
+def _describe(target: Target, recent: Sequence[RecentAction], now: datetime) -> GuardrailsView:
+    """A target without a name stands for a namespace, without a namespace for everything. `recent`: applied actions."""
     limits = effective_limits(target)
     return GuardrailsView(
         cluster=target.cluster,
@@ -64,17 +95,15 @@ def describe(target: Target, recent: Sequence[RecentAction], now: datetime) -> G
 
 
 def _usage(type_: ActionType, target: Target, recent: Sequence[RecentAction], limits: Limits, now: datetime) -> Usage:
-    params: dict[str, Any] = {"delta": 1} if type_ is ActionType.SCALE else {"patch": {}}
-    proposal = Proposal(type_, target, Origin.CLOSED_LOOP, params)
+    proposal = Proposal(type_, target, Origin.CLOSED_LOOP, {})  # neither guardrail reads the parameters
     until = Cooldown.of(target, type_).values_list("until", flat=True).first()
     facts = Facts(target_seen=False, cooldown_until=until, recent=tuple(recent))
     hour = actions_per_hour(proposal, facts, limits, now)
-    increase = scale_velocity(proposal, facts, limits, now).details if type_ is ActionType.SCALE else {}
     return Usage(
         actions_this_hour=hour.details["value"],
         actions_limit=limits.max_actions_per_hour,
         next_allowed_at=hour.until,
         cooldown_until=cooldown(proposal, facts, limits, now).until,
-        scale_increase=increase.get("value"),
-        scale_increase_limit=increase.get("limit"),
+        scale_increase=sum(one.scale_increase for one in increases_in_window(recent, now)),
+        scale_increase_limit=limits.max_scale_increase,
     )

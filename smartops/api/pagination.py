@@ -1,5 +1,5 @@
-"""Lists, newest first, by keyset on the time-ordered id: a page stays what it is while rows arrive, and the last costs
-what the first costs."""
+"""Keyset pagination on the time-ordered id, newest first. New rows do not shift a page, and the last page costs as much
+as the first."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated, Generic, TypeVar
@@ -13,18 +13,18 @@ from smartops.api.problems import require_known
 
 Item = TypeVar("Item")
 Row = TypeVar("Row", bound=Model)
-# 16 bytes in base64: whatever matches is a cursor.
+# 16 bytes in base64: every match decodes to a UUID.
 Cursor = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{21}[AQgw]$")]
 
 
 class PageQuery(BaseModel):
     limit: int = Field(50, ge=1, le=500)
-    cursor: Cursor | None = Field(None, description="Opaque: take it from `next`.")
+    cursor: Cursor | None = Field(None, description="Opaque; part of the URL in `next`.")
 
 
 class Page(BaseModel, Generic[Item]):
     items: list[Item]
-    next: str | None = Field(description="The URL of the next page; null on the last.")
+    next: str | None = Field(description="URL of the next page; null on the last page.")
 
 
 def paginate(request: HttpRequest, rows: QuerySet[Row], query: PageQuery) -> tuple[list[Row], str | None]:

@@ -1,29 +1,59 @@
-"""Who calls the API. How that was found out is not the routers' concern."""
+"""Who calls the API: authentication by token, and what a token may read and change."""
 
-from collections.abc import Collection
-from typing import Protocol
+from typing import TypeVar
 
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from ninja.security import HttpBearer
 
-from smartops.api.problems import Problem, RequestReason
+from smartops import tokens
+from smartops.api.problems import Problem, RequestReason, unauthenticated
+from smartops.tokens import Principal, Scope
 
-
-class Principal(Protocol):
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def namespaces(self) -> Collection[str]:
-        """Where it may read and act; empty: everywhere."""
-
-    def allows(self, namespace: str) -> bool: ...
+Row = TypeVar("Row", bound=Model)
 
 
 class AuthenticatedRequest(HttpRequest):
     auth: Principal
 
 
-def require_namespace(caller: Principal, namespace: str) -> None:
-    if not caller.allows(namespace):
-        detail = f"“{caller.name}” may not speak of the namespace “{namespace}”."
-        raise Problem(403, RequestReason.NAMESPACE_FORBIDDEN, detail, details={"namespaces": sorted(caller.namespaces)})
+class BearerToken(HttpBearer):
+    """A GET needs the scope `read`, any other method the scope `write`."""
+
+    openapi_description = (
+        "A token of `manage.py create_token`. Reading needs the scope `read`, posting signals `signals:write`, "
+        "executing actions `actions:write`. A token may be limited to namespaces."
+    )
+
+    def __init__(self, write: Scope) -> None:
+        super().__init__()
+        self._write = write
+
+    def authenticate(self, request: HttpRequest, token: str) -> Principal:
+        principal = tokens.verify(token)
+        if principal is None:
+            raise unauthenticated("The token is not valid: mistyped, unknown, expired or revoked.", "invalid_token")
+        needed = Scope.READ if request.method == "GET" else self._write
+        if needed not in principal.scopes:
+            detail = f"The token “{principal.name}” does not have the scope {needed}."
+            details = {"needed": needed, "scopes": sorted(principal.scopes)}
+            raise Problem(403, RequestReason.SCOPE_MISSING, detail, details=details)
+        return principal
+
+
+def require_namespace(principal: Principal, namespace: str) -> None:
+    """Raises Problem (403) if the token is limited to other namespaces."""
+    if not principal.allows(namespace):
+        detail = f"The token “{principal.name}” does not cover the namespace “{namespace}”."
+        details = {"namespaces": sorted(principal.namespaces)}
+        raise Problem(403, RequestReason.NAMESPACE_FORBIDDEN, detail, details=details)
+
+
+def readable(rows: QuerySet[Row], principal: Principal, namespace: str | None, field: str) -> QuerySet[Row]:
+    """The rows of `namespace`, or of all namespaces that the token covers. `field` holds the namespace of a row."""
+    if namespace:
+        require_namespace(principal, namespace)
+        return rows.filter(**{field: namespace})
+    if principal.namespaces:
+        return rows.filter(**{f"{field}__in": principal.namespaces})
+    return rows

@@ -1,16 +1,17 @@
-"""A refusal as a value, in the shape of RFC 9457 (`application/problem+json`). Whoever notices raises it; the
-composition root puts it on the wire."""
+"""An error response as an exception, in the form of RFC 9457 (`application/problem+json`). `problem_handlers` turns it
+into an HTTP response."""
 
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from django.http import QueryDict
 
 
 class RequestReason(StrEnum):
-    """The reasons that lie in the request itself; a closed list, as that of the guardrails is."""
+    """Errors of the request itself. The closed list beside `signals.reasons.Reason`."""
 
     MALFORMED_BODY = "MalformedBody"
     INVALID_REQUEST = "InvalidRequest"
@@ -27,9 +28,9 @@ class RequestReason(StrEnum):
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
 
 
-class Problem(Exception):  # noqa: N818 - it is an answer
-    """`status` is HTTP's, `reason` one CamelCase word, `detail` a sentence; `members` are whatever else helps: details,
-    errors by field, verdicts, ids. None leaves a member out."""
+class Problem(Exception):  # noqa: N818 - it is a response
+    """`status` is the HTTP status, `reason` one CamelCase word, `detail` a sentence. `members` are further members of
+    the document (details, errors, verdicts, ids); a member that is None is left out."""
 
     def __init__(self, status: int, reason: str, detail: str, **members: Any) -> None:
         super().__init__(detail)
@@ -49,18 +50,29 @@ class Problem(Exception):  # noqa: N818 - it is an answer
 
 
 def invalid(errors: Iterable[Mapping[str, Any]]) -> Problem:
-    """422 of pydantic's errors, each with the field's name as the client wrote it: `rankedCauses[0].probability`."""
+    """422 from the errors of pydantic. Each names its field as the client wrote it: `rankedCauses[0].probability`."""
     fields = [{"field": field_name(error["loc"]), "message": error["msg"]} for error in errors]
     detail = "; ".join(f"{one['field']}: {one['message']}" for one in fields[:3])
     return Problem(422, RequestReason.INVALID_REQUEST, detail, errors=fields)
 
 
+def unauthenticated(detail: str, error: str = "") -> Problem:
+    """401. `error` is the code of RFC 6750 for a token that was sent and is not valid."""
+    problem = Problem(401, RequestReason.UNAUTHENTICATED, detail)
+    problem.headers["WWW-Authenticate"] = 'Bearer realm="smartops"' + (f', error="{error}"' if error else "")
+    return problem
+
+
+def not_found(what: str, id_: UUID) -> Problem:
+    return Problem(404, RequestReason.NOT_FOUND, f"No {what} has the id {id_}.")
+
+
 def require_known(given: QueryDict, known: Collection[str]) -> None:
-    """A filter that is misspelt or given twice must not be lost: the list would look like an answer."""
+    """Raises Problem (422) for unknown and repeated query parameters: ignoring one would return the wrong rows."""
     if unknown := [name for name in given if name not in known]:
-        raise invalid({"loc": (name,), "msg": "There is no such query parameter"} for name in unknown)
+        raise invalid({"loc": (name,), "msg": "Unknown query parameter"} for name in unknown)
     if repeated := [name for name, values in given.lists() if len(values) > 1]:
-        raise invalid({"loc": (name,), "msg": "It is given more than once"} for name in repeated)
+        raise invalid({"loc": (name,), "msg": "Query parameter is repeated"} for name in repeated)
 
 
 def field_name(location: Iterable[str | int]) -> str:

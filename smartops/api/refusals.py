@@ -1,14 +1,14 @@
-"""Why an action was not done, as an HTTP status and a problem: the one table."""
+"""The HTTP status and problem document of an action that was not applied."""
 
 from collections.abc import Mapping
 
 from guardrails.replay import dump_verdicts
-from guardrails.types import Judgement
+from guardrails.types import Defer, Deny, Ignore
 from orchestrator.models import Action
 from signals.reasons import Reason
 from smartops.api.problems import Problem
 
-CONFLICT = 409  # with the state of things: it may be asked again when that has changed
+CONFLICT = 409  # the current state does not allow the action; a later request may succeed
 STATUS: Mapping[str, int] = {
     Reason.REPLICA_LIMIT: 400,
     Reason.PATCH_FORBIDDEN: 400,
@@ -24,19 +24,19 @@ STATUS: Mapping[str, int] = {
 }
 
 
-def of_judgement(judgement: Judgement) -> Problem:
-    reason = judgement.reason or ""
+def of_decision(decision: Defer | Deny | Ignore) -> Problem:
+    until = None if isinstance(decision, Ignore) else decision.until
     return Problem(
-        STATUS.get(reason, CONFLICT),
-        reason,
-        judgement.message,
-        details=dict(judgement.details),
-        verdicts=dump_verdicts(judgement.verdicts),
-        next_allowed_at=judgement.until and judgement.until.isoformat(),
+        STATUS.get(decision.reason, CONFLICT),
+        decision.reason,
+        decision.message,
+        details=dict(decision.details),
+        verdicts=dump_verdicts(decision.verdicts),
+        next_allowed_at=until and until.isoformat(),
     )
 
 
 def of_action(action: Action) -> Problem:
-    """For one that ended before its change was made."""
+    """For an action that ended before its change was applied."""
     status = STATUS.get(action.reason, CONFLICT)
     return Problem(status, action.reason, action.message, details=action.details, action=str(action.pk))

@@ -1,4 +1,4 @@
-"""The bodies of direct actions, and the proposal that each means."""
+"""Request bodies of direct actions, and the proposal that each makes."""
 
 import json
 from hashlib import sha256
@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic_core import PydanticCustomError
 
 from signals.names import ClusterName, Namespace, Text, WorkloadName
-from signals.proposals.allowlist import MAX_REPLICAS, forbidden
+from signals.proposals.patch_allowlist import MAX_REPLICAS, forbidden
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api.problems import Problem
@@ -17,7 +17,7 @@ from smartops.api.problems import Problem
 Replicas = Annotated[int, Field(ge=0, le=MAX_REPLICAS)]
 Patch = Annotated[
     dict[str, Any],
-    Field(description="A strategic merge patch. What runs code, mounts or changes identity is refused."),
+    Field(description="A strategic merge patch. Only fields of the patch allowlist are accepted."),
 ]
 IdempotencyKey = Annotated[str, StringConstraints(pattern="^[!-~]{1,256}$")]
 
@@ -25,27 +25,29 @@ IdempotencyKey = Annotated[str, StringConstraints(pattern="^[!-~]{1,256}$")]
 def _action_type(value: Any) -> Any:
     if isinstance(value, str) and value.upper() in ActionType.__members__:
         return ActionType(value.upper())
-    raise PydanticCustomError("action_type", "It must be SCALE, RESTART or PATCH")
+    *first, last = ActionType
+    message = f"Input should be {', '.join(first)} or {last}"
+    raise PydanticCustomError("action_type", "{message}", {"message": message})
 
 
-class _Asked(BaseModel):
+class _ActionBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     reason: Annotated[Text, Field(max_length=1024)] | None = Field(
-        None, description="Why, for those who read it later."
+        None, description="Justification; stored with the action."
     )
-    dry_run: bool = Field(False, description="The API server judges the change, and does not make it.")
-    verify: bool = Field(True, description="Answer when the rollout has ended, not when the change was accepted.")
+    dry_run: bool = Field(False, description="The API server validates the change and does not persist it.")
+    verify: bool = Field(True, description="Wait for the end of the rollout; false: only for the write.")
 
     def _proposal(self, type_: ActionType, target: Target, params: dict[str, Any]) -> Proposal:
         reason = self.reason or ""
         return Proposal(type_, target, Origin.DIRECT, params, reason, dry_run=self.dry_run, verify=self.verify)
 
 
-class RestartRequest(_Asked):
+class RestartRequest(_ActionBody):
     deployment: WorkloadName
-    namespace: Namespace | None = Field(None, description="Default: the installation's namespace.")
-    cluster: ClusterName | None = Field(None, description="Default: the installation's cluster.")
+    namespace: Namespace | None = Field(None, description="Default: `SMARTOPS_NAMESPACE`.")
+    cluster: ClusterName | None = Field(None, description="Default: `SMARTOPS_CLUSTER`.")
 
     @property
     def target(self) -> Target:
@@ -73,9 +75,9 @@ class K8sTarget(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     kind: Literal["Deployment"] = "Deployment"
-    namespace: Namespace | None = Field(None, description="Default: the installation's namespace.")
+    namespace: Namespace | None = Field(None, description="Default: `SMARTOPS_NAMESPACE`.")
     name: WorkloadName
-    cluster: ClusterName | None = Field(None, description="Default: the installation's cluster.")
+    cluster: ClusterName | None = Field(None, description="Default: `SMARTOPS_CLUSTER`.")
 
 
 class Scale(BaseModel):
@@ -84,20 +86,24 @@ class Scale(BaseModel):
     replicas: Replicas
 
 
-class ActionRequest(_Asked):
+class ActionRequest(_ActionBody):
     type: Annotated[ActionType, BeforeValidator(_action_type)]
     target: K8sTarget
-    scale: Annotated[Scale | None, Field(validate_default=True, description="For SCALE, and only there.")] = None
-    patch: Annotated[Patch | None, Field(validate_default=True, description="For PATCH, and only there.")] = None
+    scale: Annotated[
+        Scale | None, Field(validate_default=True, description="Required for SCALE, forbidden for other types.")
+    ] = None
+    patch: Annotated[
+        Patch | None, Field(validate_default=True, description="Required for PATCH, forbidden for other types.")
+    ] = None
 
     @field_validator("scale", "patch")
     @classmethod
     def _belongs_to_type(cls, value: Any, info: ValidationInfo) -> Any:
         wanted = info.data.get("type")
         if wanted is None:
-            return value  # its own error has been noted
+            return value  # `type` has an error of its own
         if (info.field_name == wanted.lower()) != (value is not None):
-            message = f"{wanted} {'needs' if value is None else 'takes no'} {info.field_name}"
+            message = f"{wanted} {'requires' if value is None else 'does not accept'} {info.field_name}"
             raise PydanticCustomError("belongs_to_type", "{message}", {"message": message})
         return value
 
@@ -121,7 +127,7 @@ def allowed(patch: dict[str, Any]) -> dict[str, Any]:
 
 
 def digest(proposal: Proposal) -> str:
-    """Equal for requests that mean the same, at whichever address they were posted."""
+    """Equal for equivalent requests, also to different paths."""
     target = proposal.target
     meaning = [
         proposal.type,

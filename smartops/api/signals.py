@@ -1,14 +1,14 @@
-"""Signals over HTTP: agents post them, everybody reads what became of them. A post is answered after its commit."""
+"""`/v1/signals`: agents post signals, callers read them. A post is answered after its transaction is committed."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Count
 from django.http import HttpResponse
 from ninja import Query, Router
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 
 from signals.ingest import Receipt, ingest
 from signals.models import Signal, SignalState
@@ -17,19 +17,20 @@ from signals.sources.anomaly import AnomalySignal
 from signals.sources.rca import RcaSignal
 from signals.types import Observation, Source, Target
 from smartops.api.pagination import Page, PageQuery, paginate
-from smartops.api.principals import AuthenticatedRequest, require_namespace
-from smartops.api.problems import Problem, RequestReason, invalid
+from smartops.api.principals import AuthenticatedRequest, BearerToken, readable, require_namespace
+from smartops.api.problems import Problem, RequestReason, invalid, not_found
+from smartops.api.views import SignalDetail, SignalView
+from smartops.tokens import Scope
 
 MAX_SIGNALS = 1000
-OrNull = BeforeValidator(lambda value: value or None)
 
-router = Router(tags=["signals"])
+router = Router(tags=["signals"], auth=BearerToken(write=Scope.SIGNALS_WRITE))
 
 
 class Accepted(BaseModel):
     id: UUID
     state: SignalState
-    duplicate: bool = Field(description="The same post had been stored before, and nothing changed.")
+    duplicate: bool = Field(description="An equal post was stored before; this one changed nothing.")
 
 
 class BatchAnomaly(AnomalySignal):
@@ -41,7 +42,7 @@ class BatchRca(RcaSignal):
 
 
 class Batch(BaseModel):
-    """Each signal is judged by itself. Without a `kind`, the one with `rankedCauses` is an RCA."""
+    """Each signal is validated on its own. A signal without `kind` is an RCA if it has `rankedCauses`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -49,7 +50,7 @@ class Batch(BaseModel):
 
 
 class BatchItem(BaseModel):
-    """The signal at `index`: stored (202, with its id), or not (with the problem)."""
+    """The result for the signal at `index`: 202 with its id if it was stored, otherwise the problem."""
 
     index: int
     status: int
@@ -59,33 +60,8 @@ class BatchItem(BaseModel):
     problem: dict[str, Any] | None = None
 
 
-class BatchAnswer(BaseModel):
+class BatchResult(BaseModel):
     items: list[BatchItem]
-
-
-class SignalView(BaseModel):
-    """One trouble of one workload. Deferred: pending, with a `reason` and a `not_before` that lies ahead."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: UUID
-    source: Source
-    cluster: str
-    namespace: str
-    workload: str
-    symptom: str = Field(description="The anomaly's type, or the most probable cause.")
-    state: SignalState
-    reason: Annotated[str | None, OrNull] = Field(description="CamelCase; null where nothing stood against it.")
-    message: Annotated[str | None, OrNull]
-    score: float | None
-    probability: float | None
-    confidence: float | None
-    count: int = Field(description="How often it was reported while it was open.")
-    first_seen_at: datetime
-    last_seen_at: datetime
-    not_before: datetime
-    resolved_at: datetime | None
-    closed_at: datetime | None
 
 
 class SignalQuery(PageQuery):
@@ -96,21 +72,22 @@ class SignalQuery(PageQuery):
     workload: WorkloadName | None = None
 
 
-@router.post("/signals/anomaly", response={202: Accepted}, summary="Report an anomaly, or its end")
+@router.post("/signals/anomaly", response={202: Accepted}, summary="Post an anomaly, or the end of one")
 def post_anomaly(request: AuthenticatedRequest, signal: AnomalySignal, response: HttpResponse) -> Accepted:
     return _accept(request, signal, response)
 
 
-@router.post("/signals/rca", response={202: Accepted}, summary="Report a root cause")
+@router.post("/signals/rca", response={202: Accepted}, summary="Post ranked root causes")
 def post_rca(request: AuthenticatedRequest, signal: RcaSignal, response: HttpResponse) -> Accepted:
     return _accept(request, signal, response)
 
 
 @router.post(
-    "/signals/batch", response={202: BatchAnswer}, exclude_none=True, summary="Report many signals of both kinds"
+    "/signals/batch", response={202: BatchResult}, exclude_none=True, summary="Post up to 1,000 signals of both kinds"
 )
-def post_batch(request: AuthenticatedRequest, batch: Batch) -> BatchAnswer:
-    """The valid ones are stored together, or none of them. 202 where at least one is valid, else 422 with `items`."""
+def post_batch(request: AuthenticatedRequest, batch: Batch) -> BatchResult:
+    """The valid signals are stored in one transaction. 202 if at least one signal is valid, otherwise 422 with
+    `items`."""
     read = [_read(request, item) for item in batch.signals]
     receipts = iter(ingest([one for one in read if isinstance(one, Observation)], request.auth.name))
     items = [
@@ -120,19 +97,26 @@ def post_batch(request: AuthenticatedRequest, batch: Batch) -> BatchAnswer:
     if all(isinstance(one, Problem) for one in read):
         refused = [item.model_dump(exclude_none=True) for item in items]
         raise Problem(422, RequestReason.INVALID_REQUEST, "None of the signals is valid.", items=refused)
-    return BatchAnswer(items=items)
+    return BatchResult(items=items)
 
 
 @router.get("/signals", response=Page[SignalView], summary="List signals, newest first")
 def list_signals(request: AuthenticatedRequest, query: Query[SignalQuery]) -> Page[SignalView]:
-    rows = Signal.objects.defer("payload")
-    if query.namespace:
-        require_namespace(request.auth, query.namespace)
-    elif request.auth.namespaces:
-        rows = rows.filter(namespace__in=request.auth.namespaces)
-    wanted = query.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
+    rows = readable(Signal.objects.defer("payload"), request.auth, query.namespace, "namespace")
+    wanted = query.model_dump(include={"state", "source", "cluster", "workload"}, exclude_none=True)
     found, following = paginate(request, rows.filter(**wanted), query)
     return Page(items=[SignalView.model_validate(row) for row in found], next=following)
+
+
+@router.get(
+    "/signals/{uuid:signal_id}", response=SignalDetail, summary="Get a signal with its payload, decisions and actions"
+)
+def get_signal(request: AuthenticatedRequest, signal_id: UUID) -> SignalDetail:
+    row = Signal.objects.annotate(reports=Count("observations")).filter(pk=signal_id).first()
+    if row is None:
+        raise not_found("signal", signal_id)
+    require_namespace(request.auth, row.namespace)
+    return SignalDetail.of(row, row.reports)
 
 
 def _accept(request: AuthenticatedRequest, signal: AnomalySignal | RcaSignal, response: HttpResponse) -> Accepted:
@@ -149,7 +133,7 @@ def _observed(request: AuthenticatedRequest, signal: AnomalySignal | RcaSignal) 
 
 def _read(request: AuthenticatedRequest, item: Any) -> Observation | Problem:
     if not isinstance(item, Mapping):
-        return invalid([{"loc": (), "msg": "It must be an object"}])
+        return invalid([{"loc": (), "msg": "Input should be an object"}])
     kind = item.get("kind", "rca" if "rankedCauses" in item else "anomaly")
     try:
         return _observed(request, (BatchRca if kind == "rca" else BatchAnomaly).model_validate(item))
@@ -160,13 +144,8 @@ def _read(request: AuthenticatedRequest, item: Any) -> Observation | Problem:
 
 
 def _stored(index: int, receipt: Receipt) -> BatchItem:
-    return BatchItem(
-        index=index,
-        status=202,
-        id=UUID(receipt.signal_id),
-        state=SignalState(receipt.state),
-        duplicate=receipt.duplicate,
-    )
+    id_, state = UUID(receipt.signal_id), SignalState(receipt.state)
+    return BatchItem(index=index, status=202, id=id_, state=state, duplicate=receipt.duplicate)
 
 
 def _refused(index: int, problem: Problem) -> BatchItem:

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 means it, and as PostgreSQL can store it. Pure."""
+"""A strict JSON parser: RFC 8259, without what other parsers read differently or PostgreSQL cannot store. Pure."""
 
 import json
 from collections import Counter
@@ -10,8 +10,8 @@ MAX_DEPTH = 32
 SMALLEST, LARGEST = -(2**63), 2**63 - 1  # PostgreSQL's bigint
 
 
-class Malformed(ValueError):  # noqa: N818 - it is an answer
-    """`path` leads to the value that cannot be; it is empty where the text as a whole is no JSON."""
+class Malformed(ValueError):  # noqa: N818 - it is a response
+    """`path` leads to the value that is refused; it is empty if the body is not JSON."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -20,8 +20,8 @@ class Malformed(ValueError):  # noqa: N818 - it is an answer
 
 
 def loads(body: bytes) -> dict[str, Any]:
-    """The object that the body holds. Raises Malformed for anything else: what is no JSON, and what other readers of
-    the same text might understand differently."""
+    """Parse the body as a JSON object. Raises Malformed if it is not one, or if other parsers could read it
+    differently."""
     try:
         document = json.loads(
             body.decode(),
@@ -38,14 +38,14 @@ def loads(body: bytes) -> dict[str, Any]:
         raise Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
     if not isinstance(document, dict):
         raise Malformed("The body must be a JSON object.")
-    # Raw control characters and surrogates do not get this far: they can only come in an escape.
+    # Raw control characters and surrogates were refused above. They can only occur as an escape.
     _check(document, 1, escapes=b"\\u" in body)
     return document
 
 
 def _check(container: dict[str, Any] | list[Any], depth: int, escapes: bool) -> None:
     if depth > MAX_DEPTH:
-        raise Malformed(f"It is nested deeper than {MAX_DEPTH} levels.")
+        raise Malformed(f"The value is nested deeper than {MAX_DEPTH} levels.")
     for key, value in _entries(container):
         try:
             if escapes and isinstance(key, str):
@@ -65,11 +65,11 @@ def _entries(container: dict[str, Any] | list[Any]) -> Iterator[tuple[str | int,
 
 def _check_text(text: str) -> None:
     if "\0" in text:
-        raise Malformed("It contains a NUL character.")
+        raise Malformed("The text contains a NUL character.")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Malformed("It contains a surrogate without its pair.") from None
+        raise Malformed("The text contains an unpaired surrogate.") from None
 
 
 def _printable(key: str | int) -> str | int:
@@ -80,7 +80,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) != len(pairs):
         counts = Counter(name for name, _ in pairs)
-        error = Malformed("It occurs twice.")
+        error = Malformed("The name occurs twice.")
         error.path = (_printable(counts.most_common(1)[0][0]),)
         raise error
     return document

@@ -1,16 +1,18 @@
-"""What an action looks like from outside."""
+"""Response bodies: signals, actions and what belongs to them."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from django.db.models import QuerySet
-from pydantic import BaseModel, ConfigDict, Field
+from django.db.models import Q
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from orchestrator.models import Action, ActionState, Decision, Verification, VerificationStatus
-from signals.types import ActionType, Origin
-from smartops.api.signals import OrNull, SignalView
+from orchestrator.models import Action, ActionState, Verification, VerificationStatus
+from signals.models import Signal, SignalState
+from signals.types import ActionType, Origin, Source
+from smartops import queries
 
+OrNull = BeforeValidator(lambda value: value or None)
 NullableText = Annotated[str | None, OrNull]
 
 
@@ -24,7 +26,7 @@ class TargetView(BaseModel):
 
 
 class VerificationView(BaseModel):
-    """What was last seen of the target. A status of null: it is under way."""
+    """The last observed counts of the target. `status` is null while the verification runs."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -39,8 +41,8 @@ class VerificationView(BaseModel):
 
 
 class ActionView(BaseModel):
-    """One intended change. `reason` is the CamelCase word for why it is in this state, null where there is nothing to
-    say; `justification` is the text that came with the request, or the rule that matched."""
+    """One intended change. `reason` is the CamelCase cause of the current state, null if the state needs none.
+    `justification` is the `reason` of the request, or the rule that matched."""
 
     id: UUID
     type: ActionType
@@ -70,8 +72,8 @@ class ActionView(BaseModel):
         return cls(**_fields(action))
 
 
-class EventView(BaseModel):
-    """One transition."""
+class TransitionView(BaseModel):
+    """One change of an action's state. `from_state` is null for the first."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -84,8 +86,19 @@ class EventView(BaseModel):
     actor: str
 
 
+class VerdictView(BaseModel):
+    """What one guardrail says. `not_evaluated`: the facts that it needs are unknown, and the message says why."""
+
+    guardrail: str
+    outcome: Literal["allow", "defer", "deny", "ignore", "not_evaluated"]
+    reason: str | None
+    message: str
+    details: dict[str, Any] = Field(description="The facts behind it: numbers, names, times.")
+    until: datetime | None
+
+
 class DecisionView(BaseModel):
-    """Why: what every guardrail said, of those that were asked before admission and again before the write."""
+    """The verdict of every guardrail, at admission (`admit`) or before the write (`plan`)."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -95,14 +108,14 @@ class DecisionView(BaseModel):
     reason: NullableText
     message: NullableText
     until: datetime | None
-    verdicts: list[dict[str, Any]]
+    verdicts: list[VerdictView]
     created_at: datetime
 
 
 class ActionDetail(ActionView):
-    before: dict[str, Any] | None = Field(description="What the target was like before the change.")
-    change: dict[str, Any] | None = Field(description="The absolute change that was planned.")
-    timeline: list[EventView]
+    before: dict[str, Any] | None = Field(description="The target before the change.")
+    change: dict[str, Any] | None = Field(description="The planned change, in absolute values.")
+    timeline: list[TransitionView]
     decisions: list[DecisionView]
 
     @classmethod
@@ -111,34 +124,102 @@ class ActionDetail(ActionView):
             **_fields(action),
             before=action.before,
             change=action.change,
-            timeline=[EventView.model_validate(event) for event in action.events.all()],
-            decisions=decisions(Decision.objects.filter(action=action)),
+            timeline=[TransitionView.model_validate(event) for event in action.events.all()],
+            decisions=_decisions(Q(action=action)),
         )
 
 
+class ActionResultDetails(BaseModel):
+    runner: dict[str, Any] = Field(
+        description="The write to the cluster: status (success, dry_run), attempts, duration_seconds, change."
+    )
+    action: UUID
+
+
+class ActionResult(BaseModel):
+    """The end of a direct action. `success`: the change was applied and, if requested, verified."""
+
+    success: bool
+    message: str
+    dry_run: bool
+    details: ActionResultDetails
+    verification: VerificationView | None
+
+    @classmethod
+    def of(cls, action: Action) -> "ActionResult":
+        ended = action.applied_at or action.finished_at or action.updated_at
+        runner = {
+            "status": "dry_run" if action.dry_run else "success",
+            "attempts": action.attempts,
+            "duration_seconds": round((ended - action.created_at).total_seconds(), 3),
+            "change": action.change,
+        }
+        return cls(
+            success=action.state == ActionState.SUCCEEDED,
+            message=action.message,
+            dry_run=action.dry_run,
+            details=ActionResultDetails(runner=runner, action=action.pk),
+            verification=_verification(action),
+        )
+
+
+class SignalView(BaseModel):
+    """One problem of one workload. A deferred signal is pending, with a `reason` and a `not_before` in the future."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    source: Source
+    cluster: str
+    namespace: str
+    workload: str
+    symptom: str = Field(description="The anomaly's type, or the most probable cause.")
+    state: SignalState
+    reason: NullableText = Field(description="The CamelCase cause of the current state; null if it needs none.")
+    message: NullableText
+    score: float | None
+    probability: float | None
+    confidence: float | None
+    count: int = Field(description="Number of posts that reported the signal while it was open.")
+    first_seen_at: datetime
+    last_seen_at: datetime
+    not_before: datetime
+    resolved_at: datetime | None
+    closed_at: datetime | None
+
+
 class SignalDetail(SignalView):
-    payload: dict[str, Any] = Field(description="The latest post, as it came.")
-    observations: int = Field(description="The posts that were stored for it.")
+    payload: dict[str, Any] = Field(description="The body of the latest post.")
+    observations: int = Field(description="Number of stored posts.")
     decisions: list[DecisionView]
     actions: list[ActionView]
 
+    @classmethod
+    def of(cls, signal: Signal, observations: int) -> "SignalDetail":
+        return cls(
+            **SignalView.model_validate(signal).model_dump(),
+            payload=signal.payload,
+            observations=observations,
+            decisions=_decisions(Q(signal=signal)),
+            actions=[ActionView.of(action) for action in queries.actions().filter(signal=signal).order_by("pk")],
+        )
 
-def decisions(rows: QuerySet[Decision]) -> list[DecisionView]:
-    return [DecisionView.model_validate(row) for row in rows.defer("inputs").order_by("pk")]
+
+def _decisions(about: Q) -> list[DecisionView]:
+    return [DecisionView.model_validate(row) for row in queries.decisions(about)]
 
 
-def verification(action: Action) -> Verification | None:
-    """None before the change: then nothing is looked up."""
+def _verification(action: Action) -> VerificationView | None:
+    """None until the change was applied: before that, no query is made."""
     found: Verification | None = None if action.applied_at is None else getattr(action, "verification", None)
-    return found
+    return None if found is None else VerificationView.model_validate(found)
 
 
 def _fields(action: Action) -> dict[str, Any]:
-    evidence = verification(action)
     return {name: getattr(action, name) for name in _PLAIN} | {
         "target": TargetView.model_validate(action.workload.target),
         "signal": action.signal_id,
-        "verification": None if evidence is None else VerificationView.model_validate(evidence),
+        "verification": _verification(action),
     }
 
 

@@ -1,4 +1,4 @@
-"""The websocket says what changed, and nothing else: the page then fetches itself anew, with its reader's session."""
+"""The websocket of the console. It sends which rows changed; the page then fetches itself with the user's session."""
 
 import json
 from typing import Any
@@ -10,8 +10,8 @@ from smartops.web import notifications
 
 
 class ChangesConsumer(AsyncWebsocketConsumer):
-    """Sends `{"changed": [[model, pk], …]}`, a burst at a time, at most four a second; an empty list says: look again.
-    With `?action=ID`, only what concerns that action. What a client sends is not read."""
+    """Sends `{"changed": [[model, pk], …]}`, at most four messages a second; an empty list stands for all rows.
+    `?action=ID` limits it to that action. Messages of the client are ignored."""
 
     groups = [notifications.GROUP]
 

@@ -2,10 +2,11 @@
 
 from django.urls import path
 
-from smartops.console import views
+from smartops.console.action import action
+from smartops.console.actions import actions
 
 app_name = "console"
 urlpatterns = [
-    path("", views.actions, name="actions"),
-    path("actions/<uuid:pk>/", views.action, name="action"),
+    path("", actions, name="actions"),
+    path("actions/<uuid:pk>/", action, name="action"),
 ]

@@ -1,7 +1,7 @@
 """How the console says things: a state as a word, a shape and a tone; times; and numbers with what they mean."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from orchestrator.models import Action, ActionState
+from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType
 
 register = template.Library()
@@ -37,6 +38,7 @@ STATES = {
     "defer": ("Defers", "pause", "warn"),
     "deny": ("Refuses", "shield", "bad"),
     "ignore": ("Ignores", "slash", "calm"),
+    "not_evaluated": ("Not evaluated", "slash", "calm"),
     "SUCCESS": ("Success", "check", "good"),
     "FAILED": ("Failed", "cross", "bad"),
     "TIMED_OUT": ("Timed out", "hourglass", "bad"),
@@ -74,21 +76,16 @@ def shape(state: str) -> SafeString:
 
 @register.filter
 def headline(action: Action) -> str:
-    """What it does, in words: “Scale erp-simulator 3 → 4”, the numbers on one line."""
-    name = action.workload.name
-    if action.type != ActionType.SCALE:
-        return f"{action.type.capitalize()} {name}"
-    if action.change and action.before:
-        return (
-            f"Scale {name} {action.before['replicas']}\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}{action.change['replicas']}"
-        )
-    if "replicas" in action.params:
-        return f"Scale {name} to {action.params['replicas']}"
-    return f"Scale {name} by {action.params.get('delta', 0):+d}"
+    """What it does, in words: “erp-simulator: Scale by +1 (3 → 4)”."""
+    text = f"{action.workload.name}: {PROPOSAL_TYPES[ActionType(action.type)].describe(action.params)}"
+    before, after = _replicas(action)
+    if before is None or after is None:
+        return text
+    return f"{text} ({before}\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}{after})"
 
 
 @register.filter
-def next(action: Action) -> str:  # noqa: A001 - its name in templates
+def waiting_for(action: Action) -> str:
     """What an action waits for, and until when."""
     if action.state == ActionState.VERIFYING:
         return format_html("watching until {}", clock(action.deadline_at))
@@ -146,13 +143,8 @@ def figures(details: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 @register.filter
 def changes(action: Action) -> list[tuple[str, str, str]]:
-    """What the write changes, as (field, before, after)."""
-    change = action.change or {}
-    if "value" in change:
-        return [("pod template", "as it runs", f"restarted by {change['value']}")]
-    if "patch" in change:
-        return [(path, "", compact(value)) for path, value in _leaves(change["patch"])]
-    return [("spec.replicas", str((action.before or {}).get("replicas", "")), str(change.get("replicas", "")))]
+    """What a planned action changes, as (path, before, after)."""
+    return PROPOSAL_TYPES[ActionType(action.type)].changes(action.before or {}, action.change or {})
 
 
 @register.filter
@@ -173,8 +165,9 @@ def compact(document: Any) -> str:
 @register.filter
 def pips(action: Action) -> SafeString:
     """One mark per desired replica, filled where it was seen available; nothing where there are none or too many."""
-    seen, planned = action.verification, (action.before or {}) | (action.change or {})
-    desired = planned.get("replicas") if seen.desired_replicas is None else seen.desired_replicas
+    seen, (before, after) = action.verification, _replicas(action)
+    planned = before if after is None else after
+    desired = planned if seen.desired_replicas is None else seen.desired_replicas
     if not desired or desired > MAX_PIPS:
         return SafeString("")
     available = seen.available_replicas or 0
@@ -186,12 +179,10 @@ def pips(action: Action) -> SafeString:
     return format_html('<svg class="pips" width="{}" height="14" aria-hidden="true">{}</svg>', 9 * desired, marks)
 
 
-def _leaves(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in document.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", value
+def _replicas(action: Action) -> tuple[int | None, int | None]:
+    """Before the change (None until it is planned) and after it (None if it leaves them alone)."""
+    before: int | None = (action.before or {}).get("replicas")
+    return before, PROPOSAL_TYPES[ActionType(action.type)].replicas(action.params, before)
 
 
 def _meter(value: float, limit: float) -> SafeString:

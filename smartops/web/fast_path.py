@@ -1,6 +1,5 @@
-"""Requests that no browser sends: from agents with their tokens, from probes, from Prometheus."""
+"""The short middleware chain of the API, the probes and `/metrics` (docs/adr/0019-the-api-and-its-fast-path.md)."""
 
-from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -11,41 +10,40 @@ from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.urls import resolve
-from django.utils.decorators import sync_and_async_middleware
+from django.utils.decorators import async_only_middleware
 
-OF_PATHS: dict[str, tuple[Any, ...]] = {
+from smartops.web.types import GetResponse
+
+MIDDLEWARE: dict[str, tuple[Any, ...]] = {
     "/v1/": (SecurityMiddleware, CommonMiddleware),
-    # A kubelet and Prometheus ask by the pod's address: their Host is none of ALLOWED_HOSTS, which Common would refuse.
+    # The kubelet and Prometheus send the pod's address as Host. It is not in ALLOWED_HOSTS, and CommonMiddleware would
+    # refuse it.
     "/healthz": (SecurityMiddleware,),
     "/readyz": (SecurityMiddleware,),
     "/metrics": (SecurityMiddleware,),
 }
 
 
-@sync_and_async_middleware
-def fast_path(
-    get_response: Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]],
-) -> Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]:
-    """Sessions, forms and frames are no concern of theirs, and each middleware costs an asynchronous request two turns
-    on another thread. What is left of them never blocks, and runs on the loop."""
-    if not iscoroutinefunction(get_response):
-        return get_response
+@async_only_middleware
+def fast_path(get_response: GetResponse) -> GetResponse:
+    """API, probe and metrics requests need no session, CSRF, message or frame middleware. Each of those is synchronous
+    and costs a request two switches between the event loop and a thread. The remaining ones never block, so their
+    hooks are called on the event loop."""
     view: Any = convert_exception_to_response(_view)
-    of_paths = {path: [one(view) for one in middleware] for path, middleware in OF_PATHS.items()}
+    chains = {prefix: [one(view) for one in middleware] for prefix, middleware in MIDDLEWARE.items()}
 
-    async def asynchronous(request: HttpRequest) -> HttpResponseBase:
-        around = next((found for path, found in of_paths.items() if request.path.startswith(path)), None)
-        if around is None:
-            answer: HttpResponseBase = await get_response(request)
-            return answer
-        for middleware in around:
-            middleware.process_request(request)
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        chain = next((found for prefix, found in chains.items() if request.path.startswith(prefix)), None)
+        if chain is None:
+            return await get_response(request)
+        for one in chain:
+            one.process_request(request)
         response: HttpResponseBase = await view(request)
-        for middleware in reversed(around):
-            response = middleware.process_response(request, response)
+        for one in reversed(chain):
+            response = one.process_response(request, response)
         return response
 
-    return asynchronous
+    return middleware
 
 
 async def _view(request: HttpRequest) -> HttpResponseBase:

@@ -1,4 +1,4 @@
-"""What probes ask. Alive: this process answers. Ready: it can do its work."""
+"""Probes of the web process. `/healthz`: the process answers. `/readyz`: the database is available and migrated."""
 
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
@@ -27,10 +27,10 @@ def _problem() -> str | None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        if not _migrated:  # a database is never migrated backwards under a running process: once is enough
+        if not _migrated:  # migrations are never reverted under a running process: one check is enough
             if missing := unapplied_migrations():
-                return f"The database lacks migrations: {', '.join(missing)}."
+                return f"The database has unapplied migrations: {', '.join(missing)}. Run `manage.py migrate`."
             _migrated = True
     except DatabaseError as error:
-        return f"The database does not answer: {type(error).__name__}."
+        return f"The database is unavailable: {type(error.__cause__ or error).__name__}."
     return None

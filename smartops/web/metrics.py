@@ -1,20 +1,19 @@
-"""What the web process tells Prometheus of its requests, by django-prometheus; and where it does."""
+"""Prometheus metrics of HTTP requests (django-prometheus), and the view that exposes all metrics of the process."""
 
 import re
-from collections.abc import Awaitable, Callable
 from functools import cache
-from inspect import iscoroutinefunction
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.decorators import sync_and_async_middleware
+from django.utils.decorators import async_only_middleware
 from django.views.decorators.http import require_GET
 from django_prometheus.middleware import Metrics, PrometheusAfterMiddleware
 from prometheus_client import REGISTRY, Histogram
 from prometheus_client.exposition import choose_encoder
 
 from signals.lib import tracing
+from smartops.web.types import GetResponse
 
 
 @require_GET
@@ -23,26 +22,22 @@ async def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(encode(REGISTRY), content_type=content_type)
 
 
-@sync_and_async_middleware
-def measured(
-    get_response: Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]],
-) -> Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]:
-    """By itself, django-prometheus's middleware would turn each asynchronous request to a thread and back, twice."""
+@async_only_middleware
+def measured(get_response: GetResponse) -> GetResponse:
+    """Calls the hooks of django-prometheus on the event loop: as a middleware of its own, it is synchronous and would
+    switch each request to a thread and back, twice."""
     requests = Requests(get_response)
-    if iscoroutinefunction(get_response):
 
-        async def asynchronous(request: HttpRequest) -> HttpResponseBase:
-            requests.process_request(request)
-            response: HttpResponseBase = await get_response(request)
-            measured_response: HttpResponseBase = requests.process_response(request, response)
-            return measured_response
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        requests.process_request(request)
+        response: HttpResponseBase = requests.process_response(request, await get_response(request))
+        return response
 
-        return asynchronous
-    return requests
+    return middleware
 
 
 class Exemplified(Histogram):
-    """An observation shows the trace that it belongs to, where one is recorded."""
+    """Each observation carries the id of the current trace as its exemplar, if one is recorded."""
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
         super().observe(amount, exemplar or tracing.exemplar())
@@ -54,7 +49,7 @@ class RequestMetrics(Metrics):  # type: ignore[misc]
 
 
 class Requests(PrometheusAfterMiddleware):  # type: ignore[misc]
-    """Of routes, not of paths and names, and of no method that somebody made up: both have a bound."""
+    """Labels with a bounded number of values: the route in place of the path, and only known HTTP methods."""
 
     metrics_cls = RequestMetrics
 
@@ -67,10 +62,10 @@ class Requests(PrometheusAfterMiddleware):  # type: ignore[misc]
 
 def _route(request: HttpRequest) -> str:
     match = getattr(request, "resolver_match", None)
-    return "none" if match is None else _in_words(match.route)
+    return "none" if match is None else _openapi_path(match.route)
 
 
 @cache
-def _in_words(route: str) -> str:
-    """With its variables as OpenAPI writes them. All of the admin is one."""
+def _openapi_path(route: str) -> str:
+    """The route with variables as in OpenAPI (`{id}`). All pages of the admin are one route."""
     return "/admin/" if route.startswith("admin/") else "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route)

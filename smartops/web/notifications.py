@@ -1,7 +1,7 @@
-"""What other processes change, as this one hears of it: one LISTEN connection per event loop.
+"""Notifications of changed rows in the web process: one LISTEN connection per event loop.
 
-Notifications are hints. Whoever follows a row looks at it first, and again after each hint; after a lost connection
-everything counts as changed.
+Notifications are hints. A follower reads the row first, and again after each notification. A lost connection may have
+lost notifications, so after each connect every row counts as changed.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from channels.layers import get_channel_layer
 from signals.lib.notifications import CHANNEL, connection_parameters, parse
 
 GROUP = "changes"
-INTERVAL = 0.25  # seconds between two messages to the group: the first of a burst leaves at once
-MAX_ROWS = 50  # in one message: beyond, the models alone are named
+INTERVAL = 0.25  # seconds between two messages to the group; the first of a burst is sent at once
+MAX_ROWS = 50  # in one message; a larger burst names only the models
 MIN_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds between two attempts to connect
 
 Row = tuple[str, str]
@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def follow(model: str, pk: object) -> AsyncIterator[Event]:
-    """An event that is set whenever the row may have changed: by a notification for it or for its model, and after
-    each connect. Who waits clears it, then looks at the row, then waits."""
+    """An event that is set whenever the row may have changed: by a notification for the row or its model, and after
+    each connect. Clear it, read the row, then wait: in this order no change is missed."""
     row, followers = (model, str(pk)), listening().followers
     event = Event()
     followers.setdefault(row, set()).add(event)
@@ -49,21 +49,21 @@ def listening() -> "Listener":
 
 
 class Listener:
-    """Sets the events of those who follow a row, at once, and tells the group `changes`, a burst at a time:
-    `{"type": "changed", "rows": [[model, pk], …]}`. A pk of "" means several rows, no rows at all: look again."""
+    """Sets the events of the followers of a row at once, and sends bursts of changes to the group `changes`:
+    `{"type": "changed", "rows": [[model, pk], …]}`. A pk of "" stands for several rows, an empty list for all rows."""
 
     def __init__(self) -> None:
         self.followers: dict[Row, set[Event]] = {}
         self._changed: set[Row] = set()
-        self._missed = False
-        self._news = Event()
+        self._all_changed = False
+        self._pending = Event()
         self._task = asyncio.create_task(self._run(), name="changes")
 
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
-                tasks.create_task(self._tell())
+                tasks.create_task(self._send_bursts())
         finally:
             del _listeners[asyncio.get_running_loop()]
 
@@ -74,47 +74,47 @@ class Listener:
                 async with await psycopg.AsyncConnection.connect(**connection_parameters()) as session:
                     await session.execute(f"LISTEN {CHANNEL}")
                     pause = MIN_PAUSE
-                    self._look_again()
+                    self._reconnected()
                     async for note in session.notifies():
-                        self._hear(parse(note.payload))
+                        self._received(parse(note.payload))
             except psycopg.OperationalError:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_PAUSE)
 
-    def _hear(self, row: Row) -> None:
+    def _received(self, row: Row) -> None:
         model, pk = row
-        heard = [row] if pk else [key for key in self.followers if key[0] == model]
-        self._wake(heard)
+        followed = [row] if pk else [key for key in self.followers if key[0] == model]
+        self._wake(followed)
         self._changed.add(row)
-        self._news.set()
+        self._pending.set()
 
-    def _look_again(self) -> None:
+    def _reconnected(self) -> None:
         self._wake(list(self.followers))
-        self._missed = True
-        self._news.set()
+        self._all_changed = True
+        self._pending.set()
 
     def _wake(self, rows: Iterable[Row]) -> None:
         for row in rows:
             for event in self.followers.get(row, ()):
                 event.set()
 
-    async def _tell(self) -> None:
+    async def _send_bursts(self) -> None:
         layer = get_channel_layer()
         assert layer is not None
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._pending.wait()
+            self._pending.clear()
             try:
                 await layer.group_send(GROUP, {"type": "changed", "rows": self._burst()})
             except Exception:
-                logger.exception("the channel layer failed")  # it must not deafen those who follow a row
+                logger.exception("sending to the channel layer failed")  # followers of rows must not be affected
             await asyncio.sleep(INTERVAL)
 
     def _burst(self) -> list[Any]:
-        rows = set() if self._missed else self._changed
+        rows = set() if self._all_changed else self._changed
         if len(rows) > MAX_ROWS:
             rows = {(model, "") for model, _ in rows}
-        self._changed, self._missed = set(), False
+        self._changed, self._all_changed = set(), False
         return [list(row) for row in sorted(rows)]
 
 

@@ -1,7 +1,6 @@
-"""Spans of HTTP requests: those of opentelemetry-instrumentation-django, in an asynchronous chain."""
+"""Spans of HTTP requests, made by opentelemetry-instrumentation-django within an asynchronous middleware."""
 
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
@@ -10,41 +9,41 @@ from django.utils.decorators import async_only_middleware
 from opentelemetry.instrumentation.django import DjangoInstrumentor
 from opentelemetry.instrumentation.django.middleware.otel_middleware import _DjangoMiddleware
 
-UNTRACED = ("/healthz", "/readyz", "/metrics", "/static/")  # asked by machines all day, and part of no story
+from smartops.web.types import GetResponse
+
+UNTRACED = ("/healthz", "/readyz", "/metrics", "/static/")  # frequent machine requests; no trace needs them
 CLIENT_CLOSED_REQUEST = 499
 
 
 class Instrumentor(DjangoInstrumentor):
-    """Puts our middleware in the place of its own, which is synchronous: it would turn every request to a thread and
-    back."""
+    """Installs `traced` in place of its own middleware, which is synchronous and would switch every request to a thread
+    and back."""
 
     _opentelemetry_middleware = "smartops.web.tracing.traced"
 
 
 @async_only_middleware
-def traced(
-    get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]],
-) -> Callable[[HttpRequest], Awaitable[HttpResponseBase]]:
+def traced(get_response: GetResponse) -> GetResponse:
     spans = _DjangoMiddleware(get_response)
 
-    async def asynchronous(request: HttpRequest) -> HttpResponseBase:
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
         if request.path.startswith(UNTRACED) or not _begins(spans, request):
             return await get_response(request)
         try:
             response = await get_response(request)
-        except CancelledError:  # the caller has left
+        except CancelledError:  # the client closed the connection
             spans.process_response(request, HttpResponse(status=CLIENT_CLOSED_REQUEST))
             raise
-        spans.process_view(request, None)  # the route is known by now; not all requests pass Django's own call of it
+        spans.process_view(request, None)  # names the span by its route; requests of the fast path have no other call
         traced_response: HttpResponseBase = spans.process_response(request, response)
         return traced_response
 
-    return asynchronous
+    return middleware
 
 
 def _begins(spans: _DjangoMiddleware, request: HttpRequest) -> bool:
     try:
         spans.process_request(request)
-    except DisallowedHost:  # before there is a span; it is refused where it always is
+    except DisallowedHost:  # raised before the span starts; a later middleware answers 400
         return False
     return True

@@ -14,7 +14,7 @@ from kubernetes.client import (
     V1ResourceRequirements,
 )
 
-from signals.proposals.allowlist import forbidden
+from signals.proposals.patch_allowlist import forbidden
 from tests.chart.rendering import Rendered
 
 POLICY = "ValidatingAdmissionPolicy"

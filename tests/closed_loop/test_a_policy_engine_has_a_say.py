@@ -15,13 +15,12 @@ from pytest_django.fixtures import Settings
 
 from guardrails.replay import replay
 from orchestrator.decide.direct import Refused, admit_direct
-from orchestrator.models import Action, ActionState, Decision
+from orchestrator.models import Action, ActionState, DecisionRecord
 from orchestrator.reconciler import admit as verb
-from signals import mapping
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from smartops.api.refusals import of_judgement
+from smartops.api.refusals import of_decision
 from smartops.dev.sandbox.faults import Refuse
 from tests.guardrails.engine import Engine, Handler, replies, says, serving
 from tests.kit.signals import NAMESPACE, anomaly, post
@@ -38,7 +37,7 @@ def engine(world: World, settings: Settings) -> Iterator[Engine]:
         settings.SMARTOPS_OPA_URL = engine.url
         settings.SMARTOPS_OPA_TIMEOUT = 30.0  # a busy machine is not a silent engine
         yield engine
-        for decision in Decision.objects.all():
+        for decision in DecisionRecord.objects.all():
             assert replay(decision.inputs) == decision.verdicts
 
 
@@ -83,7 +82,9 @@ def test_silence_of_the_policy_engine_defers_the_signal_and_nothing_is_written(w
     world.drain()
 
     assert (only_signal().state, only_signal().reason) == (SignalState.PENDING, Reason.POLICY_UNAVAILABLE)
-    assert (only_signal().not_before - Decision.objects.get().created_at).total_seconds() == pytest.approx(60, abs=5)
+    assert (only_signal().not_before - DecisionRecord.objects.get().created_at).total_seconds() == pytest.approx(
+        60, abs=5
+    )
     assert not Action.objects.exists()
     assert world.writes() == []
 
@@ -117,20 +118,20 @@ def test_a_signal_that_a_repeat_raised_is_not_admitted_without_asking_the_policy
     world: World, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.deploy(deployment("erp-simulator"))
+    world.settle("erp-simulator")
     post(anomaly("erp-simulator", score=0.1))
-    asking = mapping.propose
+    asking = verb.needs_asking
 
     def ask_and_be_overtaken(*arguments: Any) -> Any:
-        asked = asking(*arguments)
         if not engine.asked:
             post(anomaly("erp-simulator", score=0.95))
-        return asked
+        return asking(*arguments)
 
-    monkeypatch.setattr(verb, "propose", ask_and_be_overtaken)
+    monkeypatch.setattr(verb, "needs_asking", ask_and_be_overtaken)
 
     world.drain()
 
-    answers = [decision.inputs["facts"]["policy"] for decision in Decision.objects.order_by("id")]
+    answers = [decision.inputs["facts"]["policy"] for decision in DecisionRecord.objects.order_by("id")]
     assert [answer and answer["allow"] for answer in answers] == [True]
 
 
@@ -143,11 +144,11 @@ def test_a_direct_action_is_refused_at_once(
     with pytest.raises(Refused) as refused:
         admit_direct(SCALE, "ana")
 
-    problem = of_judgement(refused.value.judgement)
+    problem = of_decision(refused.value.decision)
     assert (problem.status, problem.reason) == (403, reason)
     assert engine.asked[0]["context"] == {"origin": "direct", "requested_by": "ana", "target": None}
     assert not Action.objects.exists()
-    assert Decision.objects.get().reason == reason
+    assert DecisionRecord.objects.get().reason == reason
 
 
 @pytest.mark.skipif(shutil.which("opa") is None, reason="no opa on the PATH")

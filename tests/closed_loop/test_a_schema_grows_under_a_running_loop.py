@@ -7,11 +7,10 @@ from django.apps import apps
 from django.db import connection
 
 from orchestrator.models import ActionState
-from orchestrator.reconciler.admit import admit
-from orchestrator.reconciler.execute import execute
 from signals.lib.notifications import connect
 from signals.models import Signal
 from tests.kit.signals import anomaly, post
+from tests.kit.verbs import admit, execute
 from tests.kit.world import World, deployment
 
 OURS = ("signals", "guardrails", "orchestrator")
@@ -40,8 +39,8 @@ def test_a_signal_becomes_a_change_while_the_schema_grows(world: World) -> None:
 
     for service in services:
         [receipt] = post(anomaly(service))
-        action, _ = admit(Signal.objects.get(pk=receipt.signal_id).pk, world.observe, "we")
-        assert action is not None
-        execute(action, world.cluster, world.observe, "we")
-        assert action.state == ActionState.VERIFYING
+        claim = admit(Signal.objects.get(pk=receipt.signal_id).pk, world.observe, "we")
+        assert claim is not None
+        execute(claim, world.cluster, world.observe, "we")
+        assert claim.action.state == ActionState.VERIFYING
         alter_each_table("ADD COLUMN IF NOT EXISTS later text")

@@ -9,15 +9,14 @@ from django.utils import timezone
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from guardrails.replay import replay
 from orchestrator.decide.direct import admit_direct
-from orchestrator.models import Action, ActionState, Decision
+from orchestrator.models import Action, ActionState, DecisionRecord
 from orchestrator.reconciler import verify
-from orchestrator.reconciler.admit import admit
-from orchestrator.reconciler.execute import execute
 from signals.models import Rule, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Target
 from smartops.dev.sandbox.faults import Refuse
 from tests.kit.signals import anomaly, post, root_cause
+from tests.kit.verbs import admit, execute
 from tests.kit.world import World, deployment, only_action, only_signal
 
 
@@ -25,7 +24,7 @@ from tests.kit.world import World, deployment, only_action, only_signal
 def every_decision_can_be_made_again(world: World) -> Iterator[None]:
     """Whatever a test made the loop decide: the stored inputs lead to the stored verdicts."""
     yield
-    for decision in Decision.objects.all():
+    for decision in DecisionRecord.objects.all():
         assert replay(decision.inputs) == decision.verdicts
 
 
@@ -84,7 +83,7 @@ def test_the_timeline_tells_every_step(world: World) -> None:
         ("applying", "verifying"),
         ("verifying", "succeeded"),
     ]
-    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit"]
+    assert [decision.phase for decision in DecisionRecord.objects.order_by("id")] == ["admit"]
 
 
 def test_a_second_signal_waits_for_the_first_action_and_then_for_its_cooldown(world: World) -> None:
@@ -117,7 +116,7 @@ def test_the_replica_limit_refuses_with_its_numbers(world: World) -> None:
     world.drain()
 
     assert (only_signal().state, only_signal().reason) == (SignalState.DENIED, Reason.REPLICA_LIMIT)
-    verdict = next(v for v in Decision.objects.get().verdicts if v["guardrail"] == "max_replicas")
+    verdict = next(v for v in DecisionRecord.objects.get().verdicts if v["guardrail"] == "max_replicas")
     assert verdict["details"] == {"value": 9, "limit": 8, "current": 8}
     assert world.writes() == []
 
@@ -170,10 +169,10 @@ def test_a_signal_of_an_unknown_target_is_denied(world: World, service: str, nam
 def test_a_target_that_the_watch_has_not_shown_yet_is_not_called_missing(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
-    view = world.reconciler().view  # it watches nothing yet
-    assert view.observe(only_signal().target).deployment is None
+    cache = world.reconciler().cache  # it watches nothing yet
+    assert cache.observe(only_signal().target).deployment is None
 
-    admit(only_signal().pk, view.observe_live, "a reconciler")
+    admit(only_signal().pk, cache.observe_live, "a reconciler")
 
     assert only_signal().state == SignalState.ADMITTED
 
@@ -316,9 +315,10 @@ def test_a_rule_cannot_patch_what_the_api_would_refuse(world: World) -> None:
 
     world.drain()
 
-    action = Action.objects.get()
-    assert (action.state, action.reason) == (ActionState.CANCELLED, Reason.PATCH_FORBIDDEN)
-    assert "image" in action.message
+    signal = only_signal()
+    assert (signal.state, signal.reason) == (SignalState.DENIED, Reason.PATCH_FORBIDDEN)
+    assert "image" in signal.message
+    assert not Action.objects.exists()
     assert world.writes() == []
 
 
@@ -339,11 +339,11 @@ def test_a_problem_that_ends_before_the_next_write_is_not_acted_upon(world: Worl
     world.deploy(deployment("erp-simulator"))
     world.sandbox.fault(Refuse(method="PATCH", status=409))
     post(anomaly("erp-simulator"))
-    action, _ = admit(only_signal().pk, world.observe, "a reconciler")
-    assert action is not None
+    claim = admit(only_signal().pk, world.observe, "a reconciler")
+    assert claim is not None
     post(anomaly("erp-simulator", firing=False))
 
-    execute(action, world.cluster, world.observe, "a reconciler")
+    execute(claim, world.cluster, world.observe, "a reconciler")
 
     assert (only_action_state(), world.writes()) == ((ActionState.CANCELLED, Reason.SIGNAL_RESOLVED), [])
     assert only_signal().closed_at is not None

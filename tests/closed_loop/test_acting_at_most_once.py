@@ -13,8 +13,7 @@ from guardrails.models import GuardrailSetting
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.connection import Connection
 from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WorkloadKey
-from orchestrator.models import Action, ActionState, Decision
-from orchestrator.reconciler import execute
+from orchestrator.models import Action, ActionState, DecisionRecord, transitions
 from signals.reasons import Reason
 from smartops.dev.sandbox.cluster import write_kubeconfig
 from smartops.dev.sandbox.faults import Delay, Hang, LoseAnswer, Refuse, RequestReason
@@ -226,7 +225,7 @@ def test_a_spec_changed_before_the_write_is_planned_anew(scene: Scene) -> None:
 
     assert outcome(action) == DONE
     assert [(effect.before, effect.replicas) for effect in scene.referee.effects] == [(5, 6)]
-    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan"]
+    assert [decision.phase for decision in DecisionRecord.objects.order_by("id")] == ["admit", "plan"]
 
 
 def test_guardrails_judge_the_new_plan(scene: Scene) -> None:
@@ -255,7 +254,7 @@ def test_a_change_beside_the_spec_needs_no_new_plan(scene: Scene, others: str) -
     assert outcome(action) == DONE
     assert scene.referee.answers == [409, 200]
     # The guardrails are asked before each write, and the change stays what it was.
-    assert [decision.phase for decision in Decision.objects.order_by("id")] == ["admit", "plan"]
+    assert [decision.phase for decision in DecisionRecord.objects.order_by("id")] == ["admit", "plan"]
 
 
 @pytest.mark.parametrize("others", ["label", "touch_status"])
@@ -351,7 +350,7 @@ def test_an_error_of_our_own_after_the_write_does_not_hide_the_effect(
     def fails(*_: object) -> None:
         raise RuntimeError("a defect of ours")
 
-    monkeypatch.setattr(execute, "_record", fails)
+    monkeypatch.setattr(transitions, "apply", fails)
 
     action = scene.act()
 
@@ -369,4 +368,4 @@ def test_an_action_counts_from_its_effect_on(scene: Scene) -> None:
     scene.world.drain()
 
     assert Action.objects.count() == 1
-    assert Decision.objects.order_by("-id")[0].reason == Reason.RATE_LIMIT
+    assert DecisionRecord.objects.order_by("-id")[0].reason == Reason.RATE_LIMIT

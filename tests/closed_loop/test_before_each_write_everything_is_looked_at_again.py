@@ -2,22 +2,19 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from threading import Event
 
 import pytest
 from django.db.models.functions import Now
 
 from guardrails.models import Freeze
 from orchestrator.decide.direct import admit_direct
-from orchestrator.models import Action, ActionState
-from orchestrator.reconciler import execute as verb
-from orchestrator.reconciler.admit import admit
-from orchestrator.reconciler.reclaim import rescue
-from orchestrator.reconciler.resolve import Step
-from signals.lib.statements import LostRace
+from orchestrator.models import Action, ActionState, transitions
+from orchestrator.reconciler import calls, dispatch
+from orchestrator.reconciler.reclaim import reclaim
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.verbs import admit, execute
 from tests.kit.world import World, deployment, only_signal
 
 REPORTED = anomaly("erp-simulator")
@@ -29,16 +26,16 @@ def planned(world: World) -> Action:
     world.deploy(deployment("erp-simulator"))
     world.settle("erp-simulator")
     post(REPORTED)
-    action, _ = admit(only_signal().pk, world.observe, "the first")
-    assert action is not None
+    claim = admit(only_signal().pk, world.observe, "the first")
+    assert claim is not None
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
-    return action
+    return claim.action
 
 
 def go_on(world: World) -> tuple[str, str, bool]:
     """Another process takes it over. What has become of it: state, reason, and whether a copy may still land."""
-    for action in rescue("default", "the second"):
-        verb.execute(action, world.cluster, world.observe, "the second")
+    for claim in reclaim("default", "the second"):
+        execute(claim, world.cluster, world.observe, "the second")
     return Action.objects.values_list("state", "reason", "ambiguous").get()
 
 
@@ -78,38 +75,16 @@ def test_a_rescuer_that_read_the_row_before_the_plan_takes_nothing_over(world: W
     world.settle("erp-simulator")
     target = Target("default", NAMESPACE, "erp-simulator")
     admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "ana")
-    [action] = Action.claim_due("default", 1, "the first")
+    [claim] = dispatch.claim_due("default", 1, "the first")
     read_before_the_plan = Action.objects.select_related("workload", "signal").get()
-    assert verb._plan(action, world.observe(target), Step.PLAN, "the first")
-    verb._write(world.cluster, action)  # and dies
+    reading = calls.read(claim, world.cluster, world.observe(target))
+    assert dispatch.check([reading], "the first", 1.0) == [claim]
+    calls.write(claim, world.cluster)  # and dies
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
 
-    with pytest.raises(LostRace):
-        read_before_the_plan.reclaim("a slow rescuer")
+    assert transitions.store([transitions.reclaim(read_before_the_plan, "a slow rescuer")]) == []
 
     go_on(world)
     world.drain()
     assert Action.objects.get().state == ActionState.SUCCEEDED
     assert (world.replicas("erp-simulator"), len(world.writes())) == (3, 1)
-
-
-def test_a_step_that_is_asked_for_while_it_runs_runs_once_more(world: World) -> None:
-    reconciler = world.reconciler()
-    began, go, ran = Event(), Event(), []
-
-    def step() -> None:
-        began.set()
-        assert go.wait(5)
-        ran.append(NAMESPACE)
-
-    reconciler._submit("step", step)
-    assert began.wait(5)
-    reconciler._submit("step", step)
-    reconciler._submit("step", step)
-    go.set()
-    reconciler._pool.submit(lambda: None).result(timeout=5)
-    while reconciler._under_way:
-        reconciler._pool.submit(lambda: None).result(timeout=5)
-    reconciler._pool.shutdown()
-
-    assert len(ran) == 2

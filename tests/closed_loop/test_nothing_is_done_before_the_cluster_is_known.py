@@ -7,9 +7,9 @@ from django.db.models.functions import Now
 
 from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState
-from orchestrator.reconciler.execute import execute
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE
+from tests.kit.verbs import claim, execute
 from tests.kit.world import World, deployment, only_action
 
 
@@ -26,12 +26,12 @@ def test_no_action_is_claimed_before_the_reconciler_has_seen_its_cluster(
     world: World, asked: Action, silent: bool
 ) -> None:
     if silent:
-        asked.claim("one that went silent")
+        claim(asked, "one that went silent")
         Action.objects.update(lease_until=Now() - timedelta(seconds=1))
     reconciler = world.reconciler()
 
-    reconciler._pass([])
-    reconciler._pool.shutdown()
+    reconciler.run_once()
+    reconciler.pool.close()
     left = only_action()
     assert (left.state, left.epoch) == (asked.state, asked.epoch)
     assert world.writes() == []
@@ -43,11 +43,10 @@ def test_no_action_is_claimed_before_the_reconciler_has_seen_its_cluster(
 
 
 def test_a_pending_verification_does_not_keep_the_loop_busy(world: World, asked: Action) -> None:
-    asked.claim("another")
-    execute(asked, world.cluster, world.observe, "another")
+    execute(claim(asked, "another"), world.cluster, world.observe, "another")
     reconciler = world.reconciler()
 
-    reconciler._pass([])
+    reconciler.run_once()
     assert len(reconciler.verifications) == 1
     assert reconciler._patience() > 0
 

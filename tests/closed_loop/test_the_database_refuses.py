@@ -7,11 +7,10 @@ import pytest
 from django.db import OperationalError
 
 from orchestrator.decide.direct import admit_direct
-from orchestrator.models import Action
-from orchestrator.reconciler import loop
-from orchestrator.reconciler.execute import execute
+from orchestrator.reconciler import dispatch, loop
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE
+from tests.kit.verbs import claim, execute
 from tests.kit.world import World, deployment
 
 
@@ -20,8 +19,9 @@ def test_a_pass_that_fails_is_not_repeated_at_full_speed(world: World, monkeypat
     world.settle("erp-simulator")
     target = Target("default", NAMESPACE, "erp-simulator")
     waiting = admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "somebody")
-    waiting.claim("another")
-    execute(waiting, world.cluster, world.observe, "another")  # its verification is due, and no pass comes so far
+    execute(
+        claim(waiting, "another"), world.cluster, world.observe, "another"
+    )  # its verification is due, and no pass comes so far
     reconciler, passes = world.reconciler(), list[float]()
 
     def refuse(*_: object) -> None:
@@ -31,7 +31,7 @@ def test_a_pass_that_fails_is_not_repeated_at_full_speed(world: World, monkeypat
         raise OperationalError("could not extend file: No space left on device")
 
     monkeypatch.setattr(loop, "POLL", 0.2)
-    monkeypatch.setattr(Action, "claim_due", refuse)
+    monkeypatch.setattr(dispatch, "claim_due", refuse)
     thread = Thread(target=reconciler.run)
     thread.start()
     thread.join(timeout=20)

@@ -13,12 +13,14 @@ from guardrails.models import Freeze
 from orchestrator.decide.direct import Refused, admit_direct
 from orchestrator.models import Action, Workload
 from orchestrator.process import gauges
-from orchestrator.reconciler import loop
-from orchestrator.reconciler.reclaim import rescue
+from orchestrator.reconciler import admit
+from orchestrator.reconciler.reclaim import reclaim
+from signals import transitions
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
+from tests.kit.verbs import claim
 from tests.kit.world import World, deployment
 
 LOOP, PRODUCT = "orchestrator_closed_loop", "smartops_orchestrator"
@@ -117,7 +119,7 @@ def test_gauges_go_down_again(transactional_db: None) -> None:
     post(anomaly("held"))
     Signal.objects.update(not_before=Now() + timedelta(minutes=5), reason=Reason.FROZEN)
     gauges.measure("default")
-    Signal.objects.get().deny(Reason.SIGNAL_EXPIRED, "")
+    transitions.store([transitions.deny(Signal.objects.get(), Reason.SIGNAL_EXPIRED, "")])
 
     gauges.measure("default")
 
@@ -136,13 +138,13 @@ def test_a_pass_leaves_its_time_and_one_that_fails_does_not(world: World, monkey
     def refuse(*_: object) -> None:
         raise OperationalError("gone")
 
-    monkeypatch.setattr(loop, "due", refuse)
+    monkeypatch.setattr(admit, "due", refuse)
     reconciler = world.reconciler()
-    reconciler.view.start()
-    while not reconciler.view.has_synced:
-        reconciler.view._stop.wait(0.01)
-    reconciler._attempt(reconciler._pass, [])
-    reconciler.view.stop()
+    reconciler.cache.start()
+    while not reconciler.cache.has_synced:
+        reconciler.cache._stop.wait(0.01)
+    reconciler._attempt(reconciler.run_once)
+    reconciler.cache.stop()
 
     assert value(f"{PRODUCT}_last_pass_timestamp_seconds") == passed
     assert failed() == 1.0
@@ -151,11 +153,11 @@ def test_a_pass_leaves_its_time_and_one_that_fails_does_not(world: World, monkey
 def test_a_reclaimed_action_is_counted(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     action = admit_direct(direct(3), "somebody")
-    action.claim("one that went silent")
+    claim(action, "one that went silent")
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
     taken = growth(f"{PRODUCT}_takeovers_total")
 
-    rescue("default", "another")
+    reclaim("default", "another")
 
     assert taken() == 1.0
     assert Workload.objects.count() == 1

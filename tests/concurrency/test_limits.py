@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from guardrails.models import GuardrailSetting
 from guardrails.replay import replay
 from orchestrator.decide.direct import Refused, admit_direct
-from orchestrator.models import ACTIVE, Action, Decision
+from orchestrator.models import ACTIVE, Action, DecisionRecord
 from signals.lib.notifications import CHANNEL, connect
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
@@ -60,8 +60,8 @@ def test_no_limit_is_exceeded_by_processes_and_callers_at_once(
     assert_one_effect_per_applied_action(referee, world)
     assert_one_active_action_at_a_time()
     assert not Signal.objects.filter(errors__gt=0).exists()
-    assert met <= {verdict["reason"] for row in Decision.objects.all() for verdict in row.verdicts}
-    for decision in Decision.objects.all():
+    assert met <= {verdict["reason"] for row in DecisionRecord.objects.all() for verdict in row.verdicts}
+    for decision in DecisionRecord.objects.all():
         assert replay(decision.inputs) == decision.verdicts
 
 
@@ -88,7 +88,7 @@ def ask(seed: int) -> None:
         try:
             admit_direct(Proposal(type_, target, Origin.DIRECT, params), requested_by="ana")
         except Refused as refusal:
-            assert refusal.judgement.reason in (Reason.TARGET_BUSY, Reason.REPLICA_LIMIT)  # noqa: PT017
+            assert refusal.decision.reason in (Reason.TARGET_BUSY, Reason.REPLICA_LIMIT)  # noqa: PT017
         with connect() as session:
             session.execute(f"LISTEN {CHANNEL}")
             for _ in session.notifies(timeout=0.2, stop_after=5):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from guardrails.replay import replay
-from orchestrator.models import Action, ActionState, AuditEvent, Decision
+from orchestrator.models import Action, ActionState, AuditEvent, DecisionRecord
 from signals.models import Signal
 from tests.kit.processes import reconcilers, until
 from tests.kit.referee import Referee
@@ -30,5 +30,5 @@ def test_three_reconcilers_share_the_work_and_do_each_of_it_once(world: World, t
     assert not Signal.objects.filter(closed_at=None).exists()
     assert AuditEvent.objects.filter(to_state=ActionState.SUCCEEDED).count() == WORKLOADS
     assert len({action.moved_by for action in actions}) > 1, "one process did all the work: nothing was shared"
-    for decision in Decision.objects.all():
+    for decision in DecisionRecord.objects.all():
         assert replay(decision.inputs) == decision.verdicts

@@ -8,7 +8,8 @@ import pytest
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, Invalid, NotFound, TimedOut
 from orchestrator.k8s.rollout import Complete, rollout
-from orchestrator.k8s.types import ACTION_ANNOTATION, RESTART_ANNOTATION, WorkloadKey
+from orchestrator.k8s.types import ACTION_ANNOTATION, WorkloadKey
+from signals.proposals.restart import RESTART_ANNOTATION
 from tests.kit.client import Client, Object
 from tests.kit.kubectl import Kubectl
 from tests.kit.manifests import deployment

@@ -8,7 +8,8 @@ import pytest
 from django.db import connection
 
 from guardrails.models import GuardrailSetting
-from orchestrator.models import Action, ActionState, Decision, Workload
+from orchestrator.models import Action, ActionState, Workload, transitions
+from orchestrator.reconciler import admit
 from signals.models import Signal
 from tests.crash.victims import Victims, assert_done_once, leases_are_over
 from tests.kit.referee import Referee
@@ -34,11 +35,11 @@ def cut_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
     ("owner", "name"),
     [
         (Workload, "lock"),
-        (Decision, "record"),
-        (Action, "plan"),
-        (Action, "applied"),
-        (Action, "verified"),
-        (Action, "_release"),
+        (admit, "decide"),
+        (admit, "plan"),
+        (transitions, "apply"),
+        (transitions, "verified"),
+        (transitions, "_release"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
@@ -62,7 +63,7 @@ def test_an_outcome_whose_session_was_cut_is_recorded_by_the_next_sweep(
     GuardrailSetting.objects.update(verification_timeout_seconds=1)
     world.deploy(deployment("slow", ready_after="1h"))
     post(anomaly("slow"))
-    cut_once(monkeypatch, Action, "verified")
+    cut_once(monkeypatch, transitions, "verified")
     reconciler = world.reconciler()
 
     with ThreadPoolExecutor(1) as thread:

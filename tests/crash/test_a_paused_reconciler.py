@@ -3,10 +3,10 @@
 import pytest
 
 from orchestrator.models import Action
-from orchestrator.reconciler.execute import execute
-from orchestrator.reconciler.reclaim import rescue
+from orchestrator.reconciler.reclaim import reclaim
 from tests.crash.victims import Victims, assert_done_once, leases_are_over
 from tests.kit.referee import Referee
+from tests.kit.verbs import execute
 from tests.kit.world import World, only_action
 
 pytestmark = pytest.mark.usefixtures("one_trouble")
@@ -42,14 +42,14 @@ def test_a_reconciler_that_wakes_up_beside_its_rescuer_leaves_the_action_to_it(
 ) -> None:
     victims.pause(point)
     leases_are_over()
-    [taken] = rescue("default", "the rescuer")
+    [taken] = reclaim("default", "the rescuer")
 
     victims.resume()
     execute(taken, world.cluster, observe=world.observe, actor="the rescuer")
     world.drain()
 
     assert_done_once(world, referee)
-    after_it = only_action().events.filter(epoch__gte=taken.epoch, actor__contains="reconciler")
+    after_it = only_action().events.filter(epoch__gte=taken.action.epoch, actor__contains="reconciler")
     assert {event.to_state for event in after_it} <= {"succeeded"}
 
 

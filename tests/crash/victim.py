@@ -18,23 +18,24 @@ import django
 
 django.setup()
 
+from guardrails.models import Cooldown  # noqa: E402
 from orchestrator.k8s.client import KubernetesCluster  # noqa: E402
-from orchestrator.models import Action, Decision, Verification  # noqa: E402
-from orchestrator.reconciler import execute, loop, verify  # noqa: E402
+from orchestrator.models import transitions  # noqa: E402
+from orchestrator.reconciler import admit, calls, dispatch, loop, settle, verify  # noqa: E402
 
 # Where it is hit: right after this returned. Some are inside of a transaction, some after its commit.
 POINTS: dict[str, tuple[Any, str]] = {
-    "the admission is written, not committed": (Decision, "record"),
-    "admitted and planned": (loop, "admit"),
-    "the target was looked at": (execute, "_look"),
-    "the plan is written, not committed": (Action, "plan"),
-    "planned anew": (execute, "_plan"),
-    "the cluster has changed": (execute, "_write"),
-    "the effect is recorded, not committed": (Verification, "begin"),
-    "the effect is recorded": (Action, "applied"),
+    "the admission is written, not committed": (admit, "decide"),
+    "the plan is written, not committed": (admit, "_create"),
+    "admitted and planned": (admit, "admit"),
+    "the target was looked at": (calls, "read"),
+    "planned anew": (dispatch, "check"),
+    "the cluster has changed": (calls, "write"),
+    "the effect is recorded, not committed": (Cooldown, "start"),
+    "the effect is recorded": (settle, "settle"),
     "the rollout was judged": (verify, "judge"),
-    "the outcome is written, not committed": (Action, "_release"),
-    "verified": (Action, "verified"),
+    "the outcome is written, not committed": (transitions, "_release"),
+    "verified": (verify, "record"),
 }
 
 

@@ -144,7 +144,7 @@ def test_a_demo_tells_its_story_stops_cleanly_continues_and_dies_with_its_childr
         handles = first.handles
         assert len(re.findall(r"^ +\+\d+\.\d{3} s  SUCCESS +desired 3, ready 3, available 3", story, re.MULTILINE)) == 2
         assert "3 of 8 replicas" in story
-        assert "replicas 2 to 3" in story
+        assert "Scaled from 2 to 3 replicas" in story
         assert max(map(len, story.splitlines())) <= 100
         assert (state / "demo.json").stat().st_mode & 0o777 == 0o600
         assert handles.keys() == {"url", "token", "admin", "kubeconfig", "database_url", "metrics", "pids"}

@@ -29,7 +29,10 @@ def verdict(guardrail: str = "any", outcome: str = "allow", message: str = "", *
         (verdict(value=5, limit=6, window_seconds=3600), "5 of 6 in 60 min"),
         (verdict(limit_seconds=300), "0 s left of 300 s"),
         (verdict("freeze"), "nothing is frozen"),
-        (verdict("policy", message="No policy engine is configured."), "No policy engine is configured."),
+        (
+            verdict("policy", outcome="not_evaluated", message="No policy engine is configured."),
+            "No policy engine is configured.",
+        ),
         (verdict("of tomorrow"), ""),
         (verdict(outcome="deny", message="9 would exceed 8.", value=9, limit=8, current=8), "9 would exceed 8."),
     ],
@@ -45,15 +48,16 @@ def test_a_deferral_says_when_it_is_looked_at_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("type_", "change", "words"),
     [
-        ({"replicas": 3}, "dev/erp: replicas 2 to 3"),
-        ({"value": "id"}, "dev/erp: a new mark on its pod template rolls all pods"),
-        ({"patch": {"spec": {}}}, 'dev/erp: {"patch": {"spec": {}}}'),
+        ("SCALE", {"replicas": 3}, "dev/erp: Scaled from 2 to 3 replicas"),
+        ("RESTART", {"value": "id"}, "dev/erp: Restarted all pods"),
+        ("PATCH", {"patch": {"spec": {"paused": True}}}, "dev/erp: Patched spec.paused"),
     ],
 )
-def test_a_change_is_said_in_one_line(change: dict[str, Any], words: str) -> None:
-    action = {"target": {"namespace": "dev", "name": "erp"}, "before": {"replicas": 2}, "change": change}
+def test_a_change_is_said_in_one_line(type_: str, change: dict[str, Any], words: str) -> None:
+    target = {"namespace": "dev", "name": "erp"}
+    action = {"type": type_, "target": target, "before": {"replicas": 2}, "change": change}
     assert patched(action) == words
 
 

@@ -86,6 +86,7 @@ FACTS = st.builds(
     target_seen=st.booleans(),
     target=st.none() | TARGET_FACTS,
     managed=st.booleans(),
+    history_loaded=st.booleans(),
     active_action=st.sampled_from(["", "0199-a"]),
     cooldown_until=st.none() | TIMES,
     recent=RECENT,

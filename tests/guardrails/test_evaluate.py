@@ -1,5 +1,6 @@
-"""Inputs in, judgement out: all are asked, and the severest decides."""
+"""Inputs in, decision out: every guardrail is asked, and the severest verdict decides."""
 
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,12 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrails.evaluate import GUARDRAILS, decide
-from guardrails.types import Facts, FreezeFacts, Inputs, Judgement, Limits, Outcome, PolicyAnswer, RecentAction
+from guardrails.evaluate import GUARDRAILS, Guardrail, decide
+from guardrails.types import (
+    Allow,
+    Decision,
+    Defer,
+    Deny,
+    Facts,
+    FreezeFacts,
+    Ignore,
+    Inputs,
+    Limits,
+    Outcome,
+    PolicyAnswer,
+    RecentAction,
+)
 from signals.reasons import Reason
-from signals.types import ActionType, Origin, RuleSpec, SignalFacts, Source
+from signals.types import ActionType, Origin, Proposal, RuleSpec, SignalFacts, Source
 from tests.guardrails.conftest import (
     FACTS,
+    LIMITS,
     NOW,
     PAST,
     RECENT,
@@ -31,6 +46,7 @@ from tests.guardrails.conftest import (
 ALL = [
     "target",
     "protected_namespace",
+    "patch_allowlist",
     "freeze",
     "max_replicas",
     "policy",
@@ -42,60 +58,66 @@ ALL = [
     "actions_per_hour",
     "scale_velocity",
 ]
-SEVERITY = {Outcome.ALLOW: 0, Outcome.DEFER: 1, Outcome.DENY: 2, Outcome.IGNORE: 3}
+SEVERITY = {Outcome.NOT_EVALUATED: 0, Outcome.ALLOW: 0, Outcome.DEFER: 1, Outcome.DENY: 2, Outcome.IGNORE: 3}
 RULE = RuleSpec(1, 1, "scale-up", Source.ANOMALY, "resource", ActionType.SCALE, {"delta": 1}, min_score=0.8)
 SIGNAL = SignalFacts("0199-s", Source.ANOMALY, TARGET, "resource", ago(seconds=5), resolved=False, score=0.95)
 
 
-def judged(signal: SignalFacts | None = SIGNAL, *rules: RuleSpec, **fields: Any) -> Judgement:
+def decided(signal: SignalFacts | None = SIGNAL, *rules: RuleSpec, **fields: Any) -> Decision:
     return decide(
         Inputs(**{"now": NOW, "facts": known(), "limits": Limits(), "signal": signal, "rules": rules, **fields})
     )
 
 
-def asked(judgement: Judgement) -> list[str]:
-    return [verdict.guardrail for verdict in judgement.verdicts]
+def asked(decision: Decision) -> list[str]:
+    return [verdict.guardrail for verdict in decision.verdicts]
 
 
-def test_a_signal_that_everything_allows_is_its_rules_proposal() -> None:
-    judgement = judged(SIGNAL, RULE)
+def test_a_signal_that_nothing_refuses_is_its_rules_proposal() -> None:
+    decision = decided(SIGNAL, RULE)
 
-    assert (judgement.outcome, judgement.reason, judgement.rule) == (Outcome.ALLOW, None, RULE)
-    assert judgement.proposal == replace(scale(delta=1), reason="anomaly resource (scale-up)")
-    assert asked(judgement) == ["signal", *ALL]
+    assert isinstance(decision, Allow)
+    assert decision.rule == RULE
+    assert decision.proposal == replace(scale(delta=1), reason="anomaly resource (scale-up)")
+    assert asked(decision) == ["signal", *ALL]
 
 
 def test_a_direct_proposal_is_asked_of_all_guardrails_and_of_no_rule() -> None:
     proposal = replace(RESTART, origin=Origin.DIRECT)
 
-    judgement = judged(None, proposal=proposal)
+    decision = decided(None, proposal=proposal)
 
-    assert (judgement.outcome, judgement.proposal, judgement.rule) == (Outcome.ALLOW, proposal, None)
-    assert asked(judgement) == ALL
+    assert decision == Allow(proposal, decision.verdicts)
+    assert asked(decision) == ALL
 
 
 def test_a_planned_action_keeps_its_proposal_whatever_the_rules_say_now() -> None:
-    judgement = judged(SIGNAL, replace(RULE, params={"delta": 3}), proposal=scale(delta=1))
+    decision = decided(SIGNAL, replace(RULE, params={"delta": 3}), proposal=scale(delta=1))
 
-    assert judgement.proposal == scale(delta=1)
-    assert asked(judgement) == ["signal", *ALL]
+    assert isinstance(decision, Allow)
+    assert decision.proposal == scale(delta=1)
+    assert asked(decision) == ["signal", *ALL]
 
 
 @pytest.mark.parametrize(
     ("signal", "rules", "reason"),
     [
         (SIGNAL, [], Reason.NO_RULE),
+        (None, [RULE], Reason.NO_RULE),
         (replace(SIGNAL, symptom="latency"), [RULE], Reason.NO_RULE),
         (replace(SIGNAL, score=0.5), [RULE], Reason.BELOW_THRESHOLD),
         (replace(SIGNAL, score=None), [RULE], Reason.BELOW_THRESHOLD),
         (replace(SIGNAL, score=0.5, last_seen_at=ago(hours=9)), [RULE], Reason.BELOW_THRESHOLD),
     ],
 )
-def test_a_signal_without_a_proposal_is_ignored(signal: SignalFacts, rules: list[RuleSpec], reason: Reason) -> None:
-    judgement = judged(signal, *rules)
+def test_inputs_without_a_proposal_are_ignored(
+    signal: SignalFacts | None, rules: list[RuleSpec], reason: Reason
+) -> None:
+    decision = decided(signal, *rules)
 
-    assert (judgement.outcome, judgement.reason, judgement.proposal) == (Outcome.IGNORE, reason, None)
-    assert asked(judgement) == ["signal", "rules"]
+    assert isinstance(decision, Ignore)
+    assert decision.reason is reason
+    assert asked(decision) == [*(["signal"] if signal else []), "rules"]
 
 
 @pytest.mark.parametrize(
@@ -103,22 +125,23 @@ def test_a_signal_without_a_proposal_is_ignored(signal: SignalFacts, rules: list
     [
         (ago(seconds=900), Outcome.ALLOW, 900.0),
         (ago(seconds=901), Outcome.DENY, 901.0),
-        (ahead(seconds=2), Outcome.ALLOW, -2.0),  # repeated while we looked
+        (ahead(seconds=2), Outcome.ALLOW, -2.0),  # repeated after the decision's clock was read
     ],
 )
-def test_a_signal_that_nobody_repeated_is_too_old(seen: datetime, outcome: Outcome, age: float) -> None:
-    judgement = judged(replace(SIGNAL, last_seen_at=seen), RULE)
+def test_a_signal_that_is_not_repeated_expires(seen: datetime, outcome: Outcome, age: float) -> None:
+    decision = decided(replace(SIGNAL, last_seen_at=seen), RULE)
 
-    assert judgement.outcome is outcome
-    assert judgement.reason == (Reason.SIGNAL_EXPIRED if outcome is Outcome.DENY else None)
-    assert judgement.verdicts[0].details == {"age_seconds": age, "limit_seconds": 900}
-    assert asked(judgement) == ["signal", *ALL]
+    assert decision.outcome is outcome
+    assert decision.verdicts[0].reason == (Reason.SIGNAL_EXPIRED if outcome is Outcome.DENY else None)
+    assert decision.verdicts[0].details == {"age_seconds": age, "limit_seconds": 900}
+    assert asked(decision) == ["signal", *ALL]
 
 
 def test_a_resolved_signal_is_denied_however_fresh() -> None:
-    judgement = judged(replace(SIGNAL, resolved=True), RULE)
+    decision = decided(replace(SIGNAL, resolved=True), RULE)
 
-    assert (judgement.outcome, judgement.reason) == (Outcome.DENY, Reason.SIGNAL_RESOLVED)
+    assert isinstance(decision, Deny)
+    assert decision.reason is Reason.SIGNAL_RESOLVED
 
 
 FREEZE = FreezeFacts("everything", "incident", "ana", ahead(minutes=30))
@@ -141,40 +164,111 @@ NO = PolicyAnswer(False, "Not on Fridays.", "http://opa")
         (known(recent=scaled(10, 9, 8, by=1)), Outcome.DEFER, Reason.SCALE_VELOCITY_LIMIT, ahead(minutes=5)),
     ],
 )
-def test_the_severest_decides_and_of_deferrals_the_longest(
+def test_the_first_denial_decides_and_without_one_the_longest_deferral(
     facts: Facts, outcome: Outcome, reason: Reason, until: datetime | None
 ) -> None:
-    judgement = judged(SIGNAL, RULE, facts=facts)
+    decision = decided(SIGNAL, RULE, facts=facts)
 
-    assert (judgement.outcome, judgement.reason, judgement.until) == (outcome, reason, until)
+    assert isinstance(decision, Defer | Deny)
+    assert (decision.outcome, decision.reason, decision.until) == (outcome, reason, until)
+    assert (decision.proposal, decision.rule) == (replace(scale(), reason="anomaly resource (scale-up)"), RULE)
+
+
+FORBIDDEN = {"patch": {"spec": {"template": {"spec": {"hostPID": True}}}}}
+
+
+@pytest.mark.parametrize("origin", Origin)
+def test_a_forbidden_patch_is_denied_by_a_stored_verdict(origin: Origin) -> None:
+    proposal = Proposal(ActionType.PATCH, TARGET, origin, FORBIDDEN)
+
+    decision = decided(None, proposal=proposal)
+
+    assert isinstance(decision, Deny)
+    assert decision.reason is Reason.PATCH_FORBIDDEN
+    assert decision.message == "spec.template.spec.hostPID: this field must not be patched."
+    assert [one.guardrail for one in decision.verdicts if one.outcome is Outcome.DENY] == ["patch_allowlist"]
+
+
+LIVE = {"max_replicas", "autoscaler", "field_owners", "scale_velocity"}
+HISTORY = {"freeze", "one_action_at_a_time", "cooldown", "actions_per_hour", "scale_velocity"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "unevaluated"),
+    [
+        (known(), {"policy"}),
+        (known(policy=PolicyAnswer(True, "", "http://opa")), set()),
+        (Facts(target_seen=False), {"policy", "target"} | LIVE),
+        (known(target=None), {"policy"} | LIVE),
+        (known(history_loaded=False), {"policy"} | HISTORY),
+    ],
+)
+def test_a_guardrail_without_facts_is_not_evaluated_and_says_why(facts: Facts, unevaluated: set[str]) -> None:
+    verdicts = decided(None, proposal=scale(delta=1), facts=facts).verdicts
+
+    found = {one.guardrail: one for one in verdicts if one.outcome is Outcome.NOT_EVALUATED}
+    assert set(found) == unevaluated
+    for one in found.values():
+        assert (bool(one.message), one.reason, one.until) == (True, None, None)
+
+
+def test_a_restart_of_an_unobserved_target_is_not_evaluated_against_its_pause_and_owners() -> None:
+    verdicts = decided(None, proposal=RESTART, facts=Facts(target_seen=False)).verdicts
+
+    unevaluated = [one.guardrail for one in verdicts if one.outcome is Outcome.NOT_EVALUATED]
+    assert unevaluated == ["target", "policy", "paused", "field_owners"]
+
+
+@pytest.mark.parametrize("guardrail", GUARDRAILS)
+def test_a_guardrail_documents_its_answer_to_the_closed_loop_and_to_a_caller(guardrail: Guardrail) -> None:
+    assert documented(guardrail)
+
+
+def documented(guardrail: Guardrail) -> list[tuple[str, str]]:
+    """Its answer to the closed loop, and to a direct caller."""
+    return re.findall(r"Closed loop: (\w.*?)\. Direct action: (\w.*?)\.", " ".join((guardrail.__doc__ or "").split()))
+
+
+@pytest.mark.parametrize("guardrail", GUARDRAILS)
+@given(proposals(), FACTS, LIMITS)
+def test_a_guardrail_answers_as_its_docstring_says(
+    guardrail: Guardrail, proposal: Proposal, facts: Facts, limits: Limits
+) -> None:
+    [(loop, caller)] = documented(guardrail)
+    outcome = guardrail(proposal, facts, limits, NOW).outcome
+
+    said = loop if proposal.origin is Origin.CLOSED_LOOP else caller
+    assert outcome in (Outcome.ALLOW, Outcome.NOT_EVALUATED) or outcome in re.findall(r"\w+", said)
 
 
 @settings(max_examples=300)
 @given(inputs())
-def test_all_are_asked_and_the_severest_wins(given_: Inputs) -> None:
-    judgement = decide(given_)
+def test_every_guardrail_is_asked_and_the_severest_verdict_decides(given_: Inputs) -> None:
+    decision = decide(given_)
 
-    outcomes = [verdict.outcome for verdict in judgement.verdicts]
-    assert SEVERITY[judgement.outcome] == max(SEVERITY[outcome] for outcome in outcomes)
-    expected = ["signal"] * (given_.signal is not None) + (ALL if judgement.proposal else ["rules"])
-    assert asked(judgement) == expected
+    severities = [SEVERITY[verdict.outcome] for verdict in decision.verdicts]
+    assert SEVERITY[decision.outcome] == max(severities)
+    expected = ["signal"] * (given_.signal is not None) + (["rules"] if isinstance(decision, Ignore) else ALL)
+    assert asked(decision) == expected
     assert len(ALL) == len(GUARDRAILS)
-    if judgement.outcome is Outcome.ALLOW:
-        assert judgement.proposal is not None
-        assert (judgement.reason, judgement.message, judgement.until) == (None, "", None)
-    else:
-        deciding = [one for one in judgement.verdicts if one.outcome is judgement.outcome]
-        said = (judgement.reason, judgement.message, judgement.details, judgement.until)
-        assert said in [(one.reason, one.message, one.details, one.until) for one in deciding]
-    if judgement.outcome is Outcome.DEFER:
-        assert judgement.until == max(one.until for one in deciding if one.until)
-        assert judgement.until > given_.now
+    deciding = [one for one in decision.verdicts if one.outcome is decision.outcome]
+    match decision:
+        case Defer(_, reason, message, until, _, details):
+            assert (reason, message, details, until) in [(v.reason, v.message, v.details, v.until) for v in deciding]
+            assert until == max(one.until for one in deciding if one.until)
+            assert until > given_.now
+        case Deny(reason, message, _, details, until_):
+            first = deciding[0]
+            assert (reason, message, details, until_) == (first.reason, first.message, first.details, first.until)
+        case Ignore(reason, message, _, details):
+            assert [(reason, message, details)] == [(v.reason, v.message, v.details) for v in deciding]
 
 
 @given(inputs())
 def test_every_refusal_has_a_reason_and_a_sentence(given_: Inputs) -> None:
     for verdict in decide(given_).verdicts:
-        assert (verdict.reason is None) == (verdict.outcome is Outcome.ALLOW)
+        silent = verdict.outcome in (Outcome.ALLOW, Outcome.NOT_EVALUATED)
+        assert (verdict.reason is None) == silent
         if verdict.outcome is not Outcome.ALLOW and verdict.guardrail != "policy":  # its sentence is the engine's
             assert verdict.message
 
@@ -183,6 +277,15 @@ def test_every_refusal_has_a_reason_and_a_sentence(given_: Inputs) -> None:
 def test_a_direct_proposal_is_answered_at_once(given_: Inputs) -> None:
     if given_.signal is None:
         assert decide(given_).outcome in (Outcome.ALLOW, Outcome.DENY)
+
+
+@given(inputs())
+def test_unknown_facts_never_refuse(given_: Inputs) -> None:
+    """Without history and without a target there is nothing to say against a change, but its own content."""
+    nothing = Facts(target_seen=False, history_loaded=False)
+    for verdict in decide(replace(given_, facts=nothing)).verdicts:
+        if verdict.guardrail not in ("signal", "rules", "protected_namespace", "patch_allowlist", "max_replicas"):
+            assert verdict.outcome in (Outcome.ALLOW, Outcome.NOT_EVALUATED)
 
 
 @st.composite
@@ -209,15 +312,13 @@ def test_what_speaks_against_it_never_turns_a_refusal_into_an_allowance(given_: 
     after = decide(replace(given_, facts=data.draw(worse(given_.facts))))
 
     assert SEVERITY[after.outcome] >= SEVERITY[before.outcome]
-    if before.outcome is after.outcome is Outcome.DEFER:
-        assert before.until is not None
-        assert after.until is not None
+    if isinstance(before, Defer) and isinstance(after, Defer):
         assert after.until >= before.until or _recheck(before)
 
 
-def _recheck(judgement: Judgement) -> bool:
-    """Nothing says when it ends: it is looked at again soon."""
-    return judgement.until == NOW + timedelta(seconds=60)
+def _recheck(decision: Defer) -> bool:
+    """Its end is unknown: it is decided again soon."""
+    return decision.until == NOW + timedelta(seconds=60)
 
 
 @given(proposals(Origin.CLOSED_LOOP), FACTS, st.data())

@@ -8,10 +8,16 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from guardrails.checks import limits
-from guardrails.checks.limits import PROTECTED_NAMESPACES, RATE_WINDOW, RECHECK, SCALE_WINDOW
+from guardrails.checks.answers import RECHECK
+from guardrails.checks.busy import one_action_at_a_time
+from guardrails.checks.freeze import freeze
+from guardrails.checks.policy import policy
+from guardrails.checks.replicas import max_replicas
+from guardrails.checks.target import PROTECTED_NAMESPACES, protected_namespace, target
+from guardrails.checks.windows import RATE_WINDOW, SCALE_WINDOW, actions_per_hour, cooldown, scale_velocity
 from guardrails.evaluate import GUARDRAILS, Guardrail, decide
-from guardrails.types import Facts, FreezeFacts, Inputs, Limits, Outcome, PolicyAnswer, RecentAction, TargetFacts
+from guardrails.types import Allow, Facts, FreezeFacts, Inputs, Limits, Outcome, PolicyAnswer, RecentAction, TargetFacts
+from signals.proposals import desired_replicas, scale_increase
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.guardrails.conftest import (
@@ -29,7 +35,7 @@ from tests.guardrails.conftest import (
     scaled,
 )
 
-ALLOW, DEFER, DENY = Outcome.ALLOW, Outcome.DEFER, Outcome.DENY
+ALLOW, DEFER, DENY, NOT_EVALUATED = Outcome.ALLOW, Outcome.DEFER, Outcome.DENY, Outcome.NOT_EVALUATED
 DEFAULT = Limits()
 
 
@@ -49,25 +55,25 @@ def direct(proposal: Proposal) -> Proposal:
         (known(target=TargetFacts("uid-1", 2, deleting=True)), DENY, Reason.TARGET_BEING_DELETED, {}),
         (known(managed=False), DENY, Reason.NAMESPACE_NOT_MANAGED, {}),
         (known(target=None, managed=False), DENY, Reason.NAMESPACE_NOT_MANAGED, {}),
-        (Facts(target_seen=False), ALLOW, None, {}),
+        (Facts(target_seen=False), NOT_EVALUATED, None, {}),
         (Facts(target_seen=False, managed=False), DENY, Reason.NAMESPACE_NOT_MANAGED, {}),
     ],
 )
 def test_the_target_is_there_and_ours(
     facts: Facts, outcome: Outcome, reason: Reason | None, details: dict[str, Any]
 ) -> None:
-    verdict = limits.target(RESTART, facts, DEFAULT, NOW)
+    verdict = target(RESTART, facts, DEFAULT, NOW)
     assert (verdict.outcome, verdict.reason, verdict.details) == (outcome, reason, details)
 
 
 @pytest.mark.parametrize("origin", Origin)
 @pytest.mark.parametrize("namespace", sorted(PROTECTED_NAMESPACES))
 def test_the_clusters_own_namespaces_are_left_alone_whoever_asks(namespace: str, origin: Origin) -> None:
-    verdict = limits.protected_namespace(
+    verdict = protected_namespace(
         replace(RESTART, target=Target("default", namespace, "coredns"), origin=origin), known(), DEFAULT, NOW
     )
     assert (verdict.outcome, verdict.reason) == (DENY, Reason.PROTECTED_NAMESPACE)
-    assert limits.protected_namespace(RESTART, known(), DEFAULT, NOW).outcome is ALLOW
+    assert protected_namespace(RESTART, known(), DEFAULT, NOW).outcome is ALLOW
 
 
 OVER_NIGHT = FreezeFacts("namespace smartops-dev", "quarter's end", "ana", ahead(hours=2))
@@ -87,30 +93,30 @@ def test_a_freeze_holds_until_its_end_and_names_who_and_why(
     freezes: list[FreezeFacts], until: datetime, by: str
 ) -> None:
     facts = known(freezes=tuple(freezes))
-    verdict = limits.freeze(scale(), facts, DEFAULT, NOW)
+    verdict = freeze(scale(), facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.reason, verdict.until) == (DEFER, Reason.FROZEN, until)
     assert verdict.details["by"] == by
     assert verdict.message.startswith(f"{by} froze ")
-    assert limits.freeze(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
-    assert limits.freeze(scale(), known(), DEFAULT, NOW).outcome is ALLOW
+    assert freeze(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
+    assert freeze(scale(), known(), DEFAULT, NOW).outcome is ALLOW
 
 
 def test_a_freeze_of_many_days_says_on_which_it_ends() -> None:
     over_christmas = replace(OVER_NIGHT, until=datetime(2027, 1, 2, 8, tzinfo=UTC))
-    verdict = limits.freeze(scale(), known(freezes=(over_christmas,)), DEFAULT, NOW)
+    verdict = freeze(scale(), known(freezes=(over_christmas,)), DEFAULT, NOW)
 
     assert verdict.message == "ana froze namespace smartops-dev until 2027-01-02 08:00:00 UTC: quarter's end"
 
 
 def test_one_action_at_a_time() -> None:
     facts = known(active_action="0199-a")
-    verdict = limits.one_action_at_a_time(scale(), facts, DEFAULT, NOW)
+    verdict = one_action_at_a_time(scale(), facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.reason, verdict.until) == (DEFER, Reason.TARGET_BUSY, NOW + RECHECK)
     assert verdict.details == {"action": "0199-a"}
-    assert limits.one_action_at_a_time(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
-    assert limits.one_action_at_a_time(scale(), known(), DEFAULT, NOW).outcome is ALLOW
+    assert one_action_at_a_time(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
+    assert one_action_at_a_time(scale(), known(), DEFAULT, NOW).outcome is ALLOW
 
 
 @pytest.mark.parametrize("origin", Origin)
@@ -123,7 +129,7 @@ def test_one_action_at_a_time() -> None:
         (scale(replicas=9), 2, DENY, 9),
         (scale(replicas=9), None, DENY, 9),
         (scale(replicas=0), 2, ALLOW, 0),
-        (scale(delta=1), None, ALLOW, None),  # not looked at yet: asked again before the write
+        (scale(delta=1), None, NOT_EVALUATED, None),  # evaluated before the write
         (scale(delta=-2), 2, ALLOW, 0),
         (scale(delta=-3), 2, DENY, -1),
         (patch(spec={"replicas": 9}), 2, DENY, 9),
@@ -138,7 +144,7 @@ def test_replicas_stay_within_their_limit_whoever_asks(
     proposal: Proposal, current: int | None, outcome: Outcome, value: int | None, origin: Origin
 ) -> None:
     live = None if current is None else TargetFacts("uid-1", current)
-    verdict = limits.max_replicas(replace(proposal, origin=origin), known(target=live), DEFAULT, NOW)
+    verdict = max_replicas(replace(proposal, origin=origin), known(target=live), DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.reason) == (outcome, Reason.REPLICA_LIMIT if outcome is DENY else None)
     bound = 0 if value is not None and value < 0 else 8
@@ -153,12 +159,12 @@ def test_a_cooldown_holds_the_loop_back_until_its_end(
     until: datetime | None, outcome: Outcome, remaining: float | None
 ) -> None:
     facts = known(cooldown_until=until)
-    verdict = limits.cooldown(scale(), facts, DEFAULT, NOW)
+    verdict = cooldown(scale(), facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.until) == (outcome, until if outcome is DEFER else None)
     assert verdict.details["limit_seconds"] == 300
     assert verdict.details.get("remaining_seconds") == remaining
-    assert limits.cooldown(direct(scale()), facts, DEFAULT, NOW).outcome is ALLOW
+    assert cooldown(direct(scale()), facts, DEFAULT, NOW).outcome is ALLOW
 
 
 SIX = scaled(59, 50, 40, 30, 20, 10)
@@ -183,13 +189,13 @@ def test_actions_per_hour_count_their_own_type(
     recent: tuple[RecentAction, ...], limit: int, value: int, until: datetime | None
 ) -> None:
     facts, own = known(recent=recent), replace(DEFAULT, max_actions_per_hour=limit)
-    verdict = limits.actions_per_hour(scale(), facts, own, NOW)
+    verdict = actions_per_hour(scale(), facts, own, NOW)
 
     assert (verdict.outcome, verdict.until) == (DEFER if until else ALLOW, until)
     assert verdict.reason == (Reason.RATE_LIMIT if until else None)
     assert (verdict.details["value"], verdict.details["limit"]) == (value, limit)
     assert verdict.details["window_seconds"] == 3600
-    person = limits.actions_per_hour(direct(scale()), facts, own, NOW)
+    person = actions_per_hour(direct(scale()), facts, own, NOW)
     assert (person.outcome, person.details["value"]) == (ALLOW, value)
 
 
@@ -214,16 +220,16 @@ def test_scaling_up_keeps_to_its_velocity(
     proposal: Proposal, recent: tuple[RecentAction, ...], value: int, wanted: int, until: datetime | None
 ) -> None:
     facts = known(recent=recent)
-    verdict = limits.scale_velocity(proposal, facts, DEFAULT, NOW)
+    verdict = scale_velocity(proposal, facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.until) == (DEFER if until else ALLOW, until)
     details = {"value": value, "wanted": wanted, "limit": 3, "window_seconds": 900}
     assert verdict.details == details | ({"next_allowed_at": until.isoformat()} if until else {})
-    assert limits.scale_velocity(direct(proposal), facts, DEFAULT, NOW).outcome is ALLOW
+    assert scale_velocity(direct(proposal), facts, DEFAULT, NOW).outcome is ALLOW
 
 
 def test_a_step_that_no_waiting_makes_small_enough_is_denied() -> None:
-    verdict = limits.scale_velocity(scale(delta=4), known(), DEFAULT, NOW)
+    verdict = scale_velocity(scale(delta=4), known(), DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.reason, verdict.until) == (DENY, Reason.SCALE_VELOCITY_LIMIT, None)
 
@@ -234,7 +240,7 @@ ENGINE = "http://opa/v1/data/smartops"
 @pytest.mark.parametrize(
     ("answer", "loop", "person", "reason"),
     [
-        (None, ALLOW, ALLOW, None),
+        (None, NOT_EVALUATED, NOT_EVALUATED, None),
         (PolicyAnswer(True, "Fine.", ENGINE), ALLOW, ALLOW, None),
         (PolicyAnswer(False, "Not on Fridays.", ENGINE), DENY, DENY, Reason.POLICY_DENIED),
         (PolicyAnswer(None, "ReadTimeoutError", ENGINE), DEFER, DENY, Reason.POLICY_UNAVAILABLE),
@@ -244,10 +250,10 @@ def test_a_policy_that_does_not_say_yes_says_no(
     answer: PolicyAnswer | None, loop: Outcome, person: Outcome, reason: Reason | None
 ) -> None:
     facts = known(policy=answer)
-    verdict = limits.policy(scale(), facts, DEFAULT, NOW)
+    verdict = policy(scale(), facts, DEFAULT, NOW)
 
     assert (verdict.outcome, verdict.reason) == (loop, reason)
-    assert limits.policy(direct(scale()), facts, DEFAULT, NOW).outcome is person
+    assert policy(direct(scale()), facts, DEFAULT, NOW).outcome is person
     if answer is not None:
         assert answer.reason in verdict.message
         assert verdict.details == {"engine": ENGINE}
@@ -279,7 +285,7 @@ BUSY_TIMES = st.builds(
 STRICT = st.builds(Limits, max_actions_per_hour=st.integers(1, 3), max_scale_increase=st.integers(2, 5))
 
 
-@pytest.mark.parametrize("guardrail", [limits.freeze, limits.cooldown, limits.actions_per_hour, limits.scale_velocity])
+@pytest.mark.parametrize("guardrail", [freeze, cooldown, actions_per_hour, scale_velocity])
 @settings(max_examples=150)
 @given(proposal=st.sampled_from([scale(delta=1), scale(delta=2)]), facts=BUSY_TIMES, own=STRICT)
 def test_a_deferral_ends_at_its_time_and_not_before(
@@ -322,7 +328,7 @@ class History:
     replicas: int = 2
     changes: list[Change] = field(default_factory=list)
     cooldowns: dict[ActionType, datetime] = field(default_factory=dict)
-    refused: list[tuple[Proposal, Reason | None]] = field(default_factory=list)
+    refused: list[tuple[Proposal, Reason]] = field(default_factory=list)
 
     def propose(self, proposal: Proposal, own: Limits, until_effect: timedelta, until_recorded: timedelta) -> None:
         recent = tuple(RecentAction(one.proposal.type, one.recorded, one.increase) for one in self.changes)
@@ -332,14 +338,14 @@ class History:
             recent=recent,
             cooldown_until=self.cooldowns.get(proposal.type),
         )
-        judgement = decide(Inputs(self.now, facts, own, proposal=proposal))
-        if judgement.outcome is not ALLOW:
-            self.refused.append((proposal, judgement.reason))
+        decision = decide(Inputs(self.now, facts, own, proposal=proposal))
+        if not isinstance(decision, Allow):
+            self.refused.append((proposal, decision.reason))
             return
         at = self.now + until_effect
-        desired = limits.desired_replicas(proposal, self.replicas)
+        desired = desired_replicas(proposal, self.replicas)
         replicas = self.replicas if desired is None else desired
-        increase = limits.scale_increase(proposal, facts)
+        increase = scale_increase(proposal, self.replicas)
         self.now = at + until_recorded  # until then the action is active, and the target busy
         self.changes.append(Change(proposal, own, at, self.now, replicas, increase))
         self.cooldowns[proposal.type] = self.now + timedelta(seconds=own.cooldown_seconds)
@@ -382,7 +388,7 @@ def test_no_history_exceeds_a_limit_at_any_instant(own: Limits, steps: list[Any]
 
     for index, one in enumerate(history.changes):
         assert one.replicas >= 0
-        if limits.desired_replicas(one.proposal, 0) is not None:
+        if desired_replicas(one.proposal, 0) is not None:
             assert one.replicas <= one.limits.max_replicas
         if one.proposal.origin is Origin.CLOSED_LOOP:
             _keeps_to_its_limits(one, history.changes[: index + 1])

@@ -29,11 +29,11 @@ def test_inputs_survive_json(given_: Inputs) -> None:
 @settings(max_examples=150)
 @given(inputs())
 def test_inputs_and_verdicts_survive_postgresql_and_decide_alike(given_: Inputs) -> None:
-    judgement = decide(given_)
-    stored = through_postgresql({"inputs": dump_inputs(given_), "verdicts": dump_verdicts(judgement.verdicts)})
+    decision = decide(given_)
+    stored = through_postgresql({"inputs": dump_inputs(given_), "verdicts": dump_verdicts(decision.verdicts)})
 
     assert load_inputs(stored["inputs"]) == given_
-    assert decide(load_inputs(stored["inputs"])) == judgement
+    assert decide(load_inputs(stored["inputs"])) == decision
     assert replay(stored["inputs"]) == stored["verdicts"]
 
 

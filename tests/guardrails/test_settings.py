@@ -25,10 +25,9 @@ from guardrails.models import (
     scope_name,
 )
 from guardrails.types import Limits
-from orchestrator.decide.facts import load_history
-from orchestrator.models import Workload
 from signals.types import ActionType, Target
 from tests.guardrails.conftest import TARGET
+from tests.kit.verbs import history
 
 Place = tuple[str, str, str]  # cluster, namespace, workload
 
@@ -138,7 +137,8 @@ def test_python_and_both_queries_agree_on_what_covers_a_target(rows: list[dict[s
         GuardrailSetting.objects.bulk_create(GuardrailSetting(**one) for one in rows)
         asked = {"cluster": target.cluster, "namespace": target.namespace, "name": target.name}
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT id FROM guardrails_guardrailsetting WHERE {COVERING}", asked)  # noqa: S608
+            wanted = "(SELECT %(cluster)s AS cluster, %(namespace)s AS namespace, %(name)s AS name) wanted"
+            cursor.execute(f"SELECT id FROM guardrails_guardrailsetting scope, {wanted} WHERE {COVERING}", asked)  # noqa: S608
             by_sql = {pk for (pk,) in cursor.fetchall()}
         by_orm = GuardrailSetting.objects.filter(Scope.covering(target))
 
@@ -147,7 +147,7 @@ def test_python_and_both_queries_agree_on_what_covers_a_target(rows: list[dict[s
         mine = [one for one in rows if covers(one, target)]
         assert found == sorted((one["cluster"], one["namespace"], one["workload"]) for one in mine)
         assert effective_limits(target) == merge_limits(mine)
-        assert load_history(Workload.lock(target), ActionType.SCALE).limits == effective_limits(target)
+        assert history(target).limits == effective_limits(target)
 
 
 @pytest.mark.django_db
@@ -156,7 +156,7 @@ def test_what_a_decision_reads_has_every_field_and_its_source() -> None:
     values: dict[str, Any] = {name: number for number, name in enumerate(details, start=10)} | {"respect_owners": False}
     GuardrailSetting.objects.create(namespace="smartops-dev", **values)
 
-    limits = load_history(Workload.lock(TARGET), ActionType.SCALE).limits
+    limits = history(TARGET).limits
 
     assert limits == Limits(**values, sources=dict.fromkeys(LIMIT_FIELDS, "namespace smartops-dev"))
 
@@ -176,7 +176,7 @@ def test_a_freeze_is_known_while_it_lasts_with_its_scope_and_its_end() -> None:
     Freeze.objects.create(namespace="smartops-dev", reason="quarter's end", by="ben", until=end)
     Freeze.objects.create(reason="incident", by="cem")
 
-    facts = load_history(Workload.lock(TARGET), ActionType.SCALE).freezes
+    facts = history(TARGET).freezes
 
     assert [(one.scope, one.reason, one.by, one.until) for one in facts] == [
         ("namespace smartops-dev", "quarter's end", "ben", end),
@@ -187,13 +187,11 @@ def test_a_freeze_is_known_while_it_lasts_with_its_scope_and_its_end() -> None:
 
 @pytest.mark.django_db
 def test_a_cooldown_is_of_one_type_and_one_workload_and_is_replaced() -> None:
-    Cooldown.start(TARGET, ActionType.SCALE, timedelta(minutes=5))
-    Cooldown.start(TARGET, ActionType.SCALE, timedelta(minutes=9))
+    Cooldown.start([(TARGET, ActionType.SCALE, 300)])
+    Cooldown.start([(TARGET, ActionType.SCALE, 540)])
 
-    workload = Workload.lock(TARGET)
-    known = load_history(workload, ActionType.SCALE)
+    known = history(TARGET)
     assert known.cooldown_until is not None
     assert known.cooldown_until - known.now > timedelta(minutes=8)
-    assert load_history(workload, ActionType.RESTART).cooldown_until is None
-    other = Workload.lock(Target("default", "smartops-dev", "api"))
-    assert load_history(other, ActionType.SCALE).cooldown_until is None
+    assert history(TARGET, ActionType.RESTART).cooldown_until is None
+    assert history(Target("default", "smartops-dev", "api")).cooldown_until is None

@@ -8,7 +8,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models.functions import Now
 
 from guardrails.models import Freeze, GuardrailSetting
-from orchestrator.models import Action, AuditEvent, Decision, Verification, Workload
+from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
 from signals.ingest import ingest
 from signals.models import Observation as StoredObservation
 from signals.models import Signal
@@ -52,7 +52,7 @@ def fitting(state: str) -> dict[str, Any]:
 
 def an_action(state: str = "pending") -> Action:
     return Action.objects.create(
-        workload=Workload.lock(TARGET),
+        workload=Workload.lock([TARGET])[TARGET],
         cluster="default",
         origin=Origin.DIRECT,
         type="SCALE",
@@ -204,8 +204,8 @@ def an_observation() -> StoredObservation:
     return a_signal().observations.get()
 
 
-def a_decision() -> Decision:
-    return Decision.objects.create(phase="admit", outcome="allow", inputs={}, verdicts=[], signal=a_signal())
+def a_decision() -> DecisionRecord:
+    return DecisionRecord.objects.create(phase="admit", outcome="allow", inputs={}, verdicts=[], signal=a_signal())
 
 
 def an_event() -> AuditEvent:
@@ -216,7 +216,7 @@ def an_event() -> AuditEvent:
     ("table", "make"),
     [
         ("signals_observation", an_observation),
-        ("orchestrator_decision", a_decision),
+        ("orchestrator_decisionrecord", a_decision),
         ("orchestrator_auditevent", an_event),
     ],
 )

@@ -4,7 +4,8 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
-from guardrails.checks.limits import actions_per_hour, cooldown, max_replicas, scale_velocity
+from guardrails.checks.replicas import max_replicas
+from guardrails.checks.windows import actions_per_hour, cooldown, scale_velocity
 from guardrails.evaluate import Guardrail
 from guardrails.policies import opa
 from guardrails.types import Limits

@@ -10,15 +10,15 @@ from django.db import connection
 from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
 
-from orchestrator.decide.facts import load_history
 from orchestrator.models import Action, Workload
 from orchestrator.process import gauges
-from orchestrator.reconciler.admit import due
-from orchestrator.reconciler.reclaim import cancel_resolved, expire, rescue
+from orchestrator.reconciler.dispatch import claim_due
+from orchestrator.reconciler.reclaim import cancel_resolved, expire, reclaim
 from signals.ingest import ingest
 from signals.models import Signal
-from signals.types import ActionType, Observation, Source, Target
+from signals.types import Observation, Source, Target
 from smartops.api.pagination import PageQuery, paginate
+from tests.kit.verbs import history
 
 pytestmark = pytest.mark.django_db
 
@@ -118,16 +118,16 @@ A_CURSOR = "AZ3-7wAAcACAAAAAAAAAAA"
 @pytest.mark.parametrize(
     ("work", "index"),
     [
-        (lambda: Action.claim_due("default", 8, "a test"), "action_due"),
-        (lambda: due("default", 8), "signal_due"),
-        (lambda: rescue("default", "a test"), "action_leased"),
+        (lambda: claim_due("default", 8, "a test"), "action_due"),
+        (lambda: Signal.due("default", 8), "signal_due"),
+        (lambda: reclaim("default", "a test"), "action_leased"),
         (lambda: expire("a test"), "action_deadline"),
         (lambda: cancel_resolved("default", "a test"), "action_deadline"),
         (lambda: gauges.measure("default"), "signal_due"),
         (lambda: gauges.measure("default"), "action_deadline"),
-        (lambda: load_history(a_workload(), ActionType.SCALE), "action_window"),
-        (lambda: load_history(a_workload(), ActionType.SCALE), "one_active_action_per_target"),
-        (lambda: Workload.lock(Target("default", "smartops-dev", "w7")), "one_workload"),
+        (lambda: history(a_workload().target), "action_window"),
+        (lambda: history(a_workload().target), "one_active_action_per_target"),
+        (lambda: Workload.lock([Target("default", "smartops-dev", "w7")]), "one_workload"),
         (lambda: ingest(observed(*(uuid4().hex for _ in range(5))), "an agent"), "one_open_signal"),
         (lambda: ingest(observed(*(uuid4().hex for _ in range(5))), "an agent"), "one_observation_per_window"),
         (lambda: ingest(observed(uuid4().hex, firing=False), "an agent"), "one_open_signal"),

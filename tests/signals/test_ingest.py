@@ -11,9 +11,11 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from signals import transitions
 from signals.ingest import Receipt, ingest
 from signals.lib.notifications import CHANNEL, connect
 from signals.models import Observation as StoredObservation
@@ -72,7 +74,7 @@ def test_a_repeat_raises_the_counter_and_the_last_word_counts() -> None:
 
 def test_a_repeat_does_not_end_a_deferral() -> None:
     [receipt] = post(observed("w1"))
-    row(receipt).defer("CooldownActive", "Wait.", not_before=timedelta(hours=1))
+    transitions.store([transitions.defer(row(receipt), "CooldownActive", "Wait.", timezone.now() + timedelta(hours=1))])
     before = row(receipt)
     post(observed("w2"))
 
@@ -123,7 +125,7 @@ def test_resolving_ends_what_is_pending() -> None:
 
 def test_resolving_leaves_an_admitted_signal_to_the_reconciler() -> None:
     [first] = post(observed("w1"))
-    row(first).admit()
+    transitions.store([transitions.admit(row(first))])
     [end] = post(observed("w2", firing=False))
     resolved_at = row(first).resolved_at
     [again] = post(observed("w3", firing=False))
@@ -135,7 +137,7 @@ def test_resolving_leaves_an_admitted_signal_to_the_reconciler() -> None:
 
 def test_a_trouble_that_is_back_before_its_action_ended_is_not_over() -> None:
     [first] = post(observed("w1"))
-    row(first).admit()
+    transitions.store([transitions.admit(row(first))])
     post(observed("w2", firing=False))
     [back] = post(observed("w3"))
 
@@ -154,7 +156,7 @@ def test_a_healthy_window_alone_is_a_closed_signal() -> None:
 @pytest.mark.parametrize("end", ["deny", "ignore", "fail"])
 def test_what_comes_after_the_end_opens_another_signal(end: str) -> None:
     [first] = post(observed("w1"))
-    getattr(row(first), end)("TargetNotFound", "Gone.")
+    transitions.store([getattr(transitions, end)(row(first), "TargetNotFound", "Gone.")])
     [second] = post(observed("w2"))
 
     assert second.signal_id != first.signal_id
@@ -311,13 +313,13 @@ def move(episodes: Episodes, how: str, fingerprint: str) -> None:
     signal = Signal.objects.get(pk=episode.id)
     match how:
         case "admit":
-            signal.admit()
+            transitions.store([transitions.admit(signal)])
             episode.state = "admitted"
         case "finish":
             Signal.objects.filter(pk=episode.id).update(closed_at=Now())
             episodes.end(fingerprint, "admitted")
         case _:
-            getattr(signal, how)("Reason", "Because.")
+            transitions.store([getattr(transitions, how)(signal, "Reason", "Because.")])
             episodes.end(fingerprint, signal.state)
 
 

@@ -12,15 +12,15 @@ from pytest_django import DjangoAssertNumQueries
 from pytest_django.fixtures import Settings
 
 from smartops.models import Token
-from smartops.tokens import ALPHABET, Bearer, Scope, checksum, issue, verify
+from smartops.tokens import ALPHABET, Principal, Scope, checksum, issue, verify
 
 pytestmark = pytest.mark.django_db
 
 
-def test_a_token_says_who_speaks_and_what_they_may() -> None:
+def test_a_token_gives_its_principal_scopes_and_namespaces() -> None:
     text = issue("agent", [Scope.READ, Scope.SIGNALS_WRITE], ["erp"])
 
-    assert verify(text) == Bearer("agent", frozenset({"read", "signals:write"}), ("erp",))
+    assert verify(text) == Principal("agent", frozenset({"read", "signals:write"}), ("erp",))
 
 
 def test_a_token_is_52_characters_of_base62_and_only_its_hmac_is_stored() -> None:
@@ -48,13 +48,15 @@ def test_a_token_is_52_characters_of_base62_and_only_its_hmac_is_stored() -> Non
         lambda text: text[:-6] + "ÄÖÜäöü",
     ],
 )
-def test_junk_is_refused_without_a_query(spoil: Any, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_a_malformed_token_is_refused_without_a_query(
+    spoil: Any, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     text = issue("agent", [Scope.READ])
     with django_assert_num_queries(0):
         assert verify(spoil(text)) is None
 
 
-def test_a_right_id_with_a_wrong_secret_is_refused() -> None:
+def test_a_token_with_a_known_id_and_a_wrong_secret_is_refused() -> None:
     lookup = issue("agent", [Scope.READ]).split("_")[1]
 
     assert verify(f"smo_{lookup}_{'0' * 32}{checksum(lookup, '0' * 32)}") is None
@@ -74,7 +76,9 @@ def test_a_token_ends_when_it_expires(seconds: int, valid: bool) -> None:
     assert (verify(text) is not None) is valid
 
 
-def test_the_use_is_recorded_at_most_once_a_minute(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_the_use_of_a_token_is_recorded_at_most_once_a_minute(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
     text = issue("agent", [Scope.READ])
     with django_assert_num_queries(2):
         verify(text)
@@ -101,7 +105,7 @@ def test_a_pepper_is_rotated_without_new_tokens(settings: Settings) -> None:
 
 @pytest.mark.parametrize(("namespaces", "expected"), [((), True), (("erp",), True), (("other",), False)])
 def test_a_token_without_namespaces_is_allowed_everywhere(namespaces: tuple[str, ...], expected: bool) -> None:
-    assert Bearer("agent", frozenset(), namespaces).allows("erp") is expected
+    assert Principal("agent", frozenset(), namespaces).allows("erp") is expected
 
 
 base62 = st.text(ALPHABET, min_size=44, max_size=44)
@@ -119,12 +123,12 @@ def create_token(*arguments: str) -> tuple[str, str]:
     return out.getvalue(), err.getvalue()
 
 
-def test_the_command_prints_the_token_alone() -> None:
+def test_create_token_prints_nothing_but_the_token_on_stdout() -> None:
     out, err = create_token(
         "agent", "--scope", "read", "--scope", "signals:write", "--namespace", "erp", "--expires-in", "90"
     )
 
-    assert verify(out.removesuffix("\n")) == Bearer("agent", frozenset({"read", "signals:write"}), ("erp",))
+    assert verify(out.removesuffix("\n")) == Principal("agent", frozenset({"read", "signals:write"}), ("erp",))
     assert out.removesuffix("\n") not in err
     assert "erp" in err
     expires_at = Token.objects.get().expires_at
@@ -145,13 +149,13 @@ def test_the_command_prints_the_token_alone() -> None:
         (["agent", "--scope", "read", "--expires-in", "99999999999"], "expires"),
     ],
 )
-def test_the_command_says_what_it_cannot_do(arguments: list[str], message: str) -> None:
+def test_create_token_rejects_invalid_arguments(arguments: list[str], message: str) -> None:
     with pytest.raises(CommandError, match=message):
         create_token(*arguments)
     assert not Token.objects.exists()
 
 
-def test_a_name_is_given_once() -> None:
+def test_two_tokens_cannot_have_the_same_name() -> None:
     create_token("agent", "--scope", "read")
     with pytest.raises(CommandError, match="already"):
         create_token("agent", "--scope", "read")

@@ -20,7 +20,7 @@ from smartops.dev.demo.state import Credentials, DemoError, unused_port
 
 READY_WITHIN = 60.0  # seconds
 # Names of another database, cluster or installation: none of them is the demo's to use.
-FOREIGN = ("SMARTOPS_", "DATABASE_", "REDIS_", "DJANGO_", "KUBECONFIG", "PG")
+FOREIGN = ("SMARTOPS_", "DATABASE_", "DJANGO_", "KUBECONFIG", "PG")
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -5,12 +5,16 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from signals.proposals import PROPOSAL_TYPES
+from signals.types import ActionType
+
 Json = dict[str, Any]
 
 
 # What is said of a guardrail that has neither numbers nor a message.
 SILENT = {
     "protected_namespace": "not a namespace of the cluster itself",
+    "patch_allowlist": "changes no field outside of the allowlist",
     "freeze": "nothing is frozen",
     "paused": "not paused, or scaled all the same",
     "autoscaler": "no autoscaler sets its replicas",
@@ -22,7 +26,8 @@ SILENT = {
 def verdict_lines(verdicts: Iterable[Json]) -> Iterator[tuple[str, str]]:
     """For each guardrail what it says, and its value and limit."""
     for verdict in verdicts:
-        yield f"{verdict['outcome']:<6} {verdict['guardrail']:<21} ", numbers(verdict)
+        outcome = verdict["outcome"].replace("_", " ")
+        yield f"{outcome:<13} {verdict['guardrail']:<21} ", numbers(verdict)
 
 
 def numbers(verdict: Json) -> str:
@@ -47,14 +52,8 @@ def numbers(verdict: Json) -> str:
 
 def patched(action: Json) -> str:
     """What was changed, in one line."""
-    target = f"{action['target']['namespace']}/{action['target']['name']}"
-    match action["change"]:
-        case {"replicas": replicas}:
-            return f"{target}: replicas {action['before']['replicas']} to {replicas}"
-        case {"value": _}:
-            return f"{target}: a new mark on its pod template rolls all pods"
-        case change:
-            return f"{target}: {json.dumps(change)}"
+    done = PROPOSAL_TYPES[ActionType(action["type"])].done(action["before"], action["change"])
+    return f"{action['target']['namespace']}/{action['target']['name']}: {done}"
 
 
 def request_of(received: Json) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Creates an API token: the token alone on stdout, all else on stderr."""
+"""`manage.py create_token`: prints the token on stdout, everything else on stderr."""
 
 from argparse import ArgumentParser
 from datetime import timedelta
@@ -14,39 +14,42 @@ from smartops.tokens import Scope, issue
 
 
 class Command(BaseCommand):
-    help = "Creates an API token and prints it: it cannot be read again."
+    help = "Create an API token and print it. It cannot be read again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", help="who speaks: it stands in the audit")
+        parser.add_argument("name", help="name of the caller, as shown in the audit")
         parser.add_argument(
             "--scope",
             action="append",
             required=True,
             choices=[scope.value for scope in Scope],
-            help="what it may do; give one or more (there is no default)",
+            help="scope of the token; repeat it for several",
         )
         parser.add_argument(
-            "--namespace", action="append", default=[], help="where it may act; give one or more (default: everywhere)"
+            "--namespace",
+            action="append",
+            default=[],
+            help="namespace it covers; repeat it for several (default: all)",
         )
         parser.add_argument("--expires-in", type=int, metavar="DAYS", help="default: never")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         name, days = options["name"].strip(), options["expires_in"]
         if not 1 <= len(name) <= 64 or not name.isprintable():
-            raise CommandError("A name has 1 to 64 printable characters.")
+            raise CommandError("The name must have 1 to 64 printable characters.")
         if days is not None and not 1 <= days <= 36_500:
-            raise CommandError("A token expires in 1 to 36500 days, or never.")
+            raise CommandError("--expires-in must be 1 to 36500 days.")
         try:
             namespaces = TypeAdapter(list[Namespace]).validate_python(options["namespace"])
         except ValidationError as error:
-            raise CommandError(f"No namespace: {error.errors()[0]['input']}") from None
+            raise CommandError(f"Not the name of a namespace: {error.errors()[0]['input']}") from None
         try:
             with transaction.atomic():
                 expires_at = None if days is None else timezone.now() + timedelta(days=days)
                 token = issue(name, map(Scope, options["scope"]), namespaces, expires_at)
         except IntegrityError:
-            raise CommandError(f"There is a token “{name}” already.") from None
-        where = ", ".join(namespaces) or "everywhere"
+            raise CommandError(f"A token “{name}” exists already.") from None
+        where = ", ".join(namespaces) or "all namespaces"
         ends = f"until {expires_at:%Y-%m-%d}" if expires_at else "until it is revoked"
         self.stderr.write(f"{name}: {', '.join(options['scope'])}; {where}; {ends}. It cannot be read again.")
         self.stdout.write(token)

@@ -1,4 +1,4 @@
-"""Prints the OpenAPI document: `manage.py export_openapi > docs/openapi.json` after each change of the API."""
+"""`manage.py export_openapi > docs/openapi.json`, after each change of the API."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ def openapi() -> str:
 
 
 class Command(BaseCommand):
-    help = "Prints the OpenAPI document of the API v1."
+    help = "Print the OpenAPI document of the API v1."
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         self.stdout.write(openapi(), ending="")

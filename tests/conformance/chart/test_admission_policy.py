@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from signals.proposals.allowlist import forbidden
+from signals.proposals.patch_allowlist import forbidden
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.release import Helm, Release, released
 from tests.kit.client import JSON, MERGE, STRATEGIC, Client, Object

@@ -207,11 +207,11 @@ def test_a_patch_of_what_no_action_may_touch_is_refused_whoever_asks(
     _rule(loop, "bad_release", "PATCH", {"patch": patch})
 
     status, problem = loop.ask("patch", SERVICE, patch=patch)
-    action = loop.outcome(loop.root_cause(SERVICE, "bad_release"))
+    signal = loop.decided(loop.root_cause(SERVICE, "bad_release"))
 
     assert (status, problem["reason"]) == (400, "PatchForbidden")
     assert names in problem["detail"]
-    assert (action["state"], action["reason"]) == ("cancelled", "PatchForbidden")
+    assert (signal["state"], signal["reason"], signal["actions"]) == ("denied", "PatchForbidden", [])
     assert writes(judge.events()) == []
 
 

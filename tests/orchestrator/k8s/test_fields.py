@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.k8s.fields import overlapping, owned, stated, touched
+from orchestrator.k8s.fields import overlapping, owned, stated
+from signals.proposals.paths import touched
 
 APP = "spec.template.spec.containers[name=app]"
 

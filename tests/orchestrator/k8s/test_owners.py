@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.actions import HANDLERS
 from orchestrator.k8s.owners import LAST_APPLIED
 from orchestrator.k8s.parse import parse_deployment
 from orchestrator.k8s.target import TargetState
-from signals.types import ActionType, Origin, Proposal, Target
+from signals.proposals import PROPOSAL_TYPES
+from signals.types import ActionType
 
 Object = dict[str, Any]
 REPLICAS: Object = {"f:spec": {"f:replicas": {}}}
@@ -104,8 +104,7 @@ def owners(raw: Object) -> dict[str, tuple[str, ...]]:
 
 def holds_back(raw: Object, type_: ActionType, **params: Any) -> set[str]:
     """Who is concerned by an action."""
-    proposal = Proposal(type_, Target("default", "shop", "web"), Origin.DIRECT, params)
-    seen = TargetState(seen=True, deployment=parse_deployment(raw)).facts(HANDLERS[proposal.type].fields(proposal))
+    seen = TargetState(seen=True, deployment=parse_deployment(raw)).facts(PROPOSAL_TYPES[type_].fields(params))
     assert seen is not None
     return {str(owner) for owner in seen.owners}
 
@@ -284,14 +283,14 @@ def test_the_order_of_entries_tells_nothing(entries: list[Object]) -> None:
 
 def test_a_decision_stores_only_the_owners_of_what_changes() -> None:
     raw = deployment(entry("kustomize-controller", APPLIED, "Apply"), labels=KUSTOMIZED)
-    proposal = Proposal(ActionType.SCALE, Target("default", "shop", "web"), Origin.DIRECT, {"delta": 1})
+    changed = PROPOSAL_TYPES[ActionType.SCALE].fields({"delta": 1})
     look = TargetState(seen=True, deployment=parse_deployment(raw))
 
-    seen = look.facts(HANDLERS[proposal.type].fields(proposal))
+    seen = look.facts(changed)
 
     assert seen is not None
     assert [owner.fields for owner in seen.owners] == [("spec.replicas",)]
-    assert replace(look, deployment=None).facts(HANDLERS[proposal.type].fields(proposal)) is None
+    assert replace(look, deployment=None).facts(changed) is None
     nothing_asked = look.facts()
     assert nothing_asked is not None
     assert nothing_asked.owners == ()
@@ -299,5 +298,4 @@ def test_a_decision_stores_only_the_owners_of_what_changes() -> None:
 
 @pytest.mark.parametrize("type_", ActionType)
 def test_every_action_says_what_it_changes(type_: ActionType) -> None:
-    proposal = Proposal(type_, Target("default", "shop", "web"), Origin.DIRECT, {"patch": {"spec": {"paused": True}}})
-    assert list(HANDLERS[type_].fields(proposal))
+    assert PROPOSAL_TYPES[type_].fields({"patch": {"spec": {"paused": True}}})

@@ -2,29 +2,28 @@
 
 from datetime import timedelta
 
-from orchestrator.k8s.cache import ClusterCache
+from django.utils import timezone
+
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, Verification, Workload
+from orchestrator.reconciler.clock import SystemClock
 from orchestrator.reconciler.verify import Verifications
-from tests.orchestrator.reconciler.fake import Fake
 
 ERP = Workload(pk=1, cluster="default", namespace="dev", kind="Deployment", name="erp")
 
 
 def applied() -> Action:
-    action = Action(workload=ERP, planned_uid="u", change={"replicas": 3}, traceparent="")
+    now = timezone.now()
+    action = Action(workload=ERP, type="SCALE", planned_uid="u", change={"replicas": 3}, traceparent="")
+    action.updated_at, action.deadline_at = now, now + timedelta(minutes=5)
     Verification(action=action, generation=2, baseline={"replicas": 2})
     return action
 
 
 def test_a_change_of_the_target_wakes_the_younger_of_two_whichever_came_last() -> None:
-    cluster = Fake().cluster
-    verifications = Verifications(
-        "default", cluster, ClusterCache(cluster, ["dev"], lambda _: None), lambda _: None, "we"
-    )
+    verifications = Verifications("default", SystemClock())
     ended, under_way = applied(), applied()
-    for action in (under_way, ended):  # another process has ended it since we read it
-        verifications.watch(action, timedelta(minutes=5))
-    verifications.due([])  # each is worth a first look
+    verifications.watch([under_way, ended])  # another process has ended it since this one read it
+    assert len(list(verifications.due([]))) == 2  # each is checked once
 
-    assert verifications.due([WorkloadKey("dev", "erp")]) == [under_way.pk]
+    assert [one.action.pk for one in verifications.due([WorkloadKey("dev", "erp")])] == [under_way.pk]

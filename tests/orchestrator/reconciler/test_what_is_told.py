@@ -1,12 +1,13 @@
 """What is told on a workload: of each end, of each refusal, and of what not."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from guardrails.types import Facts, Inputs, Judgement, Limits, Outcome, TargetFacts
+from guardrails.types import Allow, Decision, Defer, Deny, Facts, Ignore, Inputs, Limits, TargetFacts
 from orchestrator.k8s.events import EventType, KubernetesEvent
 from orchestrator.k8s.parse import parse_deployment
 from orchestrator.k8s.types import WorkloadKey
@@ -48,7 +49,7 @@ def action(state: ActionState = S.VERIFYING, **fields: Any) -> Action:
             "PATCH",
             {"patch": {"spec": {"replicas": 3, "template": {"spec": MEMORY}}, "metadata": {"labels": {"a": None}}}},
             "Patched",
-            "Patched spec.replicas, spec.template.spec.containers, metadata.labels.a",
+            "Patched spec.replicas, spec.template.spec.containers[name=app].resources.limits.memory, metadata.labels.a",
         ),
     ],
 )
@@ -113,35 +114,40 @@ def test_what_passes_by_itself_is_not_told_however_it_is_met(reason: Reason) -> 
         after_execution(action(S.PENDING, reason=reason), LIVE),
         after_execution(action(S.CANCELLED, reason=reason), LIVE),
         after_verification(action(S.FAILED, reason=reason)),
-        admission(Outcome.DEFER, reason),
+        admission(deferred(reason)),
     ]
     assert [note is None for note in told] == [reason in SUPPRESSED] * 4
 
 
-def admission(outcome: Outcome, reason: Reason | None, **fields: Any) -> KubernetesEvent | None:
+def deferred(reason: Reason) -> Defer:
+    return Defer(PROPOSAL, reason, "The last SCALE needs 9 s.", NOW, ())
+
+
+def denied(reason: Reason) -> Deny:
+    return Deny(reason, "The last SCALE needs 9 s.", (), proposal=PROPOSAL)
+
+
+def admission(decision: Decision, **fields: Any) -> KubernetesEvent | None:
     given: dict[str, Any] = {
         "now": NOW,
         "facts": Facts(True, TargetFacts("uid-1", 2)),
         "limits": Limits(),
         "signal": SIGNAL,
     } | fields
-    proposal = given.pop("asked", PROPOSAL)
-    return after_admission(
-        Inputs(**given), Judgement(outcome, (), reason, "The last SCALE needs 9 s.", proposal=proposal)
-    )
+    return after_admission(Inputs(**given), decision)
 
 
-@pytest.mark.parametrize(("outcome", "verdict"), [(Outcome.DENY, "refused"), (Outcome.DEFER, "deferred")])
-def test_what_a_signal_led_to_in_vain_is_told(outcome: Outcome, verdict: str) -> None:
+@pytest.mark.parametrize(("decide", "verdict"), [(denied, "refused"), (deferred, "deferred")])
+def test_what_a_signal_led_to_in_vain_is_told(decide: Callable[[Reason], Decision], verdict: str) -> None:
     words = f"SCALE {verdict} (signal 0199-s): The last SCALE needs 9 s."
-    assert admission(outcome, Reason.COOLDOWN_ACTIVE) == KubernetesEvent(
+    assert admission(decide(Reason.COOLDOWN_ACTIVE)) == KubernetesEvent(
         KEY, "uid-1", EventType.WARNING, "CooldownActive", words, "0199-s"
     )
 
 
 def test_as_long_as_a_signal_waits_for_the_same_reason_it_is_the_same_news() -> None:
     first, again, other = (
-        admission(Outcome.DEFER, reason) for reason in (Reason.AUTOSCALED, Reason.AUTOSCALED, Reason.FROZEN)
+        admission(deferred(reason)) for reason in (Reason.AUTOSCALED, Reason.AUTOSCALED, Reason.FROZEN)
     )
     assert first is not None
     assert again is not None
@@ -150,13 +156,13 @@ def test_as_long_as_a_signal_waits_for_the_same_reason_it_is_the_same_news() -> 
 
 
 @pytest.mark.parametrize(
-    ("outcome", "fields"),
+    ("decision", "fields"),
     [
-        (Outcome.ALLOW, {}),  # the action tells
-        (Outcome.IGNORE, {"asked": None}),
-        (Outcome.DENY, {"signal": None}),  # a caller was told
-        (Outcome.DENY, {"facts": Facts(True, None)}),  # there is nothing to tell it on
+        (Allow(PROPOSAL, ()), {}),  # the action tells
+        (Ignore(Reason.NO_RULE, "No rule.", ()), {}),
+        (denied(Reason.FROZEN), {"signal": None}),  # a caller was told
+        (denied(Reason.FROZEN), {"facts": Facts(True, None)}),  # there is nothing to tell it on
     ],
 )
-def test_what_concerns_nobody_at_the_workload_is_not_told(outcome: Outcome, fields: dict[str, Any]) -> None:
-    assert admission(outcome, None if outcome is Outcome.ALLOW else Reason.FROZEN, **fields) is None
+def test_what_concerns_nobody_at_the_workload_is_not_told(decision: Decision, fields: dict[str, Any]) -> None:
+    assert admission(decision, **fields) is None

@@ -1,0 +1,40 @@
+"""May SmartOps change this object at all?"""
+
+from datetime import datetime
+
+from guardrails.checks.answers import no_target
+from guardrails.types import Denial, Facts, Limits, Verdict
+from signals.reasons import Reason
+from signals.types import Proposal
+
+PROTECTED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+
+
+def target(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
+    """Protects what SmartOps does not manage, and finds out early that there is nothing to change.
+
+    Closed loop: deny. Direct action: deny; the web process does not observe the target, so the reconciler says it.
+    """
+    name = "target"
+    if not facts.managed:
+        message = f"SmartOps does not manage the namespace “{proposal.target.namespace}”."
+        return Denial(name, message, reason=Reason.NAMESPACE_NOT_MANAGED)
+    if not facts.target_seen:
+        return no_target(name, proposal, facts)
+    if facts.target is None:
+        return Denial(name, f"There is no Deployment {proposal.target}.", reason=Reason.TARGET_NOT_FOUND)
+    if facts.target.deleting:
+        return Denial(name, f"{proposal.target} is being deleted.", reason=Reason.TARGET_BEING_DELETED)
+    return Verdict(name, details={"uid": facts.target.uid, "replicas": facts.target.replicas})
+
+
+def protected_namespace(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
+    """Protects the namespaces of the cluster itself.
+
+    Closed loop: deny. Direct action: deny. There is no setting.
+    """
+    name, namespace = "protected_namespace", proposal.target.namespace
+    if namespace in PROTECTED_NAMESPACES:
+        message = f"The namespace “{namespace}” belongs to the cluster itself: change it by hand."
+        return Denial(name, message, reason=Reason.PROTECTED_NAMESPACE)
+    return Verdict(name)

@@ -1,0 +1,123 @@
+"""Makes decisions: loads the history of the workloads, evaluates the guardrails, stores the decision records.
+
+It has three callers: a direct request (`direct.py`), signals (`reconciler/admit.py`), and the check that is repeated
+right before a write (`reconciler/dispatch.py`). The caller holds the rows of the workloads, so that a decision and what
+it reserves are one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from guardrails import evaluate
+from guardrails.replay import dump_inputs, dump_verdicts
+from guardrails.types import Allow, Decision, Defer, Deny, Facts, Inputs, Limits, PolicyAnswer
+from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
+from orchestrator.k8s.target import TargetState
+from orchestrator.models import DecisionRecord, Phase, Workload
+from signals.proposals import PROPOSAL_TYPES
+from signals.types import Proposal, RuleSpec, SignalFacts, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be decided. `action_id` is the id of the action that an Allow leads to, or whose write is checked.
+    `proposal` is None if no rule matches the signal. Without a locked `workload` nothing can be reserved, and its
+    history is not loaded. `rules` are those that may match the signal; without them, `proposal` is decided on as it
+    is."""
+
+    phase: Phase
+    action_id: UUID
+    target: Target
+    state: TargetState
+    proposal: Proposal | None
+    policy: PolicyAnswer | None
+    workload: Workload | None = None
+    signal: SignalFacts | None = None
+    rules: tuple[RuleSpec, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision with the inputs that lead to it."""
+
+    decision: Decision
+    inputs: Inputs
+
+    @property
+    def limits(self) -> Limits:
+        return self.inputs.limits
+
+
+def decide(questions: Sequence[Question]) -> list[Decided]:
+    """In the order given. The records are stored when the surrounding transaction commits."""
+    histories = load_history([_wanted(one) for one in questions])
+    decided = []
+    for question, history in zip(questions, histories, strict=True):
+        inputs = _inputs(question, history)
+        decided.append(Decided(evaluate.decide(inputs), inputs))
+    DecisionRecord.objects.bulk_create(map(_record, questions, decided))
+    return decided
+
+
+def _wanted(question: Question) -> Wanted:
+    workload, proposal = question.workload, question.proposal
+    return Wanted(
+        target=question.target,
+        workload=None if workload is None else workload.pk,
+        action_type=None if proposal is None else proposal.type,
+        own=question.action_id,
+    )
+
+
+def _inputs(question: Question, history: WorkloadHistory) -> Inputs:
+    return Inputs(
+        now=history.now,
+        facts=_facts(question, history),
+        limits=history.limits,
+        signal=question.signal,
+        rules=question.rules or (),
+        proposal=question.proposal if question.rules is None else None,
+    )
+
+
+def _facts(question: Question, history: WorkloadHistory) -> Facts:
+    state, proposal = question.state, question.proposal
+    changed = () if proposal is None else PROPOSAL_TYPES[proposal.type].fields(proposal.params)
+    known = Facts(
+        target_seen=state.seen,
+        target=state.facts(changed),
+        managed=state.managed,
+        policy=question.policy,
+        history_loaded=False,
+    )
+    if question.workload is None:
+        return known
+    return Facts(
+        target_seen=known.target_seen,
+        target=known.target,
+        managed=known.managed,
+        policy=known.policy,
+        active_action=history.active_action,
+        cooldown_until=history.cooldown_until,
+        recent=history.recent,
+        freezes=history.freezes,
+    )
+
+
+def _record(question: Question, decided: Decided) -> DecisionRecord:
+    decision = decided.decision
+    record = DecisionRecord(
+        phase=question.phase,
+        signal_id=None if question.signal is None else question.signal.id,
+        outcome=decision.outcome,
+        inputs=dump_inputs(decided.inputs),
+        verdicts=dump_verdicts(decision.verdicts),
+    )
+    if isinstance(decision, Allow) or question.phase is Phase.PLAN:
+        record.action_id = question.action_id
+    if not isinstance(decision, Allow):
+        record.reason, record.message = decision.reason, decision.message
+    if isinstance(decision, Defer | Deny):
+        record.until = decision.until
+    return record

@@ -1,0 +1,305 @@
+"""The transitions of an action: one constructor for each, and the one statement that stores them.
+
+A transition is a value. `store` writes any number of them in one transaction; each is a compare-and-set on the state
+and epoch of the copy that it was made from, so a process that lost the action changes nothing. The database writes the
+timeline and sends the notification.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from guardrails.models import Cooldown
+from guardrails.types import Limits
+from orchestrator import metrics, queries
+from orchestrator.k8s.fields import overlapping
+from orchestrator.k8s.types import Deployment
+from orchestrator.models.action import Action
+from orchestrator.models.evidence import Verification, VerificationStatus
+from orchestrator.models.states import FINAL, ActionState
+from orchestrator.models.states import ActionState as S
+from orchestrator.models.workload import Workload
+from signals.lib.transition_log import log_transition
+from signals.models import Signal
+from signals.proposals import PROPOSAL_TYPES
+from signals.reasons import Reason
+from signals.types import ActionType
+
+LEASE = timedelta(seconds=30)  # a call to the cluster may take a third of it
+REVIEW_FOR = timedelta(hours=24)
+VERIFIED_AS = {
+    VerificationStatus.SUCCESS: S.SUCCEEDED,
+    VerificationStatus.FAILED: S.FAILED,
+    VerificationStatus.TIMED_OUT: S.TIMED_OUT,
+}
+# The columns that a transition may change, beside the times.
+COLUMNS = (
+    *("epoch", "attempts", "ambiguous", "planned_uid", "planned_resource_version", "planned_generation"),
+    *("before", "change", "scale_increase"),
+)
+TIMES = ("updated_at", "not_before", "deadline_at", "lease_until", "applied_at", "finished_at")
+NO_PLAN: Mapping[str, Any] = {
+    "planned_uid": "",
+    "planned_resource_version": "",
+    "planned_generation": None,
+    "change": None,
+    "scale_increase": 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """`columns` are other columns that change. `not_before` and `deadline` are in seconds from now. `applied` says that
+    the change counts as applied now. `cooldown`, `begins` and `evidence` are stored in the same transaction: how many
+    seconds the cooldown lasts, the verification that begins, and the columns of the one that ends. `lease_is_over`
+    makes the end of the lease a condition."""
+
+    action: Action
+    to: ActionState
+    actor: str
+    reason: str = ""
+    message: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    not_before: float | None = None
+    deadline: float | None = None
+    applied: bool = False
+    cooldown: int | None = None
+    begins: Verification | None = None
+    evidence: Mapping[str, Any] | None = None
+    lease_is_over: bool = False
+
+
+def claim(action: Action, actor: str) -> Transition:
+    """pending → applying, for `LEASE`: until then no other process takes the action up."""
+    return Transition(action, S.APPLYING, actor, columns=_next_claim(action))
+
+
+def reclaim(action: Action, actor: str) -> Transition:
+    """applying → applying under a new epoch, once the lease is over. The former holder may have sent its write."""
+    ambiguous = action.ambiguous or bool(action.planned_resource_version)
+    return Transition(
+        action,
+        S.APPLYING,
+        actor,
+        message="The lease of the process that held this action has ended.",
+        columns={**_next_claim(action), "ambiguous": ambiguous},
+        lease_is_over=True,
+    )
+
+
+def plan(action: Action, live: Deployment, change: Mapping[str, Any], scale_increase: int, actor: str) -> Transition:
+    """The plan, committed before the write: what will be written, and to which version of which object. It claims a
+    pending action."""
+    return Transition(
+        action,
+        S.APPLYING,
+        actor,
+        message=f"Planned against version {live.resource_version}.",
+        columns={
+            **(_next_claim(action) if action.state == S.PENDING else {}),
+            "planned_uid": live.uid,
+            "planned_resource_version": live.resource_version,
+            "planned_generation": live.generation,
+            "before": {"replicas": live.replicas, "available": live.available_replicas},
+            "change": dict(change),
+            "scale_increase": scale_increase,
+        },
+    )
+
+
+def keep_plan(action: Action, live: Deployment, actor: str) -> Transition:
+    """The same change again, against the version that the target has now: at most its status or metadata has changed
+    since the plan."""
+    message = f"Writing the same change against version {live.resource_version}."
+    columns = {"planned_resource_version": live.resource_version}
+    return Transition(action, S.APPLYING, actor, message=message, columns=columns)
+
+
+def apply(action: Action, written: Deployment, limits: Limits, actor: str) -> Transition:
+    """applying → verifying, or → succeeded if nothing is to be verified. From now on the action counts in the windows,
+    and its cooldown runs: `applied_at` is the latest moment at which the write can have taken effect."""
+    if action.dry_run:
+        return Transition(
+            action, S.SUCCEEDED, actor, message="The API server accepted the dry run; nothing was changed."
+        )
+    if not action.verify:
+        message = "Applied. Not verified, as requested."
+        cooldown = limits.cooldown_seconds
+        return Transition(action, S.SUCCEEDED, actor, message=message, applied=True, cooldown=cooldown)
+    changed = PROPOSAL_TYPES[ActionType(action.type)].fields(action.params)
+    baseline = {**(action.before or {}), "fields": list(overlapping(written.ours, changed))}
+    return Transition(
+        action,
+        S.VERIFYING,
+        actor,
+        message=f"Applied as generation {written.generation}.",
+        columns={"planned_uid": written.uid},
+        deadline=limits.verification_timeout_seconds,
+        applied=True,
+        cooldown=limits.cooldown_seconds,
+        begins=Verification(
+            action=action,
+            generation=written.generation,
+            baseline=baseline,
+            stabilization_seconds=limits.stabilization_seconds,
+        ),
+    )
+
+
+def retry(
+    action: Action, reason: Reason, message: str, delay: float, actor: str, *, ambiguous: bool = False
+) -> Transition:
+    """applying → pending. A write that was certainly not applied is planned anew; an ambiguous one keeps its plan, and
+    the next claim reads the target first."""
+    columns = {"ambiguous": ambiguous, **({} if ambiguous else NO_PLAN)}
+    return Transition(action, S.PENDING, actor, reason, message, columns=columns, not_before=delay)
+
+
+def cancel(
+    action: Action, reason: str, message: str, actor: str, details: Mapping[str, Any] | None = None
+) -> Transition:
+    """pending, applying or awaiting_approval → cancelled: the change was not applied."""
+    return Transition(action, S.CANCELLED, actor, reason, message, details or {})
+
+
+def fail(action: Action, reason: str, message: str, actor: str) -> Transition:
+    """applying → failed: the change was not applied."""
+    return Transition(action, S.FAILED, actor, reason, message)
+
+
+def require_review(action: Action, message: str, actor: str) -> Transition:
+    """applying → needs_review: it cannot be known whether the change was applied. The target stays occupied."""
+    deadline = REVIEW_FOR.total_seconds()
+    return Transition(action, S.NEEDS_REVIEW, actor, Reason.OUTCOME_UNKNOWN, message, deadline=deadline)
+
+
+def reviewed(action: Action, applied: bool, message: str, limits: Limits, actor: str) -> Transition:
+    """needs_review → succeeded or cancelled: a person says whether the change was applied."""
+    if not applied:
+        return cancel(action, Reason.REVIEWED, message, actor)
+    return Transition(
+        action, S.SUCCEEDED, actor, Reason.REVIEWED, message, applied=True, cooldown=limits.cooldown_seconds
+    )
+
+
+def expire_review(action: Action, limits: Limits, actor: str) -> Transition:
+    """needs_review → failed. The write counts as applied: not knowing must not exceed a limit."""
+    message = "Nobody reviewed it in time."
+    return Transition(
+        action, S.FAILED, actor, Reason.REVIEW_EXPIRED, message, applied=True, cooldown=limits.cooldown_seconds
+    )
+
+
+def verified(
+    action: Action, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None, actor: str
+) -> Transition:
+    """verifying → succeeded, failed or timed_out, with the evidence: the Deployment as it was observed last."""
+    evidence = {"status": status, "message": message, **({} if seen is None else observed_counts(seen))}
+    return Transition(action, VERIFIED_AS[status], actor, reason, message, evidence=evidence)
+
+
+def store(transitions: Sequence[Transition]) -> list[Transition]:
+    """Stores the transitions whose action is still as its copy says, and returns them. For the others, another process
+    was first. The copies of the stored ones are up to date afterwards; after an error they are to be read again."""
+    transitions = [one for one in transitions if one.action.state not in FINAL]
+    if not transitions:
+        return []
+    with transaction.atomic():
+        # Workloads before actions, as everywhere: a process that decides on the target finds it free, or has committed
+        # its deferral, which `_release` then ends.
+        Workload.lock_rows({one.action.workload_id for one in transitions if one.to in FINAL})
+        times = {row[0]: row[1:] for row in queries.fetch(queries.MOVE_ACTIONS, map(_row, transitions))}
+        stored = [one for one in transitions if one.action.pk in times]
+        if applied := [one for one in stored if one.cooldown is not None]:
+            _record_applied(applied)
+        if evidence := [_evidence(one.action.pk, one.evidence) for one in stored if one.evidence is not None]:
+            queries.execute(queries.END_VERIFICATIONS, evidence)
+        if ended := [one.action for one in stored if one.to in FINAL]:
+            _release(ended)
+        for one in stored:
+            _log(one)
+            _update_copy(one, times[one.action.pk])
+        transaction.on_commit(partial(_count, stored))
+    return stored
+
+
+def _next_claim(action: Action) -> dict[str, int]:
+    return {"epoch": action.epoch + 1, "attempts": action.attempts + 1}
+
+
+def _row(one: Transition) -> dict[str, Any]:
+    action = one.action
+    return {
+        "id": str(action.pk),
+        "from_state": action.state,
+        "from_epoch": action.epoch,
+        "from_version": action.planned_resource_version,
+        "lease_is_over": one.lease_is_over,
+        "state": one.to,
+        "reason": one.reason,
+        "message": one.message,
+        "details": dict(one.details),
+        "moved_by": one.actor,
+        **{name: one.columns[name] if name in one.columns else getattr(action, name) for name in COLUMNS},
+        "not_before": one.not_before,
+        "deadline": one.deadline,
+        "lease": LEASE.total_seconds() if one.to == S.APPLYING else None,
+        "applied": one.applied,
+        "finished": one.to in FINAL,
+    }
+
+
+def _evidence(action: UUID, columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {"action_id": str(action), **columns}
+
+
+def _record_applied(applied: Sequence[Transition]) -> None:
+    """The cooldowns start, and the verifications begin."""
+    Cooldown.start(
+        (one.action.workload.target, ActionType(one.action.type), one.cooldown)
+        for one in applied
+        if one.cooldown is not None
+    )
+    Verification.objects.bulk_create([one.begins for one in applied if one.begins is not None])
+
+
+def _release(ended: Sequence[Action]) -> None:
+    """The targets are free: the signals of these actions close, and the signals that wait for the targets are due."""
+    Signal.close([action.signal_id for action in ended if action.signal_id])
+    Signal.wake_waiting([action.workload.target for action in ended], Reason.TARGET_BUSY)
+
+
+def _update_copy(one: Transition, times: Sequence[Any]) -> None:
+    fresh = {"state": one.to, "reason": one.reason, "message": one.message, "details": dict(one.details)}
+    fresh |= {"moved_by": one.actor, **one.columns, **dict(zip(TIMES, times, strict=True))}
+    for name, value in fresh.items():
+        setattr(one.action, name, value)
+
+
+def _log(one: Transition) -> None:
+    action = one.action
+    log_transition(
+        "action", action.pk, action.state, one.to, reason=one.reason, signal=action.signal_id, actor=one.actor
+    )
+
+
+def _count(stored: Iterable[Transition]) -> None:
+    for one in stored:
+        if one.to in FINAL:
+            metrics.record_end(one.action)
+
+
+def observed_counts(seen: Deployment) -> dict[str, Any]:
+    return {
+        "desired_replicas": seen.replicas,
+        "ready_replicas": seen.ready_replicas,
+        "available_replicas": seen.available_replicas,
+        "updated_replicas": seen.updated_replicas,
+        "observed_generation": seen.observed_generation,
+    }

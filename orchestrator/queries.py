@@ -1,0 +1,102 @@
+"""The statements of this app that the ORM would not compose, or only at a cost per row. ADR 18 has the reasons.
+
+Rows travel as one JSON parameter each, so that a batch of any size is the same prepared statement. Times are seconds
+from the clock of the database.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import connection
+
+from guardrails.models import COVERING
+
+Row = Mapping[str, Any]
+
+# The rows of these workloads, locked until the transaction ends. Every transaction locks them in the order of their
+# ids, so two batches never wait for each other in a circle.
+LOCK_WORKLOADS = """
+    SELECT workload.id, workload.cluster, workload.namespace, workload.kind, workload.name
+    FROM orchestrator_workload workload
+    JOIN json_to_recordset(%s::json) AS wanted(cluster text, namespace text, kind text, name text)
+    USING (cluster, namespace, kind, name)
+    ORDER BY workload.id FOR UPDATE OF workload
+"""
+
+# What the database knows about each workload: one row for each that is asked for, in the same order. Dry runs change
+# nothing and are not counted; direct actions are.
+HISTORIES = f"""
+    SELECT
+        clock_timestamp(),
+        (SELECT id FROM orchestrator_action
+            WHERE workload_id = wanted.workload AND state IN
+                ('awaiting_approval', 'pending', 'applying', 'verifying', 'needs_review')
+            AND id IS DISTINCT FROM wanted.own LIMIT 1),
+        (SELECT until FROM guardrails_cooldown cooldown
+            WHERE cooldown.cluster = wanted.cluster AND cooldown.namespace = wanted.namespace
+            AND cooldown.workload = wanted.name AND action_type = wanted.type),
+        (SELECT json_agg(json_build_array(type, applied_at, scale_increase) ORDER BY applied_at)
+            FROM orchestrator_action
+            WHERE workload_id = wanted.workload AND NOT dry_run
+            AND applied_at > statement_timestamp() - make_interval(secs => %s)),
+        (SELECT json_agg(scope ORDER BY scope.id) FROM guardrails_freeze scope
+            WHERE {COVERING} AND coalesce(until > statement_timestamp(), true)),
+        (SELECT json_agg(scope) FROM guardrails_guardrailsetting scope WHERE {COVERING})
+    FROM json_to_recordset(%s::json) AS wanted(
+        number int, workload bigint, cluster text, namespace text, name text, type text, own uuid)
+    ORDER BY number
+"""  # noqa: S608 - it is composed of constants
+
+# One compare-and-set for each action: the row is stored only while it is as its copy says. A planned version is part
+# of that, because a plan changes neither state nor epoch.
+MOVE_ACTIONS = """
+    UPDATE orchestrator_action AS action SET
+        state = moved.state, reason = moved.reason, message = moved.message, details = moved.details,
+        moved_by = moved.moved_by, epoch = moved.epoch, attempts = moved.attempts, ambiguous = moved.ambiguous,
+        planned_uid = moved.planned_uid, planned_resource_version = moved.planned_resource_version,
+        planned_generation = moved.planned_generation, before = moved.before, change = moved.change,
+        scale_increase = moved.scale_increase,
+        updated_at = statement_timestamp(),
+        not_before = coalesce(statement_timestamp() + make_interval(secs => moved.not_before), action.not_before),
+        deadline_at = coalesce(statement_timestamp() + make_interval(secs => moved.deadline), action.deadline_at),
+        lease_until = statement_timestamp() + make_interval(secs => moved.lease),
+        applied_at = CASE WHEN moved.applied THEN statement_timestamp() ELSE action.applied_at END,
+        finished_at = CASE WHEN moved.finished THEN statement_timestamp() END
+    FROM json_to_recordset(%s::json) AS moved(
+        id uuid, from_state text, from_epoch int, from_version text, lease_is_over boolean,
+        state text, reason text, message text, details jsonb, moved_by text, epoch int, attempts int,
+        ambiguous boolean, planned_uid text, planned_resource_version text, planned_generation bigint, before jsonb,
+        change jsonb, scale_increase int, not_before float8, deadline float8, lease float8, applied boolean,
+        finished boolean)
+    WHERE action.id = moved.id AND action.state = moved.from_state AND action.epoch = moved.from_epoch
+        AND action.planned_resource_version = moved.from_version
+        AND (NOT moved.lease_is_over OR action.lease_until <= statement_timestamp())
+    RETURNING action.id, action.updated_at, action.not_before, action.deadline_at, action.lease_until,
+        action.applied_at, action.finished_at
+"""
+
+END_VERIFICATIONS = """
+    UPDATE orchestrator_verification AS verification SET
+        status = ended.status, message = ended.message, finished_at = statement_timestamp(),
+        desired_replicas = ended.desired_replicas, ready_replicas = ended.ready_replicas,
+        available_replicas = ended.available_replicas, updated_replicas = ended.updated_replicas,
+        observed_generation = ended.observed_generation
+    FROM json_to_recordset(%s::json) AS ended(
+        action_id uuid, status text, message text, desired_replicas int, ready_replicas int, available_replicas int,
+        updated_replicas int, observed_generation bigint)
+    WHERE verification.action_id = ended.action_id
+"""
+
+
+def fetch(statement: str, rows: Iterable[Row], *parameters: Any) -> list[tuple[Any, ...]]:
+    """Executes a statement whose last parameter are the rows, and returns its result."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*parameters, json.dumps(list(rows))])
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
+
+
+def execute(statement: str, rows: Iterable[Row]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [json.dumps(list(rows))])

@@ -1,0 +1,127 @@
+"""What the threads of the pool do. Each function makes network calls only, raises nothing, and returns one answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+from uuid import UUID
+
+from guardrails.types import PolicyAnswer
+from orchestrator.actions import HANDLERS
+from orchestrator.decide.policy import ask_policy
+from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.errors import NotFound
+from orchestrator.k8s.target import TargetState
+from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from orchestrator.reconciler.claim import Claim
+from orchestrator.reconciler.resolve import Plan, Step, next_step
+from signals.lib import tracing
+from signals.models import Signal
+from signals.types import ActionType, Proposal
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A due signal with what its decision needs to know. `error`: a call failed unexpectedly."""
+
+    signal: Signal
+    proposal: Proposal | None
+    state: TargetState
+    policy: PolicyAnswer | None = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The target of a claimed action, read before its write. `step` says what to do next."""
+
+    claim: Claim
+    step: Step
+    state: TargetState
+    policy: PolicyAnswer | None = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Of a write: the Deployment as the API server stored it, or the error."""
+
+    claim: Claim
+    result: Deployment | Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A live read of a workload whose verification is about to end badly; None if there is no Deployment."""
+
+    key: WorkloadKey
+    action_id: UUID
+    result: Deployment | Exception | None
+
+
+def ask(candidate: Candidate, observe_live: Callable[..., TargetState], actor: str) -> Candidate:
+    """Reads the target live if the cache does not have it, then asks the policy engine."""
+    signal, proposal = candidate.signal, candidate.proposal
+    try:
+        state = observe_live(signal.target)
+        policy = None if proposal is None else ask_policy(proposal, actor, state, signal)
+    except Exception as error:  # noqa: BLE001 - it is recorded with the signal
+        return replace(candidate, error=error)
+    return replace(candidate, state=state, policy=policy)
+
+
+def read(claim: Claim, cluster: Cluster, state: TargetState) -> Reading:
+    """Reads the target of the action live. If a write may follow, asks the policy engine. `state` is that of the cache,
+    for all that is not in the Deployment itself."""
+    action = claim.action
+    if not (state.managed or action.planned_resource_version):
+        return Reading(claim, Step.PLAN, state)  # nothing was written there, and nothing will be
+    with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
+        try:
+            live = get(cluster, action.workload.key)
+            state, step, policy = replace(state, deployment=live), next_step(plan_of(claim), live), None
+            if step in (Step.PLAN, Step.REFRESH, Step.RESEND):
+                policy = ask_policy(action.proposal, action.requested_by, state, action.signal)
+        except Exception as error:  # noqa: BLE001 - it is recorded with the action
+            return Reading(claim, Step.PLAN, state, error=error)
+    return Reading(claim, step, state, policy)
+
+
+def write(claim: Claim, cluster: Cluster) -> Answer:
+    """One request, tried once. All that makes a copy of it harmless is in it."""
+    action = claim.action
+    guard = Preconditions(uid=action.planned_uid, resource_version=action.planned_resource_version)
+    with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
+        try:
+            handler = HANDLERS[ActionType(action.type)]
+            change = action.change or {}
+            written = handler.write(cluster, action.workload.key, change, guard, str(action.pk), action.dry_run)
+        except Exception as error:  # noqa: BLE001 - it is recorded with the action
+            return Answer(claim, error)
+    return Answer(claim, written)
+
+
+def confirm(key: WorkloadKey, action_id: UUID, cluster: Cluster) -> Confirmation:
+    try:
+        return Confirmation(key, action_id, get(cluster, key))
+    except Exception as error:  # noqa: BLE001 - the verification decides what it means
+        return Confirmation(key, action_id, error)
+
+
+def get(cluster: Cluster, key: WorkloadKey) -> Deployment | None:
+    try:
+        return cluster.get_deployment_status(key)
+    except NotFound:
+        return None
+
+
+def plan_of(claim: Claim) -> Plan:
+    action = claim.action
+    return Plan(
+        str(action.pk),
+        action.planned_uid,
+        action.planned_resource_version,
+        action.planned_generation,
+        action.ambiguous,
+    )

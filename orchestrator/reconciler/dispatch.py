@@ -1,0 +1,154 @@
+"""Verb 3: due actions are claimed, read, checked again, and planned for their writes.
+
+Input: pending actions that are due; the readings of claimed ones. Output: claims to read, and claims that may be
+written. Side effects: a transaction for the claims, and one for all readings. The first plan of a signal's action was
+made with its admission, and needs none of this.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from guardrails.checks.answers import RECHECK
+from guardrails.models import effective_limits
+from guardrails.types import Allow, Defer, Deny, Ignore
+from orchestrator import metrics
+from orchestrator.decide.decision import Decided, Question, decide
+from orchestrator.decide.plan import plan
+from orchestrator.k8s.errors import ClusterError
+from orchestrator.k8s.types import Deployment
+from orchestrator.models import Action, ActionState, Phase, Workload, transitions
+from orchestrator.models.transitions import Transition
+from orchestrator.reconciler.calls import Reading
+from orchestrator.reconciler.claim import Claim
+from orchestrator.reconciler.resolve import Step
+from orchestrator.reconciler.retry import MAX_ATTEMPTS, exhausted, next_move
+from signals.models import Signal
+from signals.reasons import Reason
+from signals.types import Target
+
+log = logging.getLogger(__name__)
+
+MAX_CLAIMS = 50
+
+
+def claim_due(cluster: str, limit: int, actor: str) -> list[Claim]:
+    """Claims as many as are due. Several reconcilers share the work: each skips the rows that another one locks."""
+    due = Action.objects.filter(cluster=cluster, state=ActionState.PENDING, not_before__lte=Now())
+    due = due.select_related("workload", "signal").order_by("not_before")
+    with transaction.atomic():
+        rows = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
+        claimed = transitions.store([transitions.claim(row, actor) for row in rows])
+    return [Claim.of(one.action) for one in claimed]
+
+
+def give_up(claim: Claim, actor: str) -> None:
+    """Every process that claimed this action has crashed."""
+    move = exhausted("every process that claimed it has crashed", claim.action.attempts, claim.action.ambiguous)
+    transitions.store([claim.follow(move, actor)])
+
+
+def check(readings: Sequence[Reading], actor: str, jitter: float) -> list[Claim]:
+    """Guardrails, signal and freezes once more before each write, now that the target has been read. The plan is
+    committed, or the action ends or waits. Returns the claims that may be written."""
+    with transaction.atomic():
+        asked = [one for one in readings if one.error is None and one.step in (Step.PLAN, Step.REFRESH, Step.RESEND)]
+        workloads = Workload.lock(one.claim.action.workload.target for one in asked)
+        signals = Signal.objects.in_bulk([one.claim.action.signal_id for one in asked if one.claim.action.signal_id])
+        decided = decide([_question(one, workloads, signals) for one in asked])
+        answers = dict(zip(map(id, asked), decided, strict=True))
+        moves = [_transition(one, answers.get(id(one)), actor, jitter) for one in readings]
+        stored = transitions.store(moves)
+    planned = {one.action.pk for one in stored if one.to == ActionState.APPLYING}
+    for one in asked:
+        one.claim.limits = answers[id(one)].limits
+    return [one.claim for one in readings if one.claim.action.pk in planned]
+
+
+def record_failure(reading: Reading, error: Exception, actor: str) -> None:
+    record_claim_failure(reading.claim, error, actor)
+
+
+def record_claim_failure(claim: Claim, error: Exception, actor: str) -> None:
+    """An action that cannot be processed costs itself, never the loop. If its change may have been applied, a person
+    has to review it."""
+    metrics.FAILED_STEPS.inc()
+    log.error("action %s could not be executed", claim.action.pk, exc_info=error)
+    action = Action.objects.select_related("workload", "signal").get(pk=claim.action.pk)
+    if action.state != ActionState.APPLYING or action.epoch != claim.action.epoch:
+        return
+    message = f"{type(error).__name__}: {error!s:.1000}"
+    if claim.action.ambiguous or action.planned_resource_version:  # the error may have come after the write
+        transitions.store([transitions.require_review(action, message, actor)])
+    else:
+        transitions.store([transitions.fail(action, Reason.PROCESSING_ERROR, message, actor)])
+
+
+def _question(reading: Reading, workloads: dict[Target, Workload], signals: dict[Any, Signal]) -> Question:
+    action = reading.claim.action
+    signal = signals.get(action.signal_id)
+    return Question(
+        phase=Phase.PLAN,
+        action_id=action.pk,
+        target=action.workload.target,
+        state=reading.state,
+        proposal=action.proposal,
+        policy=reading.policy,
+        workload=workloads[action.workload.target],
+        signal=None if signal is None else signal.facts(),
+    )
+
+
+def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: float) -> Transition:
+    claim, action, live = reading.claim, reading.claim.action, reading.state.deployment
+    if isinstance(reading.error, ClusterError):
+        return claim.follow(next_move(reading.error, action.attempts, action.ambiguous, jitter, reading=True), actor)
+    if reading.error is not None:
+        raise reading.error
+    if decided is not None:
+        return _follow(reading, decided, live, actor)
+    match reading.step:
+        case Step.NOT_FOUND:
+            return transitions.cancel(
+                action, Reason.TARGET_NOT_FOUND, f"There is no Deployment {action.workload}.", actor
+            )
+        case Step.GONE:
+            message = f"Deployment {action.workload} was deleted after the change was planned."
+            return transitions.fail(action, Reason.TARGET_GONE, message, actor)
+        case Step.REPLACED:
+            message = f"Deployment {action.workload} was deleted and created again; the new object was not changed."
+            return transitions.cancel(action, Reason.TARGET_REPLACED, message, actor)
+        case Step.APPLIED if live is not None:
+            limits = claim.limits or effective_limits(action.workload.target)
+            return transitions.apply(action, live, limits, actor)
+    message = "An attempt was not answered, and the target has changed since: was the change applied?"
+    return transitions.require_review(action, message, actor)
+
+
+def _follow(reading: Reading, decided: Decided, live: Deployment | None, actor: str) -> Transition:
+    action = reading.claim.action
+    decision = decided.decision
+    if not isinstance(decision, Allow):
+        return _block(reading, decision, decided, actor)
+    assert live is not None, "a target that does not exist is denied"
+    return plan(action, live, actor) if reading.step is Step.PLAN else transitions.keep_plan(action, live, actor)
+
+
+def _block(reading: Reading, decision: Defer | Deny | Ignore, decided: Decided, actor: str) -> Transition:
+    action, reason, message = reading.claim.action, decision.reason, decision.message
+    metrics.GUARDRAIL_BLOCKS.labels(type=action.type.lower(), reason=reason).inc()
+    # If the version has not changed, an earlier copy of the write may still be applied: the plan must be kept, and the
+    # action must not be cancelled.
+    may_be_applied = action.ambiguous and reading.step is Step.RESEND
+    if may_be_applied and action.attempts >= MAX_ATTEMPTS:
+        message = f"An attempt was not answered, and another one is not allowed: {message}"
+        return transitions.require_review(action, message, actor)
+    if isinstance(decision, Defer) or may_be_applied:
+        until = decision.until if isinstance(decision, Defer) else None
+        wait = until - decided.inputs.now if until else RECHECK
+        delay = max(0.0, wait.total_seconds())
+        return transitions.retry(action, reason, message, delay, actor, ambiguous=may_be_applied)
+    return transitions.cancel(action, reason, message, actor, decision.details)

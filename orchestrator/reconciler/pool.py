@@ -1,0 +1,54 @@
+"""Calls to the network, beside the loop. A thread of the pool calls the cluster or the policy engine, and nothing else;
+what it learns is a value that the loop collects."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+Call = Callable[[], Any]
+
+
+class Pool(Protocol):
+    """`under_way` counts the calls that were submitted and whose answers were not collected yet."""
+
+    under_way: int
+
+    def submit(self, call: Call) -> None:
+        """The call returns its answer and raises nothing."""
+
+    def answers(self) -> Iterator[Any]:
+        """The answers that have arrived."""
+
+    def close(self) -> None:
+        """Waits for the calls under way."""
+
+
+class ThreadPool:
+    """`on_answer` is called on the threads, and must be quick."""
+
+    def __init__(self, threads: int, on_answer: Callable[[], None]) -> None:
+        self.under_way = 0
+        self._on_answer = on_answer
+        self._arrived: SimpleQueue[Any] = SimpleQueue()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="call")
+
+    def submit(self, call: Call) -> None:
+        self.under_way += 1
+        self._threads.submit(self._run, call)
+
+    def answers(self) -> Iterator[Any]:
+        while True:
+            try:
+                answer = self._arrived.get_nowait()
+            except Empty:
+                return
+            self.under_way -= 1
+            yield answer
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+
+    def _run(self, call: Call) -> None:
+        self._arrived.put(call())
+        self._on_answer()

@@ -1,0 +1,49 @@
+"""Verb 4: the answers to writes are recorded, as many as have arrived.
+
+Input: answers of the API server. Output: the actions whose verification begins. Side effects: one transaction for all
+answers. An unclear answer is not recorded: the target is read first (`calls.read`), and tells what became of the write.
+"""
+
+from collections.abc import Sequence
+
+from guardrails.models import effective_limits
+from orchestrator.k8s.errors import ClusterError, Conflict, Unknown
+from orchestrator.k8s.types import Deployment
+from orchestrator.models import Action, ActionState, transitions
+from orchestrator.models.transitions import Transition
+from orchestrator.reconciler import dispatch
+from orchestrator.reconciler.calls import Answer
+from orchestrator.reconciler.retry import next_move
+
+MAX_WRITES = 5  # within one claim
+
+
+def is_unclear(answer: Answer) -> bool:
+    """Whether the target has to be read: another change came between, or nobody knows whether ours was applied."""
+    claim, result = answer.claim, answer.result
+    if isinstance(result, Unknown):
+        claim.action.ambiguous = True
+    return isinstance(result, Conflict | Unknown) and claim.writes < MAX_WRITES
+
+
+def settle(answers: Sequence[Answer], actor: str, jitter: float) -> list[Action]:
+    """An action that is not returned has ended, waits for its next attempt, or was taken over by another process."""
+    stored = transitions.store([_transition(one, actor, jitter) for one in answers])
+    return [one.action for one in stored if one.to == ActionState.VERIFYING]
+
+
+def record_failure(answer: Answer, error: Exception, actor: str) -> None:
+    """The answer could not be recorded, or the call failed unexpectedly: the change may have been applied."""
+    dispatch.record_claim_failure(answer.claim, error, actor)
+
+
+def _transition(answer: Answer, actor: str, jitter: float) -> Transition:
+    claim, action = answer.claim, answer.claim.action
+    match answer.result:
+        case Deployment() as written:
+            limits = claim.limits or effective_limits(action.workload.target)
+            return transitions.apply(action, written, limits, actor)
+        case ClusterError() as error:
+            return claim.follow(next_move(error, action.attempts, action.ambiguous, jitter), actor)
+        case error:
+            raise error

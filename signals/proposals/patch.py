@@ -1,0 +1,58 @@
+"""PATCH: a strategic merge patch of the fields on the allowlist.
+
+Parameters and change `{"patch": {...}}`. As the guardrails are also asked about a patch that the allowlist refuses, the
+functions take any patch.
+"""
+
+import json
+from typing import Any
+
+from signals.proposals.patch_allowlist import forbidden
+from signals.proposals.paths import leaves, mapping, touched
+from signals.proposals.types import Before, Change, Params
+
+event = "Patched"
+
+
+def problem(params: Any) -> str:
+    match params:
+        case {"patch": {**patch}, **rest} if patch and not rest:
+            return ""
+    return 'PATCH takes {"patch": {…}}.'
+
+
+def refusal(params: Any) -> str:
+    refused = forbidden(mapping(params).get("patch"))
+    return "" if refused is None else "{}: {}".format(*refused)
+
+
+def fields(params: Params) -> tuple[str, ...]:
+    return tuple(touched(mapping(params["patch"])))
+
+
+def replicas(params: Params, current: int | None) -> int | None:
+    value = _spec(params).get("replicas")
+    return value if type(value) is int else None
+
+
+def waits_for_pods(params: Params) -> bool:
+    """Whether it patches the pod template, unless it resumes the Deployment as well."""
+    spec = _spec(params)
+    return "template" in spec and spec.get("paused", True) is True
+
+
+def describe(params: Params) -> str:
+    first, *more = fields(params) or ("nothing",)
+    return f"Patch {first} and {len(more)} more" if more else f"Patch {first}"
+
+
+def done(before: Before, change: Change) -> str:
+    return f"Patched {', '.join(fields(change))}"
+
+
+def changes(before: Before, change: Change) -> list[tuple[str, str, str]]:
+    return [(path, "", json.dumps(value, ensure_ascii=False)) for path, value in leaves(change["patch"])]
+
+
+def _spec(params: Params) -> Params:
+    return mapping(mapping(params["patch"]).get("spec"))

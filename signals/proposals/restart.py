@@ -1,0 +1,45 @@
+"""RESTART: replaces all pods, by a new value of an annotation of the pod template.
+
+Parameters `{}`; change `{"value": id}`.
+"""
+
+from typing import Any
+
+from signals.proposals.types import Before, Change, Params
+
+RESTART_ANNOTATION = "smartops.io/restart"  # of the pod template: a new value replaces all pods
+FIELD = f'spec.template.metadata.annotations["{RESTART_ANNOTATION}"]'
+
+event = "Restarted"
+
+
+def problem(params: Any) -> str:
+    return "" if params == {} else "RESTART takes no parameters: {}."
+
+
+def refusal(params: Any) -> str:
+    return ""
+
+
+def fields(params: Params) -> tuple[str, ...]:
+    return (FIELD,)
+
+
+def replicas(params: Params, current: int | None) -> int | None:
+    return None
+
+
+def waits_for_pods(params: Params) -> bool:
+    return True
+
+
+def describe(params: Params) -> str:
+    return "Restart all pods"
+
+
+def done(before: Before, change: Change) -> str:
+    return "Restarted all pods"
+
+
+def changes(before: Before, change: Change) -> list[tuple[str, str, str]]:
+    return [(FIELD, "", str(change["value"]))]

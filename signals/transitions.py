@@ -1,0 +1,92 @@
+"""The transitions of a signal: one constructor for each, and the one statement that stores them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from signals.lib.transition_log import log_transition
+from signals.models import Signal, SignalState
+
+# A signal that is not pending any more was moved by another process, which has the last word.
+_MOVE = """
+    UPDATE signals_signal AS signal SET
+        state = moved.state, reason = moved.reason, message = moved.message, errors = moved.errors,
+        not_before = coalesce(
+            moved.until, statement_timestamp() + make_interval(secs => moved.delay), signal.not_before),
+        closed_at = CASE WHEN moved.closed THEN statement_timestamp() END
+    FROM json_to_recordset(%s::json) AS moved(
+        id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean)
+    WHERE signal.id = moved.id AND signal.state = 'pending'
+    RETURNING signal.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """`until` or `delay` (in seconds) say when a deferred signal is due again."""
+
+    signal: Signal
+    to: SignalState
+    reason: str = ""
+    message: str = ""
+    until: datetime | None = None
+    delay: float | None = None
+    errors: int | None = None
+
+
+def admit(signal: Signal) -> Transition:
+    """It has led to an action, and closes with it."""
+    return Transition(signal, SignalState.ADMITTED)
+
+
+def deny(signal: Signal, reason: str, message: str) -> Transition:
+    return Transition(signal, SignalState.DENIED, reason, message)
+
+
+def ignore(signal: Signal, reason: str, message: str) -> Transition:
+    return Transition(signal, SignalState.IGNORED, reason, message)
+
+
+def fail(signal: Signal, reason: str, message: str) -> Transition:
+    return Transition(signal, SignalState.FAILED, reason, message)
+
+
+def defer(signal: Signal, reason: str, message: str, until: datetime) -> Transition:
+    """It stays pending, and is due again at `until`."""
+    return Transition(signal, SignalState.PENDING, reason, message, until=until)
+
+
+def retry(signal: Signal, reason: str, message: str, delay: float) -> Transition:
+    """It stays pending after an error, and is due again in `delay` seconds."""
+    return Transition(signal, SignalState.PENDING, reason, message, delay=delay, errors=signal.errors + 1)
+
+
+def store(transitions: Sequence[Transition]) -> list[Transition]:
+    """Stores the transitions of those signals that are still pending, and returns them."""
+    if not transitions:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVE, [json.dumps([_row(one) for one in transitions])])
+        moved = {pk for (pk,) in cursor.fetchall()}
+    stored = [one for one in transitions if one.signal.pk in moved]
+    for one in stored:
+        log_transition("signal", one.signal.pk, one.signal.state, one.to, reason=one.reason)
+        one.signal.state = one.to
+    return stored
+
+
+def _row(one: Transition) -> dict[str, Any]:
+    return {
+        "id": str(one.signal.pk),
+        "state": one.to,
+        "reason": one.reason,
+        "message": one.message,
+        "errors": one.signal.errors if one.errors is None else one.errors,
+        "until": one.until and one.until.isoformat(),
+        "delay": one.delay,
+        "closed": one.to in (SignalState.DENIED, SignalState.IGNORED, SignalState.FAILED),
+    }

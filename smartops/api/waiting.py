@@ -1,0 +1,39 @@
+"""How long a caller waits for its action (the header `Prefer`, RFC 7240), and the wait itself."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+
+from orchestrator.models import FINAL, Action, ActionState
+from smartops.web.notifications import follow
+
+DEFAULT_WAIT, MAX_WAIT = 60, 300  # seconds
+# A review or an approval needs a person, which takes longer than a caller waits.
+SETTLED = (*FINAL, ActionState.NEEDS_REVIEW, ActionState.AWAITING_APPROVAL)
+
+
+def wait_of(prefer: str) -> int:
+    """Seconds of `wait=N`; 0 for `respond-async` alone. A preference that cannot be parsed is ignored."""
+    preferences = [part.strip().lower() for part in prefer.split(",")]
+    for preference in preferences:
+        if match := re.fullmatch(r'wait\s*=\s*"?([0-9]{1,9})"?', preference):
+            return min(int(match[1]), MAX_WAIT)
+    return 0 if "respond-async" in preferences else DEFAULT_WAIT
+
+
+async def settled(pk: UUID, seconds: int, load: Callable[[UUID], Action]) -> Action:
+    """The action once it is settled, or in its current state after `seconds`. `load` reads the row."""
+    read = sync_to_async(load)
+    try:
+        async with asyncio.timeout(seconds), follow("action", pk) as changed:
+            while True:
+                changed.clear()
+                action = await read(pk)
+                if action.state in SETTLED:
+                    return action
+                await changed.wait()
+    except TimeoutError:
+        return await read(pk)

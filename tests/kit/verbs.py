@@ -1,0 +1,61 @@
+"""The verbs of the reconciler, one signal or action at a time, without its loop and its threads."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
+from orchestrator.decide.policy import policy_is_configured
+from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.target import Observe
+from orchestrator.models import Action, Workload, transitions
+from orchestrator.reconciler import admit as verb
+from orchestrator.reconciler import calls, dispatch, settle
+from orchestrator.reconciler.claim import Claim
+from signals.types import ActionType, Proposal, Target
+
+
+def admit(signal_id: UUID, observe: Observe, actor: str) -> Claim | None:
+    """Decides on one due signal. The claim of its action, if it led to one."""
+    candidates, _ = verb.due("default", 1000, (), observe)
+    [candidate] = [one for one in candidates if one.signal.pk == signal_id]
+    if verb.needs_asking(candidate, policy_is_configured()):
+        candidate = calls.ask(candidate, observe, actor)
+    return next(iter(verb.admit([candidate], actor)), None)
+
+
+def claim(action: Action, actor: str) -> Claim:
+    transitions.store([transitions.claim(action, actor)])
+    return Claim.of(action)
+
+
+def execute(claim: Claim, cluster: Cluster, observe: Observe, actor: str) -> None:
+    """Until the answer of the cluster is recorded, or the action waits or has ended."""
+    unplanned = claim.limits is None
+    while True:
+        if unplanned:
+            reading = calls.read(claim, cluster, observe(claim.action.workload.target))
+            if not dispatch.check([reading], actor, 1.0):
+                return
+        claim.writes += 1
+        answer = calls.write(claim, cluster)
+        if not settle.is_unclear(answer):
+            settle.settle([answer], actor, 1.0)
+            return
+        unplanned = True
+
+
+def propose(proposal: Proposal, workload: Workload, requested_by: str, **fields: Any) -> Action:
+    """A pending action, as a direct request leaves it, without a decision."""
+    action = Action.new(proposal, workload, requested_by, **fields)
+    action.save(force_insert=True)
+    return action
+
+
+def history(target: Target, action_type: ActionType = ActionType.SCALE) -> WorkloadHistory:
+    """Of a workload, which is stored if it is new."""
+    with transaction.atomic():
+        workload = Workload.lock([target])[target]
+    [known] = load_history([Wanted(target, workload.pk, action_type)])
+    return known

@@ -1,0 +1,55 @@
+"""A web process of its own, and the notifications that it listens to."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+from django.db import connection
+
+from signals.lib.notifications import CHANNEL
+
+ROOT = Path(__file__).parents[2]
+SERVED_AT = re.compile(r"Listening on TCP address (\S+):(\d+)")
+
+
+def notify(model: str, pk: str = "") -> None:
+    """Send the notification that the triggers send when a row changes."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{model}:{pk}"])
+
+
+class Web:
+    """One web process on a port of its own."""
+
+    def __init__(self, database_url: str, port: int = 0) -> None:
+        environment = os.environ | {"DATABASE_URL": database_url, "SMARTOPS_INSECURE_HTTP": "1"}
+        command = [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port)]
+        command.append("smartops.asgi:application")
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        self.log: list[str] = []
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+            if served := SERVED_AT.search(line):
+                self.port = int(served[2])
+                break
+        else:
+            raise RuntimeError("".join(self.log))
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._reader = Thread(target=self.log.extend, args=[self.process.stderr])
+        self._reader.start()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        self._reader.join(5)
+        assert self.process.stderr is not None
+        self.process.stderr.close()

@@ -1,0 +1,82 @@
+"""Rows that are stored together, and what a failing one costs the others."""
+
+from collections.abc import Sequence
+
+import pytest
+from django.db import OperationalError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.reconciler.batch import together
+
+
+class Store:
+    """Stores numbers; `poison` fails, and `outages` are how many calls find no database."""
+
+    def __init__(self, poison: Sequence[int] = (), outages: int = 0) -> None:
+        self.poison, self.outages = set(poison), outages
+        self.calls: list[list[int]] = []
+        self.failed: list[int] = []
+
+    def store(self, rows: Sequence[int]) -> list[str]:
+        self.calls.append(list(rows))
+        if self.outages:
+            self.outages -= 1
+            raise OperationalError("server closed the connection")
+        if self.poison & set(rows):
+            raise ValueError("poison")
+        return [f"stored {row}" for row in rows]
+
+    def fail(self, row: int, error: Exception) -> None:
+        assert isinstance(error, ValueError)
+        self.failed.append(row)
+
+
+def test_rows_without_a_fault_share_one_call() -> None:
+    store, rows = Store(), [1, 2, 3]
+
+    assert list(together(rows, store.store, store.fail)) == ["stored 1", "stored 2", "stored 3"]
+    assert (store.calls, rows) == ([[1, 2, 3]], [])
+
+
+def test_no_rows_make_no_call() -> None:
+    store = Store()
+
+    assert list(together([], store.store, store.fail)) == []
+    assert store.calls == []
+
+
+@given(st.lists(st.integers(0, 20), unique=True, min_size=1), st.sets(st.integers(0, 20)))
+def test_only_the_rows_that_fail_pay_for_it(numbers: list[int], poison: set[int]) -> None:
+    store, rows = Store(sorted(poison)), list(numbers)
+
+    stored = list(together(rows, store.store, store.fail))
+
+    assert stored == [f"stored {number}" for number in numbers if number not in poison]
+    assert store.failed == [number for number in numbers if number in poison]
+    assert rows == []
+    assert len(store.calls) <= 1 + len(numbers)
+
+
+def test_rows_stay_on_the_list_while_the_database_is_unavailable() -> None:
+    store, rows = Store(outages=1), [1, 2]
+
+    with pytest.raises(OperationalError):
+        list(together(rows, store.store, store.fail))
+    assert (rows, store.failed) == ([1, 2], [])
+
+    assert list(together(rows, store.store, store.fail)) == ["stored 1", "stored 2"]
+
+
+def test_a_row_that_was_stored_alone_is_not_stored_again_after_an_outage() -> None:
+    store, rows = Store(poison=[9]), [1, 9, 2]
+    results = together(rows, store.store, store.fail)
+    assert next(results) == "stored 1"
+
+    store.outages = 1
+    with pytest.raises(OperationalError):
+        list(results)
+
+    assert (rows, store.failed) == ([9, 2], [])
+    assert list(together(rows, store.store, store.fail)) == ["stored 2"]
+    assert store.failed == [9]

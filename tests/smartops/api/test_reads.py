@@ -1,0 +1,172 @@
+"""What was done and why, read back."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from guardrails.models import Cooldown, Freeze, GuardrailSetting
+from guardrails.types import Limits
+from orchestrator.k8s.target import TargetState
+from orchestrator.k8s.types import Deployment, WorkloadKey
+from orchestrator.models import Action, VerificationStatus, transitions
+from signals.reasons import Reason
+from signals.types import ActionType, Target
+from smartops.tokens import Scope
+from tests.kit import verbs
+from tests.kit.api import Api, bearer
+from tests.kit.signals import ANOMALY
+
+ASYNC = {"prefer": "respond-async"}
+
+
+def ask(api: Api, deployment: str, **fields: Any) -> str:
+    answer = api.post("/v1/k8s/scale", {"deployment": deployment, "replicas": 3} | fields, **ASYNC)
+    assert answer.status_code == 202
+    return str(answer.json()["id"])
+
+
+def carry_out(action_id: str, scale_increase: int = 2) -> None:
+    """The life of an action, without a cluster."""
+    seen = Deployment(WorkloadKey("smartops-dev", "a"), "uid", "7", 2, 3, False, False, {}, ready_replicas=3)
+    action = Action.objects.select_related("workload", "signal").get(pk=action_id)
+    transitions.store([transitions.claim(action, "test")])
+    transitions.store([transitions.plan(action, seen, {"replicas": 3}, scale_increase, "test")])
+    transitions.store([transitions.apply(action, seen, Limits(), "test")])
+    status, reason = VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE
+    transitions.store([transitions.verified(action, status, reason, "All 3 replicas.", seen, "test")])
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({}, ["c", "b", "a"]),
+        ({"state": "pending"}, ["c", "b"]),
+        ({"state": "succeeded"}, ["a"]),
+        ({"namespace": "erp"}, ["b"]),
+        ({"workload": "c"}, ["c"]),
+        ({"workload": "c", "namespace": "erp"}, []),
+        ({"type": "RESTART"}, ["c"]),
+        ({"cluster": "default", "type": "SCALE"}, ["b", "a"]),
+        ({"cluster": "other"}, []),
+    ],
+)
+def test_actions_are_listed_newest_first_and_filtered(api: Api, query: dict[str, str], names: list[str]) -> None:
+    carry_out(ask(api, "a"))
+    ask(api, "b", namespace="erp")
+    api.post("/v1/k8s/restart", {"deployment": "c"}, **ASYNC)
+
+    listed = api.get("/v1/actions", **query).json()
+
+    assert [item["target"]["name"] for item in listed["items"]] == names
+
+
+def test_a_page_costs_one_query_whatever_it_holds(api: Api, django_assert_num_queries: Any) -> None:
+    for number in range(4):
+        ask(api, f"erp-{number}")
+    with django_assert_num_queries(2):  # the token's, and the page's
+        page = api.get("/v1/actions", limit=3).json()
+    assert len(page["items"]) == 3
+    assert page["next"]
+
+
+def test_an_action_is_read_with_its_timeline_decisions_and_verification(api: Api) -> None:
+    action_id = ask(api, "a", reason="Monday morning")
+    carry_out(action_id)
+
+    action = api.get(f"/v1/actions/{action_id}").json()
+
+    assert (action["type"], action["state"], action["reason"]) == ("SCALE", "succeeded", "RolloutComplete")
+    assert (action["justification"], action["change"]) == ("Monday morning", {"replicas": 3})
+    assert [(event["from_state"], event["to_state"]) for event in action["timeline"]] == [
+        (None, "pending"),
+        ("pending", "applying"),
+        ("applying", "applying"),
+        ("applying", "verifying"),
+        ("verifying", "succeeded"),
+    ]
+    assert action["timeline"][0]["actor"] == "agent"
+    (decision,) = action["decisions"]
+    assert (decision["phase"], decision["outcome"]) == ("admit", "allow")
+    assert "max_replicas" in [verdict["guardrail"] for verdict in decision["verdicts"]]
+    assert (action["verification"]["status"], action["verification"]["ready_replicas"]) == ("SUCCESS", 3)
+
+
+def test_a_signal_is_read_with_its_decisions_and_actions(api: Api) -> None:
+    posted = api.post("/v1/signals/anomaly", ANOMALY | {"metadata": {"cpu": 96.3}}).json()
+    api.post("/v1/signals/anomaly", ANOMALY | {"windowId": "later", "metadata": {"cpu": 99}})
+    admit(posted["id"])
+
+    signal = api.get(f"/v1/signals/{posted['id']}").json()
+
+    assert (signal["state"], signal["count"], signal["observations"]) == ("admitted", 2, 2)
+    assert signal["payload"]["metadata"] == {"cpu": 99}
+    assert [decision["outcome"] for decision in signal["decisions"]] == ["allow"]
+    (action,) = signal["actions"]
+    assert (action["type"], action["signal"], action["target"]["name"]) == ("SCALE", posted["id"], "erp-simulator")
+
+
+def admit(signal_id: str) -> None:
+    seen = Deployment(WorkloadKey("smartops-dev", "erp-simulator"), "uid", "7", 2, 3, False, False, {})
+    assert verbs.admit(UUID(signal_id), lambda _: TargetState(seen=True, deployment=seen), "test")
+
+
+def test_a_token_reads_only_the_actions_of_its_namespaces(api: Api) -> None:
+    ours, theirs = ask(api, "a", namespace="erp"), ask(api, "b", namespace="crm")
+    erp = bearer("erp", [Scope.READ], ["erp"])
+
+    assert [item["id"] for item in erp.get("/v1/actions").json()["items"]] == [ours]
+    assert erp.get("/v1/actions", namespace="crm").status_code == 403
+    assert erp.get(f"/v1/actions/{ours}").status_code == 200
+    assert erp.get(f"/v1/actions/{theirs}").status_code == 403
+    assert erp.get("/v1/guardrails", namespace="crm").status_code == 403
+    assert erp.get("/v1/guardrails", namespace="erp").status_code == 200
+
+
+def test_each_limit_names_its_source(api: Api) -> None:
+    GuardrailSetting.objects.create(cooldown_seconds=60)
+    GuardrailSetting.objects.create(namespace="erp", max_replicas=20)
+    GuardrailSetting.objects.create(namespace="erp", workload="erp-simulator", max_replicas=4)
+
+    def limits(**query: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        found = api.get("/v1/guardrails", **query).json()["limits"]
+        return found["max_replicas"], found["cooldown_seconds"]
+
+    everything = {"value": 60, "source": "everything"}
+    assert limits() == ({"value": 8, "source": "default"}, everything)
+    assert limits(namespace="erp") == ({"value": 20, "source": "namespace erp"}, everything)
+    own = {"value": 4, "source": "erp/erp-simulator"}
+    assert limits(namespace="erp", workload="erp-simulator") == (own, everything)
+    assert limits(namespace="erp", workload="other") == ({"value": 20, "source": "namespace erp"}, everything)
+
+
+def test_freezes_in_force_are_listed(api: Api) -> None:
+    Freeze.objects.create(namespace="erp", reason="release", by="admin")
+
+    assert api.get("/v1/guardrails", namespace="crm").json()["freezes"] == []
+    assert api.get("/v1/guardrails", namespace="erp").json()["freezes"] == [
+        {"scope": "namespace erp", "reason": "release", "by": "admin", "until": None}
+    ]
+
+
+def test_the_usage_of_a_workload_is_reported(api: Api) -> None:
+    unknown = api.get("/v1/guardrails", workload="a").json()
+    assert unknown["namespace"] == "smartops-dev"
+    assert unknown["usage"]["SCALE"]["actions_this_hour"] == 0
+    assert api.get("/v1/guardrails", namespace="smartops-dev").json()["usage"] is None
+
+    GuardrailSetting.objects.create(max_actions_per_hour=1)
+    carry_out(ask(api, "a"), scale_increase=2)
+
+    usage = api.get("/v1/guardrails", workload="a").json()["usage"]
+    assert (usage["SCALE"]["actions_this_hour"], usage["SCALE"]["actions_limit"]) == (1, 1)
+    assert (usage["SCALE"]["scale_increase"], usage["SCALE"]["scale_increase_limit"]) == (2, 3)
+    assert usage["SCALE"]["next_allowed_at"] is not None
+    assert usage["SCALE"]["cooldown_until"] is not None
+    assert (usage["RESTART"]["actions_this_hour"], usage["RESTART"]["cooldown_until"]) == (0, None)
+
+
+def test_a_cooldown_that_has_ended_is_not_reported(api: Api) -> None:
+    Cooldown.start([(Target("default", "smartops-dev", "a"), ActionType.SCALE, -1)])
+
+    assert api.get("/v1/guardrails", workload="a").json()["usage"]["SCALE"]["cooldown_until"] is None

@@ -1,0 +1,179 @@
+"""Signals over HTTP: stored before they are acknowledged, and read back with what became of them."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from signals.models import Observation, Signal
+from smartops.tokens import Scope
+from tests.kit.api import Api, bearer
+from tests.kit.signals import ANOMALY, RCA
+
+
+@pytest.mark.parametrize(("path", "body"), [("/v1/signals/anomaly", ANOMALY), ("/v1/signals/rca", RCA)])
+def test_a_signal_is_stored_and_acknowledged_with_its_address(api: Api, path: str, body: dict[str, Any]) -> None:
+    answer = api.post(path, body)
+
+    signal = Signal.objects.get()
+    assert answer.status_code == 202
+    assert answer.json() == {"id": str(signal.pk), "state": "pending", "duplicate": False}
+    assert answer.headers["Location"] == f"/v1/signals/{signal.pk}"
+    assert (signal.namespace, signal.workload) == ("smartops-dev", "erp-simulator")
+    assert Observation.objects.get().posted_by == "agent"
+
+
+def test_an_equal_post_is_a_duplicate_and_a_repeat_is_counted(api: Api) -> None:
+    first = api.post("/v1/signals/anomaly", ANOMALY).json()
+
+    assert api.post("/v1/signals/anomaly", ANOMALY).json() == first | {"duplicate": True}
+    assert api.post("/v1/signals/anomaly", ANOMALY | {"windowId": "win-124"}).json() == first
+    assert Signal.objects.get().count == 2
+
+
+def test_the_end_of_an_anomaly_resolves_its_signal(api: Api) -> None:
+    first = api.post("/v1/signals/anomaly", ANOMALY).json()
+
+    answer = api.post("/v1/signals/anomaly", ANOMALY | {"isAnomaly": False})
+
+    assert answer.json() == first | {"state": "resolved"}
+
+
+def test_an_invalid_signal_names_its_fields(api: Api) -> None:
+    answer = api.post("/v1/signals/rca", RCA | {"rankedCauses": [{"svc": "A"}], "typo": 1})
+
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [
+        "rankedCauses[0].svc",
+        "rankedCauses[0].cause",
+        "rankedCauses[0].probability",
+        "typo",
+    ]
+    assert not Signal.objects.exists()
+
+
+def test_a_batch_has_a_result_for_each_signal(api: Api) -> None:
+    bodies = [
+        ANOMALY | {"kind": "anomaly"},
+        RCA,
+        ANOMALY | {"score": 7},
+        RCA | {"kind": "rca", "windowId": "other"},
+        ANOMALY | {"kind": "rca"},
+        ANOMALY | {"kind": "else"},
+        "no object",
+        ANOMALY,
+    ]
+    answer = api.post("/v1/signals/batch", {"signals": bodies})
+
+    items = answer.json()["items"]
+    assert answer.status_code == 202
+    assert [item["index"] for item in items] == list(range(len(bodies)))
+    assert [item["status"] for item in items] == [202, 202, 422, 202, 422, 422, 422, 202]
+    assert [item["problem"]["errors"][0]["field"] for item in items if item["status"] == 422] == [
+        "score",
+        "rankedCauses",
+        "kind",
+        "body",
+    ]
+    assert items[1]["id"] == items[3]["id"]
+    assert items[7] == items[0] | {"index": 7, "duplicate": True}
+    assert sorted(Signal.objects.values_list("source", "count")) == [("anomaly", 1), ("rca", 2)]
+
+
+def test_a_batch_without_a_valid_signal_has_a_problem_for_each(api: Api) -> None:
+    answer = api.post("/v1/signals/batch", {"signals": [{}, 7]})
+
+    assert (answer.status_code, answer.json()["reason"]) == (422, "InvalidRequest")
+    assert [item["status"] for item in answer.json()["items"]] == [422, 422]
+
+
+@pytest.mark.parametrize("signals", [[], [ANOMALY] * 1001, {}, None])
+def test_a_batch_has_1_to_1000_signals(api: Api, signals: Any) -> None:
+    answer = api.post("/v1/signals/batch", {"signals": signals})
+
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["signals"]
+    assert not Signal.objects.exists()
+
+
+def test_a_thousand_signals_are_stored_at_once(api: Api) -> None:
+    bodies = [ANOMALY | {"service": f"erp-{number}"} for number in range(1000)]
+
+    answer = api.post("/v1/signals/batch", {"signals": bodies})
+
+    assert {item["status"] for item in answer.json()["items"]} == {202}
+    assert Signal.objects.count() == 1000
+
+
+def test_a_token_posts_signals_only_of_its_namespaces(db: None) -> None:
+    erp = bearer("erp", Scope, ["erp"])
+
+    refused = erp.post("/v1/signals/anomaly", ANOMALY)
+    assert (refused.status_code, refused.json()["reason"]) == (403, "NamespaceForbidden")
+    batch = erp.post("/v1/signals/batch", {"signals": [ANOMALY, ANOMALY | {"namespace": "erp"}]})
+    assert [item["status"] for item in batch.json()["items"]] == [403, 202]
+    assert Signal.objects.get().namespace == "erp"
+
+
+def test_a_token_reads_signals_only_of_its_namespaces(api: Api) -> None:
+    for namespace in ("erp", "crm"):
+        api.post("/v1/signals/anomaly", ANOMALY | {"namespace": namespace})
+    erp = bearer("erp", [Scope.READ], ["erp"])
+
+    assert [item["namespace"] for item in erp.get("/v1/signals").json()["items"]] == ["erp"]
+    assert erp.get("/v1/signals", namespace="crm").status_code == 403
+    crm = Signal.objects.get(namespace="crm")
+    assert erp.get(f"/v1/signals/{crm.pk}").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("query", "services"),
+    [
+        ({}, ["c", "b", "a"]),
+        ({"state": "resolved"}, ["c"]),
+        ({"source": "rca"}, []),
+        ({"namespace": "erp"}, ["a"]),
+        ({"workload": "b"}, ["b"]),
+        ({"cluster": "default", "state": "pending"}, ["b", "a"]),
+        ({"cluster": "other"}, []),
+    ],
+)
+def test_signals_are_listed_newest_first_and_filtered(api: Api, query: dict[str, str], services: list[str]) -> None:
+    api.post("/v1/signals/anomaly", ANOMALY | {"service": "a", "namespace": "erp"})
+    api.post("/v1/signals/anomaly", ANOMALY | {"service": "b"})
+    api.post("/v1/signals/anomaly", ANOMALY | {"service": "c", "isAnomaly": False})
+
+    listed = api.get("/v1/signals", **query).json()
+
+    assert [item["workload"] for item in listed["items"]] == services
+    assert listed["next"] is None
+
+
+def test_pages_hold_every_row_once_while_rows_are_added(api: Api) -> None:
+    for number in range(5):
+        api.post("/v1/signals/anomaly", ANOMALY | {"service": f"erp-{number}"})
+    seen: list[str] = []
+    url: str | None = "/v1/signals?limit=2&namespace=smartops-dev"
+    while url:
+        page = api.get(url).json()
+        seen += [item["workload"] for item in page["items"]]
+        api.post("/v1/signals/anomaly", ANOMALY | {"service": f"late-{len(seen)}"})
+        url = page["next"] and "{0.path}?{0.query}".format(urlsplit(page["next"]))
+
+    assert seen == ["erp-4", "erp-3", "erp-2", "erp-1", "erp-0"]
+
+
+def test_the_link_to_the_next_page_is_an_absolute_url(api: Api) -> None:
+    for service in ("a", "b"):
+        api.post("/v1/signals/anomaly", ANOMALY | {"service": service})
+
+    following = api.get("/v1/signals", limit=1, state="pending").json()["next"]
+
+    assert following.startswith("http://testserver/v1/signals?")
+    assert {"limit=1", "state=pending"} < set(urlsplit(following).query.split("&"))
+
+
+def test_an_unknown_or_repeated_filter_is_refused(api: Api) -> None:
+    for query in ("?names=a", "?namespace=a&namespace=b"):
+        answer = api.call("GET", f"/v1/signals{query}")
+        assert (answer.status_code, answer.json()["reason"]) == (422, "InvalidRequest")

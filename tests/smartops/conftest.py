@@ -1,0 +1,43 @@
+"""A caller of the API, people who read the console, and web processes that serve it."""
+
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+
+from tests.kit.web import Web
+from tests.smartops.console.scene import Hour, an_ordinary_hour
+
+
+@pytest.fixture
+def reader(db: None) -> User:
+    return User.objects.create_user("rita")
+
+
+@pytest.fixture
+def reading(reader: User, client: Client) -> Client:
+    client.force_login(reader)
+    return client
+
+
+@pytest.fixture
+def hour(db: None) -> Hour:
+    return an_ordinary_hour()
+
+
+@pytest.fixture
+def serve(transactional_db: None, database_url: str) -> Iterator[Callable[..., Web]]:
+    """Starts web processes on the test's own database."""
+    url = urlsplit(database_url)._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+    started: list[Web] = []
+
+    def start(port: int = 0) -> Web:
+        started.append(Web(url, port))
+        return started[-1]
+
+    yield start
+    for web in started:
+        web.stop()

@@ -1,0 +1,241 @@
+"""An ordinary hour of a shop, made by the loop's own verbs on a cluster of values; then moved back in time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+from zlib import crc32
+
+import pgtrigger
+from django.db import connection
+from django.db.models import F
+
+from guardrails.types import Limits
+from orchestrator.k8s.errors import Unreached
+from orchestrator.k8s.target import TargetState
+from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from orchestrator.models import (
+    Action,
+    ActionState,
+    AuditEvent,
+    DecisionRecord,
+    Verification,
+    VerificationStatus,
+    Workload,
+    transitions,
+)
+from orchestrator.reconciler.claim import Claim
+from signals.ingest import ingest
+from signals.models import Rule, Signal
+from signals.reasons import Reason
+from signals.types import ActionType, Observation, Origin, Proposal, Source, Target
+from tests.kit.rules import DEFAULT_RULES
+from tests.kit.verbs import admit, claim, execute, propose
+
+NAMESPACE = "smartops-dev"
+MINUTE = timedelta(minutes=1)
+CORE_DNS = Target("default", "kube-system", "coredns")
+RECONCILER = "reconciler-7c9f4d6b8-x2lqp"
+
+
+def deployment(name: str, replicas: int, namespace: str = NAMESPACE) -> Deployment:
+    key, number = WorkloadKey(namespace, name), crc32(name.encode())
+    uid = f"5b1f0c2e-8f3a-4d6e-9a07-{number:012x}"
+    return Deployment(key, uid, "48213", 6, replicas, False, False, {}, 6, replicas, replicas, replicas, replicas)
+
+
+@dataclass
+class Shop:
+    """As much of a cluster as the verbs ask for. `silent` names whose writes go unanswered."""
+
+    deployments: dict[str, Deployment]
+    silent: str = ""
+
+    def get_deployment_status(self, key: WorkloadKey) -> Deployment:
+        return self.deployments[key.name]
+
+    def scale_deployment(self, key: WorkloadKey, replicas: int, **how: Any) -> Deployment:
+        return self._write(key, replicas=replicas, **how)
+
+    def restart_deployment(self, key: WorkloadKey, _value: str, **how: Any) -> Deployment:
+        return self._write(key, **how)
+
+    def patch_deployment(self, key: WorkloadKey, _patch: dict[str, Any], **how: Any) -> Deployment:
+        return self._write(key, **how)
+
+    def _write(
+        self, key: WorkloadKey, preconditions: Preconditions, action: str, dry_run: bool, **changes: Any
+    ) -> Deployment:
+        assert preconditions.uid == self.deployments[key.name].uid
+        assert action
+        assert not dry_run
+        if key.name == self.silent:
+            raise Unreached("connect: connection refused")
+        was = self.deployments[key.name]
+        now = replace(
+            was, generation=was.generation + 1, resource_version=str(int(was.resource_version) + 7), **changes
+        )
+        self.deployments[key.name] = now
+        return now
+
+    def look(self, target: Target) -> TargetState:
+        return TargetState(seen=True, deployment=self.deployments.get(target.name))
+
+
+def anomaly(service: str, type_: str, score: float, window: str, **metadata: Any) -> Observation:
+    payload = {
+        "windowId": window, "service": service, "isAnomaly": True, "score": score, "type": type_, "metadata": metadata,
+    }  # fmt: skip
+    target = Target("default", NAMESPACE, service)
+    return Observation(Source.ANOMALY, target, type_, window, True, payload, score=score)
+
+
+def cause(service: str, name: str, probability: float, window: str) -> Observation:
+    payload = {
+        "windowId": window,
+        "rankedCauses": [{"svc": service, "cause": name, "probability": probability}],
+        "confidence": probability,
+    }
+    target = Target("default", NAMESPACE, service)
+    return Observation(Source.RCA, target, name, window, True, payload, probability=probability, confidence=probability)
+
+
+class Hour:
+    """Tells what happens, oldest first; each act returns its action where there is one."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+        Rule.objects.bulk_create([Rule(**fields) for fields in DEFAULT_RULES], ignore_conflicts=True)
+
+    def signal(self, observation: Observation, repeats: int = 1) -> Action | None:
+        for number in range(repeats):
+            [receipt] = ingest([replace(observation, window_id=f"{observation.window_id}-{number}")], "agent-smith")
+        claim = admit(UUID(receipt.signal_id), self.shop.look, RECONCILER)
+        return None if claim is None else claim.action
+
+    def direct(self, type_: ActionType, service: str, params: dict[str, Any], by: str, because: str) -> Action:
+        target = Target("default", NAMESPACE, service)
+        workload, _ = Workload.objects.get_or_create(
+            cluster="default", namespace=NAMESPACE, kind="Deployment", name=service
+        )
+        return propose(Proposal(type_, target, Origin.DIRECT, params, because), workload, by)
+
+    def execute(self, action: Action | None) -> Action:
+        assert action is not None
+        held = claim(action, RECONCILER) if action.state == ActionState.PENDING else Claim.of(action, Limits())
+        execute(held, self.shop, self.shop.look, RECONCILER)  # type: ignore[arg-type]
+        return action
+
+    def verify(
+        self, action: Action, status: VerificationStatus, reason: Reason, message: str, available: int | None = None
+    ) -> Action:
+        wanted = self.shop.deployments[action.workload.name]
+        count = wanted.replicas if available is None else available
+        seen = replace(
+            wanted,
+            observed_generation=wanted.generation,
+            updated_replicas=wanted.replicas,
+            ready_replicas=count,
+            available_replicas=count,
+        )
+        transitions.store([transitions.verified(action, status, reason, message, seen, RECONCILER)])
+        return action
+
+    def success(self, action: Action) -> Action:
+        replicas = self.shop.deployments[action.workload.name].replicas
+        message = f"{replicas} of {replicas} replicas are updated and available."
+        return self.verify(action, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, message)
+
+
+def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
+    """Moves an action, its signal and its evidence back by `ago`, and stretches its rollout to so many seconds."""
+    before = ago + timedelta(seconds=rollout)
+    events, ended = AuditEvent.objects.filter(action=action), ("succeeded", "failed", "timed_out")
+    with history_may_change():
+        moved(Action.objects.filter(pk=action.pk), before, "created_at", "applied_at")
+        moved(Action.objects.filter(pk=action.pk), ago, "finished_at")
+        moved(events.filter(to_state__in=ended), ago, "at")
+        moved(events.exclude(to_state__in=ended), before, "at")
+        moved(DecisionRecord.objects.filter(action=action), before, "created_at")
+        moved(Verification.objects.filter(action=action), before, "started_at")
+        moved(Verification.objects.filter(action=action), ago, "finished_at")
+        moved(Signal.objects.filter(actions=action), before, "first_seen_at", "last_seen_at")
+        moved(Signal.objects.filter(actions=action), ago, "closed_at")
+
+
+@contextmanager
+def history_may_change() -> Iterator[None]:
+    """As `pgtrigger.ignore` does, which puts a statement before each: no server prepares two at once."""
+    append_only = pgtrigger.registered("orchestrator.AuditEvent:append_only", "orchestrator.DecisionRecord:append_only")
+    names = ",".join(trigger.get_pgid(model) for model, trigger in append_only)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('pgtrigger.ignore', %s, false)", [f"{{{names}}}"])
+        yield
+        cursor.execute("RESET pgtrigger.ignore")
+
+
+def moved(rows: Any, ago: timedelta, *times: str) -> None:
+    rows.update(**{time: F(time) - ago for time in times})
+
+
+def an_ordinary_hour() -> Hour:
+    replicas = {
+        "erp-simulator": 3, "frontend": 2, "checkoutservice": 3, "cartservice": 2, "recommendationservice": 3,
+        "paymentservice": 2, "currencyservice": 2, "adservice": 1, "shippingservice": 8, "redis-cart": 1,
+    }  # fmt: skip
+    shop = {name: deployment(name, count) for name, count in replicas.items()}
+    hour = Hour(Shop(shop | {"coredns": deployment("coredns", 2, "kube-system")}))
+
+    one = hour.execute(hour.signal(cause("erp-simulator", "memory_leak", 0.93, "win-2041")))
+    was(hour.success(one), 52 * MINUTE, rollout=14.2)
+    one = hour.execute(
+        hour.direct(ActionType.SCALE, "checkoutservice", {"replicas": 5}, "ops-cli", "Black Friday rehearsal")
+    )
+    was(hour.success(one), 44 * MINUTE, rollout=6.8)
+    one = hour.execute(hour.signal(anomaly("cartservice", "error", 0.91, "win-2077", errorRate=0.34)))
+    message = "The rollout made no progress for 60 s: pods of the new revision do not become ready."
+    one = hour.verify(one, VerificationStatus.FAILED, Reason.PROGRESS_DEADLINE_EXCEEDED, message, available=1)
+    was(one, 37 * MINUTE, rollout=61.5)
+    one = hour.execute(hour.signal(anomaly("frontend", "latency", 0.88, "win-2102", p99_ms=1840), repeats=4))
+    was(hour.success(one), 29 * MINUTE, rollout=4.9)
+    one = hour.execute(hour.signal(anomaly("recommendationservice", "resource", 0.97, "win-2118", cpu=98.1)))
+    message = "2 of 4 replicas were available when the time was up: pods wait for a node with free memory."
+    one = hour.verify(one, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, available=2)
+    was(one, 18 * MINUTE, rollout=300)
+    container = {"name": "server", "resources": {"limits": {"memory": "512Mi"}}}
+    patch = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    one = hour.execute(
+        hour.direct(ActionType.PATCH, "currencyservice", {"patch": patch}, "platform-bot", "Raise the memory limit")
+    )
+    was(hour.success(one), 12 * MINUTE, rollout=9.4)
+    one = hour.direct(ActionType.RESTART, "adservice", {}, "ops-cli", "Pick up the rotated certificate")
+    live, change = hour.shop.deployments["adservice"], {"value": str(one.pk)}
+    transitions.store([transitions.plan(one, live, change, 0, RECONCILER)])
+    message = "An attempt was not answered, and the target has changed since: was the change applied?"
+    transitions.store([transitions.require_review(one, message, RECONCILER)])
+    was(one, 7 * MINUTE)
+    withdrawn = hour.signal(cause("redis-cart", "deadlock", 0.84, "win-2149"))
+    assert withdrawn is not None
+    message = "The problem was resolved before the action was applied."
+    transitions.store([transitions.cancel(withdrawn, Reason.SIGNAL_RESOLVED, message, RECONCILER)])
+    was(withdrawn, 4 * MINUTE)
+
+    for observed, ago in (
+        (anomaly("frontend", "resource", 0.42, "win-2160", cpu=71.0), 21),
+        (cause("emailservice", "memory_leak", 0.9, "win-2163"), 16),
+        (cause("paymentservice", "disk_pressure", 0.88, "win-2166"), 11),
+        (anomaly("shippingservice", "resource", 0.94, "win-2170", cpu=93.5), 6),
+        (replace(anomaly("coredns", "latency", 0.9, "win-2171"), target=CORE_DNS), 5),
+        (anomaly("frontend", "latency", 0.9, "win-2174", p99_ms=2110), 2),
+    ):
+        hour.signal(observed)
+        held_back = Signal.objects.filter(fingerprint=observed.fingerprint).exclude(state="admitted")
+        moved(held_back, ago * MINUTE, "first_seen_at", "last_seen_at")
+
+    one = hour.execute(hour.signal(anomaly("erp-simulator", "resource", 0.95, "win-2180", cpu=96.3), repeats=3))
+    was(one, timedelta(seconds=9))
+    hour.shop.silent = "paymentservice"
+    hour.execute(hour.signal(anomaly("paymentservice", "error", 0.86, "win-2184", errorRate=0.22)))
+    return hour

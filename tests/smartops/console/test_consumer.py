@@ -1,0 +1,95 @@
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.test import Client
+
+from tests.kit.web import notify
+
+pytestmark = pytest.mark.django_db(transaction=True)
+OURS = "http://testserver"
+
+
+def socket(client: Client, path: str = "/console/changes", origin: str | None = OURS) -> WebsocketCommunicator:
+    from smartops.asgi import application  # it sets the middleware up, by the settings of these tests
+
+    cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+    headers = [(b"cookie", cookies.encode())] + ([(b"origin", origin.encode())] if origin else [])
+    return WebsocketCommunicator(application, path, headers=headers)
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    @async_to_sync
+    async def within() -> None:
+        await asyncio.wait_for(scenario, 15)
+
+    within()
+
+
+async def accepted(communicator: WebsocketCommunicator) -> bool:
+    connected, _ = await communicator.connect(timeout=10)
+    return connected
+
+
+async def changed(communicator: WebsocketCommunicator) -> Any:
+    return (await communicator.receive_json_from(timeout=10))["changed"]
+
+
+def test_the_websocket_refuses_an_anonymous_user(client: Client) -> None:
+    async def scenario() -> None:
+        assert not await accepted(socket(client))
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://testserver.evil.example", "null", None])
+def test_the_websocket_refuses_another_origin(reading: Client, origin: str | None) -> None:
+    async def scenario() -> None:
+        assert not await accepted(socket(reading, origin=origin))
+
+    run(scenario())
+
+
+def test_the_websocket_sends_what_changed(reading: Client) -> None:
+    async def scenario() -> None:
+        communicator = socket(reading)
+        assert await accepted(communicator)
+        assert await changed(communicator) == []  # listening has begun: look again
+        await sync_to_async(notify)("signal", "7")
+        assert await changed(communicator) == [["signal", "7"]]
+        await communicator.disconnect()
+
+    run(scenario())
+
+
+def test_the_websocket_of_one_action_sends_only_its_changes(reading: Client) -> None:
+    async def scenario() -> None:
+        communicator = socket(reading, "/console/changes?action=7")
+        assert await accepted(communicator)
+        assert await changed(communicator) == []
+        await sync_to_async(notify)("action", "8")
+        await asyncio.sleep(0.3)  # in a burst of its own, or it could hide in the next
+        await sync_to_async(notify)("signal", "7")
+        await asyncio.sleep(0.3)
+        await sync_to_async(notify)("action", "7")
+        assert await changed(communicator) == [["action", "7"]]
+        await sync_to_async(notify)("action")
+        assert await changed(communicator) == [["action", ""]]
+        await communicator.disconnect()
+
+    run(scenario())
+
+
+def test_the_websocket_ignores_messages_of_the_client(reading: Client) -> None:
+    async def scenario() -> None:
+        communicator = socket(reading)
+        assert await accepted(communicator)
+        await communicator.send_to(text_data='{"type": "changed", "rows": [["action", "1"]]}')
+        assert await changed(communicator) == []
+        assert await communicator.receive_nothing(0.3)
+        await communicator.disconnect()
+
+    run(scenario())

@@ -1,0 +1,209 @@
+import re
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from guardrails.models import Freeze
+from guardrails.types import Outcome
+from orchestrator.models import Action, ActionState, DecisionRecord, VerificationStatus, Workload, transitions
+from signals.models import Signal
+from signals.types import ActionType, Origin, Proposal
+from smartops.console.actions import NOT_PURSUED, PAGE
+from smartops.templatetags.console import badge, figures, headline, span
+from tests.kit import verbs
+from tests.smartops.console.scene import NAMESPACE, Hour, anomaly
+
+ACTIONS = "/console/"
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def text(response: Any) -> str:
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def propose(number: int, **proposal: Any) -> Action:
+    workload = Workload.objects.create(cluster="default", namespace=NAMESPACE, kind="Deployment", name=f"app-{number}")
+    return verbs.propose(Proposal(ActionType.RESTART, workload.target, Origin.DIRECT, {}, **proposal), workload, "ops")
+
+
+@pytest.mark.parametrize("path", [ACTIONS, "/console/actions/0199c0de-0000-7000-8000-000000000000/"])
+def test_an_anonymous_user_is_redirected_to_the_login_page(db: None, client: Client, path: str) -> None:
+    assert client.get(path).headers["Location"] == f"/admin/login/?next={path}"
+
+
+def test_a_refresh_after_the_end_of_the_session_gets_the_login_page(db: None, client: Client) -> None:
+    answer = client.get(ACTIONS, headers={"HX-Request": "true"})
+    assert answer.status_code == 401
+    assert answer.headers["HX-Redirect"] == "/admin/login/?next=/console/"
+
+
+def test_every_user_may_read_the_console_and_none_may_write(reading: Client) -> None:
+    assert "No action yet" in text(reading.get(ACTIONS))
+    assert reading.post(ACTIONS).status_code == 405
+
+
+def test_an_inactive_user_may_not_read(reading: Client, reader: User) -> None:
+    User.objects.filter(pk=reader.pk).update(is_active=False)
+    assert reading.get(ACTIONS).status_code == 302
+
+
+def test_the_overview_shows_actions_and_signals_without_one(reading: Client, hour: Hour) -> None:
+    page = text(reading.get(ACTIONS))
+    for said in (
+        "erp-simulator: Scale by +1 (3\xa0→\xa04)", "watching until", "Succeeded", "RolloutComplete", "3 / 3 / 3",
+        "Needs review", "ProgressDeadlineExceeded", "4 / 2 / 2", "Black Friday rehearsal", "seen 3 times",
+        "next attempt", "Deferred", "CooldownActive", "9 replicas would exceed the limit of 8", "ProtectedNamespace",
+        "BelowThreshold",
+    ):  # fmt: skip
+        assert said in page, said
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("state=verifying", 1),
+        ("state=active", 3),
+        ("state=succeeded", 4),
+        ("state=expired", 0),
+        (f"namespace={NAMESPACE}", 10),
+        (f"namespace={NAMESPACE}&state=failed", 1),
+        ("state=no-such-state", 10),
+        ("namespace=elsewhere", 10),
+        ("namespace=%00", 10),
+        ("before=junk", 10),
+        ("before=00000000-0000-0000-0000-000000000000", 0),
+    ],
+)
+def test_the_list_applies_valid_filters_and_ignores_others(reading: Client, hour: Hour, query: str, shown: int) -> None:
+    assert text(reading.get(f"{ACTIONS}?{query}")).count('<tr id="action-') == shown
+
+
+def test_older_actions_are_on_further_pages_and_none_is_missing(reading: Client) -> None:
+    made = {str(propose(number).pk) for number in range(PAGE + 3)}
+    first = reading.get(f"{ACTIONS}?state=pending")
+    second = reading.get(ACTIONS + first.context["older"])
+    assert "state=pending" in first.context["older"]
+    assert second.context["older"] is None
+    assert [len(page.context["actions"]) for page in (first, second)] == [PAGE, 3]
+    assert {str(one.pk) for page in (first, second) for one in page.context["actions"]} == made
+
+
+def test_the_list_takes_eight_queries_however_long_it_is(
+    reading: Client, hour: Hour, django_assert_num_queries: Any
+) -> None:
+    for count in (0, 30):
+        for number in range(count):
+            propose(number)
+        with django_assert_num_queries(
+            8
+        ):  # session, user, namespaces, freezes, actions, signals, and the counts of both
+            reading.get(ACTIONS)
+
+
+def test_an_action_takes_five_queries(reading: Client, hour: Hour, django_assert_num_queries: Any) -> None:
+    for action in Action.objects.all():
+        with django_assert_num_queries(5):  # session, user, action, decisions, events
+            reading.get(f"/console/actions/{action.pk}/")
+
+
+def test_the_page_of_an_action_shows_its_evidence(reading: Client, hour: Hour) -> None:
+    action = Action.objects.get(workload__name="recommendationservice")
+    page = text(reading.get(f"/console/actions/{action.pk}/"))
+    for said in (
+        "recommendationservice: Scale by +1 (3\xa0→\xa04)", "VerificationTimedOut", "Max replicas", "Scale velocity",
+        "0 + 1 of 3", "spec.replicas", "<del>3</del>", "<ins>4</ins>", "Planned against version", "+5 min",
+        "win-2118", "98.1", action.planned_uid,
+    ):  # fmt: skip
+        assert said in page, said
+
+
+def test_the_page_of_an_action_holds_its_earlier_decisions(reading: Client, hour: Hour) -> None:
+    action = Action.objects.get(workload__name="recommendationservice")
+    DecisionRecord.objects.create(phase="plan", outcome="allow", inputs={}, verdicts=[], action=action)
+
+    page = text(reading.get(f"/console/actions/{action.pk}/"))
+
+    assert "before the write" in page
+    assert "1 earlier decision" in page
+    assert "at admission" in page
+
+
+def test_the_overview_shows_a_freeze_while_it_lasts(reading: Client) -> None:
+    Freeze.objects.create(namespace=NAMESPACE, reason="Quarter-end closing", by="olga")
+    Freeze.objects.create(reason="last year's", by="olga", until=timezone.now() - timedelta(hours=1))
+    page = text(reading.get(ACTIONS))
+    assert f"Frozen: namespace {NAMESPACE}." in page
+    assert "Quarter-end closing" in page
+    assert "last year" not in page
+
+
+def test_an_unknown_action_is_not_found(reading: Client) -> None:
+    assert reading.get(f"/console/actions/{uuid4()}/").status_code == 404
+
+
+def test_text_of_callers_is_escaped(reading: Client, hour: Hour) -> None:
+    observed = anomaly("frontend", MARKUP, 0.9, MARKUP, note=MARKUP)
+    hour.signal(observed)
+    action = propose(1, reason=MARKUP)
+    transitions.store([transitions.cancel(action, MARKUP[:64], MARKUP, MARKUP)])
+    Action.objects.filter(pk=action.pk).update(signal=Signal.objects.get(symptom=MARKUP))
+    for page in (text(reading.get(path)) for path in (ACTIONS, f"/console/actions/{action.pk}/")):
+        assert "&lt;script&gt;alert(1)" in page
+        assert "<script>alert" not in page
+        assert "<img" not in page
+
+
+def test_the_console_allows_no_inline_script_and_no_other_origin(reading: Client) -> None:
+    policy = reading.get(ACTIONS).headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "require-trusted-types-for 'script'" in policy
+    assert "unsafe" not in policy
+    assert "nonce" not in policy
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-1, "0 ms"), (0.24, "240 ms"), (8.44, "8.4 s"), (62, "62 s"), (119, "119 s"), (120, "2 min"),
+        (7199, "119 min"), (7200, "2 h"), (172800, "2 d"),
+    ],
+)  # fmt: skip
+def test_a_duration_is_rounded_to_its_largest_unit(seconds: float, words: str) -> None:
+    assert span(timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize("state", [*ActionState, *Outcome, *VerificationStatus, *NOT_PURSUED, "deferred"])
+def test_every_state_has_a_word_and_an_icon_beside_its_colour(state: str) -> None:
+    assert re.fullmatch(r'<span class="badge \w+"><svg .*#\w+"/></svg>[\w ]+</span>', badge(state))
+
+
+def test_the_details_of_a_verdict_are_shown_in_their_units() -> None:
+    details = {"value": 2, "limit": 6, "window_seconds": 3600, "next_allowed_at": "2030-01-01T12:41:00Z", "uid": None}
+    [(used, how_much), *others] = figures(details)
+    assert used == "used"
+    assert how_much.endswith("2 of 6")
+    assert others == [("window", "60 min"), ("next allowed", "12:41:00")]
+
+
+@pytest.mark.parametrize(
+    ("type_", "params", "before", "change", "words"),
+    [
+        (ActionType.SCALE, {"delta": 1}, None, None, "web: Scale by +1"),
+        (ActionType.SCALE, {"delta": -2}, None, None, "web: Scale by -2"),
+        (ActionType.SCALE, {"replicas": 4}, None, None, "web: Scale to 4"),
+        (ActionType.SCALE, {"replicas": 4}, {"replicas": 2}, {"replicas": 4}, "web: Scale to 4 (2\xa0→\xa04)"),
+        (ActionType.RESTART, {}, {"replicas": 2}, {"value": "x"}, "web: Restart all pods"),
+        (ActionType.PATCH, {"patch": {"spec": {"paused": True}}}, None, None, "web: Patch spec.paused"),
+    ],
+)
+def test_the_headline_of_an_action_describes_its_change(
+    type_: ActionType, params: dict[str, Any], before: Any, change: Any, words: str
+) -> None:
+    action = Action(workload=Workload(name="web"), type=type_, params=params, before=before, change=change)
+    assert headline(action) == words

@@ -1,0 +1,198 @@
+import json
+import re
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from guardrails.models import Cooldown, Freeze, GuardrailSetting
+from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
+from signals.admin import HistoryAdmin
+from signals.models import Observation, Rule, Signal
+from smartops.models import Token
+from smartops.tokens import Scope, issue, verify
+from tests.smartops.console.scene import Hour
+
+MODELS: list[Any] = sorted(admin.site._registry, key=lambda model: model._meta.label)
+HISTORY: set[Any] = {Workload, Action, DecisionRecord, Verification, AuditEvent, Signal, Observation}
+
+
+@pytest.fixture
+def operator(db: None, client: Client) -> Client:
+    """Who may do everything."""
+    client.force_login(User.objects.create_superuser("olga"))
+    return client
+
+
+@pytest.fixture
+def running(operator: Client, hour: Hour) -> Client:
+    """The same, with a row of each model."""
+    GuardrailSetting.objects.create(namespace="smartops-dev", max_replicas=6)
+    Freeze.objects.create(reason="audit", by="ops")
+    issue("agent-smith", [Scope.SIGNALS_WRITE])
+    return operator
+
+
+def page(model: Any, name: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)
+
+
+def test_every_model_is_in_the_admin_and_history_is_marked_as_such() -> None:
+    ours = {model for model in MODELS if model._meta.app_label in ("signals", "guardrails", "orchestrator", "smartops")}
+    assert ours == HISTORY | {Rule, GuardrailSetting, Freeze, Cooldown, Token}
+    assert {model for model in ours if isinstance(admin.site._registry[model], HistoryAdmin)} == HISTORY
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda one: one.__name__)
+def test_the_pages_of_each_model_render(running: Client, model: Any) -> None:
+    assert running.get(page(model, "changelist"), {"q": "erp"}).status_code == 200
+    assert running.get(page(model, "add")).status_code == (403 if model in HISTORY else 200)
+    for row in model._default_manager.all()[:1]:
+        assert running.get(page(model, "change", row.pk)).status_code == 200
+
+
+@pytest.mark.parametrize("model", [one for one in MODELS if one in HISTORY], ids=lambda one: one.__name__)
+def test_history_cannot_be_added_changed_or_deleted(running: Client, model: Any) -> None:
+    before = list(model.objects.order_by("pk").values())
+    row = model.objects.first()
+    assert running.post(page(model, "add"), {}).status_code == 403
+    assert running.post(page(model, "change", row.pk), {"message": "forged"}).status_code == 403
+    assert running.post(page(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+    chosen = {"action": "delete_selected", "_selected_action": row.pk, "index": 0, "post": "yes"}
+    running.post(page(model, "changelist"), chosen)
+    assert list(model.objects.order_by("pk").values()) == before
+
+
+def rule(**fields: Any) -> dict[str, Any]:
+    ordinary = {"name": "mine", "priority": 5, "enabled": "on", "source": "anomaly", "symptom": "resource"}
+    return ordinary | {"action_type": "SCALE", "params": '{"delta": 1}', "min_score": 0.8} | fields
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"params": '{"delta": -1}'},
+        {"params": '{"replicas": 0}'},
+        {"action_type": "RESTART", "params": "{}"},
+        {"action_type": "PATCH", "params": '{"patch": {"spec": {"replicas": 2}}}'},
+        {"min_score": 1, "min_probability": 0},
+    ],
+)
+def test_a_valid_rule_is_saved_and_its_version_counted(operator: Client, fields: dict[str, Any]) -> None:
+    assert operator.post(page(Rule, "add"), rule(**fields)).status_code == 302
+    saved = Rule.objects.get(name="mine")
+    assert saved.version == 1
+    operator.post(page(Rule, "change", saved.pk), rule(**fields, priority=6))
+    saved.refresh_from_db()
+    assert (saved.priority, saved.version) == (6, 2)
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("params", {"params": '{"delta": 0}'}),
+        ("params", {"params": '{"delta": 1.5}'}),
+        ("params", {"params": '{"delta": true}'}),
+        ("params", {"params": '{"delta": 1, "replicas": 2}'}),
+        ("params", {"params": '{"replicas": -1}'}),
+        ("params", {"params": "[]"}),
+        ("params", {"params": "{}"}),
+        ("params", {"action_type": "RESTART", "params": '{"delta": 1}'}),
+        ("params", {"action_type": "PATCH", "params": "{}"}),
+        ("params", {"action_type": "PATCH", "params": '{"patch": {"spec": {"selector": {}}}}'}),
+        ("params", {"action_type": "PATCH", "params": '{"patch": {"spec": {"replicas": null}}}'}),
+        ("params", {"action_type": "PATCH", "params": '{"patch": {}}'}),
+        ("params", {"action_type": "PATCH", "params": '{"patch": [1]}'}),
+        ("params", {"action_type": "PATCH", "params": '{"patch": {"spec": {}}, "delta": 1}'}),
+        ("min_score", {"min_score": 1.01}),
+        ("min_probability", {"min_probability": -0.1}),
+        ("min_confidence", {"min_confidence": 95}),
+    ],
+)
+def test_a_rule_that_could_not_work_is_refused(operator: Client, field: str, fields: dict[str, Any]) -> None:
+    answer = operator.post(page(Rule, "add"), rule(**fields))
+    assert list(answer.context["adminform"].form.errors) == [field]
+    assert not Rule.objects.filter(name="mine").exists()
+
+
+@pytest.mark.parametrize("model", [GuardrailSetting, Freeze])
+def test_a_scope_with_a_workload_needs_its_namespace(operator: Client, model: Any) -> None:
+    answer = operator.post(page(model, "add"), {"workload": "erp-simulator", "reason": "why not"})
+    assert list(answer.context["adminform"].form.errors) == ["namespace"]
+
+
+def test_a_freeze_names_who_set_it(operator: Client) -> None:
+    operator.post(page(Freeze, "add"), {"namespace": "smartops-dev", "reason": "release", "by": "somebody else"})
+    assert Freeze.objects.get(reason="release").by == "olga"
+
+
+@pytest.mark.parametrize(("choice", "state"), [("mark_as_applied", "succeeded"), ("mark_as_not_applied", "cancelled")])
+def test_a_reviewer_marks_an_unknown_write_as_applied_or_not(running: Client, choice: str, state: str) -> None:
+    action = Action.objects.get(state="needs_review")
+    running.post(page(Action, "changelist"), {"action": choice, "_selected_action": [action.pk]})
+    action.refresh_from_db()
+    assert (action.state, action.reason) == (state, "Reviewed")
+    assert AuditEvent.objects.filter(action=action).latest("id").actor == "olga"
+
+
+def test_an_action_that_needs_no_review_is_not_reviewed(running: Client) -> None:
+    action = Action.objects.get(state="verifying")
+    chosen = {"action": "mark_as_applied", "_selected_action": [action.pk]}
+    answer = running.post(page(Action, "changelist"), chosen, follow=True)
+    action.refresh_from_db()
+    assert action.state == "verifying"
+    assert "does not need a review" in answer.content.decode()
+
+
+def test_a_review_needs_the_permission_to_change_actions(client: Client, hour: Hour) -> None:
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.add(Permission.objects.get(codename="view_action"))
+    client.force_login(clerk)
+    action = Action.objects.get(state="needs_review")
+    chosen = {"action": "mark_as_applied", "_selected_action": [action.pk]}
+    client.post(page(Action, "changelist"), chosen)
+    action.refresh_from_db()
+    assert action.state == "needs_review"
+    clerk.user_permissions.add(Permission.objects.get(codename="change_action"))
+    client.post(page(Action, "changelist"), chosen)
+    action.refresh_from_db()
+    assert action.state == "succeeded"
+
+
+def test_a_token_is_shown_once_in_the_response_that_creates_it(operator: Client) -> None:
+    form = {"name": "new-agent", "scopes": ["read", "signals:write"], "namespaces": "shop, smartops-dev ,"}
+    answer = operator.post(page(Token, "add"), form)
+    [text] = re.findall(r"smo_\w{12}_\w{38}", answer.content.decode())
+    bearer = verify(text)
+    assert bearer is not None
+    assert bearer.name == "new-agent"
+    assert bearer.scopes == {"read", "signals:write"}
+    assert tuple(bearer.namespaces) == ("shop", "smartops-dev")
+    assert "no-store" in answer.headers["Cache-Control"]
+    token = Token.objects.get(name="new-agent")
+    for again in (page(Token, "changelist"), page(Token, "change", token.pk)):
+        shown = operator.get(again).content.decode()
+        assert text[17:] not in shown
+        assert token.digest.hex() not in shown
+
+
+def test_a_token_is_restricted_and_revoked_but_keeps_its_name(operator: Client) -> None:
+    text = issue("shop-agent", [Scope.READ, Scope.ACTIONS_WRITE])
+    token = Token.objects.get(name="shop-agent")
+    change = {"name": "root", "scopes": ["read"], "namespaces": "shop"}
+    operator.post(page(Token, "change", token.pk), change)
+    bearer = verify(text)
+    assert bearer is not None
+    assert (bearer.name, bearer.scopes, tuple(bearer.namespaces)) == ("shop-agent", frozenset({"read"}), ("shop",))
+    operator.post(page(Token, "change", token.pk), change | {"revoked_at_0": "2026-01-01", "revoked_at_1": "00:00:00"})
+    assert verify(text) is None
+
+
+def test_the_payload_of_a_signal_is_shown_unchanged(running: Client) -> None:
+    signal = Signal.objects.get(symptom="memory_leak", state="admitted")
+    shown = running.get(page(Signal, "change", signal.pk)).content.decode()
+    assert json.dumps(signal.payload["windowId"]).replace('"', "&quot;") in shown

@@ -1,0 +1,32 @@
+"""The ASGI application refuses to load with settings that a system check calls an error."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("environment", "refusal"),
+    [
+        ({}, "SMARTOPS_SECRET_KEY is not set"),
+        ({"SMARTOPS_INSECURE_HTTP": "1"}, ""),
+        ({"SMARTOPS_INSECURE_HTTP": "True"}, ""),
+        ({"SMARTOPS_SECRET_KEY": "only-we-know-it"}, ""),
+        ({"SMARTOPS_INSECURE_HTTP": "1", "SMARTOPS_NAMESPACES": "Erp"}, "smartops.E003"),
+        ({"SMARTOPS_INSECURE_HTTP": "1", "SMARTOPS_DEBUG": "maybe"}, "SMARTOPS_DEBUG='maybe' is not valid"),
+    ],
+    ids=["nothing set", "for loopback", "for loopback, in words", "a private key", "no namespace", "no boolean"],
+)
+def test_the_application_loads_only_with_valid_settings(environment: dict[str, str], refusal: str) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SMARTOPS_", "DJANGO_"))}
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import smartops.asgi"],
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (loaded.returncode == 0) is (refusal == ""), loaded.stderr
+    assert refusal in loaded.stderr

@@ -1,0 +1,81 @@
+"""Each system check of the settings finds what it is for, and nothing in a valid installation."""
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from pytest_django.fixtures import Settings
+
+from smartops.checks import TAG, require_valid_settings
+
+VALID: dict[str, Any] = {
+    "SECRET_KEY": "a-random-value",
+    "SMARTOPS_INSECURE_HTTP": False,
+    "SMARTOPS_CLUSTER": "default",
+    "SMARTOPS_NAMESPACE": "smartops-dev",
+    "SMARTOPS_NAMESPACES": ["smartops-dev"],
+    "SMARTOPS_OPA_URL": "",
+    "SMARTOPS_OPA_TIMEOUT": 2.0,
+    "SMARTOPS_DATABASE_POOL": 20,
+}
+INSECURE = "django-insecure-for-development-only"
+
+
+def found(settings: Settings, changed: dict[str, Any], *, deploy: bool = True) -> list[str | None]:
+    for name, value in (VALID | changed).items():
+        setattr(settings, name, value)
+    return [message.id for message in run_checks(tags=[TAG], include_deployment_checks=deploy)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"SECRET_KEY": INSECURE, "SMARTOPS_INSECURE_HTTP": True},
+        {"SMARTOPS_CLUSTER": "eu-1.prod"},
+        {"SMARTOPS_NAMESPACES": ["*"]},
+        {"SMARTOPS_NAMESPACES": ["erp", "smartops-dev"]},
+        {"SMARTOPS_OPA_URL": "http://opa:8181/v1/data/smartops/decision", "SMARTOPS_OPA_TIMEOUT": 0.1},
+        {"SMARTOPS_OPA_URL": "https://opa.example.com/v1/data/x"},
+        {"SMARTOPS_DATABASE_POOL": 3},
+    ],
+)
+def test_valid_settings_pass_all_checks(settings: Settings, changed: dict[str, Any]) -> None:
+    assert found(settings, changed) == []
+    require_valid_settings()
+
+
+@pytest.mark.parametrize(
+    ("changed", "ids"),
+    [
+        ({"SECRET_KEY": INSECURE}, ["smartops.E001"]),
+        ({"SMARTOPS_CLUSTER": "Prod"}, ["smartops.E002"]),
+        ({"SMARTOPS_CLUSTER": "a" * 64}, ["smartops.E002"]),
+        ({"SMARTOPS_NAMESPACE": "Erp", "SMARTOPS_NAMESPACES": ["*"]}, ["smartops.E003"]),
+        ({"SMARTOPS_NAMESPACES": ["smartops-dev", "a.b", "c_d"]}, ["smartops.E003", "smartops.E003"]),
+        ({"SMARTOPS_NAMESPACES": ["smartops-dev", "erp-*"]}, ["smartops.E003"]),
+        ({"SMARTOPS_NAMESPACES": []}, ["smartops.E004"]),
+        ({"SMARTOPS_OPA_URL": "opa:8181"}, ["smartops.E005"]),
+        ({"SMARTOPS_OPA_URL": "file:///etc/passwd"}, ["smartops.E005"]),
+        ({"SMARTOPS_OPA_URL": "http://"}, ["smartops.E005"]),
+        ({"SMARTOPS_OPA_URL": "http://opa:port/"}, ["smartops.E005"]),
+        ({"SMARTOPS_OPA_URL": "http://[opa/"}, ["smartops.E005"]),
+        ({"SMARTOPS_OPA_TIMEOUT": 0.0}, ["smartops.E006"]),
+        ({"SMARTOPS_DATABASE_POOL": 2}, ["smartops.E007"]),
+        ({"SMARTOPS_CLUSTER": "", "SMARTOPS_DATABASE_POOL": 0}, ["smartops.E002", "smartops.E007"]),
+    ],
+)
+def test_an_invalid_setting_is_an_error_with_an_id(settings: Settings, changed: dict[str, Any], ids: list[str]) -> None:
+    assert sorted(map(str, found(settings, changed))) == ids
+    with pytest.raises(ImproperlyConfigured, match=ids[0]):
+        require_valid_settings()
+
+
+def test_a_default_namespace_that_no_reconciler_manages_is_a_warning(settings: Settings) -> None:
+    assert found(settings, {"SMARTOPS_NAMESPACES": ["erp"]}) == ["smartops.W001"]
+    require_valid_settings()
+
+
+def test_the_public_key_is_an_error_only_in_a_deployment(settings: Settings) -> None:
+    assert found(settings, {"SECRET_KEY": INSECURE}, deploy=False) == []
