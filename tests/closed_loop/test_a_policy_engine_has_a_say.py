@@ -22,7 +22,7 @@ from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api.refusals import of_decision
 from smartops.dev.sandbox.faults import Refuse
-from tests.guardrails.engine import Engine, Handler, replies, says, serving
+from tests.kit.policy_engine import Engine, Handler, replies, says, serving
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.world import World, deployment, only_action, only_signal
 

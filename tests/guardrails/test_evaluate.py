@@ -26,7 +26,7 @@ from guardrails.types import (
 )
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, RuleSpec, SignalFacts, Source
-from tests.guardrails.conftest import (
+from tests.kit.decisions import (
     FACTS,
     LIMITS,
     NOW,

@@ -20,7 +20,7 @@ from guardrails.types import Allow, Facts, FreezeFacts, Inputs, Limits, Outcome,
 from signals.proposals import desired_replicas, scale_increase
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from tests.guardrails.conftest import (
+from tests.kit.decisions import (
     FACTS,
     FREEZES,
     LIMITS,

@@ -25,7 +25,7 @@ from guardrails.types import (
 )
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal
-from tests.guardrails.conftest import FACTS, LIMITS, LIVE, NOW, RESTART, TARGET, known, proposals, scale
+from tests.kit.decisions import FACTS, LIMITS, LIVE, NOW, RESTART, TARGET, known, proposals, scale
 
 ALLOW, DEFER, DENY, NOT_EVALUATED = Outcome.ALLOW, Outcome.DEFER, Outcome.DENY, Outcome.NOT_EVALUATED
 DEFAULT, CARELESS = Limits(), Limits(respect_owners=False)

@@ -13,8 +13,8 @@ from guardrails.types import PolicyAnswer
 from signals.ingest import ingest
 from signals.models import Signal
 from signals.types import ActionType, Observation, Origin, Proposal, Source
-from tests.guardrails.conftest import RESTART, TARGET, scale
-from tests.guardrails.engine import Engine, Handler, replies, says, serving
+from tests.kit.decisions import RESTART, TARGET, scale
+from tests.kit.policy_engine import Engine, Handler, replies, says, serving
 
 
 @pytest.fixture

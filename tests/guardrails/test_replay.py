@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from guardrails.evaluate import decide
 from guardrails.replay import dump_inputs, dump_verdicts, load_inputs, replay
 from guardrails.types import Inputs
-from tests.guardrails.conftest import inputs
+from tests.kit.decisions import inputs
 
 
 def through_postgresql(document: Any) -> Any:

@@ -26,7 +26,7 @@ from guardrails.models import (
 )
 from guardrails.types import Limits
 from signals.types import ActionType, Target
-from tests.guardrails.conftest import TARGET
+from tests.kit.decisions import TARGET
 from tests.kit.verbs import history
 
 Place = tuple[str, str, str]  # cluster, namespace, workload

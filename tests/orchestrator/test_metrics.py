@@ -13,7 +13,7 @@ from orchestrator import metrics
 from orchestrator.k8s import metrics as k8s_metrics
 from orchestrator.process import gauges
 from signals.types import Proposal
-from tests.guardrails.conftest import NOW, RESTART, known, scale, scaled
+from tests.kit.decisions import NOW, RESTART, known, scale, scaled
 
 CONTRACT = {
     "smartops_k8s_api_calls_total": "counter",
