@@ -55,14 +55,14 @@ def decide(inputs: Inputs) -> Decision:
     verdicts: tuple[Verdict, ...] = ()
     if inputs.signal is not None:
         verdicts = (freshness(inputs.signal, inputs.limits, inputs.now),)
-    match _proposed(inputs):
-        case Unmatched(message, details, below_threshold):
-            reason = Reason.BELOW_THRESHOLD if below_threshold else Reason.NO_RULE
-            return Ignore(reason, message, (*verdicts, Unproposed("rules", message, details, reason=reason)), details)
-        case rule, proposal:
-            for guardrail in GUARDRAILS:
-                verdicts += (guardrail(proposal, inputs.facts, inputs.limits, inputs.now),)
-            return _decision(verdicts, proposal, rule)
+    found = _proposed(inputs)
+    if isinstance(found, Unmatched):
+        reason = Reason.BELOW_THRESHOLD if found.below_threshold else Reason.NO_RULE
+        verdict = Unproposed("rules", found.message, found.details, reason=reason)
+        return Ignore(reason, found.message, (*verdicts, verdict), found.details)
+    rule, proposal = found
+    verdicts += tuple(guardrail(proposal, inputs.facts, inputs.limits, inputs.now) for guardrail in GUARDRAILS)
+    return _decision(verdicts, proposal, rule)
 
 
 def _proposed(inputs: Inputs) -> tuple[RuleSpec | None, Proposal] | Unmatched:

@@ -1,4 +1,4 @@
-"""What operators set: limits per scope, freezes; and what the loop remembers: cooldowns."""
+"""What operators set: limits per scope, and freezes. What the reconciler sets: cooldowns."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from guardrails.queries import WAKE_DEFERRED
 from guardrails.types import FreezeFacts, Limits
 from signals.types import ActionType, Target
 
@@ -21,26 +22,15 @@ LIMIT_FIELDS = tuple(field.name for field in fields(Limits) if field.name != "so
 def _wakes_signals(
     operation: pgtrigger.Operation, name: str = "wake_signals", condition: pgtrigger.Condition | None = None
 ) -> pgtrigger.Trigger:
-    """A deferral lasts until a moment that the old settings gave: when they change, every deferred signal is due."""
+    """A trigger that makes every deferred signal due: the end of a deferral was computed from the former settings."""
     return pgtrigger.Trigger(
         name=name,
         level=pgtrigger.Row if condition else pgtrigger.Statement,
         condition=condition,
         when=pgtrigger.After,
         operation=operation,
-        func="""
-            UPDATE signals_signal SET not_before = statement_timestamp()
-            WHERE state = 'pending' AND not_before > statement_timestamp();
-            RETURN NULL;
-        """,
+        func=WAKE_DEFERRED,
     )
-
-
-# `Scope.covering` as SQL: whether the row `scope` covers the row `wanted`, which has a cluster, a namespace and a name.
-COVERING = (
-    "scope.cluster IN ('', wanted.cluster) AND scope.namespace IN ('', wanted.namespace) "
-    "AND scope.workload IN ('', wanted.name)"
-)
 
 
 def scope_name(cluster: str, namespace: str, workload: str) -> str:
@@ -105,12 +95,13 @@ class GuardrailSetting(Scope):
 
 
 def effective_limits(target: Target) -> Limits:
+    """The limits that apply to a workload. One query."""
     return merge_limits(GuardrailSetting.objects.filter(Scope.covering(target)).values())
 
 
 def merge_limits(rows: Iterable[Mapping[str, Any]]) -> Limits:
-    """The defaults, overridden by the covering rows from the widest scope to the narrowest: a workload's name
-    outweighs its namespace, and both outweigh the cluster."""
+    """The defaults, overridden by `rows` from the widest scope to the narrowest, field by field. `rows`: the columns of
+    the settings that cover a workload. A workload is narrower than a namespace, and a namespace than a cluster."""
     limits, sources = Limits(), dict.fromkeys(LIMIT_FIELDS, "default")
     for row in sorted(rows, key=lambda row: (row["workload"] != "", row["namespace"] != "", row["cluster"] != "")):
         own = {name: row[name] for name in LIMIT_FIELDS if row[name] is not None}
@@ -120,7 +111,7 @@ def merge_limits(rows: Iterable[Mapping[str, Any]]) -> Limits:
 
 
 class Freeze(Scope):
-    """The kill switch: nothing in scope is acted upon while it lasts."""
+    """The kill switch: no action starts in its scope while it lasts."""
 
     reason = models.CharField(max_length=256)
     by = models.CharField(max_length=128)
@@ -144,13 +135,14 @@ class Freeze(Scope):
 
 
 def freeze_facts(row: Mapping[str, Any]) -> FreezeFacts:
+    """`row`: the columns of a freeze, with `until` in ISO 8601 or None, as PostgreSQL's row_to_json writes it."""
     scope = scope_name(row["cluster"], row["namespace"], row["workload"])
     until = row["until"]
     return FreezeFacts(scope, row["reason"], row["by"], datetime.fromisoformat(until) if until else None)
 
 
 class Cooldown(models.Model):
-    """Until when the closed loop leaves this kind of action on this workload alone."""
+    """Until when the closed loop does not repeat this type of action on this workload."""
 
     cluster = models.CharField(max_length=63)
     namespace = models.CharField(max_length=63)

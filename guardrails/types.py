@@ -92,7 +92,7 @@ class OwnerKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class FieldOwner:
     """Who else writes these fields of a Deployment. `name` is the object behind it, with its kind: Application shop,
-    Kustomization flux-system/apps, release shop; empty where nothing tells."""
+    Kustomization flux-system/apps, release shop; empty if it is unknown."""
 
     kind: OwnerKind
     name: str

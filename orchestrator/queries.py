@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection
 
-from guardrails.models import COVERING
+from guardrails.queries import COVERING
 
 Row = Mapping[str, Any]
 

@@ -1,4 +1,4 @@
-"""What one post begins: the trace context of each signal that it opens, and what is told of it once it is stored."""
+"""The trace context of each signal that one request opens, and the log of the signals that it opened or resolved."""
 
 import logging
 from collections.abc import Iterable
@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 
 
 class Stored(Protocol):
+    """What this module needs of a receipt."""
+
     @property
     def signal_id(self) -> str: ...
     @property
@@ -22,8 +24,8 @@ class Stored(Protocol):
 
 
 class IngestTrace:
-    """A signal that comes alone goes on in the trace of its request. One of `many` has a trace of its own, linked to
-    the request's: a thousand signals are not one story."""
+    """A single signal continues the trace of its request. One of `many` has a trace of its own, linked to that of the
+    request."""
 
     def __init__(self, many: bool) -> None:
         self._here = tracing.traceparent()
@@ -31,13 +33,13 @@ class IngestTrace:
         self._begun: dict[str, Span | None] = {}
 
     def traceparent(self, signal_id: str) -> str:
-        """To be stored with the signal, if it is opened under this id."""
+        """The traceparent to store with the signal, if the observation opens one with this id."""
         span = self._begun[signal_id] = tracing.start_linked_span("signal") if self._apart else None
         return self._here if span is None else tracing.context_of(span)
 
     def finish(self, receipts: Iterable[Stored]) -> None:
-        """Which signals were opened, a thousand of them in one line, and which are resolved. Repeats and healthy
-        windows move nothing."""
+        """Ends the spans of the signals that were opened, and logs which were opened (several of them in one record)
+        and which were resolved. Repeats and healthy windows change no state."""
         opened = []
         changed = {(one.signal_id, one.state): None for one in receipts if not one.duplicate}
         for pk, state in changed:
@@ -46,8 +48,8 @@ class IngestTrace:
             elif state == "resolved" and pk not in self._begun:
                 log_transition("signal", pk, "pending", "resolved")
         for pk, span in opened:
-            told = get_current_span() if span is None else span
-            told.set_attribute("smartops.signal.id", pk)
+            opening = get_current_span() if span is None else span
+            opening.set_attribute("smartops.signal.id", pk)
             if span is not None:
                 span.end()
         if len(opened) == 1:

@@ -9,7 +9,7 @@ from signals.types import Origin, Proposal, RuleSpec, SignalFacts
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """Why a signal leads to no proposal: no rule speaks of it, or it stays below the thresholds of those that do."""
+    """Why a signal leads to no proposal: no rule matches it, or it stays below the thresholds of those that match."""
 
     message: str
     details: dict[str, Any] = field(default_factory=dict)

@@ -1,27 +1,38 @@
-"""What was observed. Rows are written by `ingest`; what becomes of a signal is decided by the reconciler."""
+"""Signals, observations and rules. `ingest` writes signals and observations; the reconciler decides on signals."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import pgtrigger
 import uuid_utils.compat as uuids
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from signals import queries
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
 
 
 class SignalState(models.TextChoices):
+    """Each transition is one statement, so a crash leaves the state before it or after it. All states but `pending` and
+    `admitted` are final: the signal is closed."""
+
     PENDING = "pending"
+    """Set by ingest. Waits for `not_before`, then for a reconciler of its cluster. After a crash it is still due."""
     ADMITTED = "admitted"
+    """Set by the reconciler, in the transaction that creates the action. Waits for the action to end, which closes the
+    signal. After a crash another reconciler takes over the action."""
     DENIED = "denied"
+    """Set by the reconciler: a guardrail refused the proposal, or the signal expired."""
     IGNORED = "ignored"
+    """Set by the reconciler: no rule matched, or no threshold was met."""
     RESOLVED = "resolved"
+    """Set by ingest: the source reported the end of the problem before it was admitted, or a healthy window."""
     FAILED = "failed"
+    """Set by the reconciler: processing raised an error `MAX_ERRORS` times; `message` has the last one."""
 
 
 class _Transitions(pgtrigger.FSM):
@@ -29,7 +40,7 @@ class _Transitions(pgtrigger.FSM):
 
 
 def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
-    """Whoever stores or moves signals wakes those who listen, when the transaction commits; once for a batch."""
+    """Notifies listeners that signals were inserted or updated: once per transaction, when it commits."""
     return pgtrigger.Trigger(
         name=name,
         level=pgtrigger.Statement,
@@ -41,10 +52,12 @@ def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
 
 
 class Signal(models.Model):
-    """One trouble of one workload. Repeats raise `count`; `closed_at` ends it, and the next observation opens another.
+    """One problem of one workload: all observations with one fingerprint, from the first until `closed_at`. The next
+    observation opens another signal.
 
-    A pending signal whose `not_before` lies ahead is deferred; `reason` and `message` say why. An admitted signal
-    closes with its action.
+    `payload`: the body of the latest observation, as the agent sent it: a JSON object with the fields of AnomalySignal
+    or RcaSignal (signals/sources). `count`: the observations that fired. A pending signal with a `not_before` in the
+    future is deferred; `reason` and `message` say why. An admitted signal closes with its action.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -95,7 +108,7 @@ class Signal(models.Model):
             _announces("announce_moved", pgtrigger.Update),
         ]
 
-    rule_rows: Sequence[Mapping[str, Any]]  # where it was read by `due`
+    rule_rows: Sequence[Mapping[str, Any]]  # only on rows that `due` returns
 
     def __str__(self) -> str:
         return f"{self.source} {self.symptom} of {self.namespace}/{self.workload}"
@@ -107,24 +120,25 @@ class Signal(models.Model):
     @classmethod
     def due(cls, cluster: str, limit: int, without: Iterable[UUID] = ()) -> list["Signal"]:
         """The signals that have been due for longest, each with its `rules`: those that may match it."""
-        return list(cls.objects.raw(_DUE, [cluster, list(without), limit]))
+        return list(cls.objects.raw(_SELECT_DUE + queries.OLDEST, [cluster, list(without), limit]))
 
     @classmethod
     def lock_due(cls, ids: Iterable[UUID]) -> list["Signal"]:
         """Those that are still due and that no other process holds, locked until the transaction ends."""
-        return list(cls.objects.raw(_LOCK_DUE, [list(ids)]))
+        return list(cls.objects.raw(_SELECT_DUE + queries.LOCKED, [list(ids)]))
 
     @property
     def rules(self) -> tuple[RuleSpec, ...]:
+        """The enabled rules for its source and symptom, in the order in which they are tried."""
         return tuple(map(rule_spec, self.rule_rows))
 
     @staticmethod
-    def wake_waiting(targets: Iterable[Target], reason: str) -> None:
-        """The deferred signals of the targets that wait for this reason are due."""
-        which = Q(pk__in=())
-        for one in targets:
-            which |= Q(cluster=one.cluster, namespace=one.namespace, workload=one.name)
-        Signal.objects.filter(which, reason=reason, state=SignalState.PENDING).update(not_before=Now())
+    def release(ended: Collection[UUID], targets: Collection[Target], reason: str) -> None:
+        """Closes the signals of actions that have ended, and makes those pending signals of the workloads due that are
+        deferred for this reason. One statement does both, so that all rows are locked in one order."""
+        places = zip(*((one.cluster, one.namespace, one.name) for one in targets), strict=True)
+        with connection.cursor() as cursor:
+            cursor.execute(queries.RELEASE, [list(ended), *map(list, places), reason])
 
     def facts(self) -> SignalFacts:
         return SignalFacts(
@@ -139,26 +153,15 @@ class Signal(models.Model):
             confidence=self.confidence,
         )
 
-    @staticmethod
-    def close(ids: Iterable[UUID]) -> None:
-        """With their actions. A signal may have been closed before."""
-        Signal.objects.filter(pk__in=list(ids), closed_at=None).update(closed_at=Now())
 
-
-# All columns by name: with `*`, a kept plan would fail as soon as the next version's migration has added one.
-_SELECT = f"""
-    SELECT {", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields)}, (
-        SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
-        WHERE rule.enabled AND rule.source = signal.source AND rule.symptom = signal.symptom) AS rule_rows
-    FROM signals_signal signal
-    WHERE state = 'pending' AND not_before <= statement_timestamp()
-"""  # noqa: S608 - our names
-_DUE = _SELECT + "AND cluster = %s AND id <> ALL(%s::uuid[]) ORDER BY not_before LIMIT %s"
-_LOCK_DUE = _SELECT + "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR UPDATE OF signal SKIP LOCKED"
+_SELECT_DUE = queries.SELECT_DUE.format(
+    columns=", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields)
+)
 
 
 class Observation(models.Model):
-    """One accepted post, as it came. The unique key makes a repeated post a no-op."""
+    """One report of an agent that was stored. The unique key makes an equal report a duplicate. `payload`: its body, as
+    the agent sent it: a JSON object with the fields of AnomalySignal or RcaSignal (signals/sources)."""
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     signal = models.ForeignKey(Signal, on_delete=models.PROTECT, related_name="observations")
@@ -180,7 +183,11 @@ class Observation(models.Model):
 
 
 class Rule(models.Model):
-    """Which signal leads to which action. Rules are tried by priority, then age; the first that holds proposes."""
+    """Which signal leads to which action. Rules are tried by priority, then age; the first that holds proposes.
+
+    `params`: a JSON object by `action_type`. SCALE: {"delta": int} or {"replicas": int}. RESTART: {}. PATCH: {"patch":
+    {…}}, a strategic merge patch of the Deployment.
+    """
 
     name = models.CharField(max_length=64, unique=True)
     priority = models.PositiveSmallIntegerField(default=100, help_text="Smaller is tried first.")
@@ -228,6 +235,7 @@ class Rule(models.Model):
 
 
 def rule_spec(row: Mapping[str, Any]) -> RuleSpec:
+    """`row`: the columns of a rule."""
     return RuleSpec(
         id=row["id"],
         version=row["version"],

@@ -14,7 +14,7 @@ WorkloadName = Annotated[
 ]
 ClusterName = Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{_SUBDOMAIN}$")]
 
-# No control characters: they are the separators of fingerprints, and nothing that a person would want to read.
+# No control characters: fingerprints use one as a separator.
 _PRINTABLE = "[^\\u0000-\\u001f\\u007f-\\u009f]*"
 Text = Annotated[str, Field(pattern=f"^{_PRINTABLE}$")]
 Cause = Annotated[

@@ -1,6 +1,7 @@
-"""The closed list of reasons: the same words in the API, the console, the metrics and the audit.
+"""The domain's reasons, a closed list: the same words in the API, the console, the metrics and the timeline.
 
-docs/reasons.md says for each what an operator can do about it; a test holds the two together.
+docs/reasons.md says what an operator can do about each. The reasons that lie in a request itself are `RequestReason`
+of smartops/api/problems.py.
 """
 
 from enum import StrEnum

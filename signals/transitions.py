@@ -8,21 +8,9 @@ from typing import Any
 
 from django.db import connection
 
+from signals import queries
 from signals.lib.transition_log import log_transition
 from signals.models import Signal, SignalState
-
-# A signal that is not pending any more was moved by another process, which has the last word.
-_MOVE = """
-    UPDATE signals_signal AS signal SET
-        state = moved.state, reason = moved.reason, message = moved.message, errors = moved.errors,
-        not_before = coalesce(
-            moved.until, statement_timestamp() + make_interval(secs => moved.delay), signal.not_before),
-        closed_at = CASE WHEN moved.closed THEN statement_timestamp() END
-    FROM json_to_recordset(%s::json) AS moved(
-        id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean)
-    WHERE signal.id = moved.id AND signal.state = 'pending'
-    RETURNING signal.id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +58,7 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
     if not transitions:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(_MOVE, [json.dumps([_row(one) for one in transitions])])
+        cursor.execute(queries.MOVE, [json.dumps([_row(one) for one in transitions])])
         moved = {pk for (pk,) in cursor.fetchall()}
     stored = [one for one in transitions if one.signal.pk in moved]
     for one in stored:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -23,7 +24,7 @@ class ActionType(StrEnum):
 
 class Origin(StrEnum):
     CLOSED_LOOP = "closed_loop"  # a rule matched a signal
-    DIRECT = "direct"  # somebody asked through the API
+    DIRECT = "direct"  # an API request
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,12 @@ class Target:
         return f"{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observation:
-    """What an agent said, once: parsed, not yet stored.
+    """One report of an agent: parsed, not yet stored.
 
-    `symptom` is the anomaly's type or the most probable cause. Score, probability and confidence are 0 to 1, None where
-    the source has none. `firing=False` says that the trouble is over.
+    `symptom` is the anomaly's type or the most probable cause. Score, probability and confidence are 0 to 1, None if
+    the source has none. `firing=False`: the problem is over. `payload`: the body as it was sent.
     """
 
     source: Source
@@ -55,9 +56,10 @@ class Observation:
     probability: float | None = None
     confidence: float | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Equal for all observations of one trouble. Names cannot contain the separator: parsers refuse controls."""
+        """Equal for all observations of one problem. Names cannot contain the separator: the parsers refuse control
+        characters."""
         parts = (self.source, self.target.cluster, self.target.namespace, self.target.name, self.symptom)
         return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 

@@ -1,8 +1,9 @@
 """The ASGI application that daphne serves: HTTP by Django, and the console's websocket for authenticated users."""
 
+import gc
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 from signals.lib import tracing
 
@@ -11,7 +12,7 @@ if tracing.start("web"):  # before the handler reads MIDDLEWARE
     from smartops.web.tracing import Instrumentor
 
     Instrumentor().instrument()
-http = get_asgi_application()  # loads the apps; the imports below need them
+django.setup(set_prefix=False)  # loads the apps: what follows imports models
 
 from smartops.checks import require_valid_settings  # noqa: E402
 
@@ -23,8 +24,10 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 from django.urls import path  # noqa: E402
 
 from smartops.console.consumers import ChangesConsumer  # noqa: E402
+from smartops.web.handler import Handler  # noqa: E402
 
 websocket = URLRouter([path("console/changes", ChangesConsumer.as_asgi())])  # type: ignore[arg-type, list-item]
 application = ProtocolTypeRouter(
-    {"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(websocket))}
+    {"http": Handler(), "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(websocket))}
 )
+gc.freeze()  # what is loaded by now stays: the garbage collector need not go through it during each large batch

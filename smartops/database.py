@@ -1,15 +1,15 @@
-"""Connections that use server-side prepared statements, unless a pooler is between."""
+"""A PostgreSQL connection that detects a pooler between itself and the server."""
 
 from typing import Any, Self
 
 import psycopg
 
-PREPARE_AFTER = 5  # executions of a statement, then it is prepared
+PREPARE_AFTER = 5  # executions of a statement until it is prepared
 
 
 class Session(psycopg.Connection[Any]):
-    """Prepares repeated statements. Not through a pooler: there the next statement may run in another server session,
-    where a prepared statement of the same name may be a different one."""
+    """Prepares repeated statements, unless the connection leads through a pooler. Behind a pooler the next statement
+    may run in another server session, in which the name of a prepared statement belongs to another client."""
 
     @classmethod
     def connect(cls, *conninfo: str, **parameters: Any) -> Self:
@@ -19,6 +19,6 @@ class Session(psycopg.Connection[Any]):
 
 
 def is_direct(session: psycopg.Connection[Any]) -> bool:
-    """Whether no pooler is between. A pooler sends a process id that is not the one of the server session."""
+    """Whether the server reports the process id of the handshake. A pooler invents the one of the handshake."""
     row: Any = session.execute("SELECT pg_backend_pid() AS pid").fetchone()
     return int(row[0]) == session.info.backend_pid

@@ -1,4 +1,4 @@
-"""The format of all log lines: of Django, daphne and our own modules."""
+"""The formatter of all log lines: those of Django, daphne and SmartOps have the same fields."""
 
 import logging
 import re
@@ -8,13 +8,13 @@ import structlog
 from opentelemetry import trace
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# The only extra attributes of a record that are shown. Others, such as a request or SQL with its parameters, may hold
-# secrets.
-SHOWN = ("signal", "action", "target", "from", "to", "reason", "actor", "status_code")
+# The extra attributes of a record that are logged. Libraries attach others, such as a request, or SQL with its
+# parameters, which must not appear in a log.
+LOGGED = ("signal", "action", "target", "from", "to", "reason", "actor", "status_code")
 
 
 def formatter(style: str) -> logging.Formatter:
-    """`style` is `json` or `console`; the latter is in colour on a terminal."""
+    """`style` is `json` or `console`; the latter is for people, with colour on a terminal."""
     rendered: list[Processor] = [
         structlog.processors.EventRenamer("message"),
         structlog.processors.JSONRenderer(ensure_ascii=False),
@@ -27,7 +27,7 @@ def formatter(style: str) -> logging.Formatter:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
-            structlog.stdlib.ExtraAdder(SHOWN),
+            structlog.stdlib.ExtraAdder(LOGGED),
             structlog.contextvars.merge_contextvars,
             _add_trace,
             structlog.processors.format_exc_info,
@@ -46,7 +46,7 @@ def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
 
 
 def _without_rows(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Removes PostgreSQL's DETAIL line, which quotes the refused row with its payload."""
+    """Remove the DETAIL lines, in which PostgreSQL quotes the refused row with its payload."""
     if "exception" in event:
         event["exception"] = re.sub(r"^DETAIL:.*\n?", "", event["exception"], flags=re.MULTILINE)
     return event

@@ -198,7 +198,7 @@ def test_a_failure_ends_with_the_log(tmp_path: Path) -> None:
 def test_a_start_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     with server_of(tmp_path):
         pass
-    with pytest.raises(postgres.PostgresError, match="not ready in time"):
+    with pytest.raises(postgres.PostgresError, match="was not ready in time"):
         postgres.start(tmp_path, timeout=0)
     assert postgres.running(tmp_path) is None
 

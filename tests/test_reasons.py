@@ -33,13 +33,7 @@ def documented() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_is_given_somewhere(reason: Reason) -> None:
-    # SQL names it by its value.
-    assert re.search(rf"""\bReason\.{reason.name}\b|["']{reason.value}["']""", product())
-
-
-def test_what_the_statements_say_is_on_the_list() -> None:
-    said = re.findall(r"""'([A-Z]\w+[a-z])'""", (ROOT / "signals/ingest.py").read_text())
-    assert set(said) == {Reason.SIGNAL_RESOLVED, Reason.HEALTHY}
+    assert re.search(rf"\bReason\.{reason.name}\b", product())
 
 
 def test_the_page_has_every_reason_once_in_the_order_of_the_lists() -> None:

@@ -93,7 +93,7 @@ def _room_at(counted: list[RecentAction], room: int) -> datetime:
     """When the increases that are still in the window sum up to `room` or less."""
     total = sum(one.scale_increase for one in counted)
     gone = accumulate(one.scale_increase for one in counted)
-    return next(one.at + SCALE_WINDOW for one, left in zip(counted, gone, strict=True) if total - left <= room)
+    return next(one.at + SCALE_WINDOW for one, removed in zip(counted, gone, strict=True) if total - removed <= room)
 
 
 def _governs(proposal: Proposal) -> bool:

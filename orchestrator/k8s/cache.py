@@ -1,4 +1,4 @@
-"""The cluster as this process sees it: two watches per namespace, shared by all decisions and verifications."""
+"""The cluster cache: two watches per namespace, shared by all decisions and verifications of a process."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -9,6 +9,7 @@ from threading import Event, Lock, Thread
 from guardrails.types import AutoscalerFacts
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import NotFound
+from orchestrator.k8s.resources import AUTOSCALERS, DEPLOYMENTS, Resource
 from orchestrator.k8s.target import UNMANAGED, TargetState
 from orchestrator.k8s.types import Autoscaler, Deployment, WatchEventType, WorkloadKey
 from signals.types import Target
@@ -17,26 +18,29 @@ log = logging.getLogger(__name__)
 
 
 class ClusterCache:
-    """`on_change` is called from the watching threads after each change, and must be quick."""
+    """Of `namespaces`, where "*" is all of them. `on_change` is called from the watching threads after each change, and
+    must be quick; after a list its key has no name."""
 
     def __init__(self, cluster: Cluster, namespaces: Iterable[str], on_change: Callable[[WorkloadKey], None]) -> None:
         self.namespaces = frozenset(namespaces)
         self._cluster = cluster
         self._on_change = on_change
         self._deployments: dict[WorkloadKey, Deployment] = {}
-        self._scaled = AutoscalerIndex()
-        self._follows = {"Deployments": self._follow_deployments, "autoscalers": self._follow_autoscalers}
-        self._unsynced = {(what, namespace) for what in self._follows for namespace in self.namespaces}
-        self._refusals: dict[str, str] = {}  # namespace: why its autoscalers are not to be seen
+        self._autoscalers = AutoscalerIndex()
+        self._follow = {DEPLOYMENTS: self._follow_deployments, AUTOSCALERS: self._follow_autoscalers}
+        self._unsynced = {(resource, namespace) for resource in self._follow for namespace in self.namespaces}
+        self._refusals: dict[str, str] = {}  # by namespace: why its autoscalers cannot be listed
         self._lock = Lock()
         self._stop = Event()
         self._threads: list[Thread] = []
 
     def start(self) -> None:
-        for what, namespace in sorted(self._unsynced):
-            thread = Thread(target=self._follows[what], args=[namespace], name=f"{what} of {namespace}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        for resource, follow in self._follow.items():
+            for namespace in sorted(self.namespaces):
+                name = f"watch {resource.name} in {namespace}"
+                thread = Thread(target=follow, args=[namespace], name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     def stop(self) -> None:
         self._stop.set()
@@ -45,9 +49,18 @@ class ClusterCache:
 
     @property
     def has_synced(self) -> bool:
-        """Every namespace has been listed once. Before that nothing is known, and nothing may be decided. Where we may
-        not see the autoscalers, we know at least that."""
+        """Whether every namespace has been listed once: no decision may be made before. A refusal to list autoscalers
+        counts as an answer."""
         return not self._unsynced
+
+    def unsynced(self) -> list[str]:
+        """What has not been listed yet, as "horizontalpodautoscalers in namespace shop"."""
+        with self._lock:
+            waiting = sorted((resource.name, namespace) for resource, namespace in self._unsynced)
+        return [
+            f"{name} in {'all namespaces' if namespace == '*' else f'namespace {namespace}'}"
+            for name, namespace in waiting
+        ]
 
     def manages(self, namespace: str) -> bool:
         return "*" in self.namespaces or namespace in self.namespaces
@@ -59,22 +72,23 @@ class ClusterCache:
         if not self.manages(target.namespace):
             return UNMANAGED
         key = WorkloadKey(target.namespace, target.name)
-        unknown = self._refusals.get("*" if "*" in self.namespaces else target.namespace, "")
-        return TargetState(True, True, self.get(key), self._scaled.by(key), unknown)
+        refusal = self._refusals.get("*" if "*" in self.namespaces else target.namespace, "")
+        return TargetState(True, True, self.get(key), self._autoscalers.of(key), refusal)
 
     def observe_live(self, target: Target) -> TargetState:
-        """Before a target is called missing, the API server itself is asked: the view may lag behind."""
-        look = self.observe(target)
-        if look.managed and look.deployment is None:
+        """The same, with a live read of a Deployment that is not in the cache: the cache may lag behind. ClusterError
+        if the read fails."""
+        state = self.observe(target)
+        if state.managed and state.deployment is None:
             with suppress(NotFound):
                 key = WorkloadKey(target.namespace, target.name)
-                return replace(look, deployment=self._cluster.get_deployment_status(key))
-        return look
+                return replace(state, deployment=self._cluster.get_deployment_status(key))
+        return state
 
     def _follow_deployments(self, namespace: str) -> None:
         for event in self._cluster.watch_deployments(_scope(namespace), self._stop):
             if event.type is WatchEventType.SYNCED:
-                self._answered("Deployments", namespace)
+                self._mark_synced(DEPLOYMENTS, namespace)
             elif event.object is not None:
                 key = event.object.key
                 if event.type is WatchEventType.DELETED:
@@ -87,51 +101,57 @@ class ClusterCache:
         for event in self._cluster.watch_autoscalers(_scope(namespace), self._stop):
             if event.type is WatchEventType.REFUSED:
                 self._refusals[namespace] = event.message
-                self._answered("autoscalers", namespace)
+                self._mark_synced(AUTOSCALERS, namespace)
             elif event.type is WatchEventType.SYNCED:
                 self._refusals.pop(namespace, None)
-                self._answered("autoscalers", namespace)
+                self._mark_synced(AUTOSCALERS, namespace)
             elif event.object is not None:
-                self._scaled.see(event.object, gone=event.type is WatchEventType.DELETED)
+                self._autoscalers.update(event.object, deleted=event.type is WatchEventType.DELETED)
 
-    def _answered(self, what: str, namespace: str) -> None:
+    def _mark_synced(self, resource: Resource, namespace: str) -> None:
         with self._lock:
-            first = (what, namespace) in self._unsynced
-            self._unsynced.discard((what, namespace))
+            first = (resource, namespace) in self._unsynced
+            self._unsynced.discard((resource, namespace))
         if first:
-            log.info("the %s of %s are known", what, "all namespaces" if namespace == "*" else namespace)
+            where = "all namespaces" if namespace == "*" else f"namespace {namespace}"
+            refusal = resource is AUTOSCALERS and self._refusals.get(namespace)
+            if refusal:
+                log.warning("Cannot list %s in %s: %s", resource.name, where, refusal)
+            else:
+                log.info("Cache synced: %s in %s", resource.name, where)
         self._on_change(WorkloadKey(namespace, ""))
 
 
 class AutoscalerIndex:
-    """Which workload is scaled by which autoscalers."""
+    """The autoscalers by the workload that they scale."""
 
     def __init__(self) -> None:
         self._by_workload: dict[WorkloadKey, dict[WorkloadKey, Autoscaler]] = {}
-        self._targets: dict[WorkloadKey, WorkloadKey] = {}
-        self._lock = Lock()  # of the watching threads
+        self._workloads: dict[WorkloadKey, WorkloadKey] = {}  # by autoscaler
+        self._lock = Lock()  # between watching threads
 
-    def see(self, one: Autoscaler, *, gone: bool) -> None:
-        """Readers take no lock: each value is replaced whole, and what is known stays known while it is replaced."""
-        now = None if gone else one.target
+    def update(self, autoscaler: Autoscaler, *, deleted: bool) -> None:
+        """Readers take no lock: each value is replaced as a whole, and the old one is there until the new one is."""
+        key, workload = autoscaler.key, None if deleted else autoscaler.target
         with self._lock:
-            before = self._targets.pop(one.key, None)
-            if now is not None:
-                self._targets[one.key] = now
-                self._by_workload[now] = {**self._by_workload.get(now, {}), one.key: one}
-            if before is not None and before != now:
-                others = {key: other for key, other in self._by_workload[before].items() if key != one.key}
+            before = self._workloads.pop(key, None)
+            if workload is not None:
+                self._workloads[key] = workload
+                self._by_workload[workload] = {**self._by_workload.get(workload, {}), key: autoscaler}
+            if before is not None and before != workload:
+                others = {other: one for other, one in self._by_workload[before].items() if other != key}
                 if others:
                     self._by_workload[before] = others
                 else:
                     del self._by_workload[before]
 
-    def by(self, workload: WorkloadKey) -> AutoscalerFacts | None:
-        """The first by name where there are several, which fight each other as it is."""
-        if not (found := self._by_workload.get(workload)):
+    def of(self, workload: WorkloadKey) -> AutoscalerFacts | None:
+        """The first by name. Several autoscalers of one workload work against each other; each is a reason not to
+        scale it."""
+        if not (autoscalers := self._by_workload.get(workload)):
             return None
-        one = found[min(found)]
-        return AutoscalerFacts(one.key.name, one.min_replicas, one.max_replicas)
+        first = autoscalers[min(autoscalers)]
+        return AutoscalerFacts(first.key.name, first.min_replicas, first.max_replicas)
 
 
 def _scope(namespace: str) -> str:

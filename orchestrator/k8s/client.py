@@ -1,6 +1,5 @@
-"""The real cluster, through the official client library."""
+"""The real cluster, through its HTTP API."""
 
-import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from datetime import datetime
@@ -8,24 +7,16 @@ from pathlib import Path
 from threading import Event, Timer
 from typing import Any
 
-from kubernetes.client import (
-    V1DeleteOptions,
-    V1Eviction,
-    V1ObjectMeta,
-    V1Preconditions,
-    V1ResourceAttributes,
-    V1SelfSubjectAccessReview,
-    V1SelfSubjectAccessReviewSpec,
-)
 from prometheus_client import Counter
 
 from orchestrator.k8s import metrics
 from orchestrator.k8s.collection import Collection
-from orchestrator.k8s.connection import Connection, Request
-from orchestrator.k8s.errors import Invalid, NotFound, TimedOut
+from orchestrator.k8s.connection import Connection
+from orchestrator.k8s.errors import NotFound, TimedOut
 from orchestrator.k8s.events import KubernetesEvent, event_of
 from orchestrator.k8s.parse import parse_autoscaler, parse_deployment, parse_object, parse_pod
 from orchestrator.k8s.permissions import parse_review
+from orchestrator.k8s.resources import ACCESS_REVIEWS, AUTOSCALERS, DEPLOYMENTS, EVENTS, PODS, Resource
 from orchestrator.k8s.rollout import Progressing, rollout
 from orchestrator.k8s.types import (
     ACTION_ANNOTATION,
@@ -41,14 +32,14 @@ from orchestrator.k8s.types import (
 )
 from signals.proposals.restart import RESTART_ANNOTATION
 
-OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 
 
 class KubernetesCluster:
     """A Cluster. Safe for use by `connections` threads at once.
 
-    A call ends after `timeout` seconds. A watch without a byte for `idle` seconds (the API server sends a bookmark
-    about every minute) is taken for half-open and opened again. Unreached if no configuration can be found."""
+    A call ends after `timeout` seconds. A watch that receives nothing for `idle` seconds (the API server sends a
+    bookmark about every minute) counts as half-open and is opened again. Unreached if there is no configuration."""
 
     def __init__(
         self,
@@ -62,33 +53,26 @@ class KubernetesCluster:
         self._idle = idle
 
     def list_pods(self, namespace: str, selector: str = "") -> list[Pod]:
-        request = self._connection.core.list_namespaced_pod
-        place = {"namespace": _path_segment(namespace)}
-        pages = self._connection.pages("pods", request, parse_pod, **place, label_selector=selector)
+        pages = self._connection.pages(PODS, parse_pod, namespace, {"labelSelector": selector})
         return [pod for page in pages for pod in page.items]
 
     def delete_pod(self, namespace: str, name: str, *, uid: str) -> None:
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
         self._connection.call(
-            "create",
-            "pods/eviction",
-            self._connection.core.create_namespaced_pod_eviction,
-            parse_object,
-            name=_path_segment(name),
-            namespace=_path_segment(namespace),
-            body=V1Eviction(
-                api_version="policy/v1",
-                kind="Eviction",
-                metadata=V1ObjectMeta(name=name, namespace=namespace),
-                delete_options=V1DeleteOptions(preconditions=V1Preconditions(uid=uid)),
-            ),
+            "create", PODS, parse_object, namespace=namespace, name=name, subresource="eviction", body=eviction
         )
 
     def list_deployments(self, namespace: str) -> list[Deployment]:
-        return [deployment for page in self._deployments(namespace).pages() for deployment in page.items]
+        pages = self._collection(DEPLOYMENTS, parse_deployment, namespace).pages()
+        return [deployment for page in pages for deployment in page.items]
 
     def get_deployment_status(self, key: WorkloadKey) -> Deployment:
-        request = self._connection.apps.read_namespaced_deployment
-        return self._connection.call("get", "deployments", request, parse_deployment, **_path(key))
+        return self._connection.call("get", DEPLOYMENTS, parse_deployment, namespace=key.namespace, name=key.name)
 
     def scale_deployment(
         self,
@@ -126,14 +110,14 @@ class KubernetesCluster:
         return self._patch(metrics.PATCH, key, patch, preconditions, action, dry_run)
 
     def wait_for_deployment_rollout(self, key: WorkloadKey, timeout: float) -> Deployment:
-        deployment = self.get_deployment_status(key)  # says at once what a watch would try again and again: 403, 404
+        deployment = self.get_deployment_status(key)  # fails at once for what a watch would retry: 403, 404
         over = Event()
         timer = Timer(timeout, over.set)
         timer.daemon = True
         timer.start()
         try:
-            one = {"field_selector": f"metadata.name={key.name}"}
-            with closing(self._watch_deployments(key.namespace, over, **one)) as events:
+            selector = {"fieldSelector": f"metadata.name={key.name}"}
+            with closing(self._watch_deployments(key.namespace, over, **selector)) as events:
                 listed = False
                 while isinstance(progress := rollout(deployment), Progressing):
                     event = next(events, None)
@@ -151,34 +135,33 @@ class KubernetesCluster:
         return self._watch_deployments(namespace, stop)
 
     def watch_autoscalers(self, namespace: str, stop: Event) -> Generator[WatchEvent[Autoscaler]]:
-        return self._autoscalers(namespace).watch(stop, self._idle)
+        return self._collection(AUTOSCALERS, parse_autoscaler, namespace).watch(stop, self._idle)
 
     def create_event(self, note: KubernetesEvent, at: datetime) -> None:
         self._connection.call(
             "create",
-            "events",
-            self._connection.core.create_namespaced_event,
+            EVENTS,
             parse_object,
-            namespace=_path_segment(note.key.namespace),
+            namespace=note.key.namespace,
+            query={"fieldManager": FIELD_MANAGER},
             body=event_of(note, at),
-            field_manager=FIELD_MANAGER,
         )
 
     def can_i(self, verb: str, group: str, resource: str, namespace: str) -> bool:
-        resource, _, subresource = resource.partition("/")
-        attributes = V1ResourceAttributes(
-            verb=verb, group=group, resource=resource, subresource=subresource, namespace=namespace
-        )
-        return self._connection.call(
-            "create",
-            "selfsubjectaccessreviews",
-            self._connection.authorization.create_self_subject_access_review,
-            parse_review,
-            body=V1SelfSubjectAccessReview(spec=V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)),
-        )
+        name, _, subresource = resource.partition("/")
+        attributes = {
+            "verb": verb, "group": group, "resource": name, "subresource": subresource, "namespace": namespace
+        }  # fmt: skip
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        return self._connection.call("create", ACCESS_REVIEWS, parse_review, body=review)
 
     def _watch_deployments(self, namespace: str, stop: Event, **selectors: str) -> Generator[WatchEvent[Deployment]]:
-        for event in self._deployments(namespace).watch(stop, self._idle, **selectors):
+        deployments = self._collection(DEPLOYMENTS, parse_deployment, namespace)
+        for event in deployments.watch(stop, self._idle, **selectors):
             if event.object is not None:
                 if event.type is WatchEventType.DELETED:
                     metrics.forget(event.object.key)
@@ -186,23 +169,8 @@ class KubernetesCluster:
                     metrics.record(event.object)
             yield event
 
-    def _deployments(self, namespace: str) -> Collection[Deployment]:
-        api = self._connection.apps
-        if not namespace:
-            return self._collection("deployments", parse_deployment, api.list_deployment_for_all_namespaces)
-        return self._collection("deployments", parse_deployment, api.list_namespaced_deployment, namespace)
-
-    def _autoscalers(self, namespace: str) -> Collection[Autoscaler]:
-        api, resource = self._connection.autoscaling, "horizontalpodautoscalers"
-        if not namespace:
-            return self._collection(resource, parse_autoscaler, api.list_horizontal_pod_autoscaler_for_all_namespaces)
-        return self._collection(resource, parse_autoscaler, api.list_namespaced_horizontal_pod_autoscaler, namespace)
-
-    def _collection(
-        self, resource: str, parse: Callable[[Any], W], request: Request, namespace: str = ""
-    ) -> Collection[W]:
-        place = {"namespace": _path_segment(namespace)} if namespace else {}
-        return Collection(self._connection, resource, request, parse, place)
+    def _collection(self, resource: Resource, parse: Callable[[Any], W], namespace: str) -> Collection[W]:
+        return Collection(self._connection, resource, parse, namespace or None)
 
     def _patch(
         self,
@@ -213,18 +181,18 @@ class KubernetesCluster:
         action: str,
         dry_run: bool,
     ) -> Deployment:
+        # With Strict, a field that does not exist is an error instead of being dropped.
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
         with metrics.write(counter, dry_run=dry_run):
             return self._connection.call(
                 "patch",
-                "deployments",
-                self._connection.apps.patch_namespaced_deployment,
+                DEPLOYMENTS,
                 parse_deployment,
-                **_path(key),
+                namespace=key.namespace,
+                name=key.name,
+                query=query,
                 body=_with_metadata(patch, preconditions, action),
-                field_manager=FIELD_MANAGER,
-                field_validation="Strict",  # a field that does not exist is an error, not silence
-                dry_run="All" if dry_run else None,
-                _content_type="application/strategic-merge-patch+json",
+                content_type=STRATEGIC_MERGE_PATCH,
             )
 
 
@@ -235,14 +203,3 @@ def _with_metadata(patch: Mapping[str, Any], preconditions: Preconditions | None
     if action:
         metadata["annotations"] = {**(metadata.get("annotations") or {}), ACTION_ANNOTATION: action}
     return {**patch, "metadata": metadata}
-
-
-def _path(key: WorkloadKey) -> dict[str, str]:
-    return {"name": _path_segment(key.name), "namespace": _path_segment(key.namespace)}
-
-
-def _path_segment(name: str) -> str:
-    """An empty name or one of dots would address the collection instead: DELETE .../pods/ deletes them all."""
-    if not OBJECT_NAME.fullmatch(name):
-        raise Invalid(f"{name!r} cannot be the name of an object", reason="InvalidName")
-    return name

@@ -1,4 +1,4 @@
-"""The one door to a cluster. `client.py` opens it for real; tests may bring their own."""
+"""The interface to a cluster. client.py implements it over HTTP; tests may implement their own."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -10,19 +10,18 @@ from orchestrator.k8s.types import Autoscaler, Deployment, Pod, Preconditions, W
 
 
 class Cluster(Protocol):
-    """Every call has a timeout and is tried once; failures are the ClusterErrors of `errors.py`, nothing else."""
+    """Every call has a timeout and is tried once. It raises the ClusterErrors of errors.py and no other errors."""
 
     def list_pods(self, namespace: str, selector: str = "") -> list[Pod]: ...
 
     def delete_pod(self, namespace: str, name: str, *, uid: str) -> None:
-        """Evicts the pod, only while it is still the object `uid`: DisruptionBudget where a PodDisruptionBudget does
-        not allow it now."""
+        """Evicts the pod if it still has the uid. DisruptionBudget if a PodDisruptionBudget does not allow it now."""
 
     def list_deployments(self, namespace: str) -> list[Deployment]:
-        """Those of the namespace; of all namespaces if it is ""."""
+        """Of the namespace; "" is all namespaces."""
 
     def get_deployment_status(self, key: WorkloadKey) -> Deployment:
-        """The Deployment as it is now, read from the API server."""
+        """A live read of the Deployment."""
 
     def scale_deployment(
         self,
@@ -34,7 +33,7 @@ class Cluster(Protocol):
         dry_run: bool = False,
     ) -> Deployment:
         """`action` (an id) is written to the annotation `smartops.io/action` in the same request, here and below: it
-        is how we recognise later that our change landed."""
+        shows later that this change was applied."""
 
     def restart_deployment(
         self,
@@ -60,19 +59,19 @@ class Cluster(Protocol):
         """A strategic merge patch of the Deployment."""
 
     def wait_for_deployment_rollout(self, key: WorkloadKey, timeout: float) -> Deployment:
-        """Follows a watch until the rollout has ended, one way or the other (`judge.rollout` of the answer says which);
-        TimedOut after `timeout` seconds, NotFound once the Deployment is deleted."""
+        """Watches until the rollout is complete or has failed (`rollout` of the result says which). TimedOut after
+        `timeout` seconds, NotFound if the Deployment is deleted."""
 
     def watch_deployments(self, namespace: str, stop: Event) -> Iterator[WatchEvent[Deployment]]:
-        """All Deployments of the namespace ("" for all) now, SYNCED, then every change until `stop` is set. Reconnects
-        and re-lists by itself; after a re-list, what vanished meanwhile is reported DELETED, then SYNCED again."""
+        """All Deployments of the namespace ("" for all), SYNCED, then every change until `stop` is set. Reconnects and
+        lists again by itself. After another list, an object that is gone is reported DELETED, followed by SYNCED."""
 
     def watch_autoscalers(self, namespace: str, stop: Event) -> Iterator[WatchEvent[Autoscaler]]:
-        """All HorizontalPodAutoscalers, likewise."""
+        """All HorizontalPodAutoscalers, in the same way."""
 
     def create_event(self, note: KubernetesEvent, at: datetime) -> None:
-        """Tells it on the object, as of `at`. Conflict where the same was told before."""
+        """Creates the Event, with `at` as its time. Conflict if it exists: it was published before."""
 
     def can_i(self, verb: str, group: str, resource: str, namespace: str) -> bool:
-        """Whether we may: `group` is "" for the core group, `resource` may have a /subresource, and a `namespace` of
-        "" means all of them."""
+        """Whether RBAC allows it. `group` is "" for the core group; `resource` may have a /subresource; `namespace` is
+        "" for all namespaces."""

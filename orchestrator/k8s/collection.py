@@ -1,13 +1,14 @@
-"""The objects of one kind, in one namespace or in all of them: listed in pages, and watched."""
+"""The objects of one resource, in one namespace or in all of them: listed in pages, and watched."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from random import uniform
 from threading import Event
 from typing import Any, Generic
 
-from orchestrator.k8s.connection import Connection, Request
+from orchestrator.k8s.connection import Connection
 from orchestrator.k8s.parse import Page
+from orchestrator.k8s.resources import Resource
 from orchestrator.k8s.types import W, WatchEvent
 from orchestrator.k8s.watch import Watch
 
@@ -16,34 +17,29 @@ WATCH_PERIOD = 300  # seconds after which the server is asked to end a watch, pl
 
 @dataclass(frozen=True, slots=True)
 class Collection(Generic[W]):
-    """`request` is the client library's operation that lists; `place` are its arguments that say where."""
+    """`namespace` is None for all namespaces. `parse` turns one item of the API's JSON into an object. Invalid if the
+    namespace is not a name."""
 
     connection: Connection
-    resource: str
-    request: Request
+    resource: Resource
     parse: Callable[[Any], W]
-    place: Mapping[str, str]
+    namespace: str | None = None
+
+    def __post_init__(self) -> None:
+        self.resource.path(self.namespace)  # a watch would retry the error
 
     def pages(self, **selectors: str) -> Iterator[Page[W]]:
-        return self.connection.pages(self.resource, self.request, self.parse, **self.place, **selectors)
+        return self.connection.pages(self.resource, self.parse, self.namespace, selectors)
 
     def watch(self, stop: Event, idle: float, **selectors: str) -> Generator[WatchEvent[W]]:
-        """All of them now, SYNCED, then every change until `stop` is set. `idle` is in seconds, as for a connection."""
+        """All objects, SYNCED, then every change until `stop` is set. `idle` is in seconds, as for a connection."""
 
         def pages() -> Iterator[Page[W]]:
             return self.pages(**selectors)
 
         def lines(resource_version: str) -> Iterator[bytes]:
-            return self.connection.lines(
-                self.resource,
-                self.request,
-                stop,
-                idle,
-                **self.place,
-                **selectors,
-                resource_version=resource_version,
-                allow_watch_bookmarks=True,
-                timeout_seconds=round(WATCH_PERIOD * uniform(1, 1.2)),  # noqa: S311 - spreads the load, keeps no secret
-            )
+            period = round(WATCH_PERIOD * uniform(1, 1.2))  # noqa: S311 - spreads the load, keeps no secret
+            start = {"resourceVersion": resource_version, "allowWatchBookmarks": "true", "timeoutSeconds": str(period)}
+            return self.connection.lines(self.resource, self.namespace, {**selectors, **start}, stop, idle)
 
-        return Watch(self.resource, pages, lines, self.parse, stop).events()
+        return Watch(self.resource.name, pages, lines, self.parse, stop).events()

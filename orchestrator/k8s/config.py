@@ -1,4 +1,4 @@
-"""Which cluster, and as whom."""
+"""The address of the cluster and the credentials for it."""
 
 import os
 from pathlib import Path
@@ -9,9 +9,9 @@ from yaml import YAMLError
 
 
 def load_configuration(kubeconfig: str | Path | None = None) -> Configuration:
-    """The named kubeconfig; without one the ServiceAccount of the pod that we run in; outside of a pod $KUBECONFIG or
-    ~/.kube/config. A Configuration of its own, so that one process can talk to several clusters; ConfigException
-    where there is none."""
+    """From the given kubeconfig; without one, from the ServiceAccount of the pod; outside a pod, from $KUBECONFIG or
+    ~/.kube/config. Each call returns a new Configuration, so that a process can use several clusters. ConfigException
+    if there is none."""
     configuration = Configuration()
     if kubeconfig is None:
         try:

@@ -1,29 +1,36 @@
-"""Requests to one API server: each is counted, bounded in time, and sent once."""
+"""HTTP requests to one API server: each is counted, bounded in time, and sent once.
 
-from collections.abc import Callable, Iterator
+The Kubernetes library loads the configuration, keeps the credentials fresh and sets up TLS and proxies. Its generated
+methods are not used: their validation costs more CPU than the request, and their models 40 MB.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event
 from time import monotonic
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from kubernetes.client import ApiClient, AppsV1Api, AuthorizationV1Api, AutoscalingV2Api, CoreV1Api
-from urllib3 import Retry
+from kubernetes.client import ApiClient
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
 
 from orchestrator.k8s.config import load_configuration
-from orchestrator.k8s.errors import translate
+from orchestrator.k8s.errors import from_answer
 from orchestrator.k8s.metrics import api_call
 from orchestrator.k8s.parse import Page, parse_page
-from orchestrator.k8s.response import read_json, read_lines
+from orchestrator.k8s.resources import Resource
+from orchestrator.k8s.response import read_body, read_lines
+from orchestrator.k8s.translation import translate
 from signals.lib import tracing
 
 T = TypeVar("T")
-
-# A method of the client library for one operation. With `_preload_content=False` it returns urllib3's response unread.
-Request = Callable[..., Any]
+Query = Mapping[str, str]
 
 PAGE_SIZE = 500
-METHODS = {"create": "POST", "delete": "DELETE", "patch": "PATCH"}  # all else is read
+JSON = "application/json"
+METHODS = {"create": "POST", "patch": "PATCH"}  # every other verb reads
+CREDENTIALS_PERIOD = 1.0  # seconds for which the library's answer is used again
 
 
 class Connection:
@@ -33,52 +40,113 @@ class Connection:
     def __init__(self, kubeconfig: str | Path | None, *, timeout: float, connections: int) -> None:
         with translate():
             configuration = load_configuration(kubeconfig)
-        # By default urllib3 repeats a request up to three times: after connection errors, on redirects, and a GET or
-        # DELETE even after the server has read it. With False, unlike 0, errors are not wrapped as MaxRetryError.
-        configuration.retries = Retry(total=False)
-        configuration.connection_pool_maxsize = connections
-        client = ApiClient(configuration)
-        client.user_agent = "smartops-orchestrator"
-        self.core = CoreV1Api(client)
-        self.apps = AppsV1Api(client)
-        self.autoscaling = AutoscalingV2Api(client)
-        self.authorization = AuthorizationV1Api(client)
+            # By default urllib3 repeats a request up to three times: after connection errors, on redirects, and a GET
+            # or DELETE even after the server has read it. With False, unlike 0, errors are not wrapped.
+            configuration.retries = Retry(total=False)
+            configuration.connection_pool_maxsize = connections
+            self._client = ApiClient(configuration)
+            manager, server = self._client.rest_client.pool_manager, urlsplit(configuration.host)
+            self._pool: HTTPConnectionPool = manager.connection_from_url(configuration.host)
         self._timeout = float(timeout)
-        server = urlsplit(configuration.host)
+        self._credentials: tuple[float, Query] = (0.0, {})  # valid until (monotonic), headers
+        # A proxy for plain HTTP needs absolute URLs. The address of a server may have a path, as Rancher's has.
+        self._prefix = configuration.host if manager.proxy and server.scheme == "http" else server.path
         self._server = {
             "server.address": server.hostname or "",
             "server.port": server.port or {"http": 80, "https": 443}[server.scheme],
         }
 
-    def call(self, verb: str, resource: str, request: Request, parse: Callable[[Any], T], **arguments: Any) -> T:
-        """A write whose answer cannot be read is Unknown, like one without an answer."""
-        about = self._server | {"http.request.method": METHODS.get(verb, "GET")}
-        if "name" in arguments:
-            kind = resource.partition("/")[0].removesuffix("s")
-            about |= {"k8s.namespace.name": arguments["namespace"], f"k8s.{kind}.name": arguments["name"]}
-        with tracing.call(f"{verb} {resource}", about) as span, api_call(verb, resource), translate():
+    def call(
+        self,
+        verb: str,
+        resource: Resource,
+        parse: Callable[[Any], T],
+        *,
+        namespace: str | None = None,
+        name: str | None = None,
+        subresource: str = "",
+        query: Query | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = JSON,
+    ) -> T:
+        """`verb` is a verb of RBAC. A write whose answer cannot be read is Unknown, like one without an answer."""
+        path = resource.path(namespace, name, subresource)
+        method, what = METHODS.get(verb, "GET"), f"{resource.name}/{subresource}" if subresource else resource.name
+        attributes = self._server | {"http.request.method": method}
+        if namespace is not None and name is not None:
+            attributes |= {"k8s.namespace.name": namespace, f"k8s.{resource.name.removesuffix('s')}.name": name}
+        with tracing.call(f"{verb} {what}", attributes) as span, api_call(verb, what), translate():
             deadline = monotonic() + self._timeout
-            response = request(**arguments, _preload_content=False, _request_timeout=self._timeout)
+            content = None if body is None else json.dumps(body).encode()
+            response = self._send(method, path, query, content, content_type)
             span.set_attribute("http.response.status_code", response.status)
-            return parse(read_json(response, deadline))
+            _raise_for_status(response, deadline)
+            return parse(json.loads(read_body(response, deadline)))
 
     def pages(
-        self, resource: str, request: Request, parse_item: Callable[[Any], T], **arguments: Any
+        self, resource: Resource, parse_item: Callable[[Any], T], namespace: str | None, query: Query
     ) -> Iterator[Page[T]]:
+        """The collection in pages of PAGE_SIZE items."""
+
         def parse(raw: Any) -> Page[T]:
             return parse_page(raw, parse_item)
 
-        page = self.call("list", resource, request, parse, **arguments, limit=PAGE_SIZE)
-        yield page
-        while page.continuation:
-            arguments["_continue"] = page.continuation
-            page = self.call("list", resource, request, parse, **arguments, limit=PAGE_SIZE)
-            yield page
+        def page(position: Query) -> Page[T]:
+            limited = {**query, **position, "limit": str(PAGE_SIZE)}
+            return self.call(
+                "list", resource, lambda raw: parse_page(raw, parse_item), namespace=namespace, query=limited
+            )
 
-    def lines(self, resource: str, request: Request, stop: Event, idle: float, **arguments: Any) -> Iterator[bytes]:
+        current = page({})
+        yield current
+        while current.continuation:
+            current = page({"continue": current.continuation})
+            yield current
+
+    def lines(
+        self, resource: Resource, namespace: str | None, query: Query, stop: Event, idle: float
+    ) -> Iterator[bytes]:
         """The raw lines of a watch, until the server ends it or `stop` is set; TimedOut after `idle` seconds without a
         byte."""
-        with api_call("watch", resource), translate():
-            response = request(**arguments, watch=True, _preload_content=False, _request_timeout=self._timeout)
+        path = resource.path(namespace)
+        with api_call("watch", resource.name), translate():
+            deadline = monotonic() + self._timeout
+            response = self._send("GET", path, {**query, "watch": "true"})
+            _raise_for_status(response, deadline)
         with translate():
             yield from read_lines(response, stop, idle)
+
+    def _send(
+        self, method: str, path: str, query: Query | None = None, body: bytes | None = None, content_type: str = JSON
+    ) -> BaseHTTPResponse:
+        """The response with its body unread, whatever its status."""
+        headers = {"Accept": JSON, "User-Agent": "smartops-orchestrator", **self._authorization()}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        url = self._prefix + path
+        return self._pool.urlopen(
+            method,
+            f"{url}?{urlencode(query)}" if query else url,
+            body=body,
+            headers=headers,
+            timeout=Timeout(total=self._timeout),
+            redirect=False,
+            assert_same_host=False,  # a proxy is another host than the URL names
+            preload_content=False,
+        )
+
+    def _authorization(self) -> Query:
+        """The library refreshes a token that is about to expire whenever it is asked. With a kubeconfig, each time
+        costs 50 µs: so it is not asked for every request."""
+        expires, headers = self._credentials
+        if monotonic() >= expires:
+            headers = dict[str, str]()
+            self._client.update_params_for_auth(headers, [], ["BearerToken"], None, None, None)
+            self._credentials = (monotonic() + CREDENTIALS_PERIOD, headers)
+        return headers
+
+
+def _raise_for_status(response: BaseHTTPResponse, deadline: float) -> None:
+    if not 200 <= response.status < 300:
+        body = read_body(response, deadline).decode(errors="replace")
+        raise from_answer(response.status, body, response.headers)

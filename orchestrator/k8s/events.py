@@ -1,4 +1,4 @@
-"""What SmartOps tells on an object of the cluster: an Event, as `kubectl describe` shows it."""
+"""A Kubernetes Event on a Deployment, as `kubectl describe` shows it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KubernetesEvent:
-    """One piece of news of the Deployment `uid`. `about` is the id of the action or the signal that it comes from."""
+    """One Event on the Deployment `uid`. `about` is the id of the action or the signal that it reports."""
 
     key: WorkloadKey
     uid: str
@@ -30,28 +30,30 @@ class KubernetesEvent:
 
     @property
     def name(self) -> str:
-        """The same for the same news: the API server refuses to store it again, whichever process sends it."""
+        """Equal for equal objects, reasons and `about`, whatever the message: the API server refuses to store the name
+        again, whichever process sends it."""
         digest = blake2b("\x1f".join((self.uid, self.about, self.reason)).encode(), digest_size=8).hexdigest()
         return f"{self.key.name[: MAX_NAME - 1 - len(digest)].rstrip('-.')}.{digest}"
 
 
-def event_of(note: KubernetesEvent, at: datetime) -> dict[str, Any]:
-    """The object of core/v1."""
-    key = note.key
+def event_of(event: KubernetesEvent, at: datetime) -> dict[str, Any]:
+    """The Event of core/v1, as JSON."""
+    key, time = event.key, at.isoformat()
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": note.name, "namespace": key.namespace},
+        "metadata": {"name": event.name, "namespace": key.namespace},
         "involvedObject": {
-            "apiVersion": "apps/v1", "kind": "Deployment", "namespace": key.namespace, "name": key.name, "uid": note.uid
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "namespace": key.namespace, "name": key.name, "uid": event.uid,
         },
-        "type": note.type.value,
-        "reason": note.reason,
-        "message": shorten(note.message),
+        "type": event.type.value,
+        "reason": event.reason,
+        "message": shorten(event.message),
         "source": {"component": "smartops"},
         "reportingComponent": "smartops.io/orchestrator",
-        "firstTimestamp": at,
-        "lastTimestamp": at,
+        "firstTimestamp": time,
+        "lastTimestamp": time,
         "count": 1,
     }  # fmt: skip
 

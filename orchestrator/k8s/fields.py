@@ -3,25 +3,26 @@
 Only the spec, the labels and the annotations have paths.
 """
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from signals.proposals.paths import CONTAINERS, LEFT_OUT_OF_PODS, POD, mapping, step, touched
+from signals.proposals.paths import CONTAINERS, LEFT_OUT_OF_PODS, POD, join, mapping, touched
 
-# Objects that are merged, not replaced: who owns an empty one of them owns nothing that is put into it.
+# Objects that are merged, not replaced: the owner of an empty one does not own what is added to it.
 MERGED = (
     *(".labels", ".annotations", ".strategy", ".rollingUpdate", ".resources", ".limits", ".requests"),
     *(".affinity", ".nodeAffinity", ".podAffinity", ".podAntiAffinity"),
 )
 
 
-def owned(fields: Mapping[str, Any]) -> Iterator[str]:
+def owned(fields: Mapping[str, Any]) -> list[str]:
     """The leaves of FieldsV1."""
-    yield from _owned(mapping(fields.get("f:spec")), "spec")
+    found: list[str] = []
     metadata = mapping(fields.get("f:metadata"))
-    for name in ("labels", "annotations"):
-        yield from _owned(mapping(metadata.get(f"f:{name}")), f"metadata.{name}")
+    _collect(found, mapping(fields.get("f:spec")), "spec")
+    _collect(found, mapping(metadata.get("f:labels")), "metadata.labels")
+    _collect(found, mapping(metadata.get("f:annotations")), "metadata.annotations")
+    return found
 
 
 def stated(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -32,7 +33,7 @@ def stated(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def overlapping(fields: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
-    """Those fields that a change of `paths` changes: themselves, what lies below them, and what they are a part of."""
+    """Those of `fields` that a change of `paths` changes: one of them, a part of one, or an object that holds one."""
     paths = tuple(paths)
     return tuple(
         field
@@ -41,18 +42,18 @@ def overlapping(fields: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def _owned(fields: Mapping[str, Any], path: str) -> Iterator[str]:
+def _collect(found: list[str], fields: Mapping[str, Any], path: str) -> None:
     for key, inner in fields.items():
         if key == "." or (path == POD and key.removeprefix("f:") in LEFT_OUT_OF_PODS):
             continue
-        here = path + step(key)
+        here = join(path, key)
         if path == CONTAINERS:
             resources = {name: value for name, value in mapping(inner).items() if name == "f:resources"}
-            yield from _owned(resources, here)
-        elif inner and isinstance(inner, Mapping):
-            yield from _owned(inner, here)
+            _collect(found, resources, here)
+        elif inner and isinstance(inner, (dict, Mapping)):
+            _collect(found, inner, here)
         else:
-            yield sys.intern(here)
+            found.append(here)
 
 
 def _within(path: str, other: str) -> bool:

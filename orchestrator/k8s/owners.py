@@ -1,13 +1,12 @@
-"""Who else writes a Deployment: Argo CD, Flux, Helm, or its controlling owner. Pure.
+"""Ownership of a Deployment's fields by Argo CD, Flux, Helm, or its controlling owner. Pure.
 
-The names of field managers say who owns which fields; labels, annotations and ownerReferences say in whose name.
+managedFields say which manager owns which fields. Labels, annotations and ownerReferences name the owner.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from guardrails.types import FieldOwner, OwnerKind
 from orchestrator.k8s.fields import owned, stated
@@ -21,7 +20,7 @@ MANAGERS = {
     "helm-controller": OwnerKind.FLUX,
     "helm": OwnerKind.HELM,
 }
-SYSTEM_MANAGERS = frozenset({FIELD_MANAGER, "kube-controller-manager", "before-first-apply"})  # they write for no owner
+SYSTEM_MANAGERS = frozenset({FIELD_MANAGER, "kube-controller-manager", "before-first-apply"})  # they own nothing
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 ARGO_CD_ID = "argocd.argoproj.io/tracking-id"  # <application>:<group>/<kind>:<namespace>/<name>
@@ -29,8 +28,8 @@ ARGO_CD_LABEL = "argocd.argoproj.io/instance"
 FLUX_LABELS = (("Kustomization", "kustomize.toolkit.fluxcd.io"), ("HelmRelease", "helm.toolkit.fluxcd.io"))
 HELM_RELEASE = "meta.helm.sh/release-name"
 
-# With one of these, as a label or an annotation in any letter case, Flux lets go of the object; managedFields go on to
-# name it.
+# With one of these, as a label or an annotation in any letter case, Flux no longer reconciles the object, but
+# managedFields still name it.
 FLUX_OPT_OUT = (
     ("kustomize.toolkit.fluxcd.io/reconcile", "disabled"),
     ("kustomize.toolkit.fluxcd.io/ssa", "ignore"),
@@ -39,8 +38,7 @@ FLUX_OPT_OUT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ManagedFieldsEntry:
+class ManagedFieldsEntry(NamedTuple):
     """One entry of managedFields. `operation` is Apply or Update; `fields` is FieldsV1."""
 
     manager: str
@@ -48,10 +46,9 @@ class ManagedFieldsEntry:
     fields: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectMeta:
-    """What a Deployment says of itself. `place` is its namespace/name, `controller` its controlling owner's kind and
-    name, or empty."""
+class ObjectMeta(NamedTuple):
+    """The metadata that names owners. `place` is the Deployment's namespace/name; `controller` the kind and the name of
+    its controlling owner, or ""."""
 
     place: str
     labels: Mapping[str, str]
@@ -62,58 +59,56 @@ class ObjectMeta:
         return self.annotations.get(name) or self.labels.get(name) or ""
 
 
-def field_owners(marks: ObjectMeta, entries: Iterable[ManagedFieldsEntry]) -> tuple[FieldOwner, ...]:
-    """Nearly always (), and then found without a walk through the fields."""
-    entries_of: dict[OwnerKind, list[ManagedFieldsEntry]] = {OwnerKind.ARGO_CD: []} if _application(marks) else {}
+def field_owners(meta: ObjectMeta, entries: Iterable[ManagedFieldsEntry]) -> tuple[FieldOwner, ...]:
+    """One for each kind of owner. In most cases there is none, and then the fields are not read."""
+    entries_of: dict[OwnerKind, list[ManagedFieldsEntry]] = {OwnerKind.ARGO_CD: []} if _application(meta) else {}
     for entry in entries:
         kind = MANAGERS.get(entry.manager)
         if (
             kind is None
-            and marks.controller
+            and meta.controller
             and not (entry.manager in SYSTEM_MANAGERS or entry.manager.startswith("kubectl"))
         ):
             kind = OwnerKind.CONTROLLER
         if kind is not None:
             entries_of.setdefault(kind, []).append(entry)
-    if any(marks.get(name).lower() == value for name, value in FLUX_OPT_OUT):
-        entries_of.pop(OwnerKind.FLUX, None)
-    owners = (FieldOwner(kind, _name(kind, marks), _fields(kind, own, marks)) for kind, own in entries_of.items())
+    if OwnerKind.FLUX in entries_of and any(meta.get(name).lower() == value for name, value in FLUX_OPT_OUT):
+        del entries_of[OwnerKind.FLUX]
+    owners = (FieldOwner(kind, _name(kind, meta), _fields(kind, own, meta)) for kind, own in entries_of.items())
     return tuple(owner for owner in owners if owner.fields)
 
 
 def our_fields(entries: Iterable[ManagedFieldsEntry]) -> tuple[str, ...]:
-    """Nearly always (), too."""
+    """The fields that SmartOps wrote last."""
     return tuple(field for entry in entries if entry.manager == FIELD_MANAGER for field in owned(entry.fields))
 
 
-def _fields(kind: OwnerKind, entries: list[ManagedFieldsEntry], marks: ObjectMeta) -> tuple[str, ...]:
-    """An Apply names what its manager states. An Update names what it changed last, and the API's defaults with it:
-    where Argo CD applies as a client does, what it states is in the annotation."""
+def _fields(kind: OwnerKind, entries: list[ManagedFieldsEntry], meta: ObjectMeta) -> tuple[str, ...]:
+    """An Apply lists what its manager states. An Update lists what it changed last, with the API's defaults: where Argo
+    CD applies client-side, the fields that it states are in the annotation."""
     if kind is OwnerKind.ARGO_CD and not any(entry.operation == "Apply" for entry in entries):
         with suppress(ValueError, RecursionError):  # an annotation may hold anything
-            return tuple(sorted(set(stated(mapping(json.loads(marks.annotations.get(LAST_APPLIED, "")))))))
+            return tuple(sorted(set(stated(mapping(json.loads(meta.annotations.get(LAST_APPLIED, "")))))))
     return tuple(sorted({field for entry in entries for field in owned(entry.fields)}))
 
 
-def _name(kind: OwnerKind, marks: ObjectMeta) -> str:
+def _name(kind: OwnerKind, meta: ObjectMeta) -> str:
     match kind:
         case OwnerKind.ARGO_CD:
-            return _application(marks)
+            return _application(meta)
         case OwnerKind.FLUX:
-            found = (
-                (owner, marks.get(f"{group}/namespace"), marks.get(f"{group}/name")) for owner, group in FLUX_LABELS
-            )
+            found = ((owner, meta.get(f"{group}/namespace"), meta.get(f"{group}/name")) for owner, group in FLUX_LABELS)
             return next((f"{owner} {namespace}/{name}" for owner, namespace, name in found if name), "")
         case OwnerKind.HELM:
-            release = marks.annotations.get(HELM_RELEASE)
+            release = meta.annotations.get(HELM_RELEASE)
             return f"release {release}" if release else ""
         case OwnerKind.CONTROLLER:
-            return marks.controller
+            return meta.controller
 
 
-def _application(marks: ObjectMeta) -> str:
-    """Argo CD's, if it tracks this very object: an operator may have copied the mark from its own."""
-    application, _, tracked = marks.annotations.get(ARGO_CD_ID, "").partition(":")
-    if tracked != f"apps/Deployment:{marks.place}":
-        application = marks.labels.get(ARGO_CD_LABEL, "")
+def _application(meta: ObjectMeta) -> str:
+    """The Application that tracks this object. An operator may have copied the annotation from another one."""
+    application, _, tracked = meta.annotations.get(ARGO_CD_ID, "").partition(":")
+    if tracked != f"apps/Deployment:{meta.place}":
+        application = meta.labels.get(ARGO_CD_LABEL, "")
     return f"Application {application}" if application else ""

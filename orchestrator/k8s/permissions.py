@@ -1,4 +1,4 @@
-"""What the reconciler may have to do in each of its namespaces, and why. docs/operations.md has them as a Role."""
+"""The permissions that the reconciler uses in each of its namespaces. docs/operations.md has them as a Role."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,32 +8,37 @@ from orchestrator.k8s.parse import parse_object
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """`resource` is written as in a Role, with its subresource. Without an `essential` one the loop cannot work."""
+    """`resource` is written as in a Role, with its subresource. `purpose` is a sentence in which "it" is the
+    permission. The loop works without a permission that is not `required`."""
 
     group: str  # "" is the core group
     resource: str
     verbs: tuple[str, ...]
     purpose: str
-    essential: bool = True
+    required: bool = True
 
     @property
-    def qualified(self) -> str:
+    def group_resource(self) -> str:
+        """As kubectl and the API server write it: "deployments.apps"."""
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
 
 PERMISSIONS = (
-    Permission("apps", "deployments", ("list", "watch"), "to see the workloads"),
-    Permission("apps", "deployments", ("get",), "to look before each write, and before a failure is recorded"),
-    Permission("apps", "deployments", ("patch",), "to apply changes"),
+    Permission("apps", "deployments", ("list", "watch"), "SmartOps fills its cache with it"),
+    Permission("apps", "deployments", ("get",), "SmartOps reads the live Deployment with it"),
+    Permission("apps", "deployments", ("patch",), "SmartOps applies changes with it"),
     Permission(
-        "autoscaling", "horizontalpodautoscalers", ("list", "watch"), "to see whose replicas an autoscaler owns"
+        "autoscaling",
+        "horizontalpodautoscalers",
+        ("list", "watch"),
+        "SmartOps finds out with it which replicas an autoscaler sets",
     ),
-    Permission("", "events", ("create",), "to tell on the workload what was done, and why not", essential=False),
+    Permission("", "events", ("create",), "SmartOps publishes Kubernetes Events with it", required=False),
 )
 
 
 def parse_review(raw: Any) -> bool:
-    """The answer of a SelfSubjectAccessReview; ValueError for anything that is none."""
+    """Whether a SelfSubjectAccessReview allows the request. ValueError if the object is not a review."""
     allowed = parse_object(parse_object(raw).get("status")).get("allowed")
     if not isinstance(allowed, bool):
         raise ValueError(f"status.allowed is not of type bool: {str(allowed)[:100]}")

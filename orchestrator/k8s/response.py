@@ -1,13 +1,11 @@
-"""Reading an HTTP response of urllib3 whose body has not been read yet."""
+"""Reads an HTTP response of urllib3 whose body has not been read yet."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from time import monotonic
-from typing import Any
 
-from urllib3 import HTTPResponse
+from urllib3 import BaseHTTPResponse
 
 from orchestrator.k8s.errors import TimedOut
 
@@ -15,22 +13,22 @@ CHUNK = 65536  # bytes
 STOP_LATENCY = 0.2  # seconds until a blocked read notices `stop`
 
 
-def read_json(response: HTTPResponse, deadline: float) -> Any:
-    """The whole body, parsed; TimedOut at `deadline` (monotonic), however steadily the bytes may trickle in."""
+def read_body(response: BaseHTTPResponse, deadline: float) -> bytes:
+    """The whole body; TimedOut at `deadline` (monotonic), however steadily the bytes trickle in."""
     body = bytearray()
     try:
         while chunk := response.read1(CHUNK):
             body += chunk
             remaining = deadline - monotonic()
             if remaining <= 0:
-                raise TimedOut(f"The answer was not complete in time ({len(body)} bytes)")
+                raise TimedOut(f"The response was not complete in time ({len(body)} bytes)")
             _limit_reads(response, remaining)
     finally:
-        response.close()  # a connection whose response was read to its end is back in the pool already, and stays open
-    return json.loads(body)
+        response.close()  # after the last byte the connection is already back in the pool, and stays open
+    return bytes(body)
 
 
-def read_lines(response: HTTPResponse, stop: Event, idle: float) -> Iterator[bytes]:
+def read_lines(response: BaseHTTPResponse, stop: Event, idle: float) -> Iterator[bytes]:
     """The lines as they arrive, until the server ends the response (a last line without its end is dropped) or `stop`
     is set. Raises urllib3's errors, among them ReadTimeoutError after `idle` seconds without a byte."""
     _limit_reads(response, idle)
@@ -41,23 +39,22 @@ def read_lines(response: HTTPResponse, stop: Event, idle: float) -> Iterator[byt
             yield from lines
 
 
-def _limit_reads(response: HTTPResponse, seconds: float) -> None:
-    connection = response.connection
-    # Neither is there once the body was read to its end. A server that announced to close the connection has us lose
-    # hold of the socket, too: the time limit that the request was made with stays in force.
-    if connection is not None and connection.sock is not None:
-        connection.sock.settimeout(seconds)
+def _limit_reads(response: BaseHTTPResponse, seconds: float) -> None:
+    # There is no connection once the body was read to its end, and no socket where the server announced that it will
+    # close the connection: the timeout of the request stays in force.
+    if (sock := getattr(response.connection, "sock", None)) is not None:
+        sock.settimeout(seconds)
 
 
 @contextmanager
-def _interrupted_by(stop: Event, response: HTTPResponse) -> Iterator[None]:
-    """Nothing but the socket can wake a thread that is blocked in a read: another thread shuts it down."""
+def _interrupted_by(stop: Event, response: BaseHTTPResponse) -> Iterator[None]:
+    """A thread that is blocked in a read can only be woken through its socket: another thread shuts it down."""
     ended = Event()
 
     def interrupt() -> None:
         while not ended.wait(STOP_LATENCY):
             if stop.is_set():
-                with suppress(OSError, RuntimeError, ValueError):  # it has just ended by itself
+                with suppress(OSError, RuntimeError, ValueError):  # the response has just ended
                     response.shutdown()
                 return
 

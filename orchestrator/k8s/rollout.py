@@ -1,7 +1,6 @@
-"""Whether a rollout is complete, as `kubectl rollout status` judges it. Pure: one observed Deployment in, one progress
-out.
+"""Whether a rollout is complete, as `kubectl rollout status` judges it. Pure: one Deployment in, one progress out.
 
-Time is the caller's concern: how long a result must hold, and when to stop waiting.
+The caller decides how long a result must hold, and when to stop waiting.
 """
 
 from dataclasses import dataclass
@@ -30,8 +29,7 @@ Progress = Progressing | Complete | Failed
 
 
 def rollout(deployment: Deployment) -> Progress:
-    """Whether the pods are what the spec asks for, as `kubectl rollout status` judges it. An available pod is a ready
-    pod, so readiness needs no look of its own."""
+    """Whether the pods match the spec. An available pod is a ready pod: readiness needs no check of its own."""
     desired, updated = deployment.replicas, deployment.updated_replicas
     if deployment.observed_generation < deployment.generation:
         return Progressing("Waiting for the Deployment controller to observe the change")

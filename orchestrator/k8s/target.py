@@ -1,4 +1,4 @@
-"""What is known of a target in its cluster."""
+"""The state of a target in its cluster."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -11,29 +11,29 @@ from signals.types import Target
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """A target as the deciding process observes it. The web process observes nothing: UNOBSERVED."""
+    """The state that a decision is based on. The web process has no access to a cluster: UNOBSERVED."""
 
     seen: bool
     managed: bool = True
     deployment: Deployment | None = None
     autoscaler: AutoscalerFacts | None = None
-    autoscalers_unknown: str = ""  # why it is not known whether there is one
+    autoscalers_unknown: str = ""  # why autoscalers cannot be listed; "": they are known
 
     def facts(self, changed: Iterable[str] = ()) -> TargetFacts | None:
-        """The facts that concern a change of the fields `changed`: a Deployment may have a hundred fields with an
-        owner. None if there is no Deployment."""
-        live, changed = self.deployment, tuple(changed)
-        if live is None:
+        """The facts for a change of the fields `changed`. Of the owners, only those of changed fields are included: a
+        Deployment may have a hundred owned fields. None if there is no Deployment."""
+        deployment, changed = self.deployment, tuple(changed)
+        if deployment is None:
             return None
-        concerned = ((owner, overlapping(owner.fields, changed)) for owner in live.owners)
+        overlaps = ((owner, overlapping(owner.fields, changed)) for owner in deployment.owners)
         return TargetFacts(
-            uid=live.uid,
-            replicas=live.replicas,
-            deleting=live.deleting,
-            paused=live.paused,
+            uid=deployment.uid,
+            replicas=deployment.replicas,
+            deleting=deployment.deleting,
+            paused=deployment.paused,
             autoscaler=self.autoscaler,
             autoscalers_unknown=self.autoscalers_unknown,
-            owners=tuple(replace(owner, fields=fields) for owner, fields in concerned if fields),
+            owners=tuple(replace(owner, fields=fields) for owner, fields in overlaps if fields),
         )
 
 

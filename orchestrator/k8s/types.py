@@ -1,4 +1,4 @@
-"""What SmartOps knows of a cluster: frozen values, parsed from the API's JSON, without the client library's types."""
+"""The values that are parsed from the Kubernetes API: frozen, without the types of the Kubernetes library."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from typing import Generic, Protocol, TypeVar
 
 from guardrails.types import FieldOwner
 
-ACTION_ANNOTATION = "smartops.io/action"  # on the Deployment: the id of the last action whose change landed
-FIELD_MANAGER = "smartops"  # as whom we write, in managedFields
+ACTION_ANNOTATION = "smartops.io/action"  # on the Deployment: the id of the last action that was applied
+FIELD_MANAGER = "smartops"  # the name of SmartOps in managedFields
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class WorkloadKey:
-    """The place in one cluster of a Deployment, or of what belongs to one."""
+    """Namespace and name, within one cluster, of a Deployment or of an object that belongs to one."""
 
     namespace: str
     name: str
@@ -32,14 +32,14 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One Deployment as the API server described it at `resource_version`. Counts the server omits are 0; omitted
-    `spec.replicas` is 1, as the API defaults it."""
+    """A Deployment at `resource_version`. Omitted counts are 0; an omitted `spec.replicas` is 1, the API's default.
+    `annotations` has smartops.io/action alone."""
 
     key: WorkloadKey
     uid: str
     resource_version: str
     generation: int
-    replicas: int  # spec.replicas: what is desired
+    replicas: int  # spec.replicas: the desired count
     paused: bool
     deleting: bool
     annotations: Mapping[str, str] = field(hash=False)
@@ -51,12 +51,12 @@ class Deployment:
     unavailable_replicas: int = 0
     conditions: tuple[Condition, ...] = ()
     owners: tuple[FieldOwner, ...] = ()
-    ours: tuple[str, ...] = ()  # the fields that we wrote, and nobody else since
+    ours: tuple[str, ...] = ()  # the fields that SmartOps was the last to write
 
 
 @dataclass(frozen=True, slots=True)
 class Autoscaler:
-    """A HorizontalPodAutoscaler. `target` is None where it scales something else than a Deployment."""
+    """A HorizontalPodAutoscaler. `target` is None if it does not scale a Deployment."""
 
     key: WorkloadKey
     uid: str
@@ -67,7 +67,7 @@ class Autoscaler:
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """A write with these is refused (409) unless the object is still this one (uid) at this version."""
+    """A write with these is refused (Conflict) unless the object still has the uid and the resourceVersion."""
 
     uid: str
     resource_version: str
@@ -85,10 +85,10 @@ class Pod:
 
 
 class WatchEventType(StrEnum):
-    SYNCED = "SYNCED"  # every object of the list has been delivered; sent after each (re-)list
+    SYNCED = "SYNCED"  # all objects of a list have been delivered; after each list
     CHANGED = "CHANGED"
     DELETED = "DELETED"
-    REFUSED = "REFUSED"  # we may not list or watch, or there is no such kind; it is tried again until SYNCED
+    REFUSED = "REFUSED"  # list or watch is forbidden, or the resource does not exist; retried until SYNCED
 
 
 class Watched(Protocol):
@@ -106,4 +106,4 @@ W = TypeVar("W", bound=Watched)
 class WatchEvent(Generic[W]):
     type: WatchEventType
     object: W | None = None  # of CHANGED and DELETED
-    message: str = ""  # of REFUSED: what the server said
+    message: str = ""  # of REFUSED: the server's

@@ -1,4 +1,4 @@
-"""List, then watch, for as long as wanted: what a cluster's objects are, whatever happens to the connection."""
+"""List, then watch: the objects of one resource and their changes, over any number of connections."""
 
 import json
 import logging
@@ -8,19 +8,20 @@ from threading import Event
 from time import monotonic
 from typing import Any, Generic
 
-from orchestrator.k8s.errors import ClusterError, Expired, Forbidden, Unreached, from_status, translate
+from orchestrator.k8s.errors import ClusterError, Expired, Forbidden, Unreached, from_status
 from orchestrator.k8s.parse import Page, parse_object, resource_version
+from orchestrator.k8s.translation import translate
 from orchestrator.k8s.types import W, WatchEvent, WatchEventType, WorkloadKey
 
 logger = logging.getLogger(__name__)
 
-FIRST_DELAY = 0.1  # seconds; doubled by each attempt that brought nothing
+FIRST_DELAY = 0.1  # seconds; doubled by each attempt without a line
 MAX_DELAY = 30.0
 
 
 class Watch(Generic[W]):
-    """`pages` lists; `lines` opens a watch at a resourceVersion and yields its raw lines until it ends. Both fail with
-    ClusterErrors, which are dealt with here: the caller of `events` sees none. `resource` is a name for the log."""
+    """`pages` lists; `lines` opens a watch at a resourceVersion and yields its raw lines until it ends. Both raise
+    ClusterErrors; `events` retries and raises none. `resource` is a name for the log."""
 
     def __init__(
         self,
@@ -36,53 +37,53 @@ class Watch(Generic[W]):
         self._parse = parse
         self._stop = stop
         self._known: dict[WorkloadKey, W] = {}
-        self._resource_version = ""  # where to go on; empty: nowhere, list again
-        self._complaint = ""  # the trouble that was logged last
+        self._resource_version = ""  # where to continue; "": list again
+        self._problem = ""  # the one that was logged last
 
     def events(self) -> Generator[WatchEvent[W]]:
-        fruitless = 0  # attempts in a row that brought no line
+        failures = 0  # attempts in a row without a line
         while not self._stop.is_set():
-            started, fruitless = monotonic(), fruitless + 1
+            started, failures = monotonic(), failures + 1
             try:
                 if not self._resource_version:
                     yield from self._list()
                 for line in self._lines(self._resource_version):
                     yield from self._event(line)
-                    fruitless, self._complaint = 0, ""
+                    failures, self._problem = 0, ""
             except Unreached as error:
-                self._complain(logging.WARNING, f"the API server cannot be reached: {error}")
+                self._log_once(logging.WARNING, f"the API server is unreachable: {error}")
             except ClusterError as error:
-                self._complain(logging.INFO, f"{error.reason}: {error}")
+                self._log_once(logging.INFO, f"{error.reason}: {error}")
                 if isinstance(error, Forbidden) or error.code == 404:
                     yield WatchEvent(WatchEventType.REFUSED, message=error.message)
-                # A connection may be cut at any time. But where the server fails twice without a word, it may be the
-                # resourceVersion that it cannot serve: ahead of a restored backup, or before an object we cannot read.
-                if isinstance(error, Expired) or fruitless > 1:
+                # A connection may break at any time. After two failures without a line the server may be unable to
+                # serve the resourceVersion: it is ahead of a restored backup, or the next object cannot be parsed.
+                if isinstance(error, Expired) or failures > 1:
                     self._resource_version = ""
-            if monotonic() - started > MAX_DELAY:  # a quiet watch is no failure
-                fruitless = 0
-            delay = min(FIRST_DELAY * 2 ** min(fruitless, 10), MAX_DELAY)
+            if monotonic() - started > MAX_DELAY:  # a quiet watch is not a failure
+                failures = 0
+            delay = min(FIRST_DELAY * 2 ** min(failures, 10), MAX_DELAY)
             self._stop.wait(delay * uniform(0.5, 1))  # noqa: S311 - jitter
 
-    def _complain(self, level: int, complaint: str) -> None:
-        """Once, however often it is tried again."""
-        if complaint != self._complaint and not self._stop.is_set():
-            logger.log(level, "The watch of %s was interrupted: %s", self._resource, complaint)
-            self._complaint = complaint
+    def _log_once(self, level: int, problem: str) -> None:
+        """Not for each retry."""
+        if problem != self._problem and not self._stop.is_set():
+            logger.log(level, "Watch of %s interrupted, retrying: %s", self._resource, problem)
+            self._problem = problem
 
     def _list(self) -> Iterator[WatchEvent[W]]:
-        seen: set[WorkloadKey] = set()
+        listed: set[WorkloadKey] = set()
         version = ""
         for page in self._pages():
             for item in page.items:
-                seen.add(item.key)
+                listed.add(item.key)
                 before = self._known.get(item.key)
                 if before is not None and before.uid != item.uid:
                     yield WatchEvent(WatchEventType.DELETED, before)
                 self._known[item.key] = item
                 yield WatchEvent(WatchEventType.CHANGED, item)
             version = page.resource_version
-        for key in self._known.keys() - seen:
+        for key in self._known.keys() - listed:
             yield WatchEvent(WatchEventType.DELETED, self._known.pop(key))
         self._resource_version = version
         yield WatchEvent(WatchEventType.SYNCED)

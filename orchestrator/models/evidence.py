@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from orchestrator.models.publishing import CURRENT_XID
 from signals.models import Signal
 
 
@@ -77,9 +78,12 @@ class DecisionRecord(models.Model):
     inputs = models.JSONField()
     verdicts = models.JSONField()
     created_at = models.DateTimeField(db_default=Now())
+    xid = models.BigIntegerField(db_default=CURRENT_XID)  # of the transaction: where publishers find it
 
     class Meta:
         verbose_name = "decision"
+        # A decision that led to an action is published with the action's transitions.
+        indexes = [models.Index(fields=["xid"], condition=Q(action=None), name="decision_published")]
         triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
@@ -99,9 +103,11 @@ class AuditEvent(models.Model):
     message = models.TextField(blank=True)
     details = models.JSONField(default=dict)
     actor = models.CharField(max_length=128)
+    xid = models.BigIntegerField(db_default=CURRENT_XID)  # of the transaction: where publishers find it
 
     class Meta:
         ordering = ["id"]
+        indexes = [models.Index(fields=["xid"], name="auditevent_published")]
         triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:

@@ -271,8 +271,8 @@ def _record_applied(applied: Sequence[Transition]) -> None:
 
 def _release(ended: Sequence[Action]) -> None:
     """The targets are free: the signals of these actions close, and the signals that wait for the targets are due."""
-    Signal.close([action.signal_id for action in ended if action.signal_id])
-    Signal.wake_waiting([action.workload.target for action in ended], Reason.TARGET_BUSY)
+    signals = [action.signal_id for action in ended if action.signal_id]
+    Signal.release(signals, [action.workload.target for action in ended], Reason.TARGET_BUSY)
 
 
 def _update_copy(one: Transition, times: Sequence[Any]) -> None:
@@ -290,9 +290,11 @@ def _log(one: Transition) -> None:
 
 
 def _count(stored: Iterable[Transition]) -> None:
-    for one in stored:
-        if one.to in FINAL:
-            metrics.record_end(one.action)
+    for action in (one.action for one in stored if one.to in FINAL):
+        assert action.finished_at is not None
+        signal, took = action.signal, (action.finished_at - action.created_at).total_seconds()
+        since_signal = None if signal is None else (action.finished_at - signal.first_seen_at).total_seconds()
+        metrics.record_end(action.type, action.state, took, since_signal)
 
 
 def observed_counts(seen: Deployment) -> dict[str, Any]:

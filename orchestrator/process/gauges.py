@@ -1,7 +1,7 @@
-"""How much waits, for how long, and whether the loop turns. Levels, read from the tables every ten seconds.
+"""Gauges of the reconciler: queue depth, age of the oldest due row, active actions, freezes, time of the last pass.
 
-Only a reconciler has them: in any other process they would stand at 0. All reconcilers of a cluster tell the same:
-take the maximum, not the sum.
+`measure` reads them from the tables every ten seconds. The web process does not import this module, as its gauges would
+stay at 0. All reconcilers of a cluster report the same values: aggregate with max, not with sum.
 """
 
 from collections.abc import Iterable
@@ -16,25 +16,27 @@ from orchestrator.models import ACTIVE, Action
 from orchestrator.models import ActionState as S
 from signals.models import Signal, SignalState
 
-QUEUE_DEPTH = Gauge("orchestrator_closed_loop_queue_depth", "Signals that wait for a decision, deferred ones included.")
+QUEUE_DEPTH = Gauge("orchestrator_closed_loop_queue_depth", "Number of pending signals, deferred ones included.")
 QUEUE_DEFERRED = Gauge(
-    "orchestrator_closed_loop_queue_deferred", "Signals that wait for what held them back to pass.", ["reason"]
+    "orchestrator_closed_loop_queue_deferred", "Number of deferred signals, by the reason of the deferral.", ["reason"]
 )
 OLDEST_DUE = Gauge(
-    "smartops_orchestrator_oldest_due_seconds", "How long the one that waits longest has been due; 0: none.", ["kind"]
+    "smartops_orchestrator_oldest_due_seconds",
+    "Time since the oldest due signal or action became due; 0 if none is due.",
+    ["kind"],
 )
-ACTIONS = Gauge("smartops_orchestrator_actions", "Actions that have not ended.", ["state"])
-FREEZES = Gauge("smartops_orchestrator_freezes", "Freezes in force.")
+ACTIONS = Gauge("smartops_orchestrator_actions", "Number of actions that have not ended, by state.", ["state"])
+FREEZES = Gauge("smartops_orchestrator_freezes", "Number of freezes in force.")
 LAST_PASS = Gauge(
-    "smartops_orchestrator_last_pass_timestamp_seconds", "When the loop last ended a round, which takes the database."
+    "smartops_orchestrator_last_pass_timestamp_seconds", "Unix time at which the last pass of the control loop ended."
 )
 
-# Of the rows that are due, how long the oldest of them has been; NULL where none is.
+# Age of the oldest row that is due; NULL if none is.
 _AGE = Now() - Min("not_before", filter=Q(not_before__lte=Now()))
 
 
 def measure(cluster: str) -> None:
-    """Three statements, each on an index of what has not ended."""
+    """Read all gauges of the cluster: three statements, each on a partial index of the rows that have not ended."""
     _measure_signals(cluster)
     _measure_actions(cluster)
     FREEZES.set(Freeze.objects.filter(Q(until=None) | Q(until__gt=Now()), cluster__in=("", cluster)).count())
@@ -45,7 +47,7 @@ def _measure_signals(cluster: str) -> None:
     rows = list(waiting.annotate(all=Count("pk"), deferred=Count("pk", filter=Q(not_before__gt=Now())), age=_AGE))
     QUEUE_DEPTH.set(sum(row["all"] for row in rows))
     OLDEST_DUE.labels("signal").set(_longest(row["age"] for row in rows))
-    QUEUE_DEFERRED.clear()  # a scrape just now misses them; a reason that is gone must not stay
+    QUEUE_DEFERRED.clear()  # removes reasons that no signal has any more; a scrape at this moment misses the others
     for row in rows:
         if row["deferred"]:
             QUEUE_DEFERRED.labels(row["reason"]).set(row["deferred"])

@@ -1,5 +1,7 @@
-"""The reconciler's own port: /metrics, /healthz (its loop turns), /readyz (it sees its cluster and its database, and
-has the rights that it needs)."""
+"""The HTTP server of the reconciler: /metrics, the liveness probe /healthz, the readiness probe /readyz.
+
+A probe answers 200 with "ok", or 503 with one line per cause.
+"""
 
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -12,25 +14,27 @@ from prometheus_client import make_wsgi_app
 OK, UNAVAILABLE = "200 OK", "503 Service Unavailable"
 
 
-class Observed(Protocol):
+class ControlLoop(Protocol):
     @property
-    def alive(self) -> bool: ...
+    def alive(self) -> bool:
+        """Whether the loop has begun a pass within the last 30 s, successful or not."""
 
-    @property
-    def ready(self) -> bool: ...
+    def problems(self) -> list[str]:
+        """Why the loop is not ready, one line each; empty if it is ready. A loop that is not alive says so first."""
 
 
-class Rights(Protocol):
+class Permissions(Protocol):
     @property
     def missing(self) -> Iterable[object]:
-        """What is missing, each a line to be read by people."""
+        """The permissions that the API server denied; `str()` of each is a line for an operator."""
 
     @property
-    def passed(self) -> bool: ...
+    def passed(self) -> bool:
+        """Whether they were checked and no required one is missing."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # a client that says nothing must not keep the probes waiting
+    daemon_threads = True  # a client that sends nothing must not delay the probes
 
 
 class _Quiet(WSGIRequestHandler):
@@ -40,8 +44,8 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
-def serve(reconciler: Observed, rights: Rights, host: str, port: int) -> None:
-    """On a daemon thread; raises OSError where the port is taken."""
+def serve(loop: ControlLoop, permissions: Permissions, host: str, port: int) -> None:
+    """Serve on a daemon thread. Raises OSError if the port is taken."""
     metrics = make_wsgi_app()
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -50,9 +54,9 @@ def serve(reconciler: Observed, rights: Rights, host: str, port: int) -> None:
                 answer: Iterable[bytes] = metrics(environ, start_response)
                 return answer
             case "/healthz":
-                status, lines = _alive(reconciler)
+                status, lines = _liveness(loop)
             case "/readyz":
-                status, lines = _ready(reconciler, rights)
+                status, lines = _readiness(loop, permissions)
             case _:
                 status, lines = "404 Not Found", ["/metrics /healthz /readyz"]
         body = "".join(f"{line}\n" for line in lines).encode()
@@ -60,16 +64,17 @@ def serve(reconciler: Observed, rights: Rights, host: str, port: int) -> None:
         return [body]
 
     server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
-    Thread(target=server.serve_forever, name="endpoint", daemon=True).start()
+    Thread(target=server.serve_forever, name="health-server", daemon=True).start()
 
 
-def _alive(reconciler: Observed) -> tuple[str, list[str]]:
-    return (OK, ["ok"]) if reconciler.alive else (UNAVAILABLE, ["the loop stands still"])
+def _liveness(loop: ControlLoop) -> tuple[str, list[str]]:
+    return (OK, ["ok"]) if loop.alive else (UNAVAILABLE, loop.problems()[:1])
 
 
-def _ready(reconciler: Observed, rights: Rights) -> tuple[str, list[str]]:
-    """A right that the loop can do without is told, and costs nothing else."""
-    missing = [str(one) for one in rights.missing]
-    if not reconciler.ready:
-        return UNAVAILABLE, ["the cluster or the database is not to be had", *missing]
-    return (OK, ["ok", *missing]) if rights.passed else (UNAVAILABLE, missing or ["our rights are not known yet"])
+def _readiness(loop: ControlLoop, permissions: Permissions) -> tuple[str, list[str]]:
+    """A missing optional permission is listed, but does not make the process unready."""
+    problems, missing = loop.problems(), [str(one) for one in permissions.missing]
+    if problems or not permissions.passed:
+        pending = [] if permissions.passed or missing else ["permission check pending"]
+        return UNAVAILABLE, [*problems, *pending, *missing]
+    return OK, ["ok", *missing]

@@ -1,4 +1,4 @@
-"""Whether we have the rights that the loop needs: asked at the start, and again only while an answer is not yes."""
+"""The permission check: at the start, the reconciler asks the API server for each permission that it uses."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -11,31 +11,36 @@ from orchestrator.k8s.permissions import PERMISSIONS, Permission
 
 log = logging.getLogger(__name__)
 
-AGAIN_AFTER = 60.0  # seconds
+RECHECK_AFTER = 60.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingPermission:
     verb: str
-    right: Permission
-    namespace: str  # "*": all of them
+    permission: Permission
+    namespace: str  # "*": all namespaces
 
     def __str__(self) -> str:
-        where = "all namespaces" if self.namespace == "*" else self.namespace
-        optional = "" if self.right.essential else " (optional)"
-        return f"missing: {self.verb} {self.right.qualified} in {where} — {self.right.purpose}{optional}"
+        """One line for an operator."""
+        optional = "" if self.permission.required else " (optional)"
+        where = "in all namespaces" if self.namespace == "*" else f"in namespace {self.namespace}"
+        return (
+            f"missing permission{optional}: {self.verb} {self.permission.group_resource} {where}: "
+            f"{self.permission.purpose}. Grant it to the ServiceAccount of the reconciler."
+        )
 
 
 class PermissionCheck:
-    """`missing` is what the API server denied when it was asked last. What could not be asked is not missing: the loop
-    will meet the same trouble itself."""
+    """`missing` holds the permissions that the API server denied in the last check. A check that the API server did
+    not answer changes nothing: an API server that is unavailable does not make a permission missing. The check is
+    repeated every `recheck_after` seconds until no permission is missing."""
 
-    def __init__(self, cluster: Cluster, namespaces: Iterable[str], again_after: float = AGAIN_AFTER) -> None:
-        self.missing: tuple[Missing, ...] = ()
-        self._cluster, self._namespaces, self._again_after = cluster, sorted(namespaces), again_after
-        self._asked = False
+    def __init__(self, cluster: Cluster, namespaces: Iterable[str], recheck_after: float = RECHECK_AFTER) -> None:
+        self.missing: tuple[MissingPermission, ...] = ()
+        self._cluster, self._namespaces, self._recheck_after = cluster, sorted(namespaces), recheck_after
+        self._pending = True
         self._stop = Event()
-        self._thread = Thread(target=self._follow, name="self-check", daemon=True)
+        self._thread = Thread(target=self._run, name="permission-check", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -46,35 +51,34 @@ class PermissionCheck:
 
     @property
     def passed(self) -> bool:
-        """It was asked, and nothing is missing that the loop cannot do without."""
-        return self._asked and not any(one.right.essential for one in self.missing)
+        """The first check has ended, and no required permission is missing."""
+        return not self._pending and not any(one.permission.required for one in self.missing)
 
-    def _follow(self) -> None:
-        while not (self._ask() or self._stop.wait(self._again_after)):
+    def _run(self) -> None:
+        while not (self._check() or self._stop.wait(self._recheck_after)):
             pass
 
-    def _ask(self) -> bool:
-        """Whether all rights are there."""
+    def _check(self) -> bool:
+        """Whether every permission is granted."""
         before = self.missing
         try:
             self.missing = tuple(self._denied())
         except ClusterError as error:
-            log.warning("the API server does not say what we may do: %s", error.message)
+            log.warning("permission check failed: %s. It is repeated in %.0f s.", error.message, self._recheck_after)
             return False
         finally:
-            self._asked = True
+            self._pending = False
         for one in self.missing:
             if one not in before:
-                log.error("%s", one) if one.right.essential else log.warning("%s", one)
+                log.error("%s", one) if one.permission.required else log.warning("%s", one)
         if before and not self.missing:
-            log.info("no right is missing any more")
+            log.info("permission check passed: no permission is missing any more")
         return not self.missing
 
-    def _denied(self) -> Iterator[Missing]:
+    def _denied(self) -> Iterator[MissingPermission]:
         for namespace in self._namespaces:
-            for right in PERMISSIONS:
-                for verb in right.verbs:
-                    if not self._cluster.can_i(
-                        verb, right.group, right.resource, "" if namespace == "*" else namespace
-                    ):
-                        yield Missing(verb, right, namespace)
+            scope = "" if namespace == "*" else namespace
+            for permission in PERMISSIONS:
+                for verb in permission.verbs:
+                    if not self._cluster.can_i(verb, permission.group, permission.resource, scope):
+                        yield MissingPermission(verb, permission, namespace)

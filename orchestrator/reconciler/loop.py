@@ -23,6 +23,8 @@ from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.process import gauges
+from orchestrator.publish.kubernetes import KubernetesEvents
+from orchestrator.publish.publishers import Publishers
 from orchestrator.reconciler import admit, calls, dispatch, reclaim, settle, verify
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.claim import Claim
@@ -59,6 +61,7 @@ class Reconciler:
         self.pool = pool or ThreadPool(workers, self._wake)
         self.cache = ClusterCache(cluster, namespaces, self._target_changed)
         self.verifications = verify.Verifications(cluster_name, self.clock)
+        self.publishers = Publishers(cluster_name, [KubernetesEvents(cluster)])
         self._inbox = Inbox()
         self._asking: set[UUID] = set()  # the signals whose decision waits for the network
         self._claims: set[Claim] = set()
@@ -75,9 +78,12 @@ class Reconciler:
     def run(self, *, drain: bool = False) -> None:
         """Until `stop`; with `drain`, until nothing is due, under way or being verified."""
         self.cache.start()
+        self.publishers.start()
         try:
             for notifications in listen(self._stop, timeout=self._patience, wake_fd=self._wake_reader):
                 self._clear_wake()
+                if notifications:
+                    self.publishers.wake()
                 began = self.clock.monotonic()
                 if not self._attempt(self.run_once, {model for model, _ in notifications}):
                     self._stop.wait(POLL)  # it ended half-way, and what is due stays due: not again at full speed
@@ -88,6 +94,7 @@ class Reconciler:
             self._finish()
         finally:
             self.pool.close()
+            self.publishers.stop()
             self.cache.stop()
             connection.close()
 
@@ -98,13 +105,17 @@ class Reconciler:
 
     @property
     def alive(self) -> bool:
-        """The loop turns, whatever it meets."""
+        """Whether a pass has begun within the last `STALLED` seconds, successful or not."""
         return self.clock.monotonic() - self._turned_at < STALLED
 
-    @property
-    def ready(self) -> bool:
-        """The cache is synced, and the database answers."""
-        return self.cache.has_synced and self.clock.monotonic() - self._passed_at < STALLED
+    def problems(self) -> list[str]:
+        """Why it is not ready, one line each; empty if it is ready."""
+        now, problems = self.clock.monotonic(), []
+        if (silent := now - self._turned_at) >= STALLED:
+            problems.append(f"control loop stalled: no pass for {silent:.0f} s")
+        elif (failing := now - self._passed_at) >= STALLED:
+            problems.append(f"database unavailable: no pass of the control loop has succeeded for {failing:.0f} s")
+        return problems + [f"cache not synced: {one}" for one in self.cache.unsynced()]
 
     def run_once(self, notified: Iterable[str] = ()) -> bool:
         """One pass of the five verbs. `notified`: the models whose rows may have changed."""

@@ -1,4 +1,4 @@
-"""One clock for all processes: the database's."""
+"""The clock that all processes share: that of the database."""
 
 from datetime import datetime
 
@@ -6,6 +6,7 @@ from django.db import connection
 
 
 def database_now() -> datetime:
+    """The present time by the database's clock, also within a transaction. One query."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         now: datetime = cursor.fetchone()[0]

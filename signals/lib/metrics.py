@@ -1,4 +1,4 @@
-"""Metrics whose labels have closed lists of values."""
+"""Prometheus metrics with labels that have a fixed set of values."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -7,14 +7,14 @@ from typing import TypeVar
 from prometheus_client import disable_created_metrics
 from prometheus_client.metrics import MetricWrapperBase
 
-disable_created_metrics()  # a series more for each of them, and Prometheus knows a restart without it
+disable_created_metrics()  # `_created` doubles the series; Prometheus detects a counter reset without it
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
 
 def initialized(metric: M, *values: Iterable[str]) -> M:
-    """With a series for each combination of its labels' values. One that appears with its first event hides that event
-    from `rate` and `increase`."""
+    """The metric with a series at 0 for each combination of label values, one iterable per label. `rate` and `increase`
+    miss the first event of a series that appears with it."""
     for combination in product(*values):
         metric.labels(*combination)
     return metric

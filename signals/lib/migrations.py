@@ -1,12 +1,12 @@
-"""Whether the database has the tables that this version of the code asks for."""
+"""Whether the schema of the database is at least that of this version of the code."""
 
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 
 def unapplied_migrations() -> list[str]:
-    """Names such as `guardrails.0002_respect_owners`, in the order in which they would be applied. A newer schema than
-    ours misses nothing: the version before goes on while the next is rolled out."""
+    """Names such as `signals.0002_default_rules`, in the order in which `migrate` would apply them. Empty if the schema
+    is newer than the code: the previous version keeps running while the next one is rolled out."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]

@@ -1,5 +1,8 @@
-"""Notifications between processes: hints that a row changed, `action:<id>` or `signal:`, which means some of them.
-Triggers of the two tables send them. Rows are the truth; whoever misses a hint finds the row by its slow poll."""
+"""NOTIFY and LISTEN between processes: `action:<id>` if an action changed, `signal:` if any signals did.
+
+Triggers of the two tables send them. A notification is only a hint: a process that misses one finds the row with its
+next poll.
+"""
 
 import select
 from collections.abc import Callable, Iterator
@@ -14,7 +17,8 @@ CHANNEL = "smartops"
 
 
 def connection_parameters() -> dict[str, Any]:
-    """Of a connection outside Django's pool: who listens must stay on one server session (mind PgBouncer)."""
+    """Parameters of `psycopg.connect` for a connection outside of Django's pool. LISTEN needs a server session of its
+    own, which PgBouncer does not give in transaction mode: `DATABASE_LISTEN_URL` bypasses it."""
     if settings.DATABASE_LISTEN_URL:
         parameters: dict[str, Any] = {"conninfo": settings.DATABASE_LISTEN_URL}
     else:
@@ -25,12 +29,14 @@ def connection_parameters() -> dict[str, Any]:
 
 
 def connect() -> "psycopg.Connection[tuple[object, ...]]":
+    """A connection that may LISTEN. Raises psycopg.OperationalError."""
     return psycopg.connect(**connection_parameters())
 
 
 def listen(stop: Event, *, timeout: Callable[[], float], wake_fd: int) -> Iterator[list[tuple[str, str]]]:
-    """Yields what was notified, as (model, pk) pairs; an empty list after `timeout()` seconds of silence, after each
-    (re-)connect, and when `wake_fd` becomes readable: a moment to look at the tables. Ends when `stop` is set."""
+    """Yields the notifications as (model, pk) pairs. Yields an empty list after each connect and reconnect, after
+    `timeout()` seconds without a notification, and when `wake_fd` becomes readable: then the caller queries the tables.
+    Ends when `stop` is set."""
     while not stop.is_set():
         try:
             with connect() as session:
@@ -45,5 +51,6 @@ def listen(stop: Event, *, timeout: Callable[[], float], wake_fd: int) -> Iterat
 
 
 def parse(payload: str) -> tuple[str, str]:
+    """(model, pk). The pk is "" if the notification is for several rows."""
     model, _, pk = payload.partition(":")
     return model, pk

@@ -1,5 +1,7 @@
-"""One signal is one story: the spans of all processes that had to do with it, joined by the trace context that is
-stored with it. Without `start`, or where OTEL_EXPORTER_OTLP_ENDPOINT is unset, there is no SDK and no span records."""
+"""OpenTelemetry spans. One signal is one trace across all processes: its row stores the trace context.
+
+Without `start`, or if OTEL_EXPORTER_OTLP_ENDPOINT is unset, no SDK is loaded and no span is recorded.
+"""
 
 import atexit
 import os
@@ -15,15 +17,16 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.contextvars import bound_contextvars
 
-GRACE = 1.0  # seconds that the end of a process may wait for the collector
+GRACE = 1.0  # seconds that the exit of a process may wait for the collector
 
 _tracer = trace.get_tracer("smartops")
 _w3c = TraceContextTextMapPropagator()
 
 
 def start(role: str) -> bool:
-    """Sends spans by OTLP over gRPC, from a bounded queue on a thread of its own: who waits for the collector is that
-    thread, and what does not fit is dropped. The standard OTEL_* variables say where to, whose, and how many."""
+    """Exports spans by OTLP over gRPC, from a bounded queue on a thread of its own: only that thread waits for the
+    collector, and spans that do not fit are dropped. The standard OTEL_* variables configure it. `role` becomes the
+    resource attribute `smartops.role`. Returns whether spans are recorded."""
     if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return False
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")  # the stable names, not those from before
@@ -32,12 +35,12 @@ def start(role: str) -> bool:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    ours = {
+    attributes = {
         "service.name": "smartops-orchestrator",
         "service.instance.id": f"{socket.gethostname()}/{os.getpid()}",
         "smartops.role": role,
     }
-    resource = Resource.create(ours).merge(OTELResourceDetector().detect())  # whoever installs us has the last word
+    resource = Resource.create(attributes).merge(OTELResourceDetector().detect())  # OTEL_RESOURCE_ATTRIBUTES wins
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     exporter = OTLPSpanExporter()
     provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -45,60 +48,62 @@ def start(role: str) -> bool:
 
     ending = Event()
 
-    def send_the_last() -> None:
+    def flush() -> None:
         ending.wait()
         provider.shutdown()
 
-    last = Thread(target=send_the_last, name="last spans", daemon=True)
-    last.start()  # now: from Python 3.12 on there are no new threads at the end
+    flushing = Thread(target=flush, name="flush spans", daemon=True)
+    flushing.start()  # now: since Python 3.12, no thread can be started during exit
 
     @atexit.register
     def stop() -> None:
-        """The SDK's own end waits up to half a minute for a collector that is silent."""
+        """The shutdown of the SDK alone waits up to 30 seconds for a collector that does not answer."""
         ending.set()
-        last.join(GRACE)
-        if last.is_alive():
-            exporter.shutdown()  # ends the call under way
+        flushing.join(GRACE)
+        if flushing.is_alive():
+            exporter.shutdown()  # cancels the current call
 
     return True
 
 
 def traceparent() -> str:
-    """Of the current span, as W3C writes it: what is stored; "" where there is none."""
+    """The W3C traceparent of the current span, 55 characters; "" without a span."""
     return context_of(trace.get_current_span())
 
 
 def context_of(span: Span) -> str:
+    """The W3C traceparent of this span; "" if it is not valid."""
     carrier: dict[str, str] = {}
     _w3c.inject(carrier, trace.set_span_in_context(span, Context()))
     return carrier.get("traceparent", "")
 
 
 def recording() -> bool:
+    """Whether the current span is recorded."""
     return trace.get_current_span().is_recording()
 
 
 def exemplar() -> dict[str, str] | None:
-    """What a histogram shows beside a bucket: the trace of this observation, where one is recorded."""
+    """The exemplar of a Prometheus observation: the id of the current trace. None if it is not sampled."""
     context = trace.get_current_span().get_span_context()
     return {"trace_id": trace.format_trace_id(context.trace_id)} if context.trace_flags.sampled else None
 
 
 def start_span(name: str, parent: str = "", **about: object) -> Span:
-    """A span that somebody else ends; one that is never ended is never told. It continues `parent`, or what is
-    current. `about`: ids, by what they are of."""
+    """Starts a span; the caller must end it, or it is not exported. Its parent is the traceparent `parent`, or the
+    current span. `about`: ids by kind, as in `signal=pk`."""
     return _tracer.start_span(name, _context(parent), attributes=_ids(about))
 
 
 def start_linked_span(name: str) -> Span:
-    """Like `begin`, for one of many that came in one request: a trace of its own, linked to the request's."""
+    """Starts a span in a new trace, linked to the current span: for one of many signals in a request."""
     request = trace.get_current_span().get_span_context()
     return _tracer.start_span(name, Context(), kind=SpanKind.PRODUCER, links=[Link(request)])
 
 
 @contextmanager
 def within(span: Span, **about: object) -> Iterator[None]:
-    """Makes it the current span, for a while, and puts the ids on every line of the log."""
+    """Makes this the current span, and adds the ids to every log record."""
     known = {name: str(value) for name, value in about.items() if value}
     with bound_contextvars(**known), trace.use_span(span, record_exception=False, set_status_on_exception=False):
         yield
@@ -106,7 +111,7 @@ def within(span: Span, **about: object) -> Iterator[None]:
 
 @contextmanager
 def step(name: str, parent: str = "", **about: object) -> Iterator[Span]:
-    """One step of a story, with its ids on the span and on every line of the log."""
+    """A span for one step of processing, with the ids on the span and on every log record."""
     span = start_span(name, parent, **about)
     with _ended(span), within(span, **about):
         yield span
@@ -114,7 +119,7 @@ def step(name: str, parent: str = "", **about: object) -> Iterator[Span]:
 
 @contextmanager
 def call(name: str, attributes: Mapping[str, Any]) -> Iterator[Span]:
-    """A call to another server. Outside of a story it is not told: a watch, a probe."""
+    """A client span for a call to another server. Not recorded outside of a trace, as for a watch or a probe."""
     if not recording():
         yield trace.INVALID_SPAN
         return
@@ -125,7 +130,7 @@ def call(name: str, attributes: Mapping[str, Any]) -> Iterator[Span]:
 
 @contextmanager
 def _ended(span: Span) -> Iterator[None]:
-    """With the kind of the error that ended it. Never its message: that may quote a payload."""
+    """Ends the span, with the class of the exception that was raised. Not its message, which may quote a payload."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""One line of the log for each transition, after its commit: ids, states and reasons, nothing that was sent to us."""
+"""One log record per transition, written after its commit: ids, states and reasons, but no data of agents."""
 
 import logging
 from functools import partial
@@ -8,9 +8,9 @@ from django.db import transaction
 log = logging.getLogger(__name__)
 
 
-def log_transition(what: str, pk: object, here: str, there: str, **about: object) -> None:
-    """`what` is "signal" or "action"; `here` is "" for a new one."""
+def log_transition(kind: str, pk: object, old: str, new: str, **fields: object) -> None:
+    """`kind` is "signal" or "action"; `old` is "" for a new row. Empty `fields` are left out of the record."""
     if log.isEnabledFor(logging.INFO):
-        told = {what: pk, "from": here, "to": there} | about
-        extra = {name: str(value) for name, value in told.items() if value}
-        transaction.on_commit(partial(log.info, "%s %s → %s", what, here or "new", there, extra=extra))
+        given = {kind: pk, "from": old, "to": new} | fields
+        extra = {name: str(value) for name, value in given.items() if value}
+        transaction.on_commit(partial(log.info, "%s %s → %s", kind, old or "new", new, extra=extra))

@@ -1,6 +1,6 @@
 """PATCH: a strategic merge patch of the fields on the allowlist.
 
-Parameters and change `{"patch": {...}}`. As the guardrails are also asked about a patch that the allowlist refuses, the
+Parameters and change `{"patch": {...}}`. The guardrails also evaluate a patch that the allowlist refuses, so the
 functions take any patch.
 """
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 MAX_REPLICAS = 2**31 - 1
-ORDERS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
+APPLIED_ANNOTATIONS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # kubectl's own way to restart
 Refusal = tuple[str, str]  # (path, why)
 Rule = Callable[[Any, str], Refusal | None]
@@ -57,7 +57,7 @@ def _anything(value: Any, path: str) -> Refusal | None:
     return None
 
 
-def _marks(value: Any, path: str) -> Refusal | None:
+def _object_metadata(value: Any, path: str) -> Refusal | None:
     """Labels or annotations. SmartOps knows its changes by its own ones; `null` for all would take those away."""
     if not isinstance(value, Mapping):
         return path, "it must be an object"
@@ -65,15 +65,15 @@ def _marks(value: Any, path: str) -> Refusal | None:
         domain = name.partition("/")[0]
         if "/" in name and (domain == "smartops.io" or domain.endswith(".smartops.io")):
             return _join(path, name), "smartops.io is reserved for SmartOps itself"
-        if name in ORDERS:
+        if name in APPLIED_ANNOTATIONS:
             return _join(path, name), "the next `kubectl apply` would take away what this leaves out"
     return _anything(value, path)
 
 
-def _pod_marks(value: Any, path: str) -> Refusal | None:
+def _pod_metadata(value: Any, path: str) -> Refusal | None:
     """Those of the pods: a name with a domain may be an order to a webhook or to the kubelet, to inject a container,
     to lend an identity, to lift a profile."""
-    if refusal := _marks(value, path):
+    if refusal := _object_metadata(value, path):
         return refusal
     for name in value:
         if "/" in name and name != RESTARTED_AT:
@@ -82,7 +82,7 @@ def _pod_marks(value: Any, path: str) -> Refusal | None:
 
 
 def _replicas(value: Any, path: str) -> Refusal | None:
-    """A number, so that the replica limit can judge it; `null` would mean the API's default."""
+    """A number, so that the replica limit can be evaluated; `null` would mean the API's default."""
     if type(value) is int and 0 <= value <= MAX_REPLICAS:
         return None
     return path, f"it must be an integer from 0 to {MAX_REPLICAS}"
@@ -113,7 +113,7 @@ def _sets_something(value: Any) -> bool:
 
 
 _CONTAINER_FIELDS = _fields(name=_anything, resources=_fields(limits=_anything, requests=_anything))
-_METADATA = _fields(labels=_marks, annotations=_marks)
+_METADATA = _fields(labels=_object_metadata, annotations=_object_metadata)
 _DEPLOYMENT = _fields(
     metadata=_METADATA,
     spec=_fields(
@@ -124,7 +124,7 @@ _DEPLOYMENT = _fields(
         revisionHistoryLimit=_anything,
         strategy=_anything,
         template=_fields(
-            metadata=_fields(labels=_pod_marks, annotations=_pod_marks),
+            metadata=_fields(labels=_pod_metadata, annotations=_pod_metadata),
             spec=_fields(
                 containers=_containers,
                 terminationGracePeriodSeconds=_anything,

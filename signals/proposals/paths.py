@@ -22,15 +22,15 @@ def leaves(patch: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
     for name, value in patch.items():
         if path == POD and name in LEFT_OUT_OF_PODS:
             continue
-        here = path + step(f"f:{name}") if path else name
+        here = join(path, f"f:{name}") if path else name
         if isinstance(value, Mapping):
             yield from leaves(value, here)
         elif here == CONTAINERS and isinstance(value, list):
             for container in map(mapping, value):
                 resources = {"resources": container["resources"]} if "resources" in container else {}
-                yield from leaves(resources, here + step("k:" + json.dumps({"name": container.get("name")})))
+                yield from leaves(resources, join(here, "k:" + json.dumps({"name": container.get("name")})))
         else:
-            yield sys.intern(here), value
+            yield here, value
 
 
 def touched(patch: Mapping[str, Any], path: str = "") -> Iterator[str]:
@@ -40,16 +40,16 @@ def touched(patch: Mapping[str, Any], path: str = "") -> Iterator[str]:
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """The value if it is an object; else an empty one."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, (dict, Mapping)) else {}  # dict first: the check for Mapping is slow
 
 
 @lru_cache(maxsize=4096)
-def step(key: str) -> str:
-    """One step of a path, from a key of FieldsV1: `f:` a field, an item of a list `k:` by its keys, `v:` by its value,
-    `i:` by index."""
+def join(path: str, key: str) -> str:
+    """The path of a key of FieldsV1 below `path`. A key is `f:` with a field, or an item of a list: `k:` with its keys,
+    `v:` with its value, `i:` with its index."""
     kind, _, rest = key.partition(":")
     if kind == "f":
-        return f".{rest}" if rest.isidentifier() else f"[{json.dumps(rest)}]"
+        return sys.intern(f"{path}.{rest}" if rest.isidentifier() else f"{path}[{json.dumps(rest)}]")
     with suppress(ValueError, AttributeError):
         rest = ",".join(f"{name}={value}" for name, value in json.loads(rest).items())
-    return f"[{rest}]"
+    return sys.intern(f"{path}[{rest}]")

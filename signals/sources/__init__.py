@@ -1,1 +1,1 @@
-"""One kind of detector, one module: the body it posts, and how an Observation is read from it."""
+"""One module per kind of detector: the body that it posts, and the observation in it."""

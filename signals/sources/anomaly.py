@@ -19,7 +19,7 @@ class AnomalySignal(SignalBody):
     type: Literal["resource", "latency", "error", "other"]
 
     def observation(self, default: Target) -> Observation:
-        """`default` is where a body belongs that names no namespace or cluster."""
+        """`default`: the cluster and namespace of a body that names none."""
         return Observation(
             source=Source.ANOMALY,
             target=self.target(self.service, default),

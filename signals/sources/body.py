@@ -1,4 +1,4 @@
-"""What the bodies of all sources have in common."""
+"""The fields that the bodies of all sources share."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ WindowId = Annotated[Text, Field(min_length=1, max_length=256)]
 
 
 class SignalBody(BaseModel):
-    """Fields are named as agents write them; one that is not known is refused, so that a misspelt one is not lost."""
+    """Unknown fields are refused, so that a misspelled one is not lost."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -24,7 +24,9 @@ class SignalBody(BaseModel):
     )
 
     def target(self, service: str, default: Target) -> Target:
+        """The Deployment `service`, in the cluster and namespace of the body, else of `default`."""
         return Target(self.cluster or default.cluster, self.namespace or default.namespace, service)
 
     def payload(self) -> dict[str, Any]:
+        """The body as the agent sent it, ready for JSON."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)

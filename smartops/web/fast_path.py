@@ -5,11 +5,12 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.exception import convert_exception_to_response
+from django.db import connection
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.middleware.security import SecurityMiddleware
-from django.urls import resolve
+from django.urls import ResolverMatch, resolve
 from django.utils.decorators import async_only_middleware
 
 from smartops.web.types import GetResponse
@@ -48,6 +49,24 @@ def fast_path(get_response: GetResponse) -> GetResponse:
 
 async def _view(request: HttpRequest) -> HttpResponseBase:
     match = request.resolver_match = resolve(request.path_info)
-    view = match.func if iscoroutinefunction(match.func) else sync_to_async(match.func)
-    response: HttpResponseBase = await view(request, *match.args, **match.kwargs)
-    return response
+    if not iscoroutinefunction(match.func):
+        return await sync_to_async(_synchronous_view)(match, request)
+    try:
+        response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
+        return response
+    finally:
+        await sync_to_async(_release_connection)()
+
+
+def _synchronous_view(match: ResolverMatch, request: HttpRequest) -> HttpResponseBase:
+    try:
+        response: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
+        return response
+    finally:
+        _release_connection()
+
+
+def _release_connection() -> None:
+    """Returns the connection of this thread to the pool. In a test, the request may be part of a transaction."""
+    if not connection.in_atomic_block:
+        connection.close()

@@ -1,4 +1,4 @@
-"""The image's tree is enough for what the chart runs in it, which can be seen without a container engine."""
+"""The files of the image, without a container engine: they suffice for the commands of the chart, and hold no more."""
 
 import re
 import shutil
@@ -16,13 +16,13 @@ Run = Callable[..., str]
 
 
 def copied() -> list[str]:
-    """What the Dockerfile takes from the checkout."""
+    """The paths that the Dockerfile copies from the checkout."""
     lines = re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     return [name for line in lines for name in line.split()]
 
 
 def ignored() -> tuple[list[str], list[str]]:
-    """What the .dockerignore lets in, and what of that it leaves out."""
+    """The paths that .dockerignore includes, and those of them that it excludes again."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert lines[0] == "*"
     return [line[1:] for line in lines if line.startswith("!")], [line for line in lines[1:] if line[0] != "!"]
@@ -30,13 +30,13 @@ def ignored() -> tuple[list[str], list[str]]:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """/app, as the first stage has it when everything is copied."""
+    """/app, as in the first stage after the last COPY."""
     app = tmp_path_factory.mktemp("image") / "app"
-    _, left_out = ignored()
+    _, excluded = ignored()
 
     def unwanted(folder: str, names: list[str]) -> set[str]:
         inside = Path(folder).relative_to(ROOT)
-        return {name for name in names if str(inside / name) in left_out or name == "__pycache__"}
+        return {name for name in names if str(inside / name) in excluded or name == "__pycache__"}
 
     app.mkdir()
     for name in copied():
@@ -64,12 +64,17 @@ def run(tree: Path) -> Run:
     return run
 
 
-def test_the_files_that_the_image_copies_are_those_of_the_context() -> None:
-    let_in, left_out = ignored()
+def test_the_dockerfile_copies_what_the_dockerignore_includes() -> None:
+    included, excluded = ignored()
 
-    assert sorted(copied()) == sorted(let_in)
-    assert all((ROOT / name).exists() for name in let_in)
-    assert all((ROOT / name).exists() for name in left_out if "*" not in name)
+    assert sorted(copied()) == sorted(included)
+    assert all((ROOT / name).exists() for name in included)
+    assert all((ROOT / name).exists() for name in excluded if "*" not in name)
+
+
+def test_the_development_tools_are_not_in_the_image(tree: Path) -> None:
+    assert (tree / "smartops/asgi.py").exists()
+    assert not (tree / "smartops/dev").exists()
 
 
 def test_static_files_are_collected_without_a_database(run: Run, tree: Path) -> None:

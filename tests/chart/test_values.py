@@ -1,4 +1,4 @@
-"""Values: each is described, and what makes no sense is refused before anything is installed."""
+"""The values of the chart: each is described, and Helm rejects invalid ones before it installs anything."""
 
 import helm_python as helm
 import pytest
@@ -7,7 +7,7 @@ from tests.chart.rendering import CHART, VALUES, Values, render
 from tests.chart.values_table import page, sections
 
 
-def test_the_table_of_values_is_the_schemas() -> None:
+def test_the_table_of_values_matches_the_schema() -> None:
     assert (CHART.parents[1] / "docs/values.md").read_text() == page()
 
 
@@ -19,7 +19,7 @@ def test_every_value_is_described_once() -> None:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_the_values_that_people_set_are_accepted(name: str) -> None:
+def test_valid_values_are_accepted(name: str) -> None:
     assert render(VALUES[name])
 
 
@@ -49,6 +49,6 @@ def test_the_values_that_people_set_are_accepted(name: str) -> None:
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_a_senseless_value_is_refused_by_name(values: Values, named: str) -> None:
+def test_an_invalid_value_is_rejected_by_name(values: Values, named: str) -> None:
     with pytest.raises(helm.HelmValuesError, match=named):
         render(values)

@@ -1,4 +1,4 @@
-"""docs/values.md, made from the chart's schema and defaults: `python -m tests.chart.values_table > docs/values.md`."""
+"""docs/values.md, from the chart's schema and defaults: `python -m tests.chart.values_table > docs/values.md`."""
 
 import json
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from tests.chart.rendering import CHART
 
 HEAD = """# Values of the chart
 
-All that `--set` and `--values` take. This page is made from the chart's
-[schema](../helm/smartops/values.schema.json) and its [defaults](../helm/smartops/values.yaml). Helm refuses what the
-schema does not know. [install.md](install.md) says how to begin.
+The values that `--set` and `--values` accept. Helm rejects any other value. This page is generated from the chart's
+[schema](../helm/smartops/values.schema.json) and [defaults](../helm/smartops/values.yaml). For an installation, start
+with [install.md](install.md).
 """
 
 
@@ -23,7 +23,7 @@ class Value(NamedTuple):
 
 
 def sections() -> Iterator[tuple[str, str, list[Value]]]:
-    """Name, meaning and values of each field at the top."""
+    """Name, description and values of each top-level field."""
     schema = json.loads((CHART / "values.schema.json").read_text())
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
     for name, inner in schema["properties"].items():

@@ -38,7 +38,7 @@ def test_a_right_that_is_missing_is_seen_beforehand_and_the_others_are_not(
         cluster = KubernetesCluster(kubeconfig)
         assert [right for right in PERMISSIONS if granted(cluster, right, namespace)] == rights
         kubectl = kubectl_on(kubeconfig, namespace, tmp_path)
-        assert kubectl("auth", "can-i", missing.verbs[0], missing.qualified).said == "no\n"
+        assert kubectl("auth", "can-i", missing.verbs[0], missing.group_resource).said == "no\n"
 
 
 def test_a_call_without_the_right_is_forbidden_and_changes_nothing(

@@ -6,6 +6,8 @@ import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Expired, Invalid
+from orchestrator.k8s.parse import parse_deployment
+from orchestrator.k8s.resources import DEPLOYMENTS
 from tests.conformance.control_plane import ControlPlane
 from tests.kit.client import Client, Object
 from tests.kit.kubectl import Kubectl
@@ -113,7 +115,7 @@ def test_a_list_that_takes_too_long_expires_and_can_go_on_as_it_is_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("orchestrator.k8s.connection.PAGE_SIZE", 3)
-    pages = cluster._deployments(namespace).pages()
+    pages = cluster._collection(DEPLOYMENTS, parse_deployment, namespace).pages()
     assert [found.key.name for found in next(pages).items] == seven[:3]
     page = http.get("deployments", limit="3")
     http.create("deployments", deployment("web-3a", replicas=0))

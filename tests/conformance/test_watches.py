@@ -13,6 +13,7 @@ import pytest
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.collection import Collection
 from orchestrator.k8s.connection import Connection
+from orchestrator.k8s.resources import EVENTS, Resource
 from orchestrator.k8s.types import Autoscaler, W, WatchEvent, WatchEventType, WorkloadKey
 from tests.conformance.control_plane import ControlPlane
 from tests.kit.client import Client, Object
@@ -147,9 +148,11 @@ def test_our_watch_goes_on_where_the_server_ended_it(
     opened_at: list[str] = []
     lines = Connection.lines
 
-    def recorded(*arguments: Any, **query: Any) -> Iterator[bytes]:
-        opened_at.append(query["resource_version"])
-        return lines(*arguments, **query)
+    def recorded(
+        connection: Connection, resource: Resource, namespace: str | None, query: Mapping[str, str], *limits: Any
+    ) -> Iterator[bytes]:
+        opened_at.append(query["resourceVersion"])
+        return lines(connection, resource, namespace, query, *limits)
 
     monkeypatch.setattr(Connection, "lines", recorded)
     monkeypatch.setattr("orchestrator.k8s.collection.WATCH_PERIOD", 1)
@@ -207,8 +210,7 @@ def test_our_watch_lists_again_where_its_version_is_too_old(
     for name in ("changed", "gone", "anew", "left"):
         http.create("events", note(name))
     before, seen = uids(http, "events"), dict[str, str]()
-    connection, place = cluster._connection, {"namespace": namespace}
-    notes = Collection(connection, "events", connection.core.list_namespaced_event, parse_note, place)
+    notes = Collection(cluster._connection, EVENTS, parse_note, namespace)
     with closing(notes.watch(Event(), 10.0)) as events:
         view(events, before, seen)
         assert next(events).type is SYNCED

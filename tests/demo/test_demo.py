@@ -26,8 +26,9 @@ from smartops.dev.sandbox import Sandbox
 from tests.kit.manifests import deployment
 
 COMMAND = [sys.executable, "-m", "smartops.dev.demo"]
+SHOWN = "SmartOps runs until Ctrl-C."
+README = Path(__file__).resolve().parents[2] / "README.md"
 PATIENCE = 300.0  # seconds
-TOLD = "SmartOps runs until Ctrl-C."
 
 
 def settings(state: Path, environment: dict[str, str]) -> dict[str, str]:
@@ -37,20 +38,20 @@ def settings(state: Path, environment: dict[str, str]) -> dict[str, str]:
 
 @dataclass
 class Demo:
-    """A demo in a process group of its own, as make's is in a terminal."""
+    """A demo in a process group of its own, as in a terminal."""
 
     state: Path
     process: "subprocess.Popen[str]"
 
     def read_until(self, words: str) -> str:
-        """All that it printed, up to the line with these words."""
+        """The output up to the line with these words."""
         assert self.process.stdout is not None
         lines = []
         for line in self.process.stdout:
             lines.append(line)
             if words in line:
                 return "".join(lines)
-        pytest.fail(f"it never said {words!r}: {''.join(lines)}")
+        pytest.fail(f"the demo did not print {words!r}: {''.join(lines)}")
 
     @property
     def handles(self) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def demo(state: Path, **environment: str) -> Iterator[Demo]:
 
 
 def refusal(state: Path, **environment: str) -> str:
-    """What a demo says that cannot start: one line."""
+    """The message of a demo that cannot start: one line."""
     refused = subprocess.run(COMMAND, env=settings(state, environment), capture_output=True, text=True, timeout=60)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
@@ -97,7 +98,7 @@ def refusal(state: Path, **environment: str) -> str:
 
 
 def left_behind(state: Path) -> list[str]:
-    """The processes that know of this directory, by their command line or environment."""
+    """The processes that have this directory in their command line or environment."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -127,7 +128,7 @@ def get(url: str, token: str = "") -> Any:
 
 
 def sign_in(handles: dict[str, Any]) -> str:
-    """The address where an administrator arrives."""
+    """The address after the administrator's sign-in."""
     cookies = CookieJar()
     browser, login = build_opener(HTTPCookieProcessor(cookies)), f"{handles['url']}/admin/login/?next=/console/"
     browser.open(login, timeout=60).close()
@@ -137,15 +138,16 @@ def sign_in(handles: dict[str, Any]) -> str:
         return str(page.url)
 
 
-def test_a_demo_tells_its_story_stops_cleanly_continues_and_dies_with_its_children(tmp_path: Path) -> None:
+def test_a_demo_shows_two_signals_stops_cleanly_continues_and_dies_with_its_children(tmp_path: Path) -> None:
     state = tmp_path / "a state"
     with demo(state) as first:
-        story = first.read_until(TOLD)
+        story = first.read_until(SHOWN)
         handles = first.handles
         assert len(re.findall(r"^ +\+\d+\.\d{3} s  SUCCESS +desired 3, ready 3, available 3", story, re.MULTILINE)) == 2
         assert "3 of 8 replicas" in story
         assert "Scaled from 2 to 3 replicas" in story
         assert max(map(len, story.splitlines())) <= 100
+        assert without_values(transcript()) <= without_values(story)
         assert (state / "demo.json").stat().st_mode & 0o777 == 0o600
         assert handles.keys() == {"url", "token", "admin", "kubeconfig", "database_url", "metrics", "pids"}
         assert handles["pids"].keys() == {"web", "reconciler", "sandbox", "postgres"}
@@ -161,7 +163,7 @@ def test_a_demo_tells_its_story_stops_cleanly_continues_and_dies_with_its_childr
         assert left_behind(state) == []
 
     with demo(state) as again:
-        story = again.read_until(TOLD)
+        story = again.read_until(SHOWN)
         assert len(re.findall(r"deferred +until \d\d:\d\d:\d\d, \d+ s left \(CooldownActive\)", story)) == 2
         for kept in ("token", "admin"):
             assert again.handles[kept] == handles[kept]
@@ -171,7 +173,20 @@ def test_a_demo_tells_its_story_stops_cleanly_continues_and_dies_with_its_childr
             await_end(pids[name])
 
 
-def test_a_demo_completes_another_cluster_and_names_the_child_that_died(tmp_path: Path) -> None:
+def transcript() -> str:
+    """The output of the demo, as the README shows it."""
+    _, _, rest = README.read_text().partition("```text\nAn anomaly detector")
+    assert rest
+    return "An anomaly detector" + rest.partition("```")[0]
+
+
+def without_values(output: str) -> set[str]:
+    """The lines, with uids and numbers replaced; without the lines of dots that shorten them."""
+    lines = (re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "uid", line).rstrip() for line in output.splitlines())
+    return {re.sub(r"\d+", "0", line) for line in lines if line.strip() != "..."}
+
+
+def test_a_demo_adds_its_workloads_to_another_cluster_and_names_a_child_that_died(tmp_path: Path) -> None:
     with Sandbox() as sandbox:
         mine = tmp_path / "mine.yaml"
         mine.write_text(yaml.safe_dump(deployment("erp-simulator", replicas=5, namespace="smartops-dev")))
@@ -179,7 +194,7 @@ def test_a_demo_completes_another_cluster_and_names_the_child_that_died(tmp_path
         with demo(tmp_path / "state", DEMO_KUBECONFIG=str(sandbox.kubeconfig), KUBECONFIG="/nowhere") as elsewhere:
             story = elsewhere.read_until("SUCCESS")
             handles = elsewhere.handles
-            assert "replicas 5 to 6" in story
+            assert "Scaled from 5 to 6 replicas" in story
             assert handles["kubeconfig"] == str(sandbox.kubeconfig)
             assert handles["pids"]["sandbox"] is None
             deployments = get(f"{sandbox.url}/apis/apps/v1/namespaces/smartops-dev/deployments")
@@ -191,7 +206,7 @@ def test_a_demo_completes_another_cluster_and_names_the_child_that_died(tmp_path
         assert left_behind(tmp_path / "state") == []
 
 
-def test_an_interrupt_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_an_interrupted_start_leaves_no_process_behind(tmp_path: Path) -> None:
     with demo(tmp_path) as starting:
         starting.read_until("starts in")
         starting.interrupt()
@@ -202,18 +217,18 @@ def test_an_interrupt_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("environment", "complaint"),
     [
-        ({"PORT": "eighty"}, "PORT=eighty is no port"),
-        ({"DEMO_KUBECONFIG": "/nowhere"}, "DEMO_KUBECONFIG=/nowhere is no file"),
+        ({"PORT": "eighty"}, "PORT=eighty is not a port"),
+        ({"DEMO_KUBECONFIG": "/nowhere"}, "DEMO_KUBECONFIG=/nowhere is not a file"),
         ({"STATE": "/proc/nowhere"}, "/proc/nowhere cannot be used"),
     ],
 )
-def test_an_impossible_option_is_refused_in_one_line(
+def test_an_invalid_setting_is_reported_in_one_line(
     tmp_path: Path, environment: dict[str, str], complaint: str
 ) -> None:
     assert complaint in refusal(tmp_path, **environment)
 
 
-def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"Port {port} cannot be used: Address already in use." in refusal(tmp_path, PORT=str(port))

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails.models import (
-    COVERING,
     LIMIT_FIELDS,
     Cooldown,
     Freeze,
@@ -24,6 +23,7 @@ from guardrails.models import (
     merge_limits,
     scope_name,
 )
+from guardrails.queries import COVERING
 from guardrails.types import Limits
 from signals.types import ActionType, Target
 from tests.kit.decisions import TARGET

@@ -1,15 +1,17 @@
 """The dashboard: Grafana's sidecar takes the file as it is, and a person finds their way in it."""
 
+import re
+
 import pytest
 
-from tests.prometheus.files import dashboard, metric_names, panels
+from tests.prometheus.files import ROOT, dashboard, metric_names, panels
 
 
-def test_the_dashboard_has_the_name_that_others_link_to() -> None:
+def test_the_dashboard_has_the_uid_that_others_link_to() -> None:
     assert (dashboard()["uid"], dashboard()["title"]) == ("smartops-system-dashboard", "smartops-system-dashboard")
 
 
-def test_the_dashboard_asks_for_its_sources_and_brings_none() -> None:
+def test_the_dashboard_asks_for_its_data_sources() -> None:
     variables = {one["name"]: one for one in dashboard()["templating"]["list"]}
 
     assert (variables["datasource"]["type"], variables["datasource"]["query"]) == ("datasource", "prometheus")
@@ -18,7 +20,7 @@ def test_the_dashboard_asks_for_its_sources_and_brings_none() -> None:
     assert '"datasource":"${tempo}"' in dashboard()["links"][0]["url"]
 
 
-def test_each_panel_says_what_it_shows_and_in_which_unit() -> None:
+def test_each_panel_has_a_description_and_a_unit() -> None:
     for panel in panels():
         assert panel["description"].endswith("."), panel["title"]
         assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
@@ -53,3 +55,11 @@ def test_the_panels_fill_each_line_and_none_covers_another() -> None:
 )
 def test_the_names_of_metrics_are_found_in_a_query(query: str, names: set[str]) -> None:
     assert metric_names(query) == names
+
+
+def test_the_panels_that_the_docs_name_exist() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    named = {" ".join(title.split()) for title in re.findall(r"panel\s+\*([^*]+)\*", text)}
+
+    assert named
+    assert named <= {panel["title"] for panel in panels()}

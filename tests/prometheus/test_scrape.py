@@ -17,7 +17,7 @@ from tests.prometheus.files import alerts, dashboard, metric_names, panel_querie
 from tests.prometheus.server import Prometheus, get, until
 
 # What has nothing to show where nothing goes wrong, and where no policy engine is configured.
-QUIET = {"Trouble", "Workloads that are not ready"}
+QUIET = {"Errors", "Workloads with missing replicas"}
 
 
 class Scraped(NamedTuple):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from smartops.environment import env, env_bool, env_choice, env_float, env_int, env_list, env_postgresql
 
 Reader = Callable[[str], Any]
-SECRET = "postgresql://smartops:hunter2"
+SECRET = "postgresql://smartops:hunter2"  # noqa: S105
 
 
 def level(name: str) -> str:

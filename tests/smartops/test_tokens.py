@@ -1,3 +1,4 @@
+import time
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 from pytest_django.fixtures import Settings
 
+from smartops import tokens
 from smartops.models import Token
 from smartops.tokens import ALPHABET, Principal, Scope, checksum, issue, verify
 
@@ -76,9 +78,37 @@ def test_a_token_ends_when_it_expires(seconds: int, valid: bool) -> None:
     assert (verify(text) is not None) is valid
 
 
-def test_the_use_of_a_token_is_recorded_at_most_once_a_minute(
-    django_assert_num_queries: DjangoAssertNumQueries,
+def test_a_process_sees_a_revocation_within_a_second() -> None:
+    text = issue("agent", [Scope.READ])
+    assert verify(text) is not None
+    Token.objects.update(revoked_at=timezone.now())
+    time.sleep(1)
+
+    assert verify(text) is None
+
+
+def test_a_cached_token_expires_on_time() -> None:
+    text = issue("agent", [Scope.READ], expires_at=timezone.now() + timedelta(seconds=0.3))
+    assert verify(text) is not None
+    time.sleep(0.3)
+
+    assert verify(text) is None
+
+
+def test_a_cached_token_needs_its_secret(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    text = issue("agent", [Scope.READ])
+    verify(text)
+    lookup = text.split("_")[1]
+
+    with django_assert_num_queries(0):
+        assert verify(text) is not None
+        assert verify(f"smo_{lookup}_{'0' * 32}{checksum(lookup, '0' * 32)}") is None
+
+
+def test_the_use_is_recorded_at_most_once_a_minute(
+    django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tokens, "CACHED_FOR", 0)
     text = issue("agent", [Scope.READ])
     with django_assert_num_queries(2):
         verify(text)

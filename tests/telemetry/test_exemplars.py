@@ -13,7 +13,7 @@ from signals.lib import tracing
 from tests.kit.api import Api
 from tests.kit.signals import anomaly, post
 from tests.kit.world import World, deployment
-from tests.orchestrator.reconciler.test_endpoint import Loop, Rights
+from tests.orchestrator.process.test_health_server import Loop, Permissions
 
 ACCEPT = {"Accept": "application/openmetrics-text; version=1.0.0"}
 OF_THE_LOOP = {
@@ -33,7 +33,7 @@ def by_the_web_process() -> str:
 def by_the_reconciler() -> str:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    serve(Loop(), Rights(), "127.0.0.1", port)
+    serve(Loop(), Permissions(), "127.0.0.1", port)
     answer = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", headers=ACCEPT, timeout=60, retries=False)
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     return answer.data.decode()

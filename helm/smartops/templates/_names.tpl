@@ -1,4 +1,4 @@
-{{/* Names are fixed, not made from the release's: others rely on them. */}}
+{{/* Names are fixed and do not contain the name of the release: other charts depend on them. */}}
 
 {{- define "smartops.selector" -}}
 app.kubernetes.io/name: smartops-orchestrator
@@ -18,19 +18,19 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{/* metadata of an object in SmartOps' own namespace: root, name, component (may be missing) */}}
+{{/* metadata of an object in SmartOps' own namespace. Takes root, name and an optional component. */}}
 {{- define "smartops.metadata" -}}
 name: {{ .name }}
 namespace: {{ .root.Values.global.smartops.namespace }}
 labels: {{- include "smartops.labels" . | nindent 2 }}
 {{- end }}
 
-{{/* The namespaces that SmartOps acts in, as JSON: {"namespaces": [...]} */}}
+{{/* The namespaces in which SmartOps acts, as JSON: {"namespaces": [...]} */}}
 {{- define "smartops.targets" -}}
 {{- dict "namespaces" (.Values.targets.namespaces | default (list .Values.global.smartops.namespace)) | toJson }}
 {{- end }}
 
-{{/* The names that the web process answers to: the Service's, the Ingress's, and others as told. */}}
+{{/* The host names that the web process accepts: those of the Service, of the Ingress, and of web.hosts. */}}
 {{- define "smartops.hosts" -}}
 {{- $service := "smartops-orchestrator" }}
 {{- $namespace := .Values.global.smartops.namespace }}

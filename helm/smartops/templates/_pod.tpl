@@ -1,4 +1,4 @@
-{{/* What all pods have in common. Takes root, component, and `values` with the resources of its container. */}}
+{{/* The spec that all pods share. Takes root, component, and `values` with the resources of the container. */}}
 
 {{- define "smartops.pod" -}}
 enableServiceLinks: false
@@ -43,7 +43,7 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* One replica away at a time, spread over zones and nodes where there are several. */}}
+{{/* At most one unavailable replica; replicas are spread over zones and nodes. */}}
 {{- define "smartops.spread" -}}
 topologySpreadConstraints:
   {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
@@ -56,7 +56,7 @@ topologySpreadConstraints:
   {{- end }}
 {{- end }}
 
-{{/* Secrets are files: a variable is seen in dumps, in /proc and by each child process. */}}
+{{/* Secrets are files, because a variable is visible in dumps, in /proc and to every child process. */}}
 {{- define "smartops.env" -}}
 {{- $values := .Values -}}
 - {name: DATABASE_URL_FILE, value: /run/secrets/smartops/database-url}

@@ -1,4 +1,4 @@
-"""`manage.py reconcile`: drains signals into verified changes of one cluster."""
+"""`manage.py reconcile`: runs the control loop of one cluster."""
 
 import signal
 from argparse import ArgumentParser
@@ -16,33 +16,39 @@ from signals.lib import tracing
 from signals.lib.migrations import unapplied_migrations
 
 
+MAX_WORKERS = 256  # threads, and connections to the API server
+
+
 class Command(BaseCommand):
-    help = "Admit signals, execute actions, verify rollouts. Run as many of them side by side as you like."
+    help = "Run the control loop of one cluster: admit signals, execute actions, verify rollouts."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--cluster", default=settings.SMARTOPS_CLUSTER, help="whose signals and actions")
-        parser.add_argument("--drain", action="store_true", help="process what is due, then exit")
-        parser.add_argument("--workers", type=int, default=8, help="steps at a time")
-        parser.add_argument("--metrics-port", type=int, default=0, help="/metrics, /healthz and /readyz; 0: off")
+        parser.add_argument("--cluster", default=settings.SMARTOPS_CLUSTER, help="name of the cluster")
+        parser.add_argument("--drain", action="store_true", help="process everything that is due, then exit")
+        parser.add_argument("--workers", type=int, default=16, help="number of network calls at a time")
+        parser.add_argument(
+            "--metrics-port", type=int, default=0, help="port of /metrics and the probes; 0 disables them"
+        )
         parser.add_argument("--metrics-host", default="0.0.0.0")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        workers, pool = options["workers"], settings.SMARTOPS_DATABASE_POOL
-        if not 0 < workers <= pool - 2:
-            raise CommandError(f"--workers {workers}: 1 to {pool - 2}, or raise SMARTOPS_DATABASE_POOL ({pool}).")
-        if missing := unapplied_migrations():  # what it cannot read it would give up
-            raise CommandError(f"The database lacks migrations: {', '.join(missing)}. Run `manage.py migrate` first.")
+        workers = options["workers"]
+        if not 0 < workers <= MAX_WORKERS:
+            raise CommandError(f"--workers must be 1 to {MAX_WORKERS}, not {workers}.")
+        if missing := unapplied_migrations():  # it would fail signals and actions that it cannot read
+            names = ", ".join(missing)
+            raise CommandError(f"The database has unapplied migrations: {names}. Run `manage.py migrate` first.")
         connection.close()
         tracing.start("reconciler")
         cluster = KubernetesCluster(settings.SMARTOPS_KUBECONFIG or None, connections=workers + 4)
         reconciler = Reconciler(cluster, options["cluster"], settings.SMARTOPS_NAMESPACES, workers)
-        rights = PermissionCheck(cluster, settings.SMARTOPS_NAMESPACES)
-        rights.start()
+        permissions = PermissionCheck(cluster, settings.SMARTOPS_NAMESPACES)
+        permissions.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: reconciler.stop())
         if options["metrics_port"]:
-            serve(reconciler, rights, options["metrics_host"], options["metrics_port"])
+            serve(reconciler, permissions, options["metrics_host"], options["metrics_port"])
         try:
             reconciler.run(drain=options["drain"])
         finally:
-            rights.stop()
+            permissions.stop()

@@ -1,1 +1,1 @@
-"""`make demo`: SmartOps on one machine, with everything it needs, and a story of what it does."""
+"""`make demo`: SmartOps on one machine, with a private PostgreSQL and a sandbox cluster, and two example signals."""

@@ -1,6 +1,7 @@
-"""`python -m smartops.dev.demo`: starts everything, tells the story, and keeps running until SIGINT or SIGTERM.
+"""`python -m smartops.dev.demo`: starts everything, posts two signals, and keeps running until SIGINT or SIGTERM.
 
-PORT (8000) and STATE (.smartops) say where; DEMO_KUBECONFIG names a cluster to use instead of the sandbox.
+PORT (8000) is the port of the web process, STATE (.smartops) the directory of all files. DEMO_KUBECONFIG names a
+cluster to use instead of the sandbox.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from smartops.dev.demo.farewell import addresses, commands
 from smartops.dev.demo.installation import Installation
 from smartops.dev.demo.screen import Screen
 from smartops.dev.demo.state import DemoError, claimed, listen, write_private
-from smartops.dev.demo.story import tell
+from smartops.dev.demo.story import run
 
 
 def main() -> int:
@@ -37,11 +38,11 @@ def main() -> int:
 
 
 async def _serve(state: Path, listener: socket.socket, kubeconfig: Path | None, screen: Screen) -> None:
-    """Until a signal asks for the end; raises where the end came by itself. Nothing is left running either way."""
+    """Run until a signal arrives, or raise the failure of a child. No process is left behind in either case."""
     asked = asyncio.Event()
     hangup = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []  # nohup make demo
     for number in (signal.SIGINT, signal.SIGTERM, *hangup):
-        # A second one changes nothing: the end is under way, and takes seconds at most.
+        # A second signal changes nothing: the stop takes a few seconds.
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     installation = Installation(state, listener, kubeconfig, screen)
     demo = asyncio.create_task(_demo(installation, state, screen))
@@ -49,8 +50,8 @@ async def _serve(state: Path, listener: socket.socket, kubeconfig: Path | None, 
     ends: list[asyncio.Future[Any]] = [demo, stop, installation.failure]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if not asked.is_set():
-        # The cause may be noticed after its effect: a child's end, of which a connection broke, or a Ctrl-C, that
-        # reached a child before it had left our process group.
+        # The cause may be noticed after its effect: a connection breaks before the end of the child is seen, or Ctrl-C
+        # reaches a child before it has left our process group.
         await asyncio.wait({stop}, timeout=0.5)
     if asked.is_set():
         screen.heading("Stopping.")
@@ -70,7 +71,7 @@ async def _demo(installation: Installation, state: Path, screen: Screen) -> None
     write_private(state / "demo.json", handles)
     agent = {"Authorization": f"Bearer {handles['token']}"}
     async with aiohttp.ClientSession(handles["url"], headers=agent) as session:
-        await tell(session, installation.cluster, screen)
+        await run(session, installation.cluster, screen)
     screen.heading("SmartOps runs until Ctrl-C.")
     screen.table(addresses(handles, state))
     for what, how in commands(handles):
@@ -81,7 +82,7 @@ async def _demo(installation: Installation, state: Path, screen: Screen) -> None
 
 def _port(text: str) -> int:
     if not (text.isdecimal() and int(text) < 65536):
-        raise DemoError(f"PORT={text} is no port: try make demo PORT=8001")
+        raise DemoError(f"PORT={text} is not a port. Try make demo PORT=8001")
     return int(text)
 
 
@@ -90,7 +91,7 @@ def _kubeconfig(text: str | None) -> Path | None:
         return None
     path = Path(text).resolve()
     if not path.is_file():
-        raise DemoError(f"DEMO_KUBECONFIG={text} is no file")
+        raise DemoError(f"DEMO_KUBECONFIG={text} is not a file")
     return path
 
 

@@ -1,7 +1,7 @@
 """`python -m smartops.dev.demo.accounts`: migrates the database and creates an administrator and an agent's token.
 
-One process for the three, as most of its time goes into starting. The secrets come by the environment (ADMIN_PASSWORD,
-AGENT_TOKEN); the token goes to stdout: the given one as long as it is valid, else a new one.
+One process does all three, because starting Django takes most of the time. The environment holds the secrets
+(ADMIN_PASSWORD, AGENT_TOKEN). The token is printed on stdout: the given one if it is still valid, else a new one.
 """
 
 import os
@@ -18,7 +18,7 @@ def admin(password: str) -> None:
     from django.contrib.auth.models import User
 
     user, _ = User.objects.get_or_create(username=ADMIN, defaults={"is_staff": True, "is_superuser": True})
-    if not user.check_password(password):  # a needless new hash would end the sessions of those who are signed in
+    if not user.check_password(password):  # a new hash would end all sessions
         user.set_password(password)
         user.save()
 

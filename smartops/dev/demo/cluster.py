@@ -1,4 +1,4 @@
-"""The cluster that the demo acts in: a sandbox of its own, or that of DEMO_KUBECONFIG."""
+"""The cluster of the demo: a sandbox, or the one of DEMO_KUBECONFIG."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """`url` and `pid` are the sandbox's; None where the cluster is somebody else's."""
+    """`url` and `pid` belong to the sandbox; they are None for another cluster."""
 
     processes: Processes
     kubeconfig: Path
@@ -37,8 +37,8 @@ class Cluster:
     pid: int | None = None
 
     async def populate(self, manifest: Path) -> None:
-        """Creates what is missing of the namespace and the workloads; what exists stays as it is. Returns when the
-        story's hero is available. `manifest` is a file to write."""
+        """Create the missing objects among the namespace and the workloads; existing ones are not changed. Returns when
+        HERO is available. The manifests are written to the file `manifest`."""
         wanted = manifests()
         _write(manifest, wanted)
         found = (await self._kubectl("get", f"--filename={manifest}", "--ignore-not-found", "--output=name")).split()
@@ -50,7 +50,7 @@ class Cluster:
 
     @asynccontextmanager
     async def watching(self, workload: str) -> AsyncIterator[AsyncIterator[Counts]]:
-        """The replicas of a workload: as they are, and then at each change."""
+        """The replica counts of a workload: the present ones, then each change."""
         command = ("get", "deployment", workload, "--watch", f'--output=jsonpath={REPLICAS}{{"\\n"}}')
         async with self.processes.reading("kubectl", *self._command(*command)) as process:
             assert process.stdout is not None
@@ -79,11 +79,11 @@ def _write(path: Path, items: list[dict[str, Any]]) -> None:
 
 
 def _name(manifest: dict[str, Any]) -> str:
-    """As `kubectl --output=name` prints it."""
+    """The name as `kubectl --output=name` prints it."""
     kind = {"Namespace": "namespace", "Deployment": "deployment.apps"}[manifest["kind"]]
     return f"{kind}/{manifest['metadata']['name']}"
 
 
 def _counts(line: bytes) -> Counts:
-    """kubectl leaves out what is 0."""
+    """kubectl omits zeros."""
     return Counts(*(int(number or 0) for number in line.decode().rstrip("\n").split(" ")))

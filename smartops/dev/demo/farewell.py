@@ -1,4 +1,4 @@
-"""The last page: where everything is, and what to try. Pure, but for the working directory."""
+"""The last page: addresses, credentials and example commands. Pure, except for the working directory."""
 
 import json
 import os
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from smartops.dev.demo.cluster import KUBECTL
-from smartops.dev.demo.workloads import HERO, NAMESPACE
+from smartops.dev.demo.workloads import NAMESPACE
 
 Json = dict[str, Any]
 
 
 def addresses(handles: Json, state: Path) -> Iterator[tuple[str, str]]:
-    """(what, where)"""
+    """Yields (name, address)."""
     url, admin = handles["url"], handles["admin"]
     yield "Console", f"{url}/console/"
     yield "Admin", f"{url}/admin/"
@@ -26,7 +26,7 @@ def addresses(handles: Json, state: Path) -> Iterator[tuple[str, str]]:
 
 
 def commands(handles: Json) -> Iterator[tuple[str, str]]:
-    """(what, how): ready to paste into a shell."""
+    """Yields (description, command); the commands can be pasted into a shell."""
     scale = {"deployment": "checkout", "replicas": 4}
     anomaly = {
         "windowId": "'$(date +%s)'",
@@ -35,11 +35,11 @@ def commands(handles: Json) -> Iterator[tuple[str, str]]:
         "score": 0.9,
         "type": "error",
     }
-    yield "Scale a Deployment, and wait until it has rolled out:", _post(handles, "/v1/k8s/scale", scale)
+    yield "Scale a Deployment and wait for its rollout:", _post(handles, "/v1/k8s/scale", scale)
     yield "Report an anomaly:", _post(handles, "/v1/signals/anomaly", anomaly)
     kubectl = [_path(Path(KUBECTL)), f"--kubeconfig={_path(Path(handles['kubeconfig']))}", f"--namespace={NAMESPACE}"]
-    look = shlex.join([*kubectl, "get", "deployments", "--watch"])
-    yield f"Watch {HERO} and the others in the cluster:", look
+    watch = shlex.join([*kubectl, "get", "deployments", "--watch"])
+    yield "Watch the Deployments in the cluster:", watch
 
 
 def _post(handles: Json, path: str, body: Json) -> str:
@@ -54,5 +54,5 @@ def _post(handles: Json, path: str, body: Json) -> str:
 
 
 def _path(path: Path) -> str:
-    """From here, if that is shorter."""
+    """The path relative to the working directory, if that is shorter."""
     return min(str(path), os.path.relpath(path), key=len)

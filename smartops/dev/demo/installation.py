@@ -1,4 +1,4 @@
-"""SmartOps with all that it needs: a database, a cluster, a web process, a reconciler."""
+"""An installation of SmartOps: a database, a cluster, a web process, a reconciler."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ B = TypeVar("B")
 
 
 class Installation:
-    """Lives in the directory `state`, and serves what connects to `listener`. A `kubeconfig` of None: in a sandbox."""
+    """Keeps its files in the directory `state` and serves on `listener`. If `kubeconfig` is None, it uses a sandbox."""
 
     cluster: Cluster
 
@@ -39,7 +39,7 @@ class Installation:
         self.failure = self._processes.failure
 
     async def start(self) -> dict[str, Any]:
-        """Where everything is, in the form of demo.json, as soon as everything answers."""
+        """Returns the contents of demo.json when all processes are ready."""
         database, self.cluster = await _both(self._prepare_database(), self._join_cluster())
         settings = {
             **self._settings(database),
@@ -60,8 +60,8 @@ class Installation:
             environment=settings,
         )  # fmt: skip
         await _both(
-            self._ready("web", f"{url}/readyz", "the web process answers"),
-            self._ready("reconciler", f"{endpoint}/readyz", "the reconciler watches the cluster"),
+            self._ready("web", f"{url}/readyz", "the web process is ready"),
+            self._ready("reconciler", f"{endpoint}/readyz", "the reconciler is ready"),
         )
         return {
             "url": url,
@@ -79,7 +79,7 @@ class Installation:
         }
 
     async def stop(self) -> None:
-        """The reconciler, the web process, the sandbox, PostgreSQL: each waits for those that need it."""
+        """Stop the reconciler, the web process, the sandbox and PostgreSQL, in the order of their dependencies."""
         await self._processes.stop()
         if self._postgres is not None:
             await asyncio.wait({self._postgres})  # a start cannot be interrupted halfway
@@ -99,7 +99,7 @@ class Installation:
         )
         self._credentials.token = token.strip()
         self._credentials.save(self._state)
-        self._screen.progress("the database is up to date")
+        self._screen.progress("the database is migrated")
         return server
 
     async def _join_cluster(self) -> Cluster:
@@ -109,7 +109,7 @@ class Installation:
         else:
             cluster = Cluster(self._processes, self._kubeconfig)
         await cluster.populate(self._state / "workloads.json")
-        self._screen.progress("the demo's workloads run in the cluster")
+        self._screen.progress("the workloads of the demo are available")
         return cluster
 
     async def _ready(self, name: str, url: str, then: str) -> None:
@@ -134,7 +134,7 @@ class Installation:
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """What children may know of ours."""
+    """The environment of child processes."""
     return {name: value for name, value in given.items() if not name.startswith(FOREIGN)} | {"PYTHONUNBUFFERED": "1"}
 
 
@@ -146,7 +146,7 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
 
 
 async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
-    """Side by side. Where one fails the other is cancelled, and the failure is raised as itself, not in a group."""
+    """Run both concurrently. If one fails, the other is cancelled and the error is raised without a group."""
     try:
         async with asyncio.TaskGroup() as group:
             one, other = group.create_task(first), group.create_task(second)

@@ -1,4 +1,4 @@
-"""Child processes that end when we end, even if we are killed."""
+"""Child processes that end with the demo, even if the demo is killed."""
 
 import asyncio
 import os
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from smartops.dev.demo.state import DemoError
 
-# The kernel kills the child when its parent dies. A parent that died before it could promise so is no parent any more.
+# The kernel kills the child when its parent dies. The test of PPID covers a parent that died before setpriv ran.
 TETHER = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
-PATIENCE = 3.0  # seconds from SIGTERM to SIGKILL: the web process may have callers who wait for an answer
+PATIENCE = 3.0  # seconds from SIGTERM to SIGKILL: callers of the web process may still wait for a response
 SOURCES = Path(__file__).resolve().parents[3]
 
 
 class Processes:
-    """`start` what is to live as long as the demo: `failure` is the future of its untimely end. `run` what ends by
-    itself. Each writes to a log of its name in `logs`."""
+    """`start` a process that must live as long as the demo; if it ends earlier, `failure` gets the exception. `run` a
+    process that ends by itself. Each writes to a log with its name in `logs`."""
 
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
         self._logs, self._environment = logs, environment
@@ -35,14 +35,14 @@ class Processes:
         pass_fds: Sequence[int] = (),
         pipe: bool = False,
     ) -> Process:
-        """`pipe`: its standard output is for us to read, and not for the log."""
+        """With `pipe`, the caller reads its standard output; otherwise it goes to the log."""
         process = await self._spawn(name, command, environment or {}, pass_fds, pipe)
         self._started.append(process)
         self._followers.append(asyncio.create_task(self._follow(name, process)))
         return process
 
     async def run(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> str:
-        """Its standard output. DemoError with the end of its log where it fails."""
+        """Returns its standard output. Raises DemoError with the end of its log if it fails."""
         async with self.reading(name, *command, environment=environment) as process:
             output, _ = await process.communicate()
         if process.returncode:
@@ -53,7 +53,7 @@ class Processes:
     async def reading(
         self, name: str, *command: str, environment: Mapping[str, str] | None = None
     ) -> AsyncIterator[Process]:
-        """A process whose standard output is read within the block, and which does not outlive it."""
+        """A process whose standard output is read within the block; it ends with the block."""
         process = await self._spawn(name, command, environment or {}, (), pipe=True)
         try:
             yield process
@@ -61,19 +61,19 @@ class Processes:
             await _end(process)
 
     def follow(self, name: str, pid: int, log: Path) -> None:
-        """A process that was started otherwise, and is ended otherwise."""
+        """Report the end of a process that this object neither starts nor stops."""
         descriptor = os.pidfd_open(pid)
         loop = asyncio.get_running_loop()
 
         def ended() -> None:
             loop.remove_reader(descriptor)
             os.close(descriptor)
-            self._lost(post_mortem(f"{name} ended", log))
+            self._failed(post_mortem(f"{name} ended", log))
 
         loop.add_reader(descriptor, ended)
 
     async def stop(self) -> None:
-        """The last started first, one after the other."""
+        """Stop all processes one by one, the last started first."""
         self._stopping = True
         for process in reversed(self._started):
             await _end(process)
@@ -89,21 +89,21 @@ class Processes:
                 *TETHER, str(os.getpid()), *command,
                 stdin=DEVNULL, stdout=PIPE if pipe else log, stderr=log,
                 env={**self._environment, **environment}, cwd=SOURCES, pass_fds=pass_fds,
-                start_new_session=True,  # a Ctrl-C is for us alone: we stop the others in order
+                start_new_session=True,  # Ctrl-C must reach the demo only, which stops the others in order
             )  # fmt: skip
 
     async def _follow(self, name: str, process: Process) -> None:
         status = await process.wait()
         ended = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        self._lost(post_mortem(f"{name} {ended}", self.log(name)))
+        self._failed(post_mortem(f"{name} {ended}", self.log(name)))
 
-    def _lost(self, what: str) -> None:
+    def _failed(self, what: str) -> None:
         if not self._stopping and not self.failure.done():
             self.failure.set_exception(DemoError(what))
 
 
 def post_mortem(what: str, log: Path) -> str:
-    """What happened, and the end of the log that may say why."""
+    """The message, followed by the end of the log."""
     lines = log.read_text(errors="replace").splitlines()[-15:]
     return "\n".join([f"{what}; the end of {log}:", *(f"  {line}" for line in lines or ["(nothing)"])])
 

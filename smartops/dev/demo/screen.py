@@ -1,4 +1,4 @@
-"""What the demo prints: plain lines of at most 100 columns; colour on a terminal, unless NO_COLOR is set."""
+"""The output of the demo: lines of at most 100 columns; with colour on a terminal, unless NO_COLOR is set."""
 
 import json
 import os
@@ -22,7 +22,7 @@ class Screen:
     def line(self, text: str = "") -> None:
         try:
             print(text, file=self._stream, flush=True)
-        except OSError:  # whoever read this has left; the demo goes on, and ends by a signal as ever
+        except OSError:  # the reader has closed the pipe; the demo continues until it gets a signal
             with Path(os.devnull).open("w") as nowhere:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 
@@ -43,7 +43,7 @@ class Screen:
         self.line()
 
     def event(self, seconds: float, what: str, text: str, colour: str = "") -> None:
-        """`seconds` since the story began."""
+        """`seconds` since the post."""
         first, *more = textwrap.wrap(text, WIDTH - EVENT) or [""]
         self.line(f"{self._paint(f'{seconds:+8.3f} s', DIM)}  {self._paint(f'{what:<9}', colour or BOLD)} {first}")
         for line in more:

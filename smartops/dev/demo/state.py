@@ -1,4 +1,4 @@
-"""The directory a demo lives in: one demo at a time, its secrets, and `demo.json`, which says where everything is."""
+"""The state directory of a demo: a lock for one demo at a time, its credentials, and `demo.json` with all addresses."""
 
 import fcntl
 import json
@@ -13,12 +13,12 @@ from typing import Any
 
 
 class DemoError(RuntimeError):
-    """Why there is no demo: in words for the person who typed `make demo`."""
+    """The demo cannot run; the message is for the user of `make demo`."""
 
 
 @dataclass(slots=True)
 class Credentials:
-    """Kept from start to start, as the database that they belong to. An empty token has not been issued yet."""
+    """Kept between runs, like the database that they belong to. The token is empty until one is issued."""
 
     secret_key: str
     admin_password: str
@@ -42,7 +42,7 @@ def _credentials(state: Path) -> Path:
 
 
 def write_private(path: Path, document: dict[str, Any]) -> None:
-    """All of it or nothing, and for its owner's eyes only."""
+    """Write the file atomically, readable by its owner only."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -53,7 +53,7 @@ def write_private(path: Path, document: dict[str, Any]) -> None:
 
 @contextmanager
 def claimed(state: Path) -> Iterator[None]:
-    """The directory belongs to this process until it leaves, or dies."""
+    """Lock the directory for this process until the block ends or the process dies."""
     try:
         state.mkdir(parents=True, exist_ok=True)
         lock = (state / "lock").open("a+")
@@ -79,7 +79,7 @@ def claimed(state: Path) -> Iterator[None]:
 
 
 def listen(port: int) -> socket.socket:
-    """Taken before anything starts; who connects before the web process accepts, waits in line. Port 0: any."""
+    """Bind the port before anything starts; early connections wait until the web process accepts them. 0: any port."""
     listener = socket.socket()
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier demo may linger

@@ -1,4 +1,4 @@
-"""The story: an agent reports what the design's examples report, and follows it through the API to its end."""
+"""The two example signals: an agent posts each and follows it through the API until its action has ended."""
 
 import asyncio
 import time
@@ -11,40 +11,40 @@ import aiohttp
 from smartops.dev.demo.cluster import Cluster, Counts
 from smartops.dev.demo.screen import GREEN, RED, YELLOW, Screen
 from smartops.dev.demo.state import DemoError
-from smartops.dev.demo.wording import clock, patched, request_of, timeline_of_write, verdict_lines
+from smartops.dev.demo.wording import change_of, clock, request_of, timeline_of_write, verdict_lines
 from smartops.dev.demo.workloads import HERO
 
 ANOMALY = {"service": HERO, "isAnomaly": True, "score": 0.95, "type": "resource", "metadata": {"cpu": 96.3}}
 RCA = {"rankedCauses": [{"svc": HERO, "cause": "memory_leak", "probability": 0.93}], "confidence": 0.93}
 DECIDED_WITHIN = 30.0  # seconds
-SHORT_WAIT = 5.0  # seconds: what is put off for longer is not waited for
-ONE_MOMENT = 0.02  # seconds: of the steps that a controller takes within it, the last is shown
+SHORT_WAIT = 5.0  # seconds: the demo does not wait for an action that is postponed for longer
+ONE_MOMENT = 0.02  # seconds: of several changes within this time, only the last is shown
 
 Json = dict[str, Any]
 
 
-async def tell(agent: aiohttp.ClientSession, cluster: Cluster, screen: Screen) -> None:
-    """`agent` speaks to the API with an agent's token."""
-    window = f"win-{datetime.now():%Y%m%d-%H%M%S}"  # a new one each time: an equal post would be stored once
+async def run(agent: aiohttp.ClientSession, cluster: Cluster, screen: Screen) -> None:
+    """Post both signals. `agent` is a session with an agent's token."""
+    window = f"win-{datetime.now():%Y%m%d-%H%M%S}"  # a new window each time: an equal post would be a duplicate
     story = Story(agent, cluster, screen)
-    screen.heading(f"An anomaly detector sees {HERO} run out of CPU.")
-    await story.of("anomaly", {"windowId": window, **ANOMALY})
-    screen.heading(f"An RCA engine finds a memory leak in {HERO}.")
-    await story.of("rca", {"windowId": window, **RCA})
+    screen.heading(f"An anomaly detector reports that {HERO} runs out of CPU.")
+    await story.report("anomaly", {"windowId": window, **ANOMALY})
+    screen.heading(f"An RCA engine reports a memory leak in {HERO}.")
+    await story.report("rca", {"windowId": window, **RCA})
 
 
 class Story:
-    """Times are those of the rows and of the API server, relative to the post."""
+    """Shows one signal after the other. Times are those of the rows and of the API server, relative to the post."""
 
     def __init__(self, agent: aiohttp.ClientSession, cluster: Cluster, screen: Screen) -> None:
         self._agent, self._cluster, self._screen = agent, cluster, screen
         self._posted = 0.0
 
-    async def of(self, kind: str, body: Json) -> None:
+    async def report(self, kind: str, body: Json) -> None:
         async with self._cluster.watching(HERO) as changes:
             before = await anext(changes, None)
             if before is None:
-                raise DemoError("The cluster cannot be watched: see kubectl.log")
+                raise DemoError("kubectl cannot watch the cluster. See kubectl.log")
             self._screen.quote(f"POST /v1/signals/{kind}", body)
             self._posted = time.time()
             receipt = await self._ask("POST", f"/v1/signals/{kind}", body)
@@ -53,21 +53,21 @@ class Story:
                 await self._follow(signal["actions"][-1]["id"], changes, before)
 
     async def _decided(self, signal_id: str) -> Json:
-        """Tells what was stored and decided. A deferred signal counts as decided: it waits by itself."""
+        """Wait for the decision and show it. A deferral is a decision, too."""
         while True:
             signal = await self._ask("GET", f"/v1/signals/{signal_id}")
             if signal["state"] != "pending" or (signal["reason"] and _time(signal["not_before"]) > time.time()):
                 break
             if time.time() > self._posted + DECIDED_WITHIN:
-                raise DemoError(f"The reconciler has not decided about signal {signal_id}: see reconciler.log")
+                raise DemoError(f"The reconciler has not decided signal {signal_id}. See reconciler.log")
             await asyncio.sleep(0.02)
         again = f", reported {signal['count']} times so far" if signal["count"] > 1 else ""
         where = f"{signal['namespace']}/{signal['workload']}"
         self._event(signal["last_seen_at"], "stored", f"{signal['source']} {signal['symptom']} of {where}{again}")
-        self._tell_decision(signal)
+        self._show_decision(signal)
         return signal
 
-    def _tell_decision(self, signal: Json) -> None:
+    def _show_decision(self, signal: Json) -> None:
         decisions = [one for one in signal["decisions"] if one["phase"] == "admit"]
         if not decisions:
             self._event(time.time(), signal["state"], f"{signal['reason']}: {signal['message']}", YELLOW)
@@ -81,7 +81,7 @@ class Story:
             self._screen.detail(label, text)
         if signal["state"] == "pending":
             left = f"{_time(signal['not_before']) - time.time():.0f} s left"
-            text = f"until {clock(signal['not_before'])}, {left} ({signal['reason']}): then it is decided anew"
+            text = f"until {clock(signal['not_before'])}, {left} ({signal['reason']}); then it is decided again"
             self._event(time.time(), "deferred", text, YELLOW)
 
     async def _follow(self, action_id: str, changes: AsyncIterator[Counts], before: Counts) -> None:
@@ -93,27 +93,27 @@ class Story:
                 action = await self._ask("GET", f"/v1/actions/{action_id}")
                 if action["applied_at"] and not applied:
                     applied = True
-                    await self._tell_patch(action)
+                    await self._show_patch(action)
                 while applied and seen:
                     at, counts = seen.pop(0)
                     if counts != shown:
                         shown = counts
                         self._event(at, "rollout", str(counts))
-                if action["finished_at"] or action["state"] == "needs_review" or _is_put_off(action):
+                if action["finished_at"] or action["state"] == "needs_review" or _is_postponed(action):
                     break
                 await asyncio.sleep(0.03)
         finally:
             reading.cancel()
-        self._tell_end(action)
+        self._show_end(action)
 
-    async def _tell_patch(self, action: Json) -> None:
-        """As the sandbox received it. Another cluster does not tell: there it is what the timeline says of it, at the
-        time at which the intent was committed."""
+    async def _show_patch(self, action: Json) -> None:
+        """Show the request as the sandbox recorded it. Another cluster has no such record, so show the timeline there,
+        from the commit of the plan on."""
         if request := await self._received(action["id"]):
             at, details = request["time"], request_of(request)
         else:
             at, details = timeline_of_write(action)
-        self._event(at, "PATCH", patched(action))
+        self._event(at, "PATCH", change_of(action))
         for label, text in details:
             self._screen.detail(label, text)
 
@@ -124,7 +124,7 @@ class Story:
             requests: list[Json] = await response.json()
         return next((one for one in requests if one["method"] == "PATCH" and action_id in one["body"]), None)
 
-    def _tell_end(self, action: Json) -> None:
+    def _show_end(self, action: Json) -> None:
         verification = action["verification"]
         at = action["finished_at"] or action["updated_at"]
         if verification is None:
@@ -158,7 +158,7 @@ async def _collect(changes: AsyncIterator[Counts], seen: list[tuple[float, Count
         seen.append((now, counts))
 
 
-def _is_put_off(action: Json) -> bool:
+def _is_postponed(action: Json) -> bool:
     return bool(action["state"] == "pending" and _time(action["not_before"]) > time.time() + SHORT_WAIT)
 
 

@@ -1,4 +1,4 @@
-"""What the API says, in words for the screen. Pure."""
+"""Texts for the screen, from the documents of the API. Pure."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,67 +10,67 @@ from signals.types import ActionType
 
 Json = dict[str, Any]
 
-
-# What is said of a guardrail that has neither numbers nor a message.
-SILENT = {
-    "protected_namespace": "not a namespace of the cluster itself",
+# The texts of guardrails that allow without details and without a message.
+WITHOUT_DETAILS = {
+    "protected_namespace": "not a protected namespace",
     "patch_allowlist": "changes no field outside of the allowlist",
-    "freeze": "nothing is frozen",
-    "paused": "not paused, or scaled all the same",
-    "autoscaler": "no autoscaler sets its replicas",
-    "field_owners": "nobody else sets what would change",
-    "one_action_at_a_time": "no other action is under way",
+    "freeze": "no freeze in force",
+    "paused": "not paused, or the change needs no rollout",
+    "autoscaler": "no autoscaler sets the replicas",
+    "field_owners": "no other owner of the changed fields",
+    "one_action_at_a_time": "no other active action",
 }
 
 
 def verdict_lines(verdicts: Iterable[Json]) -> Iterator[tuple[str, str]]:
-    """For each guardrail what it says, and its value and limit."""
+    """Yields (label, text) for each guardrail."""
     for verdict in verdicts:
         outcome = verdict["outcome"].replace("_", " ")
-        yield f"{outcome:<13} {verdict['guardrail']:<21} ", numbers(verdict)
+        yield f"{outcome:<13} {verdict['guardrail']:<21} ", explain(verdict)
 
 
-def numbers(verdict: Json) -> str:
+def explain(verdict: Json) -> str:
+    """Value and limit of a guardrail that allows; the message of one that does not."""
     if verdict["outcome"] != "allow":
         until = f" Again at {clock(verdict['until'])}." if verdict["until"] else ""
         return f"{verdict['message']}{until}"
     match verdict["details"]:
         case {"age_seconds": age, "limit_seconds": limit}:
-            return f"{age:.1f} s old, of at most {limit} s"
+            return f"{age:.1f} s old, limit {limit} s"
         case {"uid": uid, "replicas": replicas}:
             return f"{replicas} replicas, uid {uid}"
         case {"value": value, "limit": limit, "current": current}:
             return f"{current if value is None else value} of {limit} replicas"
         case {"value": value, "wanted": wanted, "limit": limit, "window_seconds": window}:
-            return f"+{value} so far, +{wanted} now, of +{limit} in {window // 60} min"
+            return f"+{value} so far, +{wanted} requested, limit +{limit} in {window // 60} min"
         case {"value": value, "limit": limit, "window_seconds": window}:
-            return f"{value} of {limit} in {window // 60} min"
+            return f"{value} of {limit} actions in {window // 60} min"
         case {"limit_seconds": limit}:
             return f"0 s left of {limit} s"
-    return verdict["message"] or SILENT.get(verdict["guardrail"], "")
+    return verdict["message"] or WITHOUT_DETAILS.get(verdict["guardrail"], "")
 
 
-def patched(action: Json) -> str:
+def change_of(action: Json) -> str:
     """What was changed, in one line."""
     done = PROPOSAL_TYPES[ActionType(action["type"])].done(action["before"], action["change"])
     return f"{action['target']['namespace']}/{action['target']['name']}: {done}"
 
 
 def request_of(received: Json) -> Iterator[tuple[str, str]]:
-    """What makes a copy of the request harmless, and the answer that it got."""
+    """The preconditions of a recorded PATCH, and its response."""
     metadata = json.loads(received["body"])["metadata"]
-    yield "only for uid        ", metadata["uid"]
-    yield "at resourceVersion  ", metadata["resourceVersion"]
-    yield "the server answered ", str(received["status"])
+    yield "precondition uid              ", metadata["uid"]
+    yield "precondition resourceVersion  ", metadata["resourceVersion"]
+    yield "response                      ", str(received["status"])
 
 
 def timeline_of_write(action: Json) -> tuple[str, Iterator[tuple[str, str]]]:
-    """When the intent was committed, and what the timeline says from there to the answer."""
+    """The time at which the plan was committed, and the messages of the timeline up to the response."""
     events = action["timeline"]
     planned = max(index for index, event in enumerate(events) if event["to_state"] == "applying")
     return events[planned]["at"], (("", event["message"] or "") for event in events[planned : planned + 2])
 
 
 def clock(moment: str) -> str:
-    """The local time of day."""
+    """The local time, as HH:MM:SS."""
     return f"{datetime.fromisoformat(moment).astimezone():%H:%M:%S}"

@@ -1,5 +1,4 @@
-"""What runs in the demo's cluster: a small ERP. A cluster without containers reads in an annotation how long its pods
-take to become ready."""
+"""The workloads of the demo: a small ERP. An annotation tells the sandbox how long a pod takes to become ready."""
 
 from typing import Any
 

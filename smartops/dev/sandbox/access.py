@@ -1,4 +1,4 @@
-"""Who may do what. Everybody may do everything, except what a `Forbid` took away; what is said of it is RBAC's."""
+"""Authorization: every request is allowed unless a `Forbid` fault matches it. The messages are those of RBAC."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ MANY = {**ONE, "GET": "list", "DELETE": "deletecollection"}
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`resource` with its subresource (`deployments/scale`); an empty namespace is all of them, or none."""
+    """`resource` includes the subresource (`deployments/scale`). An empty namespace: all namespaces, or a
+    cluster-scoped resource."""
 
     verb: str
     group: str
@@ -29,7 +30,7 @@ Forbids: TypeAlias = Callable[[Access], bool]
 
 
 def requested(request: Request, target: Target) -> Access:
-    """What the request asks for."""
+    """The access that the request needs."""
     kind = target.kind
     verb = (ONE if target.name else MANY).get(request.verb, request.verb.lower())
     resource = f"{kind.plural}/{target.subresource}" if target.subresource else kind.plural
@@ -49,7 +50,7 @@ def forbidden(access: Access) -> ApiError:
 
 
 def review(document: Object, forbids: Forbids) -> Object:
-    """The SelfSubjectAccessReview with its answer; raises 422 if it does not ask one thing."""
+    """The SelfSubjectAccessReview with its result. Raises 422 if its spec is not valid."""
     spec = document.get("spec") or {}
     asked, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (asked is None) == (path is None):

@@ -1,4 +1,4 @@
-"""One request in, one answer out: verbs and subresources. Synchronous, so each request is atomic."""
+"""Handles one request: verbs and subresources. It is synchronous, so each request is atomic."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Api:
         self.registry, self._forbids = registry, forbids
 
     def answer(self, request: Request) -> Answer:
-        """Refusals are answers too."""
+        """Returns the response; an ApiError becomes a Status."""
         try:
             target = parse(request.path)
             if target is None:
@@ -68,7 +68,7 @@ class Api:
             return refusal(_undecodable(request, error))
 
     def authorize(self, request: Request, target: Target) -> None:
-        """Raises 403."""
+        """Raises 403 if the access is forbidden."""
         access = requested(request, target)
         if self._forbids(access):
             raise forbidden(access)
@@ -191,7 +191,7 @@ class Api:
 
 
 def _undecodable(request: Request, error: WrongTypeError) -> ApiError:
-    """A body that does not decode is a bad request; a patch whose outcome does not decode is invalid."""
+    """A body that cannot be decoded is a 400; a patch whose result cannot be decoded is a 422."""
     if request.method != "PATCH":
         return bad_request(f"the object provided cannot be handled: {error}")
     cause = Cause("patch", "FieldValueInvalid", f"Invalid value: {request.body.decode(errors='replace')}: {error}")
@@ -199,7 +199,7 @@ def _undecodable(request: Request, error: WrongTypeError) -> ApiError:
 
 
 def _object(request: Request, kind: Kind) -> Object:
-    """What the body says, which need not say of which kind it is."""
+    """The object in the body, whose kind and apiVersion are optional."""
     body = request.document()
     if not kind.describes({"kind": kind.name, "apiVersion": kind.api_version} | body):
         raise bad_request(f"{body.get('kind')} in {body.get('apiVersion')} is no {kind.name} of {kind.api_version}")
@@ -207,7 +207,7 @@ def _object(request: Request, kind: Kind) -> Object:
 
 
 def _decoded(request: Request, kind: Kind, document: Object) -> Object:
-    """Without the fields that its type does not have; raises WrongTypeError where the client wants to be told."""
+    """Drops fields that the type does not have. Raises WrongTypeError if the client asked for strict validation."""
     known, unknown = decoded(kind, document)
     if unknown and request.query.get("fieldValidation") == "Strict":
         raise WrongTypeError("strict decoding error: " + ", ".join(f'unknown field "{path}"' for path in unknown))
@@ -215,7 +215,7 @@ def _decoded(request: Request, kind: Kind, document: Object) -> Object:
 
 
 def _deletion(request: Request) -> Object:
-    """The options of a deletion, of the body and of the query."""
+    """The DeleteOptions of the body and of the query."""
     options = _object(request, DELETE_OPTIONS) if request.body else {}
     if "gracePeriodSeconds" in request.query:
         options["gracePeriodSeconds"] = request.number("gracePeriodSeconds")

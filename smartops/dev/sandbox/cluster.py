@@ -1,4 +1,4 @@
-"""One sandbox cluster, put together: store, rules, controllers, kubelet, server."""
+"""One sandbox cluster: store, registry, controllers, kubelet and server."""
 
 import time
 from collections.abc import Iterable
@@ -24,8 +24,8 @@ NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 
 class Cluster:
-    """Lives in the event loop it is made in. `history` bounds what watches can resume from, `bookmark_every` (seconds)
-    is how often idle watches say how far they are."""
+    """Runs in the event loop in which it is created. `history` bounds the events from which a watch can resume, per
+    kind. Idle watches get a bookmark every `bookmark_every` seconds."""
 
     def __init__(self, *, history: int = 10_000, bookmark_every: float = 60.0) -> None:
         # Versions begin at the clock: to a client of an earlier cluster here, its versions are too old, never ahead.
@@ -40,7 +40,7 @@ class Cluster:
             self.registry.create(NAMESPACE, "", {"metadata": {"name": name}})
 
     def load(self, manifests: Iterable[Path]) -> None:
-        """Creates what YAML files describe; namespaces that they only mention are created too."""
+        """Create the objects of YAML files, and the namespaces that they use."""
         for path in manifests:
             for document in filter(None, yaml.safe_load_all(path.read_text())):
                 kind = BY_NAME[document.pop("apiVersion"), document.pop("kind")]
@@ -51,7 +51,7 @@ class Cluster:
                 self.registry.create(kind, namespace, known, writer=Writer("sandbox-load"))
 
     async def serve(self, port: int = 0) -> tuple[web.AppRunner, str]:
-        """Listens on loopback; the runner to clean up in the end, and the URL."""
+        """Listen on loopback. Returns the runner, which the caller must clean up, and the URL."""
         runner = web.AppRunner(
             self.server.application(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1
         )
@@ -63,7 +63,7 @@ class Cluster:
 
 
 def write_kubeconfig(path: Path, url: str) -> None:
-    """Everybody may do everything here, so there is no credential in it."""
+    """Write a kubeconfig. It has no credentials, as the sandbox has no authentication."""
     name = "smartops-sandbox"
     config = {
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""What the API server fills in where a client left it out. Changes the object it is given."""
+"""The defaults that the API server sets. Changes the given object in place."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Address
@@ -29,7 +29,7 @@ CPU_AT_80_PERCENT = {
 
 
 def apply_defaults(kind: Kind, obj: Object) -> None:
-    """Tolerates any shape: what is wrong with an object is said by validation, afterwards."""
+    """Accepts any shape, because validation comes later."""
     default = DEFAULTS.get(kind)
     spec = obj.setdefault("spec", {}) if default else None
     if default and isinstance(spec, dict):
@@ -117,7 +117,7 @@ DEFAULTS: dict[Kind, Callable[[Object, Object], None]] = {
 
 
 def cluster_ip(number: int) -> str:
-    """The `number`th address of the services' range."""
+    """The address with this number in the range of Services."""
     return str(IPv4Address("10.96.0.0") + number)
 
 

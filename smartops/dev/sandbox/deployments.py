@@ -1,4 +1,4 @@
-"""The Deployment controller: ReplicaSets by template, rolling and recreating updates, revisions."""
+"""The Deployment controller: one ReplicaSet per template, RollingUpdate and Recreate, revisions."""
 
 import asyncio
 import hashlib
@@ -44,7 +44,7 @@ class DeploymentController:
             self._queue.add((event.object.namespace, owner["name"]))
 
     def _see_pod(self, event: Event) -> None:
-        """Recreate waits until the old pods are really gone."""
+        """Recreate waits until the old pods are deleted."""
         owner = controller_of(event.object) if event.type == "DELETED" else None
         found = self._store.get(REPLICA_SET, event.object.namespace, owner["name"]) if owner else None
         above = controller_of(found) if found else None
@@ -86,14 +86,14 @@ class DeploymentController:
             self._scale(deployment, self._current(deployment, name, new, old), deployment["spec"]["replicas"])
 
     def _follow_scale(self, deployment: Resource, sets: list[Resource]) -> None:
-        """While paused, the newest ReplicaSet alone takes up a change of scale."""
+        """While the Deployment is paused, only the newest ReplicaSet is scaled."""
         if sets:
             newest = max(sets, key=revision)
             others = sum(size(one).replicas for one in sets if one is not newest)
             self._scale(deployment, newest, max(0, deployment["spec"]["replicas"] - others))
 
     def _current(self, deployment: Resource, name: str, new: Resource | None, old: list[Resource]) -> Resource:
-        """The ReplicaSet of the present template, made where there is none, with the highest revision."""
+        """The ReplicaSet of the current template, with the highest revision; created if there is none."""
         number = max(map(revision, old), default=0) + 1
         if new is None:
             self._progress.created(deployment)

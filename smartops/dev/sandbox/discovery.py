@@ -1,4 +1,4 @@
-"""What clients read before they work: groups, resources, version, health, and OpenAPI as far as kubectl asks."""
+"""Discovery: groups, resources, version, health, and the part of OpenAPI that kubectl reads."""
 
 from smartops.dev.sandbox.objects import Object, encode
 from smartops.dev.sandbox.resources import ACCESS_REVIEW, GROUP_VERSIONS, KINDS, NAMESPACE, POD, Kind
@@ -10,7 +10,7 @@ AGGREGATED = f"{JSON};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 def document(path: str, accept: str = "") -> tuple[str, bytes] | None:
-    """The content type and the body; None for a path without one."""
+    """The content type and the body; None for any other path."""
     path = path.rstrip("/")
     if path in ("/healthz", "/readyz", "/livez"):
         return "text/plain", b"ok"
@@ -21,7 +21,7 @@ def document(path: str, accept: str = "") -> tuple[str, bytes] | None:
 
 
 def serves_group_of(path: str) -> bool:
-    """Whether it is known there what is asked for."""
+    """Whether the path belongs to an API group that is served."""
     match path.strip("/").split("/"):
         case ["api", _, *_]:
             return True
@@ -109,8 +109,8 @@ def _openapi_root(group: str, version: str) -> str:
 
 
 def _openapi(group: str, version: str) -> Object:
-    """No schemas: only that objects can be patched, and that the server itself takes care of dryRun and
-    fieldValidation. kubectl then uses the types it was built with."""
+    """Without schemas: only that objects can be patched, and that the server handles dryRun and fieldValidation.
+    kubectl then uses its built-in types."""
     parameters = [
         {"name": name, "in": "query", "schema": {"type": "string"}}
         for name in ("dryRun", "fieldManager", "fieldValidation")

@@ -1,4 +1,4 @@
-"""The disruption controller: how many pods each PodDisruptionBudget lets go at present."""
+"""The disruption controller: how many disruptions each PodDisruptionBudget currently allows."""
 
 from datetime import UTC, datetime
 
@@ -51,7 +51,7 @@ class DisruptionController:
         self._registry.write(DISRUPTION_BUDGET, budget, with_status(budget, status), subresource="status")
 
     def _expected(self, spec: Object, pods: list[Resource]) -> tuple[int, int]:
-        """How many pods there should be, and how many of them healthy."""
+        """The expected number of pods, and the number that must be healthy."""
         available, unavailable = spec.get("minAvailable"), spec.get("maxUnavailable")
         if isinstance(available, int):
             return len(pods), available
@@ -97,7 +97,7 @@ def with_status(budget: Resource, status: Object) -> Object:
 
 
 def _evicted(budget: Resource, pods: list[Resource]) -> Object:
-    """The pods, with the time of their eviction, that are about to be deleted."""
+    """The evicted pods that are not deleted yet, with the time of their eviction."""
     now, marked = datetime.now(UTC), budget.get("status", {}).get("disruptedPods", {})
     return {
         pod.name: marked[pod.name]

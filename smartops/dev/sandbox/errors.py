@@ -1,4 +1,4 @@
-"""Refusals, in the API's own words: each becomes a `Status` with code, reason, message and causes."""
+"""The errors of the API, with its messages. Each becomes a `Status` with code, reason, message and causes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from smartops.dev.sandbox.resources import Kind
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What is wrong with one field; `reason` is the API's, e.g. FieldValueInvalid."""
+    """The problem of one field; `reason` is a cause type of the API, e.g. FieldValueInvalid."""
 
     field: str
     reason: str
@@ -22,8 +22,8 @@ def wrong(field: str, value: object, why: str) -> Cause:
 
 
 class ApiError(Exception):
-    """`subject` is the group of what is refused and, mostly, its resource; validation and preconditions name the kind
-    instead. `continuation` is another token for the page that was asked for."""
+    """`subject` is the group and usually the resource of the object; validation and preconditions name the kind
+    instead. `continuation` is a new token for the requested page."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class ApiError(Exception):
         self.causes, self.retry_after, self.continuation = tuple(causes), retry_after, continuation
 
     def status(self) -> dict[str, Any]:
-        """The body of the answer."""
+        """The body of the response."""
         details: dict[str, Any] = {"name": self.name} if self.name else {}
         details |= {key: given for key, given in zip(("group", "kind"), self.subject or (), strict=False) if given}
         if self.causes:
@@ -103,7 +103,7 @@ def conflict(kind: Kind, name: str, why: str, subresource: str = "") -> ApiError
 
 
 def apply_conflict(conflicts: Sequence[tuple[str, str]]) -> ApiError:
-    """`conflicts` are whose field it is, and its path."""
+    """`conflicts` are pairs of field manager and path."""
     paths: dict[str, list[str]] = {}
     for owner, path in conflicts:
         paths.setdefault(owner, []).append(path)
@@ -119,7 +119,7 @@ def apply_conflict(conflicts: Sequence[tuple[str, str]]) -> ApiError:
 
 
 def precondition_failed(kind: Kind, name: str, why: str) -> ApiError:
-    """Of a deletion."""
+    """A failed precondition of a deletion."""
     message = f'Operation cannot be fulfilled on {kind.qualified} "{name}": {why}'
     return ApiError(409, "Conflict", message, subject=(kind.group, kind.name), name=name)
 
@@ -135,7 +135,7 @@ def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> ApiError:
 
 
 def invalid_options(options: str, causes: Sequence[Cause]) -> ApiError:
-    """Of the query, that is."""
+    """Invalid options in the query."""
     return invalid(Kind("meta.k8s.io", "v1", options, ""), "", causes)
 
 
@@ -148,7 +148,7 @@ def expired(version: int, oldest: int) -> ApiError:
 
 
 def too_late(continuation: str) -> ApiError:
-    """For the next page of a list."""
+    """The continue token of a list has expired."""
     message = (
         "The provided continue parameter is too old to display a consistent list result. You can start a new list, or "
         "use the continue token in this response to retrieve the remainder as it is now"

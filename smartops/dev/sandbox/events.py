@@ -1,4 +1,4 @@
-"""The Events that controllers leave for people; only the latest are kept."""
+"""The Events of the controllers; only the latest are kept."""
 
 from collections import deque
 

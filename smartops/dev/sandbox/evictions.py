@@ -1,4 +1,4 @@
-"""Eviction: the deletion of a pod as far as its PodDisruptionBudget allows."""
+"""Eviction: deletes a pod if its PodDisruptionBudget allows it."""
 
 from smartops.dev.sandbox.disruptions import covers, with_status
 from smartops.dev.sandbox.errors import ApiError, Cause
@@ -13,7 +13,7 @@ RETRY_AFTER = 10  # seconds, while the budget's status is behind its spec
 
 
 def evict(registry: Registry, pod: Resource, options: Object) -> None:
-    """Raises 429 where the budget forbids it, 409 where a precondition does not hold: that uses up the budget, too."""
+    """Raises 429 if the budget forbids it, 409 if a precondition fails; a failed precondition also uses the budget."""
     unprotected = pod.deleting or pod["status"].get("phase") in UNPROTECTED_PHASES
     budgets = () if unprotected else registry.store.objects(DISRUPTION_BUDGET, pod.namespace)
     found = [budget for budget in budgets if covers(budget, pod)]
@@ -25,7 +25,7 @@ def evict(registry: Registry, pod: Resource, options: Object) -> None:
 
 
 def _is_lost_already(budget: Resource, pod: Resource) -> bool:
-    """A pod that is not ready can go if the policy says so, or if there are enough without it."""
+    """An unready pod can be evicted if the policy allows it, or if enough other pods are healthy."""
     if is_ready(pod):
         return False
     status = budget["status"]
@@ -34,7 +34,7 @@ def _is_lost_already(budget: Resource, pod: Resource) -> bool:
 
 
 def _take_from(registry: Registry, budget: Resource, pod: Resource, *, dry_run: bool) -> None:
-    """Counts the eviction at once, so that the next one cannot use the same allowance."""
+    """Count the eviction at once, so that the next one cannot use the same disruption."""
     status = budget["status"]
     if status.get("observedGeneration", 0) < budget.metadata["generation"]:
         raise _refusal(f"The disruption budget {budget.name} is still being processed by the server.", RETRY_AFTER)

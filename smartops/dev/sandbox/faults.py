@@ -1,4 +1,4 @@
-"""What can be made to go wrong, a closed list."""
+"""The faults that a test can inject; a closed list."""
 
 import re
 from dataclasses import dataclass, fields
@@ -10,13 +10,13 @@ from smartops.dev.sandbox.errors import REASONS, ApiError, bad_request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestReason:
-    """Raises ValueError for what makes no sense."""
+    """Raises ValueError for invalid arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strike(RequestReason):
-    """Strikes `count` times where both match: `method` is a verb of HTTP or WATCH, empty for any; `path` a regular
-    expression found anywhere in the path."""
+    """Affects the next `count` requests that match. `method` is an HTTP method or WATCH, empty for any; `path` is a
+    regular expression that is searched in the path."""
 
     method: str = ""
     path: str = ""
@@ -33,7 +33,7 @@ class Strike(RequestReason):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse(Strike):
-    """Nothing is applied; the answer is this status, with Retry-After (seconds) where it is not 0."""
+    """The request is not applied. The response is this status, with Retry-After (seconds) if it is not 0."""
 
     status: int
     retry_after: int = 0
@@ -50,7 +50,7 @@ class Refuse(Strike):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delay(Strike):
-    """The request is applied `seconds` later, even if the client has left by then."""
+    """The request is applied after `seconds`, even if the client has disconnected."""
 
     seconds: float
 
@@ -62,35 +62,35 @@ class Delay(Strike):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hang(Strike):
-    """Nothing is applied and nothing answered, for as long as the client waits."""
+    """The request is neither applied nor answered, as long as the client waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoseAnswer(Strike):
-    """The request is applied, then the connection cut; with `hang` it stays silent for as long as the client waits."""
+    """The request is applied, then the connection is closed; with `hang` it stays open without a response."""
 
     hang: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutWatch(Strike):
-    """Closes the connections of watches: those open now and, while some of `count` is left, those opened later."""
+    """Closes the connections of watches: the open ones, then new ones until `count` is used up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MuteWatch(Strike):
-    """Half-opens watches, as CutWatch chooses them: nothing more is sent, no bookmark and no end."""
+    """Makes watches half-open, chosen as by CutWatch: nothing more is sent, neither a bookmark nor an end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompactHistory(RequestReason):
-    """At once: every version read so far is too old to watch from (410)."""
+    """Immediately: every version that was read so far is too old for a watch (410)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forbid(RequestReason):
-    """Until faults are cleared, RBAC does not grant this: requests are answered 403, access reviews `allowed: false`.
-    `resource` as rules name it (`deployments/scale`); an empty verb is any, an empty namespace everywhere."""
+    """Until the faults are cleared, matching requests get 403 and access reviews `allowed: false`. `resource` is
+    written as in a Role (`deployments/scale`). An empty verb matches any verb, an empty namespace any namespace."""
 
     verb: str = ""
     group: str = ""
@@ -128,7 +128,7 @@ def from_json(document: object) -> RequestReason:
 
 
 class Faults:
-    """Those still to strike, in the order they were asked for."""
+    """The active faults, in the order of their injection."""
 
     def __init__(self) -> None:
         self._left: list[tuple[Strike, int]] = []
@@ -148,7 +148,7 @@ class Faults:
         return any(fault.covers(access) for fault in self._forbidden)
 
     def take(self, kinds: tuple[type[Strike], ...], method: str, path: str) -> Strike | None:
-        """The first that matches; it has then struck once."""
+        """The first fault that matches; its count is reduced by one."""
         for index, (fault, left) in enumerate(self._left):
             if isinstance(fault, kinds) and fault.matches(method, path):
                 self._left[index : index + 1] = [(fault, left - 1)] if left > 1 else []

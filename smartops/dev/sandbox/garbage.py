@@ -1,5 +1,5 @@
-"""The garbage collector: what depends on an object that is deleted goes after it, before it, or not at all; and with
-a namespace goes all that is in it."""
+"""The garbage collector: background, foreground and orphan deletion of dependents, and the deletion of all objects of a
+namespace."""
 
 from smartops.dev.sandbox.objects import Object, Resource
 from smartops.dev.sandbox.registry import FOREGROUND, ORPHAN, Registry
@@ -33,7 +33,7 @@ class GarbageCollector:
             self._namespaces.add(gone.name)
 
     def _collect(self, uid: str) -> None:
-        """Of an owner that is gone, or waits to go."""
+        """The dependents of an owner that is deleted or has a deletionTimestamp."""
         waiting = self._waiting.get(uid)
         owner = self._store.get(*waiting) if waiting else None
         finalizers = owner.metadata.get("finalizers", ()) if owner else ()

@@ -1,8 +1,8 @@
-"""Pods without containers. Annotations on the pod template say how they behave:
+"""Simulates pods without containers. Annotations of the pod template control their behaviour:
 
-- `sim/ready-after`: from creation to its outcome, a duration as Go writes it (`200ms` unless told);
+- `sim/ready-after`: time from creation to the outcome, as a Go duration (default `200ms`);
 - `sim/outcome`: `ready` (the default), `crash` (CrashLoopBackOff) or `stuck` (ImagePullBackOff);
-- `sim/gone-after`: from deletion to disappearance (`0s` unless told).
+- `sim/gone-after`: time from deletion to removal (default `0s`).
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 
 
 def duration(text: str, otherwise: float) -> float:
-    """Seconds; `otherwise` for what is no duration."""
+    """The duration in seconds; `otherwise` if the text is not a duration."""
     if text == "0":
         return 0.0
     if not _DURATION.fullmatch(text):

@@ -1,4 +1,4 @@
-"""metadata.managedFields: which manager wrote which field last, and server-side apply, which goes by it. Pure."""
+"""metadata.managedFields (which manager last wrote which field), and server-side apply. Pure."""
 
 import json
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ ATOMIC = {"selector"}
 
 
 def managed(before: Object, after: Object, entry: Object, applied: Object | None = None) -> list[Object]:
-    """The managedFields of `after`. `entry` says who wrote it, how and when, and gets the fields that changed, or all
-    that were `applied`; the other managers lose what changed. The same list as before if it only differs in times."""
+    """The managedFields of `after`. `entry` has manager, operation and time of the write, and gets the changed fields,
+    or all `applied` fields; the other managers lose the changed fields. Returns the old list if only times differ."""
     changed, present = _fields(before, after), _fields({}, after)
     if entry.get("subresource") != "status":
         changed.pop("f:status", None)
@@ -38,8 +38,8 @@ def managed(before: Object, after: Object, entry: Object, applied: Object | None
 
 
 def apply(live: Object, config: Object, manager: str, *, force: bool) -> Object:
-    """`live` with what `manager` applies, and without what it applied before and nobody else owns. Raises 409 where it
-    would change what others own, unless that is to be forced."""
+    """`live` with the fields that `manager` applies, without those that only it applied before. Raises 409 if it would
+    change fields of other managers, unless forced."""
     merged = strategic_merge(live, config)
     changed, wanted = _fields(live, merged), _fields({}, config)
     dropped: Fields = {}
@@ -63,7 +63,7 @@ def _identity(entry: Object) -> tuple[str, str, str]:
 
 
 def _conflicts(known: Object, changed: Fields) -> Iterator[tuple[str, str]]:
-    """Where the change touches the fields of a manager: whose they are, and the path."""
+    """The conflicts of the change: pairs of manager and path."""
     subresource = f' with subresource "{known["subresource"]}"' if "subresource" in known else ""
     for path in _paths(_common(known["fieldsV1"], changed)):
         yield f'"{known["manager"]}"{subresource} using {known["apiVersion"]}', path
@@ -79,7 +79,7 @@ def _paths(fields: Fields) -> Iterator[str]:
 
 
 def _without(obj: Object, fields: Fields) -> Object:
-    """The object without the leaves of `fields`; an item of a list goes with its key."""
+    """The object without the leaves of `fields`; a list item is removed with its key."""
     kept: Object = {}
     for name, value in obj.items():
         inner = fields.get(f"f:{name}")
@@ -99,7 +99,7 @@ def _key_field(key: str) -> str:
 
 
 def _fields(before: Object, after: Object) -> Fields:
-    """The fields of `after` that clients write and that are not the same in `before`."""
+    """The fields written by clients whose values in `before` and `after` differ."""
     return _changed(_of_clients(before), _of_clients(after))
 
 
@@ -110,7 +110,7 @@ def _of_clients(obj: Object) -> Object:
 
 
 def _changed(before: Object, after: Object) -> Fields:
-    """The fields of `after` that are not the same in `before`."""
+    """The fields of `after` whose values differ from `before`."""
     changed: Fields = {}
     for name, value in after.items():
         old = before.get(name)
@@ -129,7 +129,7 @@ def _changed(before: Object, after: Object) -> Fields:
 
 
 def _by_key(field: str, items: list[Any]) -> dict[str, Object]:
-    """The items of a list that is a map by a key; empty for other lists."""
+    """The items by key of a list of type map; empty for other lists."""
     for key in MERGE_KEYS.get(field, ()):
         if all(isinstance(item, dict) and key in item for item in items):
             return {f"k:{json.dumps({key: item[key]}, separators=(',', ':'))}": item for item in items}
@@ -151,7 +151,7 @@ def _union(fields: Fields, other: Fields) -> Fields:
 
 
 def _less(fields: Fields, other: Fields) -> Fields:
-    """What remains when the leaves of `other` are taken away."""
+    """The set without the leaves of `other`."""
     left: Fields = {}
     for name, inner in fields.items():
         if name not in other:

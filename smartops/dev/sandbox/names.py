@@ -1,4 +1,4 @@
-"""What names, keys and the values of labels look like."""
+"""The syntax of names, label keys and label values."""
 
 import re
 

@@ -1,5 +1,5 @@
-"""API objects as this package keeps them: plain JSON dictionaries without `kind` and `apiVersion` (their place in the
-store says both). A stored one is never changed, so it can be shared freely and encoded once."""
+"""API objects: plain JSON dictionaries without `kind` and `apiVersion`, which are the key in the store. A stored object
+is never changed, so it can be shared and encoded once."""
 
 import json
 from datetime import UTC, datetime
@@ -48,8 +48,8 @@ OMITTED_WHEN_EMPTY = {"labels", "annotations", "matchLabels", "nodeSelector"}
 
 
 def canonical(value: Object) -> Object:
-    """A deep copy without what the API's types omit: nulls, empty lists, empty maps of strings. What clients write
-    out or leave out makes no difference then."""
+    """A deep copy without the values that the types of the API omit: nulls, empty lists, empty maps of strings. So
+    explicit and omitted empty values are equal."""
     return json.loads(json.dumps(value), object_hook=_without_empty)  # type: ignore[no-any-return]
 
 
@@ -62,12 +62,12 @@ def _without_empty(members: Object) -> Object:
 
 
 def timestamp() -> str:
-    """Now, as the API writes it: UTC in whole seconds."""
+    """The current time in the format of the API: UTC in whole seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def controller_of(obj: Object) -> Object | None:
-    """The owner reference of the controller, where the object has one."""
+    """The owner reference of the controller, if there is one."""
     return next((ref for ref in obj["metadata"].get("ownerReferences", ()) if ref.get("controller")), None)
 
 

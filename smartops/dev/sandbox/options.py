@@ -1,4 +1,4 @@
-"""What is wrong with the options of a request, in the query or in the body of a deletion."""
+"""Validates the options of a request, in the query or in the DeleteOptions."""
 
 from collections.abc import Iterator, Mapping
 
@@ -16,14 +16,14 @@ Query = Mapping[str, str]
 
 
 def refuse_options(method: str, query: Query, *, applies: bool, watches: bool) -> None:
-    """Raises 422."""
+    """Raises 422 for invalid options."""
     causes = list(_of_reads(query, watches=watches) if method == "GET" else _of_writes(method, query, applies=applies))
     if causes and method in OPTIONS:
         raise invalid_options(OPTIONS[method], causes)
 
 
 def refuse_deletion(options: Object) -> None:
-    """Raises 422."""
+    """Raises 422 for invalid options."""
     causes = [*_dry_run(options.get("dryRun") or [])]
     policy = options.get("propagationPolicy")
     if policy is not None and policy not in POLICIES:

@@ -1,4 +1,4 @@
-"""Lists: which objects are asked for, of which moment, and in which pages."""
+"""Lists: selection, resourceVersion and pages."""
 
 import base64
 import binascii
@@ -23,7 +23,7 @@ class Page:
     metadata: Object
 
     def encoded(self, request: Request) -> bytes:
-        """As the request wants it: a List, or a Table."""
+        """A List or a Table, as the request accepts."""
         if request.wants_table:
             return encode(table(self.kind, self.items, self.metadata, whole=request.wants_objects))
         head = {"kind": f"{self.kind.name}List", "apiVersion": self.kind.api_version, "metadata": self.metadata}
@@ -31,8 +31,8 @@ class Page:
 
 
 def page(store: Store, request: Request, target: Target) -> Page:
-    """All pages of a list are of one moment. Raises 400 for a version or a token that is none, 410 for one that is too
-    old, 504 for one that is yet to come."""
+    """All pages of a list have one resourceVersion. Raises 400 for an invalid version or token, 410 if it is too old,
+    504 if it is in the future."""
     selects, limit, token = request.selects(target), request.number("limit"), request.query.get("continue", "")
     version, after = _continued(request, token) if token else (_begun(store, request), FIRST)
     version = store.version if version == AS_IT_IS_NOW else version
@@ -51,7 +51,7 @@ def page(store: Store, request: Request, target: Target) -> Page:
 
 
 def _begun(store: Store, request: Request) -> int:
-    """The version of a list's first page: the one asked for where it is to be exactly that, else the present one."""
+    """The version of the first page: the requested one for an exact match, else the current one."""
     match, version = request.query.get("resourceVersionMatch"), request.number("resourceVersion")
     if version > store.version:
         raise from_the_future(version, store.version)
@@ -60,7 +60,7 @@ def _begun(store: Store, request: Request) -> int:
 
 
 def _continued(request: Request, token: str) -> tuple[int, list[str]]:
-    """The version of the pages before, and their last object."""
+    """The version of the previous pages, and their last object."""
     if request.number("resourceVersion"):
         raise bad_request("specifying resource version is not allowed when using continue")
     try:

@@ -11,7 +11,7 @@ class PatchError(ValueError):
 
 
 class PatchConflictError(ValueError):
-    """The patch is well formed, but the document has not what it speaks of."""
+    """The patch is well formed, but its path does not exist in the document."""
 
 
 def merge_patch(document: Json, patch: Json) -> Json:
@@ -75,7 +75,7 @@ def _value(operation: Mapping[str, Json]) -> Json:
 
 
 def _equal(one: Json, other: Json) -> bool:
-    """Python takes 1 for true and 0 for false; JSON does not."""
+    """In Python 1 == True and 0 == False; in JSON they differ."""
     if isinstance(one, bool) != isinstance(other, bool):
         return False
     if isinstance(one, dict) and isinstance(other, dict):
@@ -102,7 +102,7 @@ def _add(document: Json, path: Sequence[str], value: Json) -> Json:
 
 
 def _replace(document: Json, path: Sequence[str], value: Json) -> Json:
-    """A member need not be there: the API server knows no better."""
+    """A missing member is no error, as in the API server."""
 
     def replace(parent: Json, token: str) -> Json:
         if isinstance(parent, list):
@@ -124,7 +124,7 @@ def _remove(document: Json, path: Sequence[str]) -> Json:
 
 
 def _at(document: Json, path: Sequence[str], change: Callable[[Json, str], Json]) -> Json:
-    """The document with `change` done to the parent of `path`, sharing all that did not change."""
+    """The document with `change` applied to the parent of `path`; unchanged parts are shared."""
     if not isinstance(document, dict | list):
         raise PatchConflictError(f"there is nothing at {path[0]}")
     if len(path) == 1:

@@ -1,4 +1,4 @@
-"""What a Deployment says of itself: counts, and the conditions Available and Progressing."""
+"""The status of a Deployment: counts, and the conditions Available and Progressing."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,8 @@ COUNTS = ("replicas", "readyReplicas", "availableReplicas", "terminatingReplicas
 
 
 class Progress:
-    """Remembers when each Deployment last moved: API timestamps are too coarse for deadlines. `clock` in seconds."""
+    """Stores when each Deployment last made progress: API timestamps are too coarse for deadlines. `clock` in
+    seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -17,7 +18,7 @@ class Progress:
         self._created: set[str] = set()
 
     def created(self, deployment: Resource) -> None:
-        """Its new ReplicaSet has been made: a rollout begins."""
+        """The new ReplicaSet was created: a rollout begins."""
         self._created.add(deployment.uid)
 
     def forget(self, uid: str) -> None:
@@ -27,7 +28,7 @@ class Progress:
     def status(
         self, deployment: Resource, sets: Sequence[Resource], new: Resource | None
     ) -> tuple[Object, float | None]:
-        """The status to write, and in how many seconds to look again for the deadline (None for never)."""
+        """The status to write, and the seconds until the deadline must be checked (None: never)."""
         counts = _counts(deployment, sets, new)
         progressing, deadline = self._progressing(deployment, counts, new)
         conditions = [_available(deployment, counts), *([progressing] if progressing else [])]
@@ -109,7 +110,7 @@ def _progress(status: str, reason: str, message: str) -> Object:
 
 
 def _dated(deployment: Resource, condition: Object) -> Object:
-    """With its times: those of the present condition as far as it says the same, unless it brings its own."""
+    """The condition with its times, which are kept from the current condition if nothing changed."""
     before, now = condition_of(deployment, condition["type"]), timestamp()
     same = before is not None and before["status"] == condition["status"]
     if before and same and before["reason"] == condition["reason"]:

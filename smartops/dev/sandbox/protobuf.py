@@ -1,5 +1,5 @@
-"""Reads the API's protobuf, as far as kubectl writes it: `kubectl create deployment`, `namespace`, `configmap` …, `auth
-can-i` and `autoscale` offer no other format. Answers are JSON always."""
+"""Decodes the protobuf messages that kubectl sends: `kubectl create deployment`, `namespace`, `configmap` …, `auth
+can-i` and `autoscale` support no other format. Responses are always JSON."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def _strings(*names: str) -> dict[int, Field]:
 
 
 def _object(**more: str) -> dict[int, Field]:
-    """metadata, then the named fields with their types."""
+    """A message with metadata, then the named fields with their types."""
     fields = {"metadata": "ObjectMeta"} | more
     return {number: Field(name, of) for number, (name, of) in enumerate(fields.items(), start=1)}
 
@@ -81,7 +81,7 @@ MESSAGES: Mapping[str, Mapping[int, Field]] = {
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """The object as its JSON would be; 400 for what is no protobuf, 415 for what goes beyond the messages above."""
+    """The object as JSON. Raises 400 for invalid protobuf, 415 for messages that are not listed above."""
     try:
         if not body.startswith(MAGIC):
             raise ValueError("wrong beginning")
@@ -124,7 +124,7 @@ def _value(of: str, raw: int | bytes) -> Any:
 
 
 def _is_blank(raw: int | bytes) -> bool:
-    """Zero, nothing, or a message of such: protobuf writes out what JSON omits."""
+    """Zero, empty, or a message of such values: protobuf includes them, JSON omits them."""
     try:
         return not raw or (isinstance(raw, bytes) and all(_is_blank(inner) for _, inner in _values(raw)))
     except (IndexError, ValueError):
@@ -138,7 +138,7 @@ def _bytes(raw: int | bytes) -> bytes:
 
 
 def _values(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The numbers of the fields with what is in them: the wire knows integers and bytes."""
+    """Yields field numbers and values; the wire format has integers and bytes."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

@@ -1,5 +1,5 @@
-"""The rules of writing: identity, versions, generations, conflicts, defaults, validation, deletion. One instance holds
-one cluster; API requests and controllers write through it."""
+"""Writes of objects: identity, versions, generations, conflicts, defaults, validation, deletion. API requests and
+controllers of one cluster write through one instance."""
 
 import secrets
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ def random_suffix(length: int = 5) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Whom metadata.managedFields names: a client, and what it applied, if it writes so. The system's own writes are
-    not recorded."""
+    """The field manager of a write, and the applied fields of a server-side apply. Writes of controllers are not
+    recorded."""
 
     name: str
     applied: Object | None = None
@@ -58,8 +58,8 @@ class Registry:
     def create(
         self, kind: Kind, namespace: str, body: Object, *, writer: Writer | None = None, dry_run: bool = False
     ) -> Object:
-        """Stores the object; raises 404 without its namespace, 409 where it exists, 400 or 422 where it is wrong, and
-        500 where it has a version: so the API server answers that."""
+        """Store a new object. Raises 404 if its namespace does not exist, 409 if the object exists, 400 or 422 if it is
+        invalid, and 500 if it has a resourceVersion, as the API server does."""
         obj = canonical(body)
         metadata = obj.setdefault("metadata", {})
         _place(kind, metadata, namespace)
@@ -90,7 +90,7 @@ class Registry:
         return stored
 
     def insert(self, kind: Kind, obj: Object) -> Resource:
-        """Stores an object that is known to be complete and right, such as a controller makes."""
+        """Store an object that is known to be valid, such as one of a controller."""
         return self.store.put(kind, _born(kind, obj))
 
     def update(
@@ -103,7 +103,7 @@ class Registry:
         writer: Writer | None = None,
         dry_run: bool = False,
     ) -> Resource:
-        """Writes a client's new version of `old`: all but status, or status alone."""
+        """Write a client's new version of `old`: everything except the status, or only the status."""
         new = canonical(new)
         metadata = new.setdefault("metadata", {})
         if not metadata.get("name"):
@@ -138,7 +138,7 @@ class Registry:
         subresource: str = "",
         dry_run: bool = False,
     ) -> Resource:
-        """Stores a valid new version: moves the generation where it must, and nothing where nothing changed."""
+        """Store a valid new version. Increments the generation if required; does nothing if nothing changed."""
         metadata = {**new["metadata"], "resourceVersion": old.metadata["resourceVersion"]}
         new = {**new, "metadata": metadata}
         if writer:
@@ -155,8 +155,8 @@ class Registry:
         return self.store.put(kind, new)
 
     def delete(self, kind: Kind, obj: Resource, options: Object) -> Resource:
-        """Returns its last state: `deleting` where it was marked, since it has finalizers or is a pod that stops in its
-        own time. Its dependents are the garbage collector's. `options` are the API's DeleteOptions."""
+        """Delete the object and return its last state: `deleting` if it was only marked, because it has finalizers or
+        is a pod with a grace period. The garbage collector handles dependents. `options` are DeleteOptions."""
         for field, what, cause in PRECONDITIONS:
             wanted, found = (options.get("preconditions") or {}).get(field), obj.metadata[field]
             if wanted is not None and wanted != found:
@@ -189,7 +189,7 @@ def _born(kind: Kind, obj: Object) -> Object:
 
 
 def _refuse_stale(kind: Kind, old: Resource, version: str) -> None:
-    """The version 0 is any."""
+    """Version 0 means any version."""
     if not version.isdecimal():
         raise ApiError(500, "", f'strconv.ParseUint: parsing "{version}": invalid syntax')  # sic
     if version not in ("0", old.metadata["resourceVersion"]):
@@ -197,7 +197,7 @@ def _refuse_stale(kind: Kind, old: Resource, version: str) -> None:
 
 
 def _marked(obj: Resource, finalizers: list[str], grace: int) -> Resource:
-    """As it is once its deletion has begun; `grace` in seconds."""
+    """The object after the start of its deletion; `grace` in seconds."""
     metadata = {**obj.metadata, "deletionTimestamp": timestamp(), "deletionGracePeriodSeconds": grace}
     if finalizers:
         metadata["finalizers"] = finalizers

@@ -1,4 +1,4 @@
-"""The ReplicaSet controller: as many pods as asked for, and a status that counts them."""
+"""The ReplicaSet controller: creates and deletes pods, and counts them in the status."""
 
 import asyncio
 

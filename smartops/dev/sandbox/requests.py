@@ -1,4 +1,4 @@
-"""What a request says: its path, its query, its body. Pure; refusals are ApiErrors."""
+"""Parses requests: path, query, body. Pure; raises ApiErrors."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ PATCHES: Mapping[str, Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a path speaks of; an empty name is the collection."""
+    """The resource of a path; an empty name means the collection."""
 
     kind: Kind
     namespace: str
@@ -39,7 +39,7 @@ class Target:
 
     @property
     def shown(self) -> Kind:
-        """What the path reads and writes."""
+        """The kind that the path reads and writes."""
         return SCALE if self.subresource == "scale" else self.kind
 
 
@@ -57,13 +57,13 @@ class Request:
 
     @property
     def watches(self) -> bool:
-        """One object is read, and not watched, whatever the query says."""
+        """Whether this is a watch. A GET of one object never is."""
         target = parse(self.path) if self.query.get("watch") in ("1", "true") else None
         return self.method == "GET" and target is not None and not target.name
 
     @property
     def verb(self) -> str:
-        """The method, but WATCH for a watch."""
+        """The method, or WATCH for a watch."""
         return "WATCH" if self.watches else self.method
 
     @property
@@ -72,7 +72,7 @@ class Request:
 
     @property
     def wants_objects(self) -> bool:
-        """Whole ones, in a table."""
+        """Whether the rows of a table carry whole objects."""
         return self.query.get("includeObject") == "Object"
 
     @property
@@ -93,18 +93,18 @@ class Request:
         return self.query.get("dryRun") == "All"
 
     def refuse_options(self) -> None:
-        """Raises 422 for a query that makes no sense."""
+        """Raises 422 for an invalid query."""
         refuse_options(self.method, self.query, applies=self.applies, watches=self.watches)
 
     def number(self, name: str) -> int:
-        """A count in the query; 0 where it is missing."""
+        """A number in the query; 0 if it is missing."""
         text = self.query.get(name) or "0"
         if not text.isdecimal():
             raise bad_request(f'{name}: Invalid value: "{text}"')
         return int(text)
 
     def selects(self, target: Target) -> Predicate:
-        """Whether an object of the target's kind is asked for, by both selectors and by a name in the path."""
+        """Whether the object matches both selectors and the name in the path."""
         labels = label_selector(self.query.get("labelSelector", ""))
         fields = field_selector(target.kind, self.query.get("fieldSelector", ""))
         return lambda obj: labels(obj) and fields(obj) and (not target.name or obj["metadata"]["name"] == target.name)
@@ -119,7 +119,7 @@ class Request:
         return found
 
     def patch(self) -> Callable[[Object], Object]:
-        """The change that the body describes; it raises 400 or 422 where it cannot be done."""
+        """The patch in the body as a function; it raises 400 or 422 if it cannot be applied."""
         apply = PATCHES.get(self.content_type)
         if self.applies:
             apply = partial(apply_configuration, manager=self.manager, force=self.query.get("force") == "true")
@@ -144,7 +144,7 @@ class Request:
 
 
 def parse(path: str) -> Target | None:
-    """None for a path that is no resource's."""
+    """None if the path is not the path of a resource."""
     match path.strip("/").split("/"):
         case ["api", version, *rest]:
             group = ""

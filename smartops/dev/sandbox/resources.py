@@ -1,5 +1,5 @@
-"""The kinds this API serves. All are stored; only Deployments, ReplicaSets, Pods and PodDisruptionBudgets are
-also brought to life."""
+"""The kinds that the API serves. All are stored; only Deployments, ReplicaSets, Pods and PodDisruptionBudgets have
+controllers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ class Kind:
 
     @property
     def resource(self) -> str:
-        """As messages name it: `deployments.apps`."""
+        """As in messages: `deployments.apps`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
     def qualified(self) -> str:
-        """As validation messages name it: `Deployment.apps`."""
+        """As in validation messages: `Deployment.apps`."""
         return f"{self.name}.{self.group}" if self.group else self.name
 
     @property
@@ -69,7 +69,7 @@ ACCESS_REVIEW = Kind(
     "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
 )
 
-# What is only said, of others.
+# Kinds of subresources and options, which are not stored.
 SCALE = Kind("autoscaling", "v1", "Scale", "scales")
 EVICTION = Kind("policy", "v1", "Eviction", "evictions")
 DELETE_OPTIONS = Kind("", "v1", "DeleteOptions", "")

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A ReplicaSet: how many pods it shall have, and how many it has that are available."""
+    """The desired and the available pods of a ReplicaSet."""
 
     replicas: int
     available: int
@@ -26,8 +26,8 @@ def fenceposts(strategy: dict[str, Any], desired: int) -> tuple[int, int]:
 
 
 def rolling_step(desired: int, surge: int, unavailable: int, new: Size, old: Sequence[Size]) -> tuple[int, list[int]]:
-    """The next sizes of the new and of the old ReplicaSets (oldest first). A step grows the new one or shrinks the old;
-    when it changes nothing, the rollout waits for pods or is done."""
+    """The next sizes of the new and of the old ReplicaSets (oldest first). A step scales up the new one or scales down
+    the old ones; if nothing changes, the rollout waits for pods or is complete."""
     sizes = [one.replicas for one in old]
     total = new.replicas + sum(sizes)
     if new.replicas > desired:
@@ -48,7 +48,7 @@ def rolling_step(desired: int, surge: int, unavailable: int, new: Size, old: Seq
 
 
 def in_pods(bound: int | str, desired: int, *, up: bool) -> int:
-    """A number as it is, a percentage of `desired` rounded up or down."""
+    """A number unchanged; a percentage of `desired` rounded up or down."""
     if isinstance(bound, int):
         return bound
     share = int(bound.removesuffix("%")) * desired

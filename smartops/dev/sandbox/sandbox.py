@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 
 class Sandbox:
-    """`with Sandbox() as sandbox:` serves at `sandbox.url` and wrote `sandbox.kubeconfig`; options as for Cluster."""
+    """`with Sandbox() as sandbox:` serves at `sandbox.url` and writes `sandbox.kubeconfig`. Takes the options of
+    Cluster."""
 
     url: str
     kubeconfig: Path
@@ -38,7 +39,7 @@ class Sandbox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Raises what failed in the cluster meanwhile, a controller for instance: a test shall not pass beside it."""
+        """Raises an error that occurred in the cluster, e.g. in a controller, so that the test fails."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         if self._failure and error is None:
@@ -46,7 +47,7 @@ class Sandbox:
 
     @property
     def requests(self) -> list[Recorded]:
-        """All requests so far, the oldest first, as far as they are remembered."""
+        """The recorded requests, oldest first."""
         return self.call(lambda cluster: list(cluster.server.requests))
 
     def fault(self, fault: RequestReason) -> None:
@@ -59,7 +60,7 @@ class Sandbox:
         self.call(lambda cluster: cluster.load(manifests))
 
     def call(self, work: Callable[[Cluster], T]) -> T:
-        """Does `work` in the cluster's own thread."""
+        """Run `work` in the thread of the cluster."""
 
         async def do() -> T:
             return work(self._cluster)

@@ -1,4 +1,4 @@
-"""The API's types, as the Kubernetes client library has them: which fields an object has, and what fits into them."""
+"""The types of the API, from the Kubernetes client library: the fields of each object and their types."""
 
 import re
 from collections.abc import Mapping
@@ -38,11 +38,11 @@ _MANY = re.compile(r"(List|Dict)\[(?:str, )?(.+)\]")
 
 
 class WrongTypeError(ValueError):
-    """The object cannot be decoded; the message is the decoder's."""
+    """The object cannot be decoded; with the decoder's message."""
 
 
 def decoded(kind: Kind, obj: Object) -> tuple[Object, list[str]]:
-    """The object without the fields that its type does not have, and the paths of those; raises WrongTypeError."""
+    """The object without unknown fields, and their paths. Raises WrongTypeError."""
     unknown: list[str] = []
     model = "CoreV1Event" if kind is EVENT else f"{kind.version.capitalize()}{kind.name}"
     known: Object = _decoded(obj, model, "", unknown)
@@ -68,7 +68,7 @@ def _decoded(value: Any, type_: str, path: str, unknown: list[str]) -> Any:
 
 
 def _is_a(value: object, expected: tuple[type, ...]) -> bool:
-    """Python takes true for a number; JSON does not."""
+    """In Python a bool is an int; in JSON it is not a number."""
     if isinstance(value, bool):
         return bool in expected
     return isinstance(value, expected) and (not isinstance(value, int) or value in INT32)

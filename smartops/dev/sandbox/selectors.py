@@ -39,7 +39,7 @@ def label_selector(text: str) -> Predicate:
 
 
 def field_selector(kind: Kind, text: str) -> Predicate:
-    """`metadata.name=a,status.phase!=Running`; raises 400, also for fields the kind does not offer."""
+    """`metadata.name=a,status.phase!=Running`; raises 400, also for fields that the kind does not support."""
     if not text.strip():
         return everything
     requirements = []
@@ -72,7 +72,7 @@ def matches(selector: Object, labels: Object) -> bool:
 
 
 def in_words(selector: Object) -> str:
-    """As /scale and tables show a `spec.selector`."""
+    """A `spec.selector` as text, as in /scale and in tables."""
     parts = [f"{key}={value}" for key, value in sorted(selector.get("matchLabels", {}).items())]
     for expression in selector.get("matchExpressions", ()):
         key, values = expression["key"], ",".join(sorted(expression.get("values", [])))

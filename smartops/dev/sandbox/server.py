@@ -1,4 +1,4 @@
-"""The HTTP side: reads requests, lets faults strike, streams watches. One loop, one thread, no locks."""
+"""The HTTP server: reads requests, applies faults, streams watches. One event loop in one thread, without locks."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ MAX_WATCH = 3600.0  # seconds, where the client does not say
 
 @dataclass(slots=True)
 class Recorded:
-    """A request as it came; `time` in seconds since the epoch, `status` 0 until (and unless) there was an answer."""
+    """A received request; `time` in seconds since the epoch, `status` 0 if there is no response (yet)."""
 
     time: float
     method: str
@@ -46,7 +46,7 @@ class Recorded:
 
 
 class Server:
-    """`bookmark_every` in seconds; `recorded` bounds the requests that are remembered."""
+    """`bookmark_every` in seconds; `recorded` is the maximum number of recorded requests."""
 
     def __init__(self, registry: Registry, *, bookmark_every: float = 60.0, recorded: int = 10_000) -> None:
         self.store = registry.store
@@ -109,7 +109,7 @@ class Server:
         return _response(answer)
 
     async def _later(self, request: Request, seconds: float) -> Answer:
-        """The answer, some time later. The request is applied then even if this coroutine is cancelled."""
+        """The response after a delay. The request is applied even if this coroutine is cancelled."""
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()
 
@@ -188,7 +188,7 @@ class Server:
 
 
 async def _forever() -> NoReturn:
-    """Until the client leaves, which cancels the handler."""
+    """Wait until the client disconnects, which cancels the handler."""
     while True:
         await asyncio.Event().wait()
 
@@ -199,7 +199,7 @@ def _response(answer: Answer) -> web.Response:
 
 
 def _cut(incoming: web.Request) -> web.Response:
-    """Closes the connection without a word; the response is for nobody."""
+    """Close the connection without a response. The returned response is never sent."""
     if incoming.transport is not None:
         incoming.transport.abort()
     return web.Response()

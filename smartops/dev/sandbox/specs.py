@@ -1,4 +1,4 @@
-"""What is wrong with workloads, pods, budgets and others: a cause per field."""
+"""Validates the specs of workloads, pods, budgets and others: one cause per field."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ def _pod(obj: Object, old: Object | None) -> Iterator[Cause]:
 
 
 def _fixed(spec: Object) -> Object:
-    """What cannot be changed in a pod."""
+    """Causes for changes of immutable fields of a pod."""
     kept = {name: value for name, value in spec.items() if name not in ("activeDeadlineSeconds", "tolerations")}
     for field in ("containers", "initContainers"):
         kept[field] = [{**container, "image": ""} for container in spec.get(field, ())]

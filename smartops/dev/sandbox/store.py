@@ -1,4 +1,4 @@
-"""All objects of the cluster, one version counter, and what happened lately. Knows no HTTP, no clock and no rules."""
+"""All objects of the cluster, one version counter, and the recent events. Without HTTP, clock and validation."""
 
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Subscriber = Callable[[Event], None]
 
 
 class Store:
-    """`history` bounds, per kind, the events a watch can resume from."""
+    """`history` is the maximum number of events per kind from which a watch can resume."""
 
     def __init__(self, *, history: int = 10_000, version: int = 1) -> None:
         self.version = version
@@ -39,13 +39,13 @@ class Store:
         return self._objects[kind].get(namespace, {}).get(name)
 
     def objects(self, kind: Kind, namespace: str = "") -> list[Resource]:
-        """By namespace and name; the empty namespace is all of them."""
+        """Sorted by namespace and name; the empty namespace means all."""
         spaces = self._objects[kind]
         chosen = [namespace] if namespace else sorted(spaces)
         return [found for space in chosen for _, found in sorted(spaces.get(space, {}).items())]
 
     def objects_at(self, version: int, kind: Kind, namespace: str) -> list[Resource]:
-        """As `objects` was at that version; raises 410 when the history no longer reaches that far."""
+        """The objects at that version. Raises 410 if the history is shorter."""
         found = {(obj.namespace, obj.name): obj for obj in self.objects(kind, namespace)}
         for event in reversed(self.since(kind, version)):
             key = (event.object.namespace, event.object.name)
@@ -59,12 +59,12 @@ class Store:
         return sum(map(len, self._objects[kind].values()))
 
     def owned_by(self, uid: str) -> list[tuple[Kind, Resource]]:
-        """The dependents of the object `uid`, in the order they came."""
+        """The dependents of the object `uid`, in the order of creation."""
         keys = self._owned.get(uid, ())
         return [(kind, self._objects[kind][namespace][name]) for kind, namespace, name in keys]
 
     def put(self, kind: Kind, obj: Object) -> Resource:
-        """Stores the next version of an object. The caller gives the object away and must not change it afterwards."""
+        """Store the next version of an object. The caller must not change the object afterwards."""
         self.version += 1
         stored = Resource({**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.version)}})
         space = self._objects[kind].setdefault(stored.namespace, {})
@@ -75,7 +75,7 @@ class Store:
         return stored
 
     def remove(self, kind: Kind, obj: Resource) -> Resource:
-        """Its last state, at the version of the deletion."""
+        """Remove the object and return its last state, at the version of the deletion."""
         self.version += 1
         previous = self._objects[kind][obj.namespace].pop(obj.name)
         last = Resource({**previous, "metadata": {**previous["metadata"], "resourceVersion": str(self.version)}})
@@ -84,21 +84,21 @@ class Store:
         return last
 
     def since(self, kind: Kind, version: int) -> list[Event]:
-        """The events after `version`; raises 410 Expired when the history no longer reaches that far."""
+        """The events after `version`. Raises 410 Expired if the history is shorter."""
         if version < self._oldest[kind]:
             raise expired(version, self._oldest[kind])
         newest_first = takewhile(lambda event: event.version > version, reversed(self._events[kind]))
         return list(newest_first)[::-1]
 
     def compact(self) -> None:
-        """Forgets all history. The version moves, so that everything read so far is too old to watch from."""
+        """Drop the history and increment the version, so that every version read so far is too old for a watch."""
         self.version += 1
         self._oldest = dict.fromkeys(KINDS, self.version)
         for events in self._events.values():
             events.clear()
 
     def subscribe(self, kind: Kind, subscriber: Subscriber) -> None:
-        """Calls back at once for every event, inside the write: a subscriber takes note and writes later."""
+        """Call back for every event, inside the write. A subscriber must not write in the callback."""
         self._subscribers[kind][subscriber] = None
 
     def unsubscribe(self, kind: Kind, subscriber: Subscriber) -> None:

@@ -1,7 +1,7 @@
-"""Strategic merge patch: a merge patch that knows which lists are maps by a key. Pure.
+"""Strategic merge patch: a merge patch that merges lists of type map by their keys. Pure.
 
-The API takes the keys from its types; here they follow from the names of the fields, which the served kinds use in one
-sense only (`ports` has two keys, told apart by its items).
+The API server takes the keys from its types. Here they follow from the field names, which are unambiguous in the served
+kinds; `ports` has two keys, which its items distinguish.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ DELETE_PRIMITIVES, ELEMENT_ORDER = "$deleteFromPrimitiveList/", "$setElementOrde
 
 
 def strategic_merge(original: Map, patch: Map) -> Map:
-    """Raises PatchError for a directive or a list item that makes no sense."""
+    """Raises PatchError for an invalid directive or list item."""
     match patch.get(DIRECTIVE):
         case None | "merge":
             pass
@@ -110,8 +110,8 @@ def _merge_key(field: str, items: Sequence[Json]) -> str | None:
 
 
 def _ordered(field: str, merged: list[Json], original: list[Json], order: list[Json]) -> list[Json]:
-    """What the patch names comes in the order of the patch; each other item comes before what it preceded on the
-    server, and after what is new."""
+    """The items of the patch in its order. Every other item keeps its place before the item that it preceded on the
+    server, and comes after new items."""
     key = None if field in MERGED_PRIMITIVES else _merge_key(field, [*order, *merged])
     wanted = [_identity(key, item) for item in order]
     server = [_identity(key, item) for item in original]

@@ -1,4 +1,4 @@
-"""The tables that `kubectl get` prints: columns and cells per kind."""
+"""The tables of `kubectl get`: columns and cells for each kind."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Column:
 
 
 def table(kind: Kind, objects: Sequence[Object], metadata: Object, *, whole: bool = False) -> Object:
-    """A meta.k8s.io/v1 Table; each row carries its object, `whole` or as metadata only."""
+    """A meta.k8s.io/v1 Table; each row carries its object, `whole` or only the metadata."""
     columns = COLUMNS.get(kind, (NAME, AGE))
     definitions = [
         {
@@ -76,7 +76,7 @@ def _of(path: str, default: Cell = 0) -> Callable[[Object], Cell]:
 
 
 def age(text: str) -> str:
-    """The time since a timestamp as kubectl shortens it: 45s, 3m20s, 5h, 12d."""
+    """The time since a timestamp in the format of kubectl: 45s, 3m20s, 5h, 12d."""
     if not text:
         return "<unknown>"
     seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()))

@@ -1,4 +1,4 @@
-"""What the API server refuses: what does not decode into its types, and wrong values with a cause per field."""
+"""Validation as in the API server: type errors, and invalid values with one cause per field."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ STANDARD_FINALIZERS = {"orphan", "foregroundDeletion", "kubernetes"}
 
 
 def validate(kind: Kind, new: Object, old: Object | None) -> list[Cause]:
-    """All that is wrong with an object of checked types; `old` is None on creation."""
+    """All causes for an object whose types are valid; `old` is None on creation."""
     causes = [*_metadata(kind, new["metadata"], old["metadata"] if old else None)]
     if kind in VALIDATORS:
         causes += VALIDATORS[kind](new, old)

@@ -1,4 +1,4 @@
-"""How an object looks through a path: itself, or its Scale."""
+"""The representation of an object at a path: the object itself, or its Scale."""
 
 from smartops.dev.sandbox.errors import Cause, conflict, invalid, uid_mismatch
 from smartops.dev.sandbox.objects import Object, Resource
@@ -8,7 +8,7 @@ from smartops.dev.sandbox.selectors import in_words
 
 
 def view(target: Target, obj: Object) -> Object:
-    """The object as the path shows it: a Scale for /scale, itself otherwise."""
+    """A Scale for /scale, otherwise the object itself."""
     if target.subresource != "scale":
         return {"kind": target.kind.name, "apiVersion": target.kind.api_version, **obj}
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")

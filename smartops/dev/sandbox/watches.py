@@ -1,4 +1,4 @@
-"""One watch: which events it sees, and how they look on the wire. Knows no HTTP."""
+"""One watch: its selection of events, and their encoding. Without HTTP."""
 
 import asyncio
 
@@ -10,8 +10,8 @@ from smartops.dev.sandbox.tables import table
 
 
 class Watch:
-    """Lines to send gather here until they are taken. `changed` is set when there are some, and when a fault struck.
-    `close` must be called in the end."""
+    """Buffers the lines to send. `changed` is set when there are lines, and when a fault affects the watch. The owner
+    must call `close`."""
 
     def __init__(self, store: Store, request: Request, target: Target) -> None:
         self.path = request.path
@@ -37,20 +37,20 @@ class Watch:
         self._store.unsubscribe(self._target.kind, self._see)
 
     def take(self) -> bytes:
-        """All that is to be sent now."""
+        """Remove and return the buffered lines."""
         lines, self._lines = self._lines, []
         self.changed.clear()
         return b"".join(lines)
 
     def bookmark(self, annotations: Object | None = None) -> None:
-        """A line that only says how far this watch is, where the client asked for such lines."""
+        """Append a bookmark, if the client requested bookmarks."""
         if self._bookmarks:
             metadata: Object = {"resourceVersion": str(self._store.version)}
             metadata |= {"annotations": annotations} if annotations else {}
             self._say("BOOKMARK", Resource({"metadata": metadata}))
 
     def strike(self, *, cut: bool) -> None:
-        """Cut: the connection closes. Otherwise nothing is ever sent again."""
+        """With `cut`, the connection is closed; otherwise nothing is sent any more."""
         self.cut, self.muted = cut, not cut
         self.close()
         self.changed.set()
@@ -71,7 +71,7 @@ class Watch:
             self._see(event)
 
     def _see(self, event: Event) -> None:
-        """An object that begins to match is ADDED, one that ceases to match is DELETED."""
+        """An object that starts to match is ADDED; one that stops matching is DELETED."""
         if self._target.namespace not in ("", event.object.namespace):
             return
         before = event.previous is not None and self._selects(event.previous)

@@ -1,4 +1,4 @@
-"""What is due to be reconciled: each key at most once, however often it was named."""
+"""The keys to reconcile; each key is queued at most once."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -25,7 +25,7 @@ class WorkQueue(Generic[K]):
             self._loop.call_soon(self._run)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """A key has one timer: the earliest asked for. Whoever is called too early asks again."""
+        """A key has one timer: the earliest requested. A controller that runs too early requests another."""
         when = self._loop.time() + seconds
         timer = self._timers.get(key)
         if timer is None or when < timer.when():

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.permissions import PERMISSIONS, Permission
-from orchestrator.process.permissions import Missing, PermissionCheck
+from orchestrator.process.permissions import MissingPermission, PermissionCheck
 from tests.chart.rights import told
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.release import Helm, Release, account, fresh_namespace, released, without
@@ -74,7 +74,7 @@ def test_the_role_for_the_whole_cluster_grants_the_same(
 
 @pytest.mark.parametrize(
     ("right", "verb"),
-    [pytest.param(right, verb, id=f"{verb} {right.qualified}") for right in PERMISSIONS for verb in right.verbs],
+    [pytest.param(right, verb, id=f"{verb} {right.group_resource}") for right in PERMISSIONS for verb in right.verbs],
 )
 def test_the_self_check_names_the_verb_that_is_taken_away(
     control_plane: ControlPlane, release: Release, targets: list[str], right: Permission, verb: str
@@ -89,8 +89,8 @@ def test_the_self_check_names_the_verb_that_is_taken_away(
         check.stop()
     until_it_may(cluster, right, verb, shop, expected=True)
 
-    assert check.missing == (Missing(verb, right, shop),)
-    assert check.passed is not right.essential
+    assert check.missing == (MissingPermission(verb, right, shop),)
+    assert check.passed is not right.required
 
 
 def until_it_may(cluster: KubernetesCluster, right: Permission, verb: str, namespace: str, *, expected: bool) -> None:

@@ -67,6 +67,11 @@ def rights(*lacking: tuple[str, str]) -> list[Permission]:
     return [right for right in left if right.verbs]
 
 
+def line(permission: str, namespace: str, purpose: str, optional: str = "") -> str:
+    grant = "Grant it to the ServiceAccount of the reconciler."
+    return f"missing permission{optional}: {permission} in namespace {namespace}: {purpose}. {grant}"
+
+
 @contextmanager
 def restricted(
     control_plane: ControlPlane, namespace: str, log: Path, *lacking: tuple[str, str]
@@ -105,7 +110,7 @@ def test_a_reconciler_without_the_right_to_patch_is_not_ready_and_its_action_fai
     runs(replicas=2)
     loop = Loop(agent, namespace)  # not judged whole: of what RBAC refuses, the audit log has no body
     with restricted(control_plane, namespace, log, ("patch", "deployments")) as reconciler:
-        reconciler.says(503, f"missing: patch deployments.apps in {namespace} — to apply changes")
+        reconciler.says(503, line("patch deployments.apps", namespace, "SmartOps applies changes with it"))
 
         status, problem = loop.ask("scale", SERVICE, replicas=3)
 
@@ -119,10 +124,13 @@ def test_a_reconciler_without_the_right_to_see_autoscalers_leaves_replicas_alone
     control_plane: ControlPlane, namespace: str, log: Path, loop: Loop, judge: Judge, runs: Runs
 ) -> None:
     runs(replicas=2)
-    of = f"horizontalpodautoscalers.autoscaling in {namespace} — to see whose replicas an autoscaler owns"
+    purpose = "SmartOps finds out with it which replicas an autoscaler sets"
     lacking = ("list", "horizontalpodautoscalers"), ("watch", "horizontalpodautoscalers")
     with restricted(control_plane, namespace, log, *lacking) as reconciler:
-        reconciler.says(503, f"missing: list {of}", f"missing: watch {of}")
+        verbs = "list", "watch"
+        reconciler.says(
+            503, *(line(f"{verb} horizontalpodautoscalers.autoscaling", namespace, purpose) for verb in verbs)
+        )
 
         status, problem = loop.ask("scale", SERVICE, replicas=3)
 
@@ -143,9 +151,9 @@ def test_a_reconciler_without_the_right_to_create_events_is_ready_and_acts(
     control_plane: ControlPlane, namespace: str, log: Path, loop: Loop, judge: Judge, runs: Runs
 ) -> None:
     runs(replicas=2)
-    line = f"missing: create events in {namespace} — to tell on the workload what was done, and why not (optional)"
+    optional = line("create events", namespace, "SmartOps publishes Kubernetes Events with it", " (optional)")
     with restricted(control_plane, namespace, log, ("create", "events")) as reconciler:
-        reconciler.says(200, "ok", line)
+        reconciler.says(200, "ok", optional)
 
         assert loop.ask("scale", SERVICE, replicas=3).status == 200
 

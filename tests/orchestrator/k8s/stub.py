@@ -34,6 +34,7 @@ class Stub:
     def __init__(self) -> None:
         self.answer: Answer = hang_up
         self.requests: list[tuple[str, str]] = []  # request line, body
+        self.heads: list[str] = []  # request line and headers
         self.over = Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads = [Thread(target=self._accept)]
@@ -85,6 +86,7 @@ class Stub:
         lengths = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         while len(body) < sum(lengths):
             body += connection.recv(65536)
+        self.heads.append(head.decode())
         return head.split(b"\r\n")[0].decode(), body.decode()
 
 

@@ -94,8 +94,7 @@ def test_connections_are_kept_open(sandbox: Sandbox) -> None:
     cluster = KubernetesCluster(sandbox.kubeconfig)
     for _ in range(5):
         cluster.get_deployment_status(ERP)
-    pools = cluster._connection.apps.api_client.rest_client.pool_manager
-    assert pools.connection_from_url(sandbox.url).num_connections == 1
+    assert cluster._connection._pool.num_connections == 1
 
 
 class Watch:

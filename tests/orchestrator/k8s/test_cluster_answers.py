@@ -227,6 +227,57 @@ def test_a_call_ends_at_its_timeout_however_the_answer_is_delayed(
     assert len(stub.requests) == 1
 
 
+def test_a_refusal_whose_body_trickles_ends_at_the_timeout(stub: Stub, cluster: KubernetesCluster) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(http("", "409 Conflict", length=10_000))
+        while not stub.over.wait(0.02):
+            connection.sendall(b" ")
+
+    stub.answer = answer
+    with pytest.raises(TimedOut):
+        cluster.scale_deployment(ERP, 3)
+
+
+def test_each_request_carries_the_credentials_that_the_library_has_by_then(
+    stub: Stub, cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.k8s.connection.CREDENTIALS_PERIOD", 0.0)
+    tokens = iter(["first", "second"])
+
+    def refresh(configuration: Any) -> None:
+        configuration.api_key["authorization"] = f"Bearer {next(tokens)}"
+
+    configuration = cluster._connection._client.configuration
+    configuration.api_key["authorization"] = "Bearer expired"
+    configuration.refresh_api_key_hook = refresh
+    stub.answer = sends(http(WHOLE))
+
+    cluster.get_deployment_status(ERP)
+    cluster.get_deployment_status(ERP)
+
+    assert ["authorization: Bearer first" in stub.heads[0], "authorization: Bearer second" in stub.heads[1]] == [
+        True
+    ] * 2
+
+
+def test_a_server_address_with_a_path_is_a_prefix_of_each_request(stub: Stub, tmp_path: Path) -> None:
+    stub.answer = sends(http(WHOLE))
+    KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", f"{stub.url}/k8s/clusters/c-1")).get_deployment_status(ERP)
+    [(line, _)] = stub.requests
+    assert line == "GET /k8s/clusters/c-1/apis/apps/v1/namespaces/dev/deployments/erp HTTP/1.1"
+
+
+def test_a_proxy_for_plain_http_receives_the_absolute_url(stub: Stub, tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "kubeconfig", "http://api.example.com")
+    config = json.loads(path.read_text())
+    config["clusters"][0]["cluster"]["proxy-url"] = stub.url
+    path.write_text(json.dumps(config))
+    stub.answer = sends(http(WHOLE))
+    KubernetesCluster(path).get_deployment_status(ERP)
+    [(line, _)] = stub.requests
+    assert line == "GET http://api.example.com/apis/apps/v1/namespaces/dev/deployments/erp HTTP/1.1"
+
+
 def test_nobody_listening_is_unreached(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"

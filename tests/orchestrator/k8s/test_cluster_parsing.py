@@ -40,7 +40,7 @@ def test_a_deployment_is_parsed_in_full() -> None:
         | {
             "generation": 4,
             "deletionTimestamp": "2026-01-01T00:00:00Z",
-            "annotations": {"team": "erp", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+            "annotations": {"team": "erp", "smartops.io/action": "action-1"},
         },
         "spec": {"replicas": 0, "paused": True},
         "status": {
@@ -61,7 +61,7 @@ def test_a_deployment_is_parsed_in_full() -> None:
         replicas=0,
         paused=True,
         deleting=True,
-        annotations={"team": "erp"},
+        annotations={"smartops.io/action": "action-1"},
         observed_generation=3,
         status_replicas=6,
         updated_replicas=5,

@@ -1,4 +1,4 @@
-"""The names and the messages of Events hold what Kubernetes asks of them."""
+"""The names and the messages of Events are what Kubernetes accepts."""
 
 import re
 from dataclasses import replace
@@ -31,14 +31,14 @@ def test_a_long_name_is_cut_where_a_name_may_end() -> None:
     assert replace(NOTE, key=WorkloadKey("dev", name)).name.startswith("a" * 235 + ".")
 
 
-def test_the_same_news_has_the_same_name_whatever_its_words() -> None:
+def test_the_name_of_an_event_does_not_depend_on_its_message() -> None:
     assert replace(NOTE, message="once more").name == NOTE.name
 
 
 @pytest.mark.parametrize(
     "other", [replace(NOTE, uid="uid-2"), replace(NOTE, about="action-2"), replace(NOTE, reason="Restarted")]
 )
-def test_other_news_have_other_names(other: KubernetesEvent) -> None:
+def test_events_of_other_objects_sources_or_reasons_have_other_names(other: KubernetesEvent) -> None:
     assert other.name != NOTE.name
 
 

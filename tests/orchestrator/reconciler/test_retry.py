@@ -18,14 +18,14 @@ from orchestrator.reconciler.retry import (
 from signals.reasons import Reason
 
 SAID = "what the API server said"
-EVERY = {
+EVERY: set[type[errors.ClusterError]] = {
     kind
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, errors.ClusterError) and kind is not errors.ClusterError
 }
 CONFLICT, AWAY, THROTTLED = Reason.CONFLICT, Reason.CLUSTER_UNREACHABLE, Reason.CLUSTER_THROTTLED
 # Of a write: what follows if no earlier copy of it is unanswered, and what if one is.
-WRITES = {
+WRITES: dict[type[errors.ClusterError], tuple[object, object]] = {
     errors.Refused: (Reason.CLUSTER_REJECTED, Review),
     errors.NotFound: (Reason.TARGET_GONE, Review),
     errors.Forbidden: (Reason.CLUSTER_FORBIDDEN, Review),
@@ -49,7 +49,7 @@ def test_the_tables_have_every_class_of_error() -> None:
     assert set(WRITES) == EVERY
 
 
-@pytest.mark.parametrize("kind", sorted(EVERY, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(EVERY, key=str))
 def test_a_failed_write_is_repeated_fails_or_is_reviewed(kind: type[errors.ClusterError]) -> None:
     clear, unclear = WRITES[kind]
 
@@ -64,7 +64,7 @@ def test_a_failed_write_is_repeated_fails_or_is_reviewed(kind: type[errors.Clust
         assert SAID in ambiguous.message
 
 
-@pytest.mark.parametrize("kind", sorted(EVERY, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(EVERY, key=str))
 def test_a_failed_read_says_nothing_about_the_write(kind: type[errors.ClusterError]) -> None:
     move = next_move(kind(SAID), 1, False, 1.0, reading=True)
     ambiguous = next_move(kind(SAID), 1, True, 1.0, reading=True)

@@ -88,7 +88,12 @@ def test_an_action_is_read_with_its_timeline_decisions_and_verification(api: Api
     assert action["timeline"][0]["actor"] == "agent"
     (decision,) = action["decisions"]
     assert (decision["phase"], decision["outcome"]) == ("admit", "allow")
-    assert "max_replicas" in [verdict["guardrail"] for verdict in decision["verdicts"]]
+    outcomes = {verdict["guardrail"]: verdict["outcome"] for verdict in decision["verdicts"]}
+    assert (outcomes["max_replicas"], outcomes["target"], outcomes["policy"]) == (
+        "allow",
+        "not_evaluated",
+        "not_evaluated",
+    )
     assert (action["verification"]["status"], action["verification"]["ready_replicas"]) == ("SUCCESS", 3)
 
 

@@ -118,7 +118,7 @@ def test_the_page_of_an_action_shows_its_evidence(reading: Client, hour: Hour) -
     for said in (
         "recommendationservice: Scale by +1 (3\xa0→\xa04)", "VerificationTimedOut", "Max replicas", "Scale velocity",
         "0 + 1 of 3", "spec.replicas", "<del>3</del>", "<ins>4</ins>", "Planned against version", "+5 min",
-        "win-2118", "98.1", action.planned_uid,
+        "win-2118", "98.1", action.planned_uid, "Not evaluated", "No policy engine is configured.",
     ):  # fmt: skip
         assert said in page, said
 

@@ -1,0 +1,18 @@
+"""The SQL of this package that the ORM cannot express, or not at an acceptable cost (docs/adr/0018-raw-sql.md)."""
+
+# `Scope.covering` as a condition: whether the row `scope` covers the row `wanted`, which has a cluster, a namespace and
+# a name.
+COVERING = (
+    "scope.cluster IN ('', wanted.cluster) AND scope.namespace IN ('', wanted.namespace) "
+    "AND scope.workload IN ('', wanted.name)"
+)
+
+# The body of a trigger. It locks signals in the order of their fingerprint, as all statements do (signals/queries.py).
+WAKE_DEFERRED = """
+    UPDATE signals_signal SET not_before = statement_timestamp()
+    WHERE id IN (
+        SELECT id FROM signals_signal
+        WHERE state = 'pending' AND not_before > statement_timestamp()
+        ORDER BY fingerprint FOR UPDATE);
+    RETURN NULL;
+"""

@@ -1,0 +1,131 @@
+"""Publishes on the target, as Kubernetes Events: each applied change, each failure, each refusal or deferral.
+
+A success that was verified is no Event: the Deployment shows it itself.
+"""
+
+from collections.abc import Mapping
+
+from guardrails.replay import load_inputs
+from guardrails.types import Outcome as Decided
+from orchestrator.k8s import errors
+from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.events import EventType, KubernetesEvent
+from orchestrator.k8s.metrics import EVENTS_DROPPED
+from orchestrator.k8s.types import WorkloadKey
+from orchestrator.models import ActionState as S
+from orchestrator.publish.types import (
+    DecisionEntry,
+    Dropped,
+    Entry,
+    Ignored,
+    Outcome,
+    Published,
+    Retry,
+    Terms,
+    TransitionEntry,
+)
+from signals.mapping import Unmatched, propose
+from signals.proposals import PROPOSAL_TYPES
+from signals.reasons import Reason
+from signals.types import ActionType
+
+REMEMBERED = 10_000  # names of Events that need not be sent again
+PROBLEMS: Mapping[str, str] = {
+    S.PENDING: "deferred",
+    S.CANCELLED: "refused",
+    S.FAILED: "failed",
+    S.TIMED_OUT: "timed out",
+    S.NEEDS_REVIEW: "needs a review",
+}
+VERDICTS: Mapping[str, str] = {Decided.DENY: "refused", Decided.DEFER: "deferred"}
+
+# Not worth an Event: it resolves itself, its time is over, the object is gone, or the API server is unavailable.
+SUPPRESSED = frozenset(
+    {
+        Reason.TARGET_BUSY,
+        Reason.SIGNAL_RESOLVED,
+        Reason.ACTION_EXPIRED,
+        Reason.TARGET_NOT_FOUND,
+        Reason.TARGET_REPLACED,
+        Reason.TARGET_GONE,
+        Reason.CLUSTER_UNREACHABLE,
+        Reason.CLUSTER_THROTTLED,
+        Reason.CONFLICT,
+    }
+)
+
+
+class KubernetesEvents:
+    """A Publisher. The API server stores an Event of the same name once, so a repeated delivery adds nothing."""
+
+    name = "kubernetes-events"
+    terms = Terms()
+    dropped = EVENTS_DROPPED
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._sent: dict[str, None] = {}
+
+    def publish(self, entry: Entry) -> Outcome:
+        event = event_of_transition(entry) if isinstance(entry, TransitionEntry) else event_of_decision(entry)
+        if event is None or event.name in self._sent:
+            return Ignored()
+        try:
+            self._cluster.create_event(event, entry.at)
+        except errors.Conflict:
+            pass  # another process has sent it, or this one before it was restarted
+        except errors.Throttled as error:
+            return Retry(error.message, error.retry_after)
+        except (errors.Unreached, errors.Unknown) as error:
+            return Retry(error.message)
+        except errors.ClusterError as error:
+            # 401: the credentials are being replaced. Everything else will be refused again.
+            return Retry(error.message) if error.code == 401 else Dropped(error.message)
+        self._remember(event.name)
+        return Published()
+
+    def _remember(self, name: str) -> None:
+        self._sent[name] = None
+        if len(self._sent) > REMEMBERED:
+            del self._sent[next(iter(self._sent))]
+
+
+def event_of_transition(entry: TransitionEntry) -> KubernetesEvent | None:
+    """None: the transition is not published."""
+    if entry.dry_run or not entry.uid or entry.from_state == S.NEEDS_REVIEW:  # a person settles it, and knows
+        return None
+    if entry.from_state == S.APPLYING and entry.to_state in (S.VERIFYING, S.SUCCEEDED):
+        type_ = PROPOSAL_TYPES[ActionType(entry.type)]
+        done = type_.done(entry.before, entry.change)
+        return _event(entry, EventType.NORMAL, type_.event, done, entry.justification)
+    problem = PROBLEMS.get(entry.to_state)
+    if problem is None or not entry.reason or entry.reason in SUPPRESSED:
+        return None
+    return _event(entry, EventType.WARNING, entry.reason, f"{entry.type} {problem}", entry.message)
+
+
+def event_of_decision(entry: DecisionEntry) -> KubernetesEvent | None:
+    """None: the decision is not published. A direct request is answered by the API. A signal that waits for the same
+    reason again leads to an Event of the same name."""
+    verdict = VERDICTS.get(entry.outcome)
+    if verdict is None or entry.signal_id is None or entry.reason in SUPPRESSED:
+        return None
+    inputs = load_inputs(dict(entry.inputs))
+    target = inputs.facts.target
+    if inputs.signal is None or target is None:
+        return None
+    proposed = propose(inputs.signal, inputs.rules)
+    if isinstance(proposed, Unmatched):
+        return None
+    _, proposal = proposed
+    message = f"{proposal.type} {verdict} (signal {entry.signal_id}): {entry.message}"
+    key = WorkloadKey(proposal.target.namespace, proposal.target.name)
+    return KubernetesEvent(key, target.uid, EventType.WARNING, entry.reason, message, str(entry.signal_id))
+
+
+def _event(entry: TransitionEntry, type_: EventType, reason: str, what: str, why: str) -> KubernetesEvent:
+    message = f"{what} (action {entry.action_id}, requested by {entry.requested_by})"
+    if why:
+        message += f": {why}"  # last: it may be of any length, and be cut
+    key = WorkloadKey(entry.target.namespace, entry.target.name)
+    return KubernetesEvent(key, entry.uid, type_, reason, message, str(entry.action_id))

@@ -1,0 +1,137 @@
+"""The SQL of this package that the ORM cannot express, or not at an acceptable cost (docs/adr/0018-raw-sql.md).
+
+FIRE and RESOLVE store observations of one polarity, at most one per (fingerprint, window). Parameters: the rows as a
+JSON array (see `signals.ingest`), firing, firing, the name of the poster. They return a row (fingerprint, window_id,
+signal id, signal state) for each observation that was not stored before.
+
+Lock order: every statement that writes several rows of signals_signal locks them in the order of their fingerprint.
+Transactions that lock more than one row in this order cannot deadlock with each other. FIRE inserts, and locks on
+conflict, in the order of its ORDER BY; RESOLVE locks in `locked` before it updates; LOCK_OPEN comes first in a
+transaction of several FIRE and RESOLVE. The queries in `signals.models` and the triggers in `guardrails.models` do the
+same.
+"""
+
+from signals.reasons import Reason
+
+# Estimates matter here: with IS NULL in place of IS NOT TRUE, or EXISTS, the planner expects one row, or half of the
+# table, and joins by nested loops, or reads the whole table.
+_NEW = """
+    input AS (SELECT * FROM json_to_recordset(%s::json) AS t(
+        ord int, observation_id uuid, id uuid, fingerprint text, window_id text, source text, cluster text,
+        namespace text, workload text, symptom text, score float8, probability float8, confidence float8,
+        payload jsonb, traceparent text)),
+    new AS (SELECT input.* FROM input WHERE (
+        SELECT true FROM signals_observation seen
+        WHERE seen.fingerprint = input.fingerprint AND seen.window_id = input.window_id AND seen.firing = %s
+    ) IS NOT TRUE),
+    latest AS (SELECT DISTINCT ON (fingerprint) *, count(*) OVER (PARTITION BY fingerprint)
+               FROM new ORDER BY fingerprint, ord DESC)
+"""
+_COLUMNS = (
+    "id, source, cluster, namespace, workload, symptom, fingerprint, score, probability, confidence, payload, count, "
+    "traceparent"
+)
+_STORE = """
+    accepted AS (
+        SELECT observation_id, fingerprint, window_id, payload, touched.id AS signal_id, touched.state
+        FROM new JOIN touched USING (fingerprint)),
+    stored AS (
+        INSERT INTO signals_observation (id, signal_id, fingerprint, window_id, firing, payload, posted_by)
+        SELECT observation_id, signal_id, fingerprint, window_id, %s, payload, %s FROM accepted)
+    SELECT fingerprint, window_id, signal_id, state FROM accepted
+"""
+# An admitted signal keeps its state: the reconciler cancels the action if it is not applied yet, and closes the signal.
+# An observation that fires before that clears `resolved_at`: the problem is not over.
+FIRE = f"""
+    WITH {_NEW},
+    touched AS (
+        INSERT INTO signals_signal AS open ({_COLUMNS}, state, reason, message, errors)
+        SELECT {_COLUMNS}, 'pending', '', '', 0 FROM latest ORDER BY fingerprint
+        ON CONFLICT (fingerprint) WHERE closed_at IS NULL DO UPDATE SET
+            count = open.count + EXCLUDED.count, last_seen_at = statement_timestamp(), resolved_at = NULL,
+            payload = EXCLUDED.payload, score = EXCLUDED.score, probability = EXCLUDED.probability,
+            confidence = EXCLUDED.confidence
+        RETURNING id, fingerprint, state),
+    {_STORE}
+"""
+RESOLVE = f"""
+    WITH {_NEW},
+    locked AS (
+        SELECT open.id FROM signals_signal open JOIN latest USING (fingerprint)
+        WHERE open.closed_at IS NULL ORDER BY fingerprint FOR UPDATE OF open),
+    ended AS (
+        UPDATE signals_signal open SET
+            resolved_at = coalesce(resolved_at, statement_timestamp()),
+            state = CASE open.state WHEN 'pending' THEN 'resolved' ELSE open.state END,
+            closed_at = CASE open.state WHEN 'pending' THEN statement_timestamp() END,
+            reason = CASE open.state WHEN 'pending' THEN '{Reason.SIGNAL_RESOLVED}' ELSE open.reason END,
+            message = CASE open.state WHEN 'pending' THEN 'The source reports that the problem is over.'
+                ELSE open.message END
+        FROM locked WHERE open.id = locked.id
+        RETURNING open.id, open.fingerprint, open.state),
+    healthy AS (
+        INSERT INTO signals_signal ({_COLUMNS}, state, reason, message, errors, resolved_at, closed_at)
+        SELECT {_COLUMNS}, 'resolved', '{Reason.HEALTHY}', 'No signal was open for this problem.', 0,
+            statement_timestamp(), statement_timestamp()
+        FROM latest WHERE fingerprint NOT IN (SELECT fingerprint FROM ended)
+        RETURNING id, fingerprint, state),
+    touched AS (SELECT * FROM ended UNION ALL SELECT * FROM healthy),
+    {_STORE}
+"""
+# Observations that were stored before, in the form that FIRE and RESOLVE return. Parameters: fingerprints, windows,
+# firing.
+SEEN = """
+    SELECT o.fingerprint, o.window_id, s.id, s.state
+    FROM unnest(%s::text[], %s::text[]) AS t(fingerprint, window_id)
+    JOIN signals_observation o ON o.fingerprint = t.fingerprint AND o.window_id = t.window_id AND o.firing = %s
+    JOIN signals_signal s ON s.id = o.signal_id
+"""
+# Parameter: fingerprints.
+LOCK_OPEN = """
+    SELECT id FROM signals_signal WHERE fingerprint = ANY(%s) AND closed_at IS NULL ORDER BY fingerprint FOR UPDATE
+"""
+# Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ids; clusters,
+# namespaces and names of the workloads; the reason of the deferral.
+RELEASE = """
+    WITH wanted AS (SELECT %s::uuid[] AS ended),
+    locked AS (
+        SELECT id, id = ANY(ended) AS is_over FROM signals_signal, wanted
+        WHERE id = ANY(ended) AND closed_at IS NULL
+        OR (cluster, namespace, workload) IN (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]))
+            AND reason = %s AND state = 'pending'
+        ORDER BY fingerprint FOR UPDATE OF signals_signal)
+    UPDATE signals_signal AS signal SET
+        closed_at = CASE WHEN is_over THEN statement_timestamp() END,
+        not_before = CASE WHEN is_over THEN signal.not_before ELSE statement_timestamp() END
+    FROM locked WHERE signal.id = locked.id
+"""
+# Due signals, each with the enabled rules for its source and symptom, as JSON. The columns are named: a prepared
+# statement with `*` fails as soon as the migration of the next version adds one. Continued by OLDEST or LOCKED.
+SELECT_DUE = """
+    SELECT {columns}, (
+        SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
+        WHERE rule.enabled AND rule.source = signal.source AND rule.symptom = signal.symptom) AS rule_rows
+    FROM signals_signal signal
+    WHERE state = 'pending' AND not_before <= statement_timestamp()
+"""
+# Parameters: the cluster, ids to leave out, the number of rows.
+OLDEST = "AND cluster = %s AND id <> ALL(%s::uuid[]) ORDER BY not_before LIMIT %s"
+# Parameter: ids. Signals that another transaction has locked are left out.
+LOCKED = "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR UPDATE OF signal SKIP LOCKED"
+# One compare-and-set for each signal: it is stored only while it is pending. Parameter: the rows as a JSON array (see
+# `signals.transitions`). They are locked in the order of their fingerprint.
+MOVE = """
+    WITH moved AS (SELECT * FROM json_to_recordset(%s::json) AS moved(
+        id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean)),
+    locked AS (
+        SELECT id FROM signals_signal WHERE id IN (SELECT id FROM moved) AND state = 'pending'
+        ORDER BY fingerprint FOR UPDATE)
+    UPDATE signals_signal AS signal SET
+        state = moved.state, reason = moved.reason, message = moved.message, errors = moved.errors,
+        not_before = coalesce(
+            moved.until, statement_timestamp() + make_interval(secs => moved.delay), signal.not_before),
+        closed_at = CASE WHEN moved.closed THEN statement_timestamp() END
+    FROM moved JOIN locked USING (id)
+    WHERE signal.id = moved.id AND signal.state = 'pending'
+    RETURNING signal.id
+"""

@@ -1,0 +1,96 @@
+"""Statements that write several signals lock them in the order of their fingerprint: so they cannot deadlock with each
+other, nor with a reconciler that locks a batch of signals in this order."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from time import sleep
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from guardrails.models import GuardrailSetting
+from signals import transitions
+from signals.models import Signal
+from signals.types import Observation
+from tests.kit.signals import anomaly, post
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COUNT = 5
+
+
+def by_fingerprint(firing: bool = True) -> list[Observation]:
+    return sorted((anomaly(f"erp-{number}", firing=firing) for number in range(COUNT)), key=lambda one: one.fingerprint)
+
+
+def fire() -> None:
+    post(*reversed(by_fingerprint()))
+
+
+def resolve() -> None:
+    post(*reversed(by_fingerprint(firing=False)))
+
+
+def fire_and_resolve() -> None:
+    post(*reversed(by_fingerprint()), *reversed(by_fingerprint(firing=False)))
+
+
+def resolve_the_first_and_fire_the_others() -> None:
+    """Two statements: the first of them fires."""
+    firing, ended = by_fingerprint(), by_fingerprint(firing=False)
+    post(*reversed(firing[1:]), ended[0])
+
+
+def release() -> None:
+    last, *others = reversed(by_fingerprint())
+    ended = Signal.objects.filter(fingerprint=last.fingerprint).values_list("pk", flat=True)
+    Signal.release(list(ended), [one.target for one in others], "TargetBusy")
+
+
+def move() -> None:
+    transitions.store([transitions.deny(one, "TargetNotFound", "") for one in Signal.objects.order_by("-fingerprint")])
+
+
+def change_a_setting() -> None:
+    GuardrailSetting.objects.create(max_replicas=7)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [fire, resolve, fire_and_resolve, resolve_the_first_and_fire_the_others, release, move, change_a_setting],
+)
+@pytest.mark.parametrize("held", range(1, COUNT))
+def test_a_statement_holds_the_signals_before_the_one_it_waits_for(write: Callable[[], None], held: int) -> None:
+    fire()
+    later = timezone.now() + timedelta(hours=1)
+    transitions.store([transitions.defer(signal, "TargetBusy", "Wait.", later) for signal in Signal.objects.all()])
+    order = list(Signal.objects.order_by("fingerprint").values_list("pk", flat=True))
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            Signal.objects.select_for_update().get(pk=order[held])
+            writing = threads.submit(on_its_own_connection, write)
+            wait_for_a_lock()
+            free = set(Signal.objects.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        writing.result(20)
+
+    assert free == set(order[held:])
+
+
+def on_its_own_connection(work: Callable[[], None]) -> None:
+    try:
+        work()
+    finally:
+        connection.close()
+
+
+def wait_for_a_lock() -> None:
+    for _ in range(2000):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone() != (0,):
+                return
+        sleep(0.005)
+    raise AssertionError("nobody waits for a lock")

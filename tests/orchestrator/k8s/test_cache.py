@@ -1,0 +1,220 @@
+"""The cluster cache, as its watches fill it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import Queue
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardrails.types import AutoscalerFacts
+from orchestrator.k8s.cache import AutoscalerIndex, ClusterCache
+from orchestrator.k8s.parse import parse_autoscaler, parse_deployment
+from orchestrator.k8s.target import UNMANAGED
+from orchestrator.k8s.types import Autoscaler, WatchEvent, WatchEventType, WorkloadKey
+from signals.types import Target
+from tests.orchestrator.k8s.stub import deployment
+from tests.orchestrator.reconciler.fake import END, Fake
+
+ERP, SHOP = WorkloadKey("dev", "erp"), WorkloadKey("dev", "shop")
+CHANGED, DELETED = WatchEventType.CHANGED, WatchEventType.DELETED
+SYNCED: WatchEvent[Any] = WatchEvent(WatchEventType.SYNCED)
+REFUSED: WatchEvent[Autoscaler] = WatchEvent(WatchEventType.REFUSED, message="you may not")
+
+
+def hpa(name: str = "hpa", scales: WorkloadKey | None = ERP, least: int = 2, most: int = 4) -> Autoscaler:
+    return Autoscaler(WorkloadKey("dev", name), f"uid-{name}", scales, least, most)
+
+
+def facts(name: str = "hpa") -> AutoscalerFacts:
+    return AutoscalerFacts(name, 2, 4)
+
+
+def test_an_autoscaler_is_found_by_its_workload_until_it_is_deleted() -> None:
+    index = AutoscalerIndex()
+    assert index.of(ERP) is None
+
+    index.update(hpa(), deleted=False)
+    assert (index.of(ERP), index.of(SHOP)) == (facts(), None)
+    index.update(hpa(least=3, most=9), deleted=False)
+    assert index.of(ERP) == AutoscalerFacts("hpa", 3, 9)
+
+    index.update(hpa(), deleted=True)
+    assert index.of(ERP) is None
+
+
+def test_an_autoscaler_with_a_new_target_no_longer_scales_the_old_one() -> None:
+    index = AutoscalerIndex()
+    index.update(hpa(), deleted=False)
+    index.update(hpa(scales=SHOP), deleted=False)
+    assert (index.of(ERP), index.of(SHOP)) == (None, facts())
+    index.update(hpa(scales=None), deleted=False)
+    assert index.of(SHOP) is None
+
+
+def test_the_first_of_several_autoscalers_by_name_is_found() -> None:
+    index = AutoscalerIndex()
+    for name in ("b", "a"):
+        index.update(hpa(name), deleted=False)
+    assert index.of(ERP) == facts("a")
+    index.update(hpa("a"), deleted=True)
+    assert index.of(ERP) == facts("b")
+
+
+def test_an_unknown_autoscaler_may_be_deleted() -> None:
+    index = AutoscalerIndex()
+    index.update(hpa(), deleted=True)
+    assert index.of(ERP) is None
+
+
+UPDATES = st.lists(
+    st.tuples(st.builds(hpa, st.sampled_from("abc"), st.sampled_from([ERP, SHOP, None])), st.booleans()), max_size=12
+)
+
+
+@given(UPDATES)
+def test_the_last_state_of_each_autoscaler_counts(updates: list[tuple[Autoscaler, bool]]) -> None:
+    index, last = AutoscalerIndex(), dict[WorkloadKey, Autoscaler]()
+    for one, deleted in updates:
+        index.update(one, deleted=deleted)
+        last[one.key] = one
+        if deleted:
+            del last[one.key]
+        for workload in (ERP, SHOP):
+            names = [key.name for key, one in last.items() if one.target == workload]
+            assert index.of(workload) == (facts(min(names)) if names else None)
+
+
+def test_an_autoscaler_is_found_while_it_is_replaced() -> None:
+    """Its status changes every few seconds: a reader in between must not find the workload without an autoscaler."""
+    index, over = AutoscalerIndex(), Event()
+    index.update(hpa(), deleted=False)
+
+    def change() -> None:
+        while not over.is_set():
+            index.update(hpa(), deleted=False)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = Thread(target=change)
+    thread.start()
+    try:
+        missed = sum(index.of(ERP) is None for _ in range(20_000))
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+
+    assert missed == 0
+
+
+@pytest.mark.parametrize(
+    ("reference", "target"),
+    [
+        ({"apiVersion": "apps/v1", "kind": "Deployment", "name": "erp"}, ERP),
+        ({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "erp"}, None),
+        ({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "erp"}, None),
+        ({"apiVersion": "example.com/v1", "kind": "Deployment", "name": "erp"}, None),
+    ],
+)
+def test_only_autoscalers_of_deployments_have_a_target(reference: dict[str, str], target: WorkloadKey | None) -> None:
+    metadata = {"namespace": "dev", "name": "hpa", "uid": "u", "resourceVersion": "1"}
+    found = parse_autoscaler({"metadata": metadata, "spec": {"scaleTargetRef": reference, "maxReplicas": 4}})
+    assert (found.target, found.min_replicas, found.max_replicas) == (target, 1, 4)
+
+
+class World:
+    """A cache of the fake cluster; `changes` are the keys that `on_change` was called with."""
+
+    def __init__(self, namespaces: list[str]) -> None:
+        self.fake, self.changes = Fake(), Queue[WorkloadKey]()
+        self.cache = ClusterCache(self.fake.cluster, namespaces, self.changes.put)
+        for namespace in ["" if name == "*" else name for name in namespaces]:
+            self.fake.deployments[namespace] = Queue()
+            self.fake.autoscalers[namespace] = Queue()
+
+    def deployments(self, *events: WatchEvent[Any], namespace: str = "dev") -> None:
+        """Returns when the last of them has been processed."""
+        self._send(self.fake.deployments[namespace], events)
+
+    def autoscalers(self, *events: WatchEvent[Autoscaler], namespace: str = "dev") -> None:
+        """Returns when the last of them, which must be SYNCED or REFUSED, has been processed."""
+        self._send(self.fake.autoscalers[namespace], events)
+
+    def _send(self, queue: "Queue[Any]", events: tuple[WatchEvent[Any], ...]) -> None:
+        for event in events:
+            queue.put(event)
+        self.changes.get(timeout=5)
+
+    def autoscaler(self, name: str = "erp", namespace: str = "dev") -> tuple[AutoscalerFacts | None, str]:
+        state = self.cache.observe(Target("default", namespace, name))
+        return state.autoscaler, state.autoscalers_unknown
+
+
+@contextmanager
+def watching(*namespaces: str) -> Iterator[World]:
+    world = World(list(namespaces))
+    world.cache.start()
+    try:
+        yield world
+    finally:
+        for queue in (*world.fake.deployments.values(), *world.fake.autoscalers.values()):
+            queue.put(END)
+        world.cache.stop()
+
+
+def test_the_cache_has_synced_after_both_lists_of_every_namespace() -> None:
+    with watching("dev", "prod") as world:
+        for namespace in ("dev", "prod"):
+            world.deployments(SYNCED, namespace=namespace)
+        world.autoscalers(SYNCED)
+        assert not world.cache.has_synced
+        world.autoscalers(SYNCED, namespace="prod")
+        assert world.cache.has_synced
+
+
+def test_a_target_state_has_the_deployment_and_its_autoscaler() -> None:
+    with watching("dev") as world:
+        erp = parse_deployment(deployment("erp"))
+        world.deployments(WatchEvent(CHANGED, erp))
+        world.autoscalers(WatchEvent(CHANGED, hpa()), SYNCED)
+        assert world.autoscaler() == (facts(), "")
+        assert world.cache.observe(Target("default", "dev", "erp")).deployment == erp
+
+        world.autoscalers(WatchEvent(DELETED, hpa()), SYNCED)
+        assert world.autoscaler() == (None, "")
+
+
+def test_a_refusal_to_list_autoscalers_is_part_of_the_target_state() -> None:
+    with watching("dev", "prod") as world:
+        world.autoscalers(REFUSED)
+        world.autoscalers(SYNCED, namespace="prod")
+        for namespace in ("dev", "prod"):
+            world.deployments(SYNCED, namespace=namespace)
+        assert world.cache.has_synced
+        assert world.autoscaler() == (None, "you may not")
+        assert world.autoscaler(namespace="prod") == (None, "")
+
+        world.autoscalers(WatchEvent(CHANGED, hpa()), SYNCED)
+        assert world.autoscaler() == (facts(), "")
+
+        world.autoscalers(REFUSED)  # the permission was revoked
+        assert world.autoscaler() == (facts(), "you may not")
+
+
+def test_a_refusal_for_all_namespaces_applies_to_each() -> None:
+    with watching("*") as world:
+        world.autoscalers(REFUSED, namespace="")
+        assert world.autoscaler() == (None, "you may not")
+        world.autoscalers(WatchEvent(CHANGED, hpa()), SYNCED, namespace="")
+        assert world.autoscaler() == (facts(), "")
+        assert world.autoscaler(namespace="prod") == (None, "")
+
+
+def test_a_target_outside_the_namespaces_is_unmanaged() -> None:
+    with watching("dev") as world:
+        assert world.cache.observe(Target("default", "prod", "erp")) is UNMANAGED
