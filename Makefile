@@ -15,7 +15,8 @@ python = .venv/bin/python
 pytest = $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 # Pure code and one database, but for what starts a browser or processes or tries thousands of requests.
 fast = $(addprefix tests/,guardrails orchestrator signals smartops test_docs.py test_project.py test_reasons.py)
-beside = $(addprefix tests/smartops/,api/test_fuzz.py console/test_browser.py test_asgi.py web/test_shutdown.py)
+beside = $(addprefix tests/smartops/,api/test_fuzz.py console/test_browser.py test_asgi.py web/test_shutdown.py) \
+	tests/orchestrator/publish/test_publishers.py
 rest = $(filter-out $(fast),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(beside)
 # Two runs in one clone take turns at .venv; the second finds it complete.
 environment = flock -o Makefile $(MAKE) -s
