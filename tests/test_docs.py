@@ -127,7 +127,8 @@ def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
 def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
     modules = (metrics, k8s_metrics, publish_metrics, gauges, opa, ingest)
     collectors = [one for module in modules for one in vars(module).values() if isinstance(one, MetricWrapperBase)]
-    labels = {
+    replicas = (k8s_metrics.DESIRED_REPLICAS, k8s_metrics.READY_REPLICAS)
+    labels = {one.name: ", ".join(f"`{name}`" for name in k8s_metrics.TARGET) for one in replicas} | {
         family.name + "_total" * (family.type == "counter"): ", ".join(f"`{name}`" for name in one._labelnames)
         for one in collectors
         for family in one.describe()
