@@ -68,7 +68,7 @@ PLAIN = {
     "Page", "Pod", "Resource", "Watch", "WatchEvent", "WatchEventType", "Watched", "WorkloadKey",
     "Complete", "Failed", "Progressing",  # the results of `kubectl rollout status`
     "ControlLoop", "Permissions",  # what the health server reads
-    "Receipt", "Stored", "Verifications",
+    "Receipt", "ReplicaGauge", "Stored", "Verifications",
 }  # fmt: skip
 
 
