@@ -15,7 +15,6 @@ from orchestrator.reconciler.loop import Reconciler
 from signals.lib import tracing
 from signals.lib.migrations import unapplied_migrations
 
-
 MAX_WORKERS = 256  # threads, and connections to the API server
 
 
