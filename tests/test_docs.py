@@ -46,6 +46,7 @@ DOMAIN = (
     "signals.mapping",
     "signals.reasons",
     "signals.proposals",
+    "signals.transitions",
     "signals.ingest",
     "signals.ingest_trace",
     "guardrails.types",
@@ -63,11 +64,11 @@ DOMAIN = (
 )
 # Classes that need no explanation: terms of Kubernetes, of HTTP and of Python, and details of one module.
 PLAIN = {
-    "Autoscaler", "Collection", "Condition", "Connection", "Deployment", "EventType", "KubernetesCluster", "Page",
-    "Pod", "Watch", "WatchEvent", "WatchEventType", "Watched", "WorkloadKey",
+    "Autoscaler", "Collection", "Condition", "Connection", "Deployment", "EventType", "Field", "KubernetesCluster",
+    "Page", "Pod", "Resource", "Watch", "WatchEvent", "WatchEventType", "Watched", "WorkloadKey",
     "Complete", "Failed", "Progressing",  # the results of `kubectl rollout status`
     "ControlLoop", "Permissions",  # what the health server reads
-    "Receipt", "Stored", "Verifications",
+    "Receipt", "ReplicaGauge", "Stored", "Verifications",
 }  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
         reserving = [one.signal.target for one in candidates if one.proposal and one.state.deployment]
         workloads = Workload.lock(reserving)  # before the signals, as everywhere
         locked = {signal.pk: signal for signal in Signal.lock_due(one.signal.pk for one in candidates)}
-        # A repeat may have changed the signal since: then it stays due, and is looked at as it is now.
+        # A repeat may have changed the signal since: then it stays due, and is decided in the next pass.
         current = [
             (one, locked[one.signal.pk])
             for one in candidates
@@ -83,8 +83,8 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
 
 
 def record_failure(candidate: Candidate, error: Exception) -> None:
-    """A signal that cannot be processed costs itself, never the loop: it is tried again later, and fails after
-    MAX_ERRORS errors with the error as its message."""
+    """Stores the error of a signal that cannot be processed. The signal is tried again later, and fails after
+    MAX_ERRORS errors with the last one as its message."""
     metrics.FAILED_STEPS.inc()
     log.error("signal %s could not be processed", candidate.signal.pk, exc_info=error)
     signal = Signal.objects.filter(pk=candidate.signal.pk, state=SignalState.PENDING).first()

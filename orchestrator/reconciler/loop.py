@@ -1,4 +1,4 @@
-"""The reconciler: reclaim, admit, dispatch, settle, verify, again and again, until told to stop.
+"""The reconciler: reclaim, admit, dispatch, settle, verify, again and again, until it is stopped.
 
 One thread reads and writes the database and decides what is next. Calls to the cluster and to the policy engine run on
 a pool; their answers are collected at the beginning of each pass.
