@@ -10,6 +10,7 @@ from guardrails.types import Limits
 from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import Deployment, WorkloadKey
 from orchestrator.models import Action, VerificationStatus, transitions
+from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Target
 from smartops.tokens import Scope
@@ -113,7 +114,8 @@ def test_a_signal_is_read_with_its_decisions_and_actions(api: Api) -> None:
 
 def admit(signal_id: str) -> None:
     seen = Deployment(WorkloadKey("smartops-dev", "erp-simulator"), "uid", "7", 2, 3, False, False, {})
-    assert verbs.admit(UUID(signal_id), lambda _: TargetState(seen=True, deployment=seen), "test")
+    claim = verbs.admit(UUID(signal_id), lambda _: TargetState(seen=True, deployment=seen), "test")
+    assert claim is not None, Signal.objects.values("state", "reason", "message").get(pk=signal_id)
 
 
 def test_a_token_reads_only_the_actions_of_its_namespaces(api: Api) -> None:
