@@ -5,7 +5,8 @@ and epoch of the copy that it was made from, so a process that lost the action c
 timeline and sends the notification.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -206,11 +207,11 @@ def verified(
 
 def store(transitions: Sequence[Transition]) -> list[Transition]:
     """Stores the transitions whose action is still as its copy says, and returns them. For the others, another process
-    was first. The copies of the stored ones are up to date afterwards; after an error they are to be read again."""
+    was first. The copies of the stored ones are up to date afterwards; after an error they are as before."""
     transitions = [one for one in transitions if one.action.state not in FINAL]
     if not transitions:
         return []
-    with transaction.atomic():
+    with atomic(one.action for one in transitions):
         # Workloads before actions, as everywhere: a process that decides on the target finds it free, or has committed
         # its deferral, which `_release` then ends.
         Workload.lock_rows({one.action.workload_id for one in transitions if one.to in FINAL})
@@ -227,6 +228,20 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
             _update_copy(one, times[one.action.pk])
         transaction.on_commit(partial(_count, stored))
     return stored
+
+
+@contextmanager
+def atomic(actions: Iterable[Action]) -> Iterator[None]:
+    """A transaction that stores transitions of these actions. If it fails, even at its commit, the copies are as they
+    were before: a repeated attempt compares with what the database still has."""
+    before = [(action, dict(vars(action))) for action in actions]
+    try:
+        with transaction.atomic():
+            yield
+    except BaseException:
+        for action, columns in before:
+            vars(action).update(columns)
+        raise
 
 
 def _next_claim(action: Action) -> dict[str, int]:

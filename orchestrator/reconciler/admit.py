@@ -15,7 +15,7 @@ from guardrails.types import Allow, Defer, Deny, Ignore
 from orchestrator import metrics, queries
 from orchestrator.decide.decision import Decided, Question, decide
 from orchestrator.decide.plan import plan
-from orchestrator.k8s.target import Observe
+from orchestrator.k8s.target import UNOBSERVED, Observe
 from orchestrator.models import Action, Phase, Workload, transitions
 from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
@@ -38,7 +38,8 @@ def due(cluster: str, limit: int, asking: Collection[UUID], observe: Observe) ->
     signals = Signal.due(cluster, limit, asking)
     found: dict[object, Candidate] = {}
     for signal in signals:
-        found.setdefault(signal.target, Candidate(signal, proposal(signal), observe(signal.target)))
+        if signal.target not in found:
+            found[signal.target] = _candidate(signal, observe)
     return list(found.values()), len(signals) == limit or len(found) < len(signals)
 
 
@@ -58,7 +59,12 @@ def proposal(signal: Signal) -> Proposal | None:
 
 
 def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
-    """Decides on the candidates that are still due and still lead to the same proposal; the others stay due."""
+    """Decides on the candidates that are still due and still lead to the same proposal, one for each workload; the
+    others stay due."""
+    first: dict[Target, Candidate] = {}
+    for one in candidates:
+        first.setdefault(one.signal.target, one)
+    candidates = list(first.values())
     for one in candidates:
         if one.error is not None:
             raise one.error
@@ -98,6 +104,13 @@ def record_failure(candidate: Candidate, error: Exception) -> None:
         signal_transitions.store([signal_transitions.retry(signal, Reason.PROCESSING_ERROR, message, delay)])
 
 
+def _candidate(signal: Signal, observe: Observe) -> Candidate:
+    try:
+        return Candidate(signal, proposal(signal), observe(signal.target))
+    except Exception as error:  # noqa: BLE001 - it is recorded with the signal
+        return Candidate(signal, None, UNOBSERVED, error=error)
+
+
 def _question(candidate: Candidate, signal: Signal, workload: Workload | None) -> Question:
     return Question(
         phase=Phase.ADMIT,
@@ -130,7 +143,9 @@ def _create(
     """The actions of what is allowed, with their plans: nothing has to be read again before these writes."""
     planned = []
     for signal, question, decided in rows:
-        if isinstance(decided.decision, Allow) and question.state.deployment is not None:
+        if isinstance(decided.decision, Allow):
+            live = question.state.deployment
+            assert live is not None, "a target that does not exist is denied"
             workload = workloads[signal.target]
             span = tracing.start_span("admit", signal.traceparent, signal=signal.pk)
             action = Action.new(
@@ -142,7 +157,7 @@ def _create(
                 traceparent=tracing.context_of(span),
             )
             span.end()
-            planned.append((action, question.state.deployment, decided))
+            planned.append((action, live, decided))
     queries.insert([action for action, _, _ in planned])
     for action, _, _ in planned:
         log_transition("action", action.pk, "", action.state, signal=action.signal_id, actor=actor)

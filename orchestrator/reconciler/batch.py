@@ -42,8 +42,20 @@ def _alone(
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:  # noqa: BLE001 - it is recorded with the row
-            rows.pop(0)
-            failed(row, error)
+            _record_failure(rows, error, failed)
         else:
             rows.pop(0)
             yield from results
+
+
+def _record_failure(rows: list[Row], error: Exception, failed: Callable[[Row, Exception], None]) -> None:
+    """Takes the first row off the list, unless the database has become unavailable: then its failure is yet to be
+    recorded."""
+    try:
+        failed(rows[0], error)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        rows.pop(0)
+        raise
+    rows.pop(0)

@@ -32,7 +32,7 @@ from signals.types import Target
 
 log = logging.getLogger(__name__)
 
-MAX_CLAIMS = 50
+MAX_CLAIMS = 50  # no backoff comes to as many: an action that was claimed more often crashes its processes
 
 
 def claim_due(cluster: str, limit: int, actor: str) -> list[Claim]:
@@ -54,7 +54,7 @@ def give_up(claim: Claim, actor: str) -> None:
 def check(readings: Sequence[Reading], actor: str, jitter: float) -> list[Claim]:
     """Guardrails, signal and freezes once more before each write, now that the target has been read. The plan is
     committed, or the action ends or waits. Returns the claims that may be written."""
-    with transaction.atomic():
+    with transitions.atomic(one.claim.action for one in readings):
         asked = [one for one in readings if one.error is None and one.step in (Step.PLAN, Step.REFRESH, Step.RESEND)]
         workloads = Workload.lock(one.claim.action.workload.target for one in asked)
         signals = Signal.objects.in_bulk([one.claim.action.signal_id for one in asked if one.claim.action.signal_id])

@@ -1,4 +1,4 @@
-"""The reconciler: reclaim, admit, dispatch, settle, verify, again and again, until it is stopped.
+"""The reconciler: reclaim, dispatch, admit, settle, verify, again and again, until it is stopped.
 
 One thread reads and writes the database and decides what is next. Calls to the cluster and to the policy engine run on
 a pool; their answers are collected at the beginning of each pass.
@@ -127,8 +127,8 @@ class Reconciler:
         self._actions_due |= sweep or "action" in notified
         if sweep:
             self._reclaim()
+        self._dispatch()  # before `_admit`: what waits for another attempt would wait until no signal is due
         self._admit()
-        self._dispatch()
         self._settle()
         self._verify(load=sweep)
         self._passed_at = self.clock.monotonic()
@@ -137,10 +137,13 @@ class Reconciler:
 
     def _reclaim(self) -> None:
         """An error in one of these queries must not keep the others, or the other verbs, from their work."""
-        if self.cache.has_synced:  # a reclaimed action goes on to its write
+        room = 2 * self.workers - self.pool.under_way
+        if self.cache.has_synced and room > 0:  # a reclaimed action goes on to its write, within its lease
             held = frozenset(claim.action.pk for claim in self._claims)
-            for claim in self._attempt(reclaim.reclaim, self.cluster_name, self.actor, held) or ():
-                self._read(claim)
+            claims = self._attempt(reclaim.reclaim, self.cluster_name, self.actor, held, room) or ()
+            self._take(claims)
+            if len(claims) == room:
+                self._next_sweep = self._turned_at  # more may wait
         self._attempt(reclaim.expire, self.actor)
         self._attempt(reclaim.cancel_resolved, self.cluster_name, self.actor)
         if self._turned_at >= self._next_measure:
@@ -148,33 +151,37 @@ class Reconciler:
             self._attempt(gauges.measure, self.cluster_name)
 
     def _admit(self) -> None:
+        # After an error of the database their signals are still due: the next pass observes their targets anew.
+        candidates, self._inbox.candidates = self._inbox.candidates, []
+        self._asking -= {one.signal.pk for one in candidates}
         if self._signals_due and (room := self._room()):
-            candidates, self._signals_due = admit.due(self.cluster_name, room, self._asking, self.cache.observe)
-            for one in candidates:
+            asking = self._asking | {one.signal.pk for one in candidates}
+            found, self._signals_due = admit.due(self.cluster_name, room, asking, self.cache.observe)
+            for one in found:
                 if admit.needs_asking(one, policy_is_configured()):
                     self._asking.add(one.signal.pk)
                     self.pool.submit(partial(calls.ask, one, self.cache.observe_live, self.actor))
                 else:
-                    self._inbox.candidates.append(one)
-        self._asking -= {one.signal.pk for one in self._inbox.candidates}
-        for claim in together(self._inbox.candidates, partial(admit.admit, actor=self.actor), admit.record_failure):
+                    candidates.append(one)
+        for claim in together(candidates, partial(admit.admit, actor=self.actor), admit.record_failure):
             self._write(claim)
 
     def _dispatch(self) -> None:
         if self._actions_due and (room := self._room()):
             claims = dispatch.claim_due(self.cluster_name, room, self.actor)
             self._actions_due = len(claims) == room
-            for claim in claims:
-                self._read(claim)
+            self._take(claims)
         self._check()
 
     def _check(self) -> None:
-        read = {one.claim for one in self._inbox.readings}
+        ended = {one.claim for one in self._inbox.readings}
         store = partial(dispatch.check, actor=self.actor, jitter=self.clock.jitter())
-        for claim in together(self._inbox.readings, store, partial(dispatch.record_failure, actor=self.actor)):
-            read.discard(claim)
-            self._write(claim)
-        self._let_go(read)
+        try:
+            for claim in together(self._inbox.readings, store, partial(dispatch.record_failure, actor=self.actor)):
+                ended.discard(claim)
+                self._write(claim)
+        finally:  # an error leaves some of them in the inbox
+            self._let_go(ended.difference(one.claim for one in self._inbox.readings))
 
     def _settle(self) -> None:
         for one in self._inbox.take_unclear(settle.is_unclear):
@@ -182,8 +189,10 @@ class Reconciler:
         settled = {one.claim for one in self._inbox.answers}
         store = partial(settle.settle, actor=self.actor, jitter=self.clock.jitter())
         failed = partial(settle.record_failure, actor=self.actor)
-        self.verifications.watch(together(self._inbox.answers, store, failed))
-        self._let_go(settled)
+        try:
+            self.verifications.watch(together(self._inbox.answers, store, failed))
+        finally:
+            self._let_go(settled.difference(one.claim for one in self._inbox.answers))
 
     def _verify(self, *, load: bool) -> None:
         if load:
@@ -197,6 +206,15 @@ class Reconciler:
                 self.pool.submit(partial(calls.confirm, one.key, one.action.pk, self.cluster))
         for ended in together(self.verifications.ended, partial(verify.record, actor=self.actor), verify.log_failure):
             verify.count(ended)
+
+    def _take(self, claims: Iterable[Claim]) -> None:
+        """Reads the targets. An action that was claimed too often is given up instead."""
+        for claim in claims:
+            if claim.action.attempts > dispatch.MAX_CLAIMS:
+                self._attempt(dispatch.give_up, claim, self.actor)
+                claim.span.end()
+            else:
+                self._read(claim)
 
     def _read(self, claim: Claim) -> None:
         """A live read, before a write."""

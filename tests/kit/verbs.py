@@ -1,9 +1,13 @@
-"""The verbs of the reconciler, one signal or action at a time, without its loop and its threads."""
+"""The verbs of the reconciler, one signal or action at a time, without its loop and its threads; and their faults."""
 
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+import pytest
+from django.db import OperationalError, transaction
+from django.db.models.functions import Now
 
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.decide.policy import policy_is_configured
@@ -13,7 +17,9 @@ from orchestrator.models import Action, Workload, transitions
 from orchestrator.reconciler import admit as verb
 from orchestrator.reconciler import calls, dispatch, settle
 from orchestrator.reconciler.claim import Claim
-from signals.types import ActionType, Proposal, Target
+from signals.models import Signal
+from signals.types import ActionType, Origin, Proposal, Target
+from tests.kit.signals import NAMESPACE
 
 
 def admit(signal_id: UUID, observe: Observe, actor: str) -> Claim | None:
@@ -59,3 +65,47 @@ def history(target: Target, action_type: ActionType = ActionType.SCALE) -> Workl
         workload = Workload.lock([target])[target]
     [known] = load_history([Wanted(target, workload.pk, action_type)])
     return known
+
+
+def requested(name: str = "erp-simulator", *, signal: Signal | None = None, **terms: Any) -> Action:
+    """A pending action that scales a workload of NAMESPACE to 3, without a decision. `terms` are of its proposal."""
+    target = Target("default", NAMESPACE, name)
+    origin = Origin.CLOSED_LOOP if signal else Origin.DIRECT
+    proposal = Proposal(ActionType.SCALE, target, origin, {"replicas": 3}, **terms)
+    with transaction.atomic():
+        workload = Workload.lock([target])[target]
+    return propose(proposal, workload, "ana", signal=signal)
+
+
+def row(action: Action) -> Action:
+    """A fresh copy, as a process reads it that knows nothing of the action."""
+    return Action.objects.select_related("workload", "signal").get(pk=action.pk)
+
+
+def lease_ends(*actions: Action) -> None:
+    Action.objects.filter(pk__in=[one.pk for one in actions]).update(lease_until=Now() - timedelta(seconds=1))
+
+
+def fail_once(patch: pytest.MonkeyPatch, owner: Any, name: str, *, after: bool = False) -> None:
+    """The next call of this function finds no database: at once, or `after` it has done its work."""
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def fails(*args: Any, **kwargs: Any) -> Any:
+        patch.setattr(owner, name, original)
+        if after:
+            original(*args, **kwargs)
+        raise OperationalError("the server closed the connection unexpectedly")
+
+    patch.setattr(owner, name, fails)
+
+
+def poison(patch: pytest.MonkeyPatch, owner: Any, name: str, is_poison: Callable[..., bool]) -> None:
+    """This function raises a ValueError for what `is_poison` says of its arguments."""
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def may_fail(*args: Any, **kwargs: Any) -> Any:
+        if is_poison(*args):
+            raise ValueError("poison")
+        return original(*args, **kwargs)
+
+    patch.setattr(owner, name, may_fail)

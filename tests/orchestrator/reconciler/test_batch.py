@@ -80,3 +80,29 @@ def test_a_row_that_was_stored_alone_is_not_stored_again_after_an_outage() -> No
     assert (rows, store.failed) == ([9, 2], [])
     assert list(together(rows, store.store, store.fail)) == ["stored 2"]
     assert store.failed == [9]
+
+
+def test_a_row_whose_failure_meets_an_outage_stays_on_the_list() -> None:
+    store, rows = Store(poison=[9]), [9, 2]
+
+    def finds_no_database(*_: object) -> None:
+        raise OperationalError("server closed the connection")
+
+    with pytest.raises(OperationalError):
+        list(together(rows, store.store, finds_no_database))
+
+    assert rows == [9, 2]
+    assert list(together(rows, store.store, store.fail)) == ["stored 2"]
+    assert store.failed == [9]
+
+
+def test_a_row_whose_failure_cannot_be_recorded_holds_up_the_others_only_once() -> None:
+    store, rows = Store(poison=[9]), [9, 2]
+
+    def fails_as_well(*_: object) -> None:
+        raise ValueError("a NUL in the message")
+
+    with pytest.raises(ValueError, match="NUL"):
+        list(together(rows, store.store, fails_as_well))
+
+    assert list(together(rows, store.store, store.fail)) == ["stored 2"]

@@ -1,0 +1,309 @@
+"""Due signals become decisions, and planned actions where everything allows it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from guardrails.types import PolicyAnswer
+from orchestrator.k8s.target import UNMANAGED, TargetState
+from orchestrator.models import Action, ActionState, DecisionRecord
+from orchestrator.reconciler import admit
+from orchestrator.reconciler.batch import together
+from orchestrator.reconciler.calls import Candidate
+from orchestrator.reconciler.claim import Claim
+from signals.models import Rule, Signal, SignalState
+from signals.reasons import Reason
+from signals.types import Target
+from tests.kit.signals import anomaly, post, root_cause
+from tests.kit.simulation import SimulatedCluster
+from tests.kit.verbs import poison, requested
+
+pytestmark = pytest.mark.usefixtures("rules")
+S = SignalState
+
+
+@pytest.fixture
+def cluster() -> SimulatedCluster:
+    cluster = SimulatedCluster()
+    for name in ("a", "b", "c"):
+        cluster.deploy(name)
+    return cluster
+
+
+def due(cluster: SimulatedCluster, limit: int = 100, asking: tuple[UUID, ...] = ()) -> tuple[list[Candidate], bool]:
+    def observe(target: Target) -> TargetState:
+        return TargetState(seen=True, deployment=cluster.get_or_none(target))
+
+    return admit.due("default", limit, asking, observe)
+
+
+def names(candidates: list[Candidate]) -> list[str]:
+    return [one.signal.workload for one in candidates]
+
+
+def decide(cluster: SimulatedCluster) -> list[Claim]:
+    """One pass over all that is due."""
+    candidates, _ = due(cluster)
+    return admit.admit(candidates, "a test")
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    """State and reason of each signal, by workload."""
+    return {one.workload: (one.state, one.reason) for one in Signal.objects.all()}
+
+
+def test_the_signals_that_have_been_due_for_longest_come_first(cluster: SimulatedCluster) -> None:
+    for name in ("b", "a", "c"):
+        post(anomaly(name))
+    post(anomaly("elsewhere", target=Target("other", "smartops-dev", "elsewhere")))
+
+    assert (names(due(cluster)[0]), due(cluster)[1]) == (["b", "a", "c"], False)
+    assert (names(due(cluster, limit=2)[0]), due(cluster, limit=2)[1]) == (["b", "a"], True)
+
+
+def test_a_workload_has_one_candidate_at_a_time(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"))
+    post(anomaly("a", "latency"))
+    post(anomaly("b"))
+
+    found, more = due(cluster)
+
+    assert ([(one.signal.workload, one.signal.symptom) for one in found], more) == (
+        [("a", "resource"), ("b", "resource")],
+        True,
+    )
+
+
+def test_a_signal_that_is_being_asked_about_is_not_due_again(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"), anomaly("b"))
+    [first, *_], _ = due(cluster)
+
+    found, _ = due(cluster, asking=(first.signal.pk,))
+
+    assert len(found) == 1
+    assert found[0].signal.pk != first.signal.pk
+
+
+def test_a_signal_whose_rule_cannot_be_read_costs_itself(cluster: SimulatedCluster) -> None:
+    """The rule may be of a newer version of SmartOps, which runs beside this one for a while."""
+    post(anomaly("a"), anomaly("b", "latency"))
+    Rule.objects.filter(symptom="resource").update(action_type="EVICT")
+
+    candidates, _ = due(cluster)
+    claims = list(together(candidates, lambda some: admit.admit(some, "a test"), admit.record_failure))
+
+    assert [claim.action.workload.name for claim in claims] == ["b"]
+    assert rows()["a"] == (S.PENDING, Reason.PROCESSING_ERROR)
+    assert rows()["b"][0] == S.ADMITTED
+
+
+@pytest.mark.parametrize(
+    ("matches", "state", "policy", "expected"),
+    [
+        (True, TargetState(seen=True), False, True),
+        (True, TargetState(seen=True), True, True),
+        (True, UNMANAGED, False, False),
+        (False, TargetState(seen=True), True, False),
+    ],
+    ids=["a target that is not in the cache", "the same with a policy", "a namespace that is not managed", "no rule"],
+)
+def test_a_decision_takes_a_network_call_if_something_is_unknown(
+    cluster: SimulatedCluster, matches: bool, state: TargetState, policy: bool, expected: bool
+) -> None:
+    post(anomaly("a" if matches else "b", "resource" if matches else "an unknown symptom"))
+    [candidate], _ = due(cluster)
+
+    assert admit.needs_asking(replace(candidate, state=state), policy) is expected
+
+
+def test_a_policy_is_asked_about_a_target_that_the_cache_has(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"))
+    [candidate], _ = due(cluster)
+
+    assert admit.needs_asking(candidate, policy_is_configured=True)
+    assert not admit.needs_asking(candidate, policy_is_configured=False)
+
+
+def test_a_batch_becomes_planned_actions(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"), root_cause("b"), anomaly("c", "latency"))
+
+    claims = decide(cluster)
+
+    planned = {claim.action.workload.name: claim.action for claim in claims}
+    assert {name: (one.type, one.change) for name, one in planned.items()} == {
+        "a": ("SCALE", {"replicas": 3}),
+        "b": ("RESTART", {"value": str(planned["b"].pk)}),
+        "c": ("SCALE", {"replicas": 3}),
+    }
+    stored = Action.objects.values_list("state", "epoch", "attempts", "planned_resource_version", "requested_by")
+    assert list(stored) == [(ActionState.APPLYING, 1, 1, "2", "a test")] * 3
+    assert set(rows().values()) == {(S.ADMITTED, "")}
+    assert {(one.outcome, one.action_id) for one in DecisionRecord.objects.all()} == {
+        ("allow", one.pk) for one in planned.values()
+    }
+    assert all(claim.limits is not None and claim.writes == 0 for claim in claims)
+
+
+def test_each_signal_of_a_batch_gets_its_own_outcome(cluster: SimulatedCluster) -> None:
+    requested("b")
+    post(anomaly("a"), anomaly("b"), anomaly("c", "an unknown symptom"), anomaly("missing"))
+
+    claims = decide(cluster)
+
+    assert [claim.action.workload.name for claim in claims] == ["a"]
+    assert rows() == {
+        "a": (S.ADMITTED, ""),
+        "b": (S.PENDING, Reason.TARGET_BUSY),
+        "c": (S.IGNORED, Reason.NO_RULE),
+        "missing": (S.DENIED, Reason.TARGET_NOT_FOUND),
+    }
+    assert Signal.objects.get(workload="b").not_before > Signal.objects.get(workload="a").not_before
+    assert DecisionRecord.objects.count() == 4
+
+
+def test_a_target_that_does_not_exist_is_never_admitted(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"))
+    candidates, _ = due(cluster)
+    gone = [replace(one, state=TargetState(seen=True), policy=PolicyAnswer(True, "", "opa")) for one in candidates]
+
+    assert admit.admit(gone, "a test") == []
+    assert rows() == {"a": (S.DENIED, Reason.TARGET_NOT_FOUND)}
+
+
+def test_one_of_two_signals_of_a_workload_is_decided_and_the_other_stays_due(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"))
+    [first], _ = due(cluster)
+    post(anomaly("a", "latency"))
+    [second], _ = due(cluster, asking=(first.signal.pk,))
+
+    [claim] = admit.admit([first, second], "a test")
+
+    assert claim.action.signal_id == first.signal.pk
+    assert DecisionRecord.objects.count() == 1
+    [left], _ = due(cluster)
+    assert left.signal.pk == second.signal.pk
+    decide(cluster)
+    assert Signal.objects.get(symptom="latency").reason == Reason.TARGET_BUSY
+
+
+def test_a_signal_whose_proposal_has_changed_stays_due(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"))
+    candidates, _ = due(cluster)
+    post(anomaly("a", score=0.3))
+
+    assert admit.admit(candidates, "a test") == []
+    assert rows() == {"a": (S.PENDING, "")}
+    assert DecisionRecord.objects.count() == 0
+
+    decide(cluster)
+    assert rows() == {"a": (S.IGNORED, Reason.BELOW_THRESHOLD)}
+
+
+def test_a_repeat_that_changes_no_proposal_does_not_delay_the_decision(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"))
+    candidates, _ = due(cluster)
+    post(anomaly("a", score=0.99))
+
+    [_] = admit.admit(candidates, "a test")
+
+    assert DecisionRecord.objects.get().inputs["signal"]["score"] == 0.99
+
+
+def test_a_signal_that_was_resolved_in_the_meantime_is_not_decided_on(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"))
+    candidates, _ = due(cluster)
+    post(anomaly("a", firing=False))
+
+    assert admit.admit(candidates, "a test") == []
+    assert rows()["a"][0] == S.RESOLVED
+    assert DecisionRecord.objects.count() == 0
+
+
+def test_a_signal_that_was_decided_on_by_another_process_is_not_decided_again(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"))
+    candidates, _ = due(cluster)
+    decide(cluster)
+
+    assert admit.admit(candidates, "another") == []
+    assert (Action.objects.count(), DecisionRecord.objects.count()) == (1, 1)
+
+
+def test_a_row_that_fails_costs_itself(cluster: SimulatedCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    post(anomaly("a"), anomaly("b"), anomaly("c"))
+    poison(monkeypatch, admit, "_question", lambda one, *_: one.signal.workload == "b")
+    candidates, _ = due(cluster)
+
+    claims = list(together(candidates, lambda some: admit.admit(some, "a test"), admit.record_failure))
+
+    assert {claim.action.workload.name for claim in claims} == {"a", "c"}
+    failed = Signal.objects.get(workload="b")
+    assert (failed.state, failed.reason, failed.message, failed.errors) == (
+        S.PENDING,
+        Reason.PROCESSING_ERROR,
+        "ValueError: poison",
+        1,
+    )
+    assert DecisionRecord.objects.count() == 2
+
+
+def test_a_call_that_failed_unexpectedly_costs_its_signal(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"), anomaly("b"))
+    first, second = due(cluster)[0]
+    candidates = [replace(first, error=ValueError("no answer can be parsed")), second]
+
+    claims = list(together(candidates, lambda some: admit.admit(some, "a test"), admit.record_failure))
+
+    assert len(claims) == 1
+    assert rows()[first.signal.workload] == (S.PENDING, Reason.PROCESSING_ERROR)
+
+
+def test_a_signal_that_always_fails_is_tried_five_times(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"))
+    delays = []
+    for errors in range(admit.MAX_ERRORS):
+        [candidate], _ = due(cluster)
+        assert candidate.signal.errors == errors
+        before = Now()
+        admit.record_failure(candidate, ValueError("poison"))
+        signal = Signal.objects.annotate(now=before).get()
+        delays.append(round((signal.not_before - signal.now).total_seconds()))
+        Signal.objects.filter(state=S.PENDING).update(not_before=Now())
+
+    assert delays[:-1] == [1, 2, 4, 8]
+    assert rows() == {"a": (S.FAILED, Reason.PROCESSING_ERROR)}
+    assert Signal.objects.get().closed_at is not None
+
+
+def test_a_failure_of_a_signal_that_was_decided_on_is_not_recorded(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"))
+    [candidate], _ = due(cluster)
+    decide(cluster)
+
+    admit.record_failure(candidate, ValueError("poison"))
+
+    assert rows() == {"a": (S.ADMITTED, "")}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_signal_that_another_transaction_holds_stays_due(cluster: SimulatedCluster) -> None:
+    post(anomaly("a"), anomaly("b"))
+    candidates, _ = due(cluster)
+
+    def decide_elsewhere() -> list[str]:
+        try:
+            return [claim.action.workload.name for claim in admit.admit(candidates, "another")]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            Signal.objects.select_for_update().get(workload="a")
+            claimed = threads.submit(decide_elsewhere).result(20)
+
+    assert claimed == ["b"]
+    assert rows()["a"] == (S.PENDING, "")
+    assert names(due(cluster)[0]) == ["a"]

@@ -1,0 +1,258 @@
+"""Due actions are claimed, checked after their live read, and planned for their writes."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from guardrails.models import Freeze
+from orchestrator.k8s.errors import Forbidden, Unreached
+from orchestrator.k8s.target import UNMANAGED, TargetState
+from orchestrator.k8s.types import ACTION_ANNOTATION
+from orchestrator.models import Action, ActionState, DecisionRecord, transitions
+from orchestrator.reconciler import dispatch
+from orchestrator.reconciler.batch import together
+from orchestrator.reconciler.calls import Reading
+from orchestrator.reconciler.claim import Claim
+from orchestrator.reconciler.resolve import Step
+from orchestrator.reconciler.retry import MAX_ATTEMPTS
+from signals.models import Signal
+from signals.reasons import Reason
+from tests.kit.signals import anomaly, post
+from tests.kit.simulation import SimulatedCluster
+from tests.kit.verbs import lease_ends, poison, requested, row
+
+pytestmark = pytest.mark.usefixtures("rules")
+S = ActionState
+cluster = SimulatedCluster()
+LIVE = cluster.deployments[cluster.deploy("erp-simulator")]
+
+
+def claimed(name: str = "erp-simulator", *, planned: bool = False, ambiguous: bool = False, **fields: Any) -> Claim:
+    action = requested(name, **fields)
+    [claim] = [one for one in dispatch.claim_due("default", 100, "a test") if one.action.pk == action.pk]
+    if planned:
+        transitions.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "a test")])
+    claim.action.ambiguous = ambiguous
+    return claim
+
+
+def reading(claim: Claim, step: Step = Step.PLAN, error: Exception | None = None, **fields: Any) -> Reading:
+    live = fields.pop("live", replace(LIVE, key=claim.action.workload.key))
+    return Reading(claim, step, TargetState(seen=True, deployment=live), error=error)
+
+
+def check(*readings: Reading) -> list[Claim]:
+    return dispatch.check(readings, "a test", 1.0)
+
+
+def outcome(claim: Claim) -> tuple[str, str]:
+    action = row(claim.action)
+    return action.state, action.reason
+
+
+def test_due_actions_of_the_cluster_are_claimed_in_their_order() -> None:
+    later, first, waits, elsewhere = (requested(name) for name in "abcd")
+    Action.objects.filter(pk=first.pk).update(not_before=Now() - timedelta(minutes=1))
+    Action.objects.filter(pk=waits.pk).update(not_before=Now() + timedelta(minutes=1))
+    Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
+
+    assert [claim.action.pk for claim in dispatch.claim_due("default", 1, "a test")] == [first.pk]
+    assert [claim.action.pk for claim in dispatch.claim_due("default", 9, "a test")] == [later.pk]
+    assert dispatch.claim_due("default", 9, "a test") == []
+    claimed = row(first)
+    assert (claimed.state, claimed.epoch, claimed.attempts, claimed.moved_by) == (S.APPLYING, 1, 1, "a test")
+    assert round((claimed.lease_until - claimed.updated_at).total_seconds()) == transitions.LEASE.total_seconds()
+    assert {row(waits).state, row(elsewhere).state} == {S.PENDING}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_actions_that_another_process_is_claiming_are_left_to_it() -> None:
+    held, free = requested("a"), requested("b")
+
+    def claim_elsewhere() -> list[Any]:
+        try:
+            return [claim.action.pk for claim in dispatch.claim_due("default", 9, "another")]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads, transaction.atomic():
+        Action.objects.select_for_update().get(pk=held.pk)
+        assert threads.submit(claim_elsewhere).result(20) == [free.pk]
+
+
+@pytest.mark.parametrize(
+    ("planned", "step", "expected"),
+    [
+        (False, Step.NOT_FOUND, (S.CANCELLED, Reason.TARGET_NOT_FOUND)),
+        (True, Step.GONE, (S.FAILED, Reason.TARGET_GONE)),
+        (True, Step.REPLACED, (S.CANCELLED, Reason.TARGET_REPLACED)),
+        (True, Step.APPLIED, (S.VERIFYING, "")),
+        (True, Step.REVIEW, (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Step) else None,
+)
+def test_a_reading_that_needs_no_write_ends_the_attempt(planned: bool, step: Step, expected: tuple[str, str]) -> None:
+    claim = claimed(planned=planned, ambiguous=step is Step.REVIEW)
+
+    assert check(reading(claim, step)) == []
+    assert outcome(claim) == expected
+    assert DecisionRecord.objects.count() == 0
+
+
+@pytest.mark.parametrize("step", [Step.PLAN, Step.REFRESH, Step.RESEND], ids=lambda step: step.name)
+def test_a_reading_that_needs_a_write_is_decided_and_planned(step: Step) -> None:
+    claim = claimed(planned=step is not Step.PLAN)
+    live = replace(LIVE, resource_version="77", replicas=2)
+
+    assert check(reading(claim, step, live=live)) == [claim]
+
+    action, decision = row(claim.action), DecisionRecord.objects.get()
+    assert (action.state, action.epoch, action.planned_resource_version) == (S.APPLYING, 1, "77")
+    assert (action.change, action.scale_increase) == ({"replicas": 3}, 1)
+    assert (decision.phase, decision.outcome, decision.action_id) == ("plan", "allow", action.pk)
+    assert claim.limits is not None
+    assert claim.action.planned_resource_version == "77"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Unreached("no route"), (S.PENDING, Reason.CLUSTER_UNREACHABLE)),
+        (Forbidden("deployments is forbidden"), (S.FAILED, Reason.CLUSTER_FORBIDDEN)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_a_read_that_failed_follows_the_retry_policy(error: Exception, expected: tuple[str, str]) -> None:
+    claim = claimed()
+
+    assert check(reading(claim, error=error)) == []
+    assert outcome(claim) == expected
+
+
+def test_each_reading_of_a_batch_gets_its_own_outcome() -> None:
+    writes, away, gone = claimed("a"), claimed("b"), claimed("c")
+
+    batch = [reading(gone, Step.NOT_FOUND), reading(writes), reading(away, error=Unreached("no route"))]
+
+    assert check(*batch) == [writes]
+    assert [outcome(one)[0] for one in (writes, away, gone)] == [S.APPLYING, S.PENDING, S.CANCELLED]
+    assert DecisionRecord.objects.count() == 1
+
+
+def test_a_claim_that_another_process_has_taken_over_is_not_written() -> None:
+    lost, kept = claimed("a"), claimed("b")
+    lease_ends(lost.action)
+    transitions.store([transitions.reclaim(row(lost.action), "another")])
+
+    assert check(reading(lost), reading(kept)) == [kept]
+    assert (row(lost.action).epoch, row(lost.action).moved_by) == (2, "another")
+
+
+def test_a_lost_claim_and_the_next_action_of_its_workload_may_share_a_batch() -> None:
+    lost = claimed()
+    transitions.store([transitions.cancel(row(lost.action), Reason.REVIEWED, "", "another")])
+    following = claimed()
+
+    assert check(reading(lost), reading(following)) == [following]
+    assert outcome(lost) == (S.CANCELLED, Reason.REVIEWED)
+
+
+def test_a_freeze_cancels_a_direct_action_before_its_write() -> None:
+    claim = claimed()
+    Freeze.objects.create(reason="incident", by="ana")
+
+    assert check(reading(claim)) == []
+    assert outcome(claim) == (S.CANCELLED, Reason.FROZEN)
+    assert row(claim.action).details != {}
+
+
+def test_a_freeze_defers_an_action_of_a_signal() -> None:
+    [receipt] = post(anomaly("erp-simulator"))
+    claim = claimed(signal=Signal.objects.get(pk=receipt.signal_id))
+    Freeze.objects.create(reason="incident", by="ana", until=Now() + timedelta(minutes=5))
+
+    assert check(reading(claim)) == []
+    assert outcome(claim) == (S.PENDING, Reason.FROZEN)
+    assert row(claim.action).planned_resource_version == ""
+    assert 290 < (row(claim.action).not_before - row(claim.action).updated_at).total_seconds() <= 300
+
+
+@pytest.mark.parametrize(
+    ("attempts", "expected"),
+    [(1, (S.PENDING, Reason.FROZEN)), (MAX_ATTEMPTS, (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN))],
+)
+def test_a_write_that_may_still_be_applied_is_neither_repeated_nor_cancelled(
+    attempts: int, expected: tuple[str, str]
+) -> None:
+    claim = claimed(planned=True, ambiguous=True)
+    claim.action.attempts = attempts
+    Freeze.objects.create(reason="incident", by="ana")
+
+    assert check(reading(claim, Step.RESEND)) == []
+    assert outcome(claim) == expected
+    assert row(claim.action).planned_resource_version == LIVE.resource_version
+
+
+def test_a_namespace_that_is_not_managed_any_more_cancels_an_action_without_a_plan() -> None:
+    claim = claimed()
+
+    assert check(Reading(claim, Step.PLAN, UNMANAGED)) == []
+    assert outcome(claim) == (S.CANCELLED, Reason.NAMESPACE_NOT_MANAGED)
+
+
+def test_a_change_that_is_found_on_the_target_counts_from_now_on() -> None:
+    claim = claimed(planned=True)
+    written = replace(LIVE, generation=2, annotations={ACTION_ANNOTATION: str(claim.action.pk)})
+
+    check(reading(claim, Step.APPLIED, live=written))
+
+    assert row(claim.action).applied_at is not None
+    assert row(claim.action).verification.generation == 2
+
+
+@pytest.mark.parametrize(
+    ("planned", "expected"),
+    [(False, (S.FAILED, Reason.PROCESSING_ERROR)), (True, (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN))],
+)
+def test_a_row_that_fails_costs_itself(
+    monkeypatch: pytest.MonkeyPatch, planned: bool, expected: tuple[str, str]
+) -> None:
+    """If a write may have been sent, a person has to review it."""
+    bad, good = claimed("a", planned=planned), claimed("b")
+    poison(monkeypatch, dispatch, "_transition", lambda one, *_: one.claim is bad)
+    batch = [reading(bad), reading(good)]
+
+    written = list(
+        together(batch, lambda some: check(*some), lambda one, error: dispatch.record_failure(one, error, "a test"))
+    )
+
+    assert written == [good]
+    assert outcome(bad) == expected
+    assert row(bad.action).message == "ValueError: poison"
+
+
+def test_a_failure_of_a_claim_that_was_lost_is_not_recorded() -> None:
+    claim = claimed()
+    lease_ends(claim.action)
+    transitions.store([transitions.reclaim(row(claim.action), "another")])
+
+    dispatch.record_failure(reading(claim), ValueError("poison"), "a test")
+
+    assert (outcome(claim), row(claim.action).epoch) == ((S.APPLYING, ""), 2)
+
+
+@pytest.mark.parametrize(
+    ("ambiguous", "expected"),
+    [(False, (S.FAILED, Reason.RETRIES_EXHAUSTED)), (True, (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN))],
+)
+def test_an_action_that_crashes_its_processes_is_given_up(ambiguous: bool, expected: tuple[str, str]) -> None:
+    claim = claimed(ambiguous=ambiguous)
+
+    dispatch.give_up(claim, "a test")
+
+    assert outcome(claim) == expected

@@ -1,0 +1,619 @@
+"""The loop around the verbs: what it takes on, what it keeps after an error, and how it ends."""
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.db.models.functions import Now
+from pytest_django import Settings
+
+from guardrails.models import Cooldown
+from guardrails.types import PolicyAnswer
+from orchestrator.decide import policy
+from orchestrator.k8s.errors import Throttled, TimedOut
+from orchestrator.k8s.types import WorkloadKey
+from orchestrator.models import Action, ActionState, DecisionRecord, Workload, transitions
+from orchestrator.reconciler import admit, dispatch, reclaim, settle
+from orchestrator.reconciler.loop import Reconciler
+from orchestrator.reconciler.pool import ThreadPool
+from signals import transitions as signal_transitions
+from signals.models import Rule, Signal, SignalState
+from signals.reasons import Reason
+from tests.kit.rules import DEFAULT_RULES
+from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.simulation import Simulation
+from tests.kit.verbs import fail_once, lease_ends, poison, requested, row
+from tests.kit.world import only_action
+
+S = ActionState
+ERP = WorkloadKey(NAMESPACE, "erp-simulator")
+
+
+def deploy(simulation: Simulation, *names: str) -> None:
+    for name in names:
+        simulation.cluster.deploy(name)
+    simulation.observe()
+
+
+def states() -> dict[str, str]:
+    return {one.workload.name: one.state for one in Action.objects.select_related("workload")}
+
+
+def is_at_rest(simulation: Simulation) -> bool:
+    """Nothing is held in memory: what is left is in the tables."""
+    reconciler, inbox = simulation.reconciler, simulation.reconciler._inbox
+    kept = [inbox.candidates, inbox.readings, inbox.answers, inbox.confirmations, reconciler.verifications.ended]
+    return not (any(kept) or reconciler._claims or reconciler._asking or simulation.pool.under_way)
+
+
+@pytest.fixture
+def engine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """A policy engine that allows everything; `answers` are by workload."""
+    settings.SMARTOPS_OPA_URL = "http://opa"
+    answers: dict[str, bool] = {}
+
+    def answer(proposal: Any, *_: object) -> PolicyAnswer:
+        return PolicyAnswer(answers.get(proposal.target.name, True), "as the test says", "opa")
+
+    monkeypatch.setattr(policy, "check_policy", answer)
+    return answers
+
+
+class TestWhatIsTakenOn:
+    def test_nothing_is_taken_on_before_the_cluster_is_known(self, simulation: Simulation) -> None:
+        simulation.cluster.deploy("erp-simulator")
+        post(anomaly("erp-simulator"))
+        requested("another")
+
+        simulation.run(2)
+        assert (Signal.objects.get().state, simulation.pool.under_way) == (SignalState.PENDING, 0)
+
+        simulation.observe()
+        simulation.run()
+        assert Signal.objects.get().state == SignalState.ADMITTED
+
+    @pytest.mark.parametrize(("under_way", "room"), [(0, 8), (3, 5), (4, 4), (5, 0), (8, 0), (20, 0)])
+    def test_room_is_made_when_half_of_the_calls_are_done(self, rules: None, under_way: int, room: int) -> None:
+        simulation = Simulation(workers=4)
+        simulation.observe()
+        for _ in range(under_way):
+            simulation.pool.submit(lambda: None)
+
+        assert simulation.reconciler._room() == room
+
+    def test_more_signals_than_there_is_room_for_are_admitted_in_batches(self, rules: None) -> None:
+        simulation = Simulation(workers=2)
+        names = [f"erp-{number}" for number in range(7)]
+        deploy(simulation, *names)
+        post(*map(anomaly, names))
+
+        batches = []
+        for _ in range(3):
+            before = Action.objects.count()
+            simulation.run()
+            batches.append(Action.objects.count() - before)
+
+        assert batches == [4, 3, 0]
+
+    def test_actions_that_are_due_come_before_new_signals(self, rules: None) -> None:
+        simulation = Simulation(workers=1)
+        deploy(simulation, "a", "b", "c")
+        post(anomaly("a"), anomaly("b"))
+        requested("c")
+
+        simulation.run()
+
+        assert states()["c"] == S.APPLYING
+        assert Signal.objects.filter(state=SignalState.ADMITTED).count() == 1
+
+    def test_a_notification_makes_rows_due_between_two_sweeps(self, simulation: Simulation) -> None:
+        deploy(simulation, "a", "b")
+        simulation.run()
+        post(anomaly("a"))
+        requested("b")
+
+        simulation.run()
+        assert states() == {"b": S.PENDING}
+        simulation.run(1, "signal")
+        assert states() == {"a": S.APPLYING, "b": S.PENDING}
+        simulation.run(1, "action")
+        assert states() == {"a": S.VERIFYING, "b": S.APPLYING}
+
+    def test_a_sweep_finds_what_no_notification_announced(self, simulation: Simulation) -> None:
+        deploy(simulation, "a")
+        simulation.run()
+        post(anomaly("a"))
+
+        simulation.sweep()
+
+        assert states() == {"a": S.APPLYING}
+
+    def test_ended_leases_are_reclaimed_as_there_is_room(self, rules: None) -> None:
+        """A call that waits behind too many others would outlive its lease."""
+        actions = [requested(f"erp-{number}") for number in range(5)]
+        dispatch.claim_due("default", 9, "one that crashed")
+        lease_ends(*actions)
+        simulation = Simulation(workers=1)
+        deploy(simulation, *(action.workload.name for action in actions))
+        simulation.pool.held = True
+
+        simulation.run()
+        assert (simulation.pool.under_way, Action.objects.filter(epoch=2).count()) == (2, 2)
+        simulation.pool.held = False
+        simulation.run(8)  # without another second: each pass with room takes the next
+        assert set(states().values()) == {S.VERIFYING}
+
+    def test_an_action_that_was_claimed_too_often_is_given_up_unread(self, simulation: Simulation) -> None:
+        deploy(simulation, "a", "b")
+        waiting, stuck = requested("a"), requested("b")
+        dispatch.claim_due("default", 9, "one that crashed")
+        Action.objects.update(attempts=dispatch.MAX_CLAIMS)
+        Action.objects.filter(pk=waiting.pk).update(state=S.PENDING, lease_until=None)
+        lease_ends(stuck)
+
+        simulation.run(2)
+
+        assert states() == {"a": S.FAILED, "b": S.FAILED}
+        assert set(Action.objects.values_list("reason", flat=True)) == {Reason.RETRIES_EXHAUSTED}
+        assert simulation.calls == []
+        assert is_at_rest(simulation)
+
+
+class TestWhatIsAsked:
+    def test_a_policy_answer_that_comes_late_is_awaited_once(
+        self, simulation: Simulation, engine: dict[str, bool]
+    ) -> None:
+        deploy(simulation, "erp-simulator")
+        post(anomaly("erp-simulator"))
+        simulation.pool.held = True
+
+        simulation.run()
+        simulation.sweep()
+        assert (simulation.pool.under_way, Action.objects.count()) == (1, 0)
+        assert simulation.reconciler._asking == {Signal.objects.get().pk}
+
+        simulation.pool.held = False
+        simulation.run()
+        assert states() == {"erp-simulator": S.APPLYING}
+        assert simulation.reconciler._asking == set()
+
+    def test_a_denial_of_the_policy_ends_the_signal(self, simulation: Simulation, engine: dict[str, bool]) -> None:
+        engine["erp-simulator"] = False
+        deploy(simulation, "erp-simulator")
+        post(anomaly("erp-simulator"))
+
+        simulation.run(2)
+
+        assert (Signal.objects.get().state, Signal.objects.get().reason) == (SignalState.DENIED, Reason.POLICY_DENIED)
+        assert is_at_rest(simulation)
+
+    def test_two_signals_of_a_workload_whose_answers_come_together_are_decided_in_turn(
+        self, simulation: Simulation, engine: dict[str, bool], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        deploy(simulation, "erp-simulator")
+        post(anomaly("erp-simulator"), anomaly("erp-simulator", "latency"))
+        simulation.pool.held = True
+        simulation.run(2)
+        assert simulation.pool.under_way == 2
+
+        simulation.pool.held = False
+        simulation.run(1, "signal")
+        assert (Action.objects.count(), Signal.objects.filter(state=SignalState.PENDING, reason="").count()) == (1, 1)
+        simulation.run(2, "signal")
+
+        assert Signal.objects.get(state=SignalState.PENDING).reason == Reason.COOLDOWN_ACTIVE
+        assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+
+    def test_a_target_that_the_cache_lacks_is_read_before_it_is_called_missing(self, simulation: Simulation) -> None:
+        deploy(simulation, "a")
+        simulation.cluster.deploy("new")  # the cache lags behind
+        post(anomaly("new"), anomaly("nowhere"))
+
+        simulation.run(2)
+
+        assert sorted(simulation.calls) == ["read new", "read nowhere"]
+        assert states() == {"new": S.APPLYING}
+        assert Signal.objects.get(workload="nowhere").reason == Reason.TARGET_NOT_FOUND
+
+    def test_a_read_that_fails_costs_its_signal_a_delay(self, simulation: Simulation) -> None:
+        deploy(simulation)
+        simulation.cluster.reads.append(TimedOut("no answer"))
+        post(anomaly("new"))
+
+        simulation.run(2)
+
+        found = Signal.objects.get()
+        assert (found.state, found.reason, found.errors) == (SignalState.PENDING, Reason.PROCESSING_ERROR, 1)
+        assert is_at_rest(simulation)
+
+
+def cut(*where: tuple[Any, str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("owner", "name"), where, ids=[name for _, name in where])
+
+
+class TestAnErrorOfTheDatabase:
+    """In the middle of a verb. The pass fails, and the next one goes on without having lost anything."""
+
+    def failing_pass(self, simulation: Simulation, *notified: str) -> None:
+        with pytest.raises(OperationalError):
+            simulation.run(1, *notified)
+
+    @cut(
+        (Signal, "due"),
+        (Workload, "lock"),
+        (Signal, "lock_due"),
+        (admit, "decide"),
+        (signal_transitions, "store"),
+        (admit, "plan"),
+        (transitions, "store"),
+        (Action.objects, "bulk_create"),
+    )
+    def test_in_admit_leaves_the_signals_due(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+    ) -> None:
+        deploy(simulation, "a", "b")
+        simulation.run()
+        post(anomaly("a"), anomaly("b"))
+        fail_once(monkeypatch, owner, name)
+
+        self.failing_pass(simulation, "signal")
+        assert is_at_rest(simulation)
+        simulation.sweep()
+        simulation.run()
+
+        assert states() == {"a": S.VERIFYING, "b": S.VERIFYING}
+        assert len(simulation.calls) == 2
+        assert DecisionRecord.objects.count() == 2
+        assert set(Signal.objects.values_list("errors", flat=True)) == {0}
+
+    def test_in_admit_asks_the_policy_and_the_cache_again(
+        self, simulation: Simulation, engine: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An outage may last: what was true before it does not count after it."""
+        deploy(simulation, "erp-simulator")
+        post(anomaly("erp-simulator"))
+        simulation.run()
+        fail_once(monkeypatch, admit, "decide")
+        self.failing_pass(simulation)
+        engine["erp-simulator"] = False
+        simulation.cluster.change(ERP)
+        simulation.observe()
+
+        simulation.sweep()
+        simulation.run()
+
+        [decision] = DecisionRecord.objects.all()
+        assert decision.reason == Reason.POLICY_DENIED
+        assert is_at_rest(simulation)
+
+    def test_in_admit_does_not_decide_twice_on_a_signal(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deploy(simulation, "a")
+        post(anomaly("a", "an unknown symptom"))
+        fail_once(monkeypatch, admit, "decide")
+        self.failing_pass(simulation)
+
+        simulation.sweep()
+
+        assert DecisionRecord.objects.count() == 1
+
+    @cut((dispatch, "claim_due"), (transitions, "claim"))
+    def test_in_the_claim_leaves_the_actions_due(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+    ) -> None:
+        deploy(simulation, "a")
+        requested("a")
+        fail_once(monkeypatch, owner, name)
+
+        self.failing_pass(simulation)
+        simulation.run(3)
+
+        assert states() == {"a": S.VERIFYING}
+        assert only_action().attempts == 1
+
+    @cut(
+        (Workload, "lock"),
+        (dispatch, "decide"),
+        (dispatch, "_transition"),
+        (transitions, "plan"),
+        (transitions, "store"),
+        (transitions, "_update_copy"),  # the last step before the commit
+    )
+    @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+    def test_in_the_check_keeps_the_readings(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, after: bool
+    ) -> None:
+        deploy(simulation, "a", "b")
+        requested("a")
+        requested("b")
+        simulation.run()
+        fail_once(monkeypatch, owner, name, after=after)
+
+        self.failing_pass(simulation)
+        simulation.run(2)
+
+        assert states() == {"a": S.VERIFYING, "b": S.VERIFYING}
+        assert simulation.calls == ["read a", "read b", "scale a to 3 at 2", "scale b to 3 at 2"]
+        assert set(Action.objects.values_list("attempts", "epoch")) == {(1, 1)}
+
+    @cut(
+        (settle, "_transition"),
+        (transitions, "apply"),
+        (Cooldown, "start"),
+        (transitions, "_update_copy"),
+    )
+    @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+    def test_in_settle_keeps_the_answers(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, after: bool
+    ) -> None:
+        deploy(simulation, "a", "b", "c")
+        post(anomaly("a"), anomaly("b"), anomaly("c"))
+        simulation.cluster.writes.extend([Throttled("slow down"), None, None])
+        simulation.run()
+        fail_once(monkeypatch, owner, name, after=after)
+
+        self.failing_pass(simulation)
+        simulation.run()
+
+        assert sorted(states().values()) == [S.PENDING, S.VERIFYING, S.VERIFYING]
+        assert len(simulation.calls) == 3
+        assert len(simulation.reconciler.verifications) == 2
+        assert is_at_rest(simulation)
+
+    @pytest.mark.django_db(transaction=True)
+    def test_after_the_commit_repeats_nothing(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The answer to the commit was lost: what is stored already is found in the tables."""
+        deploy(simulation, "a")
+        post(anomaly("a"))
+        simulation.run()
+        fail_once(monkeypatch, transitions, "_count")
+
+        self.failing_pass(simulation)
+        assert states() == {"a": S.VERIFYING}
+        simulation.sweep()
+
+        assert len(simulation.reconciler.verifications) == 1
+        assert only_action().events.count() == 3
+        assert is_at_rest(simulation)
+
+    @cut((transitions, "verified"), (transitions, "_release"), (transitions, "_update_copy"))
+    @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+    def test_in_verify_keeps_the_outcomes(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, after: bool
+    ) -> None:
+        deploy(simulation, "a")
+        post(anomaly("a"))
+        simulation.run(2)
+        simulation.cluster.roll_out(WorkloadKey(NAMESPACE, "a"))
+        simulation.observe()
+        simulation.run()
+        simulation.clock.advance(5)
+        fail_once(monkeypatch, owner, name, after=after)
+
+        self.failing_pass(simulation)
+        assert states() == {"a": S.VERIFYING}
+        simulation.run()
+
+        assert states() == {"a": S.SUCCEEDED}
+        assert is_at_rest(simulation)
+
+    @cut((reclaim, "expire"), (reclaim, "cancel_resolved"), (reclaim, "reclaim"))
+    def test_in_reclaim_stops_no_other_verb(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+    ) -> None:
+        deploy(simulation, "a")
+        post(anomaly("a"))
+        monkeypatch.setattr("orchestrator.reconciler.loop.connection.close", lambda: None)  # it is the test's own
+        fail_once(monkeypatch, owner, name)
+
+        simulation.run()
+
+        assert states() == {"a": S.APPLYING}
+
+    def test_between_two_rows_that_are_stored_alone_keeps_only_the_second(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The claim of the first has ended: nothing may hold it any more."""
+        deploy(simulation, "a", "b", "c")
+        actions = {name: requested(name) for name in "abc"}
+        simulation.run()
+        simulation.cluster.writes.extend([Throttled("slow down")] * 3)
+        simulation.run()
+        poison(monkeypatch, settle, "_transition", lambda one, *_: one.claim.action.workload.name == "b")
+        with monkeypatch.context() as patch:
+            fail_once(patch, settle, "record_failure")
+            self.failing_pass(simulation)
+
+        assert states() == {"a": S.PENDING, "b": S.APPLYING, "c": S.APPLYING}
+        assert {one.action.workload.name for one in simulation.reconciler._claims} == {"b", "c"}
+        simulation.run()
+        assert (states()["b"], states()["c"]) == (S.NEEDS_REVIEW, S.PENDING)
+        assert is_at_rest(simulation)
+        assert row(actions["b"]).message == "ValueError: poison"
+
+    def test_between_two_readings_that_are_stored_alone_keeps_only_the_second(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deploy(simulation, "b")
+        requested("a")  # has no target: it is cancelled
+        requested("b")
+        simulation.run()
+        poison(monkeypatch, dispatch, "_transition", lambda one, *_: one.claim.action.workload.name == "b")
+        with monkeypatch.context() as patch:
+            fail_once(patch, dispatch, "record_failure")
+            self.failing_pass(simulation)
+
+        assert states() == {"a": S.CANCELLED, "b": S.APPLYING}
+        assert {one.action.workload.name for one in simulation.reconciler._claims} == {"b"}
+        simulation.run()
+        assert states()["b"] == S.FAILED
+        assert is_at_rest(simulation)
+
+
+class TestOneRowThatFails:
+    def test_costs_its_own_action_in_settle(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+        deploy(simulation, "a", "b")
+        post(anomaly("a"), anomaly("b"))
+        poison(monkeypatch, transitions, "apply", lambda action, *_: action.workload.name == "a")
+
+        simulation.run(2)
+
+        assert states() == {"a": S.NEEDS_REVIEW, "b": S.VERIFYING}
+        assert is_at_rest(simulation)
+
+    def test_costs_its_own_action_in_the_check(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+        deploy(simulation, "a", "b")
+        requested("a")
+        requested("b")
+        poison(monkeypatch, transitions, "plan", lambda action, *_: action.workload.name == "a")
+
+        simulation.run(3)
+
+        assert states() == {"a": S.FAILED, "b": S.VERIFYING}
+        assert is_at_rest(simulation)
+
+    def test_costs_its_own_signal_in_admit(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+        deploy(simulation, "a", "b")
+        post(anomaly("a"), anomaly("b"))
+        poison(monkeypatch, admit, "plan", lambda action, *_: action.workload.name == "a")
+
+        simulation.run(2)
+
+        assert states() == {"b": S.VERIFYING}
+        assert Signal.objects.get(workload="a").errors == 1
+
+
+class TestTheEnd:
+    """On threads of their own, with a real pool."""
+
+    @pytest.fixture
+    def simulation(self, transactional_db: None) -> Simulation:
+        Rule.objects.bulk_create((Rule(**fields) for fields in DEFAULT_RULES), ignore_conflicts=True)
+        return Simulation()
+
+    @pytest.fixture
+    def reconciler(self, simulation: Simulation) -> Iterator[Reconciler]:
+        found = Reconciler(simulation.cluster.cluster, "default", [NAMESPACE], workers=2)
+        yield found
+        found.stop()
+
+    def test_stop_records_the_answers_of_the_writes_under_way(
+        self, simulation: Simulation, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        simulation.cluster.deploy("a")
+        simulation.cluster.deploy("b")
+        post(anomaly("a"))
+        write = simulation.cluster._write
+
+        def stops(*args: Any, **options: Any) -> Any:
+            reconciler.stop()
+            post(anomaly("b"))  # nothing new begins
+            return write(*args, **options)
+
+        monkeypatch.setattr(type(simulation.cluster), "_write", lambda _, *args, **options: stops(*args, **options))
+
+        reconciler.run()
+
+        assert states() == {"a": S.VERIFYING}
+        assert Signal.objects.get(workload="b").state == SignalState.PENDING
+        assert reconciler._claims == set()
+
+    def test_stop_records_an_answer_although_the_database_fails_once(
+        self, simulation: Simulation, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        simulation.cluster.deploy("a")
+        post(anomaly("a"))
+        write = simulation.cluster._write
+
+        def stops(*args: Any, **options: Any) -> Any:
+            reconciler.stop()
+            fail_once(monkeypatch, settle, "settle")
+            return write(*args, **options)
+
+        monkeypatch.setattr(type(simulation.cluster), "_write", lambda _, *args, **options: stops(*args, **options))
+
+        reconciler.run()
+
+        assert states() == {"a": S.VERIFYING}
+
+    def test_drain_ends_when_nothing_is_due_and_nothing_is_under_way(
+        self, simulation: Simulation, reconciler: Reconciler
+    ) -> None:
+        simulation.cluster.deploy("a", replicas=2)
+        post(anomaly("a", "an unknown symptom"), anomaly("nowhere"))
+        requested("a", dry_run=True)
+
+        reconciler.run(drain=True)
+
+        assert not Signal.objects.filter(closed_at=None).exists()
+        assert states() == {"a": S.SUCCEEDED}
+
+    def test_drain_goes_on_with_a_signal_that_changed_while_it_was_decided_on(
+        self, simulation: Simulation, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        simulation.cluster.deploy("a")
+        post(anomaly("a"))
+        decide = admit.admit
+
+        def changes(candidates: Any, actor: str) -> Any:
+            monkeypatch.setattr(admit, "admit", decide)
+            post(anomaly("a", score=0.1))
+            return decide(candidates, actor)
+
+        monkeypatch.setattr(admit, "admit", changes)
+        monkeypatch.setattr("orchestrator.reconciler.loop.POLL", 30.0)  # no sweep comes to its help
+
+        reconciler.run(drain=True)
+
+        assert Signal.objects.get().state == SignalState.IGNORED
+
+    def test_drain_outlives_a_database_that_fails_between_two_rows(
+        self, simulation: Simulation, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in "ab":
+            simulation.cluster.deploy(name)
+            requested(name, dry_run=True)
+        poison(monkeypatch, settle, "_transition", lambda one, *_: one.claim.action.workload.name == "b")
+        fail_once(monkeypatch, settle, "record_failure")
+
+        with ThreadPoolExecutor(1) as thread:
+            ends = thread.submit(reconciler.run, drain=True)
+            try:
+                ends.result(timeout=20)
+            finally:
+                reconciler.stop()
+
+        assert states() == {"a": S.SUCCEEDED, "b": S.NEEDS_REVIEW}
+
+    def test_a_pool_waits_for_its_calls_and_wakes_the_loop_after_each_answer(self) -> None:
+        arrived: list[int] = []
+        pool = ThreadPool(2, lambda: arrived.append(pool.under_way))
+        for number in range(5):
+            pool.submit(lambda number=number: number)  # type: ignore[misc]
+        assert pool.under_way == 5
+        pool.close()
+
+        assert sorted(pool.answers()) == [0, 1, 2, 3, 4]
+        assert (pool.under_way, len(arrived)) == (0, 5)
+
+
+def test_a_claim_outlives_its_lease_while_its_own_process_works_on_it(simulation: Simulation) -> None:
+    """Its write may be under way: to take it over would be to send another copy at the same time."""
+    deploy(simulation, "a")
+    post(anomaly("a"))
+    simulation.pool.held = True
+    simulation.run()
+    Action.objects.update(lease_until=Now() - timedelta(seconds=1))
+
+    simulation.sweep()
+    assert only_action().epoch == 1
+    simulation.pool.held = False
+    simulation.run()
+
+    assert states() == {"a": S.VERIFYING}
+    assert only_action().epoch == 1

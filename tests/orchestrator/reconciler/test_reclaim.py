@@ -1,0 +1,171 @@
+"""What got stuck is due again, or ends."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+
+from orchestrator.models import Action, ActionState, transitions
+from orchestrator.reconciler.dispatch import claim_due
+from orchestrator.reconciler.reclaim import FORGOTTEN_AFTER, cancel_resolved, expire, reclaim
+from signals.models import Signal, SignalState
+from signals.reasons import Reason
+from tests.kit.signals import anomaly, post
+from tests.kit.simulation import SimulatedCluster
+from tests.kit.threads import at_once
+from tests.kit.verbs import lease_ends, requested, row
+
+pytestmark = pytest.mark.usefixtures("rules")
+S = ActionState
+cluster = SimulatedCluster()
+LIVE = cluster.deployments[cluster.deploy("erp-simulator")]
+PAST = Now() - timedelta(seconds=1)
+
+
+def claimed(name: str = "erp-simulator", *, planned: bool = False, **fields: Any) -> Action:
+    action = requested(name, **fields)
+    [claim] = [one for one in claim_due("default", 100, "the first") if one.action.pk == action.pk]
+    if planned:
+        transitions.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "the first")])
+    return claim.action
+
+
+def of_signal(name: str, **fields: Any) -> Action:
+    [receipt] = post(anomaly(name))
+    return requested(name, signal=Signal.objects.get(pk=receipt.signal_id), **fields)
+
+
+def outcome(action: Action) -> tuple[str, str]:
+    found = row(action)
+    return found.state, found.reason
+
+
+def test_only_an_action_whose_lease_has_ended_is_reclaimed() -> None:
+    ended, held, alive, elsewhere = (claimed(name) for name in "abcd")
+    lease_ends(ended, held, elsewhere)
+    Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
+
+    claims = reclaim("default", "the second", {held.pk})
+
+    assert [claim.action.pk for claim in claims] == [ended.pk]
+    assert [row(one).epoch for one in (ended, held, alive, elsewhere)] == [2, 1, 1, 1]
+    assert (row(ended).attempts, row(ended).moved_by) == (2, "the second")
+    assert row(ended).lease_until > row(ended).updated_at
+
+
+def test_no_more_are_reclaimed_than_there_is_room_for() -> None:
+    actions = [claimed(name) for name in "abc"]
+    lease_ends(*actions)
+
+    assert len(reclaim("default", "the second", limit=2)) == 2
+    assert len(reclaim("default", "the second", limit=2)) == 1
+    assert reclaim("default", "the second") == []
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_a_planned_change_may_have_been_written_by_its_former_holder(planned: bool) -> None:
+    action = claimed(planned=planned)
+    lease_ends(action)
+
+    [claim] = reclaim("default", "the second")
+
+    assert claim.action.ambiguous is row(action).ambiguous is planned
+    assert row(action).planned_resource_version == (LIVE.resource_version if planned else "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_processes_one_reclaims_an_action() -> None:
+    actions = [claimed(name, planned=True) for name in "abcdef"]
+    lease_ends(*actions)
+
+    def one(actor: str) -> list[Any]:
+        return [claim.action.pk for claim in reclaim("default", actor)]
+
+    found = at_once([lambda: one("the second"), lambda: one("the third")])
+
+    assert sorted(found[0] + found[1]) == sorted(action.pk for action in actions)
+    assert set(Action.objects.values_list("epoch", flat=True)) == {2}
+
+
+def test_what_nobody_took_up_in_time_is_cancelled() -> None:
+    late, young, ambiguous, elsewhere = (requested(name) for name in "abcd")
+    Action.objects.exclude(pk=young.pk).update(deadline_at=PAST)
+    Action.objects.filter(pk=ambiguous.pk).update(ambiguous=True)
+    Action.objects.filter(pk=elsewhere.pk).update(cluster="a cluster without a reconciler")
+
+    expire("a test")
+
+    assert [outcome(one) for one in (late, young, ambiguous, elsewhere)] == [
+        (S.CANCELLED, Reason.ACTION_EXPIRED),
+        (S.PENDING, ""),
+        (S.PENDING, ""),
+        (S.CANCELLED, Reason.ACTION_EXPIRED),
+    ]
+    assert row(late).message == "No reconciler took it up in time."
+
+
+def test_an_action_that_was_retried_until_its_deadline_keeps_the_reason_in_its_message() -> None:
+    action = claimed()
+    transitions.store([transitions.retry(action, Reason.CLUSTER_UNREACHABLE, "no route", 1, "the first")])
+    Action.objects.update(deadline_at=PAST)
+
+    expire("a test")
+
+    assert (outcome(action), row(action).message) == ((S.CANCELLED, Reason.ACTION_EXPIRED), "no route")
+
+
+def test_a_review_that_nobody_made_counts_as_applied() -> None:
+    action = claimed(planned=True)
+    transitions.store([transitions.require_review(action, "Was it applied?", "the first")])
+    expire("a test")
+    assert outcome(action) == (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)
+
+    Action.objects.update(deadline_at=PAST)
+    expire("a test")
+
+    assert outcome(action) == (S.FAILED, Reason.REVIEW_EXPIRED)
+    assert row(action).applied_at is not None
+
+
+def test_a_signal_that_no_reconciler_took_up_within_a_day_is_denied() -> None:
+    post(anomaly("a"), anomaly("b"))
+    Signal.objects.filter(workload="a").update(last_seen_at=Now() - FORGOTTEN_AFTER, not_before=PAST)
+
+    expire("a test")
+
+    states = dict(Signal.objects.values_list("workload", "state"))
+    assert states == {"a": SignalState.DENIED, "b": SignalState.PENDING}
+    assert Signal.objects.get(workload="a").reason == Reason.SIGNAL_EXPIRED
+
+
+def test_an_action_whose_signal_is_resolved_is_cancelled_before_it_is_applied() -> None:
+    waiting, firing, applying, ambiguous = (of_signal(name) for name in "abcd")
+    direct = requested("e")
+    [_] = [one for one in claim_due("default", 100, "a test") if one.action.pk == applying.pk]
+    Action.objects.exclude(pk=applying.pk).update(state=S.APPLYING, lease_until=Now())
+    Action.objects.exclude(pk=applying.pk).update(state=S.PENDING, lease_until=None)
+    Action.objects.filter(pk=ambiguous.pk).update(ambiguous=True)
+    Signal.objects.update(state=SignalState.ADMITTED)
+    Signal.objects.exclude(workload="b").update(resolved_at=Now())
+
+    cancel_resolved("default", "a test")
+
+    assert [outcome(one)[0] for one in (waiting, firing, applying, ambiguous, direct)] == [
+        S.CANCELLED,
+        S.PENDING,
+        S.APPLYING,
+        S.PENDING,
+        S.PENDING,
+    ]
+    assert outcome(waiting)[1] == Reason.SIGNAL_RESOLVED
+    assert Signal.objects.get(workload="a").closed_at is not None
+
+
+def test_nothing_is_cancelled_for_another_cluster() -> None:
+    action = of_signal("a")
+    Signal.objects.update(state=SignalState.ADMITTED, resolved_at=Now())
+
+    cancel_resolved("other", "a test")
+
+    assert outcome(action) == (S.PENDING, "")

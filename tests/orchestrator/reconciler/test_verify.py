@@ -1,0 +1,280 @@
+"""What the cache shows becomes the outcome of each applied action."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from guardrails.types import Limits
+from orchestrator.k8s.errors import Unreached
+from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, Deployment, WorkloadKey
+from orchestrator.models import Action, ActionState, Verification, VerificationStatus, Workload, transitions
+from orchestrator.reconciler import verify
+from orchestrator.reconciler.batch import together
+from orchestrator.reconciler.calls import Confirmation
+from orchestrator.reconciler.clock import SystemClock
+from orchestrator.reconciler.dispatch import claim_due
+from orchestrator.reconciler.verify import ASK_AGAIN, Ended, Verifications, Watched
+from signals.reasons import Reason
+from tests.kit.simulation import SimulatedClock, SimulatedCluster
+from tests.kit.verbs import poison, requested, row
+
+S = ActionState
+ERP = Workload(pk=1, cluster="default", namespace="dev", kind="Deployment", name="erp")
+LIMITS = Limits(stabilization_seconds=5, verification_timeout_seconds=60)
+
+
+def applied() -> Action:
+    now = timezone.now()
+    action = Action(workload=ERP, type="SCALE", planned_uid="u", change={"replicas": 3}, traceparent="")
+    action.updated_at, action.deadline_at = now, now + timedelta(minutes=5)
+    Verification(action=action, generation=2, baseline={"replicas": 2})
+    return action
+
+
+def test_a_change_of_the_target_wakes_the_younger_of_two_whichever_came_last() -> None:
+    verifications = Verifications("default", SystemClock())
+    ended, under_way = applied(), applied()
+    verifications.watch([under_way, ended])  # another process has ended it since this one read it
+    assert len(list(verifications.due([]))) == 2  # each is checked once
+
+    assert [one.action.pk for one in verifications.due([WorkloadKey("dev", "erp")])] == [under_way.pk]
+
+
+class Scene:
+    """Verifications under a simulated clock, of actions in the database."""
+
+    def __init__(self) -> None:
+        self.clock, self.cluster = SimulatedClock(), SimulatedCluster()
+        self.verifications = Verifications("default", self.clock)
+
+    def apply(self, name: str = "erp-simulator") -> Action:
+        """Scaled from 2 to 3, and not rolled out."""
+        action = requested(name)
+        [claim] = [one for one in claim_due("default", 9, "a test") if one.action.pk == action.pk]
+        live = self.cluster.deployments[self.cluster.deploy(name)]
+        transitions.store([transitions.plan(claim.action, live, {"replicas": 3}, 1, "a test")])
+        marked = {ACTION_ANNOTATION: str(action.pk)}
+        written = self.cluster.change(live.key, generation=live.generation + 1, replicas=3, annotations=marked)
+        transitions.store([transitions.apply(claim.action, written, LIMITS, "a test")])
+        return claim.action
+
+    def watch(self, name: str = "erp-simulator") -> Watched:
+        action = self.apply(name)
+        self.verifications.watch([action])
+        return {one.action.pk: one for one in self.verifications.due([])}[action.pk]
+
+    def seen(self, watched: Watched) -> Deployment:
+        return self.cluster.deployments[watched.key]
+
+    def is_doubtful(self, watched: Watched) -> bool:
+        return self.verifications.is_doubtful(watched, self.cluster.deployments.get(watched.key))
+
+    def confirm(self, watched: Watched, result: Deployment | Exception | None) -> None:
+        self.verifications.confirm(Confirmation(watched.key, watched.action.pk, result))
+
+    def due(self, *changed: WorkloadKey) -> list[str]:
+        return [one.key.name for one in self.verifications.due(changed)]
+
+    @property
+    def ended(self) -> list[tuple[str, str]]:
+        return [(one.status, one.reason) for one in self.verifications.ended]
+
+
+@pytest.fixture
+def scene(rules: None) -> Iterator[Scene]:
+    yield Scene()
+
+
+def test_a_verification_is_due_at_once_at_a_change_and_at_its_deadline(scene: Scene) -> None:
+    scene.verifications.watch([scene.apply()])
+    assert scene.verifications.next_alarm() == 0
+    assert scene.due() == ["erp-simulator"]
+    assert (scene.due(), scene.verifications.next_alarm()) == ([], 60)
+
+    assert scene.due(WorkloadKey("smartops-dev", "another")) == []
+    assert scene.due(WorkloadKey("smartops-dev", "erp-simulator")) == ["erp-simulator"]
+    scene.clock.advance(60)
+    assert scene.due() == ["erp-simulator"]
+    assert scene.verifications.next_alarm() == float("inf")
+
+
+def test_a_complete_rollout_succeeds_when_its_stabilisation_is_over(scene: Scene) -> None:
+    watched = scene.watch()
+    scene.cluster.roll_out(watched.key)
+
+    assert not scene.is_doubtful(watched)
+    assert (scene.ended, scene.verifications.next_alarm()) == ([], 5)
+    scene.clock.advance(5)
+    assert scene.due() == ["erp-simulator"]
+    assert not scene.is_doubtful(watched)
+    assert scene.ended == [(VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE)]
+    assert scene.due(watched.key) == []
+    assert len(scene.verifications) == 1, "its outcome is yet to be recorded"
+
+
+def test_a_failure_in_the_cache_is_asked_about_once(scene: Scene) -> None:
+    watched = scene.watch()
+    del scene.cluster.deployments[watched.key]
+
+    assert scene.is_doubtful(watched)
+    assert not scene.is_doubtful(watched), "the API server is being asked"
+
+    scene.confirm(watched, None)
+    assert scene.ended == [(VerificationStatus.FAILED, Reason.TARGET_GONE)]
+
+
+def test_a_live_read_that_contradicts_the_cache_lets_the_verification_go_on(scene: Scene) -> None:
+    watched = scene.watch()
+    live = scene.seen(watched)
+    assert scene.verifications.is_doubtful(watched, None)
+
+    scene.confirm(watched, live)
+
+    assert (scene.ended, scene.verifications.next_alarm()) == ([], ASK_AGAIN)
+    assert scene.verifications.is_doubtful(watched, None), "it may be asked about again"
+
+
+def test_an_api_server_that_gives_no_answer_is_asked_again_until_the_deadline(scene: Scene) -> None:
+    watched = scene.watch()
+    assert scene.verifications.is_doubtful(watched, None)
+
+    scene.confirm(watched, Unreached("no route"))
+    assert (scene.ended, scene.verifications.next_alarm()) == ([], ASK_AGAIN)
+
+    scene.clock.advance(60)
+    assert scene.verifications.is_doubtful(watched, None)
+    scene.confirm(watched, Unreached("no route"))
+    assert scene.ended == [(VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)]
+    assert scene.verifications.ended[0].seen is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"replicas": 5}, (VerificationStatus.FAILED, Reason.SUPERSEDED)),
+        (
+            {
+                "observed_generation": 2,
+                "conditions": (Condition("Progressing", "False", Reason.PROGRESS_DEADLINE_EXCEEDED, "stuck"),),
+            },
+            (VerificationStatus.FAILED, Reason.PROGRESS_DEADLINE_EXCEEDED),
+        ),
+        ({"uid": "another"}, (VerificationStatus.FAILED, Reason.TARGET_REPLACED)),
+    ],
+    ids=["scaled by somebody", "the progress deadline", "replaced"],
+)
+def test_a_failure_that_a_live_read_confirms_ends_the_verification(
+    scene: Scene, changes: dict[str, object], expected: tuple[str, str]
+) -> None:
+    watched = scene.watch()
+    seen = scene.cluster.change(watched.key, **changes)
+
+    assert scene.is_doubtful(watched)
+    scene.confirm(watched, seen)
+
+    assert scene.ended == [expected]
+
+
+def test_a_late_confirmation_of_a_verification_that_has_ended_changes_nothing(scene: Scene) -> None:
+    watched = scene.watch()
+    assert scene.verifications.is_doubtful(watched, None)
+    scene.confirm(watched, None)
+
+    scene.confirm(watched, scene.seen(watched))
+
+    assert len(scene.ended) == 1
+
+
+def test_actions_that_another_process_applied_are_loaded_with_the_time_they_have_left(scene: Scene) -> None:
+    ours, theirs, elsewhere = scene.apply("a"), scene.apply("b"), scene.apply("c")
+    Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
+    scene.verifications.watch([ours])
+    Action.objects.filter(pk=theirs.pk).update(deadline_at=theirs.deadline_at - timedelta(seconds=30))
+
+    scene.verifications.load()
+    scene.verifications.load()
+
+    assert sorted(scene.due()) == ["a", "b"]
+    assert 25 < scene.verifications.next_alarm() <= 30
+
+
+def test_an_outcome_that_is_yet_to_be_recorded_is_not_watched_again(scene: Scene) -> None:
+    watched = scene.watch()
+    assert scene.verifications.is_doubtful(watched, None)
+    scene.confirm(watched, None)
+
+    scene.verifications.load()
+
+    assert scene.due() == []
+    assert len(scene.verifications) == 1
+
+
+def test_an_action_that_cannot_be_verified_here_costs_itself(scene: Scene) -> None:
+    """It may be of a newer version of SmartOps, which runs beside this one for a while."""
+    strange, _ = scene.apply("a"), scene.apply("b")
+    Action.objects.filter(pk=strange.pk).update(type="EVICT")
+
+    scene.verifications.load()
+
+    assert scene.due() == ["b"]
+
+
+def test_of_two_processes_one_records_the_outcome(scene: Scene) -> None:
+    watched = scene.watch()
+    other = Verifications("default", scene.clock)
+    other.load()
+    [theirs] = list(other.due([]))
+    first, second = (
+        Ended(one, VerificationStatus.FAILED, Reason.TARGET_GONE, "gone", None) for one in (watched, theirs)
+    )
+
+    assert verify.record([first], "the first") == [first]
+    assert verify.record([second], "the second") == []
+    assert row(watched.action).moved_by == "the first"
+
+
+def test_each_outcome_of_a_batch_is_recorded_with_its_evidence(scene: Scene) -> None:
+    done, gone = scene.watch("a"), scene.watch("b")
+    scene.cluster.roll_out(done.key)
+    ended = [
+        Ended(done, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, "All 3.", scene.seen(done)),
+        Ended(gone, VerificationStatus.FAILED, Reason.TARGET_GONE, "gone", None),
+    ]
+
+    assert verify.record(ended, "a test") == ended
+
+    assert [row(one.action).state for one in (done, gone)] == [S.SUCCEEDED, S.FAILED]
+    first, second = (Verification.objects.get(action=one.action.pk) for one in (done, gone))
+    assert (first.status, first.available_replicas, first.message) == ("SUCCESS", 3, "All 3.")
+    assert (second.status, second.available_replicas, second.message) == ("FAILED", None, "gone")
+    assert first.finished_at is not None
+
+
+def test_an_outcome_that_cannot_be_recorded_costs_itself_and_is_loaded_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = scene.watch("a"), scene.watch("b")
+    for one in (bad, good):
+        assert scene.verifications.is_doubtful(one, None)
+        scene.confirm(one, None)
+    with monkeypatch.context() as patch:
+        poison(patch, transitions, "verified", lambda action, *_: action is bad.action)
+        stored = list(
+            together(scene.verifications.ended, lambda some: verify.record(some, "a test"), verify.log_failure)
+        )
+
+    assert [one.watched for one in stored] == [good]
+    assert row(bad.action).state == S.VERIFYING
+    scene.verifications.load()
+    assert scene.due() == ["a"]
+
+
+def test_a_version_of_the_cache_before_the_write_says_nothing(scene: Scene) -> None:
+    watched = scene.watch()
+    before = replace(scene.seen(watched), generation=1, replicas=2, annotations={})
+
+    assert not scene.verifications.is_doubtful(watched, before)
+    assert scene.ended == []
