@@ -54,7 +54,8 @@ def retry(signal: Signal, reason: str, message: str, delay: float) -> Transition
 
 
 def store(transitions: Sequence[Transition]) -> list[Transition]:
-    """Stores the transitions of those signals that are still pending, and returns them."""
+    """Stores the transitions of those signals that are still pending, and returns them. Another process has moved the
+    others."""
     if not transitions:
         return []
     with connection.cursor() as cursor:

@@ -266,7 +266,7 @@ def _record_applied(applied: Sequence[Transition]) -> None:
         for one in applied
         if one.cooldown is not None
     )
-    Verification.objects.bulk_create([one.begins for one in applied if one.begins is not None])
+    queries.insert([one.begins for one in applied if one.begins is not None])
 
 
 def _release(ended: Sequence[Action]) -> None:

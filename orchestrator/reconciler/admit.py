@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import transaction
 
 from guardrails.types import Allow, Defer, Deny, Ignore
-from orchestrator import metrics
+from orchestrator import metrics, queries
 from orchestrator.decide.decision import Decided, Question, decide
 from orchestrator.decide.plan import plan
 from orchestrator.k8s.target import Observe
@@ -143,7 +143,7 @@ def _create(
             )
             span.end()
             planned.append((action, question.state.deployment, decided))
-    Action.objects.bulk_create([action for action, _, _ in planned])
+    queries.insert([action for action, _, _ in planned])
     for action, _, _ in planned:
         log_transition("action", action.pk, "", action.state, signal=action.signal_id, actor=actor)
     transitions.store([plan(action, live, actor) for action, live, _ in planned])
