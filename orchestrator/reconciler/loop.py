@@ -203,7 +203,7 @@ class Reconciler:
             self.verifications.confirm(self._inbox.confirmations.pop())
         for one in self.verifications.due(self._take_changed_targets()):
             if self.verifications.is_doubtful(one, self.cache.get(one.key)):
-                self.pool.submit(partial(calls.confirm, one.key, one.action.pk, self.cluster))
+                self.pool.submit(partial(calls.confirm, one.key, one.action.pk, one.span, self.cluster))
         for ended in together(self.verifications.ended, partial(verify.record, actor=self.actor), verify.log_failure):
             verify.count(ended)
 

@@ -49,7 +49,7 @@ class Collector(TraceServiceServicer):
         self._free = Event()
         self._free.set()
 
-    def Export(self, request: Request, context: grpc.ServicerContext) -> Response:  # noqa: ARG002, N802 - gRPC's signature
+    def Export(self, request: Request, context: grpc.ServicerContext) -> Response:  # noqa: N802 - gRPC's signature
         self._free.wait(PATIENCE)
         with self._news:
             for resource in request.resource_spans:

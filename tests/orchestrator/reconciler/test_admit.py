@@ -299,10 +299,9 @@ def test_a_signal_that_another_transaction_holds_stays_due(cluster: SimulatedClu
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(1) as threads:
-        with transaction.atomic():
-            Signal.objects.select_for_update().get(workload="a")
-            claimed = threads.submit(decide_elsewhere).result(20)
+    with ThreadPoolExecutor(1) as threads, transaction.atomic():
+        Signal.objects.select_for_update().get(workload="a")
+        claimed = threads.submit(decide_elsewhere).result(20)
 
     assert claimed == ["b"]
     assert rows()["a"] == (S.PENDING, "")

@@ -1,6 +1,5 @@
 """What the cache shows becomes the outcome of each applied action."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -84,8 +83,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(rules: None) -> Iterator[Scene]:
-    yield Scene()
+def scene(rules: None) -> Scene:
+    return Scene()
 
 
 def test_a_verification_is_due_at_once_at_a_change_and_at_its_deadline(scene: Scene) -> None:

@@ -16,6 +16,7 @@ from signals.types import ActionType, Target
 from smartops.tokens import Scope
 from tests.kit import verbs
 from tests.kit.api import Api, bearer
+from tests.kit.rules import install_default_rules
 from tests.kit.signals import ANOMALY
 
 ASYNC = {"prefer": "respond-async"}
@@ -99,6 +100,7 @@ def test_an_action_is_read_with_its_timeline_decisions_and_verification(api: Api
 
 
 def test_a_signal_is_read_with_its_decisions_and_actions(api: Api) -> None:
+    install_default_rules()
     posted = api.post("/v1/signals/anomaly", ANOMALY | {"metadata": {"cpu": 96.3}}).json()
     api.post("/v1/signals/anomaly", ANOMALY | {"windowId": "later", "metadata": {"cpu": 99}})
     admit(posted["id"])
