@@ -13,7 +13,12 @@ unexport PYTHONDONTWRITEBYTECODE  # tests are rewritten and compiled once
 
 python = .venv/bin/python
 pytest = $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
-fast = $(addprefix tests/,guardrails orchestrator signals smartops test_docs.py test_reasons.py)
+# Pure code and one database, but for what starts a browser or processes or tries thousands of requests; of these the
+# fast tests leave out the properties that hypothesis tries.
+fast = $(addprefix tests/,guardrails orchestrator signals smartops test_docs.py test_project.py test_reasons.py)
+beside = $(addprefix tests/smartops/,api/test_fuzz.py console/test_browser.py test_asgi.py web/test_shutdown.py) \
+	tests/orchestrator/publish/test_publishers.py
+rest = $(filter-out $(fast),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(beside)
 # Two runs in one clone take turns at .venv; the second finds it complete.
 environment = flock -o Makefile $(MAKE) -s
 # Install a Debian package where root may, else name it: $(call debian,package)
@@ -36,12 +41,14 @@ test: check test-fast ## Check and test everything
 	@command -v chromium >/dev/null || { $(call debian,chromium); }
 	@command -v promtool >/dev/null || { $(call debian,prometheus); }
 	@echo "[test] pytest: everything else"
-	@exec $(pytest) $(addprefix --ignore=,$(fast))
+	@$(pytest) $(rest)
+	@echo "[test] pytest: properties, by hypothesis"
+	@exec $(pytest) -m hypothesis $(addprefix --ignore=,$(beside)) $(fast)
 
 test-fast: ## Test pure code, all its branches, and what needs one database
 	@$(environment) .venv/dev.installed
 	@echo "[test] pytest: pure code and one database"
-	@exec $(pytest) $$($(python) -m tests.kit.pure) $(fast)
+	@exec $(pytest) $$($(python) -m tests.kit.pure) -m 'not hypothesis' $(addprefix --ignore=,$(beside)) $(fast)
 
 check: ## Lint, types, import contracts, deployment settings, migrations
 	@$(environment) .venv/dev.installed

@@ -56,12 +56,12 @@ def single(servers: Servers, quick: bool = False) -> Iterator[Figure]:
     for number in range(rounds + 1):
         bodies = [json.dumps(anomaly()).encode() for _ in range(posts)]
         baseline = rate(bare.address, "/anomaly", bodies)
-        symptom = rate(product.address, "/v1/signals/anomaly", bodies, headers)
+        stored = rate(product.address, "/v1/signals/anomaly", bodies, headers)
         if number:  # the first one warms both up
-            pairs.append((symptom, baseline))
+            pairs.append((stored, baseline))
     value, baseline, ratio = median_ratio(pairs)
     what, against = "POST /v1/signals/anomaly", "bare ninja view, one INSERT"
-    yield Figure(what, value, "/s", against, baseline, ratio, Target("ratio", "≥", 0.8))
+    yield Figure(what, value, "/s", against, baseline, ratio, Target("ratio", "≥", 0.85))
 
 
 def batch(servers: Servers, quick: bool = False) -> Iterator[Figure]:
@@ -74,13 +74,13 @@ def batch(servers: Servers, quick: bool = False) -> Iterator[Figure]:
             signals = [[anomaly() for _ in range(BATCH)] for _ in range(batches)]
             baseline = _raw_rate(session, signals)
             bodies = [json.dumps({"signals": batch}).encode() for batch in signals]
-            symptom = BATCH * rate(product.address, "/v1/signals/batch", bodies, headers, clients=2)
+            stored = BATCH * rate(product.address, "/v1/signals/batch", bodies, headers, clients=2)
             if number:
-                pairs.append((symptom, baseline))
+                pairs.append((stored, baseline))
     value, baseline, ratio = median_ratio(pairs)
     what, against = f"signals in batches of {BATCH}, one web process", "raw psycopg unnest"
     yield Figure(what, value, "/s", target=Target("value", "≥", 10_000))
-    yield Figure(what, value, "/s", against, baseline, ratio, Target("ratio", "≥", 0.5))
+    yield Figure(what, value, "/s", against, baseline, ratio, Target("ratio", "≥", 0.6))
 
 
 def anomaly() -> dict[str, Any]:

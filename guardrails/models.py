@@ -1,18 +1,19 @@
 """What operators set: limits per scope, and freezes. What the reconciler sets: cooldowns."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pgtrigger
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from guardrails.queries import WAKE_DEFERRED
+from guardrails import queries
 from guardrails.types import FreezeFacts, Limits
 from signals.types import ActionType, Target
 
@@ -29,7 +30,7 @@ def _wakes_signals(
         condition=condition,
         when=pgtrigger.After,
         operation=operation,
-        func=WAKE_DEFERRED,
+        func=queries.WAKE_DEFERRED,
     )
 
 
@@ -135,7 +136,7 @@ class Freeze(Scope):
 
 
 def freeze_facts(row: Mapping[str, Any]) -> FreezeFacts:
-    """`row`: the columns of a freeze, with `until` in ISO 8601 or None, as PostgreSQL's row_to_json writes it."""
+    """`row`: the columns of a freeze, with `until` in ISO 8601 or None, as PostgreSQL's json_agg writes it."""
     scope = scope_name(row["cluster"], row["namespace"], row["workload"])
     until = row["until"]
     return FreezeFacts(scope, row["reason"], row["by"], datetime.fromisoformat(until) if until else None)
@@ -174,18 +175,19 @@ class Cooldown(models.Model):
             cluster=target.cluster, namespace=target.namespace, workload=target.name, action_type=action_type
         )
 
-    @classmethod
-    def start(cls, cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
-        """Each for so many seconds from now on, by the database's clock."""
+    @staticmethod
+    def start(cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
+        """Each for so many seconds from now, by the database's clock, in place of the one that runs. The rows are
+        locked in one order."""
         rows = [
-            Cooldown(
-                cluster=target.cluster,
-                namespace=target.namespace,
-                workload=target.name,
-                action_type=action_type,
-                until=Now() + timedelta(seconds=seconds),
-            )
-            for target, action_type, seconds in cooldowns
+            {
+                "cluster": one.cluster,
+                "namespace": one.namespace,
+                "workload": one.name,
+                "type": type_,
+                "seconds": seconds,
+            }
+            for one, type_, seconds in cooldowns
         ]
-        unique = ["cluster", "namespace", "workload", "action_type"]
-        Cooldown.objects.bulk_create(rows, update_conflicts=True, update_fields=["until"], unique_fields=unique)
+        with connection.cursor() as cursor:
+            cursor.execute(queries.START_COOLDOWNS, [json.dumps(rows)])

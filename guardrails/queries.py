@@ -16,3 +16,13 @@ WAKE_DEFERRED = """
         ORDER BY fingerprint FOR UPDATE);
     RETURN NULL;
 """
+
+# Parameter: the cooldowns as a JSON array.
+START_COOLDOWNS = """
+    INSERT INTO guardrails_cooldown (cluster, namespace, workload, action_type, until)
+    SELECT cluster, namespace, workload, type, statement_timestamp() + make_interval(secs => seconds)
+    FROM json_to_recordset(%s::json) AS started(
+        cluster text, namespace text, workload text, type text, seconds float8)
+    ORDER BY cluster, namespace, workload, type
+    ON CONFLICT (cluster, namespace, workload, action_type) DO UPDATE SET until = EXCLUDED.until
+"""

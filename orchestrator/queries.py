@@ -5,10 +5,13 @@ from the clock of the database.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection
+from django.db.models import Model
+from django.db.models.expressions import DatabaseDefault
 
 from guardrails.queries import COVERING
 
@@ -92,11 +95,41 @@ END_VERIFICATIONS = """
 def fetch(statement: str, rows: Iterable[Row], *parameters: Any) -> list[tuple[Any, ...]]:
     """Executes a statement whose last parameter are the rows, and returns its result."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*parameters, json.dumps(list(rows))])
+        cursor.execute(statement, [*parameters, _json(rows)])
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
 
 
 def execute(statement: str, rows: Iterable[Row]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(statement, [json.dumps(list(rows))])
+        cursor.execute(statement, [_json(rows)])
+
+
+def insert(rows: Sequence[Model]) -> None:
+    """Inserts rows of one model. The values that the first of them leaves to the database are read back into all."""
+    if not rows:
+        return
+    fields = rows[0]._meta.concrete_fields
+    computed = tuple(one for one in fields if isinstance(getattr(rows[0], one.attname), DatabaseDefault))
+    given = [(str(one.column), one.attname) for one in fields if one not in computed]
+    documents = [{column: getattr(row, name) for column, name in given} for row in rows]
+    stored = {values[0]: values[1:] for values in fetch(_insert(type(rows[0]), computed), documents)}
+    for row in rows:
+        for field, value in zip(computed, stored[row.pk], strict=True):
+            setattr(row, field.attname, value)
+        row._state.adding = False
+
+
+@lru_cache
+def _insert(model: type[Model], computed: tuple[Any, ...]) -> str:
+    """The type of each column is that of the table."""
+    meta = model._meta
+    columns = ", ".join(str(one.column) for one in meta.concrete_fields if one not in computed)
+    returned = ", ".join(str(one.column) for one in (meta.pk, *computed) if one is not None)
+    rows = f"SELECT {columns} FROM json_populate_recordset(NULL::{meta.db_table}, %s::json)"  # noqa: S608 - our names
+    return f"INSERT INTO {meta.db_table} ({columns}) {rows} RETURNING {returned}"
+
+
+def _json(rows: Iterable[Row]) -> str:
+    """UUIDs and times as PostgreSQL reads them."""
+    return json.dumps(list(rows), default=str)

@@ -108,7 +108,7 @@ class Signal(models.Model):
             _announces("announce_moved", pgtrigger.Update),
         ]
 
-    rule_rows: Sequence[Mapping[str, Any]]  # only on rows that `due` returns
+    rule_rows: Sequence[Mapping[str, Any]]  # only on rows that `due` and `lock_due` return
 
     def __str__(self) -> str:
         return f"{self.source} {self.symptom} of {self.namespace}/{self.workload}"
@@ -185,8 +185,7 @@ class Observation(models.Model):
 class Rule(models.Model):
     """Which signal leads to which action. Rules are tried by priority, then age; the first that holds proposes.
 
-    `params`: a JSON object by `action_type`. SCALE: {"delta": int} or {"replicas": int}. RESTART: {}. PATCH: {"patch":
-    {…}}, a strategic merge patch of the Deployment.
+    `params`: the JSON object that the proposal type of `action_type` takes (signals/proposals).
     """
 
     name = models.CharField(max_length=64, unique=True)

@@ -7,8 +7,8 @@ signal id, signal state) for each observation that was not stored before.
 Lock order: every statement that writes several rows of signals_signal locks them in the order of their fingerprint.
 Transactions that lock more than one row in this order cannot deadlock with each other. FIRE inserts, and locks on
 conflict, in the order of its ORDER BY; RESOLVE locks in `locked` before it updates; LOCK_OPEN comes first in a
-transaction of several FIRE and RESOLVE. The queries in `signals.models` and the triggers in `guardrails.models` do the
-same.
+transaction of several FIRE and RESOLVE. The others select the rows `FOR UPDATE` in this order before they update them,
+and so does the trigger of `guardrails.queries`.
 """
 
 from signals.reasons import Reason

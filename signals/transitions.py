@@ -54,7 +54,8 @@ def retry(signal: Signal, reason: str, message: str, delay: float) -> Transition
 
 
 def store(transitions: Sequence[Transition]) -> list[Transition]:
-    """Stores the transitions of those signals that are still pending, and returns them."""
+    """Stores the transitions of those signals that are still pending, and returns them. Another process has moved the
+    others."""
     if not transitions:
         return []
     with connection.cursor() as cursor:
@@ -62,7 +63,8 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
         moved = {pk for (pk,) in cursor.fetchall()}
     stored = [one for one in transitions if one.signal.pk in moved]
     for one in stored:
-        log_transition("signal", one.signal.pk, one.signal.state, one.to, reason=one.reason)
+        signal = one.signal
+        log_transition("signal", signal.pk, signal.state, one.to, traceparent=signal.traceparent, reason=one.reason)
         one.signal.state = one.to
     return stored
 

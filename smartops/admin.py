@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from smartops import tokens
 from smartops.models import Token
 from smartops.tokens import Scope, issue
 
@@ -52,6 +53,7 @@ class TokenAdmin(admin.ModelAdmin[Token]):
     def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
+            tokens.forget(obj.lookup)
             return
         scopes = [Scope(scope) for scope in obj.scopes]
         text = issue(obj.name, scopes, obj.namespaces, obj.expires_at)

@@ -30,4 +30,4 @@ websocket = URLRouter([path("console/changes", ChangesConsumer.as_asgi())])  # t
 application = ProtocolTypeRouter(
     {"http": Handler(), "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(websocket))}
 )
-gc.freeze()  # what is loaded by now stays: the garbage collector need not go through it during each large batch
+gc.freeze()  # the modules stay: the garbage collector need not scan them during each large batch

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from signals.names import ClusterName, Namespace
 
 TAG = "smartops"
-MIN_POOL = 3  # one worker of a reconciler, and two connections beside the workers
+MIN_POOL = 3  # of a reconciler: its loop, a publisher, and one to spare
 _CLUSTER, _NAMESPACE = TypeAdapter[str](ClusterName), TypeAdapter[str](Namespace)
 
 

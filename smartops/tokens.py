@@ -76,6 +76,11 @@ class _Cached:
 _cache: dict[str, _Cached] = {}  # by `lookup`; only valid tokens get in, so the table bounds its size
 
 
+def forget(lookup: str) -> None:
+    """Makes this process read the token again at its next use. The others do so within `CACHED_FOR`."""
+    _cache.pop(lookup, None)
+
+
 def verify(text: str) -> Principal | None:
     """The holder of this token; None if it is malformed, unknown, revoked or expired. Malformed text causes no query, a
     valid token at most one per `CACHED_FOR`. The secret is compared each time."""

@@ -23,6 +23,14 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: with the fixtures torn down
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Branches that only hypothesis takes are taken by chance: they do not count as covered, and are not traced."""
+    for item in items:
+        if item.get_closest_marker("hypothesis"):
+            item.add_marker("no_cover")
+
+
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """The URI of the PostgreSQL under test: `DATABASE_URL`, else a server of this session's own."""

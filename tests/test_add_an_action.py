@@ -112,7 +112,7 @@ from signals.models import Rule
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
 from smartops.api.requests import ActionRequest
-from smartops.dev.demo.wording import patched
+from smartops.dev.demo.wording import change_of
 from smartops.templatetags.console import changes, headline
 
 def rejected(**params):
@@ -146,7 +146,7 @@ print(json.dumps({
     "write": handler.write(Cluster(), key, change, Preconditions("uid-1", "41"), "a-1", False),
     "verification": handler.expected_replicas(change),
     "console": [headline(action), changes(action)],
-    "demo": patched(document),
+    "demo": change_of(document),
     "event": [PROPOSAL_TYPES[ActionType.RESUME].event, PROPOSAL_TYPES[ActionType.RESUME].done({}, change)],
 }))
 """

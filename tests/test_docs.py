@@ -46,6 +46,7 @@ DOMAIN = (
     "signals.mapping",
     "signals.reasons",
     "signals.proposals",
+    "signals.transitions",
     "signals.ingest",
     "signals.ingest_trace",
     "guardrails.types",
@@ -63,11 +64,11 @@ DOMAIN = (
 )
 # Classes that need no explanation: terms of Kubernetes, of HTTP and of Python, and details of one module.
 PLAIN = {
-    "Autoscaler", "Collection", "Condition", "Connection", "Deployment", "EventType", "KubernetesCluster", "Page",
-    "Pod", "Watch", "WatchEvent", "WatchEventType", "Watched", "WorkloadKey",
+    "Autoscaler", "Collection", "Condition", "Connection", "Deployment", "EventType", "Field", "KubernetesCluster",
+    "Page", "Pod", "Resource", "Watch", "WatchEvent", "WatchEventType", "Watched", "WorkloadKey",
     "Complete", "Failed", "Progressing",  # the results of `kubectl rollout status`
     "ControlLoop", "Permissions",  # what the health server reads
-    "Receipt", "Stored", "Verifications",
+    "Receipt", "ReplicaGauge", "Stored", "Verifications",
 }  # fmt: skip
 
 
@@ -126,7 +127,8 @@ def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
 def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
     modules = (metrics, k8s_metrics, publish_metrics, gauges, opa, ingest)
     collectors = [one for module in modules for one in vars(module).values() if isinstance(one, MetricWrapperBase)]
-    labels = {
+    replicas = (k8s_metrics.DESIRED_REPLICAS, k8s_metrics.READY_REPLICAS)
+    labels = {one.name: ", ".join(f"`{name}`" for name in k8s_metrics.TARGET) for one in replicas} | {
         family.name + "_total" * (family.type == "counter"): ", ".join(f"`{name}`" for name in one._labelnames)
         for one in collectors
         for family in one.describe()

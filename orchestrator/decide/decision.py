@@ -12,6 +12,7 @@ from uuid import UUID
 from guardrails import evaluate
 from guardrails.replay import dump_inputs, dump_verdicts
 from guardrails.types import Allow, Decision, Defer, Deny, Facts, Inputs, Limits, PolicyAnswer
+from orchestrator import queries
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.k8s.target import TargetState
 from orchestrator.models import DecisionRecord, Phase, Workload
@@ -56,7 +57,7 @@ def decide(questions: Sequence[Question]) -> list[Decided]:
     for question, history in zip(questions, histories, strict=True):
         inputs = _inputs(question, history)
         decided.append(Decided(evaluate.decide(inputs), inputs))
-    DecisionRecord.objects.bulk_create(map(_record, questions, decided))
+    queries.insert(list(map(_record, questions, decided)))
     return decided
 
 

@@ -4,7 +4,7 @@ from django.db import IntegrityError, transaction
 from psycopg.errors import UniqueViolation
 
 from guardrails.types import Allow, Defer, Deny, Ignore, PolicyAnswer
-from orchestrator import metrics
+from orchestrator import metrics, queries
 from orchestrator.decide.decision import Question, decide
 from orchestrator.decide.policy import ask_policy
 from orchestrator.k8s.target import UNOBSERVED
@@ -67,7 +67,7 @@ def _admit(
                 idempotency_key=idempotency_key,
                 request_digest=request_digest,
             )
-            action.save(force_insert=True)
+            queries.insert([action])
             log_transition("action", action.pk, "", action.state, target=workload, actor=requested_by)
             return action
     # The decision record of a refusal is committed, too.

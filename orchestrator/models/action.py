@@ -25,8 +25,8 @@ PENDING_FOR = timedelta(minutes=15)
 
 
 def _audits(operation: pgtrigger.Operation, came_from: str, source: str, **how: Any) -> pgtrigger.Trigger:
-    """No audit row, no effect: every statement that moves actions writes their rows of the timeline and wakes those
-    who listen, in the same transaction."""
+    """No audit row, no effect: every statement that moves actions writes their rows of the timeline and notifies
+    listeners, in the same transaction."""
     return pgtrigger.Trigger(
         level=pgtrigger.Statement,
         when=pgtrigger.After,

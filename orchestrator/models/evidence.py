@@ -1,4 +1,4 @@
-"""What proves an action afterwards: its decisions, its timeline, its verification. Decisions and timeline only grow."""
+"""The evidence of an action: its decisions, its timeline, its verification. Rows of the first two never change."""
 
 from enum import StrEnum
 

@@ -15,7 +15,7 @@ CURRENT_XID = Cast(Cast(Func(function="pg_current_xact_id"), models.TextField())
 
 class PublisherCursor(models.Model):
     """All entries of transactions up to `xid` have been published. One process at a time reads for a publisher: the
-    one that holds the lease, by the database's clock. The lease saves duplicates; what keeps the cursor right is that
+    one that holds the lease, by the database's clock. The lease avoids duplicates. It does not protect the cursor:
     each of its moves is a compare-and-set on `leased_by` and `xid`."""
 
     cluster = models.CharField(max_length=63)

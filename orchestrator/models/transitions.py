@@ -25,6 +25,7 @@ from orchestrator.models.evidence import Verification, VerificationStatus
 from orchestrator.models.states import FINAL, ActionState
 from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
+from signals.lib import tracing
 from signals.lib.transition_log import log_transition
 from signals.models import Signal
 from signals.proposals import PROPOSAL_TYPES
@@ -281,7 +282,7 @@ def _record_applied(applied: Sequence[Transition]) -> None:
         for one in applied
         if one.cooldown is not None
     )
-    Verification.objects.bulk_create([one.begins for one in applied if one.begins is not None])
+    queries.insert([one.begins for one in applied if one.begins is not None])
 
 
 def _release(ended: Sequence[Action]) -> None:
@@ -300,7 +301,14 @@ def _update_copy(one: Transition, times: Sequence[Any]) -> None:
 def _log(one: Transition) -> None:
     action = one.action
     log_transition(
-        "action", action.pk, action.state, one.to, reason=one.reason, signal=action.signal_id, actor=one.actor
+        "action",
+        action.pk,
+        action.state,
+        one.to,
+        traceparent=action.traceparent,
+        reason=one.reason,
+        signal=action.signal_id,
+        actor=one.actor,
     )
 
 
@@ -309,7 +317,8 @@ def _count(stored: Iterable[Transition]) -> None:
         assert action.finished_at is not None
         signal, took = action.signal, (action.finished_at - action.created_at).total_seconds()
         since_signal = None if signal is None else (action.finished_at - signal.first_seen_at).total_seconds()
-        metrics.record_end(action.type, action.state, took, since_signal)
+        with tracing.continued(action.traceparent):
+            metrics.record_end(action.type, action.state, took, since_signal)
 
 
 def observed_counts(seen: Deployment) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import transaction
 
 from guardrails.types import Allow, Defer, Deny, Ignore
-from orchestrator import metrics
+from orchestrator import metrics, queries
 from orchestrator.decide.decision import Decided, Question, decide
 from orchestrator.decide.plan import plan
 from orchestrator.k8s.target import UNOBSERVED, Observe
@@ -72,7 +72,7 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
         reserving = [one.signal.target for one in candidates if one.proposal and one.state.deployment]
         workloads = Workload.lock(reserving)  # before the signals, as everywhere
         locked = {signal.pk: signal for signal in Signal.lock_due(one.signal.pk for one in candidates)}
-        # A repeat may have changed the signal since: then it stays due, and is looked at as it is now.
+        # A repeat may have changed the signal since: then it stays due, and is decided in the next pass.
         current = [
             (one, locked[one.signal.pk])
             for one in candidates
@@ -80,17 +80,20 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
         ]
         questions = [_question(one, signal, workloads.get(signal.target)) for one, signal in current]
         decided = decide(questions)
-        rows = list(zip((signal for _, signal in current), questions, decided, strict=True))
-        signal_transitions.store([_transition(signal, made) for signal, _, made in rows])
+        rows = list(zip(current, questions, decided, strict=True))
+        signal_transitions.store([_transition(signal, made) for (_, signal), _, made in rows])
         claims = _create(rows, workloads, actor)
-    for signal, _, made in rows:
+    for (_, signal), _, made in rows:
         _count(signal, made)
+    for one in candidates:
+        one.span.end()
     return claims
 
 
 def record_failure(candidate: Candidate, error: Exception) -> None:
-    """A signal that cannot be processed costs itself, never the loop: it is tried again later, and fails after
-    MAX_ERRORS errors with the error as its message."""
+    """Stores the error of a signal that cannot be processed. The signal is tried again later, and fails after
+    MAX_ERRORS errors with the last one as its message."""
+    candidate.span.end()
     metrics.FAILED_STEPS.inc()
     log.error("signal %s could not be processed", candidate.signal.pk, exc_info=error)
     signal = Signal.objects.filter(pk=candidate.signal.pk, state=SignalState.PENDING).first()
@@ -105,10 +108,11 @@ def record_failure(candidate: Candidate, error: Exception) -> None:
 
 
 def _candidate(signal: Signal, observe: Observe) -> Candidate:
+    span = tracing.start_span("admit", signal.traceparent, signal=signal.pk)
     try:
-        return Candidate(signal, proposal(signal), observe(signal.target))
+        return Candidate(signal, proposal(signal), observe(signal.target), span)
     except Exception as error:  # noqa: BLE001 - it is recorded with the signal
-        return Candidate(signal, None, UNOBSERVED, error=error)
+        return Candidate(signal, None, UNOBSERVED, span, error=error)
 
 
 def _question(candidate: Candidate, signal: Signal, workload: Workload | None) -> Question:
@@ -138,31 +142,29 @@ def _transition(signal: Signal, decided: Decided) -> signal_transitions.Transiti
 
 
 def _create(
-    rows: Sequence[tuple[Signal, Question, Decided]], workloads: dict[Target, Workload], actor: str
+    rows: Sequence[tuple[tuple[Candidate, Signal], Question, Decided]], workloads: dict[Target, Workload], actor: str
 ) -> list[Claim]:
     """The actions of what is allowed, with their plans: nothing has to be read again before these writes."""
     planned = []
-    for signal, question, decided in rows:
+    for (candidate, signal), question, decided in rows:
         if isinstance(decided.decision, Allow):
             live = question.state.deployment
             assert live is not None, "a target that does not exist is denied"
-            workload = workloads[signal.target]
-            span = tracing.start_span("admit", signal.traceparent, signal=signal.pk)
             action = Action.new(
                 decided.decision.proposal,
-                workload,
+                workloads[signal.target],
                 actor,
                 id=question.action_id,
                 signal=signal,
-                traceparent=tracing.context_of(span),
+                traceparent=tracing.context_of(candidate.span),
             )
-            span.end()
-            planned.append((action, live, decided))
-    Action.objects.bulk_create([action for action, _, _ in planned])
+            planned.append((action, live, decided.limits))
+    queries.insert([action for action, _, _ in planned])
     for action, _, _ in planned:
-        log_transition("action", action.pk, "", action.state, signal=action.signal_id, actor=actor)
+        about: dict[str, object] = {"signal": action.signal_id, "target": action.workload, "actor": actor}
+        log_transition("action", action.pk, "", action.state, traceparent=action.traceparent, **about)
     transitions.store([plan(action, live, actor) for action, live, _ in planned])
-    return [Claim.of(action, decided.limits) for action, _, decided in planned]
+    return [Claim.of(action, limits) for action, _, limits in planned]
 
 
 def _count(signal: Signal, decided: Decided) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID
 
+from opentelemetry.trace import Span
+
 from guardrails.types import PolicyAnswer
 from orchestrator.actions import HANDLERS
 from orchestrator.decide.policy import ask_policy
@@ -28,6 +30,7 @@ class Candidate:
     signal: Signal
     proposal: Proposal | None
     state: TargetState
+    span: Span
     policy: PolicyAnswer | None = None
     error: Exception | None = None
 
@@ -63,11 +66,12 @@ class Confirmation:
 def ask(candidate: Candidate, observe_live: Callable[..., TargetState], actor: str) -> Candidate:
     """Reads the target live if the cache does not have it, then asks the policy engine."""
     signal, proposal = candidate.signal, candidate.proposal
-    try:
-        state = observe_live(signal.target)
-        policy = None if proposal is None else ask_policy(proposal, actor, state, signal)
-    except Exception as error:  # noqa: BLE001 - it is recorded with the signal
-        return replace(candidate, error=error)
+    with tracing.within(candidate.span, signal=signal.pk):
+        try:
+            state = observe_live(signal.target)
+            policy = None if proposal is None else ask_policy(proposal, actor, state, signal)
+        except Exception as error:  # noqa: BLE001 - it is recorded with the signal
+            return replace(candidate, error=error)
     return replace(candidate, state=state, policy=policy)
 
 
@@ -102,11 +106,12 @@ def write(claim: Claim, cluster: Cluster) -> Answer:
     return Answer(claim, written)
 
 
-def confirm(key: WorkloadKey, action_id: UUID, cluster: Cluster) -> Confirmation:
-    try:
-        return Confirmation(key, action_id, get(cluster, key))
-    except Exception as error:  # noqa: BLE001 - the verification decides what it means
-        return Confirmation(key, action_id, error)
+def confirm(key: WorkloadKey, action_id: UUID, span: Span, cluster: Cluster) -> Confirmation:
+    with tracing.within(span, action=action_id):
+        try:
+            return Confirmation(key, action_id, get(cluster, key))
+        except Exception as error:  # noqa: BLE001 - the verification decides what it means
+            return Confirmation(key, action_id, error)
 
 
 def get(cluster: Cluster, key: WorkloadKey) -> Deployment | None:

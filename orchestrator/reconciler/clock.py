@@ -1,4 +1,4 @@
-"""The time and the chance that the loop depends on. Rows are timed by the clock of the database; this clock says how
+"""Time and randomness, which are given to the loop. Rows are timed by the clock of the database; this clock says how
 long the process itself has waited."""
 
 import time

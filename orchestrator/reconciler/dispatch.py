@@ -73,8 +73,8 @@ def record_failure(reading: Reading, error: Exception, actor: str) -> None:
 
 
 def record_claim_failure(claim: Claim, error: Exception, actor: str) -> None:
-    """An action that cannot be processed costs itself, never the loop. If its change may have been applied, a person
-    has to review it."""
+    """Stores the error of an action that cannot be processed. If its change may have been applied, a person has to
+    review it."""
     metrics.FAILED_STEPS.inc()
     log.error("action %s could not be executed", claim.action.pk, exc_info=error)
     action = Action.objects.select_related("workload", "signal").get(pk=claim.action.pk)

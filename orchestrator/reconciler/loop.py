@@ -1,4 +1,4 @@
-"""The reconciler: reclaim, dispatch, admit, settle, verify, again and again, until `stop`.
+"""The reconciler: reclaim, dispatch, admit, settle, verify, again and again, until it is stopped.
 
 One thread reads and writes the database and decides what is next. Calls to the cluster and to the policy engine run on
 a pool; their answers are collected at the beginning of each pass.
@@ -203,7 +203,7 @@ class Reconciler:
             self.verifications.confirm(self._inbox.confirmations.pop())
         for one in self.verifications.due(self._take_changed_targets()):
             if self.verifications.is_doubtful(one, self.cache.get(one.key)):
-                self.pool.submit(partial(calls.confirm, one.key, one.action.pk, self.cluster))
+                self.pool.submit(partial(calls.confirm, one.key, one.action.pk, one.span, self.cluster))
         for ended in together(self.verifications.ended, partial(verify.record, actor=self.actor), verify.log_failure):
             verify.count(ended)
 

@@ -1,6 +1,6 @@
-"""Verb 1: what got stuck is due again. Every state has a deadline by the clock of the database, and ends here.
+"""Verb 1: expired leases and deadlines end here. Every state has one, by the clock of the database.
 
-Input: the tables. Output: the claims of actions whose holder went silent. Side effects: a transaction for each query.
+Input: the tables. Output: the claims of actions whose lease has expired. Side effects: a transaction for each query.
 """
 
 from collections.abc import Collection
@@ -24,7 +24,7 @@ BATCH = 100  # rows of one pass
 
 
 def reclaim(cluster: str, actor: str, held: Collection[UUID] = (), limit: int = BATCH) -> list[Claim]:
-    """Claims the actions whose lease has ended. `held` are those that this process itself still works on."""
+    """Claims the actions whose lease has expired. `held` are those that this process itself still works on."""
     expired = Action.objects.filter(cluster=cluster, state=ActionState.APPLYING, lease_until__lte=Now())
     rows = expired.exclude(pk__in=list(held)).select_related("workload", "signal")[:limit]
     stored = transitions.store([transitions.reclaim(row, actor) for row in rows])

@@ -14,12 +14,12 @@ from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment
 class Step(Enum):
     NOT_FOUND = "nothing was planned, and there is no target"
     GONE = "the target was deleted after the plan"
-    REPLACED = "another object has taken the target's name: ours was not changed, and cannot be any more"
-    PLAN = "nothing is planned, or the plan is void and no copy of it can have landed: decide anew"
-    APPLIED = "the annotation is there: our change landed"
-    RESEND = "nothing moved since the plan: send the identical request (at most one copy can win)"
-    REFRESH = "only status or metadata moved: no copy can win any more; the same change against the new version"
-    REVIEW = "the spec moved, and a copy of ours may have been before it: nobody can know, a person decides"
+    REPLACED = "another object has the target's name: ours was not changed, and cannot be any more"
+    PLAN = "nothing is planned, or the plan is void and no copy of it can have been applied: decide again"
+    APPLIED = "the annotation is there: our change was applied"
+    RESEND = "nothing changed since the plan: send the identical request (at most one copy can win)"
+    REFRESH = "only status or metadata changed: no copy can win any more; the same change against the new version"
+    REVIEW = "the spec changed, and a copy of ours may have been applied before: a person has to review it"
 
 
 @dataclass(frozen=True, slots=True)

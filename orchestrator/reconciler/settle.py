@@ -1,7 +1,8 @@
 """Verb 4: the answers to writes are recorded, as many as have arrived.
 
 Input: answers of the API server. Output: the actions whose verification begins. Side effects: one transaction for all
-answers. An unclear answer is not recorded: the target is read first (`calls.read`), and tells what became of the write.
+answers. An unclear answer is not recorded: the target is read first (`calls.read`), which shows whether the write was
+applied.
 """
 
 from collections.abc import Sequence

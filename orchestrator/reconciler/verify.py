@@ -107,8 +107,8 @@ class Verifications:
         return self._alarms[0][0] - self._clock.monotonic() if self._alarms else float("inf")
 
     def is_doubtful(self, watched: Watched, seen: Deployment | None) -> bool:
-        """`seen` is the Deployment of the cache. A success ends the verification. What seems to end badly is doubtful:
-        the cache may be stale, so that takes a live read (`confirm`)."""
+        """`seen` is the Deployment of the cache. A success ends the verification. A failure or a timeout is
+        doubtful, because the cache may be stale: it takes a live read (`confirm`)."""
         now = self._clock.monotonic()
         match judge(seen, watched.expected):
             case Complete(message):
@@ -127,8 +127,8 @@ class Verifications:
         return doubtful and not asked
 
     def confirm(self, confirmation: Confirmation) -> None:
-        """The live read of a doubtful verification. While the API server does not answer, nothing is concluded but that
-        the time is up."""
+        """Takes the live read of a doubtful verification. Without an answer of the API server, the verification can
+        only time out."""
         watched = self._watched.get(confirmation.action_id)
         if watched is None:
             return

@@ -12,7 +12,7 @@ from threading import Event, Thread
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.contextvars import bound_contextvars
@@ -107,6 +107,20 @@ def within(span: Span, **about: object) -> Iterator[None]:
     known = {name: str(value) for name, value in about.items() if value}
     with bound_contextvars(**known), trace.use_span(span, record_exception=False, set_status_on_exception=False):
         yield
+
+
+@contextmanager
+def continued(traceparent: str) -> Iterator[None]:
+    """Makes the span of this traceparent the current one. No effect if it is empty."""
+    context = _context(traceparent)
+    if context is None:
+        yield
+        return
+    token = attach(context)
+    try:
+        yield
+    finally:
+        detach(token)
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def mounted_files(pod: Object) -> list[Path]:
 @every_values
 def test_every_variable_is_a_setting(rendered: Rendered) -> None:
     text = (ROOT / "smartops/settings.py").read_text()
-    read = set(re.findall(r'\benv(?:_list)?\("(\w+)"', text))
+    read = set(re.findall(r'\benv(?:_\w+)?\("(\w+)"', text))
 
     for pod in rendered.pods().values():
         for name in variables(pod):

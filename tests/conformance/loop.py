@@ -8,13 +8,12 @@ from django.core.management import call_command
 from pytest_django.plugin import DjangoDbBlocker
 
 from guardrails.models import GuardrailSetting
-from signals.models import Rule
 from tests.conformance.closed_loop.referee import Claim, Limits, violations, writes
 from tests.conformance.control_plane import ControlPlane
 from tests.kit.client import Object
 from tests.kit.installation import Agent, Answer, Installation
 from tests.kit.processes import until
-from tests.kit.rules import DEFAULT_RULES
+from tests.kit.rules import install_default_rules
 from tests.kit.signals import anomaly_body, rca_body
 
 
@@ -22,7 +21,7 @@ from tests.kit.signals import anomaly_body, rca_body
 def transactional_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """For a whole module, as long as SmartOps runs: each test has a namespace of its own."""
     with django_db_blocker.unblock():
-        Rule.objects.bulk_create((Rule(**fields) for fields in DEFAULT_RULES), ignore_conflicts=True)
+        install_default_rules()
         GuardrailSetting.objects.create(stabilization_seconds=0)
         yield
         call_command("flush", verbosity=0, interactive=False)

@@ -50,6 +50,8 @@ def test_other_inputs_give_other_verdicts() -> None:
             "params": {"delta": 1},
         },
     }
+    stored = dump_inputs(load_inputs(document))
+    assert dump_inputs(load_inputs(stored)) == stored
     verdicts = replay(document)
     assert [one["reason"] for one in verdicts if one["outcome"] == "deny"] == ["ReplicaLimit"]
 

@@ -16,7 +16,7 @@ from signals.lib.notifications import CHANNEL, connect
 from smartops.dev.demo.processes import TETHER
 
 ROOT = Path(settings.BASE_DIR)
-PATIENCE = 60.0  # seconds
+PATIENCE = 120.0  # seconds
 
 
 def environment(**more: str) -> dict[str, str]:

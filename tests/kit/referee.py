@@ -40,7 +40,7 @@ class Referee:
     def of(self, action: object) -> list[Effect]:
         return [effect for effect in self.effects if effect.action == str(action)]
 
-    def wait_for_answers(self, number: int, timeout: float = 10.0) -> None:
+    def wait_for_answers(self, number: int, timeout: float = 60.0) -> None:
         with self._came:
             assert self._came.wait_for(lambda: len(self.answers) >= number, timeout), f"only {len(self.answers)} came"
 

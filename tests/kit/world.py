@@ -13,12 +13,12 @@ from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action
 from orchestrator.reconciler.loop import Reconciler
-from signals.models import Rule, Signal
+from signals.models import Signal
 from signals.types import Target
 from smartops.dev.sandbox.sandbox import Sandbox
 from tests.kit import manifests
 from tests.kit.manifests import Object
-from tests.kit.rules import DEFAULT_RULES
+from tests.kit.rules import install_default_rules
 from tests.kit.signals import NAMESPACE
 
 
@@ -69,7 +69,7 @@ class World:
 
 @pytest.fixture
 def world(transactional_db: None, tmp_path: Path) -> Iterator[World]:
-    Rule.objects.bulk_create((Rule(**fields) for fields in DEFAULT_RULES), ignore_conflicts=True)
+    install_default_rules()
     GuardrailSetting.objects.create(stabilization_seconds=0)
     with Sandbox() as sandbox:
         yield World(sandbox, tmp_path)

@@ -27,7 +27,7 @@ ROWS = """
     ALTER TABLE orchestrator_action DISABLE TRIGGER USER;  -- nobody needs their timelines
 
     INSERT INTO orchestrator_workload (cluster, namespace, kind, name)
-    SELECT 'default', 'smartops-dev', 'Deployment', 'w' || n FROM generate_series(1, 2000) n;
+    SELECT 'default', 'smartops-dev', 'Deployment', 'w' || n FROM generate_series(1, 20000) n;
 
     -- One in a hundred is open.
     INSERT INTO signals_signal (id, source, cluster, namespace, workload, symptom, fingerprint, state, reason, message,

@@ -70,11 +70,11 @@ def test_an_eviction_deletes_the_pod(client: Client, pods: list[Object]) -> None
     assert evict(client, "none")[0] == 404
 
 
-def test_a_budget_allows_one_eviction_at_a_time(
-    client: Client, pods: list[Object], budget: Callable[..., Object]
-) -> None:
+def test_a_budget_allows_one_eviction_at_a_time(client: Client, budget: Callable[..., Object]) -> None:
+    client.create("deployments", deployment(replicas=3, sim={"ready_after": "2s"}))  # so is the replacement
+    client.rolled_out("web")
     budget(minAvailable=2)
-    first, second, _ = (pod["metadata"]["name"] for pod in pods)
+    first, second, _ = (pod["metadata"]["name"] for pod in client.get(PODS)["items"])
     assert evict(client, first)[0] == 201
     response = client.raw("POST", f"{PODS}/{second}/eviction", {"metadata": {"name": second}})
     refusal = response.json()

@@ -105,7 +105,7 @@ def test_a_cached_token_needs_its_secret(django_assert_num_queries: DjangoAssert
         assert verify(f"smo_{lookup}_{'0' * 32}{checksum(lookup, '0' * 32)}") is None
 
 
-def test_the_use_is_recorded_at_most_once_a_minute(
+def test_the_use_of_a_token_is_recorded_at_most_once_a_minute(
     django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "CACHED_FOR", 0)

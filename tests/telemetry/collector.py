@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-PATIENCE = 60.0  # seconds
+PATIENCE = 120.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Collector(TraceServiceServicer):
         self._free = Event()
         self._free.set()
 
-    def Export(self, request: Request, context: grpc.ServicerContext) -> Response:  # noqa: ARG002, N802 - gRPC's signature
+    def Export(self, request: Request, context: grpc.ServicerContext) -> Response:  # noqa: N802 - gRPC's signature
         self._free.wait(PATIENCE)
         with self._news:
             for resource in request.resource_spans:

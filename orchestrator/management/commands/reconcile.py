@@ -15,6 +15,8 @@ from orchestrator.reconciler.loop import Reconciler
 from signals.lib import tracing
 from signals.lib.migrations import unapplied_migrations
 
+MAX_WORKERS = 256  # threads, and connections to the API server
+
 
 class Command(BaseCommand):
     help = "Run the control loop of one cluster: admit signals, execute actions, verify rollouts."
@@ -22,16 +24,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--cluster", default=settings.SMARTOPS_CLUSTER, help="name of the cluster")
         parser.add_argument("--drain", action="store_true", help="process everything that is due, then exit")
-        parser.add_argument("--workers", type=int, default=8, help="number of worker threads")
+        parser.add_argument("--workers", type=int, default=16, help="number of network calls at a time")
         parser.add_argument(
             "--metrics-port", type=int, default=0, help="port of /metrics and the probes; 0 disables them"
         )
         parser.add_argument("--metrics-host", default="0.0.0.0")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        workers, pool = options["workers"], settings.SMARTOPS_DATABASE_POOL
-        if not 0 < workers <= pool - 2:
-            raise CommandError(f"--workers must be 1 to {pool - 2}: SMARTOPS_DATABASE_POOL, which is {pool}, less 2.")
+        workers = options["workers"]
+        if not 0 < workers <= MAX_WORKERS:
+            raise CommandError(f"--workers must be 1 to {MAX_WORKERS}, not {workers}.")
         if missing := unapplied_migrations():  # it would fail signals and actions that it cannot read
             names = ", ".join(missing)
             raise CommandError(f"The database has unapplied migrations: {names}. Run `manage.py migrate` first.")

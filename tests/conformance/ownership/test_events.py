@@ -62,7 +62,7 @@ def test_each_action_is_one_event_and_is_signed(
     assert [event["message"] for event in events.all()] == [
         f"Scaled from 2 to 3 replicas (action {actions[0]}, {by})",
         f"Restarted all pods (action {actions[1]}, {by}): it leaks",
-        f"Patched spec.template.spec.containers (action {actions[2]}, {by})",
+        f"Patched spec.template.spec.containers[name=app].resources.limits.memory (action {actions[2]}, {by})",
     ]
     assert {event["involvedObject"]["uid"] for event in events.all()} == {uid}
     assert {tuple(managers(event)) for event in events.all()} == {("smartops",)}

@@ -271,7 +271,7 @@ def test_a_paused_workload_is_scaled_and_not_restarted(
     signal = loop.root_cause(SERVICE)
 
     assert (status, problem["reason"]) == (409, "TargetPaused")
-    assert problem["detail"].endswith("kubectl rollout resume it first.")
+    assert problem["detail"].endswith("run kubectl rollout resume first.")
     assert held_back(loop, signal) == "TargetPaused"
     assert kubectl("rollout", "restart", f"deployment/{SERVICE}").code == 1  # kubectl does not either
     status, answer = loop.ask("scale", SERVICE, replicas=2)

@@ -69,7 +69,7 @@ def decided(outcome: str = "deny", reason: str = Reason.COOLDOWN_ACTIVE, **field
             "PATCH",
             {"patch": {"spec": {"replicas": 3, "template": {"spec": MEMORY}}, "metadata": {"labels": {"a": None}}}},
             "Patched",
-            "Patched spec.replicas, spec.template.spec.containers, metadata.labels.a",
+            "Patched spec.replicas, spec.template.spec.containers[name=app].resources.limits.memory, metadata.labels.a",
         ),
     ],
 )

@@ -66,6 +66,7 @@ def test_due_actions_of_the_cluster_are_claimed_in_their_order() -> None:
     assert dispatch.claim_due("default", 9, "a test") == []
     claimed = row(first)
     assert (claimed.state, claimed.epoch, claimed.attempts, claimed.moved_by) == (S.APPLYING, 1, 1, "a test")
+    assert claimed.lease_until is not None
     assert round((claimed.lease_until - claimed.updated_at).total_seconds()) == transitions.LEASE.total_seconds()
     assert {row(waits).state, row(elsewhere).state} == {S.PENDING}
 

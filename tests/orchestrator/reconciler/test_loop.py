@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from guardrails.models import Cooldown
 from guardrails.types import PolicyAnswer
+from orchestrator import queries
 from orchestrator.decide import policy
 from orchestrator.k8s.errors import Throttled, TimedOut
 from orchestrator.k8s.types import WorkloadKey
@@ -253,7 +254,7 @@ class TestAnErrorOfTheDatabase:
         (signal_transitions, "store"),
         (admit, "plan"),
         (transitions, "store"),
-        (Action.objects, "bulk_create"),
+        (queries, "insert"),
     )
     def test_in_admit_leaves_the_signals_due(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str

@@ -51,7 +51,9 @@ def test_only_an_action_whose_lease_has_ended_is_reclaimed() -> None:
     assert [claim.action.pk for claim in claims] == [ended.pk]
     assert [row(one).epoch for one in (ended, held, alive, elsewhere)] == [2, 1, 1, 1]
     assert (row(ended).attempts, row(ended).moved_by) == (2, "the second")
-    assert row(ended).lease_until > row(ended).updated_at
+    lease_until = row(ended).lease_until
+    assert lease_until is not None
+    assert lease_until > row(ended).updated_at
 
 
 def test_no_more_are_reclaimed_than_there_is_room_for() -> None:

@@ -1,6 +1,7 @@
 """The answers to writes are recorded together."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ LIVE = cluster.deployments[cluster.deploy("erp-simulator")]
 WRITTEN = replace(LIVE, resource_version="9", generation=2, replicas=3)
 
 
-def sent(name: str = "erp-simulator", **fields: object) -> Claim:
+def sent(name: str = "erp-simulator", **fields: Any) -> Claim:
     """A claim whose write was sent once."""
     action = requested(name, **fields)
     [claim] = [one for one in claim_due("default", 100, "a test") if one.action.pk == action.pk]

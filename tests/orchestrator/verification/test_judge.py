@@ -133,6 +133,10 @@ def test_a_change_that_did_not_hold_has_failed(target: Deployment | None, expect
     assert verdict.reason is reason
 
 
+def test_a_deployment_older_than_the_write_is_awaited() -> None:
+    assert judge(deployment(generation=4), RESTARTED) == Progressing("Waiting for the change to be seen")
+
+
 def test_a_workload_that_somebody_scaled_to_zero_is_not_healed() -> None:
     target = deployment(generation=6, observed=6, desired=0, replicas=0, updated=0, available=0)
     assert isinstance(rollout(target), Complete)

@@ -80,6 +80,14 @@ def test_what_sizes_and_places_a_workload_is_allowed(patch: dict[str, Any]) -> N
         ({"metadata": {"name": "other"}}, "metadata.name"),
         ({"metadata": {"annotations": {"smartops.io/action": "x"}}}, 'metadata.annotations["smartops.io/action"]'),
         ({"metadata": {"annotations": {"a.smartops.io/b": None}}}, 'metadata.annotations["a.smartops.io/b"]'),
+        (
+            {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": None}}},
+            'metadata.annotations["kubectl.kubernetes.io/last-applied-configuration"]',
+        ),
+        (
+            {"spec": {"template": {"metadata": {"annotations": {"smartops.io/action": "x"}}}}},
+            'spec.template.metadata.annotations["smartops.io/action"]',
+        ),
         ({"metadata": {"annotations": None}}, "metadata.annotations"),
         ({"metadata": {"labels": "x"}}, "metadata.labels"),
         (

@@ -28,10 +28,10 @@ from orchestrator.models import (
 )
 from orchestrator.reconciler.claim import Claim
 from signals.ingest import ingest
-from signals.models import Rule, Signal
+from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Source, Target
-from tests.kit.rules import DEFAULT_RULES
+from tests.kit.rules import install_default_rules
 from tests.kit.verbs import admit, claim, execute, propose
 
 NAMESPACE = "smartops-dev"
@@ -107,7 +107,7 @@ class Hour:
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
-        Rule.objects.bulk_create([Rule(**fields) for fields in DEFAULT_RULES], ignore_conflicts=True)
+        install_default_rules()
 
     def signal(self, observation: Observation, repeats: int = 1) -> Action | None:
         for number in range(repeats):

@@ -33,7 +33,7 @@ def propose(number: int, **proposal: Any) -> Action:
 
 
 @pytest.mark.parametrize("path", [ACTIONS, "/console/actions/0199c0de-0000-7000-8000-000000000000/"])
-def test_a_stranger_is_sent_to_the_login_page(db: None, client: Client, path: str) -> None:
+def test_an_anonymous_user_is_redirected_to_the_login_page(db: None, client: Client, path: str) -> None:
     assert client.get(path).headers["Location"] == f"/admin/login/?next={path}"
 
 
