@@ -1,0 +1,389 @@
+"""Every transition of an action: the row before it, and the row after it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.models.functions import Now
+
+from guardrails.models import Cooldown
+from guardrails.types import Limits
+from orchestrator.models import FINAL, Action, ActionState, AuditEvent, Verification, VerificationStatus, transitions
+from orchestrator.models.transitions import LEASE, NO_PLAN, REVIEW_FOR, Transition
+from signals.lib.notifications import connect, parse
+from signals.models import Signal, SignalState
+from signals.reasons import Reason
+from tests.kit.signals import anomaly, post
+from tests.kit.simulation import SimulatedCluster
+from tests.kit.verbs import fail_once, lease_ends, requested, row
+
+pytestmark = pytest.mark.django_db
+S = ActionState
+cluster = SimulatedCluster()
+LIVE = cluster.deployments[cluster.deploy("erp-simulator")]
+WRITTEN = replace(LIVE, resource_version="9", generation=2, replicas=3, uid="uid-2")
+LIMITS = Limits(cooldown_seconds=7, verification_timeout_seconds=42, stabilization_seconds=3)
+PLAN = {
+    "planned_uid": LIVE.uid,
+    "planned_resource_version": LIVE.resource_version,
+    "planned_generation": LIVE.generation,
+    "change": {"replicas": 3},
+    "scale_increase": 1,
+}
+
+
+def claim(action: Action) -> Transition:
+    return transitions.claim(action, "me")
+
+
+def plan(action: Action) -> Transition:
+    return transitions.plan(action, LIVE, {"replicas": 3}, 1, "me")
+
+
+def apply(action: Action) -> Transition:
+    return transitions.apply(action, WRITTEN, LIMITS, "me")
+
+
+def review(action: Action) -> Transition:
+    return transitions.require_review(action, "Was it applied?", "me")
+
+
+def move(action: Action, *constructors: Callable[[Action], Transition]) -> Action:
+    for construct in constructors:
+        assert len(transitions.store([construct(action)])) == 1
+    return action
+
+
+@dataclass(frozen=True)
+class Case:
+    """`before` are the transitions that lead to the row; `terms` are of its proposal. `columns` are the ones that have
+    to be as given afterwards; `wait`, `deadline` and `lease` are in seconds from the transition."""
+
+    before: tuple[Callable[[Action], Transition], ...]
+    make: Callable[[Action], Transition]
+    to: ActionState
+    reason: str = ""
+    columns: dict[str, Any] = field(default_factory=dict)
+    terms: dict[str, Any] = field(default_factory=dict)
+    wait: float | None = None
+    deadline: float | None = None
+    applied: bool = False
+    cooldown: bool = False
+    verification: str | None = None  # its status
+
+
+CASES = {
+    "claim": Case((), claim, S.APPLYING, columns={"epoch": 1, "attempts": 1, **NO_PLAN}),
+    "reclaim without a plan": Case(
+        (claim,),
+        lambda one: transitions.reclaim(one, "me"),
+        S.APPLYING,
+        columns={"epoch": 2, "attempts": 2, "ambiguous": False},
+    ),
+    "reclaim with a plan": Case(
+        (claim, plan),
+        lambda one: transitions.reclaim(one, "me"),
+        S.APPLYING,
+        columns={"epoch": 2, "attempts": 2, "ambiguous": True, **PLAN},
+    ),
+    "plan of a pending action": Case(
+        (),
+        plan,
+        S.APPLYING,
+        columns={"epoch": 1, "attempts": 1, "before": {"replicas": 2, "available": 2}, **PLAN},
+    ),
+    "plan of a claimed action": Case((claim,), plan, S.APPLYING, columns={"epoch": 1, "attempts": 1, **PLAN}),
+    "keep_plan": Case(
+        (claim, plan),
+        lambda one: transitions.keep_plan(one, WRITTEN, "me"),
+        S.APPLYING,
+        columns={"epoch": 1, **PLAN, "planned_resource_version": "9"},
+    ),
+    "apply": Case(
+        (claim, plan),
+        apply,
+        S.VERIFYING,
+        columns={"planned_uid": "uid-2", "epoch": 1},
+        deadline=42,
+        applied=True,
+        cooldown=True,
+        verification="",
+    ),
+    "apply without a verification": Case(
+        (claim, plan), apply, S.SUCCEEDED, terms={"verify": False}, applied=True, cooldown=True
+    ),
+    "apply of a dry run": Case((claim, plan), apply, S.SUCCEEDED, terms={"dry_run": True}),
+    "retry": Case(
+        (claim, plan),
+        lambda one: transitions.retry(one, Reason.CONFLICT, "modified", 3.5, "me"),
+        S.PENDING,
+        Reason.CONFLICT,
+        columns={"ambiguous": False, "attempts": 1, **NO_PLAN},
+        wait=3.5,
+    ),
+    "retry of an ambiguous write": Case(
+        (claim, plan),
+        lambda one: transitions.retry(one, Reason.CLUSTER_UNREACHABLE, "no answer", 2, "me", ambiguous=True),
+        S.PENDING,
+        Reason.CLUSTER_UNREACHABLE,
+        columns={"ambiguous": True, **PLAN},
+        wait=2,
+    ),
+    "cancel of a pending action": Case(
+        (),
+        lambda one: transitions.cancel(one, Reason.FROZEN, "frozen", "me", {"freezes": 1}),
+        S.CANCELLED,
+        Reason.FROZEN,
+        columns={"details": {"freezes": 1}},
+    ),
+    "cancel of a claimed action": Case(
+        (claim,), lambda one: transitions.cancel(one, Reason.FROZEN, "", "me"), S.CANCELLED, Reason.FROZEN
+    ),
+    "fail": Case(
+        (claim, plan), lambda one: transitions.fail(one, Reason.TARGET_GONE, "gone", "me"), S.FAILED, Reason.TARGET_GONE
+    ),
+    "require_review": Case(
+        (claim, plan),
+        review,
+        S.NEEDS_REVIEW,
+        Reason.OUTCOME_UNKNOWN,
+        columns=PLAN,
+        deadline=REVIEW_FOR.total_seconds(),
+    ),
+    "reviewed as applied": Case(
+        (claim, plan, review),
+        lambda one: transitions.reviewed(one, True, "I saw it.", LIMITS, "me"),
+        S.SUCCEEDED,
+        Reason.REVIEWED,
+        applied=True,
+        cooldown=True,
+    ),
+    "reviewed as not applied": Case(
+        (claim, plan, review),
+        lambda one: transitions.reviewed(one, False, "It is not there.", LIMITS, "me"),
+        S.CANCELLED,
+        Reason.REVIEWED,
+    ),
+    "expire_review": Case(
+        (claim, plan, review),
+        lambda one: transitions.expire_review(one, LIMITS, "me"),
+        S.FAILED,
+        Reason.REVIEW_EXPIRED,
+        applied=True,
+        cooldown=True,
+    ),
+    **{
+        f"verified as {status}": Case(
+            (claim, plan, apply),
+            lambda one, status=status: transitions.verified(  # type: ignore[misc]
+                one, status, Reason.ROLLOUT_COMPLETE, "as seen", WRITTEN, "me"
+            ),
+            to,
+            Reason.ROLLOUT_COMPLETE,
+            applied=True,
+            cooldown=True,
+            verification=status,
+        )
+        for status, to in transitions.VERIFIED_AS.items()
+    },
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_transition_stores_its_state_and_columns(case: Case) -> None:
+    action = move(requested(**case.terms), *case.before)
+    if action.state == S.APPLYING:
+        lease_ends(action)
+    earlier, not_before = row(action), action.not_before
+    events = AuditEvent.objects.count()
+
+    [stored] = transitions.store([case.make(action)])
+
+    found = row(action)
+    assert stored.action is action
+    assert (found.state, found.reason, found.moved_by) == (case.to, case.reason, "me")
+    assert {name: getattr(found, name) for name in case.columns} == case.columns
+    assert found.epoch == case.columns.get("epoch", earlier.epoch)
+    assert (found.finished_at is not None) == (case.to in FINAL)
+    assert (found.applied_at is not None) == case.applied
+    lease = None if found.lease_until is None else found.lease_until - found.updated_at
+    assert lease == (LEASE if case.to == S.APPLYING else None)
+    if case.wait is None:
+        assert found.not_before == not_before
+    else:
+        assert found.not_before - found.updated_at == timedelta(seconds=case.wait)
+    if case.deadline is None:
+        assert found.deadline_at == earlier.deadline_at
+    else:
+        assert found.deadline_at - found.updated_at == timedelta(seconds=case.deadline)
+    assert Cooldown.objects.exists() == case.cooldown
+    assert list(Verification.objects.values_list("status", flat=True)) == (
+        [] if case.verification is None else [case.verification]
+    )
+    event = AuditEvent.objects.latest("id")
+    assert (event.from_state, event.to_state, event.epoch, event.actor) == (
+        earlier.state,
+        case.to,
+        found.epoch,
+        "me",
+    )
+    assert AuditEvent.objects.count() == events + 1
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_copy_is_up_to_date_after_its_transition(case: Case) -> None:
+    action = move(requested(**case.terms), *case.before)
+    if action.state == S.APPLYING:
+        lease_ends(action)
+
+    transitions.store([case.make(action)])
+
+    stored = Action.objects.filter(pk=action.pk).values().get()
+    assert {name: getattr(action, name) for name in stored} == stored
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"epoch": 41},
+        {"planned_resource_version": "somebody planned anew"},
+    ],
+    ids=["the epoch", "the planned version"],
+)
+def test_a_transition_loses_against_a_row_that_has_changed(case: Case, changed: dict[str, Any]) -> None:
+    action = move(requested(**case.terms), *case.before)
+    if action.state == S.APPLYING:
+        lease_ends(action)
+    Action.objects.filter(pk=action.pk).update(**changed)
+    before, cooldowns = Action.objects.values().get(), list(Cooldown.objects.values())
+    copy = dict(vars(action))
+
+    assert transitions.store([case.make(action)]) == []
+
+    assert Action.objects.values().get() == before
+    assert list(Cooldown.objects.values()) == cooldowns
+    assert {name: vars(action)[name] for name in copy} == copy
+
+
+def test_a_transition_loses_against_another_state() -> None:
+    action = move(requested(), claim)
+    other = row(action)
+    move(other, lambda one: transitions.fail(one, Reason.TARGET_GONE, "gone", "another"))
+
+    assert transitions.store([apply(action)]) == []
+    assert not Verification.objects.exists()
+
+
+def test_a_lease_that_has_not_ended_is_not_reclaimed() -> None:
+    action = move(requested(), claim)
+
+    assert transitions.store([transitions.reclaim(action, "me")]) == []
+    assert row(action).epoch == 1
+
+
+def test_a_copy_that_is_final_moves_nowhere() -> None:
+    action = move(requested(), lambda one: transitions.cancel(one, Reason.FROZEN, "", "me"))
+
+    assert transitions.store([transitions.cancel(action, Reason.FROZEN, "", "me")]) == []
+    assert transitions.store([]) == []
+
+
+def test_a_batch_stores_all_but_those_that_were_lost() -> None:
+    applied, lost, retried, failed = (move(requested(name), claim, plan) for name in "abcd")
+    lease_ends(lost)
+    move(row(lost), lambda one: transitions.reclaim(one, "another"))
+    moves = [
+        apply(applied),
+        apply(lost),
+        transitions.retry(retried, Reason.CONFLICT, "modified", 1, "me"),
+        transitions.fail(failed, Reason.TARGET_GONE, "gone", "me"),
+    ]
+
+    assert transitions.store(moves) == [moves[0], moves[2], moves[3]]
+
+    assert [row(one).state for one in (applied, lost, retried, failed)] == [
+        S.VERIFYING,
+        S.APPLYING,
+        S.PENDING,
+        S.FAILED,
+    ]
+    assert list(Cooldown.objects.values_list("workload", flat=True)) == ["a"]
+    assert Verification.objects.get().action_id == applied.pk
+    assert lost.state == S.APPLYING
+    assert lost.epoch == 1, "the copy of a lost action stays as it was"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_writes_one_row_of_the_timeline_and_one_notification_for_each_action() -> None:
+    actions = [requested(name) for name in "abc"]
+    events = AuditEvent.objects.count()
+    with connect() as session:
+        session.execute("LISTEN smartops")
+
+        transitions.store([claim(one) for one in actions])
+
+        heard = sorted(parse(note.payload) for note in session.notifies(timeout=0.5, stop_after=3))
+    assert heard == sorted(("action", str(one.pk)) for one in actions)
+    new = AuditEvent.objects.order_by("id")[events:]
+    assert sorted(event.action_id for event in new) == sorted(one.pk for one in actions)
+
+
+def test_an_action_that_ends_closes_its_signal_and_frees_its_target() -> None:
+    [first] = post(anomaly("erp-simulator"))
+    action = move(requested(signal=Signal.objects.get(pk=first.signal_id)), claim)
+    [second] = post(anomaly("erp-simulator", "latency"))
+    Signal.objects.filter(pk=first.signal_id).update(state=SignalState.ADMITTED)
+    later = Now() + timedelta(hours=1)
+    Signal.objects.filter(pk=second.signal_id).update(reason=Reason.TARGET_BUSY, not_before=later)
+
+    move(action, lambda one: transitions.fail(one, Reason.TARGET_GONE, "gone", "me"))
+
+    assert Signal.objects.get(pk=first.signal_id).closed_at is not None
+    assert [one.pk for one in Signal.due("default", 9)] == [Signal.objects.get(pk=second.signal_id).pk]
+
+
+@pytest.mark.parametrize("name", ["_record_applied", "_release", "_log", "_update_copy"])
+def test_a_transaction_that_fails_leaves_rows_and_copies_as_they_were(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    verifying, ended = move(requested("a"), claim, plan), move(requested("b"), claim, plan)
+    moves = [apply(verifying), transitions.fail(ended, Reason.TARGET_GONE, "gone", "me")]
+    before = list(Action.objects.order_by("pk").values())
+    fail_once(monkeypatch, transitions, name, after=True)
+
+    with pytest.raises(OperationalError):
+        transitions.store(moves)
+
+    assert list(Action.objects.order_by("pk").values()) == before
+    assert [one.state for one in (verifying, ended)] == [S.APPLYING, S.APPLYING]
+    assert (Cooldown.objects.exists(), Verification.objects.exists()) == (False, False)
+    assert len(transitions.store(moves)) == 2
+
+
+def test_a_verification_that_saw_no_deployment_has_no_counts() -> None:
+    action = move(requested(), claim, plan, apply)
+
+    gone = (VerificationStatus.FAILED, Reason.TARGET_GONE, "The Deployment was deleted", None)
+    move(action, lambda one: transitions.verified(one, *gone, "me"))
+
+    found = Verification.objects.get()
+    assert (found.status, found.message, found.desired_replicas) == ("FAILED", "The Deployment was deleted", None)
+    assert found.finished_at is not None
+
+
+def test_a_batch_of_any_size_takes_the_same_number_of_statements() -> None:
+    def statements(number: int) -> int:
+        actions = [move(requested(f"erp-{number}-{index}"), claim, plan) for index in range(number)]
+        connection.force_debug_cursor = True
+        try:
+            connection.queries_log.clear()
+            transitions.store([apply(one) for one in actions])
+            return len(connection.queries_log)
+        finally:
+            connection.force_debug_cursor = False
+
+    assert statements(1) == statements(7)
