@@ -192,6 +192,15 @@ CASES = {
 }
 
 
+def test_the_table_has_every_constructor() -> None:
+    constructors = {
+        name
+        for name, one in vars(transitions).items()
+        if getattr(one, "__annotations__", {}).get("return") is Transition and not name.startswith("_")
+    }
+    assert constructors == {name.split()[0] for name in CASES}
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_a_transition_stores_its_state_and_columns(case: Case) -> None:
     action = move(requested(**case.terms), *case.before)
