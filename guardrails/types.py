@@ -126,8 +126,8 @@ class TargetFacts:
 
 @dataclass(frozen=True, slots=True)
 class RecentAction:
-    """An action on the same workload that was applied, by whomever, at `at`: the latest moment at which it can have
-    taken effect, so that a window never counts too little."""
+    """An action on the same workload that was applied, for any requester. `at`: the latest time at which it can have
+    taken effect, so that a window never counts too few actions."""
 
     type: ActionType
     at: datetime

@@ -1,4 +1,4 @@
-"""Verb 3: due actions are claimed, read, checked again, and planned for their writes.
+"""Verb 2: due actions are claimed, read, checked again, and planned for their writes.
 
 Input: pending actions that are due; the readings of claimed ones. Output: claims to read, and claims that may be
 written. Side effects: a transaction for the claims, and one for all readings. The first plan of a signal's action was
@@ -46,8 +46,9 @@ def claim_due(cluster: str, limit: int, actor: str) -> list[Claim]:
 
 
 def give_up(claim: Claim, actor: str) -> None:
-    """Every process that claimed this action has crashed."""
-    move = exhausted("every process that claimed it has crashed", claim.action.attempts, claim.action.ambiguous)
+    """Ends an action that no process has brought to an end: the processes that claimed it have probably crashed."""
+    message = "no process that claimed the action recorded an outcome"
+    move = exhausted(message, claim.action.attempts, claim.action.ambiguous)
     transitions.store([claim.follow(move, actor)])
 
 
@@ -124,7 +125,7 @@ def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: f
         case Step.APPLIED if live is not None:
             limits = claim.limits or effective_limits(action.workload.target)
             return transitions.apply(action, live, limits, actor)
-    message = "An attempt was not answered, and the target has changed since: was the change applied?"
+    message = "A write was not answered, and the target has changed since. Compare it with the planned change."
     return transitions.require_review(action, message, actor)
 
 

@@ -77,6 +77,8 @@ class Reconciler:
 
     def run(self, *, drain: bool = False) -> None:
         """Until `stop`; with `drain`, until nothing is due, under way or being verified."""
+        where = ", ".join(sorted(self.cache.namespaces))
+        log.info("control loop started: cluster %s, namespaces %s, %d workers", self.cluster_name, where, self.workers)
         self.cache.start()
         self.publishers.start()
         try:
@@ -184,6 +186,8 @@ class Reconciler:
             self._let_go(ended.difference(one.claim for one in self._inbox.readings))
 
     def _settle(self) -> None:
+        for one in self._inbox.answers:
+            settle.mark_ambiguous(one)
         for one in self._inbox.take_unclear(settle.is_unclear):
             self._read(one.claim)
         settled = {one.claim for one in self._inbox.answers}
@@ -202,7 +206,7 @@ class Reconciler:
         while self._inbox.confirmations:
             self.verifications.confirm(self._inbox.confirmations.pop())
         for one in self.verifications.due(self._take_changed_targets()):
-            if self.verifications.is_doubtful(one, self.cache.get(one.key)):
+            if self.verifications.examine(one, self.cache.get(one.key)):
                 self.pool.submit(partial(calls.confirm, one.key, one.action.pk, one.span, self.cluster))
         for ended in together(self.verifications.ended, partial(verify.record, actor=self.actor), verify.log_failure):
             verify.count(ended)
@@ -259,6 +263,8 @@ class Reconciler:
             self._inbox.take_in(self.pool.answers())
             self._attempt(self._check)
             self._attempt(self._settle)
+        if self._claims:
+            log.warning("control loop stopped with %d claimed actions: others take them over", len(self._claims))
 
     def _attempt(self, step: Callable[..., Any], *arguments: Any) -> Any:
         """The result of one step, None if it failed. A failure is logged; what it left undone is due again."""
@@ -266,10 +272,10 @@ class Reconciler:
             return step(*arguments)
         except (DatabaseError, InterfaceError):
             metrics.FAILED_STEPS.inc()
-            log.warning("%s: the database failed", getattr(step, "__name__", step), exc_info=True)
+            log.warning("control loop: database error in %s; due rows are tried again", _name(step), exc_info=True)
         except Exception:
             metrics.FAILED_STEPS.inc()
-            log.exception("%s failed", getattr(step, "__name__", step))
+            log.exception("control loop: error in %s; due rows are tried again", _name(step))
         connection.close()  # it may be broken, or in a transaction that failed
         return None
 
@@ -296,3 +302,7 @@ class Reconciler:
         """Seconds until the next pass, if nothing happens before."""
         alarm = self.verifications.next_alarm() if self.cache.has_synced else POLL
         return max(0.0, min(POLL, alarm))
+
+
+def _name(step: Callable[..., Any]) -> str:
+    return getattr(step, "__name__", str(step))

@@ -1,8 +1,8 @@
 """What to do next with a claimed action, seeing its target as it is now. Pure: the heart of acting at most once.
 
-A write names the version it was planned against (`planned_resource_version`),
-so of all its copies at most one can win. An effect always
-leaves the action's annotation and moves the generation; whoever strips the annotation moves the generation again.
+A write names the version it was planned against (`planned_resource_version`), so at most one of its copies is applied.
+An applied write leaves the annotation of the action and increments the generation. A client that removes the annotation
+increments the generation again.
 """
 
 from dataclasses import dataclass

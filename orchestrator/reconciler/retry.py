@@ -1,7 +1,7 @@
 """What follows when the cluster did not accept a call: the retry policy as a pure function.
 
-A retry of an action that cannot have been applied plans anew. An ambiguous action keeps its plan, and its next attempt
-reads the target first; if no attempt can tell what became of it, a person reviews it.
+An action that cannot have been applied is planned again. An ambiguous action keeps its plan, and its next attempt
+reads the target first. If no attempt can determine whether it was applied, it needs a review.
 """
 
 from dataclasses import dataclass
@@ -86,5 +86,5 @@ def _retry(reason: Reason, error: errors.ClusterError, attempts: int, ambiguous:
 
 def exhausted(message: str, attempts: int, ambiguous: bool) -> Fail | Review:
     """After the last attempt."""
-    message = f"{attempts} attempts: {message}"
+    message = f"The last of {attempts} attempts failed: {message}"
     return Review(message) if ambiguous else Fail(Reason.RETRIES_EXHAUSTED, message)

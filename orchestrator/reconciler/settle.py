@@ -19,12 +19,15 @@ from orchestrator.reconciler.retry import next_move
 MAX_WRITES = 5  # within one claim
 
 
+def mark_ambiguous(answer: Answer) -> None:
+    """A write without an answer may have been applied. The next transition of the action stores it."""
+    if isinstance(answer.result, Unknown):
+        answer.claim.action.ambiguous = True
+
+
 def is_unclear(answer: Answer) -> bool:
     """Whether the target has to be read: another change came between, or nobody knows whether ours was applied."""
-    claim, result = answer.claim, answer.result
-    if isinstance(result, Unknown):
-        claim.action.ambiguous = True
-    return isinstance(result, Conflict | Unknown) and claim.writes < MAX_WRITES
+    return isinstance(answer.result, Conflict | Unknown) and answer.claim.writes < MAX_WRITES
 
 
 def settle(answers: Sequence[Answer], actor: str, jitter: float) -> list[Action]:

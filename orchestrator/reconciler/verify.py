@@ -106,9 +106,9 @@ class Verifications:
         """Seconds until `due` has something without a change; infinite if nothing is watched."""
         return self._alarms[0][0] - self._clock.monotonic() if self._alarms else float("inf")
 
-    def is_doubtful(self, watched: Watched, seen: Deployment | None) -> bool:
-        """`seen` is the Deployment of the cache. A success ends the verification. A failure or a timeout is
-        doubtful, because the cache may be stale: it takes a live read (`confirm`)."""
+    def examine(self, watched: Watched, seen: Deployment | None) -> bool:
+        """Judges it by `seen`, the Deployment of the cache. A success ends the verification. True: it seems to have
+        failed or timed out, and the cache may be stale, so that a live read has to confirm it."""
         now = self._clock.monotonic()
         match judge(seen, watched.expected):
             case Complete(message):

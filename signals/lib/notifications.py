@@ -4,6 +4,7 @@ Triggers of the two tables send them. A notification is only a hint: a process t
 next poll.
 """
 
+import logging
 import select
 from collections.abc import Callable, Iterator
 from threading import Event
@@ -12,6 +13,8 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import connection
+
+log = logging.getLogger(__name__)
 
 CHANNEL = "smartops"
 
@@ -45,7 +48,8 @@ def listen(stop: Event, *, timeout: Callable[[], float], wake_fd: int) -> Iterat
                 while not stop.is_set():
                     select.select([session.fileno(), wake_fd], [], [], timeout())
                     yield [parse(note.payload) for note in session.notifies(timeout=0)]
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            log.warning("LISTEN connection failed; the tables are polled until it is back: %s", error)
             yield []
             stop.wait(1)
 

@@ -77,7 +77,8 @@ class Listener:
                     self._reconnected()
                     async for note in session.notifies():
                         self._received(parse(note.payload))
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                logger.warning("LISTEN connection failed; connecting again in %.1f s: %s", pause, error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_PAUSE)
 

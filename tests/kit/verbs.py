@@ -46,6 +46,7 @@ def execute(claim: Claim, cluster: Cluster, observe: Observe, actor: str) -> Non
                 return
         claim.writes += 1
         answer = calls.write(claim, cluster)
+        settle.mark_ambiguous(answer)
         if not settle.is_unclear(answer):
             settle.settle([answer], actor, 1.0)
             return

@@ -63,8 +63,11 @@ def test_only_an_answer_that_says_too_little_needs_a_read(
 ) -> None:
     claim = sent()
     claim.writes = writes
+    answer = Answer(claim, result)  # type: ignore[arg-type]
 
-    assert settle.is_unclear(Answer(claim, result)) is unclear  # type: ignore[arg-type]
+    settle.mark_ambiguous(answer)
+
+    assert settle.is_unclear(answer) is unclear
     assert claim.action.ambiguous is ambiguous
 
 
@@ -132,6 +135,7 @@ def test_an_unclear_answer_to_the_last_write_is_retried_with_its_plan() -> None:
     claim = sent()
     claim.writes = settle.MAX_WRITES
     answer = Answer(claim, TimedOut("no answer"))
+    settle.mark_ambiguous(answer)
     assert not settle.is_unclear(answer)
 
     record(answer)

@@ -68,8 +68,8 @@ class Scene:
     def seen(self, watched: Watched) -> Deployment:
         return self.cluster.deployments[watched.key]
 
-    def is_doubtful(self, watched: Watched) -> bool:
-        return self.verifications.is_doubtful(watched, self.cluster.deployments.get(watched.key))
+    def examine(self, watched: Watched) -> bool:
+        return self.verifications.examine(watched, self.cluster.deployments.get(watched.key))
 
     def confirm(self, watched: Watched, result: Deployment | Exception | None) -> None:
         self.verifications.confirm(Confirmation(watched.key, watched.action.pk, result))
@@ -104,11 +104,11 @@ def test_a_complete_rollout_succeeds_when_its_stabilisation_is_over(scene: Scene
     watched = scene.watch()
     scene.cluster.roll_out(watched.key)
 
-    assert not scene.is_doubtful(watched)
+    assert not scene.examine(watched)
     assert (scene.ended, scene.verifications.next_alarm()) == ([], 5)
     scene.clock.advance(5)
     assert scene.due() == ["erp-simulator"]
-    assert not scene.is_doubtful(watched)
+    assert not scene.examine(watched)
     assert scene.ended == [(VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE)]
     assert scene.due(watched.key) == []
     assert len(scene.verifications) == 1, "its outcome is yet to be recorded"
@@ -118,8 +118,8 @@ def test_a_failure_in_the_cache_is_asked_about_once(scene: Scene) -> None:
     watched = scene.watch()
     del scene.cluster.deployments[watched.key]
 
-    assert scene.is_doubtful(watched)
-    assert not scene.is_doubtful(watched), "the API server is being asked"
+    assert scene.examine(watched)
+    assert not scene.examine(watched), "the API server is being asked"
 
     scene.confirm(watched, None)
     assert scene.ended == [(VerificationStatus.FAILED, Reason.TARGET_GONE)]
@@ -128,23 +128,23 @@ def test_a_failure_in_the_cache_is_asked_about_once(scene: Scene) -> None:
 def test_a_live_read_that_contradicts_the_cache_lets_the_verification_go_on(scene: Scene) -> None:
     watched = scene.watch()
     live = scene.seen(watched)
-    assert scene.verifications.is_doubtful(watched, None)
+    assert scene.verifications.examine(watched, None)
 
     scene.confirm(watched, live)
 
     assert (scene.ended, scene.verifications.next_alarm()) == ([], ASK_AGAIN)
-    assert scene.verifications.is_doubtful(watched, None), "it may be asked about again"
+    assert scene.verifications.examine(watched, None), "it may be asked about again"
 
 
 def test_an_api_server_that_gives_no_answer_is_asked_again_until_the_deadline(scene: Scene) -> None:
     watched = scene.watch()
-    assert scene.verifications.is_doubtful(watched, None)
+    assert scene.verifications.examine(watched, None)
 
     scene.confirm(watched, Unreached("no route"))
     assert (scene.ended, scene.verifications.next_alarm()) == ([], ASK_AGAIN)
 
     scene.clock.advance(60)
-    assert scene.verifications.is_doubtful(watched, None)
+    assert scene.verifications.examine(watched, None)
     scene.confirm(watched, Unreached("no route"))
     assert scene.ended == [(VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)]
     assert scene.verifications.ended[0].seen is None
@@ -171,7 +171,7 @@ def test_a_failure_that_a_live_read_confirms_ends_the_verification(
     watched = scene.watch()
     seen = scene.cluster.change(watched.key, **changes)
 
-    assert scene.is_doubtful(watched)
+    assert scene.examine(watched)
     scene.confirm(watched, seen)
 
     assert scene.ended == [expected]
@@ -179,7 +179,7 @@ def test_a_failure_that_a_live_read_confirms_ends_the_verification(
 
 def test_a_late_confirmation_of_a_verification_that_has_ended_changes_nothing(scene: Scene) -> None:
     watched = scene.watch()
-    assert scene.verifications.is_doubtful(watched, None)
+    assert scene.verifications.examine(watched, None)
     scene.confirm(watched, None)
 
     scene.confirm(watched, scene.seen(watched))
@@ -202,7 +202,7 @@ def test_actions_that_another_process_applied_are_loaded_with_the_time_they_have
 
 def test_an_outcome_that_is_yet_to_be_recorded_is_not_watched_again(scene: Scene) -> None:
     watched = scene.watch()
-    assert scene.verifications.is_doubtful(watched, None)
+    assert scene.verifications.examine(watched, None)
     scene.confirm(watched, None)
 
     scene.verifications.load()
@@ -257,7 +257,7 @@ def test_an_outcome_that_cannot_be_recorded_costs_itself_and_is_loaded_again(
 ) -> None:
     bad, good = scene.watch("a"), scene.watch("b")
     for one in (bad, good):
-        assert scene.verifications.is_doubtful(one, None)
+        assert scene.verifications.examine(one, None)
         scene.confirm(one, None)
     with monkeypatch.context() as patch:
         poison(patch, transitions, "verified", lambda action, *_: action is bad.action)
@@ -275,5 +275,5 @@ def test_a_version_of_the_cache_before_the_write_says_nothing(scene: Scene) -> N
     watched = scene.watch()
     before = replace(scene.seen(watched), generation=1, replicas=2, annotations={})
 
-    assert not scene.verifications.is_doubtful(watched, before)
+    assert not scene.verifications.examine(watched, before)
     assert scene.ended == []

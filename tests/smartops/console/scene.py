@@ -213,7 +213,7 @@ def an_ordinary_hour() -> Hour:
     one = hour.direct(ActionType.RESTART, "adservice", {}, "ops-cli", "Pick up the rotated certificate")
     live, change = hour.shop.deployments["adservice"], {"value": str(one.pk)}
     transitions.store([transitions.plan(one, live, change, 0, RECONCILER)])
-    message = "An attempt was not answered, and the target has changed since: was the change applied?"
+    message = "A write was not answered, and the target has changed since. Compare it with the planned change."
     transitions.store([transitions.require_review(one, message, RECONCILER)])
     was(one, 7 * MINUTE)
     withdrawn = hour.signal(cause("redis-cart", "deadlock", 0.84, "win-2149"))
