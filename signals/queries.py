@@ -7,8 +7,8 @@ signal id, signal state) for each observation that was not stored before.
 Lock order: every statement that writes several rows of signals_signal locks them in the order of their fingerprint.
 Transactions that lock more than one row in this order cannot deadlock with each other. FIRE inserts, and locks on
 conflict, in the order of its ORDER BY; RESOLVE locks in `locked` before it updates; LOCK_OPEN comes first in a
-transaction of several FIRE and RESOLVE. The others select the rows `FOR UPDATE` in this order before they update them,
-and so does the trigger of `guardrails.queries`.
+transaction of several FIRE and RESOLVE. The others select the rows in this order before they update them, and so does
+the trigger of `guardrails.queries`. NO KEY UPDATE, as the foreign key of a decision's record locks its signal, too.
 """
 
 from signals.reasons import Reason
@@ -58,7 +58,7 @@ RESOLVE = f"""
     WITH {_NEW},
     locked AS (
         SELECT open.id FROM signals_signal open JOIN latest USING (fingerprint)
-        WHERE open.closed_at IS NULL ORDER BY fingerprint FOR UPDATE OF open),
+        WHERE open.closed_at IS NULL ORDER BY fingerprint FOR NO KEY UPDATE OF open),
     ended AS (
         UPDATE signals_signal open SET
             resolved_at = coalesce(resolved_at, statement_timestamp()),
@@ -88,7 +88,8 @@ SEEN = """
 """
 # Parameter: fingerprints.
 LOCK_OPEN = """
-    SELECT id FROM signals_signal WHERE fingerprint = ANY(%s) AND closed_at IS NULL ORDER BY fingerprint FOR UPDATE
+    SELECT id FROM signals_signal WHERE fingerprint = ANY(%s) AND closed_at IS NULL
+    ORDER BY fingerprint FOR NO KEY UPDATE
 """
 # Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ids; clusters,
 # namespaces and names of the workloads; the reason of the deferral.
@@ -99,7 +100,7 @@ RELEASE = """
         WHERE id = ANY(ended) AND closed_at IS NULL
         OR (cluster, namespace, workload) IN (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]))
             AND reason = %s AND state = 'pending'
-        ORDER BY fingerprint FOR UPDATE OF signals_signal)
+        ORDER BY fingerprint FOR NO KEY UPDATE OF signals_signal)
     UPDATE signals_signal AS signal SET
         closed_at = CASE WHEN is_over THEN statement_timestamp() END,
         not_before = CASE WHEN is_over THEN signal.not_before ELSE statement_timestamp() END
@@ -114,10 +115,23 @@ SELECT_DUE = """
     FROM signals_signal signal
     WHERE state = 'pending' AND not_before <= statement_timestamp()
 """
-# Parameters: the cluster, ids to leave out, the number of rows.
-OLDEST = "AND cluster = %s AND id <> ALL(%s::uuid[]) ORDER BY not_before LIMIT %s"
+# The first signal of each workload, then the second of each, and so on, so that a workload with many signals does not
+# delay the others. Of more than 10,000 due signals only the oldest take part. Parameters: the cluster, ids to leave
+# out, the number of rows.
+OLDEST = """
+    AND id = ANY(ARRAY(
+        SELECT id FROM (
+            SELECT id, not_before, row_number() OVER (PARTITION BY namespace, workload ORDER BY not_before) AS turn
+            FROM (
+                SELECT id, namespace, workload, not_before FROM signals_signal
+                WHERE state = 'pending' AND not_before <= statement_timestamp()
+                AND cluster = %s AND id <> ALL(%s::uuid[])
+                ORDER BY not_before LIMIT 10000) AS oldest) AS ordered
+        ORDER BY turn, not_before LIMIT %s))
+    ORDER BY not_before
+"""
 # Parameter: ids. Signals that another transaction has locked are left out.
-LOCKED = "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR UPDATE OF signal SKIP LOCKED"
+LOCKED = "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR NO KEY UPDATE OF signal SKIP LOCKED"
 # One compare-and-set for each signal: it is stored only while it is pending. Parameter: the rows as a JSON array (see
 # `signals.transitions`). They are locked in the order of their fingerprint.
 MOVE = """
@@ -125,7 +139,7 @@ MOVE = """
         id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean)),
     locked AS (
         SELECT id FROM signals_signal WHERE id IN (SELECT id FROM moved) AND state = 'pending'
-        ORDER BY fingerprint FOR UPDATE)
+        ORDER BY fingerprint FOR NO KEY UPDATE)
     UPDATE signals_signal AS signal SET
         state = moved.state, reason = moved.reason, message = moved.message, errors = moved.errors,
         not_before = coalesce(

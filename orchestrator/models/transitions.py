@@ -227,7 +227,7 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
         for one in stored:
             _log(one)
             _update_copy(one, times[one.action.pk])
-        transaction.on_commit(partial(_count, stored))
+        transaction.on_commit(partial(_count, stored), robust=True)
     return stored
 
 

@@ -34,13 +34,10 @@ MAX_ERRORS = 5
 
 def due(cluster: str, limit: int, asking: Collection[UUID], observe: Observe) -> tuple[list[Candidate], bool]:
     """The signals that have been due for longest, without those that are being asked about; and whether more may be
-    due. One for each workload, as the decision on the next one depends on the decision on this one."""
+    due."""
     signals = Signal.due(cluster, limit, asking)
-    found: dict[object, Candidate] = {}
-    for signal in signals:
-        if signal.target not in found:
-            found[signal.target] = _candidate(signal, observe)
-    return list(found.values()), len(signals) == limit or len(found) < len(signals)
+    found = _one_for_each_workload([_candidate(signal, observe) for signal in signals])
+    return found, len(signals) == limit or len(found) < len(signals)
 
 
 def needs_asking(candidate: Candidate, policy_is_configured: bool) -> bool:
@@ -61,16 +58,13 @@ def proposal(signal: Signal) -> Proposal | None:
 def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
     """Decides on the candidates that are still due and still lead to the same proposal, one for each workload; the
     others stay due."""
-    first: dict[Target, Candidate] = {}
-    for one in candidates:
-        first.setdefault(one.signal.target, one)
-    candidates = list(first.values())
+    candidates = _one_for_each_workload(candidates)
     for one in candidates:
         if one.error is not None:
             raise one.error
     with transaction.atomic():
-        reserving = [one.signal.target for one in candidates if one.proposal and one.state.deployment]
-        workloads = Workload.lock(reserving)  # before the signals, as everywhere
+        # Before the signals, as everywhere.
+        workloads = Workload.lock(one.signal.target for one in candidates if _may_reserve(one))
         locked = {signal.pk: signal for signal in Signal.lock_due(one.signal.pk for one in candidates)}
         # A repeat may have changed the signal since: then it stays due, and is decided in the next pass.
         current = [
@@ -107,6 +101,23 @@ def record_failure(candidate: Candidate, error: Exception) -> None:
         signal_transitions.store([signal_transitions.retry(signal, Reason.PROCESSING_ERROR, message, delay)])
 
 
+def _one_for_each_workload(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The decision on the next one depends on the action of this one. A candidate that cannot lead to an action does
+    not wait for others."""
+    targets, first = set[Target](), []
+    for one in candidates:
+        if not _may_reserve(one):
+            first.append(one)
+        elif one.signal.target not in targets:
+            targets.add(one.signal.target)
+            first.append(one)
+    return first
+
+
+def _may_reserve(candidate: Candidate) -> bool:
+    return candidate.proposal is not None and candidate.state.deployment is not None
+
+
 def _candidate(signal: Signal, observe: Observe) -> Candidate:
     span = tracing.start_span("admit", signal.traceparent, signal=signal.pk)
     try:
@@ -123,7 +134,7 @@ def _question(candidate: Candidate, signal: Signal, workload: Workload | None) -
         state=candidate.state,
         proposal=candidate.proposal,
         policy=candidate.policy,
-        workload=workload if candidate.proposal and candidate.state.deployment else None,
+        workload=workload if _may_reserve(candidate) else None,
         signal=signal.facts(),
         rules=signal.rules,
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from django.db import InterfaceError, OperationalError
+from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -21,9 +22,9 @@ def together(
         return
     try:
         results = store(rows)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:  # noqa: BLE001 - the row that it comes from is found below
+    except Exception as error:
+        if _is_unavailable(error):
+            raise
         yield from _alone(rows, store, failed)
     else:
         rows.clear()
@@ -39,9 +40,9 @@ def _alone(
         row = rows[0]
         try:
             results = store([row])
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as error:  # noqa: BLE001 - it is recorded with the row
+        except Exception as error:
+            if _is_unavailable(error):
+                raise
             _record_failure(rows, error, failed)
         else:
             rows.pop(0)
@@ -53,9 +54,15 @@ def _record_failure(rows: list[Row], error: Exception, failed: Callable[[Row, Ex
     recorded."""
     try:
         failed(rows[0], error)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:
-        rows.pop(0)
+    except Exception as error:
+        if not _is_unavailable(error):
+            rows.pop(0)
         raise
     rows.pop(0)
+
+
+def _is_unavailable(error: Exception) -> bool:
+    """Whether the database is to blame. During a failover a server may be read-only, which Django reports as an
+    InternalError."""
+    unavailable = isinstance(error, OperationalError | InterfaceError)
+    return unavailable or isinstance(error.__cause__, ReadOnlySqlTransaction | IdleInTransactionSessionTimeout)

@@ -57,7 +57,8 @@ def check(readings: Sequence[Reading], actor: str, jitter: float) -> list[Claim]
     committed, or the action ends or waits. Returns the claims that may be written."""
     with transitions.atomic(one.claim.action for one in readings):
         asked = [one for one in readings if one.error is None and one.step in (Step.PLAN, Step.REFRESH, Step.RESEND)]
-        workloads = Workload.lock(one.claim.action.workload.target for one in asked)
+        # Of all, also of those that end: locked one after the other, two processes could wait for each other.
+        workloads = Workload.lock(one.claim.action.workload.target for one in readings)
         signals = Signal.objects.in_bulk([one.claim.action.signal_id for one in asked if one.claim.action.signal_id])
         decided = decide([_question(one, workloads, signals) for one in asked])
         answers = dict(zip(map(id, asked), decided, strict=True))

@@ -129,8 +129,11 @@ class Reconciler:
         self._actions_due |= sweep or "action" in notified
         if sweep:
             self._reclaim()
-        self._dispatch()  # before `_admit`: what waits for another attempt would wait until no signal is due
-        self._admit()
+        self._check()
+        # Neither due actions nor due signals wait until there are none of the others.
+        room = self._room()
+        room -= self._dispatch(room - room // 2 if self._signals_due else room)
+        self._admit(room)
         self._settle()
         self._verify(load=sweep)
         self._passed_at = self.clock.monotonic()
@@ -152,11 +155,11 @@ class Reconciler:
             self._next_measure = self._turned_at + MEASURE
             self._attempt(gauges.measure, self.cluster_name)
 
-    def _admit(self) -> None:
+    def _admit(self, room: int) -> None:
         # After an error of the database their signals are still due: the next pass observes their targets anew.
         candidates, self._inbox.candidates = self._inbox.candidates, []
         self._asking -= {one.signal.pk for one in candidates}
-        if self._signals_due and (room := self._room()):
+        if self._signals_due and room > 0:
             asking = self._asking | {one.signal.pk for one in candidates}
             found, self._signals_due = admit.due(self.cluster_name, room, asking, self.cache.observe)
             for one in found:
@@ -168,12 +171,14 @@ class Reconciler:
         for claim in together(candidates, partial(admit.admit, actor=self.actor), admit.record_failure):
             self._write(claim)
 
-    def _dispatch(self) -> None:
-        if self._actions_due and (room := self._room()):
-            claims = dispatch.claim_due(self.cluster_name, room, self.actor)
-            self._actions_due = len(claims) == room
-            self._take(claims)
-        self._check()
+    def _dispatch(self, room: int) -> int:
+        """How many actions were claimed."""
+        if not self._actions_due or room <= 0:
+            return 0
+        claims = dispatch.claim_due(self.cluster_name, room, self.actor)
+        self._actions_due = len(claims) == room
+        self._take(claims)
+        return len(claims)
 
     def _check(self) -> None:
         ended = {one.claim for one in self._inbox.readings}

@@ -21,7 +21,7 @@ class Pool(Protocol):
         """The answers that have arrived."""
 
     def close(self) -> None:
-        """Waits for the calls under way."""
+        """Waits for the calls that have begun. The others are not made: nobody would record their answers."""
 
 
 class ThreadPool:
@@ -47,7 +47,7 @@ class ThreadPool:
             yield answer
 
     def close(self) -> None:
-        self._threads.shutdown(wait=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, call: Call) -> None:
         self._arrived.put(call())

@@ -6,6 +6,7 @@ next poll.
 
 import logging
 import select
+import time
 from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Any
@@ -17,6 +18,7 @@ from django.db import connection
 log = logging.getLogger(__name__)
 
 CHANNEL = "smartops"
+PAUSE = 1.0  # seconds between two attempts to connect
 
 
 def connection_parameters() -> dict[str, Any]:
@@ -48,10 +50,12 @@ def listen(stop: Event, *, timeout: Callable[[], float], wake_fd: int) -> Iterat
                 while not stop.is_set():
                     select.select([session.fileno(), wake_fd], [], [], timeout())
                     yield [parse(note.payload) for note in session.notifies(timeout=0)]
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:  # also an InternalError: a standby refuses LISTEN
             log.warning("LISTEN connection failed; the tables are polled until it is back: %s", error)
-            yield []
-            stop.wait(1)
+            connect_at = time.monotonic() + PAUSE
+            while not stop.is_set() and (left := connect_at - time.monotonic()) > 0:
+                yield []
+                select.select([wake_fd], [], [], min(left, timeout()))
 
 
 def parse(payload: str) -> tuple[str, str]:

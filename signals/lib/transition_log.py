@@ -16,7 +16,7 @@ def log_transition(kind: str, pk: object, old: str, new: str, *, traceparent: st
     if log.isEnabledFor(logging.INFO):
         given = {kind: pk, "from": old, "to": new} | fields
         extra = {name: str(value) for name, value in given.items() if value}
-        transaction.on_commit(partial(_log, traceparent, kind, old or "new", new, extra))
+        transaction.on_commit(partial(_log, traceparent, kind, old or "new", new, extra), robust=True)
 
 
 def _log(traceparent: str, kind: str, old: str, new: str, extra: dict[str, str]) -> None:

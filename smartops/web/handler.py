@@ -8,6 +8,7 @@ from typing import Any
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.db import connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
@@ -16,6 +17,19 @@ from smartops.web.fast_path import MIDDLEWARE
 
 PATHS = tuple(MIDDLEWARE)
 MAX_IDLE_THREADS = 64
+
+
+class Thread(ThreadSensitiveContext):
+    """The thread that asgiref keeps for this context. It is abandoned if its client disconnects, or its request is
+    cancelled: a synchronous view cannot be interrupted, so the thread may be busy for a while."""
+
+    is_abandoned = False
+
+    def end(self) -> None:
+        """Ends the thread as soon as its view returns, and its database connection goes back to the pool."""
+        if executor := SyncToAsync.context_to_thread_executor.pop(self, None):
+            executor.submit(connections.close_all)
+            executor.shutdown(wait=False)
 
 
 class Handler(ASGIHandler):
@@ -28,7 +42,7 @@ class Handler(ASGIHandler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._idle: list[ThreadSensitiveContext] = []
+        self._idle: list[Thread] = []
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         with self._thread():
@@ -40,14 +54,28 @@ class Handler(ASGIHandler):
     @contextmanager
     def _thread(self) -> Iterator[None]:
         """The thread of all synchronous code of this request. asgiref keeps it for as long as its context lives."""
-        context = self._idle.pop() if self._idle else ThreadSensitiveContext()
-        token = SyncToAsync.thread_sensitive_context.set(context)
+        thread = self._idle.pop() if self._idle else Thread()
+        token = SyncToAsync.thread_sensitive_context.set(thread)
         try:
             yield
+        except BaseException:
+            thread.is_abandoned = True
+            raise
         finally:
             SyncToAsync.thread_sensitive_context.reset(token)
-            if len(self._idle) < MAX_IDLE_THREADS:
-                self._idle.append(context)
+            if thread.is_abandoned or len(self._idle) >= MAX_IDLE_THREADS:
+                thread.end()
+            else:
+                self._idle.append(thread)
+
+    async def listen_for_disconnect(self, receive: Any) -> None:
+        try:
+            await super().listen_for_disconnect(receive)
+        except RequestAborted:
+            thread = SyncToAsync.thread_sensitive_context.get()
+            assert isinstance(thread, Thread)
+            thread.is_abandoned = True
+            raise
 
     async def _answer(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         try:

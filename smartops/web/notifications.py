@@ -77,7 +77,7 @@ class Listener:
                     self._reconnected()
                     async for note in session.notifies():
                         self._received(parse(note.payload))
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:  # also an InternalError: a standby refuses LISTEN
                 logger.warning("LISTEN connection failed; connecting again in %.1f s: %s", pause, error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_PAUSE)

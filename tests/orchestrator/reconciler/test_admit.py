@@ -78,6 +78,22 @@ def test_a_workload_has_one_candidate_at_a_time(cluster: SimulatedCluster) -> No
     )
 
 
+def test_a_workload_with_many_signals_does_not_delay_the_others(cluster: SimulatedCluster) -> None:
+    post(*(anomaly("a", f"unknown-{number}") for number in range(20)))
+    post(anomaly("b"), anomaly("c"))
+
+    found, more = due(cluster, limit=4)
+
+    assert (sorted(names(found)), more) == (["a", "a", "b", "c"], True)
+
+
+def test_signals_that_no_rule_matches_are_decided_on_together(cluster: SimulatedCluster) -> None:
+    post(*(anomaly("a", f"unknown-{number}") for number in range(20)))
+
+    assert decide(cluster) == []
+    assert set(Signal.objects.values_list("state", flat=True)) == {S.IGNORED}
+
+
 def test_a_signal_that_is_being_asked_about_is_not_due_again(cluster: SimulatedCluster) -> None:
     post(anomaly("a"), anomaly("b"))
     [first, *_], _ = due(cluster)

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import pytest
-from django.db import OperationalError
+from django.db import InternalError, OperationalError
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg.errors import ReadOnlySqlTransaction
 
 from orchestrator.reconciler.batch import together
 
@@ -106,3 +107,15 @@ def test_a_row_whose_failure_cannot_be_recorded_holds_up_the_others_only_once() 
         list(together(rows, store.store, fails_as_well))
 
     assert list(together(rows, store.store, store.fail)) == ["stored 2"]
+
+
+def test_a_read_only_server_is_not_the_fault_of_a_row() -> None:
+    """A demoted primary, or a standby that has not been promoted yet."""
+    store, rows = Store(), [1, 2]
+
+    def refuse(_: Sequence[int]) -> list[str]:
+        raise InternalError from ReadOnlySqlTransaction("cannot execute UPDATE in a read-only transaction")
+
+    with pytest.raises(InternalError):
+        list(together(rows, refuse, store.fail))
+    assert (rows, store.failed) == ([1, 2], [])

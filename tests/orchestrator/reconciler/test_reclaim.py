@@ -7,6 +7,7 @@ import pytest
 from django.db.models.functions import Now
 
 from orchestrator.models import Action, ActionState, transitions
+from orchestrator.reconciler import reclaim as reclaim_verb
 from orchestrator.reconciler.dispatch import claim_due
 from orchestrator.reconciler.reclaim import FORGOTTEN_AFTER, cancel_resolved, expire, reclaim
 from signals.models import Signal, SignalState
@@ -14,7 +15,7 @@ from signals.reasons import Reason
 from tests.kit.signals import anomaly, post
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.threads import at_once
-from tests.kit.verbs import lease_ends, requested, row
+from tests.kit.verbs import lease_ends, poison, requested, row
 
 pytestmark = pytest.mark.usefixtures("rules")
 S = ActionState
@@ -128,6 +129,17 @@ def test_a_review_that_nobody_made_counts_as_applied() -> None:
 
     assert outcome(action) == (S.FAILED, Reason.REVIEW_EXPIRED)
     assert row(action).applied_at is not None
+
+
+def test_an_action_that_cannot_be_ended_keeps_no_other_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be of a newer version of SmartOps, after a rollback."""
+    strange, other = requested("a"), requested("b")
+    Action.objects.update(deadline_at=PAST)
+    poison(monkeypatch, reclaim_verb, "_expired", lambda action, _: action.pk == strange.pk)
+
+    expire("a test")
+
+    assert (row(strange).state, row(other).state) == (S.PENDING, S.CANCELLED)
 
 
 def test_a_signal_that_no_reconciler_took_up_within_a_day_is_denied() -> None:

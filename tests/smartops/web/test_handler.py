@@ -14,6 +14,7 @@ from pytest_django.fixtures import Settings
 from smartops.web.handler import Handler
 
 seen: list[Any] = []
+go_on = threading.Event()
 
 
 def name_the_thread(request: HttpRequest) -> HttpResponse:
@@ -30,7 +31,15 @@ async def wait_forever(request: HttpRequest) -> HttpResponse:
     raise AssertionError
 
 
+def block(request: HttpRequest) -> HttpResponse:
+    seen.append("began")
+    go_on.wait(10)
+    return HttpResponse()
+
+
 urlpatterns = [
+    path("v1/block", block),
+    path("console/block", block),
     path("v1/thread", name_the_thread),
     path("console/thread", name_the_thread),
     path("v1/forever", wait_forever),
@@ -42,6 +51,7 @@ def routes(settings: Settings) -> None:
     settings.ROOT_URLCONF = __name__
     settings.MIDDLEWARE = ["smartops.web.fast_path.fast_path"]
     seen.clear()
+    go_on.clear()
 
 
 def request(handler: Handler, path: str) -> Any:
@@ -95,3 +105,24 @@ def test_a_client_that_disconnects_cancels_its_view_and_is_not_answered() -> Non
 
     assert asyncio.run(disconnect())
     assert seen == ["began", "cancelled"]
+
+
+@pytest.mark.parametrize("path", ["/v1/block", "/console/block"])
+def test_a_thread_that_is_still_busy_serves_no_other_request(path: str) -> None:
+    """A synchronous view cannot be cancelled: a request that got its thread would wait for it."""
+
+    async def disconnect_and_go_on() -> int:
+        handler = Handler()
+        first = request(handler, path)
+        await first.send_input({"type": "http.request"})
+        while seen != ["began"]:
+            await asyncio.sleep(0.01)
+        await first.send_input({"type": "http.disconnect"})
+        await asyncio.sleep(0.1)
+        await asyncio.wait_for(body(request(handler, "/v1/thread")), 5)
+        idle = len(handler._idle)
+        go_on.set()
+        await first.wait(10)
+        return idle
+
+    assert asyncio.run(disconnect_and_go_on()) == 1
