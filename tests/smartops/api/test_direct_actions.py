@@ -252,12 +252,13 @@ def test_a_stored_action_is_accepted_although_the_database_fails_afterwards(
 def test_a_caller_that_waits_holds_no_connection() -> None:
     api = bearer("agent")
     connection.close()
-    waiting = Thread(target=api.post, args=("/v1/k8s/scale", SCALE), kwargs={"prefer": "wait=3"})
+    before = in_use()
+    waiting = Thread(target=api.post, args=("/v1/k8s/scale", SCALE), kwargs={"prefer": "wait=5"})
     waiting.start()
     with connect() as outside_the_pool:
         while not outside_the_pool.execute("SELECT FROM orchestrator_action").rowcount:
             assert waiting.is_alive()
-        while in_use():
+        while in_use() > before:
             assert waiting.is_alive()
     assert waiting.is_alive()
     waiting.join(10)
