@@ -70,6 +70,7 @@ class Verifications:
         self._watched: dict[UUID, Watched] = {}
         self._by_key: dict[WorkloadKey, UUID] = {}
         self._alarms: list[tuple[float, UUID]] = []
+        self._due: set[UUID] = set()  # to be examined
         self.ended: list[Ended] = []  # to be recorded
 
     def __len__(self) -> int:
@@ -95,12 +96,15 @@ class Verifications:
             self._watch(action, (action.deadline_at - action.updated_at).total_seconds())
 
     def due(self, changed: Iterable[WorkloadKey]) -> Iterator[Watched]:
-        """Those whose target changed, whose stabilisation is over, or whose time is up."""
-        found = {pk for key in changed if (pk := self._by_key.get(key)) is not None}
+        """Those whose target changed, whose stabilisation is over, or whose time is up. After an error, the next pass
+        goes on with the others."""
+        self._due.update(pk for key in changed if (pk := self._by_key.get(key)) is not None)
         now = self._clock.monotonic()
         while self._alarms and self._alarms[0][0] <= now:
-            found.add(heapq.heappop(self._alarms)[1])
-        yield from (self._watched[pk] for pk in found if pk in self._watched)
+            self._due.add(heapq.heappop(self._alarms)[1])
+        while self._due:
+            if watched := self._watched.get(self._due.pop()):
+                yield watched
 
     def next_alarm(self) -> float:
         """Seconds until `due` has something without a change; infinite if nothing is watched."""

@@ -100,6 +100,16 @@ def test_a_verification_is_due_at_once_at_a_change_and_at_its_deadline(scene: Sc
     assert scene.verifications.next_alarm() == float("inf")
 
 
+def test_a_pass_that_ends_early_leaves_the_others_due(scene: Scene) -> None:
+    scene.watch("a")
+    scene.watch("b")
+    changed = [WorkloadKey("smartops-dev", name) for name in "ab"]
+
+    first = next(iter(scene.verifications.due(changed))).key.name
+
+    assert [first, *scene.due()] in (["a", "b"], ["b", "a"])
+
+
 def test_a_complete_rollout_succeeds_when_its_stabilisation_is_over(scene: Scene) -> None:
     watched = scene.watch()
     scene.cluster.roll_out(watched.key)
