@@ -7,7 +7,9 @@ from pathlib import Path
 import dj_database_url
 import hypothesis
 import pytest
+from django.apps import apps
 from django.conf import settings
+from django.db.models.signals import post_migrate
 
 from smartops.dev import postgres
 
@@ -29,6 +31,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("hypothesis"):
             item.add_marker("no_cover")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> None:
+    """A test with transactions leaves an empty database, also without the default rules of the migration: the tests
+    that come after it in the same process would have none. `flush` sends `post_migrate`."""
+    post_migrate.connect(keep_default_rules, sender=apps.get_app_config("signals"))
+
+
+def keep_default_rules(**_: object) -> None:
+    from tests.kit.rules import install_default_rules  # models cannot be imported before the settings are read
+
+    install_default_rules()
 
 
 @pytest.fixture(scope="session")
