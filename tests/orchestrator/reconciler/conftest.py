@@ -3,8 +3,7 @@
 import pytest
 
 from guardrails.models import GuardrailSetting
-from signals.models import Rule
-from tests.kit.rules import DEFAULT_RULES
+from tests.kit.rules import install_default_rules
 from tests.kit.simulation import Simulation
 
 
@@ -15,5 +14,5 @@ def simulation(rules: None) -> Simulation:
 
 @pytest.fixture
 def rules(db: None) -> None:
-    Rule.objects.bulk_create((Rule(**fields) for fields in DEFAULT_RULES), ignore_conflicts=True)
+    install_default_rules()
     GuardrailSetting.objects.create(stabilization_seconds=5, verification_timeout_seconds=60)
