@@ -119,7 +119,7 @@ class Connection:
     def _send(
         self, method: str, path: str, query: Query | None = None, body: bytes | None = None, content_type: str = JSON
     ) -> BaseHTTPResponse:
-        """The response with its body unread, whatever its status."""
+        """The response with its body unread. An error status raises nothing."""
         headers = {"Accept": JSON, "User-Agent": "smartops-orchestrator", **self._authorization()}
         if body is not None:
             headers["Content-Type"] = content_type

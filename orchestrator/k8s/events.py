@@ -30,8 +30,8 @@ class KubernetesEvent:
 
     @property
     def name(self) -> str:
-        """Equal for equal objects, reasons and `about`, whatever the message: the API server refuses to store the name
-        again, whichever process sends it."""
+        """Equal for equal objects, reasons and `about`. The message does not count. The API server refuses to store the
+        name again, also if another process sends it."""
         digest = blake2b("\x1f".join((self.uid, self.about, self.reason)).encode(), digest_size=8).hexdigest()
         return f"{self.key.name[: MAX_NAME - 1 - len(digest)].rstrip('-.')}.{digest}"
 

@@ -136,7 +136,7 @@ class Judge:
 
 @pytest.fixture
 def loop(agent: Agent, namespace: str, judge: Judge) -> Iterator[Loop]:
-    """Whatever a test makes SmartOps do: the judge finds nothing in it."""
+    """After each test, the judge finds no violation in the changes that SmartOps made."""
     found = Loop(agent, namespace)
     yield found
     assert judge.violations(found.claims(), found.limits) == []

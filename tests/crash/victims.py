@@ -21,7 +21,7 @@ TIMEOUT = 60.0  # seconds
 
 
 class Nursery:
-    """Where victims come from, one at a time, and where it is told what became of them."""
+    """Starts processes to be killed, one at a time, and reports how each ended."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -45,7 +45,7 @@ class Nursery:
         output = self.process.stdout
         assert output is not None
         ready, _, _ = select.select([output], [], [], TIMEOUT)
-        assert ready, f"nothing became of it: {self._log.read_text()}"
+        assert ready, f"the process reported nothing for {TIMEOUT:.0f} s: {self._log.read_text()}"
         return output.readline().decode().strip()
 
     def expect(self, fate: str) -> None:

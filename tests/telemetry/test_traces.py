@@ -30,8 +30,8 @@ def test_one_signal_is_one_trace_from_the_agent_to_the_verified_change(
     world.settle("erp-simulator")
     with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1) as installation:
         agent = Agent(installation.address)
-        trouble = anomaly_body(NAMESPACE, "erp-simulator")
-        sent = agent.post("/v1/signals/anomaly", trouble, traceparent=f"00-{trace}-{span}-01")
+        anomaly = anomaly_body(NAMESPACE, "erp-simulator")
+        sent = agent.post("/v1/signals/anomaly", anomaly, traceparent=f"00-{trace}-{span}-01")
         spans = collector.until(lambda spans: number_of("verify", spans) == 1)
         _, metrics = agent.call("GET", "/metrics", Accept="application/openmetrics-text; version=1.0.0")
 

@@ -1,5 +1,5 @@
 """A publisher in one file: it appends a line for each entry. `python -m tests.orchestrator.publish.to_file PATH LINES`
-publishes until it is told to stop, or until it kills itself after so many lines."""
+publishes until it is stopped, or until it kills itself after that number of lines."""
 
 import os
 import signal
