@@ -26,6 +26,10 @@ LOCK_WORKLOADS = """
     USING (cluster, namespace, kind, name)
     ORDER BY workload.id FOR UPDATE OF workload
 """
+LOCK_WORKLOAD_ROWS = """
+    SELECT workload.id FROM orchestrator_workload workload JOIN json_to_recordset(%s::json) AS wanted(id bigint)
+    USING (id) ORDER BY workload.id FOR UPDATE OF workload
+"""
 
 # What the database knows about each workload: one row for each that is asked for, in the same order. Dry runs change
 # nothing and are not counted; direct actions are.

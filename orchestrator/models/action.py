@@ -38,6 +38,9 @@ def _audits(operation: pgtrigger.Operation, came_from: str, source: str, **how: 
                 moved.details, moved.moved_by
             FROM {source};
             PERFORM pg_notify('smartops', 'action:' || moved.id) FROM {source};
+            IF EXISTS (SELECT FROM moved WHERE moved.state = 'pending') THEN
+                PERFORM pg_notify('smartops_pending', 'pending:');
+            END IF;
             RETURN NULL;
         """,  # noqa: S608 - it is composed of constants
         **how,

@@ -45,7 +45,7 @@ class Workload(models.Model):
     def lock_rows(cls, ids: Collection[int]) -> None:
         """Locks rows that exist, in the same order."""
         if ids:
-            list(cls.objects.filter(pk__in=ids).order_by("pk").select_for_update().values_list("pk"))
+            queries.fetch(queries.LOCK_WORKLOAD_ROWS, [{"id": pk} for pk in ids])
 
     @classmethod
     def _lock(cls, wanted: Iterable[dict[str, str]]) -> dict[Target, "Workload"]:

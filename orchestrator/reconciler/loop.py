@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds: the guarantee behind all notifications, and the grain of deferrals
 STALLED = 30.0  # seconds without a pass
-MEASURE = 10.0  # seconds between two measurements of how much waits
+MEASURE = 10.0  # seconds between two measurements of how much waits, and the grain of deadlines
 PACE = 0.05  # seconds from one pass to the next under load: what arrives in between shares its transactions
 GRACE = 20.0  # seconds in which claimed actions may end after `stop`
 
@@ -120,13 +120,13 @@ class Reconciler:
         return problems + [f"cache not synced: {one}" for one in self.cache.unsynced()]
 
     def run_once(self, notified: Iterable[str] = ()) -> bool:
-        """One pass of the five verbs. `notified`: the models whose rows may have changed."""
+        """One pass of the five verbs. `notified`: what may be due, "signal" or "pending" (actions)."""
         self._turned_at = self.clock.monotonic()
         self._inbox.take_in(self.pool.answers())
         if sweep := self._turned_at >= self._next_sweep:
             self._next_sweep = self._turned_at + POLL
         self._signals_due |= sweep or "signal" in notified
-        self._actions_due |= sweep or "action" in notified
+        self._actions_due |= sweep or "pending" in notified
         if sweep:
             self._reclaim()
         self._check()
@@ -149,10 +149,10 @@ class Reconciler:
             self._take(claims)
             if len(claims) == room:
                 self._next_sweep = self._turned_at  # more may wait
-        self._attempt(reclaim.expire, self.actor)
         self._attempt(reclaim.cancel_resolved, self.cluster_name, self.actor)
         if self._turned_at >= self._next_measure:
             self._next_measure = self._turned_at + MEASURE
+            self._attempt(reclaim.expire, self.actor)
             self._attempt(gauges.measure, self.cluster_name)
 
     def _admit(self, room: int) -> None:

@@ -1,4 +1,5 @@
-"""NOTIFY and LISTEN between processes: `action:<id>` if an action changed, `signal:` if any signals did.
+"""NOTIFY and LISTEN between processes: `action:<id>` if an action changed, `signal:` if any signals did; and to
+reconcilers `pending:`, if an action became pending.
 
 Triggers of the two tables send them. A notification is only a hint: a process that misses one finds the row with its
 next poll.
@@ -18,6 +19,7 @@ from django.db import connection
 log = logging.getLogger(__name__)
 
 CHANNEL = "smartops"
+PENDING = "smartops_pending"  # of its own, because only reconcilers need it
 PAUSE = 1.0  # seconds between two attempts to connect
 
 
@@ -45,6 +47,7 @@ def listen(stop: Event, *, timeout: Callable[[], float], wake_fd: int) -> Iterat
     while not stop.is_set():
         try:
             with connect() as session:
+                session.execute(f"LISTEN {PENDING}")
                 session.execute(f"LISTEN {CHANNEL}")
                 yield []
                 while not stop.is_set():

@@ -6,11 +6,13 @@ The database is real. The cluster is a dictionary; a test says which of its answ
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from threading import Event
 from typing import Any, cast
 
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import Conflict, NotFound
+from orchestrator.k8s.events import KubernetesEvent
 from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, Preconditions, WatchEvent, WatchEventType, WorkloadKey
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.pool import Call
@@ -147,6 +149,9 @@ class SimulatedCluster:
 
     def watch_autoscalers(self, _namespace: str, _stop: Event) -> Iterator[WatchEvent[Any]]:
         yield WatchEvent(WatchEventType.SYNCED)
+
+    def create_event(self, _event: KubernetesEvent, _at: datetime) -> None:
+        """Of the publisher, whose thread may run in the time of a test."""
 
     def _write(
         self,

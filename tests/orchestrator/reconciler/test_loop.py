@@ -125,7 +125,7 @@ class TestWhatIsTakenOn:
         assert states() == {"b": S.PENDING}
         simulation.run(1, "signal")
         assert states() == {"a": S.APPLYING, "b": S.PENDING}
-        simulation.run(1, "action")
+        simulation.run(1, "pending")
         assert states() == {"a": S.VERIFYING, "b": S.APPLYING}
 
     def test_a_sweep_finds_what_no_notification_announced(self, simulation: Simulation) -> None:
@@ -246,7 +246,7 @@ def test_due_actions_and_due_signals_share_the_room(simulation: Simulation) -> N
         requested(name)
     post(anomaly("a"))
 
-    simulation.run(1, "action", "signal")
+    simulation.run(1, "pending", "signal")
 
     assert Signal.objects.get().state == SignalState.ADMITTED
     assert Action.objects.filter(state=S.APPLYING, signal=None).count() == 16
