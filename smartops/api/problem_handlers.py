@@ -14,7 +14,7 @@ from django.utils.decorators import async_only_middleware
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from smartops.api.problems import Problem, RequestReason, field_name, invalid, unauthenticated
+from smartops.api.problems import Problem, RequestReason, invalid, malformed, unauthenticated
 from smartops.api.strict_json import Malformed
 from smartops.web.types import GetResponse
 
@@ -60,11 +60,8 @@ def handle_exceptions(api: NinjaAPI) -> None:
         match error.__cause__:
             case Problem() as problem:
                 return respond(problem)
-            case Malformed(path=path, message=message):
-                errors = [{"field": field_name(path), "message": message}]
-                return respond(
-                    Problem(400, RequestReason.MALFORMED_BODY, f"{field_name(path)}: {message}", errors=errors)
-                )
+            case Malformed() as cause:
+                return respond(malformed(cause))
         return respond(of_status(error.status_code))
 
     @api.exception_handler(OperationalError)

@@ -9,6 +9,11 @@ from uuid import UUID
 
 from django.http import QueryDict
 
+from smartops.api.strict_json import Malformed
+
+MEBIBYTE = 1024 * 1024
+MAX_BODY = MEBIBYTE  # of any other request than a batch, and of one item of a batch
+
 
 class RequestReason(StrEnum):
     """Errors of the request itself. The closed list beside `signals.reasons.Reason`."""
@@ -49,9 +54,23 @@ class Problem(Exception):  # noqa: N818 - it is a response
         }
 
 
-def invalid(errors: Iterable[Mapping[str, Any]]) -> Problem:
-    """422 from the errors of pydantic. Each names its field as the client wrote it: `rankedCauses[0].probability`."""
-    fields = [{"field": field_name(error["loc"]), "message": error["msg"]} for error in errors]
+def malformed(error: Malformed) -> Problem:
+    """400 for JSON that is not strict."""
+    field = field_name(error.path)
+    errors = [{"field": field, "message": error.message}]
+    return Problem(400, RequestReason.MALFORMED_BODY, f"{field}: {error.message}", errors=errors)
+
+
+def too_large(what: str, value: int, limit: int) -> Problem:
+    """413. `value` and `limit` in bytes."""
+    details = {"value": value, "limit": limit}
+    return Problem(413, RequestReason.BODY_TOO_LARGE, f"The {what} has more than {limit} bytes.", details=details)
+
+
+def invalid(errors: Iterable[Mapping[str, Any]], within: Iterable[str | int] = ()) -> Problem:
+    """422 from the errors of pydantic. Each names its field as the client wrote it: `rankedCauses[0].probability`.
+    `within` is the path of what was validated."""
+    fields = [{"field": field_name((*within, *error["loc"])), "message": error["msg"]} for error in errors]
     detail = "; ".join(f"{one['field']}: {one['message']}" for one in fields[:3])
     return Problem(422, RequestReason.INVALID_REQUEST, detail, errors=fields)
 

@@ -10,10 +10,10 @@ from ninja.parser import Parser
 from pydantic import BaseModel, ConfigDict
 
 from smartops.api import actions, guardrails, problem_handlers, signals, strict_json
-from smartops.api.problems import Problem, RequestReason
+from smartops.api.problems import MAX_BODY, MEBIBYTE, Problem, RequestReason, too_large
 
-MEBIBYTE = 1024 * 1024
-MAX_BODY, MAX_BODIES = MEBIBYTE, {"/v1/signals/batch": 4 * MEBIBYTE}
+BATCHES = {"/v1/signals/batch": "signals"}  # path: the list whose items are parsed each on its own
+MAX_BATCH = 4 * MEBIBYTE
 
 
 class JsonBody(Parser):
@@ -21,13 +21,11 @@ class JsonBody(Parser):
         if request.content_type != "application/json":
             detail = f"Content-Type must be application/json, not “{request.content_type}”."
             raise Problem(415, RequestReason.UNSUPPORTED_MEDIA_TYPE, detail)
-        value, limit = len(request.body), MAX_BODIES.get(request.path, MAX_BODY)
+        items = BATCHES.get(request.path)
+        value, limit = len(request.body), MAX_BATCH if items else MAX_BODY
         if value > limit:
-            details = {"value": value, "limit": limit}
-            raise Problem(
-                413, RequestReason.BODY_TOO_LARGE, f"The request body has more than {limit} bytes.", details=details
-            )
-        return strict_json.loads(request.body)
+            raise too_large("request body", value, limit)
+        return strict_json.loads_items(request.body, items) if items else strict_json.loads(request.body)
 
 
 class ProblemDocument(BaseModel):

@@ -1,5 +1,6 @@
 """`/v1/signals`: agents post signals, callers read them. A post is answered after its transaction is committed."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID
@@ -18,7 +19,17 @@ from signals.sources.rca import RcaSignal
 from signals.types import Observation, Source, Target
 from smartops.api.pagination import Page, PageQuery, paginate
 from smartops.api.principals import AuthenticatedRequest, BearerToken, readable, require_namespace
-from smartops.api.problems import Problem, RequestReason, invalid, not_found
+from smartops.api.problems import (
+    MAX_BODY,
+    Problem,
+    RequestReason,
+    field_name,
+    invalid,
+    malformed,
+    not_found,
+    too_large,
+)
+from smartops.api.strict_json import Malformed
 from smartops.api.views import SignalDetail, SignalView
 from smartops.tokens import Scope
 
@@ -42,7 +53,8 @@ class BatchRca(RcaSignal):
 
 
 class Batch(BaseModel):
-    """Each signal is validated on its own. A signal without `kind` is an RCA if it has `rankedCauses`."""
+    """Each signal is parsed and validated on its own, whatever is wrong with another one. A signal without `kind` is an
+    RCA if it has `rankedCauses`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -50,17 +62,22 @@ class Batch(BaseModel):
 
 
 class BatchItem(BaseModel):
-    """The result for the signal at `index`: 202 with its id if it was stored, otherwise the problem."""
+    """The result for the signal at `index`, with the status that a post of this signal alone would have."""
 
     index: int
-    status: int
+    status: int = Field(description="202 if the signal was stored, else the status of `problem`.")
     id: UUID | None = None
     state: SignalState | None = None
     duplicate: bool | None = None
-    problem: dict[str, Any] | None = None
+    problem: dict[str, Any] | None = Field(
+        None, description="A Problem. Each of its `errors` names the path in the batch, as `signals[1].score`."
+    )
 
 
 class BatchResult(BaseModel):
+    """One item for each signal, in the order of the batch. The signals with status 202 are stored; the others are
+    not."""
+
     items: list[BatchItem]
 
 
@@ -84,9 +101,11 @@ def post_rca(request: AuthenticatedRequest, signal: RcaSignal, response: HttpRes
 
 @router.post("/signals/batch", response={202: BatchResult}, summary="Post up to 1,000 signals of both kinds")
 def post_batch(request: AuthenticatedRequest, batch: Batch) -> HttpResponse:
-    """The valid signals are stored in one transaction. 202 if at least one signal is valid, otherwise 422 with
-    `items`."""
-    read = [_read(request, item) for item in batch.signals]
+    """The valid signals are stored in one transaction. The response is 202 if at least one signal is valid, and has a
+    status and, where it applies, a problem for each. If none is valid, the response is 422 with the same `items`. Only
+    a body that is not JSON, or has no list `signals`, is refused as a whole."""
+    sizes = len(request.body) > MAX_BODY
+    read = [_read(request, index, item, sizes) for index, item in enumerate(batch.signals)]
     receipts = iter(ingest([one for one in read if isinstance(one, Observation)], request.auth.name))
     items = [
         _refused(index, one) if isinstance(one, Problem) else _stored(index, next(receipts))
@@ -131,14 +150,20 @@ def _observed(request: AuthenticatedRequest, signal: AnomalySignal | RcaSignal) 
     return observation
 
 
-def _read(request: AuthenticatedRequest, item: Any) -> Observation | Problem:
+def _read(request: AuthenticatedRequest, index: int, item: Any, sizes: bool) -> Observation | Problem:
+    """`sizes`: whether the item may exceed the size of a single post."""
+    path = ("signals", index)
+    if isinstance(item, Malformed):
+        return malformed(item)
     if not isinstance(item, Mapping):
-        return invalid([{"loc": (), "msg": "Input should be an object"}])
+        return invalid([{"loc": (), "msg": "Input should be an object"}], path)
+    if sizes and (size := len(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode())) > MAX_BODY:
+        return too_large(f"item {field_name(path)}", size, MAX_BODY)
     kind = item.get("kind", "rca" if "rankedCauses" in item else "anomaly")
     try:
         return _observed(request, (BatchRca if kind == "rca" else BatchAnomaly).model_validate(item))
     except ValidationError as error:
-        return invalid(error.errors(include_url=False, include_input=False))
+        return invalid(error.errors(include_url=False, include_input=False), path)
     except Problem as problem:
         return problem
 

@@ -1,5 +1,6 @@
 """Signals over HTTP: stored before they are acknowledged, and read back with what became of them."""
 
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -70,14 +71,60 @@ def test_a_batch_has_a_result_for_each_signal(api: Api) -> None:
     assert [item["index"] for item in items] == list(range(len(bodies)))
     assert [item["status"] for item in items] == [202, 202, 422, 202, 422, 422, 422, 202]
     assert [item["problem"]["errors"][0]["field"] for item in items if item["status"] == 422] == [
-        "score",
-        "rankedCauses",
-        "kind",
-        "body",
+        "signals[2].score",
+        "signals[4].rankedCauses",
+        "signals[5].kind",
+        "signals[6]",
     ]
     assert items[1]["id"] == items[3]["id"]
     assert items[7] == items[0] | {"index": 7, "duplicate": True}
     assert sorted(Signal.objects.values_list("source", "count")) == [("anomaly", 1), ("rca", 2)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status", "field"),
+    [
+        (b"0.95", b"NaN", 400, "signals[1].score"),
+        (b"0.95", b"-Infinity", 400, "signals[1].score"),
+        (b"0.95", b"1e999", 400, "signals[1].score"),
+        (b"0.95", b"18446744073709551616", 400, "signals[1].score"),
+        (b"0.95", b"9223372036854775807", 422, "signals[1].score"),
+        (b"0.95", b'"0.95"', 422, "signals[1].score"),
+        (b"0.95", b'0.95, "score": 1', 400, "signals[1].score"),
+        (b"0.95", b'0.95, "metadata": {"a": [1, NaN]}', 400, "signals[1].metadata.a[1]"),
+        (b"0.95", b'0.95, "metadata": ' + b'{"a": ' * 30 + b"1" + b"}" * 30, 400, "signals[1].metadata" + ".a" * 28),
+        (b"0.95", b'0.95, "metadata": ' + b'{"a": ' * 90_000 + b"1" + b"}" * 90_000, 400, "signals[1]"),
+        (b"win-123", b"\\ud800", 400, "signals[1].windowId"),
+        (b"win-123", b"\\u0000", 400, "signals[1].windowId"),
+        (b"win-123", b"\xff", 400, "signals[1]"),
+        (b"win-123", b"\n", 400, "signals[1]"),
+        (b"win-123", b"w" * 257, 422, "signals[1].windowId"),
+        (b'"windowId"', b'"window"', 422, "signals[1].windowId"),
+        (b"0.95", b"0.95,", 400, "signals[1]"),
+    ],
+)
+def test_a_bad_signal_leaves_the_others_of_its_batch_alone(
+    api: Api, old: bytes, new: bytes, status: int, field: str
+) -> None:
+    texts = [json.dumps(ANOMALY | {"service": name}).encode() for name in "abc"]
+    texts[1] = texts[1].replace(old, new)
+
+    answer = api.post("/v1/signals/batch", b'{"signals": [' + b", ".join(texts) + b"]}")
+
+    items = answer.json()["items"]
+    assert (answer.status_code, [item["status"] for item in items]) == (202, [202, status, 202])
+    assert items[1]["problem"]["errors"][0]["field"] == field
+    assert sorted(Signal.objects.values_list("workload", flat=True)) == ["a", "c"]
+
+
+def test_a_signal_of_a_batch_is_not_larger_than_a_single_post(api: Api) -> None:
+    large = ANOMALY | {"metadata": {"dump": "x" * 1024 * 1024}}
+
+    answer = api.post("/v1/signals/batch", {"signals": [ANOMALY, large]})
+
+    stored, refused = answer.json()["items"]
+    assert (stored["status"], refused["status"], refused["problem"]["reason"]) == (202, 413, "BodyTooLarge")
+    assert api.post("/v1/signals/anomaly", large).status_code == 413
 
 
 def test_a_batch_without_a_valid_signal_has_a_problem_for_each(api: Api) -> None:

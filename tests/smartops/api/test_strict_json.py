@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartops.api.strict_json import MAX_DEPTH, Malformed, loads
+from smartops.api.strict_json import MAX_DEPTH, MAX_TOKENS, Malformed, loads, loads_items
 
 
 @pytest.mark.parametrize(
@@ -26,15 +26,15 @@ from smartops.api.strict_json import MAX_DEPTH, Malformed, loads
         (b"[]", (), "must be a JSON object"),
         (b"null", (), "must be a JSON object"),
         (b'"text"', (), "must be a JSON object"),
-        (b'{"a": NaN}', (), "NaN"),
-        (b'{"a": [-Infinity]}', (), "-Infinity"),
-        (b'{"a": 1e400}', (), "double precision"),
-        (b'{"a": -1e400}', (), "double precision"),
-        (b'{"a": 9223372036854775808}', (), "64 bits"),
-        (b'{"a": -9223372036854775809}', (), "64 bits"),
-        (b'{"a": ' + b"9" * 5000 + b"}", (), "64 bits"),
+        (b'{"a": NaN}', ("a",), "NaN"),
+        (b'{"a": [-Infinity]}', ("a", 0), "-Infinity"),
+        (b'{"a": 1e400}', ("a",), "double precision"),
+        (b'{"a": -1e400}', ("a",), "double precision"),
+        (b'{"a": 9223372036854775808}', ("a",), "64 bits"),
+        (b'{"a": -9223372036854775809}', ("a",), "64 bits"),
+        (b'{"a": ' + b"9" * 5000 + b"}", ("a",), "64 bits"),
         (b'{"a": 1, "b": 2, "a": 3}', ("a",), "twice"),
-        (b'{"a": {"b": 1, "\\u0062": 2}}', ("b",), "twice"),
+        (b'{"a": {"b": 1, "\\u0062": 2}}', ("a", "b"), "twice"),
         (b'{"a": "x\\u0000"}', ("a",), "NUL"),
         (b'{"a": [{"b": "\\u0000"}]}', ("a", 0, "b"), "NUL"),
         (b'{"a": {"x\\u0000": 1}}', ("a", "x?"), "NUL"),
@@ -89,3 +89,88 @@ def test_any_json_object_is_parsed_as_the_standard_library_parses_it(document: d
 def test_the_parser_raises_nothing_but_malformed(body: bytes) -> None:
     with suppress(Malformed):
         assert isinstance(loads(body), dict)
+
+
+# An item, the path of what is wrong within it, and the message.
+BAD_ITEMS = [
+    (b"NaN", (), "NaN"),
+    (b'{"score": NaN}', ("score",), "NaN"),
+    (b'{"score": -Infinity}', ("score",), "-Infinity"),
+    (b'{"score": 1e400}', ("score",), "double precision"),
+    (b'{"a": [9223372036854775808]}', ("a", 0), "64 bits"),
+    (b'{"a": "\\ud800"}', ("a",), "surrogate"),
+    (b'{"a": "\\u0000"}', ("a",), "NUL"),
+    (b'{"a": 1, "a": 2}', ("a",), "twice"),
+    (b'{"a": {"b": 1, "b": 2}}', ("a", "b"), "twice"),
+    (b'{"a": "\xff"}', (), "item is not UTF-8"),
+    (b'{"a": "\xed\xa0\x80"}', (), "item is not UTF-8"),
+    (b'{"a": "\n"}', (), "item is not JSON"),
+    (b"{'a': 1}", (), "item is not JSON"),
+    (b'{"a": 01}', (), "item is not JSON"),
+    (b'{"a": 1,}', (), "item is not JSON"),
+    (b'{"a" 1}', (), "item is not JSON"),
+    (b"", (), "item is not JSON"),
+    (b'{"a": ' + b"[" * (MAX_DEPTH - 2) + b"]" * (MAX_DEPTH - 2) + b"}", ("a", *[0] * (MAX_DEPTH - 3)), "deeper"),
+    (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", (), "item is nested deeper"),
+]
+
+
+@pytest.mark.parametrize(("item", "path", "message"), BAD_ITEMS)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_malformed_item_leaves_the_other_items_alone(
+    item: bytes, path: tuple[Any, ...], message: str, place: int
+) -> None:
+    good = [b'{"text": "],}, \\" [{", "deep": [[{}]]}', b"7"]
+    texts = [*good[:place], item, *good[place:]]
+
+    items = loads_items(b'{"other": 1, "items" : [' + b",\n".join(texts) + b'], "more": [1, 2]}', "items")["items"]
+
+    bad = items.pop(place)
+    assert isinstance(bad, Malformed)
+    assert (bad.path, items) == (("items", place, *path), [json.loads(one) for one in good])
+    assert message in bad.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"items": NaN}',
+        b'{"items": {"a": NaN}}',
+        b'{"items": [NaN]',
+        b'{"items": [NaN}]',
+        b'{"items": [{"a": NaN]}',
+        b'{"items": ["a, NaN]}',
+        b'{"items": [NaN], "items": []}',
+        b'{"items": [1], "other": NaN}',
+        b'{"other": {"items": [NaN]}, "items": [1, 2]}',
+        b'{"other": {"items": [NaN]}}',
+        b'{"items": [' + b"[" * MAX_TOKENS + b"]" * MAX_TOKENS + b"]}",
+    ],
+)
+def test_a_body_that_is_malformed_outside_of_its_items_is_refused_whole(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        loads_items(body, "items")
+
+
+malformed = st.sampled_from([item for item, _, _ in BAD_ITEMS[:-1] if item])
+
+
+@given(st.lists(malformed | documents.map(lambda one: json.dumps(one).encode())))
+def test_each_item_is_parsed_as_it_would_be_alone(texts: list[bytes]) -> None:
+    items = loads_items(b'{"items": [' + b",".join(texts) + b"]}", "items")["items"]
+
+    for text, item in zip(texts, items, strict=True):
+        try:
+            [alone] = loads(b'{"items": [' + text + b"]}")["items"]
+        except Malformed:
+            assert isinstance(item, Malformed)
+        else:
+            assert item == alone
+
+
+@given(st.binary(max_size=200))
+def test_the_parser_of_items_raises_nothing_but_malformed(body: bytes) -> None:
+    with suppress(Malformed):
+        assert isinstance(loads_items(b'{"items": [' + body, "items"), dict)
