@@ -64,7 +64,7 @@ class SignalAdmin(HistoryAdmin[Signal]):
 
 @admin.register(Observation)
 class ObservationAdmin(HistoryAdmin[Observation]):
-    list_display = ["received_at", "signal", "window_id", "firing", "posted_by"]
+    list_display = ["received_at", "signal", "window_id", "firing", "late", "posted_by"]
     list_filter = ["firing", "posted_by"]
     list_select_related = ["signal"]
     search_fields = ["window_id", "posted_by", "signal__workload"]

@@ -1,8 +1,8 @@
 """Stores observations and opens, counts up or resolves their signals: one statement per polarity, so that a batch costs
 what its rows cost.
 
-The unique key of Observation makes an equal post a duplicate. The unique key of open Signals joins all observations of
-one problem. PostgreSQL enforces both for concurrent posts.
+The reports of one window are numbered, and the unique key of Observation orders concurrent ones. The unique key of open
+Signals joins all observations of one problem. PostgreSQL enforces both for concurrent posts.
 """
 
 import collections
@@ -31,17 +31,19 @@ OBSERVATIONS = initialized(
     ("stored", "duplicate"),
 )
 ATTEMPTS = 5
-Key = tuple[str, str, bool]  # fingerprint, window, firing
+Key = tuple[str, str]  # fingerprint, window
+Numbered = tuple[int, Observation]  # with its place in the batch
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The result of one observation: the id and state of its signal. `duplicate`: an equal post was stored before, and
-    nothing changed."""
+    nothing changed. `late`: it is a beginning whose end was stored before; the signal did not change."""
 
     signal_id: str
     state: str
     duplicate: bool
+    late: bool = False
 
 
 def ingest(observations: Sequence[Observation], posted_by: str) -> list[Receipt]:
@@ -56,50 +58,54 @@ def ingest(observations: Sequence[Observation], posted_by: str) -> list[Receipt]
             if attempt == ATTEMPTS - 1 or not isinstance(error.__cause__, UniqueViolation | DeadlockDetected):
                 raise
         else:
-            receipts = [_take(stored, _key(one)) for one in observations]
+            receipts = [stored[number] for number in range(len(observations))]
             _count(observations, receipts)
             trace.finish(receipts)
             return receipts
     raise AssertionError("unreachable")
 
 
-def _parts(observations: Sequence[Observation]) -> Iterator[list[Observation]]:
+def _parts(observations: Sequence[Observation]) -> Iterator[list[Numbered]]:
     """Consecutive observations, divided by polarity. A new part begins where an observation has another polarity than
     an earlier one of its fingerprint: a problem that ends and begins again within a batch keeps its order."""
-    part: dict[bool, list[Observation]] = {True: [], False: []}
+    part: dict[bool, list[Numbered]] = {True: [], False: []}
     polarity: dict[str, bool] = {}
-    for observation in observations:
+    for number, observation in enumerate(observations):
         if polarity.setdefault(observation.fingerprint, observation.firing) != observation.firing:
             yield from filter(None, part.values())
             part, polarity = {True: [], False: []}, {observation.fingerprint: observation.firing}
-        part[observation.firing].append(observation)
+        part[observation.firing].append((number, observation))
     yield from filter(None, part.values())
 
 
-def _store_all(parts: Sequence[list[Observation]], posted_by: str, trace: IngestTrace) -> dict[Key, Receipt]:
+def _store_all(parts: Sequence[list[Numbered]], posted_by: str, trace: IngestTrace) -> dict[int, Receipt]:
     if len(parts) == 1:  # a single statement is a transaction by itself
         return _store(parts[0], posted_by, trace)
-    stored: dict[Key, Receipt] = {}
+    stored: dict[int, Receipt] = {}
     with transaction.atomic():
         if parts:
-            _execute(queries.LOCK_OPEN, [sorted({one.fingerprint for part in parts for one in part})])
+            _execute(queries.LOCK_OPEN, [sorted({one.fingerprint for part in parts for _, one in part})])
         for part in parts:
-            stored = _store(part, posted_by, trace) | stored  # the first of equal posts is not a duplicate
+            stored |= _store(part, posted_by, trace)
     return stored
 
 
-def _store(part: list[Observation], posted_by: str, trace: IngestTrace) -> dict[Key, Receipt]:
-    firing = part[0].firing
+def _store(part: list[Numbered], posted_by: str, trace: IngestTrace) -> dict[int, Receipt]:
     unique: dict[Key, Observation] = {}
-    for observation in part:
+    for _, observation in part:
         unique.setdefault(_key(observation), observation)
     document = json.dumps([_row(order, key[0], unique[key], trace) for order, key in enumerate(unique)])
-    statement = queries.FIRE if firing else queries.RESOLVE
-    receipts = _receipts(statement, [document, firing, firing, posted_by], firing, duplicate=False)
-    if seen := [key for key in unique if key not in receipts]:
-        fingerprints, windows = [key[0] for key in seen], [key[1] for key in seen]
-        receipts |= _receipts(queries.SEEN, [fingerprints, windows, firing], firing, duplicate=True)
-    return receipts
+    statement = queries.FIRE if part[0][1].firing else queries.RESOLVE
+    receipts = {
+        (fingerprint, window): Receipt(str(pk), state, duplicate, late)
+        for fingerprint, window, pk, state, duplicate, late in _execute(statement, [posted_by, document])
+    }
+    stored = {}
+    for number, observation in part:
+        key = _key(observation)
+        stored[number] = receipts[key]
+        receipts[key] = replace(receipts[key], duplicate=True, late=False)  # of equal observations, the first is stored
+    return stored
 
 
 def _count(observations: Sequence[Observation], receipts: Sequence[Receipt]) -> None:
@@ -108,22 +114,8 @@ def _count(observations: Sequence[Observation], receipts: Sequence[Receipt]) -> 
         OBSERVATIONS.labels(source, "duplicate" if duplicate else "stored").inc(number)
 
 
-def _take(stored: dict[Key, Receipt], key: Key) -> Receipt:
-    """The receipt of this key. Every further observation of the key is a duplicate."""
-    receipt = stored[key]
-    stored[key] = replace(receipt, duplicate=True)
-    return receipt
-
-
 def _key(o: Observation) -> Key:
-    return o.fingerprint, o.window_id, o.firing
-
-
-def _receipts(statement: str, parameters: list[Any], firing: bool, duplicate: bool) -> dict[Key, Receipt]:
-    rows = _execute(statement, parameters)
-    return {
-        (fingerprint, window, firing): Receipt(str(pk), state, duplicate) for fingerprint, window, pk, state in rows
-    }
+    return o.fingerprint, o.window_id
 
 
 def _execute(statement: str, parameters: list[Any]) -> list[tuple[Any, ...]]:

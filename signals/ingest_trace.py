@@ -21,6 +21,8 @@ class Stored(Protocol):
     def state(self) -> str: ...
     @property
     def duplicate(self) -> bool: ...
+    @property
+    def late(self) -> bool: ...
 
 
 class IngestTrace:
@@ -39,9 +41,9 @@ class IngestTrace:
 
     def finish(self, receipts: Iterable[Stored]) -> None:
         """Ends the spans of the signals that were opened, and logs which were opened (several of them in one record)
-        and which were resolved. Repeats and healthy windows change no state."""
+        and which were resolved. Repeats, late beginnings and healthy windows change no state."""
         opened = []
-        changed = {(one.signal_id, one.state): None for one in receipts if not one.duplicate}
+        changed = {(one.signal_id, one.state): None for one in receipts if not (one.duplicate or one.late)}
         for pk, state in changed:
             if state == "pending" and pk in self._begun:
                 opened.append((pk, self._begun.pop(pk)))

@@ -81,6 +81,7 @@ class Signal(models.Model):
     not_before = models.DateTimeField(db_default=Now())
     resolved_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
+    posted_by = models.CharField(max_length=128, db_default="")  # the name of the token that opened it
     traceparent = models.CharField(max_length=55, blank=True, db_default="")  # of the request that opened it
 
     class Meta:
@@ -160,21 +161,24 @@ _SELECT_DUE = queries.SELECT_DUE.format(
 
 
 class Observation(models.Model):
-    """One report of an agent that was stored. The unique key makes an equal report a duplicate. `payload`: its body, as
-    the agent sent it: a JSON object with the fields of AnomalySignal or RcaSignal (signals/sources)."""
+    """One report of an agent that was stored. `number` counts the reports of its window: beginnings (`firing`) and
+    ends. A beginning is `late` if it arrived after its end; it changed no signal. `payload`: the body, as the agent
+    sent it: a JSON object with the fields of AnomalySignal or RcaSignal (signals/sources)."""
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     signal = models.ForeignKey(Signal, on_delete=models.PROTECT, related_name="observations")
     fingerprint = models.CharField(max_length=32)
     window_id = models.CharField(max_length=256)
+    number = models.PositiveIntegerField()
     firing = models.BooleanField()
+    late = models.BooleanField(db_default=False)
     payload = models.JSONField()
     posted_by = models.CharField(max_length=128)
     received_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["fingerprint", "window_id", "firing"], name="one_observation_per_window")
+            models.UniqueConstraint(fields=["fingerprint", "window_id", "number"], name="one_order_of_reports")
         ]
         triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 

@@ -15,6 +15,7 @@ from signals.types import Observation
 from tests.kit.signals import anomaly, post
 from tests.kit.threads import at_once
 from tests.kit.world import only_signal
+from tests.signals.windows import Judgement, Report, judge
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,6 +40,16 @@ def test_windows_of_one_problem_at_once_are_counted_on_one_open_signal() -> None
 
     assert only_signal().count == 40
     assert StoredObservation.objects.count() == 40
+
+
+def test_a_beginning_and_its_end_at_once_leave_nothing_open() -> None:
+    """Whichever is stored first: the end ends it, or the beginning is late."""
+    for number in range(60):
+        begin, end = (anomaly(f"erp-{number}", firing=firing, window_id="w") for firing in (True, False))
+        [[begun], [ended]] = at_once([partial(post, begin), partial(post, end)])
+
+        assert begun.signal_id == ended.signal_id
+    assert not Signal.objects.filter(closed_at=None).exists()
 
 
 def test_equal_batches_at_once_are_stored_once() -> None:
@@ -98,11 +109,12 @@ def test_a_storm_of_firing_and_resolving_is_explained_by_some_serial_order(seed:
     histories = [list(_steps(mine, theirs)) for mine, theirs in zip(batches, answers, strict=True)]
     assert _explained(histories), "no serial order of the posts gives these answers"
     stored = StoredObservation.objects.select_related("signal")
-    assert len(stored) == len({(one.window_id, one.firing) for one in stored})
+    assert len(stored) == len({(one.window_id, one.number) for one in stored})
     assert Signal.objects.filter(closed_at=None).count() <= 1
     for signal in Signal.objects.exclude(reason="Healthy"):
-        assert signal.count == sum(one.firing for one in stored if one.signal_id == signal.pk)
-        assert (signal.closed_at is not None) == any(not one.firing for one in stored if one.signal_id == signal.pk)
+        reports = [one for one in stored if one.signal_id == signal.pk and not one.late]
+        assert signal.count == sum(one.firing for one in reports)
+        assert (signal.closed_at is not None) == any(not one.firing for one in reports)
 
 
 def _post_each(observations: Sequence[Observation]) -> list[Receipt]:
@@ -118,6 +130,7 @@ class Said:
     window: str
     signal: str
     duplicate: bool
+    late: bool
 
 
 @dataclass(frozen=True)
@@ -128,37 +141,56 @@ class Step:
     said: tuple[Said, ...]
 
 
+Reports = tuple[tuple[Report, str], ...]  # each with its signal
+
+
 @dataclass(frozen=True)
 class Episode:
-    """The serial world: which signal is open, and to which each window went."""
+    """The serial world: which signal is open, and the reports of each window."""
 
     open: str = ""
-    seen: frozenset[tuple[str, bool, str]] = frozenset()
+    windows: frozenset[tuple[str, Reports]] = frozenset()
 
     def after(self, step: Step) -> "Episode | None":
         """None: this step, done now, would have been answered otherwise."""
-        seen = {(window, firing): signal for window, firing, signal in self.seen}
+        windows = dict(self.windows)
+        known = {signal for reports in windows.values() for _, signal in reports}
         fresh = set()
         for one in step.said:
-            key = (one.window, step.firing)
-            known = seen.get(key)
-            if one.duplicate != (known is not None) or known not in (None, one.signal):
+            reports = windows.get(one.window, ())
+            last = reports[-1][1] if reports else ""
+            opened = 0.0 if self.open else None
+            judged = judge(
+                [report for report, _ in reports], step.firing, 0.0, is_open=last == self.open, opened_at=opened
+            )
+            if (one.duplicate, one.late) != (judged is Judgement.REPEAT, judged is Judgement.LATE):
                 return None
-            if known is None:
-                seen[key] = one.signal
+            if judged is not Judgement.NEW and one.signal != last:
+                return None
+            if judged is not Judgement.REPEAT:
+                windows[one.window] = (*reports, (Report(step.firing, 0.0, judged is Judgement.LATE), one.signal))
+            if judged is Judgement.NEW:
                 fresh.add(one.signal)
+        then = frozenset(windows.items())
         if not fresh:
-            return self
-        if len(fresh) > 1 or not (fresh == {self.open} if self.open else fresh.isdisjoint({s for *_, s in self.seen})):
+            return Episode(self.open, then)
+        if len(fresh) > 1 or not (fresh == {self.open} if self.open else fresh.isdisjoint(known)):
             return None
-        then = frozenset((window, firing, signal) for (window, firing), signal in seen.items())
         return Episode(fresh.pop() if step.firing else "", then)
 
 
 def _steps(batches: Sequence[Sequence[Observation]], answers: Sequence[Sequence[Receipt]]) -> Iterator[Step]:
+    """A statement finds its repeats first, each by itself. What is new is stored as soon as it holds its locks."""
     for batch, receipts in zip(batches, answers, strict=True):
         for firing, pairs in groupby(zip(batch, receipts, strict=True), key=lambda pair: pair[0].firing):
-            yield Step(firing, tuple(Said(o.window_id, r.signal_id, r.duplicate) for o, r in pairs))
+            said, fresh = [Said(o.window_id, r.signal_id, r.duplicate, r.late) for o, r in pairs], list[Said]()
+            for one in said:
+                if one.duplicate and one.window not in {other.window for other in fresh}:
+                    yield Step(firing, (one,))
+                else:
+                    fresh.append(one)
+            if fresh:
+                yield Step(firing, tuple(fresh))
 
 
 def _explained(histories: Sequence[Sequence[Step]]) -> bool:

@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+from django.db import connection
+
 from signals.ingest import Receipt, ingest
 from signals.types import Observation, Source, Target
 
@@ -41,3 +43,19 @@ def root_cause(service: str, cause: str = "memory_leak", **fields: Any) -> Obser
 def post(*observations: Observation) -> list[Receipt]:
     """Store them as the API does."""
     return ingest(observations, posted_by="an agent")
+
+
+def wait(seconds: float) -> None:
+    """Makes everything that is stored of signals older, as its owner may."""
+    ago = "{0} = {0} - make_interval(secs => %(seconds)s)"
+    times = ["first_seen_at", "last_seen_at", "not_before", "resolved_at", "closed_at"]
+    statements = [
+        "SET CONSTRAINTS ALL IMMEDIATE",
+        "ALTER TABLE signals_observation DISABLE TRIGGER USER",
+        f"UPDATE signals_observation SET {ago.format('received_at')}",  # noqa: S608 - of constants
+        "ALTER TABLE signals_observation ENABLE TRIGGER USER",
+        f"UPDATE signals_signal SET {', '.join(map(ago.format, times))}",  # noqa: S608
+    ]
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement, {"seconds": seconds} if statement.startswith("UPDATE") else None)

@@ -189,12 +189,12 @@ def test_a_trouble_has_one_open_signal() -> None:
     )
 
 
-def test_a_window_is_observed_once() -> None:
+def test_the_reports_of_a_window_have_one_order() -> None:
     signal = a_signal()
 
-    assert "one_observation_per_window" in refused(
-        "INSERT INTO signals_observation (id, signal_id, fingerprint, window_id, firing, payload, posted_by) "
-        "SELECT gen_random_uuid(), signal_id, fingerprint, window_id, firing, payload, posted_by "
+    assert "one_order_of_reports" in refused(
+        "INSERT INTO signals_observation (id, signal_id, fingerprint, window_id, number, firing, payload, posted_by) "
+        "SELECT gen_random_uuid(), signal_id, fingerprint, window_id, number, NOT firing, payload, posted_by "
         "FROM signals_observation WHERE signal_id = %s",
         signal.pk,
     )

@@ -37,8 +37,8 @@ ROWS = """
            CASE WHEN n % 100 > 1 THEN now() END, CASE WHEN n % 100 > 1 THEN now() END
     FROM generate_series(1, 20000) n;
 
-    INSERT INTO signals_observation (id, signal_id, fingerprint, window_id, firing, payload, posted_by)
-    SELECT gen_random_uuid(), id, fingerprint, 'w1', true, '{}', 'an agent' FROM signals_signal;
+    INSERT INTO signals_observation (id, signal_id, fingerprint, window_id, number, firing, payload, posted_by)
+    SELECT gen_random_uuid(), id, fingerprint, 'w1', 1, true, '{}', 'an agent' FROM signals_signal;
 
     -- One in a hundred is active, each on a workload of its own.
     INSERT INTO orchestrator_action (id, workload_id, cluster, signal_id, origin, requested_by, moved_by,
@@ -129,9 +129,9 @@ A_CURSOR = "AZ3-7wAAcACAAAAAAAAAAA"
         (lambda: history(a_workload().target), "one_active_action_per_target"),
         (lambda: Workload.lock([Target("default", "smartops-dev", "w7")]), "one_workload"),
         (lambda: ingest(observed(*(uuid4().hex for _ in range(5))), "an agent"), "one_open_signal"),
-        (lambda: ingest(observed(*(uuid4().hex for _ in range(5))), "an agent"), "one_observation_per_window"),
+        (lambda: ingest(observed(*(uuid4().hex for _ in range(5))), "an agent"), "one_order_of_reports"),
         (lambda: ingest(observed(uuid4().hex, firing=False), "an agent"), "one_open_signal"),
-        (lambda: ingest(observed("w1"), "an agent"), "one_observation_per_window"),
+        (lambda: ingest(observed("w1"), "an agent"), "one_order_of_reports"),
         (lambda: first_page(Signal.objects.all()), "signals_signal_pkey"),
         (lambda: first_page(Signal.objects.all(), A_CURSOR), "signals_signal_pkey"),
         (lambda: first_page(Signal.objects.filter(state="pending")), "signal_by_state"),

@@ -92,7 +92,7 @@ def test_a_batch_has_a_result_for_each_signal(api: Api) -> None:
         (b"0.95", b'"0.95"', 422, "signals[1].score"),
         (b"0.95", b'0.95, "score": 1', 400, "signals[1].score"),
         (b"0.95", b'0.95, "metadata": {"a": [1, NaN]}', 400, "signals[1].metadata.a[1]"),
-        (b"0.95", b'0.95, "metadata": ' + b'{"a": ' * 30 + b"1" + b"}" * 30, 400, "signals[1].metadata" + ".a" * 28),
+        (b"0.95", b'0.95, "metadata": ' + b'{"a": ' * 30 + b"1" + b"}" * 30, 400, "signals[1].metadata" + ".a" * 29),
         (b"0.95", b'0.95, "metadata": ' + b'{"a": ' * 90_000 + b"1" + b"}" * 90_000, 400, "signals[1]"),
         (b"win-123", b"\\ud800", 400, "signals[1].windowId"),
         (b"win-123", b"\\u0000", 400, "signals[1].windowId"),
