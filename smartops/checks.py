@@ -12,6 +12,24 @@ from pydantic import TypeAdapter, ValidationError
 from signals.names import ClusterName, Namespace
 
 TAG = "smartops"
+MIN_KEY, MIN_DISTINCT = 32, 8  # characters
+PLACEHOLDERS = (
+    "changeme",
+    "change-me",
+    "change_me",
+    "replaceme",
+    "replace-me",
+    "placeholder",
+    "django-insecure",
+    "example",
+    "password",
+    "secret-key",
+    "secretkey",
+    "your-",
+)
+PUBLIC_KEY = "django-insecure-"  # the prefix of the default
+_DEVELOPMENT = "A development server needs SMARTOPS_INSECURE_HTTP=1, and host names of loopback only."
+_GENERATE = "Generate one: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'."
 MIN_POOL = 3  # of a reconciler: its loop, a publisher, and one to spare
 _CLUSTER, _NAMESPACE = TypeAdapter[str](ClusterName), TypeAdapter[str](Namespace)
 
@@ -23,13 +41,62 @@ def require_valid_settings() -> None:
         raise ImproperlyConfigured("\n".join(errors))
 
 
+def is_production() -> bool:
+    """Everything but a development server: one with plain HTTP, which serves names of loopback only."""
+    return not (settings.SMARTOPS_INSECURE_HTTP and all(map(_is_loopback, settings.ALLOWED_HOSTS)))
+
+
 @register(TAG, deploy=True)
-def secret_key(**_: Any) -> list[CheckMessage]:
-    if settings.SMARTOPS_INSECURE_HTTP or not settings.SECRET_KEY.startswith("django-insecure-"):
+def default_secret_key(**_: Any) -> list[CheckMessage]:
+    """Of the web process only: no other uses the key."""
+    if not is_production() or not settings.SECRET_KEY.startswith(PUBLIC_KEY):
         return []
-    message = "SMARTOPS_SECRET_KEY is not set, and its default is public."
-    hint = "Set it to a random value, or SMARTOPS_INSECURE_HTTP=1 for a development server on loopback."
-    return [Error(message, hint=hint, id="smartops.E001")]
+    hint = f"{_GENERATE} {_DEVELOPMENT}"
+    return [Error("SMARTOPS_SECRET_KEY is not set, and its default is public.", hint=hint, id="smartops.E001")]
+
+
+@register(TAG)
+def weak_keys(**_: Any) -> list[CheckMessage]:
+    if not is_production():
+        return []
+    key, peppers = settings.SECRET_KEY, [one for one in settings.SMARTOPS_TOKEN_PEPPERS if one != settings.SECRET_KEY]
+    found: list[CheckMessage] = []
+    if not key.startswith(PUBLIC_KEY) and (problem := weakness(key)):
+        found.append(Error(f"SMARTOPS_SECRET_KEY {problem}.", hint=_GENERATE, id="smartops.E001"))
+    for place, pepper in enumerate(peppers, 1):
+        if problem := weakness(pepper):
+            message = f"SMARTOPS_TOKEN_PEPPERS: pepper {place} {problem}."
+            found.append(Error(message, hint=_GENERATE, id="smartops.E031"))
+    return found
+
+
+@register(TAG)
+def debug(**_: Any) -> list[CheckMessage]:
+    if not (settings.DEBUG and is_production()):
+        return []
+    message = "SMARTOPS_DEBUG is on: error pages would show settings and rows to every client."
+    return [Error(message, hint=f"Unset it. {_DEVELOPMENT}", id="smartops.E030")]
+
+
+@register(TAG)
+def sign_in(**_: Any) -> list[CheckMessage]:
+    lowest = {"SMARTOPS_TRUSTED_PROXIES": 0, "SMARTOPS_SOCKETS_PER_USER": 1}
+    return [
+        Error(f"{name}={getattr(settings, name)} is less than {least}.", id="smartops.E032")
+        for name, least in lowest.items()
+        if getattr(settings, name) < least
+    ]
+
+
+def weakness(key: str) -> str:
+    """Why it can be guessed; empty if it looks random. The key is not shown."""
+    if len(key) < MIN_KEY:
+        return f"has {len(key)} characters, not the {MIN_KEY} that it needs"
+    if any(word in key.lower() for word in PLACEHOLDERS):
+        return "is a placeholder"
+    if len(set(key)) < MIN_DISTINCT or key in (key + key)[1:-1]:
+        return "repeats itself"
+    return ""
 
 
 @register(TAG)
@@ -92,3 +159,8 @@ def _is_http(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def _is_loopback(host: str) -> bool:
+    # "testserver" is the host of Django's test client, which adds it to ALLOWED_HOSTS.
+    return host in ("localhost", "127.0.0.1", "[::1]", "testserver") or host.endswith(".localhost")

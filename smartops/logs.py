@@ -10,7 +10,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 # The extra attributes of a record that are logged. Libraries attach others, such as a request, or SQL with its
 # parameters, which must not appear in a log.
-LOGGED = ("signal", "action", "target", "from", "to", "reason", "actor", "status_code")
+LOGGED = (
+    "signal", "action", "target", "from", "to", "reason", "actor", "status_code", "peer", "path", "count",
+)  # fmt: skip
 
 
 def formatter(style: str) -> logging.Formatter:

@@ -1,4 +1,4 @@
-"""API tokens."""
+"""API tokens, and failed sign-ins of people."""
 
 import uuid_utils.compat as uuids
 from django.db import models
@@ -23,3 +23,18 @@ class Token(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SignInFailures(models.Model):
+    """Failed sign-ins in a row, by a keyed hash of who tried what (smartops/web/sign_in.py). Rows are deleted an hour
+    after the last failure."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    count = models.PositiveIntegerField(default=0)
+    last_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["last_at"], name="signinfailures_last_at")]
+
+    def __str__(self) -> str:
+        return f"{self.count} until {self.last_at:%H:%M:%S}"

@@ -51,6 +51,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "smartops.web.metrics.measured",
+    "smartops.web.access_log.refusals",
     "smartops.api.problem_handlers.problem_details",
     "smartops.web.fast_path.fast_path",
     "django.middleware.security.SecurityMiddleware",
@@ -103,6 +104,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 LOGIN_URL = "admin:login"
+SMARTOPS_SOCKETS_PER_USER = env_int("SMARTOPS_SOCKETS_PER_USER", 20)  # open pages of the console, in each web process
 PROMETHEUS_EXPORT_MIGRATIONS = False  # `/readyz` reports unapplied migrations
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -117,6 +119,8 @@ WHITENOISE_USE_FINDERS = True
 
 # By default a proxy terminates TLS; plain HTTP is for a development server on loopback.
 SMARTOPS_INSECURE_HTTP = env_bool("SMARTOPS_INSECURE_HTTP")
+# How many proxies append the address of their client to X-Forwarded-For.
+SMARTOPS_TRUSTED_PROXIES = env_int("SMARTOPS_TRUSTED_PROXIES", 0 if SMARTOPS_INSECURE_HTTP else 1)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = False  # the proxy redirects: probes and in-cluster agents use plain HTTP to the pod
 SECURE_HSTS_SECONDS = 0 if SMARTOPS_INSECURE_HTTP else 31_536_000

@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 from smartops.api.root import api
 from smartops.web.health import healthz, readyz
 from smartops.web.metrics import metrics
+from smartops.web.sign_in import sign_in
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="console:actions")),
@@ -14,6 +15,7 @@ urlpatterns = [
     path("readyz", readyz),
     path("metrics", metrics),
     path("v1/", api.urls),
+    path("admin/login/", sign_in),
     path("admin/", admin.site.urls),
     path("console/", include("smartops.console.urls")),
 ]

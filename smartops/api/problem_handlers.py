@@ -35,7 +35,9 @@ _OF_STATUS = {
 def respond(problem: Problem) -> HttpResponse:
     body = dumps(problem.document(), cls=DjangoJSONEncoder).encode()
     headers = problem.headers | {"Content-Length": str(len(body))}
-    return HttpResponse(body, status=problem.status, content_type=MEDIA_TYPE, headers=headers)
+    response = HttpResponse(body, status=problem.status, content_type=MEDIA_TYPE, headers=headers)
+    response.refusal = problem.reason  # type: ignore[attr-defined] - for the access log
+    return response
 
 
 def handle_exceptions(api: NinjaAPI) -> None:

@@ -11,18 +11,20 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
+from smartops.console.access import may_read
+
 View = Callable[..., HttpResponseBase]
 
 
 def reader(view: View) -> View:
-    """Every authenticated user may read. A page that refreshes itself (htmx) cannot follow a redirect to the login
-    page; it gets the address in a header."""
+    """A page for those who may read. Others are sent to the sign-in page, which says what the account lacks. A page
+    that refreshes itself (htmx) cannot follow a redirect; it gets the address in a header."""
 
     @require_safe
     @csp_update({"require-trusted-types-for": ["'script'"], "trusted-types": ["smartops"]})
     @wraps(view)
     def page(request: HttpRequest, **where: Any) -> HttpResponseBase:
-        if request.user.is_authenticated:
+        if may_read(request.user):
             return view(request, **where)
         login = redirect_to_login(request.get_full_path())
         if "HX-Request" in request.headers:

@@ -14,7 +14,7 @@ from tests.smartops.console.scene import Hour, an_ordinary_hour
 
 @pytest.fixture
 def reader(db: None) -> User:
-    return User.objects.create_user("rita")
+    return User.objects.create_user("rita", is_staff=True)
 
 
 @pytest.fixture

@@ -10,7 +10,12 @@ from pytest_django.fixtures import Settings
 from smartops.checks import TAG, require_valid_settings
 
 VALID: dict[str, Any] = {
-    "SECRET_KEY": "a-random-value",
+    "SECRET_KEY": "GzV8UlZdMwHkVNLYpjBj-3QkqSTjXlkw-a5c90J2JTPVq1KX",
+    "SMARTOPS_TOKEN_PEPPERS": ["e3b0c44298fc1c149afbf4c8996fb924"],
+    "DEBUG": False,
+    "ALLOWED_HOSTS": ["smartops.example.com", "127.0.0.1"],
+    "SMARTOPS_TRUSTED_PROXIES": 1,
+    "SMARTOPS_SOCKETS_PER_USER": 20,
     "SMARTOPS_INSECURE_HTTP": False,
     "SMARTOPS_CLUSTER": "default",
     "SMARTOPS_NAMESPACE": "smartops-dev",
@@ -20,6 +25,7 @@ VALID: dict[str, Any] = {
     "SMARTOPS_DATABASE_POOL": 20,
 }
 INSECURE = "django-insecure-for-development-only"
+LOOPBACK = {"SMARTOPS_INSECURE_HTTP": True, "ALLOWED_HOSTS": ["localhost", "127.0.0.1", "[::1]", "smartops.localhost"]}
 
 
 def found(settings: Settings, changed: dict[str, Any], *, deploy: bool = True) -> list[str | None]:
@@ -32,7 +38,11 @@ def found(settings: Settings, changed: dict[str, Any], *, deploy: bool = True) -
     "changed",
     [
         {},
-        {"SECRET_KEY": INSECURE, "SMARTOPS_INSECURE_HTTP": True},
+        LOOPBACK | {"SECRET_KEY": INSECURE},
+        LOOPBACK | {"SECRET_KEY": "short", "SMARTOPS_TOKEN_PEPPERS": ["short"]},
+        LOOPBACK | {"DEBUG": True},
+        {"SECRET_KEY": "e3b0c44298fc1c149afbf4c8996fb924"},
+        {"SMARTOPS_TRUSTED_PROXIES": 0, "SMARTOPS_SOCKETS_PER_USER": 1},
         {"SMARTOPS_CLUSTER": "eu-1.prod"},
         {"SMARTOPS_NAMESPACES": ["*"]},
         {"SMARTOPS_NAMESPACES": ["erp", "smartops-dev"]},
@@ -50,6 +60,16 @@ def test_valid_settings_pass_all_checks(settings: Settings, changed: dict[str, A
     ("changed", "ids"),
     [
         ({"SECRET_KEY": INSECURE}, ["smartops.E001"]),
+        ({"SECRET_KEY": INSECURE, "SMARTOPS_INSECURE_HTTP": True}, ["smartops.E001"]),
+        ({"SECRET_KEY": INSECURE, "SMARTOPS_INSECURE_HTTP": True, "ALLOWED_HOSTS": ["*"]}, ["smartops.E001"]),
+        ({"SECRET_KEY": "only-we-know-it"}, ["smartops.E001"]),
+        ({"SECRET_KEY": "a-very-long-sentence-with-changeme-within-it"}, ["smartops.E001"]),
+        ({"SECRET_KEY": "a" * 50}, ["smartops.E001"]),
+        ({"SECRET_KEY": "0123456789" * 5}, ["smartops.E001"]),
+        ({"SMARTOPS_TOKEN_PEPPERS": ["e3b0c44298fc1c149afbf4c8996fb924", "old"]}, ["smartops.E031"]),
+        ({"DEBUG": True}, ["smartops.E030"]),
+        ({"SMARTOPS_TRUSTED_PROXIES": -1}, ["smartops.E032"]),
+        ({"SMARTOPS_SOCKETS_PER_USER": 0}, ["smartops.E032"]),
         ({"SMARTOPS_CLUSTER": "Prod"}, ["smartops.E002"]),
         ({"SMARTOPS_CLUSTER": "a" * 64}, ["smartops.E002"]),
         ({"SMARTOPS_NAMESPACE": "Erp", "SMARTOPS_NAMESPACES": ["*"]}, ["smartops.E003"]),
@@ -79,3 +99,16 @@ def test_a_default_namespace_that_no_reconciler_manages_is_a_warning(settings: S
 
 def test_the_public_key_is_an_error_only_in_a_deployment(settings: Settings) -> None:
     assert found(settings, {"SECRET_KEY": INSECURE}, deploy=False) == []
+
+
+@pytest.mark.parametrize("changed", [{"SECRET_KEY": "only-we-know-it"}, {"DEBUG": True}])
+def test_what_was_set_wrongly_stops_every_process(settings: Settings, changed: dict[str, Any]) -> None:
+    assert found(settings, changed, deploy=False) != []
+
+
+def test_no_message_shows_a_key(settings: Settings) -> None:
+    found(settings, {"SECRET_KEY": "only-we-know-it", "SMARTOPS_TOKEN_PEPPERS": ["nor-this"]})
+    with pytest.raises(ImproperlyConfigured) as raised:
+        require_valid_settings()
+    assert "only-we" not in str(raised.value)
+    assert "nor-this" not in str(raised.value)

@@ -5,8 +5,13 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.test import Client
+from pytest_django.fixtures import Settings
 
+from smartops.console import consumers
+from smartops.console.consumers import Close
 from tests.kit.web import notify
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,3 +98,87 @@ def test_the_websocket_ignores_messages_of_the_client(reading: Client) -> None:
         await communicator.disconnect()
 
     run(scenario())
+
+
+@pytest.mark.parametrize("lost", ["is_active", "is_staff"])
+def test_the_websocket_refuses_an_account_without_the_role(reading: Client, reader: User, lost: str) -> None:
+    User.objects.update(**{lost: False})
+
+    async def scenario() -> None:
+        assert not await accepted(socket(reading))
+
+    run(scenario())
+
+
+def deactivate(client: Client) -> None:
+    User.objects.update(is_active=False)
+
+
+def demote(client: Client) -> None:
+    User.objects.update(is_staff=False)
+
+
+def change_password(client: Client) -> None:
+    [user] = User.objects.all()
+    user.set_password("another")
+    user.save()
+
+
+def delete_session(client: Client) -> None:
+    Session.objects.all().delete()
+
+
+def sign_out(client: Client) -> None:
+    client.post("/admin/logout/")
+
+
+def delete_account(client: Client) -> None:
+    User.objects.all().delete()
+
+
+@pytest.mark.parametrize(
+    "end", [deactivate, demote, change_password, delete_session, sign_out, delete_account], ids=lambda one: one.__name__
+)
+def test_an_open_websocket_is_closed_when_its_user_may_not_read_any_more(
+    reading: Client, monkeypatch: pytest.MonkeyPatch, end: Any
+) -> None:
+    monkeypatch.setattr(consumers, "RECHECK", 0.2)
+
+    async def scenario() -> None:
+        communicator = socket(reading)
+        assert await accepted(communicator)
+        assert await changed(communicator) == []
+        assert await communicator.receive_nothing(0.5)  # it was checked, and nothing had changed
+        await sync_to_async(end)(reading)
+        closed = await communicator.receive_output(timeout=10)
+        assert closed["type"] == "websocket.close"
+        assert closed["code"] == Close.NOT_ALLOWED
+        await communicator.disconnect()
+
+    run(scenario())
+    assert not consumers._open
+
+
+def test_a_websocket_is_checked_again_every_30_seconds() -> None:
+    assert consumers.RECHECK == 30
+
+
+def test_the_websockets_of_one_user_are_bounded(reading: Client, settings: Settings) -> None:
+    settings.SMARTOPS_SOCKETS_PER_USER = 2
+    other = Client()
+    other.force_login(User.objects.create_user("olaf", is_staff=True))
+
+    async def scenario() -> None:
+        first, second, third, others = (socket(one) for one in (reading, reading, reading, other))
+        assert await accepted(first)
+        assert await accepted(second)
+        assert not await accepted(third)
+        assert await accepted(others)
+        await first.disconnect()
+        again = socket(reading)
+        assert await accepted(again)
+        for one in (second, others, again):
+            await one.disconnect()
+
+    run(scenario())
+    assert not consumers._open

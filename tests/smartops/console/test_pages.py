@@ -43,14 +43,25 @@ def test_a_refresh_after_the_end_of_the_session_gets_the_login_page(db: None, cl
     assert answer.headers["HX-Redirect"] == "/admin/login/?next=/console/"
 
 
-def test_every_user_may_read_the_console_and_none_may_write(reading: Client) -> None:
+def test_staff_may_read_the_console_and_nobody_may_write(reading: Client) -> None:
     assert "No action yet" in text(reading.get(ACTIONS))
     assert reading.post(ACTIONS).status_code == 405
 
 
-def test_an_inactive_user_may_not_read(reading: Client, reader: User) -> None:
-    User.objects.filter(pk=reader.pk).update(is_active=False)
-    assert reading.get(ACTIONS).status_code == 302
+@pytest.mark.parametrize("lost", ["is_active", "is_staff"])
+@pytest.mark.parametrize("path", [ACTIONS, "/console/actions/0199c0de-0000-7000-8000-000000000000/"])
+def test_who_loses_the_account_or_the_role_may_not_read_any_more(
+    reading: Client, reader: User, lost: str, path: str
+) -> None:
+    User.objects.filter(pk=reader.pk).update(**{lost: False})
+    assert reading.get(path).headers["Location"] == f"/admin/login/?next={path}"
+    refresh = reading.get(path, headers={"HX-Request": "true"})
+    assert refresh.headers["HX-Redirect"] == f"/admin/login/?next={path}"
+
+
+def test_the_sign_in_page_says_that_the_account_lacks_the_role(reading: Client, reader: User) -> None:
+    User.objects.filter(pk=reader.pk).update(is_staff=False)
+    assert "not authorized" in text(reading.get(ACTIONS, follow=True))
 
 
 def test_the_overview_shows_actions_and_signals_without_one(reading: Client, hour: Hour) -> None:

@@ -1,0 +1,18 @@
+"""Who may use the console."""
+
+from importlib import import_module
+from typing import Any
+
+from channels.auth import get_user
+from django.conf import settings
+
+
+def may_read(user: Any) -> bool:
+    """Active accounts with staff status, as in the admin."""
+    return bool(user is not None and user.is_active and user.is_staff)
+
+
+async def user_of_session(key: str | None) -> Any:
+    """The user as stored now. Anonymous if the session has ended, or if the password has changed since it began."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    return await get_user({"session": store(key)})

@@ -1,0 +1,139 @@
+"""One log line for each sign-in, sign-out, failed sign-in, and refused request (401 or 403) of console, admin and API.
+
+A flood of them must not fill the log: beyond its budget a line is counted, and one line a minute says how many there
+were. No line has a secret. A name that somebody tried is shown only if an account has it: people type passwords there.
+"""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from threading import Lock, Timer
+from time import monotonic
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import resolve_url
+from django.utils.decorators import async_only_middleware
+from django.utils.encoding import escape_uri_path
+
+from smartops.web.peers import network, peer_of
+from smartops.web.types import GetResponse
+
+log = logging.getLogger(__name__)
+
+WINDOW = 60.0  # seconds
+LINES_OF_CLIENT = 10  # for each event, within a window
+LINES = 200  # of all clients
+MAX_CLIENTS = 1000  # that are counted one by one
+MAX_PATH = 200
+
+
+@dataclass(slots=True)
+class Window:
+    """What was logged and what was left out since `began` (seconds of the monotonic clock)."""
+
+    began: float
+    logged: Counter[tuple[str, str]] = field(default_factory=Counter)
+    left_out: dict[str, Counter[str]] = field(default_factory=dict)  # by event: how often from which client
+
+    def admits(self, event: str, client: str) -> bool:
+        if self.logged[event, client] < LINES_OF_CLIENT and self.logged.total() < LINES:
+            self.logged[event, client] += 1
+            return True
+        clients = self.left_out.setdefault(event, Counter())
+        clients[client if client in clients or len(clients) < MAX_CLIENTS else "others"] += 1
+        return False
+
+
+_lock = Lock()
+_window = Window(0.0)
+
+
+def record(event: str, level: int = logging.WARNING, **details: Any) -> None:
+    """`details`: peer, and what is known of actor, path, status_code, reason."""
+    with _lock:
+        if monotonic() - _window.began >= WINDOW:
+            _begin()
+        was_quiet = not _window.left_out
+        if not _window.admits(event, network(details.get("peer", ""))):
+            if was_quiet:
+                left = Timer(max(0.0, _window.began + WINDOW - monotonic()), summarize)
+                left.daemon = True
+                left.start()
+            return
+    log.log(level, event, extra={name: value for name, value in details.items() if value not in ("", None)})
+
+
+def summarize() -> None:
+    """Ends the window: one line for each event that was left out."""
+    with _lock:
+        _begin()
+
+
+def _begin() -> None:
+    global _window
+    ended, _window = _window, Window(monotonic())
+    for event, clients in ended.left_out.items():
+        [(most, count)] = clients.most_common(1)
+        message = f"{event}: {clients.total()} more times from {len(clients)} clients, {count} of them from {most}"
+        log.warning(message, extra={"count": clients.total()})
+
+
+@async_only_middleware
+def refusals(get_response: GetResponse) -> GetResponse:
+    """A signed-in person who is sent to the sign-in page has been refused, too: the account lacks staff status."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = await get_response(request)
+        user = getattr(request, "_cached_user", None)  # `request.user` would query, if nothing did before
+        signed_in = user is not None and user.is_authenticated
+        sent_away = response.status_code == 302 and response.headers["Location"].startswith(resolve_url("admin:login"))
+        if response.status_code in (401, 403) or (sent_away and signed_in):
+            caller = getattr(request, "auth", None)
+            actor = getattr(caller, "name", "") or (user.get_username() if user and signed_in else "")
+            status, reason = response.status_code, getattr(response, "refusal", "")
+            record("request refused", actor=actor, status_code=status, reason=reason, **_where(request))
+        return response
+
+    return middleware
+
+
+def throttled(request: HttpRequest, account: str) -> None:
+    record("sign-in throttled", actor=_known(account), status_code=429, **_where(request))
+
+
+def failed(request: HttpRequest, account: str, reason: str = "") -> None:
+    record("sign-in failed", actor=_known(account), reason=reason, **_where(request))
+
+
+@receiver(user_logged_in)
+def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
+    record("signed in", logging.INFO, actor=user.get_username(), **_where(request))
+
+
+@receiver(user_logged_out)
+def _signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
+    if user is not None:
+        record("signed out", logging.INFO, actor=user.get_username(), **_where(request))
+
+
+@receiver(user_login_failed)
+def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
+    if request is not None:  # a person; a command or a test has none
+        failed(request, str(credentials.get("username", "")))
+
+
+def _known(account: str) -> str:
+    """The name, if an account has it."""
+    model = get_user_model()
+    if "\0" in account or not model._default_manager.filter(**{model.USERNAME_FIELD: account}).exists():
+        return ""
+    return account
+
+
+def _where(request: HttpRequest) -> dict[str, str]:
+    return {"peer": peer_of(request), "path": f"{request.method or ''} {escape_uri_path(request.path)}"[:MAX_PATH]}

@@ -1,0 +1,130 @@
+"""Sign-in with a limit on failures, exact across processes (docs/adr/0038-sign-ins-are-slowed-down-per-client.md)."""
+
+import hmac
+from collections.abc import Mapping
+from datetime import timedelta
+from hashlib import sha256
+from math import ceil
+from secrets import token_urlsafe
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.core.exceptions import ValidationError
+from django.core.signing import BadSignature
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Greatest, Now
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from smartops.models import SignInFailures
+from smartops.web import access_log, throttle
+from smartops.web.peers import network, peer_of
+from smartops.web.throttle import Allowance
+
+DEVICE_COOKIE = "smartops_device"
+DEVICE_KNOWN_FOR = timedelta(days=180)
+Keys = Mapping[str, Allowance]
+
+
+class SignInForm(AdminAuthenticationForm):
+    wait: timedelta = throttle.NONE
+
+    def clean(self) -> Any:
+        account, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
+        if not account or not password:
+            return super().clean()
+        keys = _keys(self.request, account)
+        self.wait = attempt(keys)  # counted before the password is checked: attempts at the same time are not free
+        if self.wait:
+            access_log.throttled(self.request, account)
+            seconds = ceil(self.wait.total_seconds())
+            raise ValidationError(f"Too many failed sign-ins. Try again in {seconds} s.", code="throttled")
+        cleaned = super().clean()
+        succeeded(keys)
+        return cleaned
+
+    def confirm_login_allowed(self, user: Any) -> None:
+        try:
+            super().confirm_login_allowed(user)
+        except ValidationError:
+            access_log.failed(self.request, user.get_username(), "the account lacks staff status")
+            raise
+
+
+def sign_in(request: HttpRequest) -> HttpResponseBase:
+    """The sign-in page of admin and console. 429 with Retry-After while the client has to wait."""
+    response: HttpResponseBase = admin.site.login(request)
+    form = (getattr(response, "context_data", None) or {}).get("form")
+    if isinstance(form, SignInForm) and form.wait:
+        response.status_code = 429
+        response.headers["Retry-After"] = str(ceil(form.wait.total_seconds()))
+    if request.method == "POST" and response.status_code == 302:
+        response.set_signed_cookie(  # type: ignore[attr-defined]
+            DEVICE_COOKIE, f"{token_urlsafe(9)}:{request.user.get_username()}", salt=DEVICE_COOKIE,
+            max_age=DEVICE_KNOWN_FOR, path=request.path, secure=settings.SESSION_COOKIE_SECURE, httponly=True,
+            samesite="Lax",
+        )  # fmt: skip
+    return response
+
+
+def attempt(keys: Keys) -> timedelta:
+    """Counts a failure under each key, until `succeeded` takes it back, and returns zero. If one of them has to wait,
+    it counts nothing, and returns how long."""
+    _forget()
+    rows = [SignInFailures(key=key) for key in sorted(keys)]
+    with transaction.atomic():
+        SignInFailures.objects.bulk_create(rows, ignore_conflicts=True)
+        locked = SignInFailures.objects.select_for_update().filter(key__in=keys).order_by("key")
+        found = list(locked.annotate(now=Now()))
+        stored = [throttle.Failures(keys[row.key], row.count, row.last_at) for row in found]
+        if left := throttle.wait(stored, found[0].now):
+            return left
+        for row in found:
+            row.count, row.last_at = throttle.counted(row.count, row.last_at, row.now) + 1, row.now
+        SignInFailures.objects.bulk_update(found, ["count", "last_at"])
+    return throttle.NONE
+
+
+def succeeded(keys: Keys) -> None:
+    """Clears the failures of this account from this client. The others stay: an attacker with an account of his own
+    must not clear those of his client."""
+    rows = SignInFailures.objects.filter(key__in=keys)
+    own = [key for key, allowance in keys.items() if allowance is throttle.ACCOUNT_OF_CLIENT]
+    rows.filter(key__in=own).update(count=0)
+    rows.exclude(key__in=own).update(count=Greatest(F("count") - 1, 0))
+
+
+def _keys(request: HttpRequest, account: str) -> Keys:
+    """A browser that has signed in to this account before has a limit of its own, so nobody else can slow it down."""
+    if device := _device(request, account):
+        return {_key("device", device, account): throttle.ACCOUNT_OF_CLIENT}
+    client = network(peer_of(request))
+    return {
+        _key("client", client, account): throttle.ACCOUNT_OF_CLIENT,
+        _key("client", client): throttle.CLIENT,
+        _key("account", account): throttle.ACCOUNT,
+    }
+
+
+def _device(request: HttpRequest, account: str) -> str:
+    try:
+        value = request.get_signed_cookie(DEVICE_COOKIE, "", salt=DEVICE_COOKIE, max_age=DEVICE_KNOWN_FOR)
+    except BadSignature:
+        return ""
+    device, _, owner = value.partition(":")
+    return device if hmac.compare_digest(owner.encode(), account.encode()) else ""
+
+
+def _key(*parts: str) -> str:
+    """No names: people type passwords where the name belongs."""
+    return hmac.new(settings.SECRET_KEY.encode(), "\0".join(parts).encode(), sha256).hexdigest()
+
+
+def _forget() -> None:
+    """Rows that another attempt has locked stay for the next time: waiting for them could end in a deadlock."""
+    old = SignInFailures.objects.select_for_update(skip_locked=True).filter(last_at__lte=Now() - throttle.FORGET)
+    with transaction.atomic():
+        SignInFailures.objects.filter(pk__in=[row.pk for row in old[:1000]]).delete()

@@ -1,0 +1,52 @@
+"""How long a sign-in has to wait after failures. Pure: values and `now` in, a duration out."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+FORGET = timedelta(hours=1)  # after the last failure
+NONE = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """`free` failures in a row cost nothing. Each further one costs a pause: 1 s, doubled up to `longest`."""
+
+    free: int
+    longest: timedelta
+
+    def pause(self, failures: int) -> timedelta:
+        over = failures - self.free
+        return NONE if over <= 0 else min(self.longest, timedelta(seconds=2 ** min(over - 1, 20)))
+
+
+# One account from one client. Others are not affected: nobody can lock somebody else out.
+ACCOUNT_OF_CLIENT = Allowance(5, timedelta(minutes=15))
+# All accounts from one client: one password tried on many accounts.
+CLIENT = Allowance(20, timedelta(minutes=15))
+# One account from all clients: slower, but never closed. 3,600 guesses an hour find no password that is not common.
+ACCOUNT = Allowance(50, timedelta(seconds=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """What is stored of one key: failures in a row, and when the last one was."""
+
+    allowance: Allowance
+    count: int
+    last_at: datetime
+
+
+def wait(stored: Iterable[Failures], now: datetime) -> timedelta:
+    """How long until the next attempt. Zero: it may be made now."""
+    return max((_left(one, now) for one in stored), default=NONE)
+
+
+def counted(count: int, last_at: datetime, now: datetime) -> int:
+    """The failures that still count."""
+    return 0 if last_at <= now - FORGET else count
+
+
+def _left(one: Failures, now: datetime) -> timedelta:
+    pause = one.allowance.pause(counted(one.count, one.last_at, now))
+    return max(NONE, one.last_at + pause - now)
