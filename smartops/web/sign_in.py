@@ -19,6 +19,7 @@ from django.db.models.functions import Greatest, Now
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from signals.lib.clock import database_now
 from smartops.models import SignInFailures
 from smartops.web import access_log, throttle
 from smartops.web.peers import network, peer_of
@@ -54,6 +55,9 @@ class SignInForm(AdminAuthenticationForm):
             raise
 
 
+admin.site.login_form = SignInForm
+
+
 def sign_in(request: HttpRequest) -> HttpResponseBase:
     """The sign-in page of admin and console. 429 with Retry-After while the client has to wait."""
     response: HttpResponseBase = admin.site.login(request)
@@ -78,12 +82,12 @@ def attempt(keys: Keys) -> timedelta:
     with transaction.atomic():
         SignInFailures.objects.bulk_create(rows, ignore_conflicts=True)
         locked = SignInFailures.objects.select_for_update().filter(key__in=keys).order_by("key")
-        found = list(locked.annotate(now=Now()))
+        found, now = list(locked), database_now()
         stored = [throttle.Failures(keys[row.key], row.count, row.last_at) for row in found]
-        if left := throttle.wait(stored, found[0].now):
+        if left := throttle.wait(stored, now):
             return left
         for row in found:
-            row.count, row.last_at = throttle.counted(row.count, row.last_at, row.now) + 1, row.now
+            row.count, row.last_at = throttle.counted(row.count, row.last_at, now) + 1, now
         SignInFailures.objects.bulk_update(found, ["count", "last_at"])
     return throttle.NONE
 

@@ -49,4 +49,4 @@ def counted(count: int, last_at: datetime, now: datetime) -> int:
 
 def _left(one: Failures, now: datetime) -> timedelta:
     pause = one.allowance.pause(counted(one.count, one.last_at, now))
-    return max(NONE, one.last_at + pause - now)
+    return max(NONE, one.last_at + pause - now) if pause else NONE

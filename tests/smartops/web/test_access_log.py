@@ -20,6 +20,7 @@ Line = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def fresh(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
     caplog.set_level(logging.INFO)
     summarize()
@@ -27,7 +28,7 @@ def fresh(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.fixture
-def olga(db: None) -> User:
+def olga(db: None, fresh: None) -> User:
     return User.objects.create_user("olga", password=PASSWORD, is_staff=True)
 
 
@@ -108,6 +109,7 @@ def test_a_form_without_its_csrf_token_is_a_line(olga: User, caplog: pytest.LogC
     assert [one["status_code"] for one in lines(caplog)] == [403]
 
 
+@pytest.mark.asyncio
 @pytest.mark.django_db(transaction=True)
 async def test_a_refused_token_is_a_line_with_its_name_where_it_is_known(caplog: pytest.LogCaptureFixture) -> None:
     from asgiref.sync import sync_to_async

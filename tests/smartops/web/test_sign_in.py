@@ -1,6 +1,5 @@
 """Wrong passwords are slowed down for who tries them, and for nobody else."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db.models import F
 from django.test import Client
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from smartops.models import SignInFailures
@@ -20,11 +20,17 @@ ATTACKER, OPERATOR, OFFICE = "198.51.100.7", "203.0.113.9", "192.0.2.0"
 
 
 @pytest.fixture(autouse=True)
-def fast_hashes(settings: Settings) -> Iterator[None]:
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only `later` lets time pass."""
+    now = timezone.now()
+    monkeypatch.setattr("smartops.web.sign_in.database_now", lambda: now)
+
+
+@pytest.fixture(autouse=True)
+def fast_hashes(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
     settings.SMARTOPS_TRUSTED_PROXIES = 0
-    return
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ def failures(count: int, ago: timedelta = NONE, allowance: Allowance = THREE) ->
         ([], 0),
         ([failures(0)], 0),
         ([failures(3)], 0),
+        ([failures(0, ago=-SECOND)], 0),
         ([failures(4)], 1),
         ([failures(5)], 2),
         ([failures(6)], 4),
