@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pgtrigger
@@ -12,12 +12,25 @@ from django.core.validators import MinValueValidator
 from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from guardrails import queries
 from guardrails.types import FreezeFacts, Limits
+from signals.names import name_problems
 from signals.types import ActionType, Target
 
 LIMIT_FIELDS = tuple(field.name for field in fields(Limits) if field.name != "sources")
+# The least and the most that a person may set. What is beyond is a typing error, or would make a guardrail useless.
+BOUNDS: Mapping[str, tuple[int, int]] = {
+    "max_replicas": (1, 10_000),
+    "cooldown_seconds": (0, 7 * 86_400),
+    "max_actions_per_hour": (0, 1_000),
+    "max_scale_increase": (0, 10_000),
+    "signal_ttl_seconds": (10, 86_400),
+    "verification_timeout_seconds": (5, 86_400),
+    "stabilization_seconds": (0, 3_600),
+}
+LONGEST_FREEZE, LONGEST_COOLDOWN = timedelta(days=366), timedelta(days=7)
 
 
 def _wakes_signals(
@@ -32,6 +45,14 @@ def _wakes_signals(
         operation=operation,
         func=queries.WAKE_DEFERRED,
     )
+
+
+def _require_end(until: datetime | None, longest: timedelta, past: str, late: str) -> None:
+    now = timezone.now()
+    if until is not None and until <= now:
+        raise ValidationError({"until": f"{until:%Y-%m-%d %H:%M} UTC is in the past. {past}"})
+    if until is not None and until > now + longest:
+        raise ValidationError({"until": f"It is more than {longest.days} days away. {late}"})
 
 
 def scope_name(cluster: str, namespace: str, workload: str) -> str:
@@ -52,8 +73,11 @@ class Scope(models.Model):
         abstract = True
 
     def clean(self) -> None:
+        problems = name_problems(cluster=self.cluster, namespace=self.namespace, workload=self.workload)
         if self.workload and not self.namespace:
-            raise ValidationError({"namespace": "A workload is named within its namespace."})
+            problems["namespace"] = "A workload is named within its namespace."
+        if problems:
+            raise ValidationError(problems)
 
     @staticmethod
     def covering(target: Target) -> Q:
@@ -94,6 +118,22 @@ class GuardrailSetting(Scope):
     def __str__(self) -> str:
         return f"limits of {self.scope}"
 
+    def clean(self) -> None:
+        super().clean()
+        limits = {name: getattr(self, name) for name in LIMIT_FIELDS if getattr(self, name) is not None}
+        if not limits:
+            raise ValidationError("It sets no limit. Set at least one, or delete the row.")
+        problems = {
+            name: f"It is from {least} to {most}."
+            for name, (least, most) in BOUNDS.items()
+            if name in limits and not least <= limits[name] <= most
+        }
+        stable, deadline = limits.get("stabilization_seconds", 0), limits.get("verification_timeout_seconds")
+        if deadline is not None and stable >= deadline:
+            problems["stabilization_seconds"] = "No rollout could be stable for so long before its verification ends."
+        if problems:
+            raise ValidationError(problems)
+
 
 def effective_limits(target: Target) -> Limits:
     """The limits that apply to a workload. One query."""
@@ -127,6 +167,10 @@ class Freeze(Scope):
 
     def __str__(self) -> str:
         return f"freeze of {self.scope}"
+
+    def clean(self) -> None:
+        super().clean()
+        _require_end(self.until, LONGEST_FREEZE, "To end a freeze, delete it.", "Leave it empty to freeze for longer.")
 
     @classmethod
     def in_force(cls, target: Target | None = None) -> "models.QuerySet[Freeze]":
@@ -168,6 +212,12 @@ class Cooldown(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action_type} of {self.namespace}/{self.workload} until {self.until:%H:%M:%S}"
+
+    def clean(self) -> None:
+        if problems := name_problems(cluster=self.cluster, namespace=self.namespace, workload=self.workload):
+            raise ValidationError(problems)
+        hint = "To hold actions back for longer, add a freeze."
+        _require_end(self.until, LONGEST_COOLDOWN, "To end a cooldown, delete it.", hint)
 
     @classmethod
     def of(cls, target: Target, action_type: ActionType) -> "models.QuerySet[Cooldown]":

@@ -1,46 +1,78 @@
 """History is read-only here. A person may only review an action whose write has an unknown outcome."""
 
+from functools import partial
+
 from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
 
 from guardrails.models import effective_limits
 from orchestrator.models import Action, ActionState, AuditEvent, DecisionRecord, Verification, Workload, transitions
-from signals.admin import HistoryAdmin
+from signals.admin import signals_of
+from signals.lib.edited_admin import LOADED, confirmed
+from signals.lib.history_admin import HistoryAdmin, Row
+from signals.models import Signal
+from signals.types import Target
+
+LARGE = ("params", "details", "before", "change")
+LARGE_OF_ACTION = tuple(f"action__{name}" for name in LARGE)
+
+
+def actions_of(target: Target) -> Q:
+    return Q(workload__in=Workload.objects.filter(_workloads(target)).values("pk"))
+
+
+def _workloads(target: Target) -> Q:
+    named = {"cluster": target.cluster, "namespace": target.namespace} | ({"name": target.name} if target.name else {})
+    return Q(**named)
 
 
 @admin.register(Workload)
 class WorkloadAdmin(HistoryAdmin[Workload]):
     list_display = ["name", "namespace", "kind", "cluster"]
-    list_filter = ["cluster", "namespace"]
-    search_fields = ["name", "namespace"]
+    ids = ()
+    ordering = ["cluster", "namespace", "name", "kind"]  # an index has this order
+
+    def of_workload(self, target: Target) -> Q:
+        return _workloads(target)
 
 
 @admin.register(Action)
 class ActionAdmin(HistoryAdmin[Action]):
     list_display = ["created_at", "type", "workload", "state", "reason", "origin", "requested_by", "attempts"]
-    list_filter = ["state", "type", "origin", "reason", "cluster"]
-    list_select_related = ["workload"]
-    search_fields = ["workload__name", "workload__namespace", "requested_by", "message"]
-    date_hierarchy = "created_at"
+    list_filter = ["state"]
+    list_select_related = ["workload", "signal"]
+    large, large_related = LARGE, ("signal__payload",)
+    ids = ("pk", "signal_id")
     ordering = ["-id"]
     actions = ["mark_as_applied", "mark_as_not_applied"]
+
+    def of_workload(self, target: Target) -> Q:
+        return actions_of(target)
 
     def has_review_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("orchestrator.change_action")
 
     @admin.action(description="Mark as applied: the cluster has the change", permissions=["review"])
-    def mark_as_applied(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
-        self._review(request, chosen, applied=True)
+    def mark_as_applied(self, request: HttpRequest, chosen: QuerySet[Action]) -> HttpResponse | None:
+        return self._review(request, chosen, "mark_as_applied", applied=True)
 
     @admin.action(description="Mark as not applied: the cluster does not have the change", permissions=["review"])
-    def mark_as_not_applied(self, request: HttpRequest, chosen: QuerySet[Action]) -> None:
-        self._review(request, chosen, applied=False)
+    def mark_as_not_applied(self, request: HttpRequest, chosen: QuerySet[Action]) -> HttpResponse | None:
+        return self._review(request, chosen, "mark_as_not_applied", applied=False)
 
-    def _review(self, request: HttpRequest, chosen: QuerySet[Action], *, applied: bool) -> None:
+    def _review(
+        self, request: HttpRequest, chosen: QuerySet[Action], name: str, *, applied: bool
+    ) -> HttpResponse | None:
         user = request.user.get_username()
         result = "applied" if applied else "not applied"
-        for action in chosen.select_related("workload", "signal"):
+        rows: list[Action] | HttpResponse = list(chosen[:2])
+        if len(rows) > 1 or LOADED in request.POST:
+            # No row is locked: the workload's row comes first, and `store` compares and sets.
+            rows = confirmed(self, request, chosen, name, f"Mark as {result}", partial(_effect, applied), lock=False)
+        if isinstance(rows, HttpResponse):
+            return rows
+        for action in rows:
             if action.state != ActionState.NEEDS_REVIEW:
                 self.message_user(request, f"{action} does not need a review.", messages.WARNING)
                 continue
@@ -49,35 +81,49 @@ class ActionAdmin(HistoryAdmin[Action]):
                 self.message_user(request, f"{action} is marked as {result}.", messages.SUCCESS)
             else:
                 self.message_user(request, f"{action} was reviewed by somebody else first.", messages.WARNING)
+        return None
+
+
+def _effect(applied: bool, action: Action) -> str:
+    if action.state != ActionState.NEEDS_REVIEW:
+        return "does not need a review, and stays as it is"
+    return "is marked as applied, and succeeds" if applied else "is marked as not applied, and is cancelled"
 
 
 @admin.register(DecisionRecord)
 class DecisionAdmin(HistoryAdmin[DecisionRecord]):
     list_display = ["created_at", "phase", "outcome", "reason", "message", "signal", "action"]
-    list_filter = ["phase", "outcome", "reason"]
     list_select_related = ["signal", "action__workload"]
-    search_fields = ["message", "action__workload__name", "signal__workload"]
-    date_hierarchy = "created_at"
+    large, large_related = ("inputs", "verdicts"), ("signal__payload", *LARGE_OF_ACTION)
+    ids = ("pk", "signal_id", "action_id")
     ordering = ["-id"]
+
+    def of_workload(self, target: Target) -> Q:
+        signals = Signal.objects.filter(signals_of(target)).values("pk")
+        return Q(signal__in=signals) | Q(action__in=Action.objects.filter(actions_of(target)).values("pk"))
+
+
+class OfActionAdmin(HistoryAdmin[Row]):
+    """Rows that belong to one action."""
+
+    list_select_related = ["action__workload"]
+    ids = ("action_id",)
+
+    def of_workload(self, target: Target) -> Q:
+        return Q(action__in=Action.objects.filter(actions_of(target)).values("pk"))
 
 
 @admin.register(Verification)
-class VerificationAdmin(HistoryAdmin[Verification]):
+class VerificationAdmin(OfActionAdmin[Verification]):
     list_display = [
         "started_at", "action", "status", "desired_replicas", "ready_replicas", "available_replicas", "message",
     ]  # fmt: skip
-    list_filter = ["status"]
-    list_select_related = ["action__workload"]
-    search_fields = ["action__workload__name", "message"]
-    date_hierarchy = "started_at"
-    ordering = ["-action"]
+    large, large_related = ("baseline",), LARGE_OF_ACTION
+    ordering = ["-pk"]
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(HistoryAdmin[AuditEvent]):
+class AuditEventAdmin(OfActionAdmin[AuditEvent]):
     list_display = ["at", "action", "from_state", "to_state", "reason", "message", "actor"]
-    list_filter = ["to_state", "reason"]
-    list_select_related = ["action__workload"]
-    search_fields = ["actor", "message", "action__workload__name"]
-    date_hierarchy = "at"
+    large, large_related = ("details",), LARGE_OF_ACTION
     ordering = ["-id"]

@@ -12,7 +12,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from signals import queries
+from signals.names import name_problems
 from signals.proposals import PROPOSAL_TYPES
+from signals.sources.matching import THRESHOLDS, symptom_problem
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
 
 
@@ -224,7 +226,9 @@ class Rule(models.Model):
         return self.name
 
     def clean(self) -> None:
-        problems = {}
+        problems = name_problems(namespace=self.namespace, workload=self.workload)
+        if self.source in set(Source):
+            problems |= self._unreachable(Source(self.source))
         for name in ("min_score", "min_probability", "min_confidence"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
@@ -235,6 +239,20 @@ class Rule(models.Model):
                 problems["params"] = problem
         if problems:
             raise ValidationError(problems)
+
+    def _unreachable(self, source: Source) -> dict[str, str]:
+        """The conditions that no signal of the source meets."""
+        limits = [
+            name for name in ("min_score", "min_probability", "min_confidence") if getattr(self, name) is not None
+        ]
+        found = {
+            name: f"Signals of the source {source} have no {name.removeprefix('min_')}."
+            for name in limits
+            if name not in THRESHOLDS[source]
+        }
+        if problem := symptom_problem(source, self.symptom):
+            found["symptom"] = problem
+        return found
 
 
 def rule_spec(row: Mapping[str, Any]) -> RuleSpec:

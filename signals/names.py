@@ -1,6 +1,7 @@
 """The names that Kubernetes accepts (DNS-1123), as field types. A name that passes reaches PostgreSQL, the API server
 and the metrics as it is."""
 
+import re
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -26,3 +27,45 @@ Cause = Annotated[
         pattern=rf"^{_PRINTABLE}[^\s\u0000-\u001f\u007f-\u009f]{_PRINTABLE}$",
     ),
 ]
+
+
+_KINDS = {
+    "deployment",
+    "deployments",
+    "deploy",
+    "deployment.apps",
+    "deployments.apps",
+    "statefulset",
+    "daemonset",
+    "pod",
+    "service",
+}
+_RULE = "Names have lower-case letters, digits and hyphens, and begin and end with a letter or a digit"
+
+
+def name_problems(*, cluster: str = "", namespace: str = "", workload: str = "") -> dict[str, str]:
+    """Which of the names no object can have, and what to write instead. An empty name stands for all, and is valid."""
+    found = {
+        "cluster": _problem(cluster, 63, _SUBDOMAIN),
+        "namespace": _problem(namespace, 63, _LABEL),
+        "workload": _problem(workload, 253, _SUBDOMAIN),
+    }
+    return {field: problem for field, problem in found.items() if problem}
+
+
+def _problem(name: str, longest: int, pattern: str) -> str:
+    if not name or (len(name) <= longest and re.fullmatch(pattern, name)):
+        return ""
+    if len(name) > longest:
+        return f"A name has at most {longest} characters; this one has {len(name)}."
+    if name == "*":
+        return "Leave the field empty to cover all: * is not a name."
+    before, slash, last = name.rpartition("/")
+    if slash and re.fullmatch(pattern, last):
+        what = "the kind" if before.lower() in _KINDS else "the namespace"
+        return f"“{last}” is the name: write it without {what} “{before}”."
+    lower = name.lower()
+    if re.fullmatch(pattern, lower):
+        return f"Kubernetes has no upper-case names: “{lower}”?"
+    dots = ", and dots between them" if pattern == _SUBDOMAIN else ""
+    return f"Kubernetes accepts no such name. {_RULE}{dots}."

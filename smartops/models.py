@@ -1,8 +1,16 @@
 """API tokens, and failed sign-ins of people."""
 
+from datetime import timedelta
+
 import uuid_utils.compat as uuids
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Now
+from django.utils import timezone
+
+from signals.names import name_problems
+
+LONGEST_LIFE = timedelta(days=3650)
 
 
 class Token(models.Model):
@@ -23,6 +31,21 @@ class Token(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        problems: dict[str, str] = {}
+        if not 1 <= len(self.name.strip()) <= 64 or not self.name.isprintable():
+            problems["name"] = "The name must have 1 to 64 printable characters."
+        for namespace in self.namespaces:
+            if problem := name_problems(namespace=namespace):
+                problems["namespaces"] = f"“{namespace}”: {problem['namespace']}"
+        now = timezone.now()
+        if self.expires_at and self.expires_at > now + LONGEST_LIFE:
+            problems["expires_at"] = f"It is more than {LONGEST_LIFE.days} days away. Leave it empty for no end."
+        if self.revoked_at and self.revoked_at > now:
+            problems["revoked_at"] = "A token is revoked at once, not later: “Now”, or a time in the past."
+        if problems:
+            raise ValidationError(problems)
 
 
 class SignInFailures(models.Model):

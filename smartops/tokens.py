@@ -50,9 +50,10 @@ class Principal:
 def issue(
     name: str, scopes: Iterable[Scope], namespaces: Iterable[str] = (), expires_at: datetime | None = None
 ) -> str:
-    """Store a new token and return its text, which cannot be read again. Raises IntegrityError if the name is taken."""
+    """Store a new token and return its text, which cannot be read again. Raises ValidationError for a name, namespace
+    or end that a token cannot have, and IntegrityError if the name is taken."""
     lookup, secret = _random(ID_LENGTH), _random(SECRET_LENGTH)
-    Token.objects.create(
+    token = Token(
         name=name,
         lookup=lookup,
         digest=_digest(settings.SMARTOPS_TOKEN_PEPPERS[0], lookup, secret),
@@ -60,6 +61,8 @@ def issue(
         namespaces=sorted(set(namespaces)),
         expires_at=expires_at,
     )
+    token.clean()
+    token.save()
     return f"smo_{lookup}_{secret}{checksum(lookup, secret)}"
 
 

@@ -33,7 +33,7 @@ class BearerToken(HttpBearer):
         principal = tokens.verify(token)
         if principal is None:
             raise unauthenticated("The token is not valid: mistyped, unknown, expired or revoked.", "invalid_token")
-        request.auth = principal  # type: ignore[attr-defined] - a refusal is logged with the caller's name
+        request.auth = principal  # type: ignore[attr-defined]  # a refusal is logged with its name
         needed = Scope.READ if request.method == "GET" else self._write
         if needed not in principal.scopes:
             detail = f"The token “{principal.name}” does not have the scope {needed}."

@@ -36,7 +36,7 @@ def respond(problem: Problem) -> HttpResponse:
     body = dumps(problem.document(), cls=DjangoJSONEncoder).encode()
     headers = problem.headers | {"Content-Length": str(len(body))}
     response = HttpResponse(body, status=problem.status, content_type=MEDIA_TYPE, headers=headers)
-    response.refusal = problem.reason  # type: ignore[attr-defined] - for the access log
+    response.refusal = problem.reason  # type: ignore[attr-defined]  # for the access log
     return response
 
 

@@ -15,4 +15,5 @@ def may_read(user: Any) -> bool:
 async def user_of_session(key: str | None) -> Any:
     """The user as stored now. Anonymous if the session has ended, or if the password has changed since it began."""
     store = import_module(settings.SESSION_ENGINE).SessionStore
-    return await get_user({"session": store(key)})
+    scope: Any = {"session": store(key)}
+    return await get_user(scope)

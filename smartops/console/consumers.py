@@ -39,7 +39,7 @@ class ChangesConsumer(AsyncWebsocketConsumer):
     _recheck: Task[None] | None = None
 
     async def connect(self) -> None:
-        user = self.scope["user"]
+        user: Any = self.scope["user"]
         if not may_read(user):
             await self._refuse(Close.NOT_ALLOWED, user)
             return

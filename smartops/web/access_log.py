@@ -135,5 +135,5 @@ def _known(account: str) -> str:
     return account
 
 
-def _where(request: HttpRequest) -> dict[str, str]:
+def _where(request: HttpRequest) -> dict[str, Any]:
     return {"peer": peer_of(request), "path": f"{request.method or ''} {escape_uri_path(request.path)}"[:MAX_PATH]}

@@ -32,6 +32,7 @@ Keys = Mapping[str, Allowance]
 
 class SignInForm(AdminAuthenticationForm):
     wait: timedelta = throttle.NONE
+    request: HttpRequest  # of `AdminSite.login`, always
 
     def clean(self) -> Any:
         account, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
@@ -66,7 +67,7 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
         response.status_code = 429
         response.headers["Retry-After"] = str(ceil(form.wait.total_seconds()))
     if request.method == "POST" and response.status_code == 302:
-        response.set_signed_cookie(  # type: ignore[attr-defined]
+        response.set_signed_cookie(
             DEVICE_COOKIE, f"{token_urlsafe(9)}:{request.user.get_username()}", salt=DEVICE_COOKIE,
             max_age=DEVICE_KNOWN_FOR, path=request.path, secure=settings.SESSION_COOKIE_SECURE, httponly=True,
             samesite="Lax",
@@ -118,7 +119,7 @@ def _device(request: HttpRequest, account: str) -> str:
         value = request.get_signed_cookie(DEVICE_COOKIE, "", salt=DEVICE_COOKIE, max_age=DEVICE_KNOWN_FOR)
     except BadSignature:
         return ""
-    device, _, owner = value.partition(":")
+    device, _, owner = (value or "").partition(":")
     return device if hmac.compare_digest(owner.encode(), account.encode()) else ""
 
 

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from signals.sources.anomaly import AnomalySignal
+from signals.sources.matching import symptom_problem
 from signals.sources.rca import RcaSignal
 from signals.types import Source, Target
 from tests.kit.signals import ANOMALY, CAUSE, RCA
@@ -99,3 +100,22 @@ def test_an_rca_with_a_wrong_field_is_refused_by_its_name(change: dict[str, Any]
 @pytest.mark.parametrize("value", [0, 1, 0.0, 1.0, 0.5])
 def test_a_fraction_may_be_written_as_an_integer(value: float) -> None:
     assert AnomalySignal.model_validate(ANOMALY | {"score": value}).score == value
+
+
+@pytest.mark.parametrize(
+    ("source", "symptom", "said"),
+    [
+        (Source.ANOMALY, "resource", ""),
+        (Source.ANOMALY, "Resource", "No anomaly has this type. The types are resource, latency, error, other."),
+        (Source.ANOMALY, "memory_leak", "No anomaly has this type."),
+        (Source.RCA, "memory_leak", ""),
+        (Source.RCA, "anything at all", ""),
+        (Source.RCA, " memory_leak", "no spaces around it"),
+        (Source.RCA, "memory\nleak", "without control characters"),
+        (Source.RCA, "x" * 129, "1 to 128 characters"),
+    ],
+)
+def test_a_symptom_that_no_signal_has_is_named(source: Source, symptom: str, said: str) -> None:
+    problem = symptom_problem(source, symptom)
+    assert said in problem
+    assert bool(said) is bool(problem)

@@ -10,10 +10,11 @@ from django.urls import reverse
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
-from signals.admin import HistoryAdmin
+from signals.lib.history_admin import HistoryAdmin
 from signals.models import Observation, Rule, Signal
 from smartops.models import Token
 from smartops.tokens import Scope, issue, verify
+from tests.kit.forms import errors, save
 from tests.smartops.console.scene import Hour
 
 MODELS: list[Any] = sorted(admin.site._registry, key=lambda model: model._meta.label)
@@ -68,6 +69,7 @@ def test_history_cannot_be_added_changed_or_deleted(running: Client, model: Any)
 
 def rule(**fields: Any) -> dict[str, Any]:
     ordinary = {"name": "mine", "priority": 5, "enabled": "on", "source": "anomaly", "symptom": "resource"}
+    ordinary["everything"] = "on"
     return ordinary | {"action_type": "SCALE", "params": '{"delta": 1}', "min_score": 0.8} | fields
 
 
@@ -79,14 +81,16 @@ def rule(**fields: Any) -> dict[str, Any]:
         {"params": '{"replicas": 0}'},
         {"action_type": "RESTART", "params": "{}"},
         {"action_type": "PATCH", "params": '{"patch": {"spec": {"replicas": 2}}}'},
-        {"min_score": 1, "min_probability": 0},
+        {"min_score": 1},
+        {"source": "rca", "symptom": "memory_leak", "min_score": "", "min_probability": 0, "min_confidence": 1},
+        {"namespace": "shop", "everything": ""},
     ],
 )
 def test_a_valid_rule_is_saved_and_its_version_counted(operator: Client, fields: dict[str, Any]) -> None:
     assert operator.post(page(Rule, "add"), rule(**fields)).status_code == 302
     saved = Rule.objects.get(name="mine")
     assert saved.version == 1
-    operator.post(page(Rule, "change", saved.pk), rule(**fields, priority=6))
+    save(operator, page(Rule, "change", saved.pk), priority=6)
     saved.refresh_from_db()
     assert (saved.priority, saved.version) == (6, 2)
 
@@ -110,7 +114,14 @@ def test_a_valid_rule_is_saved_and_its_version_counted(operator: Client, fields:
         ("params", {"action_type": "PATCH", "params": '{"patch": {"spec": {}}, "delta": 1}'}),
         ("min_score", {"min_score": 1.01}),
         ("min_probability", {"min_probability": -0.1}),
-        ("min_confidence", {"min_confidence": 95}),
+        ("min_confidence", {"source": "rca", "symptom": "x", "min_score": "", "min_confidence": 95}),
+        ("min_probability", {"min_probability": 0.5}),
+        ("min_score", {"source": "rca", "symptom": "memory_leak"}),
+        ("symptom", {"symptom": "Resource"}),
+        ("symptom", {"symptom": "cpu"}),
+        ("namespace", {"namespace": "Smartops-Dev"}),
+        ("workload", {"workload": "deployment/payments"}),
+        ("everything", {"everything": ""}),
     ],
 )
 def test_a_rule_that_could_not_work_is_refused(operator: Client, field: str, fields: dict[str, Any]) -> None:
@@ -121,8 +132,8 @@ def test_a_rule_that_could_not_work_is_refused(operator: Client, field: str, fie
 
 @pytest.mark.parametrize("model", [GuardrailSetting, Freeze])
 def test_a_scope_with_a_workload_needs_its_namespace(operator: Client, model: Any) -> None:
-    answer = operator.post(page(model, "add"), {"workload": "erp-simulator", "reason": "why not"})
-    assert list(answer.context["adminform"].form.errors) == ["namespace"]
+    answer = operator.post(page(model, "add"), {"workload": "erp-simulator", "reason": "why not", "max_replicas": 5})
+    assert list(errors(answer)) == ["namespace"]
 
 
 def test_a_freeze_names_who_set_it(operator: Client) -> None:
@@ -164,7 +175,8 @@ def test_a_review_needs_the_permission_to_change_actions(client: Client, hour: H
 
 
 def test_a_token_is_shown_once_in_the_response_that_creates_it(operator: Client) -> None:
-    form = {"name": "new-agent", "scopes": ["read", "signals:write"], "namespaces": "shop, smartops-dev ,"}
+    form: dict[str, Any] = {"name": "new-agent", "scopes": ["read", "signals:write"]}
+    form["namespaces"] = "shop, smartops-dev ,"
     answer = operator.post(page(Token, "add"), form)
     [text] = re.findall(r"smo_\w{12}_\w{38}", answer.content.decode())
     bearer = verify(text)
@@ -183,13 +195,15 @@ def test_a_token_is_shown_once_in_the_response_that_creates_it(operator: Client)
 def test_a_token_is_restricted_and_revoked_but_keeps_its_name(operator: Client) -> None:
     text = issue("shop-agent", [Scope.READ, Scope.ACTIONS_WRITE])
     token = Token.objects.get(name="shop-agent")
-    change = {"name": "root", "scopes": ["read"], "namespaces": "shop"}
-    operator.post(page(Token, "change", token.pk), change)
+    save(operator, page(Token, "change", token.pk), name="root", scopes=["read"], namespaces="shop")
     bearer = verify(text)
     assert bearer is not None
     assert (bearer.name, bearer.scopes, tuple(bearer.namespaces)) == ("shop-agent", frozenset({"read"}), ("shop",))
-    operator.post(page(Token, "change", token.pk), change | {"revoked_at_0": "2026-01-01", "revoked_at_1": "00:00:00"})
+    save(operator, page(Token, "change", token.pk), revoked_at_0="2026-01-01", revoked_at_1="00:00:00")
     assert verify(text) is None
+    save(operator, page(Token, "change", token.pk), revoked_at_0="", revoked_at_1="")
+    token.refresh_from_db()
+    assert token.revoked_at is not None
 
 
 def test_the_payload_of_a_signal_is_shown_unchanged(running: Client) -> None:

@@ -6,15 +6,21 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils import timezone
 
+from orchestrator.models import Workload
 from smartops import tokens
+from smartops.admin.scopes import ScopedAdmin, ScopedForm
 from smartops.models import Token
 from smartops.tokens import Scope, issue
 
 
-class TokenForm(forms.ModelForm[Token]):
+class TokenForm(ScopedForm[Token]):
+    scope = ("namespaces",)
     scopes = forms.MultipleChoiceField(
         choices=[(scope.value, scope.value) for scope in Scope], widget=forms.CheckboxSelectMultiple
     )
@@ -33,22 +39,34 @@ class TokenForm(forms.ModelForm[Token]):
     def clean_namespaces(self) -> list[str]:
         return sorted({name.strip() for name in self.cleaned_data["namespaces"].split(",") if name.strip()})
 
+    def clean_expires_at(self) -> Any:
+        end = self.cleaned_data["expires_at"]
+        if "expires_at" in self.changed_data and end is not None and end <= timezone.now():
+            raise ValidationError(f"{end:%Y-%m-%d %H:%M} UTC is in the past. To end a token now, revoke it.")
+        return end
+
 
 @admin.register(Token)
-class TokenAdmin(admin.ModelAdmin[Token]):
+class TokenAdmin(ScopedAdmin[Token]):
     form = TokenForm
     list_display = ["name", "scopes", "namespaces", "created_at", "expires_at", "revoked_at", "last_used_at"]
     list_filter = ["revoked_at", "expires_at"]
     search_fields = ["name", "lookup"]
-    date_hierarchy = "created_at"
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        scope = ["scopes", "namespaces", "everything"]
         if obj is None:
-            return ["name", "scopes", "namespaces", "expires_at"]
-        return ["name", "lookup", "scopes", "namespaces", "expires_at", "revoked_at", "created_at", "last_used_at"]
+            return ["name", *scope, "expires_at"]
+        return ["name", "lookup", *scope, "expires_at", "revoked_at", "created_at", "last_used_at"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return [] if obj is None else ["name", "lookup", "created_at", "last_used_at"]  # the audit refers to the name
+        """The audit refers to the name. A token that was revoked may be in wrong hands: it stays so."""
+        if obj is None:
+            return []
+        return ["name", "lookup", "created_at", "last_used_at", *(["revoked_at"] if obj.revoked_at else [])]
+
+    def workloads(self, row: Token) -> QuerySet[Workload]:
+        return Workload.objects.filter(**{"namespace__in": row.namespaces} if row.namespaces else {})
 
     def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:
         if change:
@@ -59,6 +77,11 @@ class TokenAdmin(admin.ModelAdmin[Token]):
         text = issue(obj.name, scopes, obj.namespaces, obj.expires_at)
         obj.pk = Token.objects.values_list("pk", flat=True).get(name=obj.name)
         obj.issued = text  # type: ignore[attr-defined]
+        self.say_what_is_covered(request, obj)
+
+    def delete_model(self, request: HttpRequest, obj: Token) -> None:
+        super().delete_model(request, obj)
+        tokens.forget(obj.lookup)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """Shows the token in the page: Django stores messages in a cookie."""

@@ -1,0 +1,177 @@
+"""What the admin does for every model that people edit: it refuses lost updates, and says before a bulk action what the
+action will do.
+
+A form, a page that confirms, and each row of a bulk action carry the version of the row that was shown. A write on top
+of a newer version is refused, and both versions are shown. The row is locked from the comparison to the commit.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import unquote
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+Row = TypeVar("Row", bound=Model)
+VOLATILE = {"updated_at", "last_used_at", "last_login"}  # the software writes them while a form is open
+LOADED = "loaded"
+MAX_ROWS = 100  # of one bulk action
+
+
+def version_of(row: Model) -> str:
+    values = {f.attname: f.value_to_string(row) for f in row._meta.concrete_fields if f.attname not in VOLATILE}
+    related = {f.name: sorted(str(one.pk) for one in getattr(row, f.name).all()) for f in row._meta.many_to_many}
+    return sha256(json.dumps([values, related], sort_keys=True).encode()).hexdigest()[:32]
+
+
+def last_change(row: Model) -> str:
+    """Who changed it last in the admin, and when; empty if that is unknown."""
+    about = {"content_type": ContentType.objects.get_for_model(row), "object_id": str(row.pk)}
+    entry = LogEntry.objects.filter(**about).select_related("user").order_by("-action_time").first()
+    return "" if entry is None else f" The last change is by {entry.user}, at {entry.action_time:%H:%M:%S} UTC."
+
+
+class EditedForm(forms.ModelForm[Row]):
+    loaded = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.adding: bool = self.instance._state.adding
+        self.current = "" if self.adding else version_of(self.instance)  # before the data changes the instance
+        self.initial[LOADED] = self.current
+
+    def clean(self) -> Any:
+        cleaned = super().clean()
+        if not self.adding and self.data.get(self.add_prefix(LOADED)) != self.current:
+            raise ValidationError([self._conflict(), *self._differences()])
+        return cleaned
+
+    def _conflict(self) -> str:
+        name = self._meta.model._meta.verbose_name
+        return (
+            f"Nothing was saved: this {name} has changed since you opened it.{last_change(self.instance)} "
+            "Open the page again to edit the present version. These fields differ:"
+        )
+
+    def _differences(self) -> Iterable[str]:
+        own = {field.name for field in self._meta.model._meta.get_fields()}
+        for name in self.changed_data:
+            if name in own:
+                yours = self[name].value()
+                yours = " ".join(map(str, yours)) if isinstance(yours, list) else yours
+                yield f"{self[name].label}: now “{self.initial.get(name)}”, in your form “{yours}”."
+
+
+class EditedAdmin(admin.ModelAdmin[Row]):
+    """A subclass with a form of its own derives it from EditedForm."""
+
+    form: Any = EditedForm
+    actions = ["delete_chosen"]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Row | None = None) -> Any:
+        """With the hidden field in the first group. Who may only view has no form, and none of its own fields."""
+        groups = super().get_fieldsets(request, obj)
+        if obj is not None and not self.has_change_permission(request, obj):
+            own = self.form.declared_fields.keys() - {field.name for field in self.opts.get_fields()}
+            return [
+                (title, {**how, "fields": [name for name in how["fields"] if name not in own]}) for title, how in groups
+            ]
+        (title, how), *others = groups
+        named = [name for name in how["fields"] if name != LOADED]
+        return [(title, {**how, "fields": [*named, LOADED]}), *others]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Row | None:
+        found = super().get_object(request, object_id, from_field)
+        if found is None or request.method != "POST" or not connection.in_atomic_block:
+            return found
+        return self.model._default_manager.select_for_update().filter(pk=found.pk).first()
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        with transaction.atomic():
+            row = self.get_object(request, unquote(object_id))
+            current = "" if row is None else version_of(row)
+            if row is not None and request.method == "POST" and request.POST.get(LOADED) != current:
+                name = self.opts.verbose_name
+                text = f"Nothing was deleted: this {name} has changed since you opened it.{last_change(row)}"
+                self.message_user(request, f"{text} This page shows the present version.", messages.ERROR)
+                return HttpResponseRedirect(
+                    reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+                )
+            return super().delete_view(request, object_id, {**(extra_context or {}), LOADED: current})
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        return {name: found for name, found in super().get_actions(request).items() if name != "delete_selected"}
+
+    @admin.action(description="Delete; a page shows first what will be deleted", permissions=["delete"])
+    def delete_chosen(self, request: HttpRequest, chosen: QuerySet[Row]) -> HttpResponse | None:
+        with transaction.atomic():
+            rows = confirmed(self, request, chosen, "delete_chosen", "Delete", lambda _: "is deleted")
+            if isinstance(rows, HttpResponse):
+                return rows
+            if rows:
+                self.log_deletions(request, self.model._default_manager.filter(pk__in=[row.pk for row in rows]))
+            for row in rows:
+                text = f"{self.opts.verbose_name} {row}"
+                self.delete_model(request, row)
+                self.message_user(request, f"Deleted: {text}.", messages.SUCCESS)
+        return None
+
+
+def confirmed(
+    model_admin: admin.ModelAdmin[Row],
+    request: HttpRequest,
+    chosen: QuerySet[Row],
+    action: str,
+    title: str,
+    effect: Callable[[Row], str],
+    *,
+    lock: bool = True,
+) -> list[Row] | HttpResponse:
+    """The rows that a person has confirmed on a page that shows the `effect` on each; until then, that page. The rows
+    are locked, unless `lock` is false. Those that have changed since are left out, with a message."""
+    shown = dict(one.partition(":")[::2] for one in request.POST.getlist(LOADED))
+    wanted = [*shown] or request.POST.getlist(ACTION_CHECKBOX_NAME)
+    if len(wanted) > MAX_ROWS or (not shown and request.POST.get("select_across") == "1"):
+        model_admin.message_user(request, f"Choose at most {MAX_ROWS} rows, one page of the list.", messages.ERROR)
+        return []
+    keys = list(chosen.values_list("pk", flat=True))
+    found = model_admin.model._default_manager.filter(pk__in=keys).order_by("pk")
+    rows = list(found.select_for_update(of=("self",)) if lock else found)
+    if not shown:
+        effects = [(row, effect(row), f"{row.pk}:{version_of(row)}") for row in rows]
+        return _page(model_admin, request, action, title, effects)
+    for row in rows:
+        if shown.get(str(row.pk)) != version_of(row):
+            text = f"{row} has changed since the page was shown, and is left alone.{last_change(row)}"
+            model_admin.message_user(request, text, messages.ERROR)
+    if missing := shown.keys() - {str(row.pk) for row in rows}:
+        model_admin.message_user(
+            request, f"{len(missing)} of the rows have been deleted by somebody else.", messages.ERROR
+        )
+    return [row for row in rows if shown.get(str(row.pk)) == version_of(row)]
+
+
+def _page(
+    model_admin: admin.ModelAdmin[Row], request: HttpRequest, action: str, title: str, effects: Sequence[Any]
+) -> TemplateResponse:
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": f"{title}?",
+        "opts": model_admin.opts,
+        "action": action,
+        "button": title,
+        "effects": effects,
+        "checkbox": ACTION_CHECKBOX_NAME,
+    }
+    return TemplateResponse(request, "admin/confirm.html", context)

@@ -1,0 +1,29 @@
+"""Accounts and groups: Django's own forms, with the protection against lost updates."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.forms import UserChangeForm
+from django.contrib.auth.models import Group, User
+
+from signals.lib.edited_admin import EditedAdmin, EditedForm
+
+admin.site.unregister([User, Group])
+
+
+class PersonForm(EditedForm[User], UserChangeForm[User]):
+    pass
+
+
+@admin.register(User)
+class PersonAdmin(EditedAdmin[User], UserAdmin[User]):
+    form = PersonForm
+
+    def get_fieldsets(self, request: Any, obj: User | None = None) -> Any:
+        return UserAdmin.get_fieldsets(self, request, obj) if obj is None else super().get_fieldsets(request, obj)
+
+
+@admin.register(Group)
+class TeamAdmin(EditedAdmin[Group], GroupAdmin):
+    pass

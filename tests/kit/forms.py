@@ -1,0 +1,49 @@
+"""Forms of the admin, as a browser loads and sends them."""
+
+from typing import Any
+
+from django.forms import BoundField, Form
+from django.test import Client
+
+Data = dict[str, Any]
+
+
+def load(client: Client, url: str) -> Data:
+    """What the browser would send if nothing was changed, hidden fields included."""
+    response = client.get(url)
+    assert response.status_code == 200
+    form: Form = response.context["adminform"].form
+    return {name: value for field in form for name, value in _inputs(field)}
+
+
+def save(client: Client, url: str, **changes: Any) -> Any:
+    """Loads the form, changes some fields, and sends it. None clears a field, as an unticked box."""
+    data = load(client, url) | changes
+    return client.post(url, {name: value for name, value in data.items() if value is not None})
+
+
+def errors(response: Any) -> dict[str, list[str]]:
+    """By field; those of the form as a whole are under `__all__`."""
+    assert response.status_code == 200
+    return dict(response.context["adminform"].form.errors)
+
+
+def _inputs(field: BoundField) -> list[tuple[str, Any]]:
+    """The names and values that its widget renders."""
+    own: Any = getattr(field.field.widget, "widget", field.field.widget)  # the admin wraps those of relations
+    widget = own.get_context(field.html_name, field.value(), {}).get("widget", {})
+    if "name" not in widget:  # it shows something and sends nothing
+        return []
+    parts = widget.get("subwidgets") or [widget]
+    found: list[tuple[str, Any]] = []
+    for part in parts:
+        if part.get("type") == "checkbox":
+            found.append((part["name"], "on" if part["attrs"].get("checked") else None))
+        elif "optgroups" in part:
+            chosen = [str(one["value"]) for _, group, _ in part["optgroups"] for one in group if one["selected"]]
+            found.append(
+                (part["name"], chosen if part["attrs"].get("multiple") or part.get("type") else "".join(chosen))
+            )
+        else:
+            found.append((part["name"], "" if part["value"] is None else part["value"]))
+    return [(name, value) for name, value in found if value is not None]

@@ -1,0 +1,350 @@
+"""The kill switch is not mistyped: impossible values are refused, wide ones are asked about, and nobody overwrites what
+somebody else has just saved."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from guardrails.models import BOUNDS, LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting
+from orchestrator.models import Action, Workload
+from signals.models import Rule
+from smartops.models import Token
+from smartops.tokens import Scope, issue, verify
+from tests.kit.forms import errors, load, save
+from tests.smartops.console.scene import Hour
+
+EDITED = [Rule, Freeze, GuardrailSetting, Cooldown, Token, User]
+
+
+@pytest.fixture
+def olga(db: None) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("olga"))
+    return client
+
+
+@pytest.fixture
+def otto(db: None) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("otto"))
+    return client
+
+
+def page(model: Any, name: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)
+
+
+def at(moment: Any) -> dict[str, str]:
+    return {"until_0": f"{moment:%Y-%m-%d}", "until_1": f"{moment:%H:%M:%S}"}
+
+
+def row(model: Any) -> Any:
+    scope = {"cluster": "default", "namespace": "shop", "workload": "api"}
+    if model is Rule:
+        return Rule.objects.create(
+            name="mine", source="anomaly", symptom="error", action_type="RESTART", namespace="shop"
+        )
+    if model is Freeze:
+        return Freeze.objects.create(**scope, reason="incident 42", by="ops")
+    if model is GuardrailSetting:
+        return GuardrailSetting.objects.create(**scope, max_replicas=6)
+    if model is Cooldown:
+        return Cooldown.objects.create(**scope, action_type="SCALE", until=timezone.now() + timedelta(hours=1))
+    if model is Token:
+        issue("agent", [Scope.READ], ["shop"])
+        return Token.objects.get()
+    return User.objects.create_user("rita", is_staff=True)
+
+
+CHANGES: dict[Any, tuple[dict[str, Any], dict[str, Any]]] = {
+    Rule: ({"enabled": None}, {"priority": 7}),
+    Freeze: ({"reason": "incident 43"}, {"namespace": "erp"}),
+    GuardrailSetting: ({"max_replicas": 2}, {"cooldown_seconds": 5}),
+    Cooldown: (at(timezone.now() + timedelta(minutes=9)), {"workload": "web"}),
+    Token: ({"scopes": ["signals:write"]}, {"namespaces": "erp"}),
+    User: ({"is_staff": None}, {"first_name": "Rita"}),
+}
+
+
+# What is typed wrongly
+
+
+@pytest.mark.parametrize("model", [Freeze, GuardrailSetting])
+@pytest.mark.parametrize(
+    ("fields", "field", "said"),
+    [
+        ({"namespace": "Smartops-Dev"}, "namespace", "“smartops-dev”?"),
+        ({"namespace": "shop", "workload": "deployment/payments"}, "workload", "“payments” is the name"),
+        ({"namespace": "shop", "workload": "Payments"}, "workload", "“payments”?"),
+        ({"namespace": "shop", "workload": "pay*"}, "workload", "no such name"),
+        ({"cluster": "Prod"}, "cluster", "“prod”?"),
+        ({"cluster": "https://prod:6443"}, "cluster", "no such name"),
+        ({}, "everything", "It would cover everything."),
+    ],
+)
+def test_an_impossible_or_empty_scope_is_refused(
+    olga: Client, model: Any, fields: dict[str, str], field: str, said: str
+) -> None:
+    answer = olga.post(page(model, "add"), {"reason": "incident 42", "max_replicas": 5, **fields})
+    assert list(errors(answer)) == [field]
+    assert said in errors(answer)[field][0]
+    assert not model.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("ago", "said"),
+    [(timedelta(hours=1), "is in the past. To end a freeze, delete it."), (timedelta(days=-400), "more than 366 days")],
+)
+def test_a_freeze_does_not_end_in_the_past_or_after_a_year(olga: Client, ago: timedelta, said: str) -> None:
+    answer = olga.post(page(Freeze, "add"), {"namespace": "shop", "reason": "x", **at(timezone.now() - ago)})
+    assert said in errors(answer)["until"][0]
+
+
+@pytest.mark.parametrize(("name", "bounds"), BOUNDS.items())
+def test_an_absurd_limit_is_refused(olga: Client, name: str, bounds: tuple[int, int]) -> None:
+    for value in (bounds[0] - 1, bounds[1] + 1):
+        assert name in errors(olga.post(page(GuardrailSetting, "add"), {"namespace": "shop", name: value}))
+    for value in bounds:
+        assert olga.post(page(GuardrailSetting, "add"), {"namespace": f"n{value}", name: value}).status_code == 302
+
+
+def test_every_limit_that_is_a_number_has_bounds() -> None:
+    numbers = {
+        name for name in LIMIT_FIELDS if GuardrailSetting._meta.get_field(name).get_internal_type() != "BooleanField"
+    }
+    assert numbers == BOUNDS.keys()
+
+
+def test_a_setting_without_a_limit_is_refused(olga: Client) -> None:
+    answer = olga.post(page(GuardrailSetting, "add"), {"namespace": "shop", "respect_owners": "unknown"})
+    assert "It sets no limit." in errors(answer)["__all__"][0]
+
+
+def test_a_rollout_cannot_be_stable_for_longer_than_its_verification_lasts(olga: Client) -> None:
+    fields = {"namespace": "shop", "verification_timeout_seconds": 60, "stabilization_seconds": 60}
+    assert list(errors(olga.post(page(GuardrailSetting, "add"), fields))) == ["stabilization_seconds"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"namespaces": "Shop"}, "namespaces"),
+        ({"namespaces": "shop, deployment/x"}, "namespaces"),
+        ({"namespaces": "shop", "expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"}, "expires_at"),
+        ({"namespaces": "shop", "expires_at_0": "2260-01-01", "expires_at_1": "00:00:00"}, "expires_at"),
+        ({"namespaces": " , "}, "everything"),
+        ({"namespaces": "shop", "scopes": []}, "scopes"),
+        ({"namespaces": "shop", "name": "two\u202elines"}, "name"),
+    ],
+)
+def test_a_token_with_impossible_fields_is_refused(olga: Client, fields: dict[str, Any], field: str) -> None:
+    answer = olga.post(page(Token, "add"), {"name": "agent", "scopes": ["read"], **fields})
+    assert list(errors(answer)) == [field]
+    assert not Token.objects.exists()
+
+
+def test_a_token_is_not_revoked_later(olga: Client) -> None:
+    token = row(Token)
+    answer = save(olga, page(Token, "change", token.pk), revoked_at_0="2126-01-01", revoked_at_1="00:00:00")
+    assert list(errors(answer)) == ["revoked_at"]
+
+
+def test_a_cooldown_is_not_extended_without_end(olga: Client) -> None:
+    cooldown = row(Cooldown)
+    answer = save(olga, page(Cooldown, "change", cooldown.pk), **at(timezone.now() + timedelta(days=30)))
+    assert "add a freeze" in errors(answer)["until"][0]
+
+
+# What is wide
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        (Freeze, {"reason": "incident 42"}),
+        (GuardrailSetting, {"max_replicas": 5}),
+        (
+            Rule,
+            {
+                "name": "r",
+                "priority": 1,
+                "source": "anomaly",
+                "symptom": "error",
+                "action_type": "RESTART",
+                "params": "{}",
+            },
+        ),
+        (Token, {"name": "agent", "scopes": ["read"]}),
+    ],
+)
+def test_what_covers_everything_is_saved_only_on_purpose(olga: Client, model: Any, fields: dict[str, Any]) -> None:
+    before = model.objects.count()
+    assert list(errors(olga.post(page(model, "add"), fields))) == ["everything"]
+    olga.post(page(model, "add"), fields | {"everything": "on"})
+    assert model.objects.count() == before + 1
+
+
+def test_a_scope_that_becomes_everything_is_asked_about_and_one_that_was_is_not(olga: Client) -> None:
+    freeze = row(Freeze)
+    url = page(Freeze, "change", freeze.pk)
+    empty = {"cluster": "", "namespace": "", "workload": ""}
+    assert list(errors(save(olga, url, **empty))) == ["everything"]
+    assert save(olga, url, **empty, everything="on").status_code == 302
+    assert save(olga, url, reason="incident 43").status_code == 302
+
+
+def test_after_saving_the_page_says_what_is_covered(olga: Client) -> None:
+    for namespace, name in [("shop", "payments"), ("shop", "cart"), ("erp", "api")]:
+        Workload.objects.create(cluster="default", namespace=namespace, kind="Deployment", name=name)
+
+    def said(**scope: Any) -> str:
+        answer = olga.post(page(Freeze, "add"), {"reason": "x", **scope}, follow=True)
+        return " ".join(str(one) for one in answer.context["messages"])
+
+    assert "covers 2 known workloads: shop/cart, shop/payments." in said(namespace="shop")
+    assert "covers 1 known workload: shop/payments." in said(namespace="shop", workload="payments")
+    assert "covers 3 known workloads: erp/api, shop/cart, shop/payments." in said(everything="on")
+    mistyped = said(namespace="shop", workload="paymnets")
+    assert "covers 0 known workloads." in mistyped
+    assert "Similar: payments." in mistyped
+
+
+def test_a_new_token_says_what_it_covers(olga: Client) -> None:
+    answer = olga.post(page(Token, "add"), {"name": "agent", "scopes": ["read"], "namespaces": "shpo"})
+    assert "covers 0 known workloads." in answer.content.decode()
+
+
+# What somebody else has changed
+
+
+@pytest.mark.parametrize("model", EDITED, ids=lambda one: one.__name__)
+def test_a_form_does_not_overwrite_a_newer_version(olga: Client, otto: Client, model: Any) -> None:
+    one = row(model)
+    url = page(model, "change", one.pk)
+    his, hers = CHANGES[model]
+    stale = load(olga, url)
+    assert save(otto, url, **his).status_code == 302
+    stored = model.objects.filter(pk=one.pk).values().get()
+
+    answer = olga.post(url, {name: value for name, value in (stale | hers).items() if value is not None})
+
+    said = errors(answer)["__all__"]
+    assert "Nothing was saved" in said[0]
+    assert "by otto" in said[0]
+    assert len(said) >= 2, "both versions are shown"
+    assert model.objects.filter(pk=one.pk).values().get() == stored
+    again = olga.post(url, {name: value for name, value in (stale | hers).items() if value is not None})
+    assert "Nothing was saved" in errors(again)["__all__"][0], "not even the second time"
+    assert save(olga, url, **hers).status_code == 302
+
+
+def test_a_form_without_a_version_is_refused(olga: Client) -> None:
+    freeze = row(Freeze)
+    answer = olga.post(page(Freeze, "change", freeze.pk), {"namespace": "shop", "reason": "x"})
+    assert "Nothing was saved" in errors(answer)["__all__"][0]
+
+
+def test_the_use_of_a_token_is_no_change_of_it(olga: Client) -> None:
+    issue("agent", [Scope.READ], ["shop"])
+    token = Token.objects.get()
+    form = load(olga, page(Token, "change", token.pk))
+    Token.objects.update(last_used_at=timezone.now())
+    assert olga.post(page(Token, "change", token.pk), form).status_code == 302
+
+
+@pytest.mark.parametrize("model", EDITED, ids=lambda one: one.__name__)
+def test_a_deletion_is_confirmed_for_the_version_that_was_shown(olga: Client, otto: Client, model: Any) -> None:
+    one = row(model)
+    url = page(model, "delete", one.pk)
+    [shown] = re.findall(r'name="loaded" value="(\w+)"', olga.get(url).content.decode())
+    save(otto, page(model, "change", one.pk), **CHANGES[model][0])
+
+    answer = olga.post(url, {"post": "yes", "loaded": shown}, follow=True)
+
+    assert "Nothing was deleted" in answer.content.decode()
+    assert model.objects.filter(pk=one.pk).exists()
+    olga.post(url, {"post": "yes"})
+    assert model.objects.filter(pk=one.pk).exists()
+    [shown] = re.findall(r'name="loaded" value="(\w+)"', olga.get(url).content.decode())
+    olga.post(url, {"post": "yes", "loaded": shown})
+    assert not model.objects.filter(pk=one.pk).exists()
+
+
+@pytest.mark.parametrize("model", EDITED, ids=lambda one: one.__name__)
+def test_a_bulk_deletion_says_what_it_deletes_and_leaves_newer_versions_alone(
+    olga: Client, otto: Client, model: Any
+) -> None:
+    one = row(model)
+    chosen = {"action": "delete_chosen", "_selected_action": [one.pk]}
+    asked = olga.post(page(model, "changelist"), chosen)
+    assert model.objects.filter(pk=one.pk).exists()
+    [effect] = re.findall(r"<li>(.*?)</li>", asked.content.decode().split('id="effects"')[1].split("</ul>")[0])
+    assert "is deleted" in effect
+    loaded = re.findall(r'name="loaded" value="(.+?)"', asked.content.decode())
+    save(otto, page(model, "change", one.pk), **CHANGES[model][0])
+    answer = olga.post(page(model, "changelist"), chosen | {"loaded": loaded}, follow=True)
+    assert "has changed since" in answer.content.decode()
+    assert model.objects.filter(pk=one.pk).exists()
+    asked = olga.post(page(model, "changelist"), chosen)
+    loaded = re.findall(r'name="loaded" value="(.+?)"', asked.content.decode())
+    olga.post(page(model, "changelist"), chosen | {"loaded": loaded})
+    assert not model.objects.filter(pk=one.pk).exists()
+
+
+def test_no_list_of_the_admin_is_editable_and_none_deletes_without_a_page_that_shows_versions(
+    olga: Client, rf: Any
+) -> None:
+    request = rf.get("/")
+    request.user = User.objects.get(username="olga")
+    for model, found in admin.site._registry.items():
+        assert not found.list_editable, model
+        assert "delete_selected" not in found.get_actions(request), model
+
+
+def test_a_stale_list_does_not_switch_a_rule_on_again(olga: Client) -> None:
+    rule = row(Rule)
+    Rule.objects.filter(pk=rule.pk).update(enabled=False)
+    rows = {
+        "form-TOTAL_FORMS": 1,
+        "form-INITIAL_FORMS": 1,
+        "form-0-id": rule.pk,
+        "form-0-enabled": "on",
+        "_save": "Save",
+    }
+    olga.post(page(Rule, "changelist"), rows | {"form-0-priority": 7})
+    rule.refresh_from_db()
+    assert (rule.enabled, rule.priority) == (False, 100)
+
+
+def test_a_review_in_bulk_says_what_it_does_to_each_action(olga: Client, hour: Hour) -> None:
+    unclear, running = Action.objects.get(state="needs_review"), Action.objects.get(state="verifying")
+    chosen = {"action": "mark_as_applied", "_selected_action": [unclear.pk, running.pk]}
+    shown = olga.post(page(Action, "changelist"), chosen).content.decode()
+    assert "is marked as applied, and succeeds" in shown
+    assert "does not need a review, and stays as it is" in shown
+    unclear.refresh_from_db()
+    assert unclear.state == "needs_review"
+
+
+def test_who_may_only_view_sees_the_row_without_a_form(db: None) -> None:
+    clerk, client = User.objects.create_user("clerk", is_staff=True), Client()
+    clerk.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client.force_login(clerk)
+    for model in EDITED:
+        assert client.get(page(model, "change", row(model).pk)).status_code == 200
+
+
+def test_a_deleted_token_is_refused_at_once(olga: Client) -> None:
+    text = issue("agent", [Scope.READ], ["shop"])
+    assert verify(text)
+    url = page(Token, "delete", Token.objects.get().pk)
+    [shown] = re.findall(r'name="loaded" value="(\w+)"', olga.get(url).content.decode())
+    olga.post(url, {"post": "yes", "loaded": shown})
+    assert verify(text) is None
