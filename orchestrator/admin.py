@@ -66,13 +66,13 @@ class ActionAdmin(HistoryAdmin[Action]):
     ) -> HttpResponse | None:
         user = request.user.get_username()
         result = "applied" if applied else "not applied"
-        rows: list[Action] | HttpResponse = list(chosen[:2])
-        if len(rows) > 1 or LOADED in request.POST:
+        found: list[Action] | HttpResponse = [*chosen]
+        if chosen.count() > 1 or LOADED in request.POST:
             # No row is locked: the workload's row comes first, and `store` compares and sets.
-            rows = confirmed(self, request, chosen, name, f"Mark as {result}", partial(_effect, applied), lock=False)
-        if isinstance(rows, HttpResponse):
-            return rows
-        for action in rows:
+            found = confirmed(self, request, chosen, name, f"Mark as {result}", partial(_effect, applied), lock=False)
+        if isinstance(found, HttpResponse):
+            return found
+        for action in found:
             if action.state != ActionState.NEEDS_REVIEW:
                 self.message_user(request, f"{action} does not need a review.", messages.WARNING)
                 continue

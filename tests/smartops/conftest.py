@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
+from unittest.mock import Mock
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -10,6 +12,12 @@ from django.test import Client
 
 from tests.kit.web import Web
 from tests.smartops.console.scene import Hour, an_ordinary_hour
+
+
+@pytest.fixture(autouse=True)
+def no_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timer of the access log would write after the end of the tests."""
+    monkeypatch.setattr("smartops.web.access_log.Timer", Mock())
 
 
 @pytest.fixture
