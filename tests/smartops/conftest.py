@@ -1,9 +1,8 @@
 """A caller of the API, people who read the console, and web processes that serve it."""
 
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
-
 from unittest.mock import Mock
+from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
