@@ -1,12 +1,16 @@
 """Calls to the network, beside the loop. A thread of the pool calls the cluster or the policy engine, and nothing else;
 what it learns is a value that the loop collects."""
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
+log = logging.getLogger(__name__)
+
 Call = Callable[[], Any]
+LOST = object()  # in place of the answer of a call that raised an error
 
 
 class Pool(Protocol):
@@ -44,11 +48,17 @@ class ThreadPool:
             except Empty:
                 return
             self.under_way -= 1
-            yield answer
+            if answer is not LOST:
+                yield answer
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, call: Call) -> None:
-        self._arrived.put(call())
+        answer = LOST
+        try:
+            answer = call()
+        except BaseException:
+            log.exception("a call of the pool raised an error, so it has no answer: %s", call)
+        self._arrived.put(answer)
         self._on_answer()
