@@ -164,6 +164,7 @@ class Facts:
     target_seen: bool
     target: TargetFacts | None = None
     managed: bool = True
+    unreadable: str = ""  # why the reconciler does not know the namespace of the target; empty: it does
     history_loaded: bool = True
     active_action: str = ""  # the id of the active action on the target
     cooldown_until: datetime | None = None

@@ -30,6 +30,9 @@ LOCK_WORKLOAD_ROWS = """
     SELECT workload.id FROM orchestrator_workload workload JOIN json_to_recordset(%s::json) AS wanted(id bigint)
     USING (id) ORDER BY workload.id FOR UPDATE OF workload
 """
+LOCK_FREE_WORKLOADS = f"{LOCK_WORKLOADS} SKIP LOCKED"
+# A session that is stuck may keep a lock. No transaction that has locked workloads waits longer than this for another.
+LIMIT_LOCK_WAITS = "SET LOCAL lock_timeout = '250ms'"
 
 # What the database knows about each workload: one row for each that is asked for, in the same order. Dry runs change
 # nothing and are not counted; direct actions are.
@@ -56,8 +59,17 @@ HISTORIES = f"""
 """  # noqa: S608 - it is composed of constants
 
 # One compare-and-set for each action: the row is stored only while it is as its copy says. A planned version is part
-# of that, because a plan changes neither state nor epoch.
+# of that, because a plan changes neither state nor epoch. The rows are locked in the order of their ids, as two batches
+# of the same rows could otherwise wait for each other.
 MOVE_ACTIONS = """
+    WITH moved AS (SELECT * FROM json_to_recordset(%s::json) AS moved(
+        id uuid, from_state text, from_epoch int, from_version text, lease_is_over boolean,
+        state text, reason text, message text, details jsonb, moved_by text, epoch int, attempts int,
+        ambiguous boolean, planned_uid text, planned_resource_version text, planned_generation bigint, before jsonb,
+        change jsonb, scale_increase int, not_before float8, deadline float8, lease float8, applied boolean,
+        finished boolean)),
+    locked AS (
+        SELECT id FROM orchestrator_action WHERE id IN (SELECT id FROM moved) ORDER BY id FOR NO KEY UPDATE)
     UPDATE orchestrator_action AS action SET
         state = moved.state, reason = moved.reason, message = moved.message, details = moved.details,
         moved_by = moved.moved_by, epoch = moved.epoch, attempts = moved.attempts, ambiguous = moved.ambiguous,
@@ -70,12 +82,7 @@ MOVE_ACTIONS = """
         lease_until = statement_timestamp() + make_interval(secs => moved.lease),
         applied_at = CASE WHEN moved.applied THEN statement_timestamp() ELSE action.applied_at END,
         finished_at = CASE WHEN moved.finished THEN statement_timestamp() END
-    FROM json_to_recordset(%s::json) AS moved(
-        id uuid, from_state text, from_epoch int, from_version text, lease_is_over boolean,
-        state text, reason text, message text, details jsonb, moved_by text, epoch int, attempts int,
-        ambiguous boolean, planned_uid text, planned_resource_version text, planned_generation bigint, before jsonb,
-        change jsonb, scale_increase int, not_before float8, deadline float8, lease float8, applied boolean,
-        finished boolean)
+    FROM moved JOIN locked USING (id)
     WHERE action.id = moved.id AND action.state = moved.from_state AND action.epoch = moved.from_epoch
         AND action.planned_resource_version = moved.from_version
         AND (NOT moved.lease_is_over OR action.lease_until <= statement_timestamp())

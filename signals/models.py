@@ -1,5 +1,6 @@
 """Signals, observations and rules. `ingest` writes signals and observations; the reconciler decides on signals."""
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -121,9 +122,13 @@ class Signal(models.Model):
         return Target(self.cluster, self.namespace, self.workload)
 
     @classmethod
-    def due(cls, cluster: str, limit: int, without: Iterable[UUID] = ()) -> list["Signal"]:
-        """The signals that have been due for longest, each with its `rules`: those that may match it."""
-        return list(cls.objects.raw(_SELECT_DUE + queries.OLDEST, [cluster, list(without), limit]))
+    def due(
+        cls, cluster: str, limit: int, without: Iterable[UUID] = (), delays: Mapping[str, float] | None = None
+    ) -> list["Signal"]:
+        """The signals that have been due for longest, each with its `rules`: those that may match it. Those of the
+        namespaces in `delays` ("*" is all) become due by so many seconds later."""
+        parameters = [json.dumps(dict(delays or {})), cluster, list(without), limit]
+        return list(cls.objects.raw(_SELECT_DUE + queries.OLDEST, parameters))
 
     @classmethod
     def lock_due(cls, ids: Iterable[UUID]) -> list["Signal"]:

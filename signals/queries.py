@@ -144,15 +144,18 @@ SELECT_DUE = """
     WHERE state = 'pending' AND not_before <= statement_timestamp()
 """
 # The first signal of each workload, then the second of each, and so on, so that a workload with many signals does not
-# delay the others. Of more than 10,000 due signals only the oldest take part. Parameters: the cluster, ids to leave
-# out, the number of rows.
+# delay the others. Of more than 10,000 due signals only the oldest take part. Parameters: by namespace ("*": all), how
+# many seconds later its signals become due, as a JSON object; the cluster, ids to leave out, the number of rows.
 OLDEST = """
     AND id = ANY(ARRAY(
         SELECT id FROM (
             SELECT id, not_before, row_number() OVER (PARTITION BY namespace, workload ORDER BY not_before) AS turn
             FROM (
-                SELECT id, namespace, workload, not_before FROM signals_signal
+                SELECT id, namespace, workload, not_before
+                FROM signals_signal, (SELECT %s::jsonb AS seconds) AS delays
                 WHERE state = 'pending' AND not_before <= statement_timestamp()
+                AND not_before <= statement_timestamp()
+                    - make_interval(secs => coalesce(seconds ->> namespace, seconds ->> '*', '0')::float8)
                 AND cluster = %s AND id <> ALL(%s::uuid[])
                 ORDER BY not_before LIMIT 10000) AS oldest) AS ordered
         ORDER BY turn, not_before LIMIT %s))
@@ -161,13 +164,14 @@ OLDEST = """
 # Parameter: ids. Signals that another transaction has locked are left out.
 LOCKED = "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR NO KEY UPDATE OF signal SKIP LOCKED"
 # One compare-and-set for each signal: it is stored only while it is pending. Parameter: the rows as a JSON array (see
-# `signals.transitions`). They are locked in the order of their fingerprint.
+# `signals.transitions`). They are locked in the order of their fingerprint. Another transaction that holds one of them
+# may be about to move it: it is left as it is.
 MOVE = """
     WITH moved AS (SELECT * FROM json_to_recordset(%s::json) AS moved(
         id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean)),
     locked AS (
         SELECT id FROM signals_signal WHERE id IN (SELECT id FROM moved) AND state = 'pending'
-        ORDER BY fingerprint FOR NO KEY UPDATE)
+        ORDER BY fingerprint FOR NO KEY UPDATE SKIP LOCKED)
     UPDATE signals_signal AS signal SET
         state = moved.state, reason = moved.reason, message = moved.message, errors = moved.errors,
         not_before = coalesce(

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     TARGET_BEING_DELETED = "TargetBeingDeleted"
     TARGET_BUSY = "TargetBusy"
     NAMESPACE_NOT_MANAGED = "NamespaceNotManaged"
+    NAMESPACE_UNREADABLE = "NamespaceUnreadable"
     PROTECTED_NAMESPACE = "ProtectedNamespace"
     REPLICA_LIMIT = "ReplicaLimit"
     COOLDOWN_ACTIVE = "CooldownActive"
@@ -64,6 +65,7 @@ GUARDRAIL_REASONS = (
     Reason.TARGET_BEING_DELETED,
     Reason.TARGET_BUSY,
     Reason.NAMESPACE_NOT_MANAGED,
+    Reason.NAMESPACE_UNREADABLE,
     Reason.PROTECTED_NAMESPACE,
     Reason.REPLICA_LIMIT,
     Reason.COOLDOWN_ACTIVE,

@@ -14,6 +14,8 @@ def policy(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> V
     Closed loop: deny; without an answer, defer and ask again. Direct action: deny.
     """
     name, answer = "policy", facts.policy
+    if facts.unreadable:
+        return NotEvaluated(name, "The policy engine is asked when the namespace can be read.")
     if answer is None:
         return NotEvaluated(name, "No policy engine is configured.")
     details = {"engine": answer.engine}

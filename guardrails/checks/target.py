@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from guardrails.checks.answers import no_target
-from guardrails.types import Denial, Facts, Limits, Verdict
+from guardrails.checks.answers import RECHECK, no_target
+from guardrails.types import Deferral, Denial, Facts, Limits, Verdict
 from signals.reasons import Reason
 from signals.types import Proposal
 
@@ -26,6 +26,21 @@ def target(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> V
     if facts.target.deleting:
         return Denial(name, f"{proposal.target} is being deleted.", reason=Reason.TARGET_BEING_DELETED)
     return Verdict(name, details={"uid": facts.target.uid, "replicas": facts.target.replicas})
+
+
+def readable_namespace(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
+    """Protects a target of which the reconciler does not know the state, as it cannot list the namespace. The others
+    go on, and so does this one as soon as it can be read.
+
+    Closed loop: defer. Direct action: defer; it waits until its deadline.
+    """
+    name = "readable_namespace"
+    if facts.unreadable:
+        message = f"SmartOps cannot read the namespace “{proposal.target.namespace}”: {facts.unreadable}"
+        return Deferral(name, message, reason=Reason.NAMESPACE_UNREADABLE, until=now + RECHECK)
+    if not facts.target_seen:
+        return no_target(name, proposal, facts)
+    return Verdict(name)
 
 
 def protected_namespace(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:

@@ -1,11 +1,11 @@
-"""Makes decisions: loads the history of the workloads, evaluates the guardrails, stores the decision records.
+"""Makes decisions: loads the history of the workloads, evaluates the guardrails, and stores decision records.
 
 It has three callers: a direct request (`direct.py`), signals (`reconciler/admit.py`), and the check that is repeated
 right before a write (`reconciler/dispatch.py`). The caller holds the rows of the workloads, so that a decision and what
 it reserves are one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -40,8 +40,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision with the inputs that lead to it."""
+    """A decision with the inputs that lead to it, on what was asked."""
 
+    question: Question
     decision: Decision
     inputs: Inputs
 
@@ -51,14 +52,19 @@ class Decided:
 
 
 def decide(questions: Sequence[Question]) -> list[Decided]:
-    """In the order given. The records are stored when the surrounding transaction commits."""
+    """In the order given. Nothing is stored."""
     histories = load_history([_wanted(one) for one in questions])
     decided = []
     for question, history in zip(questions, histories, strict=True):
         inputs = _inputs(question, history)
-        decided.append(Decided(evaluate.decide(inputs), inputs))
-    queries.insert(list(map(_record, questions, decided)))
+        decided.append(Decided(question, evaluate.decide(inputs), inputs))
     return decided
+
+
+def store_records(decided: Iterable[Decided]) -> None:
+    """Stores the records of the decisions that were followed: in the transaction that stores what they lead to. A
+    decision that another process has overtaken leaves no record."""
+    queries.insert(list(map(_record, decided)))
 
 
 def _wanted(question: Question) -> Wanted:
@@ -89,6 +95,7 @@ def _facts(question: Question, history: WorkloadHistory) -> Facts:
         target_seen=state.seen,
         target=state.facts(changed),
         managed=state.managed,
+        unreadable=state.unreadable,
         policy=question.policy,
         history_loaded=False,
     )
@@ -98,6 +105,7 @@ def _facts(question: Question, history: WorkloadHistory) -> Facts:
         target_seen=known.target_seen,
         target=known.target,
         managed=known.managed,
+        unreadable=known.unreadable,
         policy=known.policy,
         active_action=history.active_action,
         cooldown_until=history.cooldown_until,
@@ -106,8 +114,8 @@ def _facts(question: Question, history: WorkloadHistory) -> Facts:
     )
 
 
-def _record(question: Question, decided: Decided) -> DecisionRecord:
-    decision = decided.decision
+def _record(decided: Decided) -> DecisionRecord:
+    question, decision = decided.question, decided.decision
     record = DecisionRecord(
         phase=question.phase,
         signal_id=None if question.signal is None else question.signal.id,

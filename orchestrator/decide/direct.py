@@ -5,7 +5,7 @@ from psycopg.errors import UniqueViolation
 
 from guardrails.types import Allow, Defer, Deny, Ignore, PolicyAnswer
 from orchestrator import metrics, queries
-from orchestrator.decide.decision import Question, decide
+from orchestrator.decide.decision import Question, decide, store_records
 from orchestrator.decide.policy import ask_policy
 from orchestrator.k8s.target import UNOBSERVED
 from orchestrator.models import Action, Phase, Workload
@@ -57,6 +57,7 @@ def _admit(
             return earlier
         question = Question(Phase.ADMIT, action_id, proposal.target, UNOBSERVED, proposal, policy, workload)
         [decided] = decide([question])
+        store_records([decided])
         decision = decided.decision
         if isinstance(decision, Allow):
             action = Action.new(

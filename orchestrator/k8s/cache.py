@@ -5,32 +5,38 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from threading import Event, Lock, Thread
+from time import monotonic
+from typing import Any
 
 from guardrails.types import AutoscalerFacts
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import NotFound
 from orchestrator.k8s.resources import AUTOSCALERS, DEPLOYMENTS, Resource
+from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED, MissingList, SyncStatus
 from orchestrator.k8s.target import UNMANAGED, TargetState
-from orchestrator.k8s.types import Autoscaler, Deployment, WatchEventType, WorkloadKey
+from orchestrator.k8s.types import Autoscaler, Deployment, W, WatchEvent, WatchEventType, WorkloadKey
 from signals.types import Target
 
 log = logging.getLogger(__name__)
 
+STOP_WITHIN = 5.0  # seconds
+RESTART_AFTER = 30.0  # seconds from an unexpected error of a watching thread to its next attempt
+
 
 class ClusterCache:
-    """Of `namespaces`, where "*" is all of them. `on_change` is called from the watching threads after each change, and
-    must be quick; after a list its key has no name."""
+    """Of `namespaces`, where "*" is all of them. Each namespace syncs by itself: one that cannot be read holds up no
+    other. `on_change` is called from the watching threads after each change, and must be quick; after a list its key
+    has no name."""
 
     def __init__(self, cluster: Cluster, namespaces: Iterable[str], on_change: Callable[[WorkloadKey], None]) -> None:
-        self.namespaces = frozenset(namespaces)
+        named = frozenset(namespaces)
+        self.namespaces = frozenset({"*"}) if "*" in named else named
         self._cluster = cluster
         self._on_change = on_change
         self._deployments: dict[WorkloadKey, Deployment] = {}
         self._autoscalers = AutoscalerIndex()
         self._follow = {DEPLOYMENTS: self._follow_deployments, AUTOSCALERS: self._follow_autoscalers}
-        self._unsynced = {(resource, namespace) for resource in self._follow for namespace in self.namespaces}
-        self._refusals: dict[str, str] = {}  # by namespace: why its autoscalers cannot be listed
-        self._lock = Lock()
+        self._status = SyncStatus(self._follow, self.namespaces)
         self._stop = Event()
         self._threads: list[Thread] = []
 
@@ -38,29 +44,44 @@ class ClusterCache:
         for resource, follow in self._follow.items():
             for namespace in sorted(self.namespaces):
                 name = f"watch {resource.name} in {namespace}"
-                thread = Thread(target=follow, args=[namespace], name=name, daemon=True)
+                thread = Thread(target=self._keep_following, args=[resource, namespace, follow], name=name, daemon=True)
                 thread.start()
                 self._threads.append(thread)
 
     def stop(self) -> None:
+        """A thread that is in a list call does not delay the end: it dies with the process."""
         self._stop.set()
+        ends_at = monotonic() + STOP_WITHIN
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(timeout=max(0.0, ends_at - monotonic()))
 
     @property
     def has_synced(self) -> bool:
-        """Whether every namespace has been listed once: no decision may be made before. A refusal to list autoscalers
-        counts as an answer."""
-        return not self._unsynced
+        """Whether every list has been read once, or was refused."""
+        return all(one.refused for one in self._status.missing())
 
-    def unsynced(self) -> list[str]:
-        """What has not been listed yet, as "horizontalpodautoscalers in namespace shop"."""
-        with self._lock:
-            waiting = sorted((resource.name, namespace) for resource, namespace in self._unsynced)
-        return [
-            f"{name} in {'all namespaces' if namespace == '*' else f'namespace {namespace}'}"
-            for name, namespace in waiting
-        ]
+    def unsynced(self) -> list[MissingList]:
+        return self._status.missing()
+
+    def is_readable(self, namespace: str) -> bool:
+        """Whether its Deployments are in the cache: without them, no decision may be made on them."""
+        return self.manages(namespace) and self._status.find(DEPLOYMENTS, self._scope(namespace)) is None
+
+    @property
+    def readable(self) -> list[str]:
+        """The namespaces that can be read, or "*"."""
+        return sorted(filter(self.is_readable, self.namespaces))
+
+    def delays(self) -> dict[str, float]:
+        """By namespace ("*": all), how many seconds later than usual a due row is taken up, as its namespace has not
+        synced: another reconciler may have it in its cache. A refusal to list autoscalers delays nothing: it is known
+        that they are unknown."""
+        delays = dict[str, float]()
+        for one in self._status.missing():
+            if not (one.refused and one.resource is AUTOSCALERS):
+                delay = LEFT_TO_OTHERS if one.cause else UNTIL_LISTED
+                delays[one.namespace] = max(delay, delays.get(one.namespace, 0.0))
+        return delays
 
     def manages(self, namespace: str) -> bool:
         return "*" in self.namespaces or namespace in self.namespaces
@@ -71,54 +92,73 @@ class ClusterCache:
     def observe(self, target: Target) -> TargetState:
         if not self.manages(target.namespace):
             return UNMANAGED
-        key = WorkloadKey(target.namespace, target.name)
-        refusal = self._refusals.get("*" if "*" in self.namespaces else target.namespace, "")
-        return TargetState(True, True, self.get(key), self._autoscalers.of(key), refusal)
+        key, scope = WorkloadKey(target.namespace, target.name), self._scope(target.namespace)
+        autoscaler, unlisted = self._autoscalers.of(key), self._status.find(AUTOSCALERS, scope)
+        known = TargetState(True, True, self.get(key), autoscaler, unlisted.why if unlisted else "")
+        if unreadable := self._status.find(DEPLOYMENTS, scope):
+            return replace(known, seen=False, deployment=None, unreadable=str(unreadable))
+        return known
 
     def observe_live(self, target: Target) -> TargetState:
         """The same, with a live read of a Deployment that is not in the cache: the cache may lag behind. ClusterError
         if the read fails."""
         state = self.observe(target)
-        if state.managed and state.deployment is None:
+        if state.managed and state.deployment is None and not state.unreadable:
             with suppress(NotFound):
                 key = WorkloadKey(target.namespace, target.name)
                 return replace(state, deployment=self._cluster.get_deployment_status(key))
         return state
 
+    def _scope(self, namespace: str) -> str:
+        return "*" if "*" in self.namespaces else namespace
+
+    def _keep_following(self, resource: Resource, namespace: str, follow: Callable[[str], None]) -> None:
+        """A watch ends only with `stop`. An error that it does not expect costs its namespace, until it is over."""
+        while True:
+            try:
+                return follow(namespace)
+            except Exception as error:
+                log.exception("the watch of %s in %s failed", resource.name, namespace)
+                cause = f"{type(error).__name__}: {error!s:.500}"
+                failed: WatchEvent[Any] = WatchEvent(WatchEventType.REFUSED, message=cause)
+                self._report(resource, namespace, failed)
+                self._forget(namespace)
+            if self._stop.wait(RESTART_AFTER):
+                return None
+
     def _follow_deployments(self, namespace: str) -> None:
-        for event in self._cluster.watch_deployments(_scope(namespace), self._stop):
-            if event.type is WatchEventType.SYNCED:
-                self._mark_synced(DEPLOYMENTS, namespace)
-            elif event.object is not None:
-                key = event.object.key
-                if event.type is WatchEventType.DELETED:
-                    self._deployments.pop(key, None)
-                else:
-                    self._deployments[key] = event.object
-                self._on_change(key)
+        for event in self._cluster.watch_deployments(_in_api(namespace), self._stop):
+            if event.object is None:
+                self._report(DEPLOYMENTS, namespace, event)
+                continue
+            key = event.object.key
+            if event.type is WatchEventType.DELETED:
+                self._deployments.pop(key, None)
+            else:
+                self._deployments[key] = event.object
+            self._on_change(key)
 
     def _follow_autoscalers(self, namespace: str) -> None:
-        for event in self._cluster.watch_autoscalers(_scope(namespace), self._stop):
-            if event.type is WatchEventType.REFUSED:
-                self._refusals[namespace] = event.message
-                self._mark_synced(AUTOSCALERS, namespace)
-            elif event.type is WatchEventType.SYNCED:
-                self._refusals.pop(namespace, None)
-                self._mark_synced(AUTOSCALERS, namespace)
-            elif event.object is not None:
+        for event in self._cluster.watch_autoscalers(_in_api(namespace), self._stop):
+            if event.object is None:
+                self._report(AUTOSCALERS, namespace, event)
+            else:
                 self._autoscalers.update(event.object, deleted=event.type is WatchEventType.DELETED)
 
-    def _mark_synced(self, resource: Resource, namespace: str) -> None:
-        with self._lock:
-            first = (resource, namespace) in self._unsynced
-            self._unsynced.discard((resource, namespace))
-        if first:
-            where = "all namespaces" if namespace == "*" else f"namespace {namespace}"
-            refusal = resource is AUTOSCALERS and self._refusals.get(namespace)
-            if refusal:
-                log.warning("Cannot list %s in %s: %s", resource.name, where, refusal)
-            else:
-                log.info("Cache synced: %s in %s", resource.name, where)
+    def _forget(self, namespace: str) -> None:
+        """Another watch does not know what this one has listed, so it cannot report what was deleted in between."""
+        for key in [key for key in self._deployments if namespace in ("*", key.namespace)]:
+            self._deployments.pop(key, None)
+
+    def _report(self, resource: Resource, namespace: str, event: WatchEvent[W]) -> None:
+        """The state of a whole list has changed."""
+        if event.type is WatchEventType.SYNCED:
+            if before := self._status.synced(resource, namespace):
+                log.info("Cache synced: %s", before.what)
+        else:
+            refused = event.type is WatchEventType.REFUSED
+            if news := self._status.failed(resource, namespace, event.message, refused=refused):
+                log.warning("Cache not synced: %s", news)
         self._on_change(WorkloadKey(namespace, ""))
 
 
@@ -154,5 +194,5 @@ class AutoscalerIndex:
         return AutoscalerFacts(first.key.name, first.min_replicas, first.max_replicas)
 
 
-def _scope(namespace: str) -> str:
+def _in_api(namespace: str) -> str:
     return "" if namespace == "*" else namespace

@@ -38,8 +38,9 @@ STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 class KubernetesCluster:
     """A Cluster. Safe for use by `connections` threads at once.
 
-    A call ends after `timeout` seconds. A watch that receives nothing for `idle` seconds (the API server sends a
-    bookmark about every minute) counts as half-open and is opened again. Unreached if there is no configuration."""
+    A call ends after `timeout` seconds, a page of a list after three times as long. A watch that receives nothing for
+    `idle` seconds (the API server sends a bookmark about every minute) counts as half-open and is opened again.
+    Unreached if there is no configuration."""
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class KubernetesCluster:
                         raise TimedOut(f"{key}: {progress.message}")
                     if event.type is WatchEventType.CHANGED and event.object is not None:
                         deployment, listed = event.object, True
-                    elif event.type is WatchEventType.DELETED or not listed:
+                    elif event.type is WatchEventType.DELETED or (event.type is WatchEventType.SYNCED and not listed):
                         raise NotFound(f"{key} was deleted", code=404)
         finally:
             timer.cancel()

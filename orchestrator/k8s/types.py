@@ -89,6 +89,7 @@ class WatchEventType(StrEnum):
     CHANGED = "CHANGED"
     DELETED = "DELETED"
     REFUSED = "REFUSED"  # list or watch is forbidden, or the resource does not exist; retried until SYNCED
+    FAILED = "FAILED"  # a list failed for another reason; retried until SYNCED
 
 
 class Watched(Protocol):
@@ -106,4 +107,4 @@ W = TypeVar("W", bound=Watched)
 class WatchEvent(Generic[W]):
     type: WatchEventType
     object: W | None = None  # of CHANGED and DELETED
-    message: str = ""  # of REFUSED: the server's
+    message: str = ""  # of REFUSED and FAILED: a sentence, the server's if it answered

@@ -44,22 +44,29 @@ class Watch(Generic[W]):
         failures = 0  # attempts in a row without a line
         while not self._stop.is_set():
             started, failures = monotonic(), failures + 1
+            listing = not self._resource_version
             try:
-                if not self._resource_version:
+                if listing:
                     yield from self._list()
+                    listing = False
                 for line in self._lines(self._resource_version):
                     yield from self._event(line)
                     failures, self._problem = 0, ""
             except Unreached as error:
                 self._log_once(logging.WARNING, f"the API server is unreachable: {error}")
+                if listing:
+                    yield WatchEvent(WatchEventType.FAILED, message=f"the API server is unreachable: {error}")
             except ClusterError as error:
                 self._log_once(logging.INFO, f"{error.reason}: {error}")
-                if isinstance(error, Forbidden) or error.code == 404:
-                    yield WatchEvent(WatchEventType.REFUSED, message=error.message)
+                refused = isinstance(error, Forbidden) or error.code == 404
                 # A connection may break at any time. After two failures without a line the server may be unable to
                 # serve the resourceVersion: it is ahead of a restored backup, or the next object cannot be parsed.
-                if isinstance(error, Expired) or failures > 1:
+                # After a refusal, only a new list shows that it is over.
+                if refused or isinstance(error, Expired) or failures > 1:
                     self._resource_version = ""
+                if refused or listing:
+                    kind = WatchEventType.REFUSED if refused else WatchEventType.FAILED
+                    yield WatchEvent(kind, message=error.message)
             if monotonic() - started > MAX_DELAY:  # a quiet watch is not a failure
                 failures = 0
             delay = min(FIRST_DELAY * 2 ** min(failures, 10), MAX_DELAY)

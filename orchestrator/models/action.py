@@ -4,6 +4,7 @@ PostgreSQL refuses what must not be: two active actions on a workload, a finishe
 transition that the table of states does not have. `transitions.py` is the only writer of `state`.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -174,6 +175,16 @@ class Action(models.Model):
             verify=proposal.verify,
             **{"traceparent": tracing.traceparent(), **fields},
         )
+
+    @staticmethod
+    def is_past(moment: str, delays: Mapping[str, float]) -> Q:
+        """Whether the time in the column `moment` has passed: in the namespaces of `delays` ("*" is all), by at least
+        so many seconds."""
+        past = Q(**{f"{moment}__lte": Now()})
+        for namespace, seconds in delays.items():
+            elsewhere = Q() if namespace == "*" else ~Q(workload__namespace=namespace)
+            past &= elsewhere | Q(**{f"{moment}__lte": Now() - timedelta(seconds=seconds)})
+        return past
 
     @classmethod
     def new_id(cls) -> UUID:

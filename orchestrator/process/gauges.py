@@ -27,6 +27,10 @@ OLDEST_DUE = Gauge(
 )
 ACTIONS = Gauge("smartops_orchestrator_actions", "Number of actions that have not ended, by state.", ["state"])
 FREEZES = Gauge("smartops_orchestrator_freezes", "Number of freezes in force.")
+UNREADABLE = Gauge(
+    "smartops_orchestrator_unreadable_namespaces",
+    "Number of namespaces that this reconciler cannot read; /readyz has the causes.",
+)
 LAST_PASS = Gauge(
     "smartops_orchestrator_last_pass_timestamp_seconds", "Unix time at which the last pass of the control loop ended."
 )

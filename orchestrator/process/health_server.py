@@ -22,6 +22,9 @@ class ControlLoop(Protocol):
     def problems(self) -> list[str]:
         """Why the loop is not ready, one line each; empty if it is ready. A loop that is not alive says so first."""
 
+    def warnings(self) -> list[str]:
+        """What does not work although the loop is ready, one line each."""
+
 
 class Permissions(Protocol):
     @property
@@ -30,7 +33,7 @@ class Permissions(Protocol):
 
     @property
     def passed(self) -> bool:
-        """Whether they were checked and no required one is missing."""
+        """Whether they were checked, and no required one is missing everywhere."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -72,9 +75,10 @@ def _liveness(loop: ControlLoop) -> tuple[str, list[str]]:
 
 
 def _readiness(loop: ControlLoop, permissions: Permissions) -> tuple[str, list[str]]:
-    """A missing optional permission is listed, but does not make the process unready."""
-    problems, missing = loop.problems(), [str(one) for one in permissions.missing]
+    """A missing permission that leaves something to do is listed, but does not make the process unready; nor does a
+    namespace that cannot be read: a rollout of SmartOps must not wait for it."""
+    problems, warnings, missing = loop.problems(), loop.warnings(), [str(one) for one in permissions.missing]
     if problems or not permissions.passed:
         pending = [] if permissions.passed or missing else ["permission check pending"]
-        return UNAVAILABLE, [*problems, *pending, *missing]
-    return OK, ["ok", *missing]
+        return UNAVAILABLE, [*problems, *warnings, *pending, *missing]
+    return OK, ["ok", *warnings, *missing]

@@ -1,7 +1,7 @@
 """The permission check: at the start, the reconciler asks the API server for each permission that it uses."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Event, Thread
 
@@ -31,13 +31,15 @@ class MissingPermission:
 
 
 class PermissionCheck:
-    """`missing` holds the permissions that the API server denied in the last check. A check that the API server did
-    not answer changes nothing: an API server that is unavailable does not make a permission missing. The check is
-    repeated every `recheck_after` seconds until no permission is missing."""
+    """`missing` holds the permissions that the API server denied in the last check. Each namespace is checked by
+    itself. A check that the API server did not answer changes nothing: an API server that is unavailable does not make
+    a permission missing. The check is repeated every `recheck_after` seconds until no permission is missing."""
 
     def __init__(self, cluster: Cluster, namespaces: Iterable[str], recheck_after: float = RECHECK_AFTER) -> None:
         self.missing: tuple[MissingPermission, ...] = ()
-        self._cluster, self._namespaces, self._recheck_after = cluster, sorted(namespaces), recheck_after
+        named = set(namespaces)
+        self._namespaces = ["*"] if "*" in named else sorted(named)
+        self._cluster, self._recheck_after = cluster, recheck_after
         self._pending = True
         self._stop = Event()
         self._thread = Thread(target=self._run, name="permission-check", daemon=True)
@@ -51,8 +53,9 @@ class PermissionCheck:
 
     @property
     def passed(self) -> bool:
-        """The first check has ended, and no required permission is missing."""
-        return not self._pending and not any(one.permission.required for one in self.missing)
+        """The first check has ended, and in at least one namespace no required permission is missing."""
+        lacking = {one.namespace for one in self.missing if one.permission.required}
+        return not self._pending and (not lacking or len(lacking) < len(self._namespaces))
 
     def _run(self) -> None:
         while not (self._check() or self._stop.wait(self._recheck_after)):
@@ -60,25 +63,28 @@ class PermissionCheck:
 
     def _check(self) -> bool:
         """Whether every permission is granted."""
-        before = self.missing
-        try:
-            self.missing = tuple(self._denied())
-        except ClusterError as error:
-            log.warning("permission check failed: %s. It is repeated in %.0f s.", error.message, self._recheck_after)
-            return False
-        finally:
-            self._pending = False
+        before, found, failure = self.missing, list[MissingPermission](), ""
+        for namespace in self._namespaces:
+            try:
+                found += self._denied(namespace)
+            except ClusterError as error:
+                found += [one for one in before if one.namespace == namespace]
+                failure = error.message
+        self.missing, self._pending = tuple(found), False
+        if failure:
+            log.warning("permission check failed: %s. It is repeated in %.0f s.", failure, self._recheck_after)
         for one in self.missing:
             if one not in before:
                 log.error("%s", one) if one.permission.required else log.warning("%s", one)
         if before and not self.missing:
             log.info("permission check passed: no permission is missing any more")
-        return not self.missing
+        return not (self.missing or failure)
 
-    def _denied(self) -> Iterator[MissingPermission]:
-        for namespace in self._namespaces:
-            scope = "" if namespace == "*" else namespace
-            for permission in PERMISSIONS:
-                for verb in permission.verbs:
-                    if not self._cluster.can_i(verb, permission.group, permission.resource, scope):
-                        yield MissingPermission(verb, permission, namespace)
+    def _denied(self, namespace: str) -> list[MissingPermission]:
+        scope = "" if namespace == "*" else namespace
+        return [
+            MissingPermission(verb, permission, namespace)
+            for permission in PERMISSIONS
+            for verb in permission.verbs
+            if not self._cluster.can_i(verb, permission.group, permission.resource, scope)
+        ]

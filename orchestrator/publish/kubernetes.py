@@ -48,6 +48,7 @@ SUPPRESSED = frozenset(
         Reason.TARGET_NOT_FOUND,
         Reason.TARGET_REPLACED,
         Reason.TARGET_GONE,
+        Reason.NAMESPACE_UNREADABLE,
         Reason.CLUSTER_UNREACHABLE,
         Reason.CLUSTER_THROTTLED,
         Reason.CONFLICT,

@@ -6,15 +6,16 @@ target that the cache does not have, and the policy engine, are asked before (`c
 """
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from django.db import transaction
 
 from guardrails.types import Allow, Defer, Deny, Ignore
 from orchestrator import metrics, queries
-from orchestrator.decide.decision import Decided, Question, decide
+from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.plan import plan
+from orchestrator.k8s.sync import NO_DELAYS
 from orchestrator.k8s.target import UNOBSERVED, Observe
 from orchestrator.models import Action, Phase, Workload, transitions
 from orchestrator.reconciler.calls import Candidate
@@ -32,18 +33,22 @@ log = logging.getLogger(__name__)
 MAX_ERRORS = 5
 
 
-def due(cluster: str, limit: int, asking: Collection[UUID], observe: Observe) -> tuple[list[Candidate], bool]:
+def due(
+    cluster: str, limit: int, asking: Collection[UUID], observe: Observe, delays: Mapping[str, float] = NO_DELAYS
+) -> tuple[list[Candidate], bool]:
     """The signals that have been due for longest, without those that are being asked about; and whether more may be
-    due."""
-    signals = Signal.due(cluster, limit, asking)
+    due. `delays` are those of the cache."""
+    signals = Signal.due(cluster, limit, asking, delays)
     found = _one_for_each_workload([_candidate(signal, observe) for signal in signals])
     return found, len(signals) == limit or len(found) < len(signals)
 
 
 def needs_asking(candidate: Candidate, policy_is_configured: bool) -> bool:
     """Whether its decision takes a network call: before a target is called missing, the API server itself is asked."""
-    is_missing = candidate.state.managed and candidate.state.deployment is None
-    return candidate.proposal is not None and (is_missing or policy_is_configured)
+    state = candidate.state
+    if candidate.proposal is None or state.unreadable:
+        return False
+    return policy_is_configured or (state.managed and state.deployment is None)
 
 
 def proposal(signal: Signal) -> Proposal | None:
@@ -63,19 +68,22 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
         if one.error is not None:
             raise one.error
     with transaction.atomic():
-        # Before the signals, as everywhere.
-        workloads = Workload.lock(one.signal.target for one in candidates if _may_reserve(one))
+        # Before the signals, as everywhere. A signal whose workload another session has locked stays due.
+        workloads = Workload.lock_free(one.signal.target for one in candidates if _may_reserve(one))
         locked = {signal.pk: signal for signal in Signal.lock_due(one.signal.pk for one in candidates)}
         # A repeat may have changed the signal since: then it stays due, and is decided in the next pass.
         current = [
             (one, locked[one.signal.pk])
             for one in candidates
-            if one.signal.pk in locked and proposal(locked[one.signal.pk]) == one.proposal
+            if one.signal.pk in locked
+            and proposal(locked[one.signal.pk]) == one.proposal
+            and (one.signal.target in workloads or not _may_reserve(one))
         ]
         questions = [_question(one, signal, workloads.get(signal.target)) for one, signal in current]
         decided = decide(questions)
         rows = list(zip(current, questions, decided, strict=True))
         signal_transitions.store([_transition(signal, made) for (_, signal), _, made in rows])
+        store_records(decided)
         claims = _create(rows, workloads, actor)
     for (_, signal), _, made in rows:
         _count(signal, made)

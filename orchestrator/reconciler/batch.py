@@ -4,10 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from django.db import InterfaceError, OperationalError
-from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
+from psycopg.errors import IdleInTransactionSessionTimeout, LockNotAvailable, ReadOnlySqlTransaction
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
+
+
+class Locked(Exception):  # noqa: N818 - it is no error of the row
+    """Another session has locked what the row needs."""
 
 
 def together(
@@ -16,8 +20,9 @@ def together(
     failed: Callable[[Row, Exception], None],
 ) -> Iterator[Result]:
     """Stores all rows in one transaction, and takes them off the list. If that fails, stores each of them alone, so
-    that only the row that fails pays for it: `failed` records its error. If the database is unavailable, no row is to
-    blame: the error is raised, and the rows stay on the list."""
+    that only the row that fails pays for it: `failed` records its error. A row that waits for the lock of another
+    session stays on the list: the next pass tries it again. If the database is unavailable, no row is to blame: the
+    error is raised, and the rows stay on the list."""
     if not rows:
         return
     try:
@@ -25,7 +30,8 @@ def together(
     except Exception as error:
         if _is_unavailable(error):
             raise
-        yield from _alone(rows, store, failed)
+        if not (_is_locked(error) and len(rows) == 1):  # it would only wait again
+            yield from _alone(rows, store, failed)
     else:
         rows.clear()
         yield from results
@@ -36,33 +42,43 @@ def _alone(
     store: Callable[[Sequence[Row]], Sequence[Result]],
     failed: Callable[[Row, Exception], None],
 ) -> Iterator[Result]:
-    while rows:
-        row = rows[0]
+    waiting = 0  # rows at the head of the list that stay on it
+    while len(rows) > waiting:
         try:
-            results = store([row])
+            results = store([rows[waiting]])
         except Exception as error:
             if _is_unavailable(error):
                 raise
-            _record_failure(rows, error, failed)
+            if _is_locked(error) or not _record_failure(rows, waiting, error, failed):
+                waiting += 1
         else:
-            rows.pop(0)
+            rows.pop(waiting)
             yield from results
 
 
-def _record_failure(rows: list[Row], error: Exception, failed: Callable[[Row, Exception], None]) -> None:
-    """Takes the first row off the list, unless the database has become unavailable: then its failure is yet to be
-    recorded."""
+def _record_failure(rows: list[Row], at: int, error: Exception, failed: Callable[[Row, Exception], None]) -> bool:
+    """Takes the row off the list, unless its failure is yet to be recorded: another session holds a lock (False), or
+    the database has become unavailable."""
     try:
-        failed(rows[0], error)
+        failed(rows[at], error)
     except Exception as error:
+        if _is_locked(error):
+            return False
         if not _is_unavailable(error):
-            rows.pop(0)
+            rows.pop(at)
         raise
-    rows.pop(0)
+    rows.pop(at)
+    return True
+
+
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, Locked) or isinstance(error.__cause__, LockNotAvailable)
 
 
 def _is_unavailable(error: Exception) -> bool:
     """Whether the database is to blame. During a failover a server may be read-only, which Django reports as an
     InternalError."""
+    if _is_locked(error):
+        return False
     unavailable = isinstance(error, OperationalError | InterfaceError)
     return unavailable or isinstance(error.__cause__, ReadOnlySqlTransaction | IdleInTransactionSessionTimeout)

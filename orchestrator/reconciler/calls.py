@@ -66,12 +66,12 @@ class Confirmation:
 def ask(candidate: Candidate, observe_live: Callable[..., TargetState], actor: str) -> Candidate:
     """Reads the target live if the cache does not have it, then asks the policy engine."""
     signal, proposal = candidate.signal, candidate.proposal
-    with tracing.within(candidate.span, signal=signal.pk):
-        try:
+    try:
+        with tracing.within(candidate.span, signal=signal.pk):
             state = observe_live(signal.target)
             policy = None if proposal is None else ask_policy(proposal, actor, state, signal)
-        except Exception as error:  # noqa: BLE001 - it is recorded with the signal
-            return replace(candidate, error=error)
+    except Exception as error:  # noqa: BLE001 - it is recorded with the signal
+        return replace(candidate, error=error)
     return replace(candidate, state=state, policy=policy)
 
 
@@ -79,16 +79,16 @@ def read(claim: Claim, cluster: Cluster, state: TargetState) -> Reading:
     """Reads the target of the action live. If a write may follow, asks the policy engine. `state` is that of the cache,
     for all that is not in the Deployment itself."""
     action = claim.action
-    if not (state.managed or action.planned_resource_version):
-        return Reading(claim, Step.PLAN, state)  # nothing was written there, and nothing will be
-    with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
-        try:
+    if (state.unreadable or not state.managed) and not action.planned_resource_version:
+        return Reading(claim, Step.PLAN, state)  # nothing was written there, and nothing will be now
+    try:
+        with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
             live = get(cluster, action.workload.key)
             state, step, policy = replace(state, deployment=live), next_step(plan_of(claim), live), None
             if step in (Step.PLAN, Step.REFRESH, Step.RESEND):
                 policy = ask_policy(action.proposal, action.requested_by, state, action.signal)
-        except Exception as error:  # noqa: BLE001 - it is recorded with the action
-            return Reading(claim, Step.PLAN, state, error=error)
+    except Exception as error:  # noqa: BLE001 - it is recorded with the action
+        return Reading(claim, Step.PLAN, state, error=error)
     return Reading(claim, step, state, policy)
 
 
@@ -96,22 +96,22 @@ def write(claim: Claim, cluster: Cluster) -> Answer:
     """One request, tried once. All that makes a copy of it harmless is in it."""
     action = claim.action
     guard = Preconditions(uid=action.planned_uid, resource_version=action.planned_resource_version)
-    with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
-        try:
+    try:
+        with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
             handler = HANDLERS[ActionType(action.type)]
             change = action.change or {}
             written = handler.write(cluster, action.workload.key, change, guard, str(action.pk), action.dry_run)
-        except Exception as error:  # noqa: BLE001 - it is recorded with the action
-            return Answer(claim, error)
+    except Exception as error:  # noqa: BLE001 - it is recorded with the action
+        return Answer(claim, error)
     return Answer(claim, written)
 
 
 def confirm(key: WorkloadKey, action_id: UUID, span: Span, cluster: Cluster) -> Confirmation:
-    with tracing.within(span, action=action_id):
-        try:
+    try:
+        with tracing.within(span, action=action_id):
             return Confirmation(key, action_id, get(cluster, key))
-        except Exception as error:  # noqa: BLE001 - the verification decides what it means
-            return Confirmation(key, action_id, error)
+    except Exception as error:  # noqa: BLE001 - the verification decides what it means
+        return Confirmation(key, action_id, error)
 
 
 def get(cluster: Cluster, key: WorkloadKey) -> Deployment | None:

@@ -6,22 +6,23 @@ made with its admission, and needs none of this.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Now
 
 from guardrails.checks.answers import RECHECK
 from guardrails.models import effective_limits
 from guardrails.types import Allow, Defer, Deny, Ignore
 from orchestrator import metrics
-from orchestrator.decide.decision import Decided, Question, decide
+from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.plan import plan
 from orchestrator.k8s.errors import ClusterError
+from orchestrator.k8s.sync import NO_DELAYS
 from orchestrator.k8s.types import Deployment
 from orchestrator.models import Action, ActionState, Phase, Workload, transitions
 from orchestrator.models.transitions import Transition
+from orchestrator.reconciler.batch import Locked
 from orchestrator.reconciler.calls import Reading
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.resolve import Step
@@ -35,9 +36,11 @@ log = logging.getLogger(__name__)
 MAX_CLAIMS = 50  # no backoff comes to as many: an action that was claimed more often crashes its processes
 
 
-def claim_due(cluster: str, limit: int, actor: str) -> list[Claim]:
-    """Claims as many as are due. Several reconcilers share the work: each skips the rows that another one locks."""
-    due = Action.objects.filter(cluster=cluster, state=ActionState.PENDING, not_before__lte=Now())
+def claim_due(cluster: str, limit: int, actor: str, delays: Mapping[str, float] = NO_DELAYS) -> list[Claim]:
+    """Claims as many as are due. Several reconcilers share the work: each skips the rows that another one locks.
+    `delays` are those of the cache."""
+    is_due = Action.is_past("not_before", delays)
+    due = Action.objects.filter(is_due, cluster=cluster, state=ActionState.PENDING)
     due = due.select_related("workload", "signal").order_by("not_before")
     with transaction.atomic():
         rows = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
@@ -58,13 +61,17 @@ def check(readings: Sequence[Reading], actor: str, jitter: float) -> list[Claim]
     with transitions.atomic(one.claim.action for one in readings):
         asked = [one for one in readings if one.error is None and one.step in (Step.PLAN, Step.REFRESH, Step.RESEND)]
         # Of all, also of those that end: locked one after the other, two processes could wait for each other.
-        workloads = Workload.lock(one.claim.action.workload.target for one in readings)
+        targets = {one.claim.action.workload.target for one in readings}
+        workloads = Workload.lock_free(targets)
+        if targets - workloads.keys():
+            raise Locked
         signals = Signal.objects.in_bulk([one.claim.action.signal_id for one in asked if one.claim.action.signal_id])
         decided = decide([_question(one, workloads, signals) for one in asked])
         answers = dict(zip(map(id, asked), decided, strict=True))
         moves = [_transition(one, answers.get(id(one)), actor, jitter) for one in readings]
-        stored = transitions.store(moves)
-    planned = {one.action.pk for one in stored if one.to == ActionState.APPLYING}
+        stored = {one.action.pk: one.to for one in transitions.store(moves)}
+        store_records(answers[id(one)] for one in asked if one.claim.action.pk in stored)
+    planned = {pk for pk, to in stored.items() if to == ActionState.APPLYING}
     for one in asked:
         one.claim.limits = answers[id(one)].limits
     return [one.claim for one in readings if one.claim.action.pk in planned]

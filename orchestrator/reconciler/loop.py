@@ -111,13 +111,17 @@ class Reconciler:
         return self.clock.monotonic() - self._turned_at < STALLED
 
     def problems(self) -> list[str]:
-        """Why it is not ready, one line each; empty if it is ready."""
+        """Why it is not ready, one line each; empty if it is ready. It is ready with one namespace that it can read."""
         now, problems = self.clock.monotonic(), []
         if (silent := now - self._turned_at) >= STALLED:
             problems.append(f"control loop stalled: no pass for {silent:.0f} s")
         elif (failing := now - self._passed_at) >= STALLED:
             problems.append(f"database unavailable: no pass of the control loop has succeeded for {failing:.0f} s")
-        return problems + [f"cache not synced: {one}" for one in self.cache.unsynced()]
+        return problems + ([] if self._serves_any() else self._unsynced())
+
+    def warnings(self) -> list[str]:
+        """What does not work although it is ready, one line each: namespaces that cannot be read."""
+        return self._unsynced() if self._serves_any() else []
 
     def run_once(self, notified: Iterable[str] = ()) -> bool:
         """One pass of the five verbs. `notified`: what may be due, "signal" or "pending" (actions)."""
@@ -142,17 +146,19 @@ class Reconciler:
 
     def _reclaim(self) -> None:
         """An error in one of these queries must not keep the others, or the other verbs, from their work."""
-        room = 2 * self.workers - self.pool.under_way
-        if self.cache.has_synced and room > 0:  # a reclaimed action goes on to its write, within its lease
+        room, delays = 2 * self.workers - self.pool.under_way, self.cache.delays()
+        if room > 0:  # a reclaimed action goes on to its write, within its lease
             held = frozenset(claim.action.pk for claim in self._claims)
-            claims = self._attempt(reclaim.reclaim, self.cluster_name, self.actor, held, room) or ()
+            claims = self._attempt(reclaim.reclaim, self.cluster_name, self.actor, held, room, delays) or ()
             self._take(claims)
             if len(claims) == room:
                 self._next_sweep = self._turned_at  # more may wait
+        self._attempt(reclaim.resume, self.cluster_name, delays)
         self._attempt(reclaim.cancel_resolved, self.cluster_name, self.actor)
         if self._turned_at >= self._next_measure:
             self._next_measure = self._turned_at + MEASURE
             self._attempt(reclaim.expire, self.actor)
+            gauges.UNREADABLE.set(len(self.cache.namespaces) - len(self.cache.readable))
             self._attempt(gauges.measure, self.cluster_name)
 
     def _admit(self, room: int) -> None:
@@ -161,7 +167,8 @@ class Reconciler:
         self._asking -= {one.signal.pk for one in candidates}
         if self._signals_due and room > 0:
             asking = self._asking | {one.signal.pk for one in candidates}
-            found, self._signals_due = admit.due(self.cluster_name, room, asking, self.cache.observe)
+            delays = self.cache.delays()
+            found, self._signals_due = admit.due(self.cluster_name, room, asking, self.cache.observe, delays)
             for one in found:
                 if admit.needs_asking(one, policy_is_configured()):
                     self._asking.add(one.signal.pk)
@@ -175,7 +182,7 @@ class Reconciler:
         """How many actions were claimed."""
         if not self._actions_due or room <= 0:
             return 0
-        claims = dispatch.claim_due(self.cluster_name, room, self.actor)
+        claims = dispatch.claim_due(self.cluster_name, room, self.actor, self.cache.delays())
         self._actions_due = len(claims) == room
         self._take(claims)
         return len(claims)
@@ -206,12 +213,11 @@ class Reconciler:
     def _verify(self, *, load: bool) -> None:
         if load:
             self.verifications.load()
-        if not self.cache.has_synced:
-            return  # a target that has not been listed yet looks as if it were gone
         while self._inbox.confirmations:
             self.verifications.confirm(self._inbox.confirmations.pop())
         for one in self.verifications.due(self._take_changed_targets()):
-            if self.verifications.examine(one, self.cache.get(one.key)):
+            known = self.cache.is_readable(one.key.namespace)
+            if self.verifications.examine(one, self.cache.get(one.key), known=known):
                 self.pool.submit(partial(calls.confirm, one.key, one.action.pk, one.span, self.cluster))
         for ended in together(self.verifications.ended, partial(verify.record, actor=self.actor), verify.log_failure):
             verify.count(ended)
@@ -245,7 +251,7 @@ class Reconciler:
         """How many more rows to take on: enough to keep every worker busy, few enough to leave work to others and to
         reach each within its lease. None before half of them are done, so that rows come in batches."""
         under_way = self.pool.under_way
-        return 2 * self.workers - under_way if self.cache.has_synced and under_way <= self.workers else 0
+        return 2 * self.workers - under_way if under_way <= self.workers else 0
 
     def _is_idle(self) -> bool:
         """Nothing is due, under way or being verified. Reads the tables: a notification may still be on its way."""
@@ -285,9 +291,11 @@ class Reconciler:
         return None
 
     def _target_changed(self, key: WorkloadKey) -> None:
-        """On the threads of the cache."""
+        """On the threads of the cache. After a list, rows that waited for it are due."""
         with self._lock:
             self._changed_targets.add(key)
+        if not key.name:
+            self._next_sweep = 0.0
         self._wake()
 
     def _take_changed_targets(self) -> set[WorkloadKey]:
@@ -305,8 +313,13 @@ class Reconciler:
 
     def _patience(self) -> float:
         """Seconds until the next pass, if nothing happens before."""
-        alarm = self.verifications.next_alarm() if self.cache.has_synced else POLL
-        return max(0.0, min(POLL, alarm))
+        return max(0.0, min(POLL, self.verifications.next_alarm()))
+
+    def _serves_any(self) -> bool:
+        return bool(self.cache.readable) or not self.cache.namespaces
+
+    def _unsynced(self) -> list[str]:
+        return [f"cache not synced: {one}" for one in self.cache.unsynced()]
 
 
 def _name(step: Callable[..., Any]) -> str:

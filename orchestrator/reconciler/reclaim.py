@@ -4,16 +4,18 @@ Input: the tables. Output: the claims of actions whose lease has expired. Side e
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Manager, Q, QuerySet
 from django.db.models.functions import Now
 
 from guardrails.models import effective_limits
 from orchestrator import metrics
+from orchestrator.k8s.sync import NO_DELAYS
 from orchestrator.models import Action, ActionState, Workload, transitions
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.claim import Claim
@@ -25,17 +27,38 @@ log = logging.getLogger(__name__)
 
 FORGOTTEN_AFTER = timedelta(days=1)
 BATCH = 100  # rows of one pass
+RESUMED = 1000  # rows of one pass that are made due
 
 
-def reclaim(cluster: str, actor: str, held: Collection[UUID] = (), limit: int = BATCH) -> list[Claim]:
-    """Claims the actions whose lease has expired. `held` are those that this process itself still works on."""
-    expired = Action.objects.filter(cluster=cluster, state=ActionState.APPLYING, lease_until__lte=Now())
+def reclaim(
+    cluster: str,
+    actor: str,
+    held: Collection[UUID] = (),
+    limit: int = BATCH,
+    delays: Mapping[str, float] = NO_DELAYS,
+) -> list[Claim]:
+    """Claims the actions whose lease has expired. `held` are those that this process itself still works on. `delays`
+    are those of the cache."""
+    is_over = Action.is_past("lease_until", delays)
+    expired = Action.objects.filter(is_over, cluster=cluster, state=ActionState.APPLYING)
     rows = expired.exclude(pk__in=list(held)).select_related("workload", "signal")
     with transaction.atomic():  # other reconcilers reclaim at the same time, in another order
         free = rows.select_for_update(skip_locked=True, of=("self",))[:limit]
         stored = transitions.store([transitions.reclaim(row, actor) for row in free])
     metrics.TAKEOVERS.inc(len(stored))
     return [Claim.of(one.action) for one in stored]
+
+
+def resume(cluster: str, delays: Mapping[str, float]) -> None:
+    """Makes those rows due that wait for a namespace which this process can read now: its own cache has synced, or
+    another process wrote the deferral."""
+    if "*" in delays:
+        return
+    waiting = {"cluster": cluster, "reason": Reason.NAMESPACE_UNREADABLE, "not_before__gt": Now()}
+    signals = Signal.objects.filter(**waiting, state=SignalState.PENDING).exclude(namespace__in=delays)
+    _make_due(Signal.objects, signals)
+    actions = Action.objects.filter(**waiting, state=ActionState.PENDING).exclude(workload__namespace__in=delays)
+    _make_due(Action.objects, actions)
 
 
 def expire(actor: str) -> None:
@@ -46,9 +69,8 @@ def expire(actor: str) -> None:
     for _ in together(rows, lambda some: transitions.store([_expired(row, actor) for row in some]), _log_failure):
         pass
     forgotten = Signal.objects.filter(state=SignalState.PENDING, last_seen_at__lte=Now() - FORGOTTEN_AFTER)
-    message = "No reconciler took it up within a day."
     signals = forgotten.order_by("fingerprint").defer("payload")[:BATCH]
-    signal_transitions.store([signal_transitions.deny(one, Reason.SIGNAL_EXPIRED, message) for one in signals])
+    signal_transitions.store([signal_transitions.deny(one, Reason.SIGNAL_EXPIRED, _forgotten(one)) for one in signals])
 
 
 def cancel_resolved(cluster: str, actor: str) -> None:
@@ -62,10 +84,13 @@ def cancel_resolved(cluster: str, actor: str) -> None:
     if not rows:
         return
     with transaction.atomic():
-        Workload.lock_rows({row.workload_id for row in rows})
-        signals = Signal.objects.filter(pk__in=[row.signal_id for row in rows], resolved_at__isnull=False)
+        free = Workload.lock_free_rows({row.workload_id for row in rows})
+        signals = Signal.objects.filter(
+            pk__in=[row.signal_id for row in rows if row.workload_id in free], resolved_at__isnull=False
+        )
         # A signal that fires again clears `resolved_at`: its row is locked until the action is cancelled.
-        resolved = set(signals.order_by("fingerprint").select_for_update(no_key=True).values_list("pk", flat=True))
+        locked = signals.order_by("fingerprint").select_for_update(no_key=True, skip_locked=True)
+        resolved = set(locked.values_list("pk", flat=True))
         message = "The problem was resolved before the action was applied."
         transitions.store(
             [
@@ -74,6 +99,12 @@ def cancel_resolved(cluster: str, actor: str) -> None:
                 if row.signal_id in resolved
             ]
         )
+
+
+def _make_due(table: Manager[Any], waiting: QuerySet[Any]) -> None:
+    with transaction.atomic():
+        free = waiting.select_for_update(no_key=True, skip_locked=True, of=("self",)).values_list("pk", flat=True)
+        table.filter(pk__in=list(free[:RESUMED])).update(not_before=Now())
 
 
 def _log_failure(action: Action, error: Exception) -> None:
@@ -85,5 +116,10 @@ def _log_failure(action: Action, error: Exception) -> None:
 def _expired(action: Action, actor: str) -> transitions.Transition:
     if action.state == ActionState.NEEDS_REVIEW:
         return transitions.expire_review(action, effective_limits(action.workload.target), actor)
-    message = action.message or "No reconciler took it up in time."
+    message = action.message or f"No reconciler of the cluster “{action.cluster}” took it up in time."
     return transitions.cancel(action, Reason.ACTION_EXPIRED, message, actor)
+
+
+def _forgotten(signal: Signal) -> str:
+    message = f"No reconciler of the cluster “{signal.cluster}” decided on it within a day."
+    return f"{message} Before that: {signal.message}" if signal.message else message

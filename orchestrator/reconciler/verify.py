@@ -30,6 +30,8 @@ from signals.types import ActionType
 log = logging.getLogger(__name__)
 
 ASK_AGAIN = 5.0  # seconds after which an API server that gave no answer is asked again
+OVERDUE = 10.0  # seconds after its deadline at which a verification ends that this process cannot begin
+NOTHING_EXPECTED = Expected(uid="", generation=0, action="", replicas=None, baseline=0)
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +73,7 @@ class Verifications:
         self._by_key: dict[WorkloadKey, UUID] = {}
         self._alarms: list[tuple[float, UUID]] = []
         self._due: set[UUID] = set()  # to be examined
+        self._unreadable: set[UUID] = set()  # those whose rows cannot be read: each is logged once
         self.ended: list[Ended] = []  # to be recorded
 
     def __len__(self) -> int:
@@ -84,11 +87,12 @@ class Verifications:
         if unknown:
             rows = rows.filter(pk__in=unknown).select_related("workload", "verification", "signal")
             for action in rows.annotate(left=F("deadline_at") - Now()):
+                left = action.left.total_seconds()
                 try:
-                    self._watch(action, action.left.total_seconds())
-                except Exception:  # its row may be of a newer version of SmartOps, whose processes verify it
-                    metrics.FAILED_STEPS.inc()
-                    log.exception("action %s cannot be verified", action.pk)
+                    self._watch(action, left)
+                except Exception as error:  # noqa: BLE001 - it is logged once, and ends the verification
+                    self._reject(action, left, error)
+            self._unreadable &= unknown
 
     def watch(self, actions: Iterable[Action]) -> None:
         """Begins with actions that were just applied."""
@@ -96,9 +100,13 @@ class Verifications:
             self._watch(action, (action.deadline_at - action.updated_at).total_seconds())
 
     def due(self, changed: Iterable[WorkloadKey]) -> Iterator[Watched]:
-        """Those whose target changed, whose stabilisation is over, or whose time is up. After an error, the next pass
-        goes on with the others."""
-        self._due.update(pk for key in changed if (pk := self._by_key.get(key)) is not None)
+        """Those whose target changed, whose stabilisation is over, or whose time is up. A changed key without a name
+        is a namespace that was listed ("*": all of them). After an error, the next pass goes on with the others."""
+        for key in changed:
+            if key.name:
+                self._due.update(pk for pk in [self._by_key.get(key)] if pk is not None)
+            else:
+                self._due.update(pk for pk, one in self._watched.items() if key.namespace in ("*", one.key.namespace))
         now = self._clock.monotonic()
         while self._alarms and self._alarms[0][0] <= now:
             self._due.add(heapq.heappop(self._alarms)[1])
@@ -110,11 +118,12 @@ class Verifications:
         """Seconds until `due` has something without a change; infinite if nothing is watched."""
         return self._alarms[0][0] - self._clock.monotonic() if self._alarms else float("inf")
 
-    def examine(self, watched: Watched, seen: Deployment | None) -> bool:
+    def examine(self, watched: Watched, seen: Deployment | None, *, known: bool = True) -> bool:
         """Judges it by `seen`, the Deployment of the cache. A success ends the verification. True: it seems to have
-        failed or timed out, and the cache may be stale, so that a live read has to confirm it."""
+        failed or timed out, and the cache may be stale, so that a live read has to confirm it. `known=False`: the
+        namespace has not synced, so that the cache says nothing about it, and only the time counts."""
         now = self._clock.monotonic()
-        match judge(seen, watched.expected):
+        match judge(seen, watched.expected) if known else Progressing(""):
             case Complete(message):
                 if watched.complete_since is None:
                     watched.complete_since = now
@@ -143,7 +152,7 @@ class Verifications:
                 log.info("the API server did not confirm how action %s ended: %s", watched.action.pk, error)
                 self._wake_at(now + ASK_AGAIN, watched)
             case Exception() as error:
-                message = f"The deadline has passed, and the API server did not answer: {error}"
+                message = f"The deadline has passed, and the Deployment cannot be read: {error}"
                 self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
             case seen:
                 self._conclude(watched, seen, is_over)
@@ -188,6 +197,19 @@ class Verifications:
         self._wake_at(watched.deadline, watched)
         self._wake_at(now, watched)  # it may be complete already
 
+    def _reject(self, action: Action, left: float, error: Exception) -> None:
+        """The row cannot be read. It may be of a newer version of SmartOps, whose processes verify it until its
+        deadline; after that it ends here."""
+        message = f"The verification could not be carried out: {type(error).__name__}: {error!s:.1000}"
+        if action.pk not in self._unreadable:
+            self._unreadable.add(action.pk)
+            metrics.FAILED_STEPS.inc()
+            log.error("action %s cannot be verified; it ends at its deadline", action.pk, exc_info=error)
+        if left < -OVERDUE:
+            span = tracing.start_span("verify", action.traceparent, signal=action.signal_id, action=action.pk)
+            watched = Watched(action, NOTHING_EXPECTED, 0.0, 0.0, span)
+            self.ended.append(Ended(watched, VerificationStatus.TIMED_OUT, Reason.PROCESSING_ERROR, message, None))
+
     def _wake_at(self, moment: float, watched: Watched) -> None:
         heapq.heappush(self._alarms, (moment, watched.action.pk))
 
@@ -206,7 +228,8 @@ def count(ended: Ended) -> None:
     action, span = ended.watched.action, ended.watched.span
     with tracing.within(span):
         assert action.finished_at is not None
-        took = (action.finished_at - action.verification.started_at).total_seconds()
+        assert action.applied_at is not None
+        took = (action.finished_at - action.applied_at).total_seconds()
         metrics.VERIFICATION_DURATION.labels(ended.status.lower()).observe(took, tracing.exemplar())
     span.end()
 

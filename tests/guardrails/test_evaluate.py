@@ -45,6 +45,7 @@ from tests.kit.decisions import (
 
 ALL = [
     "target",
+    "readable_namespace",
     "protected_namespace",
     "patch_allowlist",
     "freeze",
@@ -189,6 +190,7 @@ def test_a_forbidden_patch_is_denied_by_a_stored_verdict(origin: Origin) -> None
     assert [one.guardrail for one in decision.verdicts if one.outcome is Outcome.DENY] == ["patch_allowlist"]
 
 
+UNREADABLE = Facts(target_seen=False, history_loaded=False, unreadable="deployments in namespace dev: forbidden")
 LIVE = {"max_replicas", "autoscaler", "field_owners", "scale_velocity"}
 HISTORY = {"freeze", "one_action_at_a_time", "cooldown", "actions_per_hour", "scale_velocity"}
 
@@ -198,7 +200,8 @@ HISTORY = {"freeze", "one_action_at_a_time", "cooldown", "actions_per_hour", "sc
     [
         (known(), {"policy"}),
         (known(policy=PolicyAnswer(True, "", "http://opa")), set()),
-        (Facts(target_seen=False), {"policy", "target"} | LIVE),
+        (Facts(target_seen=False), {"policy", "target", "readable_namespace"} | LIVE),
+        (UNREADABLE, {"policy", "target"} | LIVE | HISTORY),
         (known(target=None), {"policy"} | LIVE),
         (known(history_loaded=False), {"policy"} | HISTORY),
     ],
@@ -216,7 +219,32 @@ def test_a_restart_of_an_unobserved_target_is_not_evaluated_against_its_pause_an
     verdicts = decided(None, proposal=RESTART, facts=Facts(target_seen=False)).verdicts
 
     unevaluated = [one.guardrail for one in verdicts if one.outcome is Outcome.NOT_EVALUATED]
-    assert unevaluated == ["target", "policy", "paused", "field_owners"]
+    assert unevaluated == ["target", "readable_namespace", "policy", "paused", "field_owners"]
+
+
+@pytest.mark.parametrize("origin", Origin)
+def test_a_target_in_a_namespace_that_cannot_be_read_waits_with_the_cause(origin: Origin) -> None:
+    decision = decided(None, proposal=replace(RESTART, origin=origin), facts=UNREADABLE)
+
+    assert isinstance(decision, Defer)
+    assert (decision.reason, decision.until) == (Reason.NAMESPACE_UNREADABLE, ahead(seconds=60))
+    assert decision.message == f"SmartOps cannot read the namespace “{TARGET.namespace}”: {UNREADABLE.unreadable}"
+
+
+@pytest.mark.parametrize(
+    ("signal", "facts", "reason"),
+    [
+        (replace(SIGNAL, last_seen_at=ago(seconds=901)), UNREADABLE, Reason.SIGNAL_EXPIRED),
+        (SIGNAL, replace(UNREADABLE, managed=False), Reason.NAMESPACE_NOT_MANAGED),
+    ],
+)
+def test_what_would_be_denied_does_not_wait_for_its_namespace(
+    signal: SignalFacts, facts: Facts, reason: Reason
+) -> None:
+    decision = decided(signal, RULE, facts=facts)
+
+    assert isinstance(decision, Deny)
+    assert decision.reason is reason
 
 
 @pytest.mark.parametrize("guardrail", GUARDRAILS)

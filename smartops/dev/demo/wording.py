@@ -12,6 +12,7 @@ Json = dict[str, Any]
 
 # The texts of guardrails that allow without details and without a message.
 WITHOUT_DETAILS = {
+    "readable_namespace": "the namespace has synced",
     "protected_namespace": "not a protected namespace",
     "patch_allowlist": "changes no field outside of the allowlist",
     "freeze": "no freeze in force",

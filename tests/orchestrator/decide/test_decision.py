@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from guardrails.replay import replay
 from guardrails.types import Allow, Decision, Defer, Deny, Ignore, Outcome, PolicyAnswer
-from orchestrator.decide.decision import Decided, Question, decide
+from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.k8s.target import UNOBSERVED, TargetState
 from orchestrator.models import Action, DecisionRecord, Phase, Workload
 from orchestrator.reconciler.admit import proposal
@@ -50,6 +50,8 @@ def ask(questions: Sequence[Question]) -> tuple[list[Decided], list[DecisionReco
     """The decisions with their records, rolled back: the actions that the records name are not part of these tests."""
     with transaction.atomic():
         decided = decide(questions)
+        assert not DecisionRecord.objects.exists()
+        store_records(decided)
         records = list(DecisionRecord.objects.order_by("id"))
         transaction.set_rollback(True)
     return decided, records

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrails.types import AutoscalerFacts
+from orchestrator.k8s import cache
 from orchestrator.k8s.cache import AutoscalerIndex, ClusterCache
 from orchestrator.k8s.parse import parse_autoscaler, parse_deployment
+from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED
 from orchestrator.k8s.target import UNMANAGED
 from orchestrator.k8s.types import Autoscaler, WatchEvent, WatchEventType, WorkloadKey
 from signals.types import Target
@@ -21,9 +23,9 @@ from tests.orchestrator.k8s.stub import deployment
 from tests.orchestrator.reconciler.fake import END, Fake
 
 ERP, SHOP = WorkloadKey("dev", "erp"), WorkloadKey("dev", "shop")
-CHANGED, DELETED = WatchEventType.CHANGED, WatchEventType.DELETED
+CHANGED, DELETED, FAILED = WatchEventType.CHANGED, WatchEventType.DELETED, WatchEventType.FAILED
 SYNCED: WatchEvent[Any] = WatchEvent(WatchEventType.SYNCED)
-REFUSED: WatchEvent[Autoscaler] = WatchEvent(WatchEventType.REFUSED, message="you may not")
+REFUSED: WatchEvent[Any] = WatchEvent(WatchEventType.REFUSED, message="you may not")
 
 
 def hpa(name: str = "hpa", scales: WorkloadKey | None = ERP, least: int = 2, most: int = 4) -> Autoscaler:
@@ -148,7 +150,8 @@ class World:
     def _send(self, queue: "Queue[Any]", events: tuple[WatchEvent[Any], ...]) -> None:
         for event in events:
             queue.put(event)
-        self.changes.get(timeout=5)
+        while self.changes.get(timeout=5).name:  # of a single object
+            pass
 
     def autoscaler(self, name: str = "erp", namespace: str = "dev") -> tuple[AutoscalerFacts | None, str]:
         state = self.cache.observe(Target("default", namespace, name))
@@ -180,7 +183,7 @@ def test_the_cache_has_synced_after_both_lists_of_every_namespace() -> None:
 def test_a_target_state_has_the_deployment_and_its_autoscaler() -> None:
     with watching("dev") as world:
         erp = parse_deployment(deployment("erp"))
-        world.deployments(WatchEvent(CHANGED, erp))
+        world.deployments(WatchEvent(CHANGED, erp), SYNCED)
         world.autoscalers(WatchEvent(CHANGED, hpa()), SYNCED)
         assert world.autoscaler() == (facts(), "")
         assert world.cache.observe(Target("default", "dev", "erp")).deployment == erp
@@ -213,6 +216,71 @@ def test_a_refusal_for_all_namespaces_applies_to_each() -> None:
         world.autoscalers(WatchEvent(CHANGED, hpa()), SYNCED, namespace="")
         assert world.autoscaler() == (facts(), "")
         assert world.autoscaler(namespace="prod") == (None, "")
+
+
+def test_each_namespace_delays_its_own_rows_until_it_has_synced() -> None:
+    with watching("dev", "prod") as world:
+        assert world.cache.delays() == {"dev": UNTIL_LISTED, "prod": UNTIL_LISTED}
+        for namespace in ("dev", "prod"):
+            world.autoscalers(SYNCED, namespace=namespace)
+        world.deployments(SYNCED, namespace="prod")
+        assert world.cache.delays() == {"dev": UNTIL_LISTED}
+
+        world.deployments(WatchEvent(FAILED, message="no route to host"))
+        assert (world.cache.delays(), world.cache.has_synced) == ({"dev": LEFT_TO_OTHERS}, False)
+        world.deployments(REFUSED)
+        assert (world.cache.delays(), world.cache.has_synced) == ({"dev": LEFT_TO_OTHERS}, True)
+        world.deployments(SYNCED)
+        assert (world.cache.delays(), world.cache.readable) == ({}, ["dev", "prod"])
+
+
+def test_an_interruption_after_the_first_list_leaves_the_namespace_readable_and_a_refusal_does_not() -> None:
+    with watching("dev") as world:
+        erp = parse_deployment(deployment("erp"))
+        world.deployments(WatchEvent(CHANGED, erp), SYNCED)
+        world.deployments(WatchEvent(FAILED, message="no route to host"))
+        assert world.cache.is_readable("dev")
+
+        world.deployments(REFUSED)
+        assert not world.cache.is_readable("dev")
+        state = world.cache.observe(Target("default", "dev", "erp"))
+        assert (state.seen, state.deployment) == (False, None)
+        assert state.unreadable == "deployments in namespace dev: you may not"
+
+        world.deployments(SYNCED)
+        assert world.cache.observe(Target("default", "dev", "erp")).deployment == erp
+
+
+def test_a_refused_list_of_autoscalers_delays_nothing_and_an_interrupted_one_does() -> None:
+    with watching("dev") as world:
+        world.deployments(SYNCED)
+        world.autoscalers(WatchEvent(FAILED, message="Read timed out."))
+        assert (world.cache.delays(), world.autoscaler()) == ({"dev": LEFT_TO_OTHERS}, (None, "Read timed out."))
+        world.autoscalers(REFUSED)
+        assert world.cache.delays() == {}
+
+
+def test_a_watch_that_fails_unexpectedly_costs_its_namespace_and_begins_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cache, "RESTART_AFTER", 0.01)
+    with watching("dev", "prod") as world:
+        world.deployments(WatchEvent(CHANGED, parse_deployment(deployment("erp"))), SYNCED)
+        world.deployments(SYNCED, namespace="prod")
+
+        world.fake.deployments["dev"].put("not an event")
+        while world.cache.is_readable("dev"):
+            world.changes.get(timeout=5)
+        assert world.cache.readable == ["prod"]
+        assert "AttributeError" in str(world.cache.unsynced()[0])
+        assert "the watch of deployments in dev failed" in caplog.messages
+
+        world.deployments(SYNCED)  # erp was deleted in between
+        assert (world.cache.readable, world.cache.get(ERP)) == (["dev", "prod"], None)
+
+
+def test_all_namespaces_are_one_scope() -> None:
+    assert ClusterCache(Fake().cluster, ["*", "dev"], print).namespaces == {"*"}
 
 
 def test_a_target_outside_the_namespaces_is_unmanaged() -> None:

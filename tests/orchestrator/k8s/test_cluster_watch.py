@@ -151,7 +151,7 @@ def test_a_list_that_breaks_off_is_made_again_from_the_start() -> None:
         return iter([])
 
     events = watch(lambda: next(lists), lines, stop).events()
-    assert [describe(event) for event in events] == ["CHANGED a@1", "CHANGED b@2", "DELETED a@1", "SYNCED"]
+    assert [describe(event) for event in events] == ["CHANGED a@1", "FAILED", "CHANGED b@2", "DELETED a@1", "SYNCED"]
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,13 @@ NOT_SYNCED = "cache not synced: horizontalpodautoscalers in namespace shop"
 class Loop:
     alive: bool = True
     reported: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
 
     def problems(self) -> list[str]:
         return self.reported
+
+    def warnings(self) -> list[str]:
+        return self.warned
 
 
 @pytest.fixture
@@ -72,6 +76,13 @@ def test_a_problem_makes_the_loop_unready_but_not_dead(port: int, loop: Loop) ->
     loop.reported = [NOT_SYNCED]
     assert get(port, "/healthz") == (200, ["ok"])
     assert get(port, "/readyz") == (503, [NOT_SYNCED])
+
+
+def test_a_namespace_that_cannot_be_read_is_named_and_leaves_the_loop_ready(port: int, loop: Loop) -> None:
+    loop.warned = [NOT_SYNCED]
+    assert get(port, "/readyz") == (200, ["ok", NOT_SYNCED])
+    loop.reported = [STALLED]
+    assert get(port, "/readyz") == (503, [STALLED, NOT_SYNCED])
 
 
 def test_each_missing_permission_has_a_line(port: int, permissions: Permissions) -> None:

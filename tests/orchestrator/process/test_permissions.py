@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from orchestrator.k8s.errors import Unreached
+from orchestrator.k8s.errors import Unknown, Unreached
 from orchestrator.k8s.permissions import PERMISSIONS
 from orchestrator.process.permissions import PermissionCheck
 from tests.orchestrator.reconciler.fake import Fake
@@ -97,6 +97,34 @@ def test_a_missing_permission_is_logged_once_and_so_is_its_return(caplog: pytest
         ("WARNING", EVENTS),
         ("INFO", "permission check passed: no permission is missing any more"),
     ]
+
+
+def test_one_namespace_without_permissions_leaves_the_others_to_work() -> None:
+    fake = Fake()
+    fake.rights = lambda *asked: "left" not in asked
+    check = PermissionCheck(fake.cluster, ["left", "shop"])
+
+    assert (check._check(), check.passed) == (False, True)
+    assert {one.namespace for one in check.missing} == {"left"}
+
+    fake.rights = lambda *asked: "deployments" not in asked
+    assert (check._check(), check.passed) == (False, False)
+
+
+def test_a_namespace_that_cannot_be_checked_does_not_keep_the_others_from_it() -> None:
+    fake = Fake()
+    check = PermissionCheck(fake.cluster, ["left", "shop", "shop"])
+    fake.rights = lambda *asked: "patch" not in asked
+    check._check()
+
+    def rights(*asked: str) -> bool:
+        if "left" in asked:
+            raise Unknown("etcdserver: request timed out", code=500)
+        return True
+
+    fake.rights = rights
+    assert (check._check(), check.passed) == (False, True)
+    assert [one.namespace for one in check.missing] == ["left"], "what was known of it"
 
 
 def test_an_unavailable_api_server_leaves_the_report_unchanged(caplog: pytest.LogCaptureFixture) -> None:

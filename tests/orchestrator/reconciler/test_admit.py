@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -10,7 +11,7 @@ from django.db.models.functions import Now
 
 from guardrails.types import PolicyAnswer
 from orchestrator.k8s.target import UNMANAGED, TargetState
-from orchestrator.models import Action, ActionState, DecisionRecord
+from orchestrator.models import Action, ActionState, DecisionRecord, Workload
 from orchestrator.reconciler import admit
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Candidate
@@ -63,6 +64,37 @@ def test_the_signals_that_have_been_due_for_longest_come_first(cluster: Simulate
 
     assert (names(due(cluster)[0]), due(cluster)[1]) == (["b", "a", "c"], False)
     assert (names(due(cluster, limit=2)[0]), due(cluster, limit=2)[1]) == (["b", "a"], True)
+
+
+@pytest.mark.parametrize(
+    ("delays", "left"),
+    [
+        ({"smartops-dev": 10.0}, ["elsewhere", "old"]),
+        ({"smartops-dev": 20.0}, ["elsewhere"]),
+        ({"elsewhere": 10.0, "another": 9.0}, ["old", "new"]),
+        ({"*": 10.0}, ["old"]),
+        ({}, ["old", "new", "elsewhere"]),
+    ],
+)
+def test_a_signal_of_a_namespace_that_has_not_synced_is_due_later(delays: dict[str, float], left: list[str]) -> None:
+    post(anomaly("old"))
+    Signal.objects.update(not_before=Now() - timedelta(seconds=15))
+    post(anomaly("new"))
+    post(anomaly("elsewhere", target=Target("default", "elsewhere", "elsewhere")))
+
+    assert sorted(one.workload for one in Signal.due("default", 9, (), delays)) == sorted(left)
+
+
+def test_a_target_whose_namespace_cannot_be_read_is_neither_read_live_nor_asked_about() -> None:
+    post(anomaly("a"))
+    state = TargetState(seen=False, unreadable="deployments in namespace smartops-dev: forbidden")
+    [candidate], _ = admit.due("default", 9, (), lambda _: state)
+
+    assert not admit.needs_asking(candidate, policy_is_configured=True)
+    assert admit.admit([candidate], "a test") == []
+
+    assert rows() == {"a": (S.PENDING, Reason.NAMESPACE_UNREADABLE)}
+    assert not Workload.objects.exists()
 
 
 def test_a_workload_has_one_candidate_at_a_time(cluster: SimulatedCluster) -> None:

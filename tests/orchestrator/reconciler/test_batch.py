@@ -6,9 +6,9 @@ import pytest
 from django.db import InternalError, OperationalError
 from hypothesis import given
 from hypothesis import strategies as st
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import LockNotAvailable, ReadOnlySqlTransaction
 
-from orchestrator.reconciler.batch import together
+from orchestrator.reconciler.batch import Locked, together
 
 
 class Store:
@@ -107,6 +107,40 @@ def test_a_row_whose_failure_cannot_be_recorded_holds_up_the_others_only_once() 
         list(together(rows, store.store, fails_as_well))
 
     assert list(together(rows, store.store, store.fail)) == ["stored 2"]
+
+
+@pytest.mark.parametrize("by_the_server", [True, False], ids=["waited for it", "skipped it"])
+def test_a_row_that_another_session_has_locked_stays_on_the_list_alone(by_the_server: bool) -> None:
+    store, rows, locked = Store(), [1, 9, 2, 8], {9, 8}
+
+    def may_be_locked(some: Sequence[int]) -> list[str]:
+        if not locked & set(some):
+            return store.store(some)
+        if by_the_server:
+            raise OperationalError from LockNotAvailable("canceling statement due to lock timeout")
+        raise Locked
+
+    assert list(together(rows, may_be_locked, store.fail)) == ["stored 1", "stored 2"]
+    assert (rows, store.failed) == ([9, 8], [])
+
+    locked.remove(9)
+    assert list(together(rows, may_be_locked, store.fail)) == ["stored 9"]
+    assert list(together(rows, may_be_locked, store.fail)) == []
+    locked.clear()
+    assert list(together(rows, may_be_locked, store.fail)) == ["stored 8"]
+    assert (rows, store.failed) == ([], [])
+
+
+def test_a_failure_that_meets_a_lock_is_recorded_later() -> None:
+    store, rows = Store(poison=[9]), [9, 2]
+
+    def meets_a_lock(*_: object) -> None:
+        raise Locked
+
+    assert list(together(rows, store.store, meets_a_lock)) == ["stored 2"]
+    assert (rows, store.failed) == ([9], [])
+    assert list(together(rows, store.store, store.fail)) == []
+    assert (rows, store.failed) == ([], [9])
 
 
 def test_a_read_only_server_is_not_the_fault_of_a_row() -> None:

@@ -22,7 +22,8 @@ from orchestrator.reconciler.resolve import Step
 from orchestrator.reconciler.retry import MAX_ATTEMPTS
 from signals.models import Signal
 from signals.reasons import Reason
-from tests.kit.signals import anomaly, post
+from signals.types import Origin
+from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import lease_ends, poison, requested, row
 
@@ -152,6 +153,7 @@ def test_a_claim_that_another_process_has_taken_over_is_not_written() -> None:
 
     assert check(reading(lost), reading(kept)) == [kept]
     assert (row(lost.action).epoch, row(lost.action).moved_by) == (2, "another")
+    assert [one.action_id for one in DecisionRecord.objects.all()] == [kept.action.pk]
 
 
 def test_a_lost_claim_and_the_next_action_of_its_workload_may_share_a_batch() -> None:
@@ -161,6 +163,31 @@ def test_a_lost_claim_and_the_next_action_of_its_workload_may_share_a_batch() ->
 
     assert check(reading(lost), reading(following)) == [following]
     assert outcome(lost) == (S.CANCELLED, Reason.REVIEWED)
+
+
+def test_an_action_of_a_namespace_that_has_not_synced_is_claimed_later() -> None:
+    action = requested("a")
+    for delays in ({NAMESPACE: 10.0}, {"*": 10.0}, {"another": 0.0, NAMESPACE: 86_400.0}):
+        assert dispatch.claim_due("default", 9, "a test", delays) == []
+
+    Action.objects.update(not_before=Now() - timedelta(seconds=11))
+
+    assert dispatch.claim_due("default", 9, "a test", {NAMESPACE: 12.0}) == []
+    [claim] = dispatch.claim_due("default", 9, "a test", {NAMESPACE: 10.0, "another": 99.0})
+    assert claim.action.pk == action.pk
+
+
+@pytest.mark.parametrize("origin", Origin)
+def test_an_action_whose_namespace_cannot_be_read_waits_with_the_cause(origin: Origin) -> None:
+    claim = claimed()
+    Action.objects.update(origin=origin)
+    state = TargetState(seen=False, unreadable="deployments in namespace smartops-dev: forbidden")
+
+    assert check(Reading(claim, Step.PLAN, state)) == []
+
+    assert outcome(claim) == (S.PENDING, Reason.NAMESPACE_UNREADABLE)
+    message = "SmartOps cannot read the namespace “smartops-dev”: deployments in namespace smartops-dev: forbidden"
+    assert row(claim.action).message == message
 
 
 def test_a_freeze_cancels_a_direct_action_before_its_write() -> None:

@@ -265,7 +265,7 @@ class TestAnErrorOfTheDatabase:
 
     @cut(
         (Signal, "due"),
-        (Workload, "lock"),
+        (Workload, "lock_free"),
         (Signal, "lock_due"),
         (admit, "decide"),
         (signal_transitions, "store"),
@@ -338,7 +338,7 @@ class TestAnErrorOfTheDatabase:
         assert only_action().attempts == 1
 
     @cut(
-        (Workload, "lock"),
+        (Workload, "lock_free"),
         (dispatch, "decide"),
         (dispatch, "_transition"),
         (transitions, "plan"),

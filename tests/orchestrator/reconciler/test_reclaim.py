@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from orchestrator.models import Action, ActionState, transitions
 from orchestrator.reconciler import reclaim as reclaim_verb
 from orchestrator.reconciler.dispatch import claim_due
-from orchestrator.reconciler.reclaim import FORGOTTEN_AFTER, cancel_resolved, expire, reclaim
+from orchestrator.reconciler.reclaim import FORGOTTEN_AFTER, cancel_resolved, expire, reclaim, resume
+from signals import transitions as signal_transitions
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
-from tests.kit.signals import anomaly, post
+from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.threads import at_once
 from tests.kit.verbs import lease_ends, poison, requested, row
@@ -91,6 +93,48 @@ def test_of_several_processes_one_reclaims_an_action() -> None:
     assert set(Action.objects.values_list("epoch", flat=True)) == {2}
 
 
+def test_an_action_of_a_namespace_that_has_not_synced_is_reclaimed_later() -> None:
+    action = claimed()
+    lease_ends(action)
+    assert reclaim("default", "the second", delays={NAMESPACE: 10.0}) == []
+
+    Action.objects.update(lease_until=Now() - timedelta(seconds=11))
+    assert len(reclaim("default", "the second", delays={NAMESPACE: 10.0})) == 1
+
+
+@pytest.mark.parametrize("delays", [{}, {"another": 10.0}, {NAMESPACE: 10.0}, {"*": 10.0}])
+def test_what_waited_for_a_namespace_is_due_when_it_can_be_read(delays: dict[str, float]) -> None:
+    unreadable, frozen = claimed("a"), claimed("b")
+    post(anomaly("c"), anomaly("d"))
+    for action, reason in ((unreadable, Reason.NAMESPACE_UNREADABLE), (frozen, Reason.FROZEN)):
+        transitions.store([transitions.retry(action, reason, "Wait.", 60, "a test")])
+    later = timezone.now() + timedelta(seconds=60)
+    for name, reason in (("c", Reason.NAMESPACE_UNREADABLE), ("d", Reason.FROZEN)):
+        signal_transitions.store([signal_transitions.defer(Signal.objects.get(workload=name), reason, "Wait.", later)])
+
+    resume("default", delays)
+
+    due = {one.workload.name for one in Action.objects.filter(not_before__lte=Now()).select_related("workload")}
+    due |= set(Signal.objects.filter(not_before__lte=Now()).values_list("workload", flat=True))
+    assert due == (set() if delays.keys() & {NAMESPACE, "*"} else {"a", "c"})
+
+
+def test_a_forgotten_signal_says_what_it_waited_for() -> None:
+    post(anomaly("a"), anomaly("b"))
+    later = timezone.now() + timedelta(days=2)
+    waiting = Signal.objects.get(workload="a")
+    signal_transitions.store([signal_transitions.defer(waiting, Reason.NAMESPACE_UNREADABLE, "No rights.", later)])
+    Signal.objects.update(last_seen_at=Now() - timedelta(days=1))
+
+    expire("a test")
+
+    forgotten = "No reconciler of the cluster “default” decided on it within a day."
+    assert dict(Signal.objects.values_list("workload", "message")) == {
+        "a": f"{forgotten} Before that: No rights.",
+        "b": forgotten,
+    }
+
+
 def test_what_nobody_took_up_in_time_is_cancelled() -> None:
     late, young, ambiguous, elsewhere = (requested(name) for name in "abcd")
     Action.objects.exclude(pk=young.pk).update(deadline_at=PAST)
@@ -105,7 +149,7 @@ def test_what_nobody_took_up_in_time_is_cancelled() -> None:
         (S.PENDING, ""),
         (S.CANCELLED, Reason.ACTION_EXPIRED),
     ]
-    assert row(late).message == "No reconciler took it up in time."
+    assert row(late).message == "No reconciler of the cluster “default” took it up in time."
 
 
 def test_an_action_that_was_retried_until_its_deadline_keeps_the_reason_in_its_message() -> None:

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from guardrails.types import Limits
-from orchestrator.k8s.errors import Unreached
+from orchestrator.k8s.errors import Forbidden, Unreached
 from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, Deployment, WorkloadKey
 from orchestrator.models import Action, ActionState, Verification, VerificationStatus, Workload, transitions
 from orchestrator.reconciler import verify
@@ -15,7 +15,7 @@ from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Confirmation
 from orchestrator.reconciler.clock import SystemClock
 from orchestrator.reconciler.dispatch import claim_due
-from orchestrator.reconciler.verify import ASK_AGAIN, Ended, Verifications, Watched
+from orchestrator.reconciler.verify import ASK_AGAIN, OVERDUE, Ended, Verifications, Watched
 from signals.reasons import Reason
 from tests.kit.simulation import SimulatedClock, SimulatedCluster
 from tests.kit.verbs import poison, requested, row
@@ -229,6 +229,53 @@ def test_an_action_that_cannot_be_verified_here_costs_itself(scene: Scene) -> No
     scene.verifications.load()
 
     assert scene.due() == ["b"]
+
+
+def test_an_action_that_cannot_be_verified_here_is_logged_once_and_ends_at_its_deadline(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    strange = scene.apply()
+    Action.objects.filter(pk=strange.pk).update(type="EVICT")
+
+    for _ in range(3):
+        scene.verifications.load()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        f"action {strange.pk} cannot be verified; it ends at its deadline"
+    ]
+    assert scene.ended == []
+
+    Action.objects.update(deadline_at=timezone.now() - timedelta(seconds=OVERDUE + 1))
+    scene.verifications.load()
+    scene.verifications.load()
+    [ended] = verify.record(scene.verifications.ended, "a test")
+    verify.count(ended)
+
+    found = row(strange)
+    assert (found.state, found.reason) == (S.TIMED_OUT, Reason.PROCESSING_ERROR)
+    assert found.message == "The verification could not be carried out: ValueError: 'EVICT' is not a valid ActionType"
+
+
+def test_a_verification_says_nothing_of_a_target_whose_namespace_has_not_synced(scene: Scene) -> None:
+    watched = scene.watch()
+
+    assert not scene.verifications.examine(watched, None, known=False)
+    scene.clock.advance(60)
+    assert scene.verifications.examine(watched, None, known=False), "its time is up: the API server is asked"
+
+    scene.confirm(watched, Forbidden("deployments.apps is forbidden", code=403))
+    [ended] = scene.verifications.ended
+    assert (ended.status, ended.reason) == (VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)
+    assert ended.message == (
+        "The deadline has passed, and the Deployment cannot be read: deployments.apps is forbidden"
+    )
+
+
+@pytest.mark.parametrize(("namespace", "due"), [("smartops-dev", ["a", "b"]), ("*", ["a", "b"]), ("another", [])])
+def test_a_namespace_that_was_listed_makes_its_verifications_due(scene: Scene, namespace: str, due: list[str]) -> None:
+    scene.watch("a")
+    scene.watch("b")
+
+    assert sorted(scene.due(WorkloadKey(namespace, ""))) == due
 
 
 def test_of_two_processes_one_records_the_outcome(scene: Scene) -> None:
