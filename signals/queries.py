@@ -33,7 +33,7 @@ _BEGINNING = f"""
 """
 _END = f"""
     (last.late OR NOT last.firing) AND last.received_at > statement_timestamp() - {KNOWN} AND (
-        SELECT signal.first_seen_at > last.received_at + {DELAY} FROM signals_signal signal
+        SELECT signal.first_seen_at >= last.received_at + {DELAY} FROM signals_signal signal
         WHERE signal.fingerprint = input.fingerprint AND signal.closed_at IS NULL) IS NOT TRUE AS is_repeat,
     false AS is_late
 """

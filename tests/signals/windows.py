@@ -31,7 +31,7 @@ def judge(reports: Sequence[Report], firing: bool, now: float, *, is_open: bool,
     age = now - last.at
     begun = last.firing and not last.late
     if not firing:
-        reopened = opened_at is not None and opened_at > last.at + DELAY
+        reopened = opened_at is not None and opened_at >= last.at + DELAY
         return Judgement.NEW if begun or age >= KNOWN or reopened else Judgement.REPEAT
     if begun:
         return Judgement.REPEAT if is_open or age < KNOWN else Judgement.NEW
