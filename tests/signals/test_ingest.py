@@ -281,7 +281,9 @@ class Episodes:
         healthy: dict[str, Episode] = {}  # what the batch ended: further healthy windows may join it
         for one, receipt in zip(batch, receipts, strict=True):
             reports = self.windows[one.fingerprint, one.window_id]
-            judged = self.judge(one, reports)
+            judged = self.judge(one, reports, self.open.get(one.fingerprint))
+            if not one.firing and not receipt.duplicate:  # the ends of a statement are judged by what was open before
+                judged = self.judge(one, reports, self.open.get(one.fingerprint) or healthy.get(one.fingerprint))
             assert (receipt.duplicate, receipt.late) == (judged is Judgement.REPEAT, judged is Judgement.LATE)
             last = self.of.get((one.fingerprint, one.window_id, len(reports)))
             if judged is Judgement.NEW:
@@ -297,9 +299,8 @@ class Episodes:
                 self.of[one.fingerprint, one.window_id, len(reports)] = known
             assert receipt.signal_id == known.id
 
-    def judge(self, one: Observation, reports: list[Report]) -> Judgement:
+    def judge(self, one: Observation, reports: list[Report], opened: Episode | None) -> Judgement:
         episode = self.of.get((one.fingerprint, one.window_id, len(reports)))
-        opened = self.open.get(one.fingerprint)
         return judge(
             reports,
             one.firing,
