@@ -8,6 +8,8 @@ import structlog
 from opentelemetry import trace
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from signals.lib.availability import describe, is_repeatable
+
 # The extra attributes of a record that are logged. Libraries attach others, such as a request, or SQL with its
 # parameters, which must not appear in a log.
 LOGGED = (
@@ -37,6 +39,17 @@ def formatter(style: str) -> logging.Formatter:
         ],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
     )
+
+
+class WithoutTraceback(logging.Filter):
+    """An unavailable database is no defect: whatever logs its error, the record has one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and is_repeatable(error):
+            record.msg, record.args = "%s: %s", (record.getMessage(), describe(error))
+            record.exc_info = record.exc_text = None
+        return True
 
 
 def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -6,6 +6,7 @@ from pathlib import Path
 import dj_database_url
 import django_stubs_ext
 
+from signals.lib.availability import DEADLINES
 from smartops.database import Session
 from smartops.environment import env, env_bool, env_choice, env_float, env_int, env_list, env_postgresql
 
@@ -93,7 +94,7 @@ SMARTOPS_DATABASE_POOL = env_int("SMARTOPS_DATABASE_POOL", 20)
 _pool = {"min_size": 1, "max_size": SMARTOPS_DATABASE_POOL, "timeout": 5, "connection_class": Session}
 # No transaction waits for anything but the database. A process that stops within one, or a lost node, must not keep its
 # locks. `?options=` of the URL overrides it.
-_session = {"options": "-c idle_in_transaction_session_timeout=10s", "server_side_binding": True}
+_session = {"options": "-c idle_in_transaction_session_timeout=10s", "server_side_binding": True, **DEADLINES}
 DATABASES = {"default": {**_database, "OPTIONS": {**_session, **_database.get("OPTIONS", {}), "pool": _pool}}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Each web process listens to PostgreSQL itself, so messages never cross processes.
@@ -150,7 +151,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "smartops.logs.formatter", "style": SMARTOPS_LOG_FORMAT}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"unavailable": {"()": "smartops.logs.WithoutTraceback"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["unavailable"]}},
     "root": {"handlers": ["stderr"], "level": SMARTOPS_LOG_LEVEL},
     "loggers": {name: {"level": "ERROR"} for name in ("django.request", "urllib3", "opentelemetry.exporter")},
 }

@@ -5,6 +5,7 @@ secret scanners recognize a leaked token.
 """
 
 import hmac
+import logging
 import re
 import secrets
 import string
@@ -17,9 +18,13 @@ from time import monotonic
 from zlib import crc32
 
 from django.conf import settings
+from django.db import Error, connection
 from django.db.models.functions import Now
 
+from signals.lib.availability import describe, is_repeatable
 from smartops.models import Token
+
+log = logging.getLogger(__name__)
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_LENGTH, SECRET_LENGTH, CHECKSUM_LENGTH = 12, 32, 6
@@ -76,6 +81,7 @@ class _Cached:
     until: float
 
 
+_record_from = float("-inf")  # of the monotonic clock
 _cache: dict[str, _Cached] = {}  # by `lookup`; only valid tokens get in, so the table bounds its size
 
 
@@ -97,9 +103,25 @@ def verify(text: str) -> Principal | None:
     if found is None or not _matches(found.digest, lookup, secret):
         return None
     if not found.use_recorded:
-        Token.objects.filter(lookup=lookup).update(last_used_at=Now())
+        _record_use(lookup)
         _cache[lookup] = replace(found, use_recorded=True)
     return found.principal
+
+
+def _record_use(lookup: str) -> None:
+    """A database that refuses the write must not make a read fail."""
+    global _record_from
+    if monotonic() < _record_from:
+        return
+    try:
+        Token.objects.filter(lookup=lookup).update(last_used_at=Now())
+    except Error as error:
+        if not is_repeatable(error) or connection.in_atomic_block:
+            raise
+        pause = USE_RECORDED_EVERY.total_seconds()
+        _record_from = monotonic() + pause
+        log.warning("the last use of tokens is not recorded for %.0f s: %s", pause, describe(error))
+        connection.close()  # the request goes on with another session
 
 
 def _read(lookup: str) -> _Cached | None:

@@ -8,7 +8,9 @@ from smartops.api.root import api
 from smartops.web.health import healthz, readyz
 from smartops.web.metrics import metrics
 from smartops.web.sign_in import sign_in
+from smartops.web.unavailable import server_error
 
+handler500 = server_error
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="console:actions")),
     path("healthz", healthz),

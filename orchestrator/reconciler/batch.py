@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError
-from psycopg.errors import IdleInTransactionSessionTimeout, LockNotAvailable, ReadOnlySqlTransaction
+from signals.lib.availability import is_locked, is_repeatable
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -21,14 +20,14 @@ def together(
 ) -> Iterator[Result]:
     """Stores all rows in one transaction, and takes them off the list. If that fails, stores each of them alone, so
     that only the row that fails pays for it: `failed` records its error. A row that waits for the lock of another
-    session stays on the list: the next pass tries it again. If the database is unavailable, no row is to blame: the
-    error is raised, and the rows stay on the list."""
+    session stays on the list: the next pass tries it again. If the database is unavailable, or another transaction was
+    in the way, no row is to blame: the error is raised, and the rows stay on the list."""
     if not rows:
         return
     try:
         results = store(rows)
     except Exception as error:
-        if _is_unavailable(error):
+        if _blames_no_row(error):
             raise
         if not (_is_locked(error) and len(rows) == 1):  # it would only wait again
             yield from _alone(rows, store, failed)
@@ -47,7 +46,7 @@ def _alone(
         try:
             results = store([rows[waiting]])
         except Exception as error:
-            if _is_unavailable(error):
+            if _blames_no_row(error):
                 raise
             if _is_locked(error) or not _record_failure(rows, waiting, error, failed):
                 waiting += 1
@@ -64,7 +63,7 @@ def _record_failure(rows: list[Row], at: int, error: Exception, failed: Callable
     except Exception as error:
         if _is_locked(error):
             return False
-        if not _is_unavailable(error):
+        if not is_repeatable(error):
             rows.pop(at)
         raise
     rows.pop(at)
@@ -72,13 +71,8 @@ def _record_failure(rows: list[Row], at: int, error: Exception, failed: Callable
 
 
 def _is_locked(error: Exception) -> bool:
-    return isinstance(error, Locked) or isinstance(error.__cause__, LockNotAvailable)
+    return isinstance(error, Locked) or is_locked(error)
 
 
-def _is_unavailable(error: Exception) -> bool:
-    """Whether the database is to blame. During a failover a server may be read-only, which Django reports as an
-    InternalError."""
-    if _is_locked(error):
-        return False
-    unavailable = isinstance(error, OperationalError | InterfaceError)
-    return unavailable or isinstance(error.__cause__, ReadOnlySqlTransaction | IdleInTransactionSessionTimeout)
+def _blames_no_row(error: Exception) -> bool:
+    return is_repeatable(error) and not _is_locked(error)

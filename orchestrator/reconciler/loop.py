@@ -15,7 +15,7 @@ from threading import Event, Lock
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import Error, connection
 
 from orchestrator import metrics
 from orchestrator.decide.policy import policy_is_configured
@@ -30,7 +30,9 @@ from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.clock import Clock, SystemClock
 from orchestrator.reconciler.inbox import Inbox
+from orchestrator.reconciler.outage import Outage
 from orchestrator.reconciler.pool import Pool, ThreadPool
+from signals.lib.availability import describe, is_repeatable, is_unavailable, loses_session
 from signals.lib.notifications import listen
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class Reconciler:
         self.verifications = verify.Verifications(cluster_name, self.clock)
         self.publishers = Publishers(cluster_name, [KubernetesEvents(cluster)])
         self._inbox = Inbox()
+        self._outage = Outage()
         self._asking: set[UUID] = set()  # the signals whose decision waits for the network
         self._claims: set[Claim] = set()
         self._signals_due = self._actions_due = True
@@ -115,6 +118,8 @@ class Reconciler:
         now, problems = self.clock.monotonic(), []
         if (silent := now - self._turned_at) >= STALLED:
             problems.append(f"control loop stalled: no pass for {silent:.0f} s")
+        elif cause := self._outage.cause:
+            problems.append(f"database unavailable: {cause} for {now - self._outage.since:.0f} s")
         elif (failing := now - self._passed_at) >= STALLED:
             problems.append(f"database unavailable: no pass of the control loop has succeeded for {failing:.0f} s")
         return problems + ([] if self._serves_any() else self._unsynced())
@@ -141,6 +146,7 @@ class Reconciler:
         self._settle()
         self._verify(load=sweep)
         self._passed_at = self.clock.monotonic()
+        self._outage.end(self._passed_at)
         gauges.LAST_PASS.set_to_current_time()
         return True
 
@@ -149,17 +155,17 @@ class Reconciler:
         room, delays = 2 * self.workers - self.pool.under_way, self.cache.delays()
         if room > 0:  # a reclaimed action goes on to its write, within its lease
             held = frozenset(claim.action.pk for claim in self._claims)
-            claims = self._attempt(reclaim.reclaim, self.cluster_name, self.actor, held, room, delays) or ()
+            claims = self._step(reclaim.reclaim, self.cluster_name, self.actor, held, room, delays) or ()
             self._take(claims)
             if len(claims) == room:
                 self._next_sweep = self._turned_at  # more may wait
-        self._attempt(reclaim.resume, self.cluster_name, delays)
-        self._attempt(reclaim.cancel_resolved, self.cluster_name, self.actor)
+        self._step(reclaim.resume, self.cluster_name, delays)
+        self._step(reclaim.cancel_resolved, self.cluster_name, self.actor)
         if self._turned_at >= self._next_measure:
             self._next_measure = self._turned_at + MEASURE
-            self._attempt(reclaim.expire, self.actor)
+            self._step(reclaim.expire, self.actor)
             gauges.UNREADABLE.set(len(self.cache.namespaces) - len(self.cache.readable))
-            self._attempt(gauges.measure, self.cluster_name)
+            self._step(gauges.measure, self.cluster_name)
 
     def _admit(self, room: int) -> None:
         # After an error of the database their signals are still due: the next pass observes their targets anew.
@@ -278,16 +284,29 @@ class Reconciler:
             log.warning("control loop stopped with %d claimed actions: others take them over", len(self._claims))
 
     def _attempt(self, step: Callable[..., Any], *arguments: Any) -> Any:
-        """The result of one step, None if it failed. A failure is logged; what it left undone is due again."""
+        """The result of one step, None if it failed. A failure is logged; what it left undone is due again. An
+        unavailable database is logged once."""
+        try:
+            return self._step(step, *arguments)
+        except Error as error:
+            metrics.FAILED_STEPS.inc()
+            self._outage.begin(error, self.clock.monotonic())
+        connection.close()  # it may be broken, or in a transaction that failed
+        return None
+
+    def _step(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        """As `_attempt` does, but raises the error if the database refuses every session: no other step can succeed."""
         try:
             return step(*arguments)
-        except (DatabaseError, InterfaceError):
+        except Exception as error:
+            if is_unavailable(error) and not loses_session(error):
+                raise
             metrics.FAILED_STEPS.inc()
-            log.warning("control loop: database error in %s; due rows are tried again", _name(step), exc_info=True)
-        except Exception:
-            metrics.FAILED_STEPS.inc()
-            log.exception("control loop: error in %s; due rows are tried again", _name(step))
-        connection.close()  # it may be broken, or in a transaction that failed
+            if is_repeatable(error):
+                log.warning("control loop: %s; due rows are tried again: %s", _name(step), describe(error))
+            else:
+                log.exception("control loop: error in %s; due rows are tried again", _name(step))
+        connection.close()
         return None
 
     def _target_changed(self, key: WorkloadKey) -> None:

@@ -16,6 +16,8 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
+from signals.lib import availability
+
 log = logging.getLogger(__name__)
 
 CHANNEL = "smartops"
@@ -32,7 +34,7 @@ def connection_parameters() -> dict[str, Any]:
         parameters = connection.get_connection_params()
         for ours in ("pool", "cursor_factory", "context", "prepare_threshold", "server_side_binding"):
             parameters.pop(ours, None)
-    return parameters | {"autocommit": True, "connect_timeout": 5, "keepalives_idle": 15, "keepalives_interval": 5}
+    return availability.DEADLINES | parameters | {"autocommit": True}
 
 
 def connect() -> "psycopg.Connection[tuple[object, ...]]":
@@ -43,18 +45,23 @@ def connect() -> "psycopg.Connection[tuple[object, ...]]":
 def listen(stop: Event, *, timeout: Callable[[], float], wake_fd: int) -> Iterator[list[tuple[str, str]]]:
     """Yields the notifications as (model, pk) pairs. Yields an empty list after each connect and reconnect, after
     `timeout()` seconds without a notification, and when `wake_fd` becomes readable: then the caller queries the tables.
-    Ends when `stop` is set."""
+    Connects again if the database refuses its service to another connection of this process: after a failover, the
+    former server may keep this one open. Ends when `stop` is set."""
+    failing = False
     while not stop.is_set():
         try:
             with connect() as session:
                 session.execute(f"LISTEN {PENDING}")
                 session.execute(f"LISTEN {CHANNEL}")
+                connected_at, failing = time.monotonic(), False
                 yield []
-                while not stop.is_set():
+                while not (stop.is_set() or availability.lost_since(connected_at)):
                     select.select([session.fileno(), wake_fd], [], [], timeout())
                     yield [parse(note.payload) for note in session.notifies(timeout=0)]
         except psycopg.Error as error:  # also an InternalError: a standby refuses LISTEN
-            log.warning("LISTEN connection failed; the tables are polled until it is back: %s", error)
+            if not failing:
+                failing = True
+                log.warning("LISTEN failed; the tables are polled until it succeeds: %s", availability.describe(error))
             connect_at = time.monotonic() + PAUSE
             while not stop.is_set() and (left := connect_at - time.monotonic()) > 0:
                 yield []

@@ -4,7 +4,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.http import HttpResponse
 from ninja import Header, Query, Router
 from ninja.responses import Status
@@ -115,7 +115,7 @@ async def _act(principal: Principal, proposal: Proposal, headers: ActionHeaders,
     seconds = wait_of(headers.prefer)
     if seconds and action.state not in SETTLED:
         # The action is stored. An error from here on must not make the caller send the request again.
-        with suppress(DatabaseError):
+        with suppress(Error):
             action = await settled(action.pk, seconds, _load)
     if action.state not in FINAL:
         response["Location"] = f"/v1/actions/{action.pk}"
@@ -136,7 +136,7 @@ def _admit(proposal: Proposal, principal: Principal, idempotency_key: str | None
     except KeyReused:
         detail = "This Idempotency-Key was used for another request. Use a new key."
         raise Problem(409, RequestReason.IDEMPOTENCY_KEY_REUSED, detail) from None
-    with suppress(DatabaseError):
+    with suppress(Error):
         return _load(action.pk)
     return action
 

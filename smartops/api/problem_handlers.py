@@ -1,24 +1,25 @@
 """Every error response under /v1 is `application/problem+json` (RFC 9457): errors that the routers raise, errors of the
 framework, and unexpected exceptions."""
 
-import logging
 from http import HTTPStatus
 from json import dumps
 
 from django.core.exceptions import RequestDataTooBig
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import OperationalError
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
+from django.utils.log import log_response
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from signals.lib.availability import describe, is_repeatable
 from smartops.api.problems import Problem, RequestReason, invalid, malformed, unauthenticated
 from smartops.api.strict_json import Malformed
 from smartops.web.types import GetResponse
+from smartops.web.unavailable import RETRY_AFTER
 
-log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 _OF_STATUS = {
     404: (RequestReason.NOT_FOUND, "Unknown path."),
@@ -66,10 +67,13 @@ def handle_exceptions(api: NinjaAPI) -> None:
                 return respond(malformed(cause))
         return respond(of_status(error.status_code))
 
-    @api.exception_handler(OperationalError)
-    def database_unavailable(request: HttpRequest, error: OperationalError) -> HttpResponse:
-        log.error("%s %s: %s", request.method, request.path, error)
-        return respond(of_status(503))
+    @api.exception_handler(Error)
+    def database_failed(request: HttpRequest, error: Error) -> HttpResponse:
+        if not is_repeatable(error):
+            raise error
+        response = respond(of_status(503))
+        log_response("%s: %s", request.path, describe(error), request=request, response=response)
+        return response
 
     @api.exception_handler(RequestDataTooBig)
     def body_too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:  # noqa: ARG001
@@ -78,7 +82,10 @@ def handle_exceptions(api: NinjaAPI) -> None:
 
 def of_status(status: int) -> Problem:
     reason, detail = _OF_STATUS.get(status, (RequestReason.BAD_REQUEST, f"{HTTPStatus(status).phrase}."))
-    return Problem(status, reason, detail)
+    problem = Problem(status, reason, detail)
+    if reason == RequestReason.DATABASE_UNAVAILABLE:
+        problem.headers["Retry-After"] = str(RETRY_AFTER)
+    return problem
 
 
 @async_only_middleware

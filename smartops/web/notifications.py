@@ -6,6 +6,7 @@ lost notifications, so after each connect every row counts as changed.
 
 import asyncio
 import logging
+import time
 from asyncio import AbstractEventLoop, Event
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -14,12 +15,14 @@ from typing import Any
 import psycopg
 from channels.layers import get_channel_layer
 
+from signals.lib import availability
 from signals.lib.notifications import CHANNEL, connection_parameters, parse
 
 GROUP = "changes"
 INTERVAL = 0.25  # seconds between two messages to the group; the first of a burst is sent at once
 MAX_ROWS = 50  # in one message; a larger burst names only the models
 MIN_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds between two attempts to connect
+EXAMINE = 1.0  # seconds after which a refusal by the database makes the listener connect again
 
 Row = tuple[str, str]
 logger = logging.getLogger(__name__)
@@ -68,17 +71,21 @@ class Listener:
             del _listeners[asyncio.get_running_loop()]
 
     async def _listen(self) -> None:
+        """Connects again as `signals.lib.notifications.listen` does."""
         pause = MIN_PAUSE
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(**connection_parameters()) as session:
                     await session.execute(f"LISTEN {CHANNEL}")
-                    pause = MIN_PAUSE
+                    connected_at, pause = time.monotonic(), MIN_PAUSE
                     self._reconnected()
-                    async for note in session.notifies():
-                        self._received(parse(note.payload))
+                    while not availability.lost_since(connected_at):
+                        async for note in session.notifies(timeout=EXAMINE):
+                            self._received(parse(note.payload))
             except psycopg.Error as error:  # also an InternalError: a standby refuses LISTEN
-                logger.warning("LISTEN connection failed; connecting again in %.1f s: %s", pause, error)
+                if pause == MIN_PAUSE:
+                    cause = availability.describe(error)
+                    logger.warning("LISTEN failed; waiting callers get no notifications until it succeeds: %s", cause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_PAUSE)
 

@@ -1,18 +1,21 @@
 """`manage.py reconcile`: runs the control loop of one cluster."""
 
 import signal
+import time
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import Error, connection
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.process.health_server import serve
 from orchestrator.process.permissions import PermissionCheck
 from orchestrator.reconciler.loop import Reconciler
+from orchestrator.reconciler.outage import Outage
 from signals.lib import tracing
+from signals.lib.availability import is_unavailable
 from signals.lib.migrations import unapplied_migrations
 
 MAX_WORKERS = 256  # threads, and connections to the API server
@@ -34,7 +37,7 @@ class Command(BaseCommand):
         workers = options["workers"]
         if not 0 < workers <= MAX_WORKERS:
             raise CommandError(f"--workers must be 1 to {MAX_WORKERS}, not {workers}.")
-        if missing := unapplied_migrations():  # it would fail signals and actions that it cannot read
+        if missing := _missing_migrations():  # it would fail signals and actions that it cannot read
             names = ", ".join(missing)
             raise CommandError(f"The database has unapplied migrations: {names}. Run `manage.py migrate` first.")
         connection.close()
@@ -51,3 +54,17 @@ class Command(BaseCommand):
             reconciler.run(drain=options["drain"])
         finally:
             permissions.stop()
+
+
+def _missing_migrations() -> list[str]:
+    """Waits for the database: the supervisor of a process that ends would start it again at ever longer intervals."""
+    outage = Outage()
+    while True:
+        try:
+            return unapplied_migrations()
+        except Error as error:
+            if not is_unavailable(error):
+                raise
+            outage.begin(error, time.monotonic())
+        connection.close()
+        time.sleep(1.0)

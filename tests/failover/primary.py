@@ -1,0 +1,199 @@
+"""A PostgreSQL of its own that can fail in many ways, and SmartOps on it: a web process and a reconciler."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from smartops.dev import postgres
+from smartops.dev.demo.installation import environment
+from smartops.dev.demo.state import unused_port
+from tests.kit.processes import ROOT, start
+from tests.kit.signals import anomaly_body
+
+WITHIN = 120.0  # seconds
+PASSWORD = "a password of the tests"  # noqa: S105
+SUPERUSER = "postgres"
+
+
+class Primary:
+    """`url` stays the same when the server is started again: its host is a link to the socket's directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "postgres"
+        self._data = self._directory / "data"
+        self._socket = directory / "socket"
+        self.start()
+        hba = self._data / "pg_hba.conf"
+        hba.write_text(f"local all {SUPERUSER} trust\n{hba.read_text()}")
+        self.reload()
+
+    def url(self, user: str = "smartops") -> str:
+        return f"postgresql://{user}@/smartops?host={self._socket}&port=5432"
+
+    def start(self) -> None:
+        found = conninfo_to_dict(postgres.start(self._directory, durable=False).uri)
+        self._socket.unlink(missing_ok=True)
+        self._socket.symlink_to(str(found["host"]))
+
+    def stop(self) -> None:
+        postgres.stop(self._directory)
+
+    @property
+    def pid(self) -> int:
+        return int((self._data / "postmaster.pid").read_text().splitlines()[0])
+
+    def configure(self, line: str) -> None:
+        """Adds to postgresql.conf; an empty line removes what was added."""
+        file = self._data / "postgresql.conf"
+        kept = [one for one in file.read_text().splitlines() if not one.endswith("# failover")]
+        file.write_text("\n".join([*kept, f"{line}  # failover" if line else ""]))
+        self.reload()
+
+    def reload(self) -> None:
+        os.kill(self.pid, signal.SIGHUP)
+        time.sleep(0.3)  # until every backend has read it
+
+    def sql(self, statement: str, user: str = "smartops") -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url(user), autocommit=True, connect_timeout=5) as session:
+            cursor = session.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def terminate(self) -> None:
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+            SUPERUSER,
+        )
+
+    def backends(self) -> list[int]:
+        found = self.sql(
+            "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+            SUPERUSER,
+        )
+        return [row[0] for row in found]
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.text)
+
+
+class Site:
+    """SmartOps on a Primary."""
+
+    def __init__(self, primary: Primary, directory: Path, kubeconfig: Path) -> None:
+        self.primary, self._directory = primary, directory
+        self._environment = environment(os.environ) | {
+            "DJANGO_SETTINGS_MODULE": "smartops.settings",
+            "SMARTOPS_INSECURE_HTTP": "1",
+            "SMARTOPS_NAMESPACES": "smartops-dev",
+            "SMARTOPS_KUBECONFIG": str(kubeconfig),
+            "SMARTOPS_DATABASE_POOL": "5",
+        }
+        self.manage("migrate")
+        self.token = self.manage("create_token", "a test", *(f"--scope={one}" for one in SCOPES)).strip()
+        create = f"User.objects.create_superuser('ana', password='{PASSWORD}')"
+        self.manage("shell", "--no-imports", "-c", f"from django.contrib.auth.models import User; {create}")
+        self._stack = ExitStack()
+        self.web: tuple[str, int] = self._web()
+        self.reconciler: tuple[str, int] = self._reconciler()
+        self.until_ready()
+
+    def manage(self, *command: str) -> str:
+        variables = self._environment | {"DATABASE_URL": self.primary.url()}
+        line = [sys.executable, "manage.py", *command]
+        return subprocess.run(line, cwd=ROOT, env=variables, check=True, capture_output=True, text=True).stdout
+
+    def post(self) -> Answer:
+        return self.call("POST", "/v1/signals/anomaly", json.dumps(anomaly_body("smartops-dev", "nobody")))
+
+    def call(self, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
+        given = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"} | headers
+        return call(self.web, method, path, body, given)
+
+    def is_ready(self) -> tuple[int, int]:
+        return call(self.web, "GET", "/readyz").status, call(self.reconciler, "GET", "/readyz").status
+
+    def until_ready(self) -> None:
+        eventually(lambda: self.is_ready() == (200, 200))
+
+    def log(self, name: str) -> str:
+        return (self._directory / f"{name}.log").read_text(errors="replace")
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _web(self) -> tuple[str, int]:
+        port = unused_port()
+        self._start("web", "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port), "smartops.asgi:application")
+        return "127.0.0.1", port
+
+    def _reconciler(self) -> tuple[str, int]:
+        port = unused_port()
+        self._start("reconciler", "manage.py", "reconcile", "--metrics-host", "127.0.0.1", "--metrics-port", str(port))
+        return "127.0.0.1", port
+
+    def _start(self, name: str, *command: str) -> None:
+        variables = self._environment | {"DATABASE_URL": self.primary.url()}
+        process = start([sys.executable, *command], self._directory / f"{name}.log", variables)
+        self._stack.callback(process.wait, WITHIN)
+        self._stack.callback(process.kill)
+
+
+SCOPES = ("read", "signals:write", "actions:write")
+
+
+def call(
+    address: tuple[str, int], method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
+) -> Answer:
+    """Status 0: no connection."""
+    connection = HTTPConnection(*address, timeout=WITHIN)
+    try:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        return Answer(response.status, dict(response.getheaders()), response.read().decode())
+    except ConnectionRefusedError:
+        return Answer(0, {}, "")
+    finally:
+        connection.close()
+
+
+def eventually(holds: Callable[[], bool], within: float = WITHIN) -> None:
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold in time"
+        time.sleep(0.1)
+
+
+@contextmanager
+def small_disk() -> Iterator[Path]:
+    """A file system of one megabyte, for a tablespace. Only root can mount one."""
+    with tempfile.TemporaryDirectory(prefix="smartops-disk-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        disk = Path(name, "disk")
+        disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=True)
+        try:
+            shutil.chown(disk, "nobody")
+            disk.chmod(0o700)
+            yield disk
+        finally:
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)
