@@ -10,7 +10,7 @@ from guardrails.checks.patch import patch_allowlist
 from guardrails.checks.policy import policy
 from guardrails.checks.replicas import max_replicas
 from guardrails.checks.signal import freshness
-from guardrails.checks.target import protected_namespace, readable_namespace, target
+from guardrails.checks.target import own_workload, protected_namespace, readable_namespace, target
 from guardrails.checks.windows import actions_per_hour, cooldown, scale_velocity
 from guardrails.types import (
     Allow,
@@ -36,6 +36,7 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     target,
     readable_namespace,
     protected_namespace,
+    own_workload,
     patch_allowlist,
     freeze,
     max_replicas,

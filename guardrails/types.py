@@ -113,7 +113,9 @@ class AutoscalerFacts:
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """`owners` are those of the fields that the proposal changes, and of these only."""
+    """`owners` are those of the fields that the proposal changes, and of these only. `part_of_smartops` is what marks
+    the object as one of SmartOps' own workloads; empty if nothing does. `containers` are the names of its containers in
+    their order, if the proposal changes any; else None."""
 
     uid: str
     replicas: int
@@ -122,6 +124,8 @@ class TargetFacts:
     autoscaler: AutoscalerFacts | None = None
     autoscalers_unknown: str = ""  # why it is not known whether there is one; empty: it is
     owners: tuple[FieldOwner, ...] = ()
+    part_of_smartops: str = ""
+    containers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,15 @@ class PolicyAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Exemptions:
+    """What the environment of the process allows beyond the defaults. `own_workloads` are workloads of SmartOps, as
+    namespace/name. `patch_prefixes` begin names that a patch may change, such as `example.com/`."""
+
+    own_workloads: tuple[str, ...] = ()
+    patch_prefixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What was known when the decision was made. A guardrail whose facts are unknown is not evaluated.
 
@@ -171,6 +184,7 @@ class Facts:
     recent: tuple[RecentAction, ...] = ()
     freezes: tuple[FreezeFacts, ...] = ()
     policy: PolicyAnswer | None = None
+    exemptions: Exemptions = Exemptions()
 
 
 @dataclass(frozen=True, slots=True)

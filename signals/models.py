@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pgtrigger
 import uuid_utils.compat as uuids
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection, models
 from django.db.models import Q
@@ -240,7 +241,8 @@ class Rule(models.Model):
                 problems[name] = "It is a number from 0 to 1."
         if self.action_type in ActionType.__members__:
             proposal_type = PROPOSAL_TYPES[ActionType(self.action_type)]
-            if problem := proposal_type.problem(self.params) or proposal_type.refusal(self.params):
+            prefixes = tuple(settings.SMARTOPS_ALLOWED_PATCH_PREFIXES)
+            if problem := proposal_type.problem(self.params) or proposal_type.refusal(self.params, prefixes):
                 problems["params"] = problem
         if problems:
             raise ValidationError(problems)

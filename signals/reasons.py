@@ -15,6 +15,7 @@ class Reason(StrEnum):
     NAMESPACE_NOT_MANAGED = "NamespaceNotManaged"
     NAMESPACE_UNREADABLE = "NamespaceUnreadable"
     PROTECTED_NAMESPACE = "ProtectedNamespace"
+    OWN_WORKLOAD = "OwnWorkload"
     REPLICA_LIMIT = "ReplicaLimit"
     COOLDOWN_ACTIVE = "CooldownActive"
     RATE_LIMIT = "RateLimit"
@@ -67,6 +68,7 @@ GUARDRAIL_REASONS = (
     Reason.NAMESPACE_NOT_MANAGED,
     Reason.NAMESPACE_UNREADABLE,
     Reason.PROTECTED_NAMESPACE,
+    Reason.OWN_WORKLOAD,
     Reason.REPLICA_LIMIT,
     Reason.COOLDOWN_ACTIVE,
     Reason.RATE_LIMIT,

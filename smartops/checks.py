@@ -1,5 +1,6 @@
 """System checks of the settings. `manage.py` runs them before each command, `smartops.asgi` when it is loaded."""
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import TypeAdapter, ValidationError
 
-from signals.names import ClusterName, Namespace
+from signals.names import ClusterName, Namespace, WorkloadName
 
 TAG = "smartops"
 MIN_KEY, MIN_DISTINCT = 32, 8  # characters
@@ -32,6 +33,7 @@ _DEVELOPMENT = "A development server needs SMARTOPS_INSECURE_HTTP=1, and host na
 _GENERATE = "Generate one: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'."
 MIN_POOL = 3  # of a reconciler: its loop, a publisher, and one to spare
 _CLUSTER, _NAMESPACE = TypeAdapter[str](ClusterName), TypeAdapter[str](Namespace)
+_WORKLOAD = _DOMAIN = TypeAdapter[str](WorkloadName)
 
 
 def require_valid_settings() -> None:
@@ -143,6 +145,31 @@ def database_pool(**_: Any) -> list[CheckMessage]:
     if size >= MIN_POOL:
         return []
     return [Error(f"SMARTOPS_DATABASE_POOL={size} is less than {MIN_POOL} connections.", id="smartops.E007")]
+
+
+@register(TAG)
+def own_workloads(**_: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for given in settings.SMARTOPS_ALLOWED_OWN_WORKLOADS:
+        namespace, _slash, name = given.partition("/")
+        if not (_valid(_NAMESPACE, namespace) and _valid(_WORKLOAD, name)):
+            message = f"SMARTOPS_ALLOWED_OWN_WORKLOADS: {given!r} is not the namespace/name of a Deployment."
+            found.append(Error(message, id="smartops.E020"))
+    return found
+
+
+@register(TAG)
+def patch_prefixes(**_: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for given in settings.SMARTOPS_ALLOWED_PATCH_PREFIXES:
+        domain, slash, name = given.partition("/")
+        if not (slash and _valid(_DOMAIN, domain) and re.fullmatch("[-._A-Za-z0-9]{0,63}", name)):
+            message = f"SMARTOPS_ALLOWED_PATCH_PREFIXES: {given!r} is not a domain with a slash."
+            found.append(Error(message, hint="As example.com/ or example.com/name.", id="smartops.E021"))
+        elif f".{domain}".endswith(".smartops.io"):
+            message = f"SMARTOPS_ALLOWED_PATCH_PREFIXES: {given!r} is reserved for SmartOps itself."
+            found.append(Error(message, id="smartops.E022"))
+    return found
 
 
 def _valid(names: TypeAdapter[str], name: str) -> bool:

@@ -28,7 +28,7 @@ def problem(params: Any) -> str:
     return "" if params == {} else "RESUME takes no parameters: {}."
 
 
-def refusal(params: Any) -> str:
+def refusal(params: Any, prefixes: tuple[str, ...] = (), containers: tuple[str, ...] | None = None) -> str:
     return ""
 
 

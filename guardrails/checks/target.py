@@ -1,5 +1,6 @@
 """May SmartOps change this object at all?"""
 
+import re
 from datetime import datetime
 
 from guardrails.checks.answers import RECHECK, no_target
@@ -8,6 +9,7 @@ from signals.reasons import Reason
 from signals.types import Proposal
 
 PROTECTED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+OWN_NAME = re.compile(r"(^|[-.])smartops-orchestrator($|[-.])")  # the chart's names, also behind a prefix
 
 
 def target(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
@@ -53,3 +55,25 @@ def protected_namespace(proposal: Proposal, facts: Facts, limits: Limits, now: d
         message = f"The namespace “{namespace}” belongs to the cluster itself: change it by hand."
         return Denial(name, message, reason=Reason.PROTECTED_NAMESPACE)
     return Verdict(name)
+
+
+def own_workload(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
+    """Protects SmartOps itself: a reconciler that restarts or scales down itself, or the web process, ends the loop
+    that would repair it. SMARTOPS_ALLOWED_OWN_WORKLOADS allows workloads by name.
+
+    Closed loop: deny. Direct action: deny. A workload without the name is known by its labels: the web process does not
+    observe them, so the reconciler says it.
+    """
+    name, target = "own_workload", proposal.target
+    mark = "its name" if OWN_NAME.search(target.name) else ""
+    if not mark:
+        if facts.target is None:
+            return no_target(name, proposal, facts)
+        mark = facts.target.part_of_smartops
+    if not mark:
+        return Verdict(name)
+    details = {"recognized_by": mark}
+    if str(target) in facts.exemptions.own_workloads:
+        return Verdict(name, "Allowed, as SMARTOPS_ALLOWED_OWN_WORKLOADS names it.", details)
+    message = f"{target} is a part of SmartOps, recognized by {mark}: change it by hand."
+    return Denial(name, message, details, reason=Reason.OWN_WORKLOAD)

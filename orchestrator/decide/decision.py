@@ -6,12 +6,14 @@ it reserves are one.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
+
+from django.conf import settings
 
 from guardrails import evaluate
 from guardrails.replay import dump_inputs, dump_verdicts
-from guardrails.types import Allow, Decision, Defer, Deny, Facts, Inputs, Limits, PolicyAnswer
+from guardrails.types import Allow, Decision, Defer, Deny, Exemptions, Facts, Inputs, Limits, PolicyAnswer
 from orchestrator import queries
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.k8s.target import TargetState
@@ -98,15 +100,16 @@ def _facts(question: Question, history: WorkloadHistory) -> Facts:
         unreadable=state.unreadable,
         policy=question.policy,
         history_loaded=False,
+        exemptions=Exemptions(
+            own_workloads=tuple(settings.SMARTOPS_ALLOWED_OWN_WORKLOADS),
+            patch_prefixes=tuple(settings.SMARTOPS_ALLOWED_PATCH_PREFIXES),
+        ),
     )
     if question.workload is None:
         return known
-    return Facts(
-        target_seen=known.target_seen,
-        target=known.target,
-        managed=known.managed,
-        unreadable=known.unreadable,
-        policy=known.policy,
+    return replace(
+        known,
+        history_loaded=True,
         active_action=history.active_action,
         cooldown_until=history.cooldown_until,
         recent=history.recent,

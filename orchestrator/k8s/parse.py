@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Any, Generic, Protocol, TypeVar
 
+from orchestrator.k8s.itself import own_deployment, own_mark
 from orchestrator.k8s.owners import ManagedFieldsEntry, ObjectMeta, field_owners, our_fields
 from orchestrator.k8s.types import ACTION_ANNOTATION, Autoscaler, Condition, Deployment, Pod, WorkloadKey
 
@@ -56,6 +57,8 @@ def parse_deployment(raw: Any) -> Deployment:
         conditions=_conditions(status),
         owners=field_owners(_object_meta(key, annotations, metadata), entries),
         ours=our_fields(entries),
+        containers=_containers(spec),
+        part_of_smartops=_part_of_smartops(key, metadata, spec),
     )
 
 
@@ -144,6 +147,23 @@ def _required(raw: Mapping[str, Any], name: str) -> str:
 
 def _key(metadata: Mapping[str, Any]) -> WorkloadKey:
     return WorkloadKey(intern(_required(metadata, "namespace")), _required(metadata, "name"))
+
+
+def _containers(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    pod = _object(_object(spec, "template"), "spec")
+    return tuple(intern(_text(container, "name")) for container in _objects(pod, "containers"))
+
+
+def _part_of_smartops(key: WorkloadKey, metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+    if key == own_deployment():
+        return "the pod of this process"
+    template = _object(spec, "template")
+    labelled = (
+        _object(metadata, "labels"),
+        _object(_object(spec, "selector"), "matchLabels"),
+        _object(_object(template, "metadata"), "labels"),
+    )
+    return own_mark(labelled, _text(_object(template, "spec"), "serviceAccountName"))
 
 
 def _object_meta(key: WorkloadKey, annotations: Mapping[str, str], metadata: Mapping[str, Any]) -> ObjectMeta:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from guardrails.types import AutoscalerFacts, TargetFacts
 from orchestrator.k8s.fields import overlapping
 from orchestrator.k8s.types import Deployment
+from signals.proposals.paths import CONTAINERS
 from signals.types import Target
 
 
@@ -35,6 +36,8 @@ class TargetState:
             autoscaler=self.autoscaler,
             autoscalers_unknown=self.autoscalers_unknown,
             owners=tuple(replace(owner, fields=fields) for owner, fields in overlaps if fields),
+            part_of_smartops=deployment.part_of_smartops,
+            containers=deployment.containers if any(path.startswith(CONTAINERS) for path in changed) else None,
         )
 
 

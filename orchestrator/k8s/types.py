@@ -52,6 +52,8 @@ class Deployment:
     conditions: tuple[Condition, ...] = ()
     owners: tuple[FieldOwner, ...] = ()
     ours: tuple[str, ...] = ()  # the fields that SmartOps was the last to write
+    containers: tuple[str, ...] = ()  # their names, in order
+    part_of_smartops: str = ""  # what marks it as one of SmartOps' own workloads; empty if nothing does
 
 
 @dataclass(frozen=True, slots=True)

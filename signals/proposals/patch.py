@@ -21,8 +21,8 @@ def problem(params: Any) -> str:
     return 'PATCH takes {"patch": {…}}.'
 
 
-def refusal(params: Any) -> str:
-    refused = forbidden(mapping(params).get("patch"))
+def refusal(params: Any, prefixes: tuple[str, ...] = (), containers: tuple[str, ...] | None = None) -> str:
+    refused = forbidden(mapping(params).get("patch"), prefixes, containers)
     return "" if refused is None else "{}: {}".format(*refused)
 
 

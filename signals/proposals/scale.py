@@ -20,7 +20,7 @@ def problem(params: Any) -> str:
     return 'SCALE takes {"delta": n} or {"replicas": n}, with an integer n.'
 
 
-def refusal(params: Any) -> str:
+def refusal(params: Any, prefixes: tuple[str, ...] = (), containers: tuple[str, ...] | None = None) -> str:
     return ""
 
 

@@ -19,8 +19,10 @@ class ProposalType(Protocol):
         """What is wrong with the parameters; empty if nothing is."""
         ...
 
-    def refusal(self, params: Any) -> str:
-        """Why this change may never be made, as `path: why`; empty if it may."""
+    def refusal(self, params: Any, prefixes: tuple[str, ...] = (), containers: tuple[str, ...] | None = None) -> str:
+        """Why this change may never be made, as `path: why`; empty if it may. `prefixes` are those of names that the
+        installation allows in addition. `containers` are the names of the target's containers in their order; None if
+        they are unknown."""
         ...
 
     def fields(self, params: Params) -> tuple[str, ...]:

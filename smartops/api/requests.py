@@ -118,7 +118,7 @@ class ActionRequest(_ActionBody):
 
 
 def allowed(patch: dict[str, Any]) -> dict[str, Any]:
-    refusal = forbidden(patch)
+    refusal = forbidden(patch, tuple(settings.SMARTOPS_ALLOWED_PATCH_PREFIXES))
     if refusal is None:
         return patch
     path, why = refusal

@@ -26,7 +26,13 @@ VALUES: dict[str, Values] = {
     "everything": {
         "global": {"smartops": {"namespace": "automation"}},
         "image": {"repository": "registry.example.com/smartops", "tag": "0.1.0-1", "pullSecrets": ["registry"]},
-        "targets": {"cluster": "production", "clusterNote": "live", "namespaces": ["shop", "billing"]},
+        "targets": {
+            "cluster": "production",
+            "clusterNote": "live",
+            "namespaces": ["shop", "billing"],
+            "allowedOwnWorkloads": ["automation/smartops-orchestrator-web"],
+            "allowedPatchPrefixes": ["example.com/"],
+        },
         "database": {"ca": {"secret": "database-ca"}, "listen": {"secret": "database-direct"}},
         "pods": {
             "annotations": {"example.com/team": "sre"},

@@ -14,18 +14,34 @@ from kubernetes.client import (
     V1ResourceRequirements,
 )
 
+from guardrails.checks.target import OWN_NAME
+from orchestrator.k8s.itself import OWN_ACCOUNT, OWN_LABELS
 from signals.proposals.patch_allowlist import forbidden
+from signals.proposals.patch_allowlist.marks import WELL_KNOWN_LABELS
+from signals.proposals.patch_allowlist.placement import AWAY, CONTROL_PLANE, NODE_KINDS, SYSTEM_TAINTS
+from signals.proposals.patch_allowlist.resources import MOST
 from tests.chart.rendering import Rendered
 
 POLICY = "ValidatingAdmissionPolicy"
 BY_THE_SERVER = {"resourceVersion", "generation", "managedFields"}
-MARKS = {"labels": {"a": "b"}, "annotations": {"a": "b"}}
+PREFIXES = ("example.com/",)
+MARKS = {"labels": {"example.com/a": "b"}, "annotations": {"a": "b"}}
 CONTAINER = {"name": "app", "resources": {"limits": {"cpu": "1"}}}
-# What the allowlist takes only in this form; anything will do for all others.
+# What the allowlist takes in this form, among others.
 FORMS: dict[str, Any] = {
     **MARKS,
     "metadata": MARKS,
     "replicas": 1,
+    "paused": True,
+    "minReadySeconds": 5,
+    "progressDeadlineSeconds": 60,
+    "revisionHistoryLimit": 3,
+    "strategy": {"type": "RollingUpdate"},
+    "terminationGracePeriodSeconds": 60,
+    "nodeSelector": {"a": "b"},
+    "tolerations": [{"key": "dedicated"}],
+    "affinity": {"nodeAffinity": None},
+    "topologySpreadConstraints": [],
     "template": {"metadata": MARKS},
     "spec": {"nodeSelector": {"a": "b"}},
     "containers": [CONTAINER],
@@ -37,9 +53,13 @@ def spec() -> Any:
     return Rendered({"admissionPolicy": {"enabled": True}}).one(POLICY, "smartops-orchestrator.smartops-dev")["spec"]
 
 
+def variables() -> dict[str, str]:
+    return {one["name"]: one["expression"] for one in spec()["variables"]}
+
+
 def admitted(path: str) -> set[str]:
     """The fields below a path of the Deployment that the policy lets change."""
-    [fields] = [one["expression"] for one in spec()["variables"] if one["name"] == "refusedFields"]
+    fields = variables()["refusedFields"]
     of = re.escape(f"object.{path}" if path else "object")
     [names] = re.findall(rf"\({of}\.map\(.*\n.*?key in (\[.*?\])", fields)
     return set(json.loads(names))
@@ -48,7 +68,7 @@ def admitted(path: str) -> set[str]:
 def allowed(model: Any, *path: str) -> set[str]:
     """The fields below it that the allowlist lets a patch name."""
     names = set(model.attribute_map.values())
-    return {name for name in names if forbidden(nested(*path, name, value=FORMS.get(name, "x"))) is None}
+    return {name for name in names if forbidden(nested(*path, name, value=FORMS.get(name, "x")), PREFIXES) is None}
 
 
 def nested(*path: str, value: Any) -> Any:
@@ -87,7 +107,7 @@ def test_the_policy_and_the_allowlist_both_admit_limits_and_requests_of_a_contai
         for name in V1ResourceRequirements.attribute_map.values()
         if forbidden(patch({"name": "app", "resources": {name: {"cpu": "1"}}})) is None
     }
-    [containers] = [one["expression"] for one in spec()["variables"] if one["name"] == "refusedContainers"]
+    containers = variables()["refusedContainers"]
 
     assert others == {"name", "resources"}
     assert [set(json.loads(names)) for names in re.findall(r"key in (\[.*?\])", containers)] == [
@@ -105,3 +125,26 @@ def test_the_policy_is_of_the_reconcilers_account_and_closed_where_it_fails() ->
     assert found["matchConstraints"]["resourceRules"] == [
         {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"], "operations": ["*"]}
     ]
+
+
+def test_the_policy_and_the_allowlist_know_the_same_names_and_amounts() -> None:
+    expressions = variables()
+    places = lists(expressions["refusedPlaces"])
+
+    assert json.loads(expressions["most"]) == MOST
+    assert WELL_KNOWN_LABELS in lists(expressions["refusedMarks"])
+    assert all(names in places for names in (NODE_KINDS, SYSTEM_TAINTS, AWAY))
+    patterns = set(re.findall(r'matches\("\(\?i\)(.*?)"\)', expressions["refusedPlaces"]))
+    assert patterns == {CONTROL_PLANE.pattern}
+
+
+def lists(expression: str) -> list[set[str]]:
+    return [set(json.loads(found)) for found in re.findall(r"in (\[.*?\])", expression, re.DOTALL)]
+
+
+def test_the_policy_recognizes_an_own_workload_as_the_guardrail_does() -> None:
+    own = variables()["isOwn"]
+
+    assert f'matches("{OWN_NAME.pattern}")' in own
+    assert f'serviceAccountName.orValue("") == "{OWN_ACCOUNT}"' in own
+    assert dict(re.findall(r'labels\[\?"(.*?)"\]\.orValue\(""\) == "(.*?)"', own)) == OWN_LABELS

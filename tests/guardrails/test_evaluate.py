@@ -47,6 +47,7 @@ ALL = [
     "target",
     "readable_namespace",
     "protected_namespace",
+    "own_workload",
     "patch_allowlist",
     "freeze",
     "max_replicas",
@@ -200,9 +201,9 @@ HISTORY = {"freeze", "one_action_at_a_time", "cooldown", "actions_per_hour", "sc
     [
         (known(), {"policy"}),
         (known(policy=PolicyAnswer(True, "", "http://opa")), set()),
-        (Facts(target_seen=False), {"policy", "target", "readable_namespace"} | LIVE),
-        (UNREADABLE, {"policy", "target"} | LIVE | HISTORY),
-        (known(target=None), {"policy"} | LIVE),
+        (Facts(target_seen=False), {"policy", "target", "readable_namespace", "own_workload"} | LIVE),
+        (UNREADABLE, {"policy", "target", "own_workload"} | LIVE | HISTORY),
+        (known(target=None), {"policy", "own_workload"} | LIVE),
         (known(history_loaded=False), {"policy"} | HISTORY),
     ],
 )
@@ -219,7 +220,7 @@ def test_a_restart_of_an_unobserved_target_is_not_evaluated_against_its_pause_an
     verdicts = decided(None, proposal=RESTART, facts=Facts(target_seen=False)).verdicts
 
     unevaluated = [one.guardrail for one in verdicts if one.outcome is Outcome.NOT_EVALUATED]
-    assert unevaluated == ["target", "readable_namespace", "policy", "paused", "field_owners"]
+    assert unevaluated == ["target", "readable_namespace", "own_workload", "policy", "paused", "field_owners"]
 
 
 @pytest.mark.parametrize("origin", Origin)

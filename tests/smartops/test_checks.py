@@ -20,6 +20,8 @@ VALID: dict[str, Any] = {
     "SMARTOPS_CLUSTER": "default",
     "SMARTOPS_NAMESPACE": "smartops-dev",
     "SMARTOPS_NAMESPACES": ["smartops-dev"],
+    "SMARTOPS_ALLOWED_OWN_WORKLOADS": [],
+    "SMARTOPS_ALLOWED_PATCH_PREFIXES": [],
     "SMARTOPS_OPA_URL": "",
     "SMARTOPS_OPA_TIMEOUT": 2.0,
     "SMARTOPS_DATABASE_POOL": 20,
@@ -49,6 +51,8 @@ def found(settings: Settings, changed: dict[str, Any], *, deploy: bool = True) -
         {"SMARTOPS_OPA_URL": "http://opa:8181/v1/data/smartops/decision", "SMARTOPS_OPA_TIMEOUT": 0.1},
         {"SMARTOPS_OPA_URL": "https://opa.example.com/v1/data/x"},
         {"SMARTOPS_DATABASE_POOL": 3},
+        {"SMARTOPS_ALLOWED_OWN_WORKLOADS": ["smartops-dev/smartops-orchestrator-web"]},
+        {"SMARTOPS_ALLOWED_PATCH_PREFIXES": ["example.com/", "kubernetes.io/change-cause", "notsmartops.io/"]},
     ],
 )
 def test_valid_settings_pass_all_checks(settings: Settings, changed: dict[str, Any]) -> None:
@@ -83,6 +87,11 @@ def test_valid_settings_pass_all_checks(settings: Settings, changed: dict[str, A
         ({"SMARTOPS_OPA_URL": "http://[opa/"}, ["smartops.E005"]),
         ({"SMARTOPS_OPA_TIMEOUT": 0.0}, ["smartops.E006"]),
         ({"SMARTOPS_DATABASE_POOL": 2}, ["smartops.E007"]),
+        ({"SMARTOPS_ALLOWED_OWN_WORKLOADS": ["web", "a/b/c"]}, ["smartops.E020", "smartops.E020"]),
+        ({"SMARTOPS_ALLOWED_OWN_WORKLOADS": ["*/web", "smartops-dev/"]}, ["smartops.E020", "smartops.E020"]),
+        ({"SMARTOPS_ALLOWED_PATCH_PREFIXES": ["example.com", "/", "Example.com/"]}, ["smartops.E021"] * 3),
+        ({"SMARTOPS_ALLOWED_PATCH_PREFIXES": ["example.com/a/b", "*.com/"]}, ["smartops.E021"] * 2),
+        ({"SMARTOPS_ALLOWED_PATCH_PREFIXES": ["smartops.io/", "a.smartops.io/b"]}, ["smartops.E022"] * 2),
         ({"SMARTOPS_CLUSTER": "", "SMARTOPS_DATABASE_POOL": 0}, ["smartops.E002", "smartops.E007"]),
     ],
 )

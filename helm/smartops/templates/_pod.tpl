@@ -76,6 +76,12 @@ topologySpreadConstraints:
 {{- $targets := (include "smartops.targets" . | fromJson).namespaces }}
 - {name: SMARTOPS_NAMESPACE, value: {{ first $targets | quote }}}
 - {name: SMARTOPS_NAMESPACES, value: {{ ternary "*" (join "," $targets) $values.targets.allNamespaces | quote }}}
+{{- with $values.targets.allowedOwnWorkloads }}
+- {name: SMARTOPS_ALLOWED_OWN_WORKLOADS, value: {{ join "," . | quote }}}
+{{- end }}
+{{- with $values.targets.allowedPatchPrefixes }}
+- {name: SMARTOPS_ALLOWED_PATCH_PREFIXES, value: {{ join "," . | quote }}}
+{{- end }}
 {{- with $values.policy.url }}
 - {name: SMARTOPS_OPA_URL, value: {{ . | quote }}}
 - {name: SMARTOPS_OPA_TIMEOUT, value: {{ $values.policy.timeoutSeconds | quote }}}

@@ -14,6 +14,7 @@ Json = dict[str, Any]
 WITHOUT_DETAILS = {
     "readable_namespace": "the namespace has synced",
     "protected_namespace": "not a protected namespace",
+    "own_workload": "not a part of SmartOps",
     "patch_allowlist": "changes no field outside of the allowlist",
     "freeze": "no freeze in force",
     "paused": "not paused, or the change needs no rollout",

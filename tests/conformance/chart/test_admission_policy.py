@@ -15,12 +15,17 @@ from tests.kit.client import JSON, MERGE, STRATEGIC, Client, Object
 
 ACTION, RESTART = "smartops.io/action", "smartops.io/restart"
 WEB = "deployments/web"
+PREFIXES = ("allowed.example.com/",)
 ON_LINUX = {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}
 
 
 @pytest.fixture(scope="module")
 def release(control_plane: ControlPlane, helm: Helm) -> Iterator[Release]:
-    with released(control_plane, helm, {"admissionPolicy": {"enabled": True}}) as found:
+    values = {
+        "admissionPolicy": {"enabled": True},
+        "targets": {"allowedPatchPrefixes": list(PREFIXES), "allowedOwnWorkloads": ["smartops-dev/allowed"]},
+    }
+    with released(control_plane, helm, values) as found:
         yield found
 
 
@@ -55,6 +60,7 @@ def workload() -> Object:
     pod = {
         "containers": [container, {**container, "name": "sidecar"}],
         "volumes": [{"name": "cache", "emptyDir": {}}],
+        "tolerations": [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}],
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
     }
     marks = {"app": "web", "example.com/tier": "front"}
@@ -90,6 +96,18 @@ def with_action(patch: Object, action: str) -> Object:
     return {**patch, "metadata": {**metadata, "annotations": annotations}}
 
 
+REQUIRED, PREFERRED = (
+    "requiredDuringSchedulingIgnoredDuringExecution",
+    "preferredDuringSchedulingIgnoredDuringExecution",
+)
+HOST = "kubernetes.io/hostname"
+APP = {"matchLabels": {"app": "web"}}
+
+
+def nodes(*expressions: Object) -> Object:
+    return {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": list(expressions)}]}}}
+
+
 ADMITTED: dict[str, Object] = {
     "replicas": {"spec": {"replicas": 3}},
     "no replicas": {"spec": {"replicas": 0}},
@@ -97,22 +115,32 @@ ADMITTED: dict[str, Object] = {
     "minReadySeconds": {"spec": {"minReadySeconds": 5}},
     "progressDeadlineSeconds": {"spec": {"progressDeadlineSeconds": 900}},
     "revisionHistoryLimit": {"spec": {"revisionHistoryLimit": 3}},
-    "strategy": {"spec": {"strategy": {"rollingUpdate": {"maxSurge": 2}}}},
-    "labels": {"metadata": {"labels": {"example.com/tier": "back", "new": "1"}}},
-    "annotations": {"metadata": {"annotations": {"example.com/owner": "sre"}}},
-    "an annotation less": {"metadata": {"annotations": {"example.com/owner": None}}},
-    "a pod's label": pod_marks(labels={"colour": "blue"}),
+    "strategy": {"spec": {"strategy": {"rollingUpdate": {"maxSurge": 2, "maxUnavailable": "50%"}}}},
+    "labels": {"metadata": {"labels": {"team": "sre", "allowed.example.com/tier": "back"}}},
+    "annotations": {"metadata": {"annotations": {"owner": "sre", "allowed.example.com/owner": "sre"}}},
+    "an annotation less": {"metadata": {"annotations": {"owner": None}}},
+    "a pod's label of an allowed prefix": pod_marks(labels={"allowed.example.com/colour": "blue"}),
     "a pod's annotation": pod_marks(annotations={"plain": "2"}),
     "a pod's annotation less": pod_marks(annotations={"plain": None}),
     "kubectl's way to restart": pod_marks(annotations={"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}),
     "limits": app(resources={"limits": {"memory": "128Mi", "cpu": "1"}}),
     "requests": app(resources={"requests": {"memory": "64Mi"}}),
     "resources of both containers": pod(
-        containers=[{"name": name, "resources": {"limits": {"memory": "256Mi"}}} for name in ("sidecar", "app")]
+        containers=[{"name": name, "resources": {"limits": {"memory": "256Mi"}}} for name in ("app", "sidecar")]
     ),
     "terminationGracePeriodSeconds": pod(terminationGracePeriodSeconds=60),
     "nodeSelector": pod(nodeSelector={"kubernetes.io/os": "linux"}),
+    "the most resources": app(resources={"limits": {"cpu": "32", "memory": "128Gi", "ephemeral-storage": "1Ti"}}),
+    "resources of an allowed prefix": app(
+        resources={"limits": {"allowed.example.com/gpu": 1}, "requests": {"allowed.example.com/gpu": "1"}}
+    ),
+    "the longest deadlines": {"spec": {"progressDeadlineSeconds": 3600, "minReadySeconds": 600}},
+    "the longest grace": pod(terminationGracePeriodSeconds=3600),
+    "the shortest grace": pod(terminationGracePeriodSeconds=1),
     "tolerations": pod(tolerations=[{"key": "dedicated", "operator": "Exists"}]),
+    "no tolerations": pod(tolerations=None),
+    "away from a node": pod(affinity=nodes({"key": HOST, "operator": "NotIn", "values": ["broken"]})),
+    "away from pods": pod(affinity={"podAntiAffinity": {REQUIRED: [{"topologyKey": HOST, "labelSelector": APP}]}}),
     "affinity": pod(
         affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [ON_LINUX]}}}
     ),
@@ -182,6 +210,114 @@ REFUSED: dict[str, tuple[Object, str]] = {
         {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}},
         "metadata.annotations[kubectl.kubernetes.io/last-applied-configuration]",
     ),
+    "a prefixed label": (
+        {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}},
+        "metadata.labels[app.kubernetes.io/instance]",
+    ),
+    "a prefixed label less": (
+        {"metadata": {"labels": {"example.com/tier": None}}},
+        "metadata.labels[example.com/tier]",
+    ),
+    "a well-known label": ({"metadata": {"labels": {"app": "other"}}}, "metadata.labels[app]"),
+    "a prefixed annotation": (
+        {"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "other:apps/Deployment:ns/x"}}},
+        "metadata.annotations[argocd.argoproj.io/tracking-id]",
+    ),
+    "a pod's label": (pod_marks(labels={"colour": "blue"}), "spec.template.metadata.labels[colour]"),
+    "a pod's label less": (
+        pod_marks(labels={"example.com/tier": None}),
+        "spec.template.metadata.labels[example.com/tier]",
+    ),
+    "a directive for the order": (
+        pod(
+            **{"$setElementOrder/containers": [{"name": "sidecar"}, {"name": "app"}]},
+            containers=[{"name": name, "resources": {"limits": {"cpu": "1"}}} for name in ("sidecar", "app")],
+        ),
+        "spec.template.spec.containers",
+    ),
+    "no limits": (
+        pod(containers=[{"name": "sidecar", "resources": {"limits": None}}]),
+        "spec.template.spec.containers[sidecar]",
+    ),
+    "a limit less": (app(resources={"limits": {"memory": None}}), "spec.template.spec.containers[app]"),
+    "too much memory": (app(resources={"limits": {"memory": "129Gi"}}), "spec.template.spec.containers[app]"),
+    "too much CPU": (
+        app(resources={"limits": {"cpu": "40"}, "requests": {"cpu": "32001m"}}),
+        "spec.template.spec.containers[app]",
+    ),
+    "no CPU": (app(resources={"requests": {"cpu": 0}}), "spec.template.spec.containers[app]"),
+    "an extended resource": (
+        app(resources={"limits": {"example.com/gpu": 1}, "requests": {"example.com/gpu": 1}}),
+        "spec.template.spec.containers[app]",
+    ),
+    "no grace": (pod(terminationGracePeriodSeconds=0), "spec.template.spec.terminationGracePeriodSeconds"),
+    "a day of grace": (pod(terminationGracePeriodSeconds=86400), "spec.template.spec.terminationGracePeriodSeconds"),
+    "no history": ({"spec": {"revisionHistoryLimit": 0}}, "spec.revisionHistoryLimit"),
+    "an endless deadline": ({"spec": {"progressDeadlineSeconds": 2**31 - 1}}, "spec.progressDeadlineSeconds"),
+    "a deadline at once": (
+        {"spec": {"progressDeadlineSeconds": 9, "minReadySeconds": 0}},
+        "spec.progressDeadlineSeconds",
+    ),
+    "late readiness": (
+        {"spec": {"minReadySeconds": 601, "progressDeadlineSeconds": 900}},
+        "spec.minReadySeconds",
+    ),
+    "Recreate": ({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}}, "spec.strategy.type"),
+    "all unavailable": (
+        {"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": "100%"}}}},
+        "spec.strategy.rollingUpdate.maxUnavailable",
+    ),
+    "several unavailable": (
+        {"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": 2}}}},
+        "spec.strategy.rollingUpdate.maxUnavailable",
+    ),
+    "a large surge": (
+        {"spec": {"strategy": {"rollingUpdate": {"maxSurge": 9}}}},
+        "spec.strategy.rollingUpdate.maxSurge",
+    ),
+    "tolerations of everything": (pod(tolerations=[{"operator": "Exists"}]), "spec.template.spec.tolerations"),
+    "toleration of the control plane": (
+        pod(tolerations=[{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]),
+        "spec.template.spec.tolerations",
+    ),
+    "toleration of an autoscaler's taint": (
+        pod(tolerations=[{"key": "ToBeDeletedByClusterAutoscaler", "operator": "Exists"}]),
+        "spec.template.spec.tolerations",
+    ),
+    "one node": (pod(nodeSelector={HOST: "node-1"}), f"spec.template.spec.nodeSelector[{HOST}]"),
+    "the control plane by its value": (
+        pod(nodeSelector={"example.com/role": "control-plane"}),
+        "spec.template.spec.nodeSelector[example.com/role]",
+    ),
+    "the control plane by affinity": (
+        pod(affinity=nodes({"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"})),
+        "spec.template.spec.affinity.nodeAffinity",
+    ),
+    "a node by its name": (
+        pod(
+            affinity={
+                "nodeAffinity": {
+                    PREFERRED: [
+                        {
+                            "weight": 1,
+                            "preference": {
+                                "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]
+                            },
+                        }
+                    ]
+                }
+            }
+        ),
+        "spec.template.spec.affinity.nodeAffinity",
+    ),
+    "pods of other namespaces": (
+        pod(
+            affinity={
+                "podAntiAffinity": {REQUIRED: [{"topologyKey": HOST, "labelSelector": APP, "namespaceSelector": {}}]}
+            }
+        ),
+        "spec.template.spec.affinity",
+    ),
     "an order to a webhook": (
         pod_marks(annotations={"sidecar.example.com/inject": "true"}),
         "spec.template.metadata.annotations[sidecar.example.com/inject]",
@@ -199,7 +335,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
 
 @pytest.mark.parametrize("patch", ADMITTED.values(), ids=ADMITTED)
 def test_a_patch_that_the_allowlist_allows_is_admitted(smartops: Client, patch: Object) -> None:
-    assert forbidden(patch) is None
+    assert forbidden(patch, PREFIXES, ("app", "sidecar")) is None
 
     status, answer = smartops.send("PATCH", WEB, with_action(patch, str(uuid4())), STRATEGIC, fieldManager="smartops")
 
@@ -208,7 +344,7 @@ def test_a_patch_that_the_allowlist_allows_is_admitted(smartops: Client, patch: 
 
 @pytest.mark.parametrize(("patch", "path"), REFUSED.values(), ids=REFUSED)
 def test_a_patch_that_the_allowlist_refuses_is_refused_by_its_path(smartops: Client, patch: Object, path: str) -> None:
-    assert forbidden(patch) is not None
+    assert forbidden(patch, PREFIXES, ("app", "sidecar")) is not None
 
     status, answer = smartops.send("PATCH", WEB, with_action(patch, str(uuid4())), STRATEGIC, fieldManager="smartops")
 
@@ -270,3 +406,45 @@ def test_events_of_smartops_are_admitted(smartops: Client, release: Release) -> 
 
 def test_other_accounts_are_not_restricted_by_the_policy(admin: Client) -> None:
     assert admin.patch(WEB, app(image="example.test/app:2"), STRATEGIC)
+
+
+def test_containers_in_another_order_are_refused(smartops: Client) -> None:
+    patch = pod(containers=[{"name": name, "resources": {"limits": {"cpu": "1"}}} for name in ("sidecar", "app")])
+    assert forbidden(patch, (), ("app", "sidecar")) is not None
+
+    status, answer = smartops.send("PATCH", WEB, with_action(patch, str(uuid4())), STRATEGIC)
+
+    assert (status, answer["message"].endswith("does not change spec.template.spec.containers")) == (403, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "selected", "account"),
+    [
+        ("smartops-orchestrator-web", {}, {}, ""),
+        ("labelled", {"app.kubernetes.io/part-of": "smartops"}, {}, ""),
+        ("selecting", {}, {"app.kubernetes.io/name": "smartops-orchestrator"}, ""),
+        ("running-as", {}, {}, "smartops-orchestrator"),
+    ],
+)
+def test_an_own_workload_is_not_changed(
+    smartops: Client, admin: Client, name: str, labels: Object, selected: Object, account: str
+) -> None:
+    path = f"deployments/{name}"
+    if admin.send("GET", path)[0] == 404:  # the release has the first
+        admin.create("deployments", own(name, labels, selected, account))
+    scaled = with_action({"spec": {"replicas": 3}}, str(uuid4()))
+
+    status, answer = smartops.send("PATCH", path, scaled, STRATEGIC)
+
+    assert status == 403
+    assert "does not change its own workloads" in answer["message"]
+
+
+def own(name: str, labels: Object, selected: Object, account: str) -> Object:
+    marks = {"app": name, **selected}
+    pod = {"containers": [{"name": "app", "image": "example.test/app:1"}], "serviceAccountName": account}
+    template = {"metadata": {"labels": marks}, "spec": pod}
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"replicas": 0, "selector": {"matchLabels": marks}, "template": template},
+    }

@@ -112,12 +112,12 @@ def test_a_dry_run_is_judged_by_the_api_server_and_changes_nothing(
 
 
 def test_a_dry_run_of_what_the_api_server_does_not_accept_says_so(erp: TargetState, loop: Loop, judge: Judge) -> None:
-    unknown = {"spec": {"strategy": {"type": "AllAtOnce"}}}
+    invalid = {"metadata": {"labels": {"team": "not a label"}}}
 
-    status, told = loop.ask("patch", SERVICE, dry_run=True, patch=unknown)
+    status, told = loop.ask("patch", SERVICE, dry_run=True, patch=invalid)
 
     assert (status, told["reason"]) == (422, "ClusterRejected")
-    assert "AllAtOnce" in told["detail"]
+    assert "a valid label must be" in told["detail"]
     last = writes(judge.events())[-1]
     assert (last.dry_run, last.status) == (True, 422)
 
@@ -125,7 +125,7 @@ def test_a_dry_run_of_what_the_api_server_does_not_accept_says_so(erp: TargetSta
 def test_a_change_that_the_api_server_rejects_is_answered_with_its_message(
     erp: TargetState, loop: Loop, judge: Judge
 ) -> None:
-    status, told = loop.ask("patch", SERVICE, patch={"spec": {"progressDeadlineSeconds": -1}})
+    status, told = loop.ask("patch", SERVICE, patch={"spec": {"progressDeadlineSeconds": 60, "minReadySeconds": 60}})
 
     assert (status, told["reason"]) == (422, "ClusterRejected")
     assert "spec.progressDeadlineSeconds" in told["detail"]

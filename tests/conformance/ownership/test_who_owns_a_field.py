@@ -276,9 +276,9 @@ def test_a_paused_workload_is_scaled_and_not_restarted(
     assert kubectl("rollout", "restart", f"deployment/{SERVICE}").code == 1  # kubectl does not either
     status, answer = loop.ask("scale", SERVICE, replicas=2)
     assert (status, answer["verification"]["status"]) == (200, "SUCCESS")
-    labels = {"template": {"metadata": {"labels": {"tier": "web"}}}}
-    assert loop.ask("patch", SERVICE, patch={"spec": labels}).status == 409
-    status, answer = loop.ask("patch", SERVICE, patch={"spec": {**labels, "paused": False}})
+    annotated = {"template": {"metadata": {"annotations": {"tier": "web"}}}}
+    assert loop.ask("patch", SERVICE, patch={"spec": annotated}).status == 409
+    status, answer = loop.ask("patch", SERVICE, patch={"spec": {**annotated, "paused": False}})
     assert (status, answer["verification"]["status"]) == (200, "SUCCESS")
     assert judge.changes() == [("SCALE", SERVICE), ("PATCH", SERVICE)]
 
