@@ -1,5 +1,6 @@
 """System checks of the settings. `manage.py` runs them before each command, `smartops.asgi` when it is loaded."""
 
+import os
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -140,6 +141,18 @@ def policy_engine(**_: Any) -> list[CheckMessage]:
 
 
 @register(TAG)
+def collector(**_: Any) -> list[CheckMessage]:
+    """The exporter ignores credentials in its endpoint, and names the endpoint in its log lines."""
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        given = os.environ.get(name, "")
+        if "@" in given or "?" in given:
+            message = f"{name} has credentials or parameters."
+            hint = "Set credentials by OTEL_EXPORTER_OTLP_HEADERS."
+            return [Error(message, hint=hint, id="smartops.E023")]
+    return []
+
+
+@register(TAG)
 def database_pool(**_: Any) -> list[CheckMessage]:
     size = settings.SMARTOPS_DATABASE_POOL
     if size >= MIN_POOL:
@@ -183,7 +196,8 @@ def _valid(names: TypeAdapter[str], name: str) -> bool:
 def _is_http(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return valid and not re.search(r"\s", url)
     except ValueError:
         return False
 

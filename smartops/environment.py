@@ -4,6 +4,7 @@ names the variable, the value (unless it may be a secret), and what is accepted.
 Readers know types only. What a value must be beyond its type is a system check (smartops/checks.py)."""
 
 import os
+import re
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
@@ -70,7 +71,10 @@ def env_postgresql(name: str, default: str = "") -> str:
     hold a part of the password."""
     value = env(name, default)
     try:
-        valid = not value or dj_database_url.parse(value)["ENGINE"] == "django.db.backends.postgresql"
+        # libpq quotes a URL with a space in its error message.
+        valid = not value or (
+            not re.search(r"\s", value) and dj_database_url.parse(value)["ENGINE"] == "django.db.backends.postgresql"
+        )
     except ValueError:
         valid = False
     if not valid:

@@ -9,6 +9,7 @@ from opentelemetry import trace
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from signals.lib.availability import describe, is_repeatable
+from signals.lib.redaction import redacted
 
 # The extra attributes of a record that are logged. Libraries attach others, such as a request, or SQL with its
 # parameters, which must not appear in a log.
@@ -36,6 +37,7 @@ def formatter(style: str) -> logging.Formatter:
             _add_trace,
             structlog.processors.format_exc_info,
             _without_rows,
+            _without_secrets,
         ],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
     )
@@ -57,6 +59,14 @@ def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     if context.is_valid:
         event["trace_id"] = trace.format_trace_id(context.trace_id)
         event["span_id"] = trace.format_span_id(context.span_id)
+    return event
+
+
+def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Messages and tracebacks of libraries quote the URLs that they were given."""
+    for name in ("event", "exception", "stack_info"):
+        if isinstance(event.get(name), str):
+            event[name] = redacted(event[name])
     return event
 
 

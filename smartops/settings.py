@@ -111,6 +111,9 @@ SMARTOPS_SOCKETS_PER_USER = env_int("SMARTOPS_SOCKETS_PER_USER", 20)  # open pag
 PROMETHEUS_EXPORT_MIGRATIONS = False  # `/readyz` reports unapplied migrations
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
+# Of the settings that Django's debug pages show.
+DEFAULT_EXCEPTION_REPORTER_FILTER = "smartops.web.debug.ExceptionReporterFilter"
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = False

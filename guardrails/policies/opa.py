@@ -1,11 +1,13 @@
 """Asks an external policy engine in OPA's REST shape: `POST <url>` with `{"input": ...}`.
 
 Fails closed: no answer, an undefined result, or anything but a boolean (or an object with a boolean `allow`) does not
-allow. Off unless SMARTOPS_OPA_URL is set. Call it outside of transactions.
+allow. Off unless SMARTOPS_OPA_URL is set. Call it outside of transactions. Credentials of the URL are sent as Basic
+authentication; what is stored and answered has neither these nor the query.
 """
 
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from django.conf import settings
@@ -13,6 +15,7 @@ from prometheus_client import Counter, Histogram
 
 from guardrails.types import PolicyAnswer
 from signals.lib.metrics import initialized
+from signals.lib.redaction import redacted
 from signals.models import Signal
 from signals.types import ActionType, Proposal
 
@@ -39,15 +42,27 @@ def check_policy(action: Proposal, context: dict[str, Any], signal: Signal | Non
     if not url:
         return None
     document = {"action": asdict(action), "context": context, "signal": signal and _described(signal)}
+    engine = redacted(url)
     try:
+        address, headers = _request(url)
         with LATENCY.time():
-            response = _pool.request("POST", url, json={"input": document}, timeout=settings.SMARTOPS_OPA_TIMEOUT)
-        answer = _read(url, response.status, response.json() if response.status == 200 else None)
+            response = _pool.request(
+                "POST", address, json={"input": document}, headers=headers, timeout=settings.SMARTOPS_OPA_TIMEOUT
+            )
+        answer = _read(engine, response.status, response.json() if response.status == 200 else None)
     except (urllib3.exceptions.HTTPError, ValueError, RecursionError) as error:
-        answer = PolicyAnswer(None, f"{type(error).__name__}", url)
+        answer = PolicyAnswer(None, f"{type(error).__name__}", engine)
     if not answer.allow:
         DENIALS.labels(action.type.lower(), "unavailable" if answer.allow is None else "denied").inc()
     return answer
+
+
+def _request(url: str) -> tuple[str, dict[str, str]]:
+    """The address without the credentials, and the headers with them."""
+    parts = urlsplit(url)
+    credentials, _, host = parts.netloc.rpartition("@")
+    headers = urllib3.make_headers(basic_auth=unquote(credentials)) if credentials else {}
+    return parts._replace(netloc=host).geturl(), {"Content-Type": "application/json", **headers}
 
 
 def _read(engine: str, status: int, body: Any) -> PolicyAnswer:
@@ -59,7 +74,8 @@ def _read(engine: str, status: int, body: Any) -> PolicyAnswer:
     if isinstance(result, dict) and isinstance(result.get("allow"), bool):
         allow = result["allow"]
         reason = result.get("reason")
-        return PolicyAnswer(allow, str(reason or ("Allowed by policy." if allow else "Denied by policy.")), engine)
+        said = redacted(str(reason or ("Allowed by policy." if allow else "Denied by policy.")))
+        return PolicyAnswer(allow, said, engine)
     return PolicyAnswer(None, "the result is undefined", engine)
 
 

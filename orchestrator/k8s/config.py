@@ -24,6 +24,10 @@ def load_configuration(kubeconfig: str | Path | None = None) -> Configuration:
         load_kube_config(  # type: ignore[no-untyped-call]
             str(kubeconfig), client_configuration=configuration, persist_config=False
         )
-    except (OSError, YAMLError) as error:
+    except YAMLError as error:  # its message may quote the file
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f", line {mark.line + 1}"
+        raise ConfigException(f"{kubeconfig}{line}: it is not YAML") from None
+    except OSError as error:
         raise ConfigException(f"{kubeconfig}: {error}") from error
     return configuration

@@ -53,7 +53,8 @@ class Connection:
         self._page_sizes: dict[str, int] = {}  # by path: those that were too large are not tried again
         self._credentials: tuple[float, Query] = (0.0, {})  # valid until (monotonic), headers
         # A proxy for plain HTTP needs absolute URLs. The address of a server may have a path, as Rancher's has.
-        self._prefix = configuration.host if manager.proxy and server.scheme == "http" else server.path
+        base = server._replace(netloc=server.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        self._prefix = base if manager.proxy and server.scheme == "http" else server.path
         self._server = {
             "server.address": server.hostname or "",
             "server.port": server.port or {"http": 80, "https": 443}[server.scheme],

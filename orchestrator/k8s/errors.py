@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from signals.lib.redaction import redacted
+
 
 class ClusterError(Exception):
     """`code` is the HTTP status, 0 without an answer. `reason` is one CamelCase word: the server's, or the name of the
@@ -19,8 +21,8 @@ class ClusterError(Exception):
     outcome: ClassVar[str]
 
     def __init__(self, message: str, *, code: int = 0, reason: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = redacted(message)  # it is stored, answered, and published on the workload
+        super().__init__(self.message)
         self.code = code
         self.reason = reason or type(self).__name__
 
@@ -98,7 +100,7 @@ def from_answer(code: int, body: str, headers: Mapping[str, str]) -> ClusterErro
         status = None
     if not isinstance(status, dict) or status.get("kind") != "Status":
         # A proxy in between, or the API server's overload filter, which answers in plain text.
-        status = {"message": f"HTTP {code} {' '.join(body.split())[:200]}".strip()}
+        status = {"message": f"HTTP {code} {redacted(' '.join(body.split()))[:200]}".strip()}
         if code == 404:  # this says nothing about the object
             return Refused(status["message"], code=code)
     return from_status({**status, "code": code}, headers)

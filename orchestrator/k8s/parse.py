@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from orchestrator.k8s.itself import own_deployment, own_mark
 from orchestrator.k8s.owners import ManagedFieldsEntry, ObjectMeta, field_owners, our_fields
 from orchestrator.k8s.types import ACTION_ANNOTATION, Autoscaler, Condition, Deployment, Pod, WorkloadKey
+from signals.lib.redaction import redacted
 
 T = TypeVar("T")
 
@@ -185,7 +186,7 @@ def _conditions(status: Mapping[str, Any]) -> tuple[Condition, ...]:
             intern(_text(raw, "type")),
             intern(_text(raw, "status")),
             intern(_text(raw, "reason")),
-            _text(raw, "message"),
+            redacted(_text(raw, "message")),
         )
         for raw in _objects(status, "conditions")
     )

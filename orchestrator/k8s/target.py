@@ -37,7 +37,7 @@ class TargetState:
             autoscalers_unknown=self.autoscalers_unknown,
             owners=tuple(replace(owner, fields=fields) for owner, fields in overlaps if fields),
             part_of_smartops=deployment.part_of_smartops,
-            containers=deployment.containers if any(path.startswith(CONTAINERS) for path in changed) else None,
+            containers=(any(path.startswith(CONTAINERS) for path in changed) and deployment.containers) or None,
         )
 
 

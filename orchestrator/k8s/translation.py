@@ -9,6 +9,7 @@ from kubernetes.config import ConfigException
 from urllib3 import exceptions as http
 
 from orchestrator.k8s.errors import TimedOut, Unknown, Unreached
+from signals.lib.redaction import redacted
 
 
 @contextmanager
@@ -33,4 +34,4 @@ def translate() -> Iterator[None]:
 
 
 def _describe(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__
+    return redacted(" ".join(str(error).split()))[:500] or type(error).__name__

@@ -22,6 +22,7 @@ from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
 from signals import transitions as signal_transitions
 from signals.lib import tracing
+from signals.lib.redaction import redacted
 from signals.lib.transition_log import log_transition
 from signals.mapping import Unmatched, propose
 from signals.models import Signal, SignalState
@@ -101,7 +102,7 @@ def record_failure(candidate: Candidate, error: Exception) -> None:
     signal = Signal.objects.filter(pk=candidate.signal.pk, state=SignalState.PENDING).first()
     if signal is None:
         return
-    message = f"{type(error).__name__}: {error!s:.1000}"
+    message = redacted(f"{type(error).__name__}: {error}")[:1000]
     if signal.errors + 1 >= MAX_ERRORS:
         signal_transitions.store([signal_transitions.fail(signal, Reason.PROCESSING_ERROR, message)])
     else:

@@ -27,6 +27,7 @@ from orchestrator.reconciler.calls import Reading
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.resolve import Step
 from orchestrator.reconciler.retry import MAX_ATTEMPTS, exhausted, next_move
+from signals.lib.redaction import redacted
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import Target
@@ -89,7 +90,7 @@ def record_claim_failure(claim: Claim, error: Exception, actor: str) -> None:
     action = Action.objects.select_related("workload", "signal").get(pk=claim.action.pk)
     if action.state != ActionState.APPLYING or action.epoch != claim.action.epoch:
         return
-    message = f"{type(error).__name__}: {error!s:.1000}"
+    message = redacted(f"{type(error).__name__}: {error}")[:1000]
     if claim.action.ambiguous or action.planned_resource_version:  # the error may have come after the write
         transitions.store([transitions.require_review(action, message, actor)])
     else:

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
 from orchestrator.k8s.client import KubernetesCluster
+from orchestrator.k8s.errors import ClusterError
 from orchestrator.process.health_server import serve
 from orchestrator.process.permissions import PermissionCheck
 from orchestrator.reconciler.loop import Reconciler
@@ -42,7 +43,10 @@ class Command(BaseCommand):
             raise CommandError(f"The database has unapplied migrations: {names}. Run `manage.py migrate` first.")
         connection.close()
         tracing.start("reconciler")
-        cluster = KubernetesCluster(settings.SMARTOPS_KUBECONFIG or None, connections=workers + 4)
+        try:
+            cluster = KubernetesCluster(settings.SMARTOPS_KUBECONFIG or None, connections=workers + 4)
+        except ClusterError as error:  # a traceback would quote the address of the API server
+            raise CommandError(f"The API server cannot be addressed: {error}") from None
         reconciler = Reconciler(cluster, options["cluster"], settings.SMARTOPS_NAMESPACES, workers)
         permissions = PermissionCheck(cluster, settings.SMARTOPS_NAMESPACES)
         permissions.start()

@@ -238,7 +238,7 @@ def rolling(**fields: Any) -> dict[str, Any]:
             for n in (-1, 0, 9, 3601, 2**31 - 1)
         ),
         *(({"spec": {"revisionHistoryLimit": wrong}}, "spec.revisionHistoryLimit") for wrong in (0, -1, 101, False)),
-        *(({"spec": {"paused": wrong}}, "spec.paused") for wrong in ("true", 1, [])),
+        *(({"spec": {"paused": wrong}}, "spec.paused") for wrong in ("true", 1)),
         *(({"spec": {"strategy": {"type": wrong}}}, "spec.strategy.type") for wrong in ("Recreate", "AllAtOnce", 1)),
         *(
             (rolling(maxUnavailable=wrong), "spec.strategy.rollingUpdate.maxUnavailable")
