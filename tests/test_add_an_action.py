@@ -117,7 +117,7 @@ from smartops.templatetags.console import changes, headline
 
 def rejected(**params):
     try:
-        Rule(source="anomaly", symptom="stuck", action_type="RESUME", params=params).clean()
+        Rule(source="anomaly", symptom="other", action_type="RESUME", params=params).clean()
     except ValidationError as error:
         return error.message_dict
 
