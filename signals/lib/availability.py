@@ -11,6 +11,8 @@ import psycopg
 from django.db import InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 
+from signals.lib.redaction import redacted
+
 # Parameters of libpq for every connection. A server that does not answer, or a peer that is gone without a word, is an
 # error after at most 5 s while connecting, and 30 s later.
 DEADLINES = {
@@ -76,9 +78,9 @@ def loses_session(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """The class of the error and the first line of its message."""
+    """The class of the error and the first line of its message, without the secrets of a URL."""
     cause = _cause(error)
-    message = next(iter(str(cause).splitlines()), "")
+    message = redacted(next(iter(str(cause).splitlines()), ""))
     return f"{type(cause).__name__}: {message}" if message else type(cause).__name__
 
 
