@@ -13,11 +13,11 @@ unexport PYTHONDONTWRITEBYTECODE  # tests are rewritten and compiled once
 
 python = .venv/bin/python
 pytest = $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
-# Pure code and one database, but for what starts a browser or processes or tries thousands of requests; of these the
-# fast tests leave out the properties that hypothesis tries.
+# Pure code and one database, but for what starts a browser or processes or tries thousands of cases; of these the fast
+# tests leave out the properties that hypothesis tries.
 fast = $(addprefix tests/,guardrails orchestrator signals smartops test_docs.py test_project.py test_reasons.py)
 beside = $(addprefix tests/smartops/,api/test_fuzz.py console/test_browser.py test_asgi.py web/test_shutdown.py) \
-	tests/orchestrator/publish/test_publishers.py
+	$(addprefix tests/orchestrator/,publish/test_publishers.py reconciler/test_interleavings.py)
 rest = $(filter-out $(fast),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(beside)
 # Two runs in one clone take turns at .venv; the second finds it complete.
 environment = flock -o Makefile $(MAKE) -s
@@ -129,6 +129,8 @@ clean: ## Remove the environment, the demo's state and all caches
 	@$(python) -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 		print(*project["dependencies"], *sum(map(project["optional-dependencies"].get, sys.argv[1:]), []), sep="\n")' \
 		$(extras) > $@.txt
-	@$(python) -m pip install --disable-pip-version-check --no-input -c constraints.txt -r $@.txt \
+	@while sleep 5; do find .venv/lib -name '*.dist-info' -prune | sed -n '$$=' | sed 's/$$/ packages are unpacked/'; done \
+		| uniq | sed -u 's/^/[setup]   /' & trap "kill $$!" EXIT; \
+	$(python) -m pip install --disable-pip-version-check --no-input -c constraints.txt -r $@.txt \
 		| sed -un 's/^Collecting \([[:alnum:]._-]*\).*/[setup]   \1/p; s/^Installing collected.*/[setup]   unpacking/p'
 	@touch $@

@@ -32,6 +32,7 @@ from signals.models import SignalState
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api import refusals
+from smartops.dev.sandbox import faults
 from tests.kit.pages import ROOT, first_cells, page, section, slug
 from tests.kit.rules import DEFAULT_RULES
 
@@ -70,6 +71,16 @@ PLAIN = {
     "ControlLoop", "Permissions",  # what the health server reads
     "Receipt", "ReplicaGauge", "Stored", "Verifications",
 }  # fmt: skip
+
+
+def test_the_page_of_the_sandbox_has_every_fault_and_its_fields() -> None:
+    common = {field.name for field in fields(faults.Strike)}
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| ", section(page("docs/sandbox.md"), "## Faults"), re.MULTILINE)
+    described = {kind: set(re.findall(r"`(\w+)`", names)) for kind, names in rows}
+    assert described == {
+        name: {field.name for field in fields(kind)} - (common if issubclass(kind, faults.Strike) else set())
+        for name, kind in faults.KINDS.items()
+    }
 
 
 def diagrams(name: str) -> list[set[Edge]]:

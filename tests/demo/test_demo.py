@@ -4,6 +4,8 @@ import json
 import os
 import re
 import select
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,10 +26,10 @@ import yaml
 from smartops.dev import postgres
 from smartops.dev.sandbox import Sandbox
 from tests.kit.manifests import deployment
+from tests.kit.pages import ROOT, page, section
 
 COMMAND = [sys.executable, "-m", "smartops.dev.demo"]
 SHOWN = "SmartOps runs until Ctrl-C."
-README = Path(__file__).resolve().parents[2] / "README.md"
 PATIENCE = 300.0  # seconds
 
 
@@ -148,8 +150,9 @@ def test_a_demo_shows_two_signals_stops_cleanly_continues_and_dies_with_its_chil
         assert "Scaled from 2 to 3 replicas" in story
         assert max(map(len, story.splitlines())) <= 100
         assert without_values(transcript()) <= without_values(story)
-        assert (state / "demo.json").stat().st_mode & 0o777 == 0o600
-        assert handles.keys() == {"url", "token", "admin", "kubeconfig", "database_url", "metrics", "pids"}
+        for name in ("demo.json", "env"):
+            assert (state / name).stat().st_mode & 0o777 == 0o600
+        assert handles.keys() == {"url", "token", "admin", "kubeconfig", "sandbox", "database_url", "metrics", "pids"}
         assert handles["pids"].keys() == {"web", "reconciler", "sandbox", "postgres"}
         assert len(json.loads(get(f"{handles['url']}/v1/actions", handles["token"]))["items"]) == 2
         assert b"smartops_k8s_scale_total" in get(handles["metrics"]["reconciler"])
@@ -160,6 +163,7 @@ def test_a_demo_shows_two_signals_stops_cleanly_continues_and_dies_with_its_chil
         first.interrupt()
         assert first.status() == 0
         assert not (state / "demo.json").exists()
+        assert not (state / "env").exists()
         assert left_behind(state) == []
 
     with demo(state) as again:
@@ -173,9 +177,57 @@ def test_a_demo_shows_two_signals_stops_cleanly_continues_and_dies_with_its_chil
             await_end(pids[name])
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on the PATH")
+def test_the_commands_of_the_pages_work_as_printed_beside_a_demo(tmp_path: Path) -> None:
+    """Whatever the state directory and the port of the demo are."""
+    state = tmp_path / "a state"
+    with demo(state) as running:
+        running.read_until(SHOWN)
+        handles = running.handles
+
+        [examples, create_token] = commands("README.md", "## API")
+        answers = [json.loads(line) for line in shell(state, examples).splitlines()]
+        assert [sorted(answer)[:1] for answer in answers[:2]] == [["duplicate"]] * 2
+        assert [answer.get("success") for answer in answers[2:4]] == [True, True]
+        assert answers[4]["state"] == "pending"
+        assert [len(answer["items"]) for answer in answers[6:]] == [1]
+
+        token = shell(state, create_token).strip()
+        assert token != handles["token"]
+        assert json.loads(shell(state, f"TOKEN={token}", ANOMALY))["duplicate"] is False
+
+        [reconcile] = commands("README.md", "## The reconciler")
+        assert shell(state, reconcile.strip().replace("9090", "0") + " --drain") == ""
+
+        use, refuse = commands("docs/sandbox.md", "## Use it"), commands("docs/sandbox.md", "## Faults")
+        assert "Scaled from 2 to 3 replicas" in shell(state, *use)
+        restarted = json.loads(shell(state, *refuse).splitlines()[-1])
+        assert restarted["success"] is True
+
+
+ANOMALY = """curl -sS "$URL/v1/signals/anomaly" -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
+    -d '{"windowId": "w", "service": "payments", "isAnomaly": false, "score": 0.1, "type": "other"}'"""
+
+
+def commands(name: str, heading: str) -> list[str]:
+    """The shell commands in this section of a page."""
+    return re.findall(r"```sh\n(.*?)```", section(page(name), heading), re.DOTALL)
+
+
+def shell(state: Path, *blocks: str) -> str:
+    """What the commands print, in the checkout, with nothing of the environment but the PATH."""
+    read = f". {shlex.quote(str(state / 'env'))}"
+    script = "\n".join(["set -euo pipefail", read, *(block.replace(". .smartops/env", read) for block in blocks)])
+    finished = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
 def transcript() -> str:
     """The output of the demo, as the README shows it."""
-    _, _, rest = README.read_text().partition("```text\nAn anomaly detector")
+    _, _, rest = page("README.md").partition("```text\nAn anomaly detector")
     assert rest
     return "An anomaly detector" + rest.partition("```")[0]
 

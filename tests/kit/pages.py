@@ -11,10 +11,15 @@ def page(name: str) -> str:
 
 
 def section(text: str, heading: str) -> str:
-    """The text below `## heading`, up to the next heading of its depth."""
+    """The text below `## heading`, up to the next heading of its depth. A comment in a block of code is no heading."""
     _, _, rest = text.partition(f"\n{heading}\n")
-    depth = heading.split(" ")[0]
-    return re.split(rf"^#{{1,{len(depth)}}} ", rest, flags=re.MULTILINE)[0]
+    end, lines, in_code = re.compile(rf"#{{1,{len(heading.split(' ')[0])}}} "), list[str](), False
+    for line in rest.splitlines(keepends=True):
+        if not in_code and end.match(line):
+            break
+        in_code ^= line.startswith("```")
+        lines.append(line)
+    return "".join(lines)
 
 
 def first_cells(text: str) -> list[str]:

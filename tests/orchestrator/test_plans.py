@@ -62,13 +62,19 @@ ROWS = """
 """
 
 
+# A vacuum in the middle of the tests would change the statistics, and the plans with them.
+AUTOVACUUM = "".join(f"ALTER TABLE {table} SET (autovacuum_enabled = {{0}});" for table in sorted(BIG))
+
+
 @pytest.fixture(scope="module")
 def many_rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """20,000 signals and as many actions, for all tests of this module."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(AUTOVACUUM.format("off"))
         cursor.execute(ROWS)
         yield
         cursor.execute("TRUNCATE orchestrator_workload, signals_signal CASCADE")
+        cursor.execute(AUTOVACUUM.format("on"))
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

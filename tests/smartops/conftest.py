@@ -1,12 +1,14 @@
 """A caller of the API, people who read the console, and web processes that serve it."""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
 from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 
 from tests.kit.web import Web
@@ -30,9 +32,18 @@ def reading(reader: User, client: Client) -> Client:
     return client
 
 
+@pytest.fixture(scope="module")
+def stored_hour(django_db_setup: None, django_db_blocker: Any) -> Iterator[Hour]:
+    """Stored once for the tests of a module, in a transaction around theirs: the hour takes longer than a test."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield an_ordinary_hour()
+        transaction.set_rollback(True)
+
+
 @pytest.fixture
-def hour(db: None) -> Hour:
-    return an_ordinary_hour()
+def hour(stored_hour: Hour, db: None) -> Hour:
+    """As it was stored: what a test changes is rolled back."""
+    return deepcopy(stored_hour)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import aiohttp
 from smartops.dev.demo.farewell import addresses, commands
 from smartops.dev.demo.installation import Installation
 from smartops.dev.demo.screen import Screen
-from smartops.dev.demo.state import DemoError, claimed, listen, write_private
+from smartops.dev.demo.state import DemoError, claimed, listen, remove_handles, write_handles
 from smartops.dev.demo.story import run
 
 
@@ -55,7 +55,7 @@ async def _serve(state: Path, listener: socket.socket, kubeconfig: Path | None, 
         await asyncio.wait({stop}, timeout=0.5)
     if asked.is_set():
         screen.heading("Stopping.")
-    (state / "demo.json").unlink(missing_ok=True)
+    remove_handles(state)
     demo.cancel()
     await asyncio.wait({demo})
     await installation.stop()
@@ -68,13 +68,13 @@ async def _demo(installation: Installation, state: Path, screen: Screen) -> None
     """Never returns."""
     screen.heading(f"SmartOps starts in {state}.")
     handles = await installation.start()
-    write_private(state / "demo.json", handles)
+    write_handles(state, handles, installation.settings)
     agent = {"Authorization": f"Bearer {handles['token']}"}
     async with aiohttp.ClientSession(handles["url"], headers=agent) as session:
         await run(session, installation.cluster, screen)
     screen.heading("SmartOps runs until Ctrl-C.")
     screen.table(addresses(handles, state))
-    for what, how in commands(handles):
+    for what, how in commands(handles, state):
         screen.heading(what)
         screen.line(how)
     await asyncio.Event().wait()

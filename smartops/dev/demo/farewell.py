@@ -22,10 +22,10 @@ def addresses(handles: Json, state: Path) -> Iterator[tuple[str, str]]:
     yield "API", f"{url}/v1/openapi.json"
     yield "Token", handles["token"]
     yield "Metrics", f"{handles['metrics']['web']}  {handles['metrics']['reconciler']}"
-    yield "State", f"{_path(state)}  (demo.json, *.log)"
+    yield "State", f"{_path(state)}  (demo.json, env, *.log)"
 
 
-def commands(handles: Json) -> Iterator[tuple[str, str]]:
+def commands(handles: Json, state: Path) -> Iterator[tuple[str, str]]:
     """Yields (description, command); the commands can be pasted into a shell."""
     scale = {"deployment": "checkout", "replicas": 4}
     anomaly = {
@@ -40,6 +40,8 @@ def commands(handles: Json) -> Iterator[tuple[str, str]]:
     kubectl = [_path(Path(KUBECTL)), f"--kubeconfig={_path(Path(handles['kubeconfig']))}", f"--namespace={NAMESPACE}"]
     watch = shlex.join([*kubectl, "get", "deployments", "--watch"])
     yield "Watch the Deployments in the cluster:", watch
+    read = shlex.join([".", _file(state / "env")])
+    yield "Set URL, TOKEN and the settings of the demo in a shell, for `manage.py` and the examples:", read
 
 
 def _post(handles: Json, path: str, body: Json) -> str:
@@ -51,6 +53,12 @@ def _post(handles: Json, path: str, body: Json) -> str:
             f"-d '{json.dumps(body, separators=(',', ':'))}'",
         ]
     )
+
+
+def _file(path: Path) -> str:
+    """The shell searches a name without a slash in its PATH."""
+    name = _path(path)
+    return name if "/" in name else f"./{name}"
 
 
 def _path(path: Path) -> str:

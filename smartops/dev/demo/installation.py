@@ -30,6 +30,7 @@ class Installation:
     """Keeps its files in the directory `state` and serves on `listener`. If `kubeconfig` is None, it uses a sandbox."""
 
     cluster: Cluster
+    settings: dict[str, str]  # the environment of the processes, once they have started
 
     def __init__(self, state: Path, listener: socket.socket, kubeconfig: Path | None, screen: Screen) -> None:
         self._state, self._listener, self._kubeconfig, self._screen = state, listener, kubeconfig, screen
@@ -41,7 +42,7 @@ class Installation:
     async def start(self) -> dict[str, Any]:
         """Returns the contents of demo.json when all processes are ready."""
         database, self.cluster = await _both(self._prepare_database(), self._join_cluster())
-        settings = {
+        self.settings = {
             **self._settings(database),
             "SMARTOPS_KUBECONFIG": str(self.cluster.kubeconfig),
             "SMARTOPS_CLUSTER_NOTE": "sandbox" if self.cluster.url else "",
@@ -52,12 +53,12 @@ class Installation:
         descriptor = self._listener.fileno()
         web = await self._processes.start(
             "web", sys.executable, "-m", "daphne", "-v", "0", "--fd", str(descriptor), "smartops.asgi:application",
-            environment=settings, pass_fds=[descriptor],
+            environment=self.settings, pass_fds=[descriptor],
         )  # fmt: skip
         reconciler = await self._processes.start(
             "reconciler", sys.executable, "manage.py", "reconcile",
             "--metrics-host", "127.0.0.1", "--metrics-port", str(metrics_port),
-            environment=settings,
+            environment=self.settings,
         )  # fmt: skip
         await _both(
             self._ready("web", f"{url}/readyz", "the web process is ready"),
@@ -68,6 +69,7 @@ class Installation:
             "token": self._credentials.token,
             "admin": {"username": ADMIN, "password": self._credentials.admin_password},
             "kubeconfig": str(self.cluster.kubeconfig),
+            "sandbox": self.cluster.url,
             "database_url": database.uri,
             "metrics": {"web": f"{url}/metrics", "reconciler": f"{endpoint}/metrics"},
             "pids": {

@@ -1,11 +1,13 @@
-"""The state directory of a demo: a lock for one demo at a time, its credentials, and `demo.json` with all addresses."""
+"""The state directory of a demo: a lock for one demo at a time, its credentials, and while it runs `demo.json` with all
+addresses, and `env` with the same for a shell."""
 
 import fcntl
 import json
 import os
 import secrets
+import shlex
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,20 +36,34 @@ class Credentials:
         return fresh
 
     def save(self, state: Path) -> None:
-        write_private(_credentials(state), asdict(self))
+        write_private(_credentials(state), json.dumps(asdict(self), indent=2))
 
 
 def _credentials(state: Path) -> Path:
     return state / "credentials.json"
 
 
-def write_private(path: Path, document: dict[str, Any]) -> None:
+def write_handles(state: Path, handles: Mapping[str, Any], settings: Mapping[str, str]) -> None:
+    """`settings` are the environment variables of the demo's processes. A shell that reads `env` has them, too, so that
+    `manage.py` works on the database of the demo, with its keys."""
+    shell = {"URL": handles["url"], "TOKEN": handles["token"], "KUBECONFIG": handles["kubeconfig"]}
+    shell |= {"SANDBOX": handles["sandbox"] or "", **settings}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in shell.items()]
+    write_private(state / "env", "\n".join(lines))
+    write_private(state / "demo.json", json.dumps(handles, indent=2))
+
+
+def remove_handles(state: Path) -> None:
+    for name in ("demo.json", "env"):
+        (state / name).unlink(missing_ok=True)
+
+
+def write_private(path: Path, text: str) -> None:
     """Write the file atomically, readable by its owner only."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(document, file, indent=2)
-        file.write("\n")
+        file.write(f"{text}\n")
     fresh.replace(path)
 
 
@@ -71,11 +87,11 @@ def claimed(state: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        (state / "demo.json").unlink(missing_ok=True)  # of a demo that was killed
+        remove_handles(state)  # of a demo that was killed
         try:
             yield
         finally:
-            (state / "demo.json").unlink(missing_ok=True)
+            remove_handles(state)
 
 
 def listen(port: int) -> socket.socket:
