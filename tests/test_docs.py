@@ -75,7 +75,7 @@ PLAIN = {
 
 def test_the_page_of_the_sandbox_has_every_fault_and_its_fields() -> None:
     common = {field.name for field in fields(faults.Strike)}
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| ", section(page("docs/sandbox.md"), "## Faults"), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (.*?)\| ", section(page("docs/sandbox.md"), "## Faults"), re.MULTILINE)
     described = {kind: set(re.findall(r"`(\w+)`", names)) for kind, names in rows}
     assert described == {
         name: {field.name for field in fields(kind)} - (common if issubclass(kind, faults.Strike) else set())

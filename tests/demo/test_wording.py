@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,7 +94,8 @@ def test_output_fits_the_screen_and_has_no_colour_outside_of_a_terminal() -> Non
 
 def test_the_commands_of_the_last_page_fit_the_screen_and_post_json() -> None:
     token = f"smo_{'x' * 12}_{'y' * 38}"
-    for _, command in commands({"url": "http://127.0.0.1:65535", "token": token, "kubeconfig": "/a b/kubeconfig"}):
+    handles = {"url": "http://127.0.0.1:65535", "token": token, "kubeconfig": "/a b/kubeconfig"}
+    for _, command in commands(handles, Path("/a b")):
         if command.startswith("curl"):
             assert max(map(len, command.splitlines())) <= WIDTH
             stubbed = f'curl() {{ printf %s "${{@: -1}}"; }}; {command}'
