@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import replace
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -10,7 +9,7 @@ from typing import Any
 
 from guardrails.types import AutoscalerFacts
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.errors import NotFound
+from orchestrator.k8s.errors import ClusterError, NotFound
 from orchestrator.k8s.resources import AUTOSCALERS, DEPLOYMENTS, Resource
 from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED, MissingList, SyncStatus
 from orchestrator.k8s.target import UNMANAGED, TargetState
@@ -100,14 +99,17 @@ class ClusterCache:
         return known
 
     def observe_live(self, target: Target) -> TargetState:
-        """The same, with a live read of a Deployment that is not in the cache: the cache may lag behind. ClusterError
-        if the read fails."""
-        state = self.observe(target)
-        if state.managed and state.deployment is None and not state.unreadable:
-            with suppress(NotFound):
-                key = WorkloadKey(target.namespace, target.name)
-                return replace(state, deployment=self._cluster.get_deployment_status(key))
-        return state
+        """The same, with a live read of a Deployment that is not in the cache: the cache may lag behind. If the read
+        fails, the target is unreadable: the watch of a namespace that was deleted notices it minutes later."""
+        state, key = self.observe(target), WorkloadKey(target.namespace, target.name)
+        if not state.managed or state.deployment is not None or state.unreadable:
+            return state
+        try:
+            return replace(state, deployment=self._cluster.get_deployment_status(key))
+        except NotFound:
+            return state
+        except ClusterError as error:
+            return replace(state, seen=False, unreadable=f"Deployment {key}: {error.message}")
 
     def _scope(self, namespace: str) -> str:
         return "*" if "*" in self.namespaces else namespace

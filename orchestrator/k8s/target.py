@@ -19,7 +19,7 @@ class TargetState:
     deployment: Deployment | None = None
     autoscaler: AutoscalerFacts | None = None
     autoscalers_unknown: str = ""  # why autoscalers cannot be listed; "": they are known
-    unreadable: str = ""  # why the Deployments of its namespace are not known; "": they are
+    unreadable: str = ""  # why it is not known whether there is such a Deployment; "": it is
 
     def facts(self, changed: Iterable[str] = ()) -> TargetFacts | None:
         """The facts for a change of the fields `changed`. Of the owners, only those of changed fields are included: a

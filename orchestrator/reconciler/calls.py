@@ -69,7 +69,9 @@ def ask(candidate: Candidate, observe_live: Callable[..., TargetState], actor: s
     try:
         with tracing.within(candidate.span, signal=signal.pk):
             state = observe_live(signal.target)
-            policy = None if proposal is None else ask_policy(proposal, actor, state, signal)
+            policy = None
+            if proposal is not None and not state.unreadable:
+                policy = ask_policy(proposal, actor, state, signal)
     except Exception as error:  # noqa: BLE001 - it is recorded with the signal
         return replace(candidate, error=error)
     return replace(candidate, state=state, policy=policy)

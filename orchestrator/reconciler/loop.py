@@ -8,7 +8,7 @@ import logging
 import os
 import select
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from threading import Event, Lock
@@ -71,6 +71,7 @@ class Reconciler:
         self._signals_due = self._actions_due = True
         self._turned_at = self._passed_at = self.clock.monotonic()
         self._next_sweep = self._next_measure = 0.0
+        self._resumed: Mapping[str, float] | None = None  # the delays for which waiting rows were made due
         self._changed_targets: set[WorkloadKey] = set()
         self._lock = Lock()  # of the changed targets
         self._stop = Event()
@@ -159,7 +160,8 @@ class Reconciler:
             self._take(claims)
             if len(claims) == room:
                 self._next_sweep = self._turned_at  # more may wait
-        self._step(reclaim.resume, self.cluster_name, delays)
+        if delays != self._resumed:
+            self._resumed = self._step(reclaim.resume, self.cluster_name, delays)
         self._step(reclaim.cancel_resolved, self.cluster_name, self.actor)
         if self._turned_at >= self._next_measure:
             self._next_measure = self._turned_at + MEASURE

@@ -49,16 +49,17 @@ def reclaim(
     return [Claim.of(one.action) for one in stored]
 
 
-def resume(cluster: str, delays: Mapping[str, float]) -> None:
-    """Makes those rows due that wait for a namespace which this process can read now: its own cache has synced, or
-    another process wrote the deferral."""
+def resume(cluster: str, delays: Mapping[str, float]) -> Mapping[str, float]:
+    """Makes those rows due that wait for a namespace which this process can read now. Returns `delays`, those of the
+    cache: it has nothing to do until they change."""
     if "*" in delays:
-        return
+        return delays
     waiting = {"cluster": cluster, "reason": Reason.NAMESPACE_UNREADABLE, "not_before__gt": Now()}
     signals = Signal.objects.filter(**waiting, state=SignalState.PENDING).exclude(namespace__in=delays)
     _make_due(Signal.objects, signals)
     actions = Action.objects.filter(**waiting, state=ActionState.PENDING).exclude(workload__namespace__in=delays)
     _make_due(Action.objects, actions)
+    return delays
 
 
 def expire(actor: str) -> None:

@@ -143,6 +143,18 @@ def test_rights_that_are_removed_from_a_running_reconciler_are_missed_and_found_
         until(lambda: succeeded(LEFT))
 
 
+def test_a_target_that_is_missing_in_a_deleted_namespace_waits_with_the_cause(two: World) -> None:
+    """The watch is still open, but the Role was deleted with the namespace."""
+    with reconciling(two) as reconciler:
+        until(lambda: reconciler.cache.readable == ["left", "shop"])
+        two.sandbox.fault(DEPLOYMENTS)
+        report(Target("default", "left", "new"))
+        until(lambda: waits(LEFT) != "")
+    assert "Deployment left/new: deployments.apps" in waits(LEFT)
+    assert 'cannot get resource "deployments"' in waits(LEFT)
+    assert Signal.objects.get().errors == 0
+
+
 def test_a_namespace_whose_list_does_not_end_holds_up_no_other(two: World) -> None:
     two.cluster = KubernetesCluster(two.sandbox.kubeconfig, timeout=0.2)
     two.sandbox.fault(Hang(method="GET", path="/namespaces/left/deployments", count=1_000))

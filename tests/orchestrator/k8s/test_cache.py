@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Queue
 from threading import Event, Thread
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from guardrails.types import AutoscalerFacts
 from orchestrator.k8s import cache
 from orchestrator.k8s.cache import AutoscalerIndex, ClusterCache
+from orchestrator.k8s.errors import ClusterError, Forbidden, NotFound, Unknown, Unreached
 from orchestrator.k8s.parse import parse_autoscaler, parse_deployment
 from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED
 from orchestrator.k8s.target import UNMANAGED
@@ -277,6 +278,27 @@ def test_a_watch_that_fails_unexpectedly_costs_its_namespace_and_begins_again(
 
         world.deployments(SYNCED)  # erp was deleted in between
         assert (world.cache.readable, world.cache.get(ERP)) == (["dev", "prod"], None)
+
+
+@pytest.mark.parametrize(
+    ("error", "unreadable"),
+    [
+        (NotFound('deployments.apps "new" not found'), ""),
+        (Forbidden("deployments.apps is forbidden", code=403), "Deployment dev/new: deployments.apps is forbidden"),
+        (Unreached("connection refused"), "Deployment dev/new: connection refused"),
+        (Unknown("etcdserver: leader changed", code=500), "Deployment dev/new: etcdserver: leader changed"),
+    ],
+)
+def test_a_target_that_is_neither_cached_nor_can_be_read_is_unreadable(error: ClusterError, unreadable: str) -> None:
+    def fails(_: WorkloadKey) -> NoReturn:
+        raise error
+
+    with watching("dev") as world:
+        world.deployments(SYNCED)
+        world.autoscalers(SYNCED)
+        world.fake.get_deployment_status = fails  # type: ignore[attr-defined]
+        state = world.cache.observe_live(Target("default", "dev", "new"))
+    assert (state.seen, state.deployment, state.unreadable) == (not unreadable, None, unreadable)
 
 
 def test_all_namespaces_are_one_scope() -> None:
