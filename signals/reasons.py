@@ -29,6 +29,9 @@ class Reason(StrEnum):
     POLICY_UNAVAILABLE = "PolicyUnavailable"
     PATCH_FORBIDDEN = "PatchForbidden"
 
+    # What waits and cannot be decided.
+    NO_RECONCILER = "NoReconciler"
+
     # Signals that lead to no action.
     NO_RULE = "NoRule"
     BELOW_THRESHOLD = "BelowThreshold"

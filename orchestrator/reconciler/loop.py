@@ -166,6 +166,7 @@ class Reconciler:
         if self._turned_at >= self._next_measure:
             self._next_measure = self._turned_at + MEASURE
             self._step(reclaim.expire, self.actor)
+            self._step(reclaim.report_unattended, self.cluster_name)
             gauges.UNREADABLE.set(len(self.cache.namespaces) - len(self.cache.readable))
             self._step(gauges.measure, self.cluster_name)
 

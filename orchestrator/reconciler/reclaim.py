@@ -4,6 +4,7 @@ Input: the tables. Output: the claims of actions whose lease has expired. Side e
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
@@ -26,6 +27,7 @@ from signals.reasons import Reason
 log = logging.getLogger(__name__)
 
 FORGOTTEN_AFTER = timedelta(days=1)
+UNATTENDED_AFTER = timedelta(minutes=1)
 BATCH = 100  # rows of one pass
 RESUMED = 1000  # rows of one pass that are made due
 
@@ -72,6 +74,25 @@ def expire(actor: str) -> None:
     forgotten = Signal.objects.filter(state=SignalState.PENDING, last_seen_at__lte=Now() - FORGOTTEN_AFTER)
     signals = forgotten.order_by("fingerprint").defer("payload")[:BATCH]
     signal_transitions.store([signal_transitions.deny(one, Reason.SIGNAL_EXPIRED, _forgotten(one)) for one in signals])
+
+
+def report_unattended(cluster: str) -> None:
+    """Says why the due rows of other clusters wait. A reconciler of theirs takes them up none the less."""
+    due = {"reason": "", "not_before__lte": Now() - UNATTENDED_AFTER}
+    for rows in (
+        Signal.objects.filter(**due, state=SignalState.PENDING).exclude(cluster=cluster),
+        Action.objects.filter(**due, state=ActionState.PENDING).exclude(cluster=cluster),
+    ):
+        with transaction.atomic():
+            free = rows.select_for_update(no_key=True, skip_locked=True).values_list("pk", "cluster")
+            found = defaultdict[str, list[UUID]](list)
+            for pk, name in free[:BATCH]:
+                found[name].append(pk)
+            for name, pks in found.items():
+                message = (
+                    f"No reconciler of the cluster “{name}” has taken it up for a minute: start one with --cluster."
+                )
+                rows.model.objects.filter(pk__in=pks).update(reason=Reason.NO_RECONCILER, message=message)
 
 
 def cancel_resolved(cluster: str, actor: str) -> None:

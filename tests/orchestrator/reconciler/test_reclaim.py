@@ -10,10 +10,11 @@ from django.utils import timezone
 from orchestrator.models import Action, ActionState, transitions
 from orchestrator.reconciler import reclaim as reclaim_verb
 from orchestrator.reconciler.dispatch import claim_due
-from orchestrator.reconciler.reclaim import FORGOTTEN_AFTER, cancel_resolved, expire, reclaim, resume
+from orchestrator.reconciler.reclaim import FORGOTTEN_AFTER, cancel_resolved, expire, reclaim, report_unattended, resume
 from signals import transitions as signal_transitions
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
+from signals.types import Target
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.threads import at_once
@@ -133,6 +134,28 @@ def test_a_forgotten_signal_says_what_it_waited_for() -> None:
         "a": f"{forgotten} Before that: No rights.",
         "b": forgotten,
     }
+
+
+def test_what_no_reconciler_of_another_cluster_takes_up_says_so_and_is_still_due() -> None:
+    names = {"ours": "default", "theirs": "typo", "young": "typo", "frozen": "typo"}
+    for name, of in names.items():
+        post(anomaly(name, target=Target(of, NAMESPACE, name)))
+        action = requested(name)
+        Action.objects.filter(pk=action.pk).update(cluster=of)
+    late = Now() - timedelta(seconds=61)
+    for table, name in ((Signal, "workload"), (Action, "workload__name")):
+        table.objects.exclude(**{name: "young"}).update(not_before=late)
+        table.objects.filter(**{name: "frozen"}).update(reason=Reason.FROZEN)
+
+    report_unattended("default")
+
+    message = "No reconciler of the cluster “typo” has taken it up for a minute: start one with --cluster."
+    for table, name in ((Signal, "workload"), (Action, "workload__name")):
+        found = {one[0]: one[1:] for one in table.objects.values_list(name, "reason", "message")}
+        assert found.pop("theirs") == (Reason.NO_RECONCILER, message)
+        assert {name: reason for name, (reason, _) in found.items()} == {"ours": "", "young": "", "frozen": "Frozen"}
+    assert "theirs" in [one.workload for one in Signal.due("typo", 9)]
+    assert "theirs" in [claim.action.workload.name for claim in claim_due("typo", 9, "a test")]
 
 
 def test_what_nobody_took_up_in_time_is_cancelled() -> None:
