@@ -44,6 +44,11 @@ def due(
     return found, len(signals) == limit or len(found) < len(signals)
 
 
+def any_due(cluster: str, delays: Mapping[str, float]) -> bool:
+    """Whether a signal is due, also one that another session has locked."""
+    return bool(Signal.due(cluster, 1, (), delays))
+
+
 def needs_asking(candidate: Candidate, policy_is_configured: bool) -> bool:
     """Whether its decision takes a network call: before a target is called missing, the API server itself is asked."""
     state = candidate.state

@@ -268,7 +268,9 @@ class Reconciler:
             return False
         self._next_sweep, self._signals_due, self._actions_due = 0.0, True, True
         self.run_once()
-        return not (self._busy() or self._signals_due or self._actions_due)
+        if self._busy() or self._signals_due or self._actions_due:
+            return False
+        return not admit.any_due(self.cluster_name, self.cache.delays())
 
     def _busy(self) -> bool:
         return bool(self._claims or self.pool.under_way or len(self.verifications))

@@ -9,13 +9,14 @@ from django.utils import timezone
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from guardrails.replay import replay
 from orchestrator.decide.direct import admit_direct
+from orchestrator.k8s.resources import AUTOSCALERS, DEPLOYMENTS
 from orchestrator.models import Action, ActionState, DecisionRecord
 from orchestrator.reconciler import verify
 from signals.models import Rule, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Target
 from smartops.dev.sandbox.faults import Refuse
-from tests.kit.signals import anomaly, post, root_cause
+from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
 from tests.kit.verbs import admit, execute
 from tests.kit.world import World, deployment, only_action, only_signal
 
@@ -169,7 +170,9 @@ def test_a_signal_of_an_unknown_target_is_denied(world: World, service: str, nam
 def test_a_target_that_the_watch_has_not_shown_yet_is_not_called_missing(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
-    cache = world.reconciler().cache  # it watches nothing yet
+    cache = world.reconciler().cache
+    for resource in (DEPLOYMENTS, AUTOSCALERS):  # as if they had been listed before the Deployment was created
+        cache._status.synced(resource, NAMESPACE)
     assert cache.observe(only_signal().target).deployment is None
 
     admit(only_signal().pk, cache.observe_live, "a reconciler")

@@ -233,7 +233,8 @@ class TestWhatIsAsked:
         simulation.run(2)
 
         found = Signal.objects.get()
-        assert (found.state, found.reason, found.errors) == (SignalState.PENDING, Reason.PROCESSING_ERROR, 1)
+        assert (found.state, found.reason, found.errors) == (SignalState.PENDING, Reason.NAMESPACE_UNREADABLE, 0)
+        assert "Deployment smartops-dev/new: no answer" in found.message
         assert is_at_rest(simulation)
 
 
