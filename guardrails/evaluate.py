@@ -5,9 +5,11 @@ from datetime import datetime
 
 from guardrails.checks.busy import one_action_at_a_time
 from guardrails.checks.freeze import freeze
+from guardrails.checks.missing import missing_replicas
 from guardrails.checks.ownership import autoscaler, field_owners, paused
 from guardrails.checks.patch import patch_allowlist
 from guardrails.checks.policy import policy
+from guardrails.checks.refused import recently_refused
 from guardrails.checks.replicas import max_replicas
 from guardrails.checks.signal import freshness
 from guardrails.checks.target import own_workload, protected_namespace, readable_namespace, target
@@ -45,6 +47,8 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     autoscaler,
     field_owners,
     one_action_at_a_time,
+    missing_replicas,
+    recently_refused,
     cooldown,
     actions_per_hour,
     scale_velocity,

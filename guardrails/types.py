@@ -115,10 +115,13 @@ class AutoscalerFacts:
 class TargetFacts:
     """`owners` are those of the fields that the proposal changes, and of these only. `part_of_smartops` is what marks
     the object as one of SmartOps' own workloads; empty if nothing does. `containers` are the names of its containers in
-    their order, if the proposal changes any; else None."""
+    their order, if the proposal changes any; else None. `obstacle` is what the cluster says about pods that it does not
+    run."""
 
     uid: str
     replicas: int
+    available: int = 0
+    obstacle: str = ""
     deleting: bool = False
     paused: bool = False
     autoscaler: AutoscalerFacts | None = None
@@ -136,6 +139,16 @@ class RecentAction:
     type: ActionType
     at: datetime
     scale_increase: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFacts:
+    """`count` final refusals of the same change of the same workload by the cluster, since it was last applied. The
+    last one was `at`, with this message."""
+
+    count: int
+    at: datetime
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +183,8 @@ class Facts:
 
     `target` is None if the Deployment does not exist. `target_seen` is False if the deciding process does not observe
     the cluster (the web process): the reconciler decides again before it writes. `history_loaded` is False if nothing
-    can be reserved, as there is no proposal or no target: then `active_action`, `cooldown_until`, `recent` and
-    `freezes` are unknown.
+    can be reserved, as there is no proposal or no target: then `active_action`, `cooldown_until`, `recent`,
+    `refused`, `scaled_to` and `freezes` are unknown.
     """
 
     target_seen: bool
@@ -182,6 +195,8 @@ class Facts:
     active_action: str = ""  # the id of the active action on the target
     cooldown_until: datetime | None = None
     recent: tuple[RecentAction, ...] = ()
+    refused: RefusedFacts | None = None
+    scaled_to: int | None = None  # the replicas that SmartOps last added to; None if all of them have been available
     freezes: tuple[FreezeFacts, ...] = ()
     policy: PolicyAnswer | None = None
     exemptions: Exemptions = Exemptions()

@@ -33,7 +33,13 @@ RETRIES = initialized(
         ["type", "reason"],
     ),
     TYPES,
-    (Reason.CLUSTER_THROTTLED, Reason.CLUSTER_UNREACHABLE, Reason.CONFLICT),
+    (
+        Reason.ADMISSION_UNAVAILABLE,
+        Reason.CLUSTER_ERROR,
+        Reason.CLUSTER_THROTTLED,
+        Reason.CLUSTER_UNREACHABLE,
+        Reason.CONFLICT,
+    ),
 )
 DURATION = initialized(
     Histogram(

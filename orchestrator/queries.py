@@ -14,6 +14,7 @@ from django.db.models import Model
 from django.db.models.expressions import DatabaseDefault
 
 from guardrails.queries import COVERING
+from signals.reasons import Reason
 
 Row = Mapping[str, Any]
 
@@ -34,6 +35,9 @@ LOCK_FREE_WORKLOADS = f"{LOCK_WORKLOADS} SKIP LOCKED"
 # A session that is stuck may keep a lock. No transaction that has locked workloads waits longer than this for another.
 LIMIT_LOCK_WAITS = "SET LOCAL lock_timeout = '250ms'"
 
+# Nothing was applied, and the same change is not likely to be accepted soon.
+FINAL_REFUSALS = tuple(map(str, (Reason.CLUSTER_REJECTED, Reason.CLUSTER_FORBIDDEN, Reason.RETRIES_EXHAUSTED)))
+
 # What the database knows about each workload: one row for each that is asked for, in the same order. Dry runs change
 # nothing and are not counted; direct actions are.
 HISTORIES = f"""
@@ -50,11 +54,25 @@ HISTORIES = f"""
             FROM orchestrator_action
             WHERE workload_id = wanted.workload AND NOT dry_run
             AND applied_at > statement_timestamp() - make_interval(secs => %s)),
+        (SELECT json_build_array(count(*), max(finished_at), (array_agg(message ORDER BY finished_at DESC))[1])
+            FROM orchestrator_action
+            WHERE workload_id = wanted.workload AND state = 'failed' AND applied_at IS NULL AND NOT dry_run
+            AND finished_at > statement_timestamp() - make_interval(secs => %s) AND reason IN {FINAL_REFUSALS}
+            AND type = wanted.type AND params = wanted.params AND finished_at > coalesce((
+                SELECT max(applied_at) FROM orchestrator_action
+                WHERE workload_id = wanted.workload AND NOT dry_run AND type = wanted.type AND params = wanted.params
+            ), '-infinity')),
+        (SELECT CASE WHEN reason <> '{Reason.ROLLOUT_COMPLETE}'
+                THEN (before ->> 'replicas')::int + scale_increase END
+            FROM orchestrator_action
+            WHERE workload_id = wanted.workload AND NOT dry_run AND scale_increase > 0 AND applied_at IS NOT NULL
+            ORDER BY applied_at DESC LIMIT 1),
         (SELECT json_agg(scope ORDER BY scope.id) FROM guardrails_freeze scope
             WHERE {COVERING} AND coalesce(until > statement_timestamp(), true)),
         (SELECT json_agg(scope) FROM guardrails_guardrailsetting scope WHERE {COVERING})
     FROM json_to_recordset(%s::json) AS wanted(
-        number int, workload bigint, cluster text, namespace text, name text, type text, own uuid)
+        number int, workload bigint, cluster text, namespace text, name text, type text, params jsonb,
+        own uuid)
     ORDER BY number
 """  # noqa: S608 - it is composed of constants
 

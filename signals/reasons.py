@@ -28,6 +28,8 @@ class Reason(StrEnum):
     POLICY_DENIED = "PolicyDenied"
     POLICY_UNAVAILABLE = "PolicyUnavailable"
     PATCH_FORBIDDEN = "PatchForbidden"
+    RECENTLY_REFUSED = "RecentlyRefused"
+    REPLICAS_MISSING = "ReplicasMissing"
 
     # What waits and cannot be decided.
     NO_RECONCILER = "NoReconciler"
@@ -48,6 +50,8 @@ class Reason(StrEnum):
     CLUSTER_FORBIDDEN = "ClusterForbidden"
     CLUSTER_REJECTED = "ClusterRejected"
     CLUSTER_UNREACHABLE = "ClusterUnreachable"
+    CLUSTER_ERROR = "ClusterError"
+    ADMISSION_UNAVAILABLE = "AdmissionUnavailable"
     CLUSTER_THROTTLED = "ClusterThrottled"
     CONFLICT = "Conflict"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
@@ -58,6 +62,7 @@ class Reason(StrEnum):
     # What verification saw.
     ROLLOUT_COMPLETE = "RolloutComplete"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    REPLICA_FAILURE = "ReplicaFailure"
     VERIFICATION_TIMED_OUT = "VerificationTimedOut"
     SUPERSEDED = "Superseded"
     TARGET_GONE = "TargetGone"
@@ -84,4 +89,6 @@ GUARDRAIL_REASONS = (
     Reason.POLICY_DENIED,
     Reason.POLICY_UNAVAILABLE,
     Reason.PATCH_FORBIDDEN,
+    Reason.RECENTLY_REFUSED,
+    Reason.REPLICAS_MISSING,
 )

@@ -18,6 +18,11 @@ def wait_or_refuse(
     return kind(name, message, details, reason=reason, until=until)
 
 
+def governs(proposal: Proposal) -> bool:
+    """Whether a guardrail that paces the closed loop applies: direct actions are counted, and not held back."""
+    return proposal.origin is Origin.CLOSED_LOOP and not proposal.dry_run
+
+
 def no_history(name: str) -> Verdict:
     return NotEvaluated(name, "The history of the workload was not loaded: nothing can be done to this target.")
 

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
-from guardrails.checks.answers import RECHECK, no_history, no_target
+from guardrails.checks.answers import RECHECK, governs, no_history, no_target
 from guardrails.checks.replicas import sets_replicas
 from guardrails.types import Deferral, Denial, Facts, Limits, RecentAction, Verdict
 from signals.proposals import scale_increase
 from signals.reasons import Reason
-from signals.types import ActionType, Origin, Proposal
+from signals.types import ActionType, Proposal
 
 RATE_WINDOW = timedelta(hours=1)
 SCALE_WINDOW = timedelta(minutes=15)
@@ -26,7 +26,7 @@ def cooldown(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) ->
     if not facts.history_loaded:
         return no_history(name)
     details: dict[str, Any] = {"limit_seconds": limits.cooldown_seconds}
-    if not _governs(proposal) or until is None or until <= now:
+    if not governs(proposal) or until is None or until <= now:
         return Verdict(name, details=details)
     remaining = round((until - now).total_seconds(), 1)
     details |= {"remaining_seconds": remaining, "next_allowed_at": until.isoformat()}
@@ -45,7 +45,7 @@ def actions_per_hour(proposal: Proposal, facts: Facts, limits: Limits, now: date
     counted = actions_in_window(proposal.type, facts.recent, now)
     window = int(RATE_WINDOW.total_seconds())
     details: dict[str, Any] = {"value": len(counted), "limit": limit, "window_seconds": window}
-    if not _governs(proposal) or len(counted) < limit:
+    if not governs(proposal) or len(counted) < limit:
         return Verdict(name, details=details)
     # The window has room again when all but `limit - 1` of them have left it.
     until = counted[len(counted) - limit].at + RATE_WINDOW if limit else now + RECHECK
@@ -69,7 +69,7 @@ def scale_velocity(proposal: Proposal, facts: Facts, limits: Limits, now: dateti
         return no_target(name, proposal, facts, details)
     wanted = 0 if facts.target is None else scale_increase(proposal, facts.target.replicas)
     details["wanted"] = wanted
-    if not _governs(proposal) or not wanted or value + wanted <= limit:
+    if not governs(proposal) or not wanted or value + wanted <= limit:
         return Verdict(name, details=details)
     message = f"+{wanted} replicas on top of +{value} within 15 minutes would exceed +{limit} for {proposal.target}."
     if wanted > limit:
@@ -94,10 +94,6 @@ def _room_at(counted: list[RecentAction], room: int) -> datetime:
     total = sum(one.scale_increase for one in counted)
     gone = accumulate(one.scale_increase for one in counted)
     return next(one.at + SCALE_WINDOW for one, removed in zip(counted, gone, strict=True) if total - removed <= room)
-
-
-def _governs(proposal: Proposal) -> bool:
-    return proposal.origin is Origin.CLOSED_LOOP and not proposal.dry_run
 
 
 def _age(one: RecentAction) -> datetime:

@@ -75,6 +75,7 @@ def _wanted(question: Question) -> Wanted:
         target=question.target,
         workload=None if workload is None else workload.pk,
         action_type=None if proposal is None else proposal.type,
+        params=None if proposal is None else proposal.params,
         own=question.action_id,
     )
 
@@ -113,6 +114,8 @@ def _facts(question: Question, history: WorkloadHistory) -> Facts:
         active_action=history.active_action,
         cooldown_until=history.cooldown_until,
         recent=history.recent,
+        refused=history.refused,
+        scaled_to=history.scaled_to,
         freezes=history.freezes,
     )
 

@@ -1,13 +1,15 @@
 """What the database knows about workloads when decisions are made on them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+from guardrails.checks.refused import REFUSAL_WINDOW
 from guardrails.checks.windows import MAX_WINDOW
 from guardrails.models import freeze_facts, merge_limits
-from guardrails.types import FreezeFacts, Limits, RecentAction
+from guardrails.types import FreezeFacts, Limits, RecentAction, RefusedFacts
 from orchestrator import queries
 from signals.types import ActionType, Target
 
@@ -20,17 +22,21 @@ class Wanted:
     target: Target
     workload: int | None = None
     action_type: ActionType | None = None
+    params: Mapping[str, Any] | None = None
     own: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadHistory:
-    """Its active action, cooldown and recent actions, with the freezes and limits that cover it: all of one moment."""
+    """Its active action, cooldown, recent and refused actions, with the freezes and limits that cover it: all of one
+    moment."""
 
     now: datetime
     active_action: str  # its id, or ""
     cooldown_until: datetime | None
     recent: tuple[RecentAction, ...]
+    refused: RefusedFacts | None
+    scaled_to: int | None
     freezes: tuple[FreezeFacts, ...]
     limits: Limits
 
@@ -45,6 +51,7 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
             "namespace": one.target.namespace,
             "name": one.target.name,
             "type": one.action_type,
+            "params": None if one.params is None else dict(one.params),
             "own": one.own and str(one.own),
         }
         for number, one in enumerate(wanted)
@@ -58,10 +65,16 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
                 RecentAction(ActionType(type_), datetime.fromisoformat(at), increase)
                 for type_, at, increase in recent or ()
             ),
+            refused=_refused(*refused),
+            scaled_to=scaled_to,
             freezes=tuple(map(freeze_facts, freezes or ())),
             limits=merge_limits(settings or ()),
         )
-        for now, active_action, cooldown_until, recent, freezes, settings in queries.fetch(
-            queries.HISTORIES, rows, MAX_WINDOW.total_seconds()
+        for now, active_action, cooldown_until, recent, refused, scaled_to, freezes, settings in queries.fetch(
+            queries.HISTORIES, rows, MAX_WINDOW.total_seconds(), REFUSAL_WINDOW.total_seconds()
         )
     ]
+
+
+def _refused(count: int, at: str | None, message: str | None) -> RefusedFacts | None:
+    return RefusedFacts(count, datetime.fromisoformat(at), message or "") if at is not None else None

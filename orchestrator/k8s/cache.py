@@ -10,6 +10,7 @@ from typing import Any
 from guardrails.types import AutoscalerFacts
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import ClusterError, NotFound
+from orchestrator.k8s.missing import Missing
 from orchestrator.k8s.resources import AUTOSCALERS, DEPLOYMENTS, Resource
 from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED, MissingList, SyncStatus
 from orchestrator.k8s.target import UNMANAGED, TargetState
@@ -25,14 +26,21 @@ RESTART_AFTER = 30.0  # seconds from an unexpected error of a watching thread to
 class ClusterCache:
     """Of `namespaces`, where "*" is all of them. Each namespace syncs by itself: one that cannot be read holds up no
     other. `on_change` is called from the watching threads after each change, and must be quick; after a list its key
-    has no name."""
+    has no name. `clock`: monotonic seconds."""
 
-    def __init__(self, cluster: Cluster, namespaces: Iterable[str], on_change: Callable[[WorkloadKey], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespaces: Iterable[str],
+        on_change: Callable[[WorkloadKey], None],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         named = frozenset(namespaces)
         self.namespaces = frozenset({"*"}) if "*" in named else named
         self._cluster = cluster
         self._on_change = on_change
         self._deployments: dict[WorkloadKey, Deployment] = {}
+        self._missing = Missing(clock)
         self._autoscalers = AutoscalerIndex()
         self._follow = {DEPLOYMENTS: self._follow_deployments, AUTOSCALERS: self._follow_autoscalers}
         self._status = SyncStatus(self._follow, self.namespaces)
@@ -96,18 +104,19 @@ class ClusterCache:
         known = TargetState(True, True, self.get(key), autoscaler, unlisted.why if unlisted else "")
         if unreadable := self._status.find(DEPLOYMENTS, scope):
             return replace(known, seen=False, deployment=None, unreadable=str(unreadable))
-        return known
+        return replace(known, missing=known.deployment is None and key in self._missing)
 
     def observe_live(self, target: Target) -> TargetState:
         """The same, with a live read of a Deployment that is not in the cache: the cache may lag behind. If the read
         fails, the target is unreadable: the watch of a namespace that was deleted notices it minutes later."""
         state, key = self.observe(target), WorkloadKey(target.namespace, target.name)
-        if not state.managed or state.deployment is not None or state.unreadable:
+        if not state.managed or state.deployment is not None or state.unreadable or state.missing:
             return state
         try:
             return replace(state, deployment=self._cluster.get_deployment_status(key))
         except NotFound:
-            return state
+            self._missing.add(key)
+            return replace(state, missing=True)
         except ClusterError as error:
             return replace(state, seen=False, unreadable=f"Deployment {key}: {error.message}")
 
@@ -138,6 +147,7 @@ class ClusterCache:
                 self._deployments.pop(key, None)
             else:
                 self._deployments[key] = event.object
+                self._missing.discard(key)
             self._on_change(key)
 
     def _follow_autoscalers(self, namespace: str) -> None:

@@ -33,6 +33,7 @@ from orchestrator.k8s.types import (
 from signals.proposals.restart import RESTART_ANNOTATION
 
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+SERVER_TIMEOUT = "8s"  # of a write: then the API server gives it up, and still answers within our own timeout
 
 
 class KubernetesCluster:
@@ -183,7 +184,9 @@ class KubernetesCluster:
         dry_run: bool,
     ) -> Deployment:
         # With Strict, a field that does not exist is an error instead of being dropped.
-        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "timeout": SERVER_TIMEOUT}
+        if dry_run:
+            query["dryRun"] = "All"
         with metrics.write(counter, dry_run=dry_run):
             return self._connection.call(
                 "patch",

@@ -8,6 +8,7 @@ Unknown     there is no answer that can be trusted; the change may have been app
 # ruff: noqa: N818 - the names are read in `except` clauses, where "Error" adds nothing
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -28,7 +29,7 @@ class ClusterError(Exception):
 
 
 class Refused(ClusterError):
-    """Any 4xx. Those that callers handle differently have a class below."""
+    """Any 4xx, and a 5xx of the admission. Those that callers handle differently have a class below."""
 
     outcome = "refused"
 
@@ -39,6 +40,11 @@ class NotFound(Refused):
 
 class Forbidden(Refused):
     """401 or 403: the credentials, RBAC, or an admission webhook."""
+
+
+class AdmissionUnavailable(Refused):
+    """The admission of the API server failed, for instance because a webhook cannot be called. Admission comes before
+    storage. The same request may succeed later."""
 
 
 class Invalid(Refused):
@@ -72,7 +78,8 @@ class Unreached(ClusterError):
 
 
 class Unknown(ClusterError):
-    """Any 5xx, a broken connection, or an answer that cannot be parsed."""
+    """Any other 5xx, a broken connection, or an answer that cannot be parsed. A 5xx may have followed a stored change:
+    etcd timed out, the conversion of the response failed, or a proxy lost the API server."""
 
     outcome = "unknown"
 
@@ -90,6 +97,20 @@ _REFUSALS: Mapping[int, type[Refused]] = {
     410: Expired,
     422: Invalid,
 }
+
+# What the API server says, in its own words, when it could not evaluate a request before storing anything. A webhook
+# chooses the code of its denial: with a 5xx, it reports an error of its own.
+_ADMISSION_FAILURE = re.compile(
+    r"""(Internal\ error\ occurred:\ )*(
+        failed\ calling\ (admission\ )?webhook\b | failed\ to\ call\ webhook\b
+        | admission\ webhook\ "[^"]*"\ denied\ the\ request\b
+        | admission\ plugin\ "[^"]*"\ failed\ to\ complete\b
+        | resource\ quota\ evaluation\ timed\ out\b
+    )""",
+    re.VERBOSE,
+)
+# 403: the API server has just started, or its caches have.
+_NOT_READY = re.compile(r" is forbidden: (not yet ready to handle request|status unknown for quota)\b")
 
 
 def from_answer(code: int, body: str, headers: Mapping[str, str]) -> ClusterError:
@@ -117,6 +138,8 @@ def from_status(status: Mapping[str, Any], headers: Mapping[str, str] | None = N
         retry_after = (headers or {}).get("Retry-After", "")
         seconds = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
         return Throttled(message, reason=reason, retry_after=seconds)
+    if (code >= 500 and _ADMISSION_FAILURE.match(message)) or (code == 403 and _NOT_READY.search(message)):
+        return AdmissionUnavailable(message, code=code, reason=reason)
     if code == 422 and "metadata.uid: " in message:
         # To the API server another uid is a change of an immutable field. To us it is a failed precondition.
         return Conflict(message, code=code, reason=reason)

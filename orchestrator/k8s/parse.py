@@ -4,6 +4,7 @@ read by one call. The Kubernetes library's models cost 15 times as much on large
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from sys import intern
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,6 +16,7 @@ from signals.lib.redaction import redacted
 T = TypeVar("T")
 
 KEPT_ANNOTATIONS = (ACTION_ANNOTATION,)
+EXPRESSIONS = {"In": "{} in ({})", "NotIn": "{} notin ({})", "Exists": "{}", "DoesNotExist": "!{}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ def parse_deployment(raw: Any) -> Deployment:
         ours=our_fields(entries),
         containers=_containers(spec),
         part_of_smartops=_part_of_smartops(key, metadata, spec),
+        selector=_selector(_object(spec, "selector")),
     )
 
 
@@ -82,16 +85,22 @@ def parse_autoscaler(raw: Any) -> Autoscaler:
 def parse_pod(raw: Any) -> Pod:
     raw = parse_object(raw)
     metadata, status = _object(raw, "metadata"), _object(raw, "status")
-    containers = _objects(status, "containerStatuses")
-    waiting = (_text(_object(_object(container, "state"), "waiting"), "reason") for container in containers)
+    conditions, containers = _conditions(status), _objects(status, "containerStatuses")
+    inits = _objects(status, "initContainerStatuses")
+    waiting = [_object(_object(container, "state"), "waiting") for container in [*inits, *containers]]
+    reasons = (_text(one, "reason") for one in waiting)
+    unscheduled = (f"{one.reason}: {one.message}" for one in conditions if _is_unscheduled(one))
+    stopped = (f"{_text(one, 'reason')}: {_text(one, 'message')}" for one in [status, *waiting] if _text(one, "reason"))
     return Pod(
         namespace=_required(metadata, "namespace"),
         name=_required(metadata, "name"),
         uid=_required(metadata, "uid"),
         phase=_text(status, "phase"),
-        ready=any(condition.type == "Ready" and condition.status == "True" for condition in _conditions(status)),
+        ready=any(condition.type == "Ready" and condition.status == "True" for condition in conditions),
         restarts=sum(_count(container, "restartCount") for container in containers),
-        waiting_reason=next(filter(None, waiting), ""),
+        waiting_reason=next(filter(None, reasons), ""),
+        created_at=_text(metadata, "creationTimestamp"),
+        problem=redacted(next(chain(unscheduled, stopped), "").removesuffix(": ")),
     )
 
 
@@ -187,6 +196,22 @@ def _conditions(status: Mapping[str, Any]) -> tuple[Condition, ...]:
             intern(_text(raw, "status")),
             intern(_text(raw, "reason")),
             redacted(_text(raw, "message")),
+            _text(raw, "lastUpdateTime") or _text(raw, "lastTransitionTime"),
         )
         for raw in _objects(status, "conditions")
     )
+
+
+def _is_unscheduled(condition: Condition) -> bool:
+    return (condition.type, condition.status) == ("PodScheduled", "False")
+
+
+def _selector(raw: Mapping[str, Any]) -> str:
+    """A LabelSelector as text."""
+    terms = [f"{name}={value}" for name, value in _texts(raw, "matchLabels").items()]
+    for one in _objects(raw, "matchExpressions"):
+        form = EXPRESSIONS.get(operator := _required(one, "operator"))
+        if form is None:
+            raise ValueError(f"the operator {operator} of a selector is unknown")
+        terms.append(form.format(_text(one, "key"), ",".join(map(str, _array(one, "values")))))
+    return ",".join(terms)

@@ -33,6 +33,7 @@ PERMISSIONS = (
         ("list", "watch"),
         "SmartOps finds out with it which replicas an autoscaler sets",
     ),
+    Permission("", "pods", ("list",), "SmartOps reports with it why a pod does not run", required=False),
     Permission("", "events", ("create",), "SmartOps publishes Kubernetes Events with it", required=False),
 )
 

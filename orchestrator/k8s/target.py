@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from guardrails.types import AutoscalerFacts, TargetFacts
 from orchestrator.k8s.fields import overlapping
+from orchestrator.k8s.rollout import obstacle_of
 from orchestrator.k8s.types import Deployment
 from signals.proposals.paths import CONTAINERS
 from signals.types import Target
@@ -12,7 +13,8 @@ from signals.types import Target
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """The state that a decision is based on. The web process has no access to a cluster: UNOBSERVED."""
+    """The state that a decision is based on. The web process has no access to a cluster: UNOBSERVED. `missing`: the
+    API server itself has said, a few seconds ago at most, that there is no Deployment."""
 
     seen: bool
     managed: bool = True
@@ -20,6 +22,7 @@ class TargetState:
     autoscaler: AutoscalerFacts | None = None
     autoscalers_unknown: str = ""  # why autoscalers cannot be listed; "": they are known
     unreadable: str = ""  # why it is not known whether there is such a Deployment; "": it is
+    missing: bool = False
 
     def facts(self, changed: Iterable[str] = ()) -> TargetFacts | None:
         """The facts for a change of the fields `changed`. Of the owners, only those of changed fields are included: a
@@ -31,6 +34,8 @@ class TargetState:
         return TargetFacts(
             uid=deployment.uid,
             replicas=deployment.replicas,
+            available=deployment.available_replicas,
+            obstacle=obstacle.message if (obstacle := obstacle_of(deployment)) else "",
             deleting=deployment.deleting,
             paused=deployment.paused,
             autoscaler=self.autoscaler,

@@ -22,12 +22,23 @@ class WorkloadKey:
         return f"{self.namespace}/{self.name}"
 
 
+Reported = tuple[str, str, str, str]  # of a condition: its type, status and reason, and when it was reported
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
+    """`updated_at` is in the API server's spelling: it is compared, and not read."""
+
     type: str
     status: str
     reason: str = ""
     message: str = ""
+    updated_at: str = ""
+
+    @property
+    def reported(self) -> Reported:
+        """Equal for the same report: a controller that reports a condition again changes one of them."""
+        return (self.type, self.status, self.reason, self.updated_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,7 @@ class Deployment:
     ours: tuple[str, ...] = ()  # the fields that SmartOps was the last to write
     containers: tuple[str, ...] = ()  # their names, in order
     part_of_smartops: str = ""  # what marks it as one of SmartOps' own workloads; empty if nothing does
+    selector: str = ""  # of its pods, as a list request takes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,8 @@ class Pod:
     ready: bool
     restarts: int
     waiting_reason: str = ""  # e.g. CrashLoopBackOff, ImagePullBackOff
+    created_at: str = ""  # in ISO 8601
+    problem: str = ""  # why it does not run, in the cluster's words
 
 
 class WatchEventType(StrEnum):

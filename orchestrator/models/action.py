@@ -54,7 +54,8 @@ class Action(models.Model):
     write may be under way or may have been applied.
 
     JSON columns: `params` are those of the proposal, by type (signals.types.Proposal). `details` are the facts behind
-    `reason`, as in the verdict of a guardrail. `before` is `{"replicas": int, "available": int}`, read with the plan.
+    `reason`, as in the verdict of a guardrail. `before` is `{"replicas": int, "available": int, "paused": bool,
+    "conditions": [[type, status, reason, updated_at]]}`, of the version that is planned.
     `change` is what the action's handler planned: SCALE `{"replicas": int}`, RESTART `{"value": str}`, PATCH
     `{"patch": {…}}`.
     """
@@ -126,6 +127,16 @@ class Action(models.Model):
             models.Index(fields=["deadline_at"], condition=Q(state__in=ACTIVE), name="action_deadline"),
             models.Index(fields=["workload", "applied_at"], condition=Q(dry_run=False), name="action_window"),
             models.Index(fields=["state", "-id"], name="action_by_state"),
+            models.Index(
+                fields=["workload", "finished_at"],
+                condition=Q(state=S.FAILED, applied_at=None, dry_run=False),
+                name="action_refused",
+            ),
+            models.Index(
+                fields=["workload", "applied_at"],
+                condition=Q(dry_run=False, scale_increase__gt=0, applied_at__isnull=False),
+                name="action_scaled",
+            ),
         ]
         triggers = [
             pgtrigger.FSM(

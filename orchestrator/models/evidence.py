@@ -29,8 +29,8 @@ class Verification(models.Model):
     """The evidence: what was to be reached, and the replica counts that were observed last. An empty status: still
     under way.
 
-    `baseline` is what verification compares with: `{"replicas": int, "available": int, "fields": [str]}`, the counts
-    before the write, and the changed fields that were ours after it.
+    `baseline` is what verification compares with: `before` of the action, and `"fields": [str]`, the changed fields
+    that were ours after the write.
     """
 
     action = models.OneToOneField("Action", on_delete=models.PROTECT, primary_key=True, related_name="verification")

@@ -108,7 +108,7 @@ def plan(action: Action, live: Deployment, change: Mapping[str, Any], scale_incr
             "planned_uid": live.uid,
             "planned_resource_version": live.resource_version,
             "planned_generation": live.generation,
-            "before": {"replicas": live.replicas, "available": live.available_replicas},
+            "before": _before(live),
             "change": dict(change),
             "scale_increase": scale_increase,
         },
@@ -119,7 +119,7 @@ def keep_plan(action: Action, live: Deployment, actor: str) -> Transition:
     """The same change again, against the version that the target has now: at most its status or metadata has changed
     since the plan."""
     message = f"Writing the same change against version {live.resource_version}."
-    columns = {"planned_resource_version": live.resource_version}
+    columns = {"planned_resource_version": live.resource_version, "before": _before(live)}
     return Transition(action, S.APPLYING, actor, message=message, columns=columns)
 
 
@@ -243,6 +243,16 @@ def atomic(actions: Iterable[Action]) -> Iterator[None]:
         for action, columns in before:
             vars(action).update(columns)
         raise
+
+
+def _before(live: Deployment) -> dict[str, Any]:
+    """Of the version that the write names: whatever is reported later, the change has come before it."""
+    return {
+        "replicas": live.replicas,
+        "available": live.available_replicas,
+        "paused": live.paused,
+        "conditions": [list(one.reported) for one in live.conditions],
+    }
 
 
 def _next_claim(action: Action) -> dict[str, int]:

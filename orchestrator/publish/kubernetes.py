@@ -50,6 +50,7 @@ SUPPRESSED = frozenset(
         Reason.TARGET_GONE,
         Reason.NAMESPACE_UNREADABLE,
         Reason.CLUSTER_UNREACHABLE,
+        Reason.CLUSTER_ERROR,
         Reason.CLUSTER_THROTTLED,
         Reason.CONFLICT,
     }

@@ -51,10 +51,9 @@ def any_due(cluster: str, delays: Mapping[str, float]) -> bool:
 
 def needs_asking(candidate: Candidate, policy_is_configured: bool) -> bool:
     """Whether its decision takes a network call: before a target is called missing, the API server itself is asked."""
-    state = candidate.state
-    if candidate.proposal is None or state.unreadable:
+    if candidate.proposal is None or candidate.state.unreadable:
         return False
-    return policy_is_configured or (state.managed and state.deployment is None)
+    return _is_unknown(candidate) or policy_is_configured
 
 
 def proposal(signal: Signal) -> Proposal | None:
@@ -116,16 +115,23 @@ def record_failure(candidate: Candidate, error: Exception) -> None:
 
 
 def _one_for_each_workload(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The decision on the next one depends on the action of this one. A candidate that cannot lead to an action does
-    not wait for others."""
+    """The decision on the next one depends on the action of this one, or on the live read of a target that the cache
+    does not have. A candidate that cannot lead to an action does not wait for others."""
     targets, first = set[Target](), []
     for one in candidates:
-        if not _may_reserve(one):
+        if not (_may_reserve(one) or _is_unknown(one)):
             first.append(one)
         elif one.signal.target not in targets:
             targets.add(one.signal.target)
             first.append(one)
     return first
+
+
+def _is_unknown(candidate: Candidate) -> bool:
+    """Whether it takes a live read to know that its target is missing."""
+    state = candidate.state
+    unread = state.managed and not state.unreadable and state.deployment is None and not state.missing
+    return candidate.proposal is not None and unread
 
 
 def _may_reserve(candidate: Candidate) -> bool:

@@ -1,5 +1,6 @@
 """What the threads of the pool do. Each function makes network calls only, raises nothing, and returns one answer."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -20,6 +21,7 @@ from signals.lib import tracing
 from signals.models import Signal
 from signals.types import ActionType, Proposal
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -56,11 +58,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """A live read of a workload whose verification is about to end badly; None if there is no Deployment."""
+    """A live read of a workload whose verification is about to end badly; None if there is no Deployment. `pods` says
+    why one of its pods does not run, if the cluster says so."""
 
     key: WorkloadKey
     action_id: UUID
     result: Deployment | Exception | None
+    pods: str = ""
 
 
 def ask(candidate: Candidate, observe_live: Callable[..., TargetState], actor: str) -> Candidate:
@@ -87,7 +91,7 @@ def read(claim: Claim, cluster: Cluster, state: TargetState) -> Reading:
         with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
             live = get(cluster, action.workload.key)
             state, step, policy = replace(state, deployment=live), next_step(plan_of(claim), live), None
-            if step in (Step.PLAN, Step.REFRESH, Step.RESEND):
+            if step in (Step.PLAN, Step.REFRESH, Step.RESEND) and claim.unanswered is None:
                 policy = ask_policy(action.proposal, action.requested_by, state, action.signal)
     except Exception as error:  # noqa: BLE001 - it is recorded with the action
         return Reading(claim, Step.PLAN, state, error=error)
@@ -111,9 +115,24 @@ def write(claim: Claim, cluster: Cluster) -> Answer:
 def confirm(key: WorkloadKey, action_id: UUID, span: Span, cluster: Cluster) -> Confirmation:
     try:
         with tracing.within(span, action=action_id):
-            return Confirmation(key, action_id, get(cluster, key))
+            live = get(cluster, key)
+            return Confirmation(key, action_id, live, "" if live is None else _pods(cluster, live))
     except Exception as error:  # noqa: BLE001 - the verification decides what it means
         return Confirmation(key, action_id, error)
+
+
+def _pods(cluster: Cluster, live: Deployment) -> str:
+    """The youngest pod that does not run, and why. Without the right to list pods, nothing."""
+    if live.available_replicas >= max(live.replicas, live.status_replicas):
+        return ""
+    try:
+        pods = cluster.list_pods(live.key.namespace, live.selector)
+    except Exception as error:  # noqa: BLE001 - it is evidence, and nothing depends on it
+        log.info("the pods of %s cannot be listed: %s", live.key, error)
+        return ""
+    stopped = [one for one in pods if one.problem and not one.ready]
+    youngest = max(stopped, key=lambda one: (one.created_at, one.name), default=None)
+    return "" if youngest is None else f"Pod {youngest.name}: {youngest.problem}"
 
 
 def get(cluster: Cluster, key: WorkloadKey) -> Deployment | None:

@@ -6,6 +6,7 @@ from opentelemetry.trace import Span
 
 from guardrails.types import Limits
 from orchestrator import metrics
+from orchestrator.k8s.errors import ClusterError
 from orchestrator.models import Action, transitions
 from orchestrator.models.transitions import Transition
 from orchestrator.reconciler.retry import Fail, NextMove, Retry, Review
@@ -15,17 +16,20 @@ from signals.lib import tracing
 @dataclass(slots=True, eq=False)
 class Claim:
     """From the claim to the recorded outcome, or to the end of the lease. `limits` are those under which the plan was
-    made. `writes` counts the requests of this claim."""
+    made. `writes` counts the requests of this claim. `unanswered` is the error of its last write, if that may have been
+    applied. `last_message` is that of the attempt before."""
 
     action: Action
     span: Span
     limits: Limits | None = None
     writes: int = 0
+    unanswered: ClusterError | None = None
+    last_message: str = ""
 
     @classmethod
-    def of(cls, action: Action, limits: Limits | None = None) -> "Claim":
+    def of(cls, action: Action, limits: Limits | None = None, last_message: str = "") -> "Claim":
         span = tracing.start_span("execute", action.traceparent, signal=action.signal_id, action=action.pk)
-        return cls(action, span, limits)
+        return cls(action, span, limits, last_message=last_message)
 
     def follow(self, move: NextMove, actor: str) -> Transition:
         """The transition that a failed call leads to."""

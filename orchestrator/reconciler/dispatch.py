@@ -26,7 +26,7 @@ from orchestrator.reconciler.batch import Locked
 from orchestrator.reconciler.calls import Reading
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.resolve import Step
-from orchestrator.reconciler.retry import MAX_ATTEMPTS, exhausted, next_move
+from orchestrator.reconciler.retry import MAX_ATTEMPTS, NextMove, exhausted, next_move, unapplied
 from signals.lib.redaction import redacted
 from signals.models import Signal
 from signals.reasons import Reason
@@ -34,6 +34,7 @@ from signals.types import Target
 
 log = logging.getLogger(__name__)
 
+WRITES = (Step.PLAN, Step.REFRESH, Step.RESEND)
 MAX_CLAIMS = 50  # no backoff comes to as many: an action that was claimed more often crashes its processes
 
 
@@ -45,8 +46,9 @@ def claim_due(cluster: str, limit: int, actor: str, delays: Mapping[str, float] 
     due = due.select_related("workload", "signal").order_by("not_before")
     with transaction.atomic():
         rows = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
+        messages = {row.pk: row.message for row in rows}
         claimed = transitions.store([transitions.claim(row, actor) for row in rows])
-    return [Claim.of(one.action) for one in claimed]
+    return [Claim.of(one.action, last_message=messages[one.action.pk]) for one in claimed]
 
 
 def give_up(claim: Claim, actor: str) -> None:
@@ -60,7 +62,7 @@ def check(readings: Sequence[Reading], actor: str, jitter: float) -> list[Claim]
     """Guardrails, signal and freezes once more before each write, now that the target has been read. The plan is
     committed, or the action ends or waits. Returns the claims that may be written."""
     with transitions.atomic(one.claim.action for one in readings):
-        asked = [one for one in readings if one.error is None and one.step in (Step.PLAN, Step.REFRESH, Step.RESEND)]
+        asked = [one for one in readings if _may_write(one)]
         # Of all, also of those that end: locked one after the other, two processes could wait for each other.
         targets = {one.claim.action.workload.target for one in readings}
         workloads = Workload.lock_free(targets)
@@ -97,6 +99,21 @@ def record_claim_failure(claim: Claim, error: Exception, actor: str) -> None:
         transitions.store([transitions.fail(action, Reason.PROCESSING_ERROR, message, actor)])
 
 
+def _may_write(reading: Reading) -> bool:
+    return reading.error is None and reading.step in WRITES and _after_unanswered(reading, 1.0) is None
+
+
+def _after_unanswered(reading: Reading, jitter: float) -> NextMove | None:
+    """What follows a write that may have been applied, where the read shows that it was not: a later attempt, or the
+    end after the last one. None if no write is unanswered, or if the claim begins with the read."""
+    claim, action = reading.claim, reading.claim.action
+    if not action.ambiguous or reading.step not in (Step.RESEND, Step.REFRESH):
+        return None
+    if claim.unanswered is not None:
+        return next_move(claim.unanswered, action.attempts, action.ambiguous, jitter)
+    return unapplied(claim.last_message, action.attempts) if action.attempts > MAX_ATTEMPTS else None
+
+
 def _question(reading: Reading, workloads: dict[Target, Workload], signals: dict[Any, Signal]) -> Question:
     action = reading.claim.action
     signal = signals.get(action.signal_id)
@@ -118,6 +135,8 @@ def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: f
         return claim.follow(next_move(reading.error, action.attempts, action.ambiguous, jitter, reading=True), actor)
     if reading.error is not None:
         raise reading.error
+    if (move := _after_unanswered(reading, jitter)) is not None:
+        return claim.follow(move, actor)
     if decided is not None:
         return _follow(reading, decided, live, actor)
     match reading.step:
@@ -153,9 +172,6 @@ def _block(reading: Reading, decision: Defer | Deny | Ignore, decided: Decided, 
     # If the version has not changed, an earlier copy of the write may still be applied: the plan must be kept, and the
     # action must not be cancelled.
     may_be_applied = action.ambiguous and reading.step is Step.RESEND
-    if may_be_applied and action.attempts >= MAX_ATTEMPTS:
-        message = f"An attempt was not answered, and another one is not allowed: {message}"
-        return transitions.require_review(action, message, actor)
     if isinstance(decision, Defer) or may_be_applied:
         until = decision.until if isinstance(decision, Defer) else None
         wait = until - decided.inputs.now if until else RECHECK

@@ -61,7 +61,7 @@ class Reconciler:
         self.cluster, self.cluster_name, self.workers = cluster, cluster_name, workers
         self.clock = clock or SystemClock()
         self.pool = pool or ThreadPool(workers, self._wake)
-        self.cache = ClusterCache(cluster, namespaces, self._target_changed)
+        self.cache = ClusterCache(cluster, namespaces, self._target_changed, self.clock.monotonic)
         self.verifications = verify.Verifications(cluster_name, self.clock)
         self.publishers = Publishers(cluster_name, [KubernetesEvents(cluster)])
         self._inbox = Inbox()

@@ -1,7 +1,8 @@
 """What follows when the cluster did not accept a call: the retry policy as a pure function.
 
 An action that cannot have been applied is planned again. An ambiguous action keeps its plan, and its next attempt
-reads the target first. If no attempt can determine whether it was applied, it needs a review.
+reads the target first. After the last attempt, a read decides: the target still has the version that every attempt
+named, so none was applied; or it needs a review.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,13 @@ from orchestrator.k8s import errors
 from signals.reasons import Reason
 
 MAX_ATTEMPTS = 10  # claims that the API server answered
+MAX_READS = 20  # claims, until a target that cannot be read is left to a person
 BASE_DELAY, MAX_DELAY = 0.25, 60.0  # seconds
 MAX_RETRY_AFTER = 300.0  # seconds
+SETTLE = 60.0  # seconds from the last write to the read that decides: the API server has given it up (k8s/client.py)
+
+# Nothing was stored, and the cause may pass at any time: the deadline of the action ends these retries.
+UNCOUNTED = frozenset({Reason.CLUSTER_UNREACHABLE, Reason.CLUSTER_ERROR, Reason.ADMISSION_UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,37 +52,41 @@ def next_move(
 ) -> NextMove:
     """`attempts`: claims so far. `ambiguous`: an earlier write of the action went unanswered. `jitter`: 0.5 to 1.0.
     `reading`: the call that failed was a read before the write, which says nothing about the write."""
+    final = isinstance(error, errors.Refused) and (not reading or isinstance(error, errors.Forbidden | errors.Invalid))
     match error:
         case errors.Throttled():
-            return _retry(Reason.CLUSTER_THROTTLED, error, attempts, ambiguous, jitter)
+            reason = Reason.CLUSTER_THROTTLED
+        case errors.AdmissionUnavailable():
+            reason = Reason.ADMISSION_UNAVAILABLE
         case errors.Conflict() if not reading:
-            return _retry(Reason.CONFLICT, error, attempts, ambiguous, jitter)
-        case errors.Forbidden() | errors.Invalid() if reading and not ambiguous:
-            return _refused(error, ambiguous)
-        case errors.Refused() if not reading:
-            return _refused(error, ambiguous)
+            reason = Reason.CONFLICT
+        case _ if final and not ambiguous:
+            return Fail(_refusal(error), error.message)
+        case _ if final and not reading:
+            reason = _refusal(error)
+        case _ if error.code:
+            reason = Reason.CLUSTER_ERROR
         case _:
-            return _retry(Reason.CLUSTER_UNREACHABLE, error, attempts, ambiguous, jitter)
+            reason = Reason.CLUSTER_UNREACHABLE
+    return _retry(reason, error, attempts, ambiguous, jitter)
 
 
-def _refused(error: errors.Refused, ambiguous: bool) -> NextMove:
+def _refusal(error: errors.ClusterError) -> Reason:
     """The API server rejected this write for good. That says nothing about an earlier, unanswered copy."""
-    if ambiguous:
-        return Review(f"An attempt was not answered, and the next one was rejected: {error.message}")
     match error:
         case errors.NotFound():
-            return Fail(Reason.TARGET_GONE, error.message)
+            return Reason.TARGET_GONE
         case errors.Forbidden():
-            return Fail(Reason.CLUSTER_FORBIDDEN, error.message)
+            return Reason.CLUSTER_FORBIDDEN
         case _:
-            return Fail(Reason.CLUSTER_REJECTED, error.message)
+            return Reason.CLUSTER_REJECTED
 
 
 def _retry(reason: Reason, error: errors.ClusterError, attempts: int, ambiguous: bool, jitter: float) -> NextMove:
     """Exponential backoff with jitter. A Retry-After of the server replaces it, up to a bound."""
-    # An unreachable cluster counts no attempts: the deadline of the action ends the retries.
-    counts = reason is not Reason.CLUSTER_UNREACHABLE or ambiguous
-    if counts and attempts >= MAX_ATTEMPTS:
+    if attempts >= MAX_ATTEMPTS and (ambiguous or reason not in UNCOUNTED):
+        if ambiguous and attempts < MAX_READS:
+            return Retry(reason, error.message, SETTLE)
         return exhausted(error.message, attempts, ambiguous)
     delay = min(MAX_DELAY, BASE_DELAY * 2 ** min(attempts, 10)) * jitter
     if isinstance(error, errors.Throttled) and error.retry_after is not None:
@@ -88,3 +98,9 @@ def exhausted(message: str, attempts: int, ambiguous: bool) -> Fail | Review:
     """After the last attempt."""
     message = f"The last of {attempts} attempts failed: {message}"
     return Review(message) if ambiguous else Fail(Reason.RETRIES_EXHAUSTED, message)
+
+
+def unapplied(message: str, attempts: int) -> Fail:
+    """After the last attempt, a read shows that the target still has the version that every attempt named."""
+    message = f"None of {attempts - 1} attempts was applied, as the target has not changed. The last one: {message}"
+    return Fail(Reason.RETRIES_EXHAUSTED, message)

@@ -20,14 +20,16 @@ MAX_WRITES = 5  # within one claim
 
 
 def mark_ambiguous(answer: Answer) -> None:
-    """A write without an answer may have been applied. The next transition of the action stores it."""
+    """A write without a clear answer may have been applied. The next transition of the action stores it."""
     if isinstance(answer.result, Unknown):
         answer.claim.action.ambiguous = True
+        answer.claim.unanswered = answer.result
 
 
 def is_unclear(answer: Answer) -> bool:
     """Whether the target has to be read: another change came between, or nobody knows whether ours was applied."""
-    return isinstance(answer.result, Conflict | Unknown) and answer.claim.writes < MAX_WRITES
+    conflict = isinstance(answer.result, Conflict) and answer.claim.writes < MAX_WRITES
+    return conflict or isinstance(answer.result, Unknown)
 
 
 def settle(answers: Sequence[Answer], actor: str, jitter: float) -> list[Action]:

@@ -37,7 +37,8 @@ NOTHING_EXPECTED = Expected(uid="", generation=0, action="", replicas=None, base
 @dataclass(slots=True, eq=False)
 class Watched:
     """One verification under way. Times are monotonic seconds. `asked`: the API server is being asked whether it
-    ends badly. `span` is ended with the verification; a span that does not end is not exported."""
+    ends badly. `refused`: since when the cluster has refused the pods, with the counts at that time. `span` is ended
+    with the verification; a span that does not end is not exported."""
 
     action: Action
     expected: Expected
@@ -45,6 +46,7 @@ class Watched:
     deadline: float
     span: Span
     complete_since: float | None = None
+    refused: tuple[float, tuple[int, ...]] | None = None
     asked: bool = False
 
     @property
@@ -133,9 +135,9 @@ class Verifications:
                 return False
             case Failed():
                 doubtful = True
-            case Progressing():
+            case Progressing() as progress:
                 watched.complete_since = None
-                doubtful = now >= watched.deadline
+                doubtful = now >= watched.deadline or self._is_hopeless(watched, progress, seen)
         asked, watched.asked = watched.asked, watched.asked or doubtful
         return doubtful and not asked
 
@@ -155,18 +157,33 @@ class Verifications:
                 message = f"The deadline has passed, and the Deployment cannot be read: {error}"
                 self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
             case seen:
-                self._conclude(watched, seen, is_over)
+                self._conclude(watched, seen, is_over, confirmation.pods)
 
-    def _conclude(self, watched: Watched, seen: Deployment | None, is_over: bool) -> None:
+    def _conclude(self, watched: Watched, seen: Deployment | None, is_over: bool, pods: str) -> None:
         match judge(seen, watched.expected):
             case Complete(message):
                 self._end(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, message, seen)
             case Failed(reason, message):
-                self._end(watched, VerificationStatus.FAILED, reason, message, seen)
+                self._end(watched, VerificationStatus.FAILED, reason, _with(message, pods), seen)
+            case Progressing(message) as progress if self._is_hopeless(watched, progress, seen):
+                self._end(watched, VerificationStatus.FAILED, Reason.REPLICA_FAILURE, _with(message, pods), seen)
             case Progressing(message) if is_over:
+                message = _with(message, pods)
                 self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, seen)
             case Progressing():  # the cache was stale
                 self._wake_at(self._clock.monotonic() + ASK_AGAIN, watched)
+
+    def _is_hopeless(self, watched: Watched, progress: Progressing, seen: Deployment | None) -> bool:
+        """Whether the cluster has refused the pods for so long that waiting does not help. Every change of the counts
+        begins anew: the rollout itself may make room."""
+        if progress.patience is None or seen is None:
+            watched.refused = None
+            return False
+        now, counts = self._clock.monotonic(), (seen.status_replicas, seen.updated_replicas, seen.available_replicas)
+        if watched.refused is None or watched.refused[1] != counts:
+            watched.refused = (now, counts)
+            self._wake_at(now + progress.patience, watched)
+        return now >= watched.refused[0] + progress.patience
 
     def _end(
         self, watched: Watched, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None
@@ -187,6 +204,8 @@ class Verifications:
             replicas=HANDLERS[ActionType(action.type)].expected_replicas(action.change or {}),
             baseline=verification.baseline.get("replicas", 0),
             fields=frozenset(verification.baseline.get("fields", ())),
+            paused=verification.baseline.get("paused", False),
+            conditions=frozenset(map(tuple, verification.baseline.get("conditions", ()))),
         )
         now = self._clock.monotonic()
         span = tracing.start_span("verify", action.traceparent, signal=action.signal_id, action=action.pk)
@@ -212,6 +231,10 @@ class Verifications:
 
     def _wake_at(self, moment: float, watched: Watched) -> None:
         heapq.heappush(self._alarms, (moment, watched.action.pk))
+
+
+def _with(message: str, pods: str) -> str:
+    return f"{message}. {pods}" if pods else message
 
 
 def record(ended: Sequence[Ended], actor: str) -> list[Ended]:

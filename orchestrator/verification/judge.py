@@ -5,8 +5,8 @@ Time is the caller's: how long a verdict must hold, and when to stop waiting.
 
 from dataclasses import dataclass
 
-from orchestrator.k8s.rollout import Failed, Progress, Progressing, rollout
-from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment
+from orchestrator.k8s.rollout import Failed, Progress, Progressing, rollout, steady
+from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, Reported
 from signals.reasons import Reason
 
 
@@ -20,6 +20,8 @@ class Expected:
     replicas: int | None  # what we wrote to spec.replicas; None if the change left it alone
     baseline: int  # spec.replicas before the change
     fields: frozenset[str] = frozenset()  # those that were ours after it
+    paused: bool = False  # before the change: then it did not start a rollout
+    conditions: frozenset[Reported] = frozenset()  # before the change
 
 
 def judge(deployment: Deployment | None, expected: Expected) -> Progress:
@@ -34,7 +36,8 @@ def judge(deployment: Deployment | None, expected: Expected) -> Progress:
     if superseded:
         return Failed(Reason.SUPERSEDED, superseded)
     # A newer generation with our change intact is somebody's change beside ours: what runs now is what is verified.
-    return rollout(deployment)
+    judged = steady if expected.paused and deployment.paused else rollout
+    return judged(deployment, expected.conditions)
 
 
 def _superseded(deployment: Deployment, expected: Expected) -> str:

@@ -56,7 +56,7 @@ class Scene:
     def act(self) -> Action:
         """A signal asks for one more replica. What is put off is due at once, until the action rests."""
         post(anomaly("erp-simulator"))
-        for _ in range(12):
+        for _ in range(14):
             self.world.drain()
             if not Action.objects.filter(state=S.PENDING).update(not_before=Now()):
                 break
@@ -105,6 +105,7 @@ def outcome(action: Action) -> tuple[str, str]:
     return action.state, action.reason
 
 
+WEBHOOK = 'Internal error occurred: failed calling webhook "check.example.com": connection refused'
 DONE = (S.SUCCEEDED, Reason.ROLLOUT_COMPLETE)
 
 
@@ -120,7 +121,10 @@ DONE = (S.SUCCEEDED, Reason.ROLLOUT_COMPLETE)
         (Refuse(method="PATCH", status=404), (S.FAILED, Reason.TARGET_GONE), 0),
         (Refuse(method="PATCH", status=500), DONE, 1),
         (Refuse(method="PATCH", status=503, count=3), DONE, 1),
-        (Refuse(method="PATCH", status=500, count=ALWAYS), (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN), 0),
+        (Refuse(method="PATCH", status=500, count=ALWAYS), (S.FAILED, Reason.RETRIES_EXHAUSTED), 0),
+        (Refuse(method="PATCH", status=500, message=WEBHOOK), DONE, 1),
+        (Refuse(method="PATCH", status=500, message=WEBHOOK, count=12), DONE, 1),
+        (Hang(method="PATCH", count=ALWAYS), (S.FAILED, Reason.RETRIES_EXHAUSTED), 0),
         (LoseAnswer(method="PATCH"), DONE, 1),
         (LoseAnswer(method="PATCH", hang=True), DONE, 1),
         (Hang(method="PATCH"), DONE, 1),
@@ -186,7 +190,7 @@ def test_the_servers_retry_after_is_kept(scene: Scene) -> None:
 
 
 def test_a_late_copy_of_a_write_that_was_sent_again_loses(scene: Scene) -> None:
-    scene.sandbox.fault(Delay(method="PATCH", seconds=1.2))
+    scene.sandbox.fault(Delay(method="PATCH", seconds=6))
 
     action = scene.act()
     scene.referee.wait_for_answers(2)
@@ -273,9 +277,11 @@ def test_an_unanswered_write_is_resolved_when_the_cluster_is_back(scene: Scene, 
     scene.cluster.after_write = [lambda: scene.sandbox.fault(blind)]
     post(anomaly("erp-simulator"))
     scene.world.drain()
-    assert outcome(only_action()) == (S.PENDING, Reason.CLUSTER_UNREACHABLE)
+    assert outcome(only_action()) == (S.PENDING, Reason.CLUSTER_ERROR)
 
     Action.objects.update(not_before=Now())
+    scene.world.drain()
+    Action.objects.filter(state=S.PENDING).update(not_before=Now())
     scene.world.drain()
 
     assert outcome(only_action()) == DONE
@@ -314,11 +320,39 @@ def test_an_unanswered_effect_that_was_scaled_over_is_recognised_and_superseded(
     assert scene.replicas() == 5
 
 
-def test_a_final_refusal_after_an_unanswered_write_needs_a_review(scene: Scene) -> None:
+def test_a_final_refusal_after_an_unanswered_write_is_no_end_of_it(scene: Scene) -> None:
+    """The target has not changed: what was not answered was not applied, and may still be."""
     scene.sandbox.fault(Hang(method="PATCH"))
-    scene.sandbox.fault(Refuse(method="PATCH", status=403))
+    scene.sandbox.fault(Refuse(method="PATCH", status=403, count=ALWAYS))
 
-    assert outcome(scene.act()) == (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)
+    action = scene.act()
+
+    assert outcome(action) == (S.FAILED, Reason.RETRIES_EXHAUSTED)
+    assert "refuse this request with 403" in action.message
+    assert scene.replicas() == 2
+
+
+def test_an_attempt_makes_one_write_where_the_server_fails(scene: Scene) -> None:
+    scene.sandbox.fault(Refuse(method="PATCH", status=500, count=ALWAYS))
+    post(anomaly("erp-simulator"))
+
+    scene.world.drain()
+
+    assert outcome(only_action()) == (S.PENDING, Reason.CLUSTER_ERROR)
+    assert [one.status for one in scene.sandbox.requests if one.method == "PATCH"] == [500]
+
+
+def test_a_webhook_that_cannot_be_called_is_named_until_the_deadline(scene: Scene) -> None:
+    scene.sandbox.fault(Refuse(method="PATCH", status=500, message=WEBHOOK, count=ALWAYS))
+
+    action = scene.act()
+
+    assert outcome(action) == (S.PENDING, Reason.ADMISSION_UNAVAILABLE)
+    assert (action.message, action.ambiguous, action.planned_resource_version) == (WEBHOOK, False, "")
+    Action.objects.update(deadline_at=Now())
+    scene.world.drain()
+    assert outcome(only_action()) == (S.CANCELLED, Reason.ACTION_EXPIRED)
+    assert only_action().message == WEBHOOK
 
 
 def test_a_cluster_that_is_away_is_tried_again(scene: Scene, tmp_path: Any) -> None:

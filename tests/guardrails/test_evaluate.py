@@ -56,6 +56,8 @@ ALL = [
     "autoscaler",
     "field_owners",
     "one_action_at_a_time",
+    "missing_replicas",
+    "recently_refused",
     "cooldown",
     "actions_per_hour",
     "scale_velocity",
@@ -192,8 +194,11 @@ def test_a_forbidden_patch_is_denied_by_a_stored_verdict(origin: Origin) -> None
 
 
 UNREADABLE = Facts(target_seen=False, history_loaded=False, unreadable="deployments in namespace dev: forbidden")
-LIVE = {"max_replicas", "autoscaler", "field_owners", "scale_velocity"}
-HISTORY = {"freeze", "one_action_at_a_time", "cooldown", "actions_per_hour", "scale_velocity"}
+LIVE = {"max_replicas", "autoscaler", "field_owners", "missing_replicas", "scale_velocity"}
+HISTORY = {
+    *("freeze", "one_action_at_a_time", "missing_replicas", "recently_refused", "cooldown"),
+    *("actions_per_hour", "scale_velocity"),
+}
 
 
 @pytest.mark.parametrize(

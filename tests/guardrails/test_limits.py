@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from guardrails.checks.answers import RECHECK
 from guardrails.checks.busy import one_action_at_a_time
 from guardrails.checks.freeze import freeze
+from guardrails.checks.missing import missing_replicas
 from guardrails.checks.policy import policy
+from guardrails.checks.refused import FIRST_HOLD, MAX_HOLD, recently_refused
 from guardrails.checks.replicas import max_replicas
 from guardrails.checks.target import PROTECTED_NAMESPACES, protected_namespace, target
 from guardrails.checks.windows import RATE_WINDOW, SCALE_WINDOW, actions_per_hour, cooldown, scale_velocity
@@ -30,6 +32,7 @@ from tests.kit.decisions import (
     ahead,
     known,
     proposals,
+    refused,
     restarted,
     scale,
     scaled,
@@ -107,6 +110,82 @@ def test_a_freeze_of_many_days_says_on_which_it_ends() -> None:
     verdict = freeze(scale(), known(freezes=(over_christmas,)), DEFAULT, NOW)
 
     assert verdict.message == "ana froze namespace smartops-dev until 2027-01-02 08:00:00 UTC: quarter's end"
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds"), [(1, 30), (2, 60), (3, 120), (7, 1920), (8, 3600), (9, 3600), (10_000, 3600)]
+)
+def test_a_change_that_the_cluster_refused_is_held_back_for_longer_each_time(count: int, seconds: int) -> None:
+    facts = known(refused=refused(count, seconds=1))
+
+    verdict = recently_refused(scale(), facts, DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.reason) == (DEFER, Reason.RECENTLY_REFUSED)
+    assert verdict.until == NOW + timedelta(seconds=seconds - 1)
+    assert verdict.details["refusals"] == count
+    assert verdict.message.endswith("exceeded quota: q")
+
+
+@pytest.mark.parametrize(
+    ("proposal", "facts"),
+    [
+        (scale(), known()),
+        (scale(), known(refused=refused(1, seconds=FIRST_HOLD.total_seconds()))),
+        (scale(), known(refused=refused(99, seconds=MAX_HOLD.total_seconds()))),
+        (direct(scale()), known(refused=refused(9, seconds=1))),
+        (replace(scale(), dry_run=True), known(refused=refused(9, seconds=1))),
+    ],
+    ids=["never refused", "the first hold is over", "the longest hold is over", "a person asks", "a dry run"],
+)
+def test_a_change_is_free_when_its_hold_is_over_or_a_person_asks_for_it(proposal: Proposal, facts: Facts) -> None:
+    verdict = recently_refused(proposal, facts, DEFAULT, NOW)
+
+    assert verdict.outcome is ALLOW
+    assert bool(verdict.message) == (facts.refused is not None)
+
+
+def running(available: int, replicas: int = 4, obstacle: str = "", scaled_to: int | None = 4) -> Facts:
+    target = TargetFacts("uid-1", replicas, available=available, obstacle=obstacle)
+    return known(target=target, scaled_to=scaled_to)
+
+
+SINCE = "replicas of smartops-dev/erp-simulator are missing since SmartOps added some"
+
+
+@pytest.mark.parametrize(
+    ("facts", "wanted", "message"),
+    [
+        (running(3), 4, f"1 of the 4 {SINCE}."),
+        (running(0, obstacle="exceeded quota: q"), 4, f"4 of the 4 {SINCE}: exceeded quota: q"),
+        (running(2, replicas=3), 3, f"1 of the 3 {SINCE}."),
+        (running(3, replicas=6), 4, f"1 of the 4 {SINCE}."),
+    ],
+    ids=["one is missing", "the cluster says why", "somebody scaled down since", "somebody scaled up since"],
+)
+def test_no_replicas_are_added_while_those_of_the_last_scale_are_missing(
+    facts: Facts, wanted: int, message: str
+) -> None:
+    verdict = missing_replicas(scale(), facts, DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.reason, verdict.until) == (DEFER, Reason.REPLICAS_MISSING, NOW + RECHECK)
+    assert verdict.message == message
+    assert verdict.details["wanted"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("proposal", "facts"),
+    [
+        (scale(), running(4)),
+        (scale(), running(3, replicas=3)),
+        (scale(), running(1, scaled_to=None)),
+        (scale(delta=-1), running(1)),
+        (RESTART, running(1)),
+        (direct(scale()), running(1)),
+    ],
+    ids=["they came", "scaled back", "they were all available", "scales down", "adds none", "a person asks"],
+)
+def test_replicas_that_are_not_missing_from_a_scale_hold_nothing_back(proposal: Proposal, facts: Facts) -> None:
+    assert missing_replicas(proposal, facts, DEFAULT, NOW).outcome is ALLOW
 
 
 def test_one_action_at_a_time() -> None:

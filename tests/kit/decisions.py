@@ -15,13 +15,14 @@ from guardrails.types import (
     OwnerKind,
     PolicyAnswer,
     RecentAction,
+    RefusedFacts,
     TargetFacts,
 )
 from signals.types import ActionType, Origin, Proposal, RuleSpec, SignalFacts, Source, Target
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TARGET = Target("default", "smartops-dev", "erp-simulator")
-LIVE = TargetFacts("uid-1", replicas=2)
+LIVE = TargetFacts("uid-1", replicas=2, available=2)
 
 
 def ago(**duration: float) -> datetime:
@@ -45,6 +46,10 @@ def known(**fields: Any) -> Facts:
 
 def scaled(*minutes_ago: float, by: int = 1) -> tuple[RecentAction, ...]:
     return tuple(RecentAction(ActionType.SCALE, ago(minutes=minutes), by) for minutes in minutes_ago)
+
+
+def refused(count: int, **ago_: float) -> RefusedFacts:
+    return RefusedFacts(count, ago(**ago_), "exceeded quota: q")
 
 
 def restarted(*minutes_ago: float) -> tuple[RecentAction, ...]:
@@ -75,6 +80,8 @@ TARGET_FACTS = st.builds(
     TargetFacts,
     st.just("uid-1"),
     st.integers(0, 12),
+    available=st.integers(0, 12),
+    obstacle=st.just("") | TEXTS,
     deleting=st.booleans(),
     paused=st.booleans(),
     autoscaler=st.none() | AUTOSCALERS,
@@ -90,6 +97,8 @@ FACTS = st.builds(
     active_action=st.sampled_from(["", "0199-a"]),
     cooldown_until=st.none() | TIMES,
     recent=RECENT,
+    refused=st.none() | st.builds(RefusedFacts, st.integers(1, 12), PAST, TEXTS),
+    scaled_to=st.none() | st.integers(0, 12),
     freezes=FREEZES,
     policy=POLICIES,
 )

@@ -33,10 +33,12 @@ class Strike(RequestReason):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse(Strike):
-    """The request is not applied. The response is this status, with Retry-After (seconds) if it is not 0."""
+    """The request is not applied. The response is this status, with Retry-After (seconds) if it is not 0, and with
+    this message if there is one."""
 
     status: int
     retry_after: int = 0
+    message: str = ""
 
     def __post_init__(self) -> None:
         Strike.__post_init__(self)
@@ -44,7 +46,7 @@ class Refuse(Strike):
             raise ValueError(f"status: one of {', '.join(map(str, REASONS))}")
 
     def error(self) -> ApiError:
-        message = f"the sandbox was asked to refuse this request with {self.status}"
+        message = self.message or f"the sandbox was asked to refuse this request with {self.status}"
         return ApiError(self.status, REASONS[self.status], message, retry_after=self.retry_after)
 
 

@@ -24,7 +24,10 @@ from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import requested
 
 pytestmark = pytest.mark.django_db
-HISTORY = {"freeze", "one_action_at_a_time", "cooldown", "actions_per_hour", "scale_velocity"}
+HISTORY = {
+    *("freeze", "one_action_at_a_time", "missing_replicas", "recently_refused", "cooldown"),
+    *("actions_per_hour", "scale_velocity"),
+}
 cluster = SimulatedCluster()
 
 

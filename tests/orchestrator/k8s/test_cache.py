@@ -5,21 +5,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Queue
 from threading import Event, Thread
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrails.types import AutoscalerFacts
-from orchestrator.k8s import cache
+from orchestrator.k8s import cache, missing
 from orchestrator.k8s.cache import AutoscalerIndex, ClusterCache
 from orchestrator.k8s.errors import ClusterError, Forbidden, NotFound, Unknown, Unreached
+from orchestrator.k8s.missing import KEPT
 from orchestrator.k8s.parse import parse_autoscaler, parse_deployment
 from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED
-from orchestrator.k8s.target import UNMANAGED
-from orchestrator.k8s.types import Autoscaler, WatchEvent, WatchEventType, WorkloadKey
+from orchestrator.k8s.target import UNMANAGED, TargetState
+from orchestrator.k8s.types import Autoscaler, Deployment, WatchEvent, WatchEventType, WorkloadKey
 from signals.types import Target
+from tests.kit.simulation import SimulatedClock
 from tests.orchestrator.k8s.stub import deployment
 from tests.orchestrator.reconciler.fake import END, Fake
 
@@ -308,3 +310,60 @@ def test_all_namespaces_are_one_scope() -> None:
 def test_a_target_outside_the_namespaces_is_unmanaged() -> None:
     with watching("dev") as world:
         assert world.cache.observe(Target("default", "prod", "erp")) is UNMANAGED
+
+
+class LiveReads:
+    """A cluster without Deployments that counts the reads of each."""
+
+    def __init__(self) -> None:
+        self.reads: list[str] = []
+
+    def get_deployment_status(self, key: WorkloadKey) -> Deployment:
+        self.reads.append(key.name)
+        raise NotFound(f'deployments.apps "{key.name}" not found', code=404)
+
+
+class TestAMissingTarget:
+    def setup_method(self) -> None:
+        self.clock, self.live = SimulatedClock(), LiveReads()
+        self.cache = ClusterCache(cast(Any, self.live), ["dev"], lambda _: None, self.clock.monotonic)
+
+    def observe(self, name: str = "nowhere") -> TargetState:
+        return self.cache.observe_live(Target("default", "dev", name))
+
+    def test_it_is_read_once_within_some_seconds(self) -> None:
+        states = [self.observe() for _ in range(1000)]
+
+        assert self.live.reads == ["nowhere"]
+        assert {(state.deployment, state.missing) for state in states} == {(None, True)}
+        assert self.cache.observe(Target("default", "dev", "nowhere")).missing
+        self.clock.advance(KEPT)
+        assert not self.cache.observe(Target("default", "dev", "nowhere")).missing
+        self.observe()
+        assert self.live.reads == ["nowhere"] * 2
+
+    def test_others_are_not_missing_with_it(self) -> None:
+        self.observe()
+        assert not self.cache.observe(Target("default", "dev", "another")).missing
+
+    def test_it_is_there_as_soon_as_the_watch_reports_it(self) -> None:
+        self.observe("erp")
+        found = parse_deployment(deployment("erp"))
+        events = [WatchEvent(CHANGED, found), WatchEvent(DELETED, found)]
+        self.live.watch_deployments = lambda *_: iter(events[:1])  # type: ignore[attr-defined]
+        self.cache._follow_deployments("dev")
+        assert (self.observe("erp").deployment, self.observe("erp").missing) == (found, False)
+
+        self.live.watch_deployments = lambda *_: iter(events[1:])  # type: ignore[attr-defined]
+        self.cache._follow_deployments("dev")
+        assert not self.cache.observe(Target("default", "dev", "erp")).missing, "it is read again"
+
+    def test_the_names_that_are_kept_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(missing, "MAX_KEPT", 100)
+        for number in range(1000):
+            self.observe(f"w{number}")
+        assert len(self.cache._missing) == 100
+        self.clock.advance(KEPT)
+        for number in range(101):
+            self.observe(f"w{number}")
+        assert len(self.cache._missing) == 100

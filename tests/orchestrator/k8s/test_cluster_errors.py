@@ -10,6 +10,7 @@ from kubernetes.client.exceptions import ApiException, ApiValueError
 from kubernetes.config import ConfigException
 
 from orchestrator.k8s.errors import (
+    AdmissionUnavailable,
     ClusterError,
     Conflict,
     DisruptionBudget,
@@ -98,6 +99,63 @@ BUDGET = {"reason": "DisruptionBudget", "message": "The disruption budget erp ne
 def test_a_budget_is_told_from_a_busy_server_by_its_cause(code: int, details: Any, kind: type[ClusterError]) -> None:
     answer = {"kind": "Status", "code": code, "reason": "TooManyRequests", "message": "no", "details": details}
     assert type(from_answer(code, json.dumps(answer), {})) is kind
+
+
+WEBHOOK = 'failed calling webhook "check.policy.example.com": failed to call webhook: Post "https://policy.svc/check"'
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (500, f"Internal error occurred: {WEBHOOK}: dial tcp 127.0.0.1:9: connect: connection refused"),
+        (500, f"Internal error occurred: {WEBHOOK}: context deadline exceeded"),
+        (500, f"Internal error occurred: {WEBHOOK}: x509: certificate has expired or is not yet valid"),
+        (500, 'Internal error occurred: failed calling webhook "x": service "policy" not found'),
+        (500, 'Internal error occurred: failed calling webhook "x"; no further details available'),
+        (500, 'failed calling admission webhook "x": EOF'),
+        (
+            500,
+            'Internal error occurred: admission plugin "MutatingAdmissionWebhook" failed to complete mutation in 13s',
+        ),
+        (500, 'Internal error occurred: admission plugin "LimitRanger" failed to complete validation in 13s'),
+        (500, "Internal error occurred: resource quota evaluation timed out"),
+        (500, 'admission webhook "validation.gatekeeper.sh" denied the request: context deadline exceeded'),
+        (503, 'admission webhook "a.b" denied the request: the policies are being loaded'),
+        (403, 'deployments.apps "erp" is forbidden: not yet ready to handle request'),
+        (403, 'deployments.apps "erp" is forbidden: status unknown for quota: q, resources: pods'),
+    ],
+)
+def test_an_admission_that_failed_has_stored_nothing_and_may_succeed_later(code: int, message: str) -> None:
+    error = from_answer(code, status(code, "InternalError", message), {})
+    assert type(error) is AdmissionUnavailable
+    assert (error.outcome, error.message) == ("refused", message)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        (403, 'admission webhook "a.b" denied the request: no', Forbidden),
+        (400, 'admission webhook "a.b" denied the request: no', Invalid),
+        (422, 'deployments.apps "erp" is forbidden: ValidatingAdmissionPolicy "p" denied request: no', Invalid),
+        (403, 'deployments.apps "erp" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5', Forbidden),
+        (403, 'deployments.apps "not yet ready to handle request" is forbidden: User "x" cannot patch', Forbidden),
+        (429, 'admission webhook "a.b" denied the request: slow down', Throttled),
+        (500, "etcdserver: request timed out", Unknown),
+        (500, "etcdserver: leader changed", Unknown),
+        (500, "Internal error occurred: unexpected response: failed calling webhook", Unknown),
+        (500, "conversion webhook for example.com/v1, Kind=X failed: Post: connection refused", Unknown),
+        (503, "the server is currently unable to handle the request", Unknown),
+        (504, "Timeout: request did not complete within requested timeout - context deadline exceeded", Unknown),
+    ],
+)
+def test_a_denial_is_final_and_another_5xx_may_have_been_applied(
+    code: int, message: str, kind: type[ClusterError]
+) -> None:
+    assert type(from_answer(code, status(code, "Reason", message), {})) is kind
+
+
+def test_what_a_proxy_says_of_a_webhook_is_no_word_of_the_api_server() -> None:
+    assert type(from_answer(500, WEBHOOK, {})) is Unknown
 
 
 def test_a_budget_is_named_with_its_counts() -> None:

@@ -85,8 +85,73 @@ def test_a_pod_says_why_it_waits_and_how_often_it_was_restarted() -> None:
         },
     }
     assert parse_pod(raw) == Pod(
-        "smartops-dev", "erp-simulator", "uid-1", "Running", ready=False, restarts=7, waiting_reason="CrashLoopBackOff"
+        "smartops-dev",
+        "erp-simulator",
+        "uid-1",
+        "Running",
+        ready=False,
+        restarts=7,
+        waiting_reason="CrashLoopBackOff",
+        problem="CrashLoopBackOff",
     )
+
+
+UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+PULLING = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}}
+EVICTED = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."}
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        ({"conditions": [UNSCHEDULABLE]}, "Unschedulable: 0/3 nodes"),
+        ({"conditions": [{**UNSCHEDULABLE, "status": "True"}]}, ""),
+        ({"containerStatuses": [PULLING]}, "ImagePullBackOff: Back-off pulling image"),
+        ({"initContainerStatuses": [PULLING], "containerStatuses": [{}]}, "ImagePullBackOff: Back-off pulling image"),
+        (EVICTED, "Evicted: The node was low on memory."),
+        ({"phase": "Running"}, ""),
+    ],
+)
+def test_a_pod_that_does_not_run_says_why(status: dict[str, Any], problem: str) -> None:
+    assert parse_pod({"metadata": METADATA, "status": status}).problem == problem
+
+
+@pytest.mark.parametrize(
+    ("selector", "text"),
+    [
+        ({}, ""),
+        ({"matchLabels": {"app": "web", "tier": "a"}}, "app=web,tier=a"),
+        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["a", "b"]}]}, "app in (a,b)"),
+        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["a"]}]}, "app notin (a)"),
+        ({"matchLabels": {"x": "y"}, "matchExpressions": [{"key": "app", "operator": "Exists"}]}, "x=y,app"),
+        ({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, "!app"),
+    ],
+)
+def test_a_selector_is_written_as_a_list_request_takes_it(selector: dict[str, Any], text: str) -> None:
+    assert parse_deployment({"metadata": METADATA, "spec": {"selector": selector}}).selector == text
+
+
+def test_a_selector_with_an_unknown_operator_is_refused() -> None:
+    selector = {"matchExpressions": [{"key": "app", "operator": "Like"}]}
+    with pytest.raises(ValueError, match="Like"):
+        parse_deployment({"metadata": METADATA, "spec": {"selector": selector}})
+
+
+EARLIER, LATER = "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"
+
+
+@pytest.mark.parametrize(
+    ("times", "updated_at"),
+    [
+        ({"lastUpdateTime": LATER, "lastTransitionTime": EARLIER}, LATER),
+        ({"lastTransitionTime": EARLIER}, EARLIER),
+        ({}, ""),
+    ],
+)
+def test_a_condition_has_the_time_of_its_report(times: dict[str, str], updated_at: str) -> None:
+    status = {"conditions": [{"type": "Progressing", "status": "True", **times}]}
+    [condition] = parse_deployment({"metadata": METADATA, "status": status}).conditions
+    assert condition.reported == ("Progressing", "True", "", updated_at)
 
 
 def test_a_pod_without_a_status_is_not_ready() -> None:

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from guardrails.models import Cooldown
 from guardrails.types import Limits
+from orchestrator.k8s.types import Condition
 from orchestrator.models import FINAL, Action, ActionState, AuditEvent, Verification, VerificationStatus, transitions
 from orchestrator.models.transitions import LEASE, NO_PLAN, REVIEW_FOR, Transition
 from signals.lib.notifications import connect, parse
@@ -23,7 +24,8 @@ from tests.kit.verbs import fail_once, lease_ends, requested, row
 pytestmark = pytest.mark.django_db
 S = ActionState
 cluster = SimulatedCluster()
-LIVE = cluster.deployments[cluster.deploy("erp-simulator")]
+AVAILABLE = Condition("Available", "True", "MinimumReplicasAvailable", "It is available.", "2026-01-01T00:00:00Z")
+LIVE = replace(cluster.deployments[cluster.deploy("erp-simulator")], conditions=(AVAILABLE,))
 WRITTEN = replace(LIVE, resource_version="9", generation=2, replicas=3, uid="uid-2")
 LIMITS = Limits(cooldown_seconds=7, verification_timeout_seconds=42, stabilization_seconds=3)
 PLAN = {
@@ -32,6 +34,14 @@ PLAN = {
     "planned_generation": LIVE.generation,
     "change": {"replicas": 3},
     "scale_increase": 1,
+}
+
+
+BEFORE = {
+    "replicas": 2,
+    "available": 2,
+    "paused": False,
+    "conditions": [["Available", "True", "MinimumReplicasAvailable", "2026-01-01T00:00:00Z"]],
 }
 
 
@@ -93,14 +103,14 @@ CASES = {
         (),
         plan,
         S.APPLYING,
-        columns={"epoch": 1, "attempts": 1, "before": {"replicas": 2, "available": 2}, **PLAN},
+        columns={"epoch": 1, "attempts": 1, "before": BEFORE, **PLAN},
     ),
     "plan of a claimed action": Case((claim,), plan, S.APPLYING, columns={"epoch": 1, "attempts": 1, **PLAN}),
     "keep_plan": Case(
         (claim, plan),
         lambda one: transitions.keep_plan(one, WRITTEN, "me"),
         S.APPLYING,
-        columns={"epoch": 1, **PLAN, "planned_resource_version": "9"},
+        columns={"epoch": 1, **PLAN, "planned_resource_version": "9", "before": {**BEFORE, "replicas": 3}},
     ),
     "apply": Case(
         (claim, plan),

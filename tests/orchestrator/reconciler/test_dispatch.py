@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from guardrails.models import Freeze
-from orchestrator.k8s.errors import Forbidden, Unreached
+from orchestrator.k8s.errors import Forbidden, Unknown, Unreached
 from orchestrator.k8s.target import UNMANAGED, TargetState
 from orchestrator.k8s.types import ACTION_ANNOTATION
 from orchestrator.models import Action, ActionState, DecisionRecord, transitions
@@ -210,20 +210,54 @@ def test_a_freeze_defers_an_action_of_a_signal() -> None:
     assert 290 < (row(claim.action).not_before - row(claim.action).updated_at).total_seconds() <= 300
 
 
-@pytest.mark.parametrize(
-    ("attempts", "expected"),
-    [(1, (S.PENDING, Reason.FROZEN)), (MAX_ATTEMPTS, (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN))],
-)
-def test_a_write_that_may_still_be_applied_is_neither_repeated_nor_cancelled(
-    attempts: int, expected: tuple[str, str]
-) -> None:
+def test_a_write_that_may_still_be_applied_is_neither_repeated_nor_cancelled() -> None:
     claim = claimed(planned=True, ambiguous=True)
-    claim.action.attempts = attempts
     Freeze.objects.create(reason="incident", by="ana")
 
     assert check(reading(claim, Step.RESEND)) == []
-    assert outcome(claim) == expected
+    assert outcome(claim) == (S.PENDING, Reason.FROZEN)
     assert row(claim.action).planned_resource_version == LIVE.resource_version
+
+
+@pytest.mark.parametrize("step", [Step.RESEND, Step.REFRESH], ids=lambda step: step.name)
+def test_a_write_without_a_clear_answer_is_repeated_later(step: Step) -> None:
+    """Not within the claim: an API server that fails is given time."""
+    claim = claimed(planned=True, ambiguous=True)
+    claim.unanswered = Unknown("etcdserver: leader changed", code=500)
+
+    assert check(reading(claim, step)) == []
+    assert outcome(claim) == (S.PENDING, Reason.CLUSTER_ERROR)
+    assert (row(claim.action).ambiguous, row(claim.action).planned_resource_version) == (True, LIVE.resource_version)
+    assert DecisionRecord.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (Step.RESEND, (S.FAILED, Reason.RETRIES_EXHAUSTED)),
+        (Step.REFRESH, (S.FAILED, Reason.RETRIES_EXHAUSTED)),
+        (Step.REVIEW, (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)),
+        (Step.APPLIED, (S.VERIFYING, "")),
+    ],
+    ids=lambda value: value.name if isinstance(value, Step) else None,
+)
+def test_after_the_last_attempt_the_version_of_the_target_decides(step: Step, expected: tuple[str, str]) -> None:
+    claim = claimed(planned=True, ambiguous=True)
+    claim.action.attempts, claim.last_message = MAX_ATTEMPTS + 1, "etcdserver: leader changed"
+
+    assert check(reading(claim, step)) == []
+    assert outcome(claim) == expected
+    if expected[0] == S.FAILED:
+        assert row(claim.action).message.endswith("etcdserver: leader changed")
+
+
+def test_a_claim_knows_the_message_of_the_attempt_before() -> None:
+    action = requested()
+    Action.objects.filter(pk=action.pk).update(message="slow down")
+
+    [claim] = dispatch.claim_due("default", 9, "a test")
+
+    assert claim.last_message == "slow down"
 
 
 def test_a_namespace_that_is_not_managed_any_more_cancels_an_action_without_a_plan() -> None:

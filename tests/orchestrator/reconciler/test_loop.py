@@ -26,7 +26,7 @@ from orchestrator.reconciler.pool import ThreadPool
 from signals import transitions as signal_transitions
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
-from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
 from tests.kit.simulation import Simulation
 from tests.kit.verbs import fail_once, lease_ends, poison, requested, row
 from tests.kit.world import only_action
@@ -224,6 +224,16 @@ class TestWhatIsAsked:
         assert sorted(simulation.calls) == ["read new", "read nowhere"]
         assert states() == {"new": S.APPLYING}
         assert Signal.objects.get(workload="nowhere").reason == Reason.TARGET_NOT_FOUND
+
+    def test_signals_of_a_target_that_does_not_exist_cost_one_read(self, simulation: Simulation) -> None:
+        deploy(simulation, "a")
+        symptoms = ("resource", "latency", "error")
+        post(*(anomaly("nowhere", symptom) for symptom in symptoms), root_cause("nowhere"), anomaly("nobody"))
+
+        simulation.run(6, "signal")
+
+        assert sorted(simulation.calls) == ["read nobody", "read nowhere"]
+        assert set(Signal.objects.values_list("state", "reason")) == {(SignalState.DENIED, Reason.TARGET_NOT_FOUND)}
 
     def test_a_read_that_fails_costs_its_signal_a_delay(self, simulation: Simulation) -> None:
         deploy(simulation)

@@ -123,8 +123,14 @@ def test_a_lost_write_that_was_not_applied_is_sent_again_unchanged(simulation: S
 
     simulation.run(4)
 
-    write = "scale erp-simulator to 3 at 2"
-    assert simulation.calls == [write, "read erp-simulator", write]
+    write, read = "scale erp-simulator to 3 at 2", "read erp-simulator"
+    assert simulation.calls == [write, read]
+    assert state() == (S.PENDING, Reason.CLUSTER_UNREACHABLE)
+
+    Action.objects.update(not_before=Now())
+    simulation.sweep()
+    simulation.run(2)
+    assert simulation.calls == [write, read, read, write]
     assert state() == (S.VERIFYING, "")
 
 

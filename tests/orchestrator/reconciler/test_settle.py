@@ -7,7 +7,16 @@ import pytest
 
 from guardrails.models import Cooldown
 from guardrails.types import Limits
-from orchestrator.k8s.errors import Conflict, Forbidden, NotFound, Throttled, TimedOut, Unknown, Unreached
+from orchestrator.k8s.errors import (
+    AdmissionUnavailable,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Throttled,
+    TimedOut,
+    Unknown,
+    Unreached,
+)
 from orchestrator.models import ActionState, Verification, transitions
 from orchestrator.reconciler import settle
 from orchestrator.reconciler.batch import together
@@ -50,7 +59,8 @@ def outcome(claim: Claim) -> tuple[str, str]:
         (Conflict("modified"), 1, True, False),
         (Conflict("modified"), settle.MAX_WRITES, False, False),
         (Unknown("HTTP 500"), 1, True, True),
-        (TimedOut("no answer"), settle.MAX_WRITES, False, True),
+        (TimedOut("no answer"), settle.MAX_WRITES, True, True),
+        (AdmissionUnavailable("failed calling webhook"), 1, False, False),
         (Throttled("slow down"), 1, False, False),
         (Unreached("no route"), 1, False, False),
         (NotFound("gone"), 1, False, False),
@@ -69,6 +79,7 @@ def test_only_an_answer_that_says_too_little_needs_a_read(
 
     assert settle.is_unclear(answer) is unclear
     assert claim.action.ambiguous is ambiguous
+    assert claim.unanswered is (result if ambiguous else None)
 
 
 def test_each_answer_of_a_batch_gets_its_own_outcome() -> None:
@@ -131,17 +142,13 @@ def test_an_answer_that_comes_after_the_action_was_taken_over_changes_nothing() 
     assert Cooldown.objects.get().workload == "b"
 
 
-def test_an_unclear_answer_to_the_last_write_is_retried_with_its_plan() -> None:
+def test_a_write_that_no_webhook_admitted_is_planned_anew() -> None:
     claim = sent()
-    claim.writes = settle.MAX_WRITES
-    answer = Answer(claim, TimedOut("no answer"))
-    settle.mark_ambiguous(answer)
-    assert not settle.is_unclear(answer)
 
-    record(answer)
+    record(Answer(claim, AdmissionUnavailable("failed calling webhook", code=500)))
 
-    assert outcome(claim) == (S.PENDING, Reason.CLUSTER_UNREACHABLE)
-    assert (row(claim.action).ambiguous, row(claim.action).planned_resource_version) == (True, LIVE.resource_version)
+    assert outcome(claim) == (S.PENDING, Reason.ADMISSION_UNAVAILABLE)
+    assert (row(claim.action).ambiguous, row(claim.action).planned_resource_version) == (False, "")
 
 
 def test_a_row_that_fails_costs_itself_and_is_reviewed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,19 +49,19 @@ class Scene:
         self.clock, self.cluster = SimulatedClock(), SimulatedCluster()
         self.verifications = Verifications("default", self.clock)
 
-    def apply(self, name: str = "erp-simulator") -> Action:
-        """Scaled from 2 to 3, and not rolled out."""
+    def apply(self, name: str = "erp-simulator", **fields: object) -> Action:
+        """Scaled from 2 to 3, and not rolled out. `fields` of the Deployment before the write."""
         action = requested(name)
         [claim] = [one for one in claim_due("default", 9, "a test") if one.action.pk == action.pk]
-        live = self.cluster.deployments[self.cluster.deploy(name)]
+        live = self.cluster.change(self.cluster.deploy(name), **fields)
         transitions.store([transitions.plan(claim.action, live, {"replicas": 3}, 1, "a test")])
         marked = {ACTION_ANNOTATION: str(action.pk)}
         written = self.cluster.change(live.key, generation=live.generation + 1, replicas=3, annotations=marked)
         transitions.store([transitions.apply(claim.action, written, LIMITS, "a test")])
         return claim.action
 
-    def watch(self, name: str = "erp-simulator") -> Watched:
-        action = self.apply(name)
+    def watch(self, name: str = "erp-simulator", **fields: object) -> Watched:
+        action = self.apply(name, **fields)
         self.verifications.watch([action])
         return {one.action.pk: one for one in self.verifications.due([])}[action.pk]
 
@@ -71,8 +71,8 @@ class Scene:
     def examine(self, watched: Watched) -> bool:
         return self.verifications.examine(watched, self.cluster.deployments.get(watched.key))
 
-    def confirm(self, watched: Watched, result: Deployment | Exception | None) -> None:
-        self.verifications.confirm(Confirmation(watched.key, watched.action.pk, result))
+    def confirm(self, watched: Watched, result: Deployment | Exception | None, pods: str = "") -> None:
+        self.verifications.confirm(Confirmation(watched.key, watched.action.pk, result, pods))
 
     def due(self, *changed: WorkloadKey) -> list[str]:
         return [one.key.name for one in self.verifications.due(changed)]
@@ -185,6 +185,83 @@ def test_a_failure_that_a_live_read_confirms_ends_the_verification(
     scene.confirm(watched, seen)
 
     assert scene.ended == [expected]
+
+
+QUOTA = 'pods "erp-1" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5'
+DENIED = 'pods "erp-1" is forbidden: violates PodSecurity "restricted:latest": hostPort'
+FAILED = (VerificationStatus.FAILED, Reason.REPLICA_FAILURE)
+
+
+class TestPodsThatTheClusterRefuses:
+    def refuse(self, scene: Scene, watched: Watched, message: str, **counts: int) -> Deployment:
+        condition = Condition("ReplicaFailure", "True", "FailedCreate", message, "12:00:01Z")
+        return scene.cluster.change(watched.key, observed_generation=2, conditions=(condition,), **counts)
+
+    def test_a_refusal_for_good_fails_the_verification_at_once(self, scene: Scene) -> None:
+        watched = scene.watch()
+        seen = self.refuse(scene, watched, DENIED)
+
+        assert scene.examine(watched)
+        scene.confirm(watched, seen)
+
+        assert scene.ended == [FAILED]
+        assert scene.verifications.ended[0].message == f"2 of 3 replicas are updated: {DENIED}"
+
+    def test_a_quota_fails_it_when_no_pod_can_be_about_to_make_room(self, scene: Scene) -> None:
+        watched = scene.watch()
+        self.refuse(scene, watched, QUOTA)
+        assert not scene.examine(watched)
+
+        scene.clock.advance(30)
+        seen = self.refuse(scene, watched, QUOTA, available_replicas=1)
+        assert not scene.examine(watched), "the counts have changed"
+        scene.clock.advance(29)
+        assert not scene.examine(watched)
+
+        watched.deadline += 60
+        scene.clock.advance(31)
+        assert "erp-simulator" in scene.due()
+        assert scene.examine(watched)
+        scene.confirm(watched, seen)
+        assert scene.ended == [FAILED]
+
+    def test_a_refusal_that_passes_is_forgotten(self, scene: Scene) -> None:
+        watched = scene.watch()
+        self.refuse(scene, watched, QUOTA)
+        assert not scene.examine(watched)
+        scene.cluster.change(watched.key, conditions=())
+        assert not scene.examine(watched)
+        assert watched.refused is None
+
+    def test_a_webhook_that_is_down_is_waited_for_until_the_deadline(self, scene: Scene) -> None:
+        message = 'Internal error occurred: failed calling webhook "a.b": connection refused'
+        watched = scene.watch()
+        seen = self.refuse(scene, watched, message)
+        assert not scene.examine(watched)
+
+        scene.clock.advance(60)
+        assert scene.examine(watched)
+        scene.confirm(watched, seen)
+
+        assert scene.ended == [(VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)]
+        assert scene.verifications.ended[0].message.endswith(message)
+
+    def test_what_was_refused_before_the_write_fails_nothing(self, scene: Scene) -> None:
+        key = scene.cluster.deploy("erp-simulator")
+        old = Condition("Progressing", "False", Reason.PROGRESS_DEADLINE_EXCEEDED, "stuck", "12:00:00Z")
+        watched = scene.watch(conditions=(old,))
+        scene.cluster.change(key, observed_generation=2)
+
+        assert not scene.examine(watched)
+
+    def test_a_pod_that_does_not_run_is_named_when_the_time_is_over(self, scene: Scene) -> None:
+        watched = scene.watch()
+        scene.clock.advance(60)
+        assert scene.examine(watched)
+
+        scene.confirm(watched, scene.seen(watched), pods="Pod erp-1: Unschedulable: 0/3 nodes are available")
+
+        assert scene.verifications.ended[0].message.endswith(". Pod erp-1: Unschedulable: 0/3 nodes are available")
 
 
 def test_a_late_confirmation_of_a_verification_that_has_ended_changes_nothing(scene: Scene) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.k8s.rollout import Complete, Failed, Progressing, rollout
+from orchestrator.k8s.rollout import FREED_WITHIN, Complete, Failed, Progressing, obstacle_of, rollout
 from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, Deployment, WorkloadKey
 from orchestrator.verification.judge import Expected, judge
 from signals.reasons import Reason
@@ -90,6 +90,110 @@ def test_a_failed_rollout_is_explained_in_the_controllers_words() -> None:
     condition = replace(DEADLINE_EXCEEDED, message='ReplicaSet "erp-7d4" has timed out progressing.')
     verdict = rollout(deployment(updated=1, conditions=(Condition("Available", "True"), condition)))
     assert verdict == Failed(Reason.PROGRESS_DEADLINE_EXCEEDED, condition.message)
+
+
+QUOTA = 'pods "web-1" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5'
+DENIED = 'admission webhook "policy.example.com" denied the request: no'
+DOWN = 'Internal error occurred: failed calling webhook "policy.example.com": connection refused'
+
+
+def replica_failure(message: str, updated_at: str = "12:00:01Z") -> Condition:
+    return Condition("ReplicaFailure", "True", "FailedCreate", message, updated_at)
+
+
+@pytest.mark.parametrize(
+    ("message", "patience"),
+    [
+        (QUOTA, FREED_WITHIN),
+        ('pods "web-1" is forbidden: violates PodSecurity "restricted:latest": hostPort', 0.0),
+        ('pods "web-1" is forbidden: unable to create new content in namespace q because it is being terminated', 0.0),
+        ('pods "web-1" is forbidden: failed quota: q: must specify cpu for: app', 0.0),
+        ('Pod "web-1" is invalid: spec.containers[0].resources.requests: Invalid value', 0.0),
+        (DENIED, 0.0),
+        (DOWN, None),
+        ('pods "web-1" is forbidden: not yet ready to handle request', None),
+        ('pods "web-1" is forbidden: status unknown for quota: q, resources: pods', None),
+        ("etcdserver: request timed out", None),
+        ("", None),
+    ],
+)
+def test_waiting_ends_where_the_cluster_refuses_the_pods_for_good(message: str, patience: float | None) -> None:
+    target = deployment(desired=4, replicas=3, updated=3, available=3, conditions=(replica_failure(message),))
+    assert rollout(target) == Progressing(f"3 of 4 replicas are updated: {message or 'FailedCreate'}", patience)
+
+
+def test_a_replica_set_that_cannot_be_created_is_reported_before_the_controller_has_observed_the_change() -> None:
+    message = f'Failed to create new replica set "web-2": replicasets.apps "web-2" is forbidden: {QUOTA}'
+    condition = Condition("Progressing", "False", "ReplicaSetCreateError", message)
+    target = deployment(generation=6, conditions=(condition,))
+    said = f"Waiting for the Deployment controller to observe the change: {message}"
+    assert rollout(target) == Progressing(said, FREED_WITHIN)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        Condition("Progressing", "True", "ReplicaSetUpdated"),
+        Condition("Progressing", "Unknown", "DeploymentPaused"),
+        Condition("ReplicaFailure", "False", "FailedCreate"),
+        Condition("Available", "False", "MinimumReplicasUnavailable"),
+        DEADLINE_EXCEEDED,
+    ],
+    ids=lambda one: f"{one.type} {one.status} {one.reason}",
+)
+def test_other_conditions_are_no_obstacle(condition: Condition) -> None:
+    assert obstacle_of(deployment(conditions=(condition,))) is None
+
+
+def test_a_deadline_is_reported_with_what_the_cluster_refuses() -> None:
+    exceeded = replace(DEADLINE_EXCEEDED, message="It has timed out progressing.")
+    verdict = rollout(deployment(updated=1, conditions=(exceeded, replica_failure(QUOTA))))
+    assert verdict == Failed(Reason.PROGRESS_DEADLINE_EXCEEDED, f"It has timed out progressing. {QUOTA}")
+
+
+def test_what_was_reported_before_the_change_proves_nothing_about_it() -> None:
+    exceeded, refused = replace(DEADLINE_EXCEEDED, updated_at="12:00:00Z"), replica_failure(QUOTA)
+    before = replace(RESTARTED, conditions=frozenset({exceeded.reported, refused.reported}))
+    target = deployment(updated=1, conditions=(exceeded, refused))
+
+    said = f"1 of 3 replicas are updated: {QUOTA} (reported before the change)"
+    assert judge(target, before) == Progressing(said, None)
+    assert isinstance(judge(deployment(conditions=(exceeded,)), before), Complete)
+
+
+def test_a_deadline_that_is_exceeded_again_after_the_change_is_a_failure() -> None:
+    before = replace(DEADLINE_EXCEEDED, updated_at="12:00:00Z")
+    again = replace(DEADLINE_EXCEEDED, updated_at="12:10:00Z")
+    expected = replace(RESTARTED, conditions=frozenset({before.reported}))
+    assert isinstance(judge(deployment(updated=1, conditions=(again,)), expected), Failed)
+
+
+PAUSED = replace(SCALED, paused=True)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected", "verdict"),
+    [
+        (deployment(updated=1), PAUSED, Complete("All 3 replicas are available; the Deployment is paused")),
+        (deployment(updated=1, available=2), PAUSED, Progressing("2 of 3 replicas are available")),
+        (deployment(updated=1, replicas=5), PAUSED, Progressing("2 surplus replicas are pending termination")),
+        (
+            deployment(generation=6, updated=1),
+            PAUSED,
+            Progressing("Waiting for the Deployment controller to observe the change"),
+        ),
+        (deployment(updated=1), SCALED, Progressing("1 of 3 replicas are updated, and the Deployment is paused")),
+    ],
+    ids=["all are available", "one is missing", "two are too many", "not observed", "paused after the change"],
+)
+def test_a_pause_before_the_change_does_not_keep_it_from_its_end(
+    target: Deployment, expected: Expected, verdict: object
+) -> None:
+    assert judge(replace(target, paused=True), expected) == verdict
+
+
+def test_a_paused_deployment_that_is_resumed_after_the_change_is_rolled_out() -> None:
+    assert judge(deployment(updated=1), PAUSED) == Progressing("1 of 3 replicas are updated")
 
 
 @given(deployments)
