@@ -234,7 +234,7 @@ class Verifications:
 
 
 def _with(message: str, pods: str) -> str:
-    return f"{message}. {pods}" if pods else message
+    return f"{message.removesuffix('.')}. {pods}" if pods else message
 
 
 def record(ended: Sequence[Ended], actor: str) -> list[Ended]:

@@ -67,7 +67,7 @@ def test_each_missing_permission_is_named_in_one_line(verb: str, resource: str) 
     _, (passed, missing), end = checked.run()
 
     [line] = missing
-    optional = " (optional)" if resource == "events" else ""
+    optional = " (optional)" if resource in ("events", "pods") else ""
     assert line.startswith(f"missing permission{optional}: {verb} {resource} in namespace dev: SmartOps ")
     assert line.endswith(f" with it. {GRANT}") or " with it " in line
     assert passed is bool(optional)
