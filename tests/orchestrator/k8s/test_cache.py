@@ -17,6 +17,7 @@ from orchestrator.k8s.cache import AutoscalerIndex, ClusterCache
 from orchestrator.k8s.errors import ClusterError, Forbidden, NotFound, Unknown, Unreached
 from orchestrator.k8s.missing import KEPT
 from orchestrator.k8s.parse import parse_autoscaler, parse_deployment
+from orchestrator.k8s.resources import DEPLOYMENTS
 from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED
 from orchestrator.k8s.target import UNMANAGED, TargetState
 from orchestrator.k8s.types import Autoscaler, Deployment, WatchEvent, WatchEventType, WorkloadKey
@@ -327,6 +328,7 @@ class TestAMissingTarget:
     def setup_method(self) -> None:
         self.clock, self.live = SimulatedClock(), LiveReads()
         self.cache = ClusterCache(cast(Any, self.live), ["dev"], lambda _: None, self.clock.monotonic)
+        self.cache._report(DEPLOYMENTS, "dev", SYNCED)
 
     def observe(self, name: str = "nowhere") -> TargetState:
         return self.cache.observe_live(Target("default", "dev", name))
