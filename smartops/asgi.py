@@ -9,9 +9,9 @@ from signals.lib import tracing
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smartops.settings")
 if tracing.start("web"):  # before the handler reads MIDDLEWARE
-    from smartops.web.tracing import Instrumentor
+    from smartops.web.tracing import Instrumentor, without_query
 
-    Instrumentor().instrument()
+    Instrumentor().instrument(request_hook=without_query)
 django.setup(set_prefix=False)  # loads the apps: what follows imports models
 
 from smartops.checks import require_valid_settings  # noqa: E402

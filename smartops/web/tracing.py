@@ -8,7 +8,9 @@ from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 from opentelemetry.instrumentation.django import DjangoInstrumentor
 from opentelemetry.instrumentation.django.middleware.otel_middleware import _DjangoMiddleware
+from opentelemetry.trace import Span
 
+from signals.lib.redaction import redacted
 from smartops.web.types import GetResponse
 
 UNTRACED = ("/healthz", "/readyz", "/metrics", "/static/")  # frequent machine requests; no trace needs them
@@ -39,6 +41,15 @@ def traced(get_response: GetResponse) -> GetResponse:
         return traced_response
 
     return middleware
+
+
+def without_query(span: Span, _request: HttpRequest) -> None:
+    """A caller may have put a secret into the query, or into the address. The path is in `url.path`."""
+    for name, value in dict(getattr(span, "attributes", None) or {}).items():
+        if name == "url.query":
+            span.set_attribute(name, "")
+        elif name in ("url.full", "http.url", "http.target"):  # the latter two by OTEL_SEMCONV_STABILITY_OPT_IN
+            span.set_attribute(name, redacted(str(value)).partition("?")[0])
 
 
 def _begins(spans: _DjangoMiddleware, request: HttpRequest) -> bool:

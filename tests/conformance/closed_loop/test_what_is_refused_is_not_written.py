@@ -195,6 +195,13 @@ FORBIDDEN: dict[str, Object] = {
     "volumes": {"spec": {"template": {"spec": {"volumes": [{"name": "root", "hostPath": {"path": "/"}}]}}}},
     "ownerReferences": {"metadata": {"ownerReferences": []}},
     "smartops.io": {"metadata": {"annotations": {"smartops.io/action": "mine"}}},
+    "app.kubernetes.io/instance": {"metadata": {"labels": {"app.kubernetes.io/instance": "other-app"}}},
+    "argocd.argoproj.io/tracking-id": {
+        "metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "other:apps/Deployment:ns/x"}}
+    },
+    "template.metadata.labels": {"spec": {"template": {"metadata": {"labels": {"tier": "web"}}}}},
+    "tolerations": {"spec": {"template": {"spec": {"tolerations": [{"operator": "Exists"}]}}}},
+    "terminationGracePeriodSeconds": {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 0}}}},
     "selector": {"spec": {"selector": {"matchLabels": {"app": "other"}}}},
 }
 
