@@ -4,14 +4,18 @@ A probe answers 200 with "ok", or 503 with one line per cause.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from socket import SHUT_RDWR, socket
 from socketserver import ThreadingMixIn
 from threading import Thread
+from time import monotonic
 from typing import Any, Protocol
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import make_wsgi_app
 
 OK, UNAVAILABLE = "200 OK", "503 Service Unavailable"
+MAX_CONNECTIONS, MAX_DURATION = 64, 10.0  # at a time; seconds
 
 
 class ControlLoop(Protocol):
@@ -37,25 +41,64 @@ class Permissions(Protocol):
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # a client that sends nothing must not delay the probes
+    """Serves each connection on a thread, for a limited time. If there are too many, the oldest is closed: clients that
+    send slowly, or nothing, must not delay the probes."""
+
+    daemon_threads = True
+
+    def __init__(self, listener: socket) -> None:
+        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.server_name, self.server_port = listener.getsockname()[:2]
+        self.setup_environ()
+        self._open: dict[socket, float] = {}  # since when, of the monotonic clock; the oldest first
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._end(list(self._open)[: len(self._open) - MAX_CONNECTIONS + 1])
+        self._open[request] = monotonic()
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Called twice a second."""
+        self._end([one for one, since in list(self._open.items()) if monotonic() - since > MAX_DURATION])
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def _end(self, connections: Iterable[socket]) -> None:
+        """The thread of the connection reads the end of the input, and closes it."""
+        for connection in connections:
+            self._open.pop(connection, None)
+            with suppress(OSError):
+                connection.shutdown(SHUT_RDWR)
 
 
-class _Quiet(WSGIRequestHandler):
-    timeout = 5
+class _Handler(WSGIRequestHandler):
+    timeout = 5  # of one read
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         pass
 
 
-def serve(loop: ControlLoop, permissions: Permissions, host: str, port: int) -> None:
-    """Serve on a daemon thread. Raises OSError if the port is taken."""
+def serve(loop: ControlLoop, permissions: Permissions, listener: socket) -> None:
+    """Serve on a daemon thread."""
     metrics = make_wsgi_app()
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        if method not in ("GET", "HEAD"):
+            start_response("405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")])
+            return []
+        content = get(environ | {"REQUEST_METHOD": "GET"}, start_response)
+        return [] if method == "HEAD" else content
+
+    def get(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         match environ["PATH_INFO"]:
             case "/metrics":
-                answer: Iterable[bytes] = metrics(environ, start_response)
-                return answer
+                content: Iterable[bytes] = metrics(environ, start_response)
+                return content
             case "/healthz":
                 status, lines = _liveness(loop)
             case "/readyz":
@@ -66,7 +109,8 @@ def serve(loop: ControlLoop, permissions: Permissions, host: str, port: int) -> 
         start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
         return [body]
 
-    server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
+    server = _Server(listener)
+    server.set_app(app)
     Thread(target=server.serve_forever, name="health-server", daemon=True).start()
 
 

@@ -1,6 +1,7 @@
 """`manage.py reconcile`: runs the control loop of one cluster."""
 
 import signal
+import socket
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -18,6 +19,7 @@ from orchestrator.reconciler.outage import Outage
 from signals.lib import tracing
 from signals.lib.availability import is_unavailable
 from signals.lib.migrations import unapplied_migrations
+from signals.lib.sockets import listen
 
 MAX_WORKERS = 256  # threads, and connections to the API server
 
@@ -32,7 +34,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--metrics-port", type=int, default=0, help="port of /metrics and the probes; 0 disables them"
         )
-        parser.add_argument("--metrics-host", default="0.0.0.0")
+        parser.add_argument(
+            "--metrics-host", default="", help="address to listen on; by default all addresses, of IPv4 and IPv6"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         workers = options["workers"]
@@ -53,7 +57,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: reconciler.stop())
         if options["metrics_port"]:
-            serve(reconciler, permissions, options["metrics_host"], options["metrics_port"])
+            serve(reconciler, permissions, _listen(options["metrics_host"], options["metrics_port"]))
         try:
             reconciler.run(drain=options["drain"])
         finally:
@@ -72,3 +76,11 @@ def _missing_migrations() -> list[str]:
             outage.begin(error, time.monotonic())
         connection.close()
         time.sleep(1.0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return listen(host, port)
+    except OSError as error:
+        where = f"{host or 'all addresses'}, port {port}"
+        raise CommandError(f"The metrics cannot be served on {where}: {error.strerror}.") from None
