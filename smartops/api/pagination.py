@@ -24,7 +24,7 @@ class PageQuery(BaseModel):
 
 class Page(BaseModel, Generic[Item]):
     items: list[Item]
-    next: str | None = Field(description="URL of the next page; null on the last page.")
+    next: str | None = Field(description="Path and query of the next page; null on the last page.")
 
 
 def paginate(request: HttpRequest, rows: QuerySet[Row], query: PageQuery) -> tuple[list[Row], str | None]:
@@ -37,7 +37,7 @@ def paginate(request: HttpRequest, rows: QuerySet[Row], query: PageQuery) -> tup
         return found, None
     parameters = request.GET.copy()
     parameters["cursor"] = _encode(found[query.limit - 1].pk)
-    return found[: query.limit], request.build_absolute_uri(f"{request.path}?{parameters.urlencode()}")
+    return found[: query.limit], f"{request.path}?{parameters.urlencode()}"
 
 
 def _encode(pk: UUID) -> str:

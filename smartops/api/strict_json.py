@@ -2,6 +2,7 @@
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -25,7 +26,7 @@ class Malformed(ValueError):  # noqa: N818 - it is a response
 def loads(body: bytes) -> dict[str, Any]:
     """Parse the body as a JSON object. Raises Malformed if it is not one, or if other parsers could read it
     differently."""
-    document = _parse(body, "body", depth=1)
+    document = _parse(body.removeprefix(BOM_UTF8), "body", depth=1)  # RFC 8259, 8.1: it may be ignored
     if not isinstance(document, dict):
         raise Malformed("The body must be a JSON object.")
     return document
@@ -37,7 +38,7 @@ def loads_items(body: bytes, name: str) -> dict[str, Any]:
     try:
         return loads(body)
     except Malformed as error:
-        divided = _divide(body, name)
+        divided = _divide(body.removeprefix(BOM_UTF8), name)
         if divided is None:
             raise
         rest, items = divided

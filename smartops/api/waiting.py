@@ -10,7 +10,8 @@ from asgiref.sync import sync_to_async
 from orchestrator.models import FINAL, Action, ActionState
 from smartops.web.notifications import follow
 
-DEFAULT_WAIT, MAX_WAIT = 60, 300  # seconds
+# Seconds. Most proxies end a request after 60 s without a response: the default leaves the response some time.
+DEFAULT_WAIT, MAX_WAIT = 55, 300
 # A review or an approval needs a person, which takes longer than a caller waits.
 SETTLED = (*FINAL, ActionState.NEEDS_REVIEW, ActionState.AWAITING_APPROVAL)
 

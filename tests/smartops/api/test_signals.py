@@ -210,13 +210,13 @@ def test_pages_hold_every_row_once_while_rows_are_added(api: Api) -> None:
     assert seen == ["erp-4", "erp-3", "erp-2", "erp-1", "erp-0"]
 
 
-def test_the_link_to_the_next_page_is_an_absolute_url(api: Api) -> None:
+def test_the_link_to_the_next_page_is_a_path(api: Api) -> None:
     for service in ("a", "b"):
         api.post("/v1/signals/anomaly", ANOMALY | {"service": service})
 
     following = api.get("/v1/signals", limit=1, state="pending").json()["next"]
 
-    assert following.startswith("http://testserver/v1/signals?")
+    assert following.startswith("/v1/signals?")  # a proxy may have another scheme and host
     assert {"limit=1", "state=pending"} < set(urlsplit(following).query.split("&"))
 
 

@@ -17,7 +17,8 @@ from smartops.api.strict_json import MAX_DEPTH, MAX_TOKENS, Malformed, loads, lo
         (b"{'a': 1}", (), "not JSON"),
         (b'{"a": 1,}', (), "not JSON"),
         (b'{"a": 1} {}', (), "not JSON"),
-        (b'\xef\xbb\xbf{"a": 1}', (), "not JSON"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"a": 1}', (), "not JSON"),
+        (b'{\xef\xbb\xbf"a": 1}', (), "not JSON"),
         ('{"a": 1}'.encode("utf-16"), (), "not UTF-8"),
         (b'{"a": "\xff"}', (), "not UTF-8"),
         (b'{"a": "\xed\xa0\x80"}', (), "not UTF-8"),  # a surrogate, encoded
@@ -174,3 +175,9 @@ def test_each_item_is_parsed_as_it_would_be_alone(texts: list[bytes]) -> None:
 def test_the_parser_of_items_raises_nothing_but_malformed(body: bytes) -> None:
     with suppress(Malformed):
         assert isinstance(loads_items(b'{"items": [' + body, "items"), dict)
+
+
+def test_a_byte_order_mark_before_the_document_is_ignored() -> None:
+    assert loads(b'\xef\xbb\xbf{"a": "\xef\xbb\xbfb"}') == {"a": "\ufeffb"}
+    [bad, good] = loads_items(b'\xef\xbb\xbf{"items": [NaN, 1]}', "items")["items"]
+    assert (bad.message, good) == ("NaN is not JSON.", 1)
