@@ -24,4 +24,4 @@ WORKDIR /app
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SMARTOPS_STATIC_ROOT=/app/static
 USER 10001:10001
 EXPOSE 8000 9090
-CMD ["daphne", "-b", "0.0.0.0", "-p", "8000", "smartops.asgi:application"]
+CMD ["python", "manage.py", "serve", "--port", "8000"]

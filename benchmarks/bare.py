@@ -1,6 +1,6 @@
 """The least that could accept an anomaly: a ninja view and one INSERT, without tokens, middleware or deduplication.
 
-Served as the product is, with its connection pool: `daphne benchmarks.bare:application`.
+Served by daphne, with the connection pool of the product: `daphne benchmarks.bare:application`.
 """
 
 import json

@@ -31,6 +31,7 @@ from smartops.dev.demo.processes import SOURCES, TETHER
 from smartops.dev.demo.state import unused_port
 
 READY_WITHIN = 120.0  # seconds
+SERVE = ("manage.py", "serve")
 CLEAN = "TRUNCATE signals_signal, orchestrator_workload, guardrails_cooldown, guardrails_guardrailsetting CASCADE"
 # The program of the real control plane; empty: none.
 CONTROL_PLANE = os.environ.get("SMARTOPS_CONTROLPLANE", str(SOURCES / ".conformance" / "controlplane"))
@@ -86,10 +87,12 @@ class Servers:
     ) -> None:
         self._stack.close()
 
-    def web(self, application: str = "smartops.asgi:application") -> Web:
+    def web(self, application: str = "") -> Web:
+        """SmartOps' own, or another application as daphne serves it."""
         with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-            daphne = (sys.executable, "-m", "daphne", "--fd", str(listener.fileno()), application)
-            process = self.start("web", *daphne, pass_fds=[listener.fileno()])
+            descriptor = str(listener.fileno())
+            command = ("-m", "daphne", "--fd", descriptor, application) if application else (*SERVE, "--fd", descriptor)
+            process = self.start("web", sys.executable, *command, pass_fds=[listener.fileno()])
             address = listener.getsockname()
         with Connection(address, timeout=READY_WITHIN) as client:  # waits in line until it accepts
             client.get("/healthz")

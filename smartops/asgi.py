@@ -1,7 +1,8 @@
-"""The ASGI application that daphne serves: HTTP by Django, and the console's websocket for authenticated users."""
+"""The ASGI application of `manage.py serve`: HTTP by Django, and the console's websocket for authenticated users."""
 
 import gc
 import os
+from typing import Any
 
 import django
 
@@ -20,14 +21,15 @@ require_valid_settings()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
-from django.urls import path  # noqa: E402
+from channels.security.websocket import WebsocketDenier  # noqa: E402
+from django.urls import path, re_path  # noqa: E402
 
 from smartops.console.consumers import ChangesConsumer  # noqa: E402
 from smartops.web.handler import Handler  # noqa: E402
+from smartops.web.origins import TrustedOrigins  # noqa: E402
 
-websocket = URLRouter([path("console/changes", ChangesConsumer.as_asgi())])  # type: ignore[arg-type, list-item]
-application = ProtocolTypeRouter(
-    {"http": Handler(), "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(websocket))}
-)
+changes: Any = TrustedOrigins(AuthMiddlewareStack(ChangesConsumer.as_asgi()))
+denier: Any = WebsocketDenier.as_asgi()
+websocket = URLRouter([path("console/changes", changes), re_path("", denier)])
+application = ProtocolTypeRouter({"http": Handler(), "websocket": websocket})
 gc.freeze()  # the modules stay: the garbage collector need not scan them during each large batch

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pydantic import TypeAdapter, ValidationError
 
 from signals.names import ClusterName, Namespace, WorkloadName
+from smartops.edge.proxies import Proxies
 
 TAG = "smartops"
 MIN_KEY, MIN_DISTINCT = 32, 8  # characters
@@ -83,12 +84,8 @@ def debug(**_: Any) -> list[CheckMessage]:
 
 @register(TAG)
 def sign_in(**_: Any) -> list[CheckMessage]:
-    lowest = {"SMARTOPS_TRUSTED_PROXIES": 0, "SMARTOPS_SOCKETS_PER_USER": 1}
-    return [
-        Error(f"{name}={getattr(settings, name)} is less than {least}.", id="smartops.E032")
-        for name, least in lowest.items()
-        if getattr(settings, name) < least
-    ]
+    sockets = settings.SMARTOPS_SOCKETS_PER_USER
+    return [] if sockets >= 1 else [Error(f"SMARTOPS_SOCKETS_PER_USER={sockets} is less than 1.", id="smartops.E032")]
 
 
 def weakness(key: str) -> str:
@@ -183,6 +180,25 @@ def patch_prefixes(**_: Any) -> list[CheckMessage]:
             message = f"SMARTOPS_ALLOWED_PATCH_PREFIXES: {given!r} is reserved for SmartOps itself."
             found.append(Error(message, id="smartops.E022"))
     return found
+
+
+@register(TAG)
+def proxies(**_: Any) -> list[CheckMessage]:
+    try:
+        Proxies.of(settings.SMARTOPS_TRUSTED_PROXIES)
+    except ValueError as error:
+        hint = "Addresses or networks as 10.244.0.0/16, or the word private."
+        return [Error(f"SMARTOPS_TRUSTED_PROXIES: {error}.", hint=hint, id="smartops.E036")]
+    return []
+
+
+@register(TAG)
+def root_path(**_: Any) -> list[CheckMessage]:
+    path = settings.FORCE_SCRIPT_NAME
+    if path is None or re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+        return []
+    message = f"SMARTOPS_ROOT_PATH={path!r} is not a path as /smartops: letters, digits and -._~ after each slash."
+    return [Error(message, id="smartops.E037")]
 
 
 def _valid(names: TypeAdapter[str], name: str) -> bool:

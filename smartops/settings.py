@@ -21,6 +21,8 @@ SECRET_KEY = env("SMARTOPS_SECRET_KEY", "django-insecure-for-development-only")
 SMARTOPS_TOKEN_PEPPERS = env_list("SMARTOPS_TOKEN_PEPPERS", SECRET_KEY)
 ALLOWED_HOSTS = env_list("SMARTOPS_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env_list("SMARTOPS_CSRF_TRUSTED_ORIGINS")
+# The prefix of all paths, as "/smartops", where the site shares its host with others.
+FORCE_SCRIPT_NAME = env("SMARTOPS_ROOT_PATH").rstrip("/") or None
 
 # Defaults for a request that names no cluster or namespace, and the namespaces in which reconcilers act.
 SMARTOPS_CLUSTER = env("SMARTOPS_CLUSTER", "default")
@@ -123,15 +125,17 @@ STATIC_URL = "static/"
 STATIC_ROOT = env("SMARTOPS_STATIC_ROOT") or None  # for `collectstatic`; WhiteNoise finds the files without it
 WHITENOISE_USE_FINDERS = True
 
-# By default a proxy terminates TLS; plain HTTP is for a development server on loopback.
+# By default a proxy terminates TLS; plain HTTP is for a development server on loopback. The server removes the header
+# unless the peer is a trusted proxy.
 SMARTOPS_INSECURE_HTTP = env_bool("SMARTOPS_INSECURE_HTTP")
-# How many proxies append the address of their client to X-Forwarded-For.
-SMARTOPS_TRUSTED_PROXIES = env_int("SMARTOPS_TRUSTED_PROXIES", 0 if SMARTOPS_INSECURE_HTTP else 1)
+# Whose X-Forwarded-For and X-Forwarded-Proto are believed: see smartops/edge/proxies.py.
+SMARTOPS_TRUSTED_PROXIES = env_list("SMARTOPS_TRUSTED_PROXIES", "" if SMARTOPS_INSECURE_HTTP else "private")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = False  # the proxy redirects: probes and in-cluster agents use plain HTTP to the pod
 SECURE_HSTS_SECONDS = 0 if SMARTOPS_INSECURE_HTTP else 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not SMARTOPS_INSECURE_HTTP
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not SMARTOPS_INSECURE_HTTP
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{FORCE_SCRIPT_NAME or ''}/"
 SILENCED_SYSTEM_CHECKS = ["security.W008"]
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
@@ -145,8 +149,8 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# The size limit of a batch of signals, the largest request.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+# The size limit of a batch of signals, the largest request. No body needs a temporary file.
+DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 
 SMARTOPS_LOG_FORMAT = env_choice(
     "SMARTOPS_LOG_FORMAT", "console" if sys.stderr.isatty() else "json", ["console", "json"]

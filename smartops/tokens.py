@@ -90,13 +90,18 @@ def forget(lookup: str) -> None:
     _cache.pop(lookup, None)
 
 
+def is_well_formed(text: str) -> bool:
+    """Whether it may be a token. Nothing secret is needed to make such a text."""
+    return _parse(text) is not None
+
+
 def verify(text: str) -> Principal | None:
     """The holder of this token; None if it is malformed, unknown, revoked or expired. Malformed text causes no query, a
     valid token at most one per `CACHED_FOR`. The secret is compared each time."""
-    match = _FORM.fullmatch(text)
-    if match is None or checksum(match[1], match[2]) != match[3]:
+    parts = _parse(text)
+    if parts is None:
         return None
-    lookup, secret = match[1], match[2]
+    lookup, secret = parts
     found = _cache.get(lookup)
     if found is None or found.until <= monotonic():
         found = _read(lookup)
@@ -122,6 +127,11 @@ def _record_use(lookup: str) -> None:
         _record_from = monotonic() + pause
         log.warning("the last use of tokens is not recorded for %.0f s: %s", pause, describe(error))
         connection.close()  # the request goes on with another session
+
+
+def _parse(text: str) -> tuple[str, str] | None:
+    match = _FORM.fullmatch(text)
+    return (match[1], match[2]) if match and checksum(match[1], match[2]) == match[3] else None
 
 
 def _read(lookup: str) -> _Cached | None:

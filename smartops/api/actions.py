@@ -6,6 +6,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.db import Error, connection
 from django.http import HttpResponse
+from django.urls import get_script_prefix
 from ninja import Header, Query, Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field
@@ -118,7 +119,7 @@ async def _act(principal: Principal, proposal: Proposal, headers: ActionHeaders,
         with suppress(Error):
             action = await settled(action.pk, seconds, _load)
     if action.state not in FINAL:
-        response["Location"] = f"/v1/actions/{action.pk}"
+        response["Location"] = f"{get_script_prefix()}v1/actions/{action.pk}"
         return Status(202, ActionView.of(action))
     if action.applied_at is None and action.state != ActionState.SUCCEEDED:
         raise refusals.of_action(action)

@@ -17,6 +17,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from signals.lib.availability import describe, is_repeatable
 from smartops.api.problems import Problem, RequestReason, invalid, malformed, unauthenticated
 from smartops.api.strict_json import Malformed
+from smartops.web.bodies import API, REFUSAL, Refusal
 from smartops.web.types import GetResponse
 from smartops.web.unavailable import RETRY_AFTER
 
@@ -90,17 +91,30 @@ def of_status(status: int) -> Problem:
 
 @async_only_middleware
 def problem_details(get_response: GetResponse) -> GetResponse:
-    """For responses that no operation makes: unknown paths, methods and hosts, and uncaught exceptions."""
+    """For responses that no operation makes: bodies that were not read, unknown paths, methods and hosts, and uncaught
+    exceptions."""
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
+        if refusal := getattr(request, "scope", {}).get(REFUSAL):
+            return respond(_body_refused(refusal))
         return _as_problem(request, await get_response(request))
 
     return middleware
 
 
+def _body_refused(refusal: Refusal) -> Problem:
+    details = {"limit": refusal.limit}
+    if refusal.status == 413:
+        detail = f"The request body has more than {refusal.limit} bytes."
+        return Problem(413, RequestReason.BODY_TOO_LARGE, detail, details=details)
+    problem = Problem(503, RequestReason.OVERLOADED, "Too many request bodies at a time. Repeat it.", details=details)
+    problem.headers["Retry-After"] = "1"
+    return problem
+
+
 def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     is_problem = response.headers.get("Content-Type") == MEDIA_TYPE
-    if response.status_code < 400 or is_problem or not request.path.startswith("/v1/"):
+    if response.status_code < 400 or is_problem or not request.path_info.startswith(API):
         return response
     problem = of_status(response.status_code)
     if allow := response.headers.get("Allow"):

@@ -11,9 +11,6 @@ from django.http import QueryDict
 
 from smartops.api.strict_json import Malformed
 
-MEBIBYTE = 1024 * 1024
-MAX_BODY = MEBIBYTE  # of any other request than a batch, and of one item of a batch
-
 
 class RequestReason(StrEnum):
     """Errors of the request itself. The closed list beside `signals.reasons.Reason`."""
@@ -31,6 +28,7 @@ class RequestReason(StrEnum):
     BAD_REQUEST = "BadRequest"
     INTERNAL_ERROR = "InternalError"
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
+    OVERLOADED = "Overloaded"
 
 
 class Problem(Exception):  # noqa: N818 - it is a response

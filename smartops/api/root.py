@@ -10,22 +10,32 @@ from ninja.parser import Parser
 from pydantic import BaseModel, ConfigDict
 
 from smartops.api import actions, guardrails, problem_handlers, signals, strict_json
-from smartops.api.problems import MAX_BODY, MEBIBYTE, Problem, RequestReason, too_large
+from smartops.api.problems import Problem, RequestReason
 
+CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
 BATCHES = {"/v1/signals/batch": "signals"}  # path: the list whose items are parsed each on its own
-MAX_BATCH = 4 * MEBIBYTE
 
 
 class JsonBody(Parser):
+    """`smartops.web.bodies` limits the size of the body."""
+
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         if request.content_type != "application/json":
-            detail = f"Content-Type must be application/json, not “{request.content_type}”."
-            raise Problem(415, RequestReason.UNSUPPORTED_MEDIA_TYPE, detail)
-        items = BATCHES.get(request.path)
-        value, limit = len(request.body), MAX_BATCH if items else MAX_BODY
-        if value > limit:
-            raise too_large("request body", value, limit)
+            raise _unsupported("Content-Type", "application/json", request.content_type or "")
+        charset = (request.content_params or {}).get("charset", "utf-8")
+        if charset.lower() not in CHARSETS:
+            raise _unsupported("The charset of the Content-Type", "utf-8", charset)
+        encoding = request.headers.get("Content-Encoding", "identity").strip()
+        if encoding.lower() != "identity":
+            problem = _unsupported("Content-Encoding", "identity", encoding)
+            problem.headers["Accept-Encoding"] = "identity"
+            raise problem
+        items = BATCHES.get(request.path_info)
         return strict_json.loads_items(request.body, items) if items else strict_json.loads(request.body)
+
+
+def _unsupported(what: str, wanted: str, given: str) -> Problem:
+    return Problem(415, RequestReason.UNSUPPORTED_MEDIA_TYPE, f"{what} must be {wanted}, not “{given}”.")
 
 
 class ProblemDocument(BaseModel):

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Count
 from django.http import HttpResponse
+from django.urls import get_script_prefix
 from ninja import Query, Router
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 
@@ -20,7 +21,6 @@ from signals.types import Observation, Source, Target
 from smartops.api.pagination import Page, PageQuery, paginate
 from smartops.api.principals import AuthenticatedRequest, BearerToken, readable, require_namespace
 from smartops.api.problems import (
-    MAX_BODY,
     Problem,
     RequestReason,
     field_name,
@@ -32,6 +32,7 @@ from smartops.api.problems import (
 from smartops.api.strict_json import Malformed
 from smartops.api.views import SignalDetail, SignalView
 from smartops.tokens import Scope
+from smartops.web.bodies import MAX_BODY
 
 MAX_SIGNALS = 1000
 
@@ -140,7 +141,7 @@ def get_signal(request: AuthenticatedRequest, signal_id: UUID) -> SignalDetail:
 
 def _accept(request: AuthenticatedRequest, signal: AnomalySignal | RcaSignal, response: HttpResponse) -> Accepted:
     receipt = ingest([_observed(request, signal)], request.auth.name)[0]
-    response["Location"] = f"/v1/signals/{receipt.signal_id}"
+    response["Location"] = f"{get_script_prefix()}v1/signals/{receipt.signal_id}"
     return Accepted(id=UUID(receipt.signal_id), state=SignalState(receipt.state), duplicate=receipt.duplicate)
 
 

@@ -20,7 +20,8 @@ from django.shortcuts import resolve_url
 from django.utils.decorators import async_only_middleware
 from django.utils.encoding import escape_uri_path
 
-from smartops.web.peers import network, peer_of
+from smartops.edge.proxies import network
+from smartops.web.peers import peer_of
 from smartops.web.types import GetResponse
 
 log = logging.getLogger(__name__)

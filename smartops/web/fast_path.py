@@ -34,7 +34,7 @@ def fast_path(get_response: GetResponse) -> GetResponse:
     chains = {prefix: [one(view) for one in middleware] for prefix, middleware in MIDDLEWARE.items()}
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
-        chain = next((found for prefix, found in chains.items() if request.path.startswith(prefix)), None)
+        chain = next((found for prefix, found in chains.items() if request.path_info.startswith(prefix)), None)
         if chain is None:
             return await get_response(request)
         for one in chain:
@@ -48,6 +48,8 @@ def fast_path(get_response: GetResponse) -> GetResponse:
 
 
 async def _view(request: HttpRequest) -> HttpResponseBase:
+    if request.method == "HEAD":
+        request.method = "GET"  # the server sends the header alone
     match = request.resolver_match = resolve(request.path_info)
     if not iscoroutinefunction(match.func):
         return await sync_to_async(_synchronous_view)(match, request)
@@ -55,7 +57,7 @@ async def _view(request: HttpRequest) -> HttpResponseBase:
         response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
         return response
     finally:
-        await sync_to_async(_release_connection)()
+        await sync_to_async(release_connection)()
 
 
 def _synchronous_view(match: ResolverMatch, request: HttpRequest) -> HttpResponseBase:
@@ -63,10 +65,10 @@ def _synchronous_view(match: ResolverMatch, request: HttpRequest) -> HttpRespons
         response: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
         return response
     finally:
-        _release_connection()
+        release_connection()
 
 
-def _release_connection() -> None:
+def release_connection() -> None:
     """Returns the connection of this thread to the pool. In a test, the request may be part of a transaction."""
     if not connection.in_atomic_block:
         connection.close()

@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from smartops.web.bodies import Bodies
 from smartops.web.fast_path import MIDDLEWARE
 
 PATHS = tuple(MIDDLEWARE)
@@ -43,13 +44,15 @@ class Handler(ASGIHandler):
     def __init__(self) -> None:
         super().__init__()
         self._idle: list[Thread] = []
+        self._bodies = Bodies()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        with self._thread():
-            if scope["path"].startswith(PATHS):
-                await self._answer(scope, receive, send)
+        path = scope["path"].removeprefix(get_script_prefix(scope))
+        with self._thread(), self._bodies.of(scope, path, receive) as bounded:
+            if path.startswith(PATHS):
+                await self._answer(scope, bounded, send)
             else:
-                await self.handle(scope, receive, send)
+                await self.handle(scope, bounded, send)
 
     @contextmanager
     def _thread(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from signals.lib.availability import exhausted
 from signals.lib.migrations import unapplied_migrations
@@ -13,12 +13,12 @@ EXHAUSTED_FOR = 10.0  # seconds after a write that was refused for lack of disk 
 _migrated = False
 
 
-@require_GET
+@require_safe
 async def healthz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
     return JsonResponse({"status": "ok"})
 
 
-@require_GET
+@require_safe
 def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
     problem = _problem()
     return JsonResponse(

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 from django_prometheus.middleware import Metrics, PrometheusAfterMiddleware
 from prometheus_client import REGISTRY, Histogram
 from prometheus_client.exposition import choose_encoder
@@ -16,7 +16,7 @@ from signals.lib import tracing
 from smartops.web.types import GetResponse
 
 
-@require_GET
+@require_safe
 async def metrics(request: HttpRequest) -> HttpResponse:
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(encode(REGISTRY), content_type=content_type)

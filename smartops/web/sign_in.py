@@ -20,9 +20,10 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from signals.lib.clock import database_now
+from smartops.edge.proxies import network
 from smartops.models import SignInFailures
 from smartops.web import access_log, throttle
-from smartops.web.peers import network, peer_of
+from smartops.web.peers import peer_of
 from smartops.web.throttle import Allowance
 
 DEVICE_COOKIE = "smartops_device"

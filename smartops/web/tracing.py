@@ -29,7 +29,7 @@ def traced(get_response: GetResponse) -> GetResponse:
     spans = _DjangoMiddleware(get_response)
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
-        if request.path.startswith(UNTRACED) or not _begins(spans, request):
+        if request.path_info.startswith(UNTRACED) or not _begins(spans, request):
             return await get_response(request)
         try:
             response = await get_response(request)

@@ -44,6 +44,7 @@ VALUES: dict[str, Values] = {
             "replicas": 3,
             "hosts": ["smartops.internal"],
             "trustedOrigins": ["https://smartops.internal"],
+            "trustedProxies": ["10.244.0.0/16", "fd00:10:244::/56"],
         },
         "reconciler": {
             "replicas": 1,

@@ -230,6 +230,61 @@ def test_the_web_process_answers_to_the_names_of_service_and_ingress() -> None:
     assert web["SMARTOPS_CSRF_TRUSTED_ORIGINS"] == "https://smartops.example.com,https://smartops.internal"
 
 
+def test_the_site_can_be_below_a_path_of_the_ingress() -> None:
+    chart = Rendered(dict(VALUES["everything"]) | {"web": {"rootPath": "/smartops"}})
+
+    assert variables(chart.pods()["web"])["SMARTOPS_ROOT_PATH"] == "/smartops"
+    [rule] = chart.one("Ingress", "smartops-orchestrator")["spec"]["rules"]
+    assert [one["path"] for one in rule["http"]["paths"]] == [
+        "/smartops/", "/smartops/v1", "/smartops/console", "/smartops/admin", "/smartops/static",
+    ]  # fmt: skip
+
+
+def test_trusted_proxies_are_those_of_the_values() -> None:
+    named = variables(Rendered(VALUES["everything"]).pods()["web"])["SMARTOPS_TRUSTED_PROXIES"]
+
+    assert named == "10.244.0.0/16,fd00:10:244::/56"
+    assert "SMARTOPS_TRUSTED_PROXIES" not in variables(Rendered({}).pods()["web"])
+
+
+@every_values
+def test_services_and_processes_have_both_address_families(rendered: Rendered) -> None:
+    assert {one["spec"]["ipFamilyPolicy"] for one in rendered.all("Service")} == {"PreferDualStack"}
+    for name in ("web", "reconciler"):
+        [container] = rendered.pods()[name]["containers"]
+        assert not [word for word in container["command"] if "0.0.0.0" in word or "host" in word]  # the default: all
+        assert all("host" not in container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness"))
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://[fd00::1]:8181/v1/data/x", 8181),
+        ("http://[fd00::1]/v1/data/x", 80),
+        ("https://[fd00::1]/v1/data/x", 443),
+        ("https://opa:8443/v1/data/x", 8443),
+    ],
+)
+def test_the_network_policy_opens_the_port_of_a_url_with_an_ipv6_address(url: str, port: int) -> None:
+    chart = Rendered({"policy": {"url": url}})
+    rules = chart.one("NetworkPolicy", "smartops-orchestrator-web")["spec"]["egress"]
+
+    assert port in {one["port"] for rule in rules for one in rule["ports"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"rootPath": "smartops"}, "rootPath"),
+        ({"rootPath": "/a b"}, "rootPath"),
+        ({"trustedProxies": ["*"]}, "trusted"),
+    ],
+)
+def test_a_path_or_a_proxy_that_is_none_is_refused(values: Values, named: str) -> None:
+    with pytest.raises(helm.HelmValuesError, match=named):
+        render({"web": values})
+
+
 @pytest.mark.parametrize(
     ("values", "default", "all_of_them"),
     [

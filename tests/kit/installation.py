@@ -79,8 +79,8 @@ class Installation:
     def start(self, reconcilers: int) -> None:
         """The reconcilers listen when this returns; requests are answered as soon as there is somebody to do so."""
         descriptor = self._listener.fileno()
-        daphne = [sys.executable, "-m", "daphne", "-v", "0", "--fd", str(descriptor), "smartops.asgi:application"]
-        self._running.append(start(daphne, self._log, self._environment, inherits=[descriptor]))
+        web = [sys.executable, "manage.py", "serve", "--fd", str(descriptor)]
+        self._running.append(start(web, self._log, self._environment, inherits=[descriptor]))
         self.metrics = [("127.0.0.1", unused_port()) for _ in range(reconcilers)]
         for host, port in self.metrics:
             endpoint = ["--metrics-host", host, "--metrics-port", str(port)]

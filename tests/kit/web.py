@@ -12,7 +12,7 @@ from django.db import connection
 from signals.lib.notifications import CHANNEL
 
 ROOT = Path(__file__).parents[2]
-SERVED_AT = re.compile(r"Listening on TCP address (\S+):(\d+)")
+SERVED_AT = re.compile(r"Listening on (\S+):(\d+)")
 
 
 def notify(model: str, pk: str = "") -> None:
@@ -22,12 +22,13 @@ def notify(model: str, pk: str = "") -> None:
 
 
 class Web:
-    """One web process on a port of its own."""
+    """One web process on a port of its own. `more` is of its environment; `program` runs in place of manage.py."""
 
-    def __init__(self, database_url: str, port: int = 0) -> None:
-        environment = os.environ | {"DATABASE_URL": database_url, "SMARTOPS_INSECURE_HTTP": "1"}
-        command = [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port)]
-        command.append("smartops.asgi:application")
+    def __init__(
+        self, database_url: str, port: int = 0, host: str = "127.0.0.1", program: str = "manage.py", **more: str
+    ) -> None:
+        environment = os.environ | {"DATABASE_URL": database_url, "SMARTOPS_INSECURE_HTTP": "1"} | more
+        command = [sys.executable, *program.split(), "serve", "--host", host, "--port", str(port)]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
         assert self.process.stderr is not None
@@ -38,7 +39,7 @@ class Web:
                 break
         else:
             raise RuntimeError("".join(self.log))
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{served[1]}:{self.port}"
         self._reader = Thread(target=self.log.extend, args=[self.process.stderr])
         self._reader.start()
 

@@ -52,8 +52,8 @@ def serve(transactional_db: None, database_url: str) -> Iterator[Callable[..., W
     url = urlsplit(database_url)._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
     started: list[Web] = []
 
-    def start(port: int = 0) -> Web:
-        started.append(Web(url, port))
+    def start(port: int = 0, **more: str) -> Web:
+        started.append(Web(url, port, **more))
         return started[-1]
 
     yield start

@@ -31,9 +31,9 @@ def by_the_web_process() -> str:
 
 
 def by_the_reconciler() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    serve(Loop(), Permissions(), "127.0.0.1", port)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    serve(Loop(), Permissions(), listener)
     answer = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", headers=ACCEPT, timeout=60, retries=False)
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     return answer.data.decode()

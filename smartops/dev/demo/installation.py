@@ -52,7 +52,7 @@ class Installation:
         endpoint = f"http://127.0.0.1:{metrics_port}"
         descriptor = self._listener.fileno()
         web = await self._processes.start(
-            "web", sys.executable, "-m", "daphne", "-v", "0", "--fd", str(descriptor), "smartops.asgi:application",
+            "web", sys.executable, "manage.py", "serve", "--fd", str(descriptor),
             environment=self.settings, pass_fds=[descriptor],
         )  # fmt: skip
         reconciler = await self._processes.start(

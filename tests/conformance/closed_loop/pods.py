@@ -14,8 +14,7 @@ from tests.kit import processes
 from tests.kit.processes import PATIENCE, ROOT, until
 
 SECRETS = "/run/secrets/smartops"  # where the pods have them
-PROGRAMS = {"python": (sys.executable,), "daphne": (sys.executable, "-m", "daphne")}
-ON_LOOPBACK = {"0.0.0.0": "127.0.0.1"}
+PROGRAMS = {"python": (sys.executable,)}
 
 
 def command(pod: Object, instead: dict[str, str]) -> list[str]:
@@ -36,7 +35,7 @@ def running(pod: Object, secrets: Path, log: Path, *more: str, **instead: str) -
     end well when told to."""
     [port] = pod["containers"][0]["ports"]
     address = ("127.0.0.1", unused_port())
-    words = [*command(pod, ON_LOOPBACK | {str(port["containerPort"]): str(address[1])}), *more]
+    words = [*command(pod, {str(port["containerPort"]): str(address[1])}), *more]
     with processes.running(words, log, environment(pod, secrets) | instead) as process:
         until(lambda: answers(address) or process.poll() is not None)
         assert process.poll() is None

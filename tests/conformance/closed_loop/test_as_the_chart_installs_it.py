@@ -82,7 +82,7 @@ def reconciler(
 @pytest.fixture(scope="module")
 def web(pods: Pods, secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """It is given no kubeconfig."""
-    with running(pods["web"], secrets, tmp_path_factory.mktemp("web") / "log") as address:
+    with running(pods["web"], secrets, tmp_path_factory.mktemp("web") / "log", "--host", "127.0.0.1") as address:
         yield address
 
 

@@ -12,8 +12,6 @@ from smartops.tokens import Scope
 from tests.kit.api import Api, bearer
 from tests.kit.signals import ANOMALY
 
-MEBIBYTE = 1024 * 1024
-
 
 def problem_of(answer: Any, status: int, reason: str) -> dict[str, Any]:
     """The problem document of a response, checked."""
@@ -114,12 +112,38 @@ def test_a_body_that_is_not_strict_json_is_refused_with_the_path(api: Api, body:
 
 
 @pytest.mark.parametrize(
-    ("path", "limit"),
-    [("/v1/signals/anomaly", MEBIBYTE), ("/v1/k8s/scale", MEBIBYTE), ("/v1/signals/batch", 4 * MEBIBYTE)],
+    ("content_type", "headers", "named"),
+    [
+        ("application/json", {"content_encoding": "gzip"}, "Content-Encoding must be identity, not “gzip”"),
+        ("application/json", {"content_encoding": "identity, br"}, "not “identity, br”"),
+        ("application/json; charset=latin-1", {}, "charset of the Content-Type must be utf-8, not “latin-1”"),
+        ("application/json; charset=utf-16", {}, "not “utf-16”"),
+        ("text/plain", {}, "Content-Type must be application/json, not “text/plain”"),
+        ("application/x-www-form-urlencoded", {}, "not “application/x-www-form-urlencoded”"),
+        ("", {}, "not “”"),
+    ],
 )
-def test_a_body_above_the_size_limit_is_refused(api: Api, path: str, limit: int) -> None:
-    problem_of(api.post(path, b" " * (limit + 1)), 413, "BodyTooLarge")
-    problem_of(api.post(path, b" " * limit), 400, "MalformedBody")
+def test_a_body_in_another_form_is_refused_by_name(
+    api: Api, content_type: str, headers: dict[str, str], named: str
+) -> None:
+    answer = api.post("/v1/signals/anomaly", {}, content_type, **headers)
+
+    assert named in problem_of(answer, 415, "UnsupportedMediaType")["detail"]
+    assert (answer.headers.get("Accept-Encoding") == "identity") is ("content_encoding" in headers)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "headers"),
+    [
+        ("application/json; charset=UTF-8", {}),
+        ('application/json; charset="utf8"', {}),
+        ("application/json;charset=us-ascii", {}),
+        ("Application/JSON", {}),
+        ("application/json", {"content_encoding": "Identity"}),
+    ],
+)
+def test_a_body_in_utf_8_is_parsed(api: Api, content_type: str, headers: dict[str, str]) -> None:
+    problem_of(api.post("/v1/signals/anomaly", {}, content_type, **headers), 422, "InvalidRequest")
 
 
 def test_an_empty_body_is_refused(api: Api) -> None:

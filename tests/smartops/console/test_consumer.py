@@ -22,7 +22,9 @@ def socket(client: Client, path: str = "/console/changes", origin: str | None = 
     from smartops.asgi import application  # it sets the middleware up, by the settings of these tests
 
     cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
-    headers = [(b"cookie", cookies.encode())] + ([(b"origin", origin.encode())] if origin else [])
+    headers = [(b"host", b"testserver"), (b"cookie", cookies.encode())] + (
+        [(b"origin", origin.encode())] if origin else []
+    )
     return WebsocketCommunicator(application, path, headers=headers)
 
 

@@ -1,0 +1,107 @@
+"""A connection to a web process, byte by byte."""
+
+import socket
+from collections.abc import Iterator
+from typing import NamedTuple, Self
+
+
+class Response(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Closed(Exception):  # noqa: N818 - it is what the server did
+    """The server closed the connection, or reset it, before a response was complete."""
+
+
+class Wire:
+    """`source` is the address that the server sees: any of 127.0.0.0/8."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1", source: str = "", timeout: float = 20.0) -> None:
+        address = (source, 0) if source else None
+        self._socket = socket.create_connection((host, port), timeout, address)
+        self._received = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes | str) -> Self:
+        self._socket.sendall(data.encode() if isinstance(data, str) else data)
+        return self
+
+    def request(self, line: str, *headers: str, body: bytes = b"") -> Self:
+        """With the headers as given, and those that most requests need."""
+        given = {header.partition(":")[0].lower() for header in headers}
+        usual = {"host": "Host: localhost"} | ({"content-length": f"Content-Length: {len(body)}"} if body else {})
+        lines = [line, *(text for name, text in usual.items() if name not in given), *headers, "", ""]
+        return self.send("\r\n".join(lines).encode("latin-1") + body)
+
+    def response(self, method: str = "GET") -> Response:
+        header, _, self._received = self._until(b"\r\n\r\n").partition(b"\r\n\r\n")
+        first, *lines = header.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        status = int(first.split()[1])
+        if status < 200 or method == "HEAD":
+            return Response(status, headers, b"")
+        if "content-length" in headers:
+            length = int(headers["content-length"])
+            while len(self._received) < length:
+                self._receive()
+            body, self._received = self._received[:length], self._received[length:]
+            return Response(status, headers, body)
+        if headers.get("transfer-encoding") == "chunked":
+            return Response(status, headers, b"".join(self._chunks()))
+        return Response(status, headers, self.rest())
+
+    def _chunks(self) -> Iterator[bytes]:
+        length = -1
+        while length:
+            line, _, self._received = self._until(b"\r\n").partition(b"\r\n")
+            length = int(line, 16)
+            while len(self._received) < length + 2:
+                self._receive()
+            yield self._received[:length]
+            self._received = self._received[length + 2 :]
+
+    def rest(self) -> bytes:
+        """Everything until the server closes the connection."""
+        while True:
+            try:
+                self._receive()
+            except Closed:
+                rest, self._received = self._received, b""
+                return rest
+
+    def is_closed(self, within: float) -> bool:
+        """Whether the server closes it in this time, without another byte."""
+        self._socket.settimeout(within)
+        try:
+            return self._socket.recv(1) == b""
+        except ConnectionError:
+            return True
+        except TimeoutError:
+            return False
+
+    def _until(self, mark: bytes) -> bytes:
+        while mark not in self._received:
+            self._receive()
+        return self._received
+
+    def _receive(self) -> None:
+        try:
+            data = self._socket.recv(65536)
+        except ConnectionError as error:
+            raise Closed(self._received) from error
+        if not data:
+            raise Closed(self._received)
+        self._received += data
+
+
+def ask(port: int, line: str, *headers: str, body: bytes = b"") -> Response:
+    """One request on a connection of its own."""
+    with Wire(port) as wire:
+        return wire.request(line, "Connection: close", *headers, body=body).response(line.split()[0])

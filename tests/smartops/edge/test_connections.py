@@ -1,0 +1,91 @@
+"""The time limits and the number of connections, of a server with limits of seconds (tests/kit/impatient.py)."""
+
+import time
+from contextlib import ExitStack, suppress
+
+import pytest
+
+from tests.kit.web import Web
+from tests.kit.wire import Closed, Wire
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def drip(wire: Wire, data: bytes, pause: float) -> float:
+    """Send the same until the server ends the connection; after how many seconds."""
+    began = time.monotonic()
+    with suppress(OSError):
+        while time.monotonic() - began < 10:
+            wire.send(data)
+            time.sleep(pause)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"\r\n"])
+def test_a_header_that_drips_is_ended(impatient: Web, head: bytes) -> None:
+    with Wire(impatient.port) as wire:
+        wire.send(head + b"X-Slow: ")
+        assert drip(wire, b"x", 0.1) < 6
+
+
+def test_a_header_that_stops_is_answered_408(impatient: Web) -> None:
+    with Wire(impatient.port) as wire:
+        began = time.monotonic()
+        assert wire.send(b"GET / HTTP/1.1\r\nHost: loc").response().status == 408
+        assert 0.5 < time.monotonic() - began < 3
+        assert wire.rest() == b""
+
+
+@pytest.mark.parametrize("header", ["Content-Length: 100", "Transfer-Encoding: chunked"])
+def test_a_body_that_drips_is_answered_408(impatient: Web, header: str) -> None:
+    with Wire(impatient.port) as wire:
+        began = time.monotonic()
+        wire.request("POST /admin/login/ HTTP/1.1", header)
+        for _ in range(10):
+            wire.send(b"a" if "Length" in header else b"1\r\na\r\n")
+            time.sleep(0.1)
+        assert wire.response().status == 408
+        assert 1.5 < time.monotonic() - began < 4
+
+
+def test_a_client_that_sends_nothing_is_disconnected(impatient: Web) -> None:
+    with Wire(impatient.port) as wire:
+        assert wire.is_closed(within=3)
+
+
+def test_an_idle_connection_is_kept_for_a_while_and_then_closed(impatient: Web) -> None:
+    with Wire(impatient.port) as wire:
+        wire.send(GET).response()
+        time.sleep(2)  # longer than a header may take
+        assert wire.send(GET).response().status == 200
+        assert wire.is_closed(within=5)
+
+
+def test_a_client_that_does_not_stop_after_the_response_is_cut_off(impatient: Web) -> None:
+    with Wire(impatient.port) as wire:
+        wire.request("POST / HTTP/1.1", "Content-Length: 999999999")
+        assert wire.response().status == 413
+        assert drip(wire, b"x" * 1000, 0.02) < 5
+
+
+def test_clients_that_send_nothing_keep_nobody_out(impatient: Web) -> None:
+    """Neither their own address, nor others."""
+    with ExitStack() as stack:
+        for source in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
+            for _ in range(20):
+                stack.enter_context(Wire(impatient.port, source=source)).send(b"GET / HT")
+        for source in ("127.0.0.2", "127.0.0.5"):
+            with Wire(impatient.port, source=source) as wire:
+                assert wire.send(GET).response().status == 200
+
+
+def test_the_oldest_waiting_connection_of_a_peer_makes_room(impatient: Web) -> None:
+    with ExitStack() as stack:
+        kept = stack.enter_context(Wire(impatient.port, source="127.0.0.7"))
+        kept.send(GET).response()
+        wires = [stack.enter_context(Wire(impatient.port, source="127.0.0.6")) for _ in range(9)]
+        for wire in wires[1:]:
+            assert wire.send(GET).response().status == 200
+        with pytest.raises((Closed, OSError)):
+            wires[0].send(GET).response()
+        assert kept.send(GET).response().status == 200  # of another peer
