@@ -143,7 +143,7 @@ class Site:
 
     def _web(self) -> tuple[str, int]:
         port = unused_port()
-        self._start("web", "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port), "smartops.asgi:application")
+        self._start("web", "manage.py", "serve", "--host", "127.0.0.1", "--port", str(port))
         return "127.0.0.1", port
 
     def _reconciler(self) -> tuple[str, int]:
