@@ -122,13 +122,13 @@ def test_a_client_that_expects_100_continue_gets_it_only_if_its_body_is_read(web
     with Wire(web.port) as wire:
         wire.request("POST /admin/login/ HTTP/1.1", "Content-Length: 3", "Expect: 100-continue")
         assert wire.response().status == 100
-        assert wire.send(b"a=b").response().status in (403, 500)
+        assert wire.send(b"a=b").response().status == 403
     with Wire(web.port) as wire:
         wire.request("POST /v1/signals/anomaly HTTP/1.1", "Content-Length: 3", "Expect: 100-continue")
         assert wire.response().status == 401
     with Wire(web.port) as wire:
         wire.request("POST /admin/login/ HTTP/1.0", "Content-Length: 3", "Expect: 100-continue", body=b"a=b")
-        assert wire.response().status in (403, 500)
+        assert wire.response().status == 403
 
 
 def test_small_chunks_cost_their_peer_time_and_nobody_else(web: Web) -> None:

@@ -93,9 +93,9 @@ def test_a_pipeline_ends_with_the_connection(web: Web) -> None:
             wire.response()
 
 
-@pytest.mark.parametrize(("source", "status"), [("127.0.0.1", 403), (PROXY, 500)], ids=["a stranger", "a proxy"])
+@pytest.mark.parametrize(("source", "status"), [("127.0.0.1", 403), (PROXY, 503)], ids=["a stranger", "a proxy"])
 def test_the_scheme_of_a_proxy_is_believed_if_it_is_trusted(web: Web, source: str, status: int) -> None:
-    """A form may be posted by a page of the same scheme. 500: then the account is looked up, without a database."""
+    """A form may be posted by a page of the same scheme. 503: then the account is looked up, without a database."""
     with Wire(web.port, source=source) as wire:
         cookie = wire.request("GET /admin/login/ HTTP/1.1").response().headers["set-cookie"].partition(";")[0]
         form = f"username=a&password=b&csrfmiddlewaretoken={cookie.partition('=')[2]}".encode()
