@@ -19,6 +19,7 @@ from smartops.dev.sandbox.cluster import write_kubeconfig
 from smartops.dev.sandbox.faults import Delay, Hang, LoseAnswer, Refuse, RequestReason
 from tests.kit.referee import Referee
 from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.verbs import requested
 from tests.kit.world import World, deployment, only_action
 
 S = ActionState
@@ -403,3 +404,22 @@ def test_an_action_counts_from_its_effect_on(scene: Scene) -> None:
 
     assert Action.objects.count() == 1
     assert DecisionRecord.objects.order_by("-id")[0].reason == Reason.RATE_LIMIT
+
+
+def test_a_change_that_the_cluster_refused_is_held_back_from_the_next_signal_but_not_from_a_person(
+    scene: Scene,
+) -> None:
+    scene.sandbox.fault(Refuse(method="PATCH", status=422, message="admission webhook denied it"))
+    assert outcome(scene.act()) == (S.FAILED, Reason.CLUSTER_REJECTED)
+
+    post(anomaly("erp-simulator"))
+    scene.world.drain()
+
+    waits = DecisionRecord.objects.order_by("-id")[0]
+    assert (waits.outcome, waits.reason) == ("defer", Reason.RECENTLY_REFUSED)
+    assert "admission webhook denied it" in waits.message
+    assert len([one for one in scene.sandbox.requests if one.method == "PATCH"]) == 1
+
+    requested("erp-simulator")
+    scene.world.drain()
+    assert scene.replicas() == 3

@@ -4,8 +4,10 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
+from guardrails.models import GuardrailSetting
 from orchestrator.k8s.errors import Conflict, Throttled, TimedOut
-from orchestrator.k8s.types import WorkloadKey
+from orchestrator.k8s.rollout import FREED_WITHIN
+from orchestrator.k8s.types import Condition, WorkloadKey
 from orchestrator.models import Action, ActionState, DecisionRecord
 from orchestrator.reconciler.retry import BASE_DELAY
 from signals.models import Signal, SignalState
@@ -238,3 +240,34 @@ def test_both_reconcilers_may_verify_and_one_records_the_outcome(simulation: Sim
     assert (len(simulation.reconciler.verifications), len(other.reconciler.verifications)) == (0, 0)
     assert timeline()[-1] == (S.VERIFYING, S.SUCCEEDED, 1)
     assert len(timeline()) == 4
+
+
+def test_no_replica_is_added_while_that_of_the_last_scale_is_missing(simulation: Simulation) -> None:
+    """The quota stays, and the loop names it instead of asking for more."""
+    GuardrailSetting.objects.update(cooldown_seconds=0)
+    begin(simulation)
+    simulation.run(3)
+    said = 'pods "erp-1" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2'
+    condition = Condition("ReplicaFailure", "True", "FailedCreate", said, "2026-01-01T00:00:01Z")
+    generation = simulation.cluster.deployments[ERP].generation
+    simulation.cluster.change(ERP, observed_generation=generation, conditions=(condition,))
+    simulation.observe()
+    simulation.run()
+    assert state() == (S.VERIFYING, "")
+
+    simulation.clock.advance(FREED_WITHIN)
+    simulation.run(3)
+    assert state() == (S.FAILED, Reason.REPLICA_FAILURE)
+    assert only_action().message.endswith(said)
+
+    post(anomaly("erp-simulator", "latency"))
+    simulation.run(1, "signal")
+    assert Signal.objects.get(symptom="latency").reason == Reason.REPLICAS_MISSING
+    assert said in Signal.objects.get(symptom="latency").message
+    assert Action.objects.count() == 1
+
+    simulation.cluster.roll_out(ERP)
+    simulation.observe()
+    Signal.objects.update(not_before=Now())
+    simulation.sweep()
+    assert Action.objects.count() == 2
