@@ -57,6 +57,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "smartops.web.metrics.measured",
     "smartops.web.access_log.refusals",
+    "smartops.web.direction.visible_direction",
     "smartops.api.problem_handlers.problem_details",
     "smartops.web.fast_path.fast_path",
     "django.middleware.security.SecurityMiddleware",

@@ -2,6 +2,7 @@
 
 from orchestrator.models.action import Action
 from orchestrator.models.evidence import AuditEvent, DecisionRecord, Phase, Verification, VerificationStatus
+from orchestrator.models.heartbeat import Heartbeat
 from orchestrator.models.publishing import PublisherCursor
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.workload import Workload
@@ -14,6 +15,7 @@ __all__ = [
     "ActionState",
     "AuditEvent",
     "DecisionRecord",
+    "Heartbeat",
     "Phase",
     "PublisherCursor",
     "Verification",

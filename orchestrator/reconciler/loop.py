@@ -22,6 +22,7 @@ from orchestrator.decide.policy import policy_is_configured
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import WorkloadKey
+from orchestrator.models import Heartbeat
 from orchestrator.process import gauges
 from orchestrator.publish.kubernetes import KubernetesEvents
 from orchestrator.publish.publishers import Publishers
@@ -41,6 +42,7 @@ POLL = 1.0  # seconds: the guarantee behind all notifications, and the grain of 
 STALLED = 30.0  # seconds without a pass
 MEASURE = 10.0  # seconds between two measurements of how much waits, and the grain of deadlines
 PACE = 0.05  # seconds from one pass to the next under load: what arrives in between shares its transactions
+BEAT = 5.0  # seconds between two heartbeats; the console calls a reconciler stopped after 15
 GRACE = 20.0  # seconds in which claimed actions may end after `stop`
 
 
@@ -70,7 +72,7 @@ class Reconciler:
         self._claims: set[Claim] = set()
         self._signals_due = self._actions_due = True
         self._turned_at = self._passed_at = self.clock.monotonic()
-        self._next_sweep = self._next_measure = 0.0
+        self._next_sweep = self._next_measure = self._next_beat = 0.0
         self._resumed: Mapping[str, float] | None = None  # the delays for which waiting rows were made due
         self._changed_targets: set[WorkloadKey] = set()
         self._lock = Lock()  # of the changed targets
@@ -149,6 +151,9 @@ class Reconciler:
         self._passed_at = self.clock.monotonic()
         self._outage.end(self._passed_at)
         gauges.LAST_PASS.set_to_current_time()
+        if self._passed_at >= self._next_beat:
+            self._next_beat = self._passed_at + BEAT
+            self._attempt(Heartbeat.beat, self.cluster_name, self.actor)
         return True
 
     def _reclaim(self) -> None:

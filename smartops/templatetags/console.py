@@ -153,11 +153,6 @@ def words(name: str) -> str:
 
 
 @register.filter
-def pretty(document: Any) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False)
-
-
-@register.filter
 def compact(document: Any) -> str:
     return json.dumps(document, ensure_ascii=False)
 

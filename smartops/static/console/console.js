@@ -1,7 +1,21 @@
-// What htmx leaves to the page: its Trusted Types policy, the state of the connection, and the time that passes.
+// What htmx leaves to the page: its Trusted Types policy, what the badge says of the page's age, and the time that passes.
 (() => {
   const root = document.documentElement;
-  const show = state => { root.dataset.connection = state; };
+  const STALE = 25000; // ms without a refresh, which is due every 10 s
+  const NOT_ALLOWED = 4403; // smartops.console.consumers.Close
+  let connected = false, refreshed = 0, wasLive = false;
+
+  // "Live" is said only while changes arrive, the page was fetched since they do, and a reconciler makes them.
+  const show = () => {
+    const data = document.getElementById("freshness")?.dataset;
+    const current = connected && refreshed && performance.now() - refreshed < STALE;
+    const state = !current ? (wasLive ? "reconnecting" : "connecting") : data?.reconcilers === "running" ? "live" : data?.reconcilers;
+    wasLive ||= current;
+    root.dataset.connection = state;
+    const asOf = document.getElementById("as-of");
+    if (asOf && data) asOf.textContent = data.at;
+  };
+  const lost = () => { refreshed = 0; show(); };
 
   htmx.registerExtension("console", {
     init: api => {
@@ -11,11 +25,15 @@
       const policy = window.trustedTypes?.createPolicy("smartops", { createHTML, createScript });
       if (policy) api.initSecurity(policy);
     },
-    htmx_after_ws_connection: () => show("live"),
-    htmx_ws_close: () => show("reconnecting"),
-    htmx_response_error: () => show("reconnecting"),
-    htmx_error: () => show("reconnecting"),
-    htmx_after_swap: () => show("live"),
+    htmx_after_ws_connection: () => { connected = true; lost(); },
+    htmx_ws_close: (element, detail) => {
+      connected = false;
+      lost();
+      if (detail?.code === NOT_ALLOWED) htmx.trigger("#live", "refused"); // the answer leads to the sign-in page
+    },
+    htmx_response_error: lost,
+    htmx_error: lost,
+    htmx_after_swap: (element, { ctx }) => { if (ctx.response?.status < 400) { refreshed = performance.now(); show(); } },
   });
 
   const units = [[86400, "d"], [3600, "h"], [60, "min"]];
@@ -24,6 +42,7 @@
     return `${Math.floor(Math.max(0, seconds) / size)} ${unit}`;
   };
   setInterval(() => {
+    show();
     for (const time of document.querySelectorAll("time[data-ticks]")) {
       const passed = span((Date.now() - Date.parse(time.dateTime)) / 1000);
       time.textContent = time.dataset.ticks === "ago" ? `${passed} ago` : passed;

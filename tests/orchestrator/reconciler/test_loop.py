@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from threading import Event, Timer
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.db import OperationalError
@@ -19,7 +21,7 @@ from orchestrator import queries
 from orchestrator.decide import policy
 from orchestrator.k8s.errors import Throttled, TimedOut
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import Action, ActionState, DecisionRecord, Workload, transitions
+from orchestrator.models import Action, ActionState, DecisionRecord, Heartbeat, Workload, transitions
 from orchestrator.reconciler import admit, dispatch, reclaim, settle
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.pool import ThreadPool
@@ -646,3 +648,23 @@ def test_a_claim_outlives_its_lease_while_its_own_process_works_on_it(simulation
 
     assert states() == {"a": S.VERIFYING}
     assert only_action().epoch == 1
+
+
+def test_a_pass_leaves_a_heartbeat_every_five_seconds(simulation: Simulation) -> None:
+    def last() -> datetime:
+        return Heartbeat.objects.get(cluster="default").passed_at
+
+    simulation.run()
+    first = last()
+    simulation.run()
+    assert last() == first
+    simulation.clock.advance(5)
+    simulation.run()
+    assert last() > first
+
+
+def test_a_pass_that_fails_leaves_no_heartbeat(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation.reconciler, "_settle", Mock(side_effect=OperationalError("gone")))
+    with suppress(OperationalError):
+        simulation.run()
+    assert not Heartbeat.objects.exists()

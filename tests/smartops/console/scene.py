@@ -11,6 +11,7 @@ from zlib import crc32
 import pgtrigger
 from django.db import connection
 from django.db.models import F
+from django.db.models.functions import Now
 
 from guardrails.types import Limits
 from orchestrator.k8s.errors import Unreached
@@ -21,6 +22,7 @@ from orchestrator.models import (
     ActionState,
     AuditEvent,
     DecisionRecord,
+    Heartbeat,
     Verification,
     VerificationStatus,
     Workload,
@@ -180,7 +182,13 @@ def moved(rows: Any, ago: timedelta, *times: str) -> None:
     rows.update(**{time: F(time) - ago for time in times})
 
 
+def reconciled(ago: timedelta = -60 * MINUTE, cluster: str = "default") -> None:
+    """A reconciler has passed; by default it goes on for the next hour."""
+    Heartbeat.objects.update_or_create(cluster=cluster, defaults={"reconciler": RECONCILER, "passed_at": Now() - ago})
+
+
 def an_ordinary_hour() -> Hour:
+    reconciled()
     replicas = {
         "erp-simulator": 3, "frontend": 2, "checkoutservice": 3, "cartservice": 2, "recommendationservice": 3,
         "paymentservice": 2, "currencyservice": 2, "adservice": 1, "shippingservice": 8, "redis-cart": 1,

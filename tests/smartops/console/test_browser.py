@@ -1,7 +1,10 @@
 """The console in a real browser, served by two web processes that share nothing but the database."""
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,12 +13,13 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from orchestrator.models import Action, VerificationStatus, transitions
+from guardrails.models import Freeze
+from orchestrator.models import Action, Heartbeat, VerificationStatus, transitions
 from signals.reasons import Reason
 from signals.types import ActionType
 from tests.kit.web import Web
 from tests.smartops.console.chromium import CHROMIUM, launch
-from tests.smartops.console.scene import Hour, an_ordinary_hour
+from tests.smartops.console.scene import Hour, an_ordinary_hour, anomaly, reconciled
 
 REPORT_VIOLATIONS = "addEventListener('securitypolicyviolation', e => console.error('CSP', e.violatedDirective))"
 
@@ -180,6 +184,123 @@ def test_no_page_overflows_and_its_text_has_contrast(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(UNREADABLE) == []
 
+
+def badge(page: Page, text: str, within: float = 30_000) -> None:
+    expect(page.get_by_role("status")).to_have_text(text, use_inner_text=True, timeout=within)
+
+
+def test_live_includes_the_reconciler_and_never_describes_old_data(
+    serve: Callable[..., Web], scene: Hour, visit: Visitor
+) -> None:
+    web = serve()
+    page = visit(web)
+    expect(page.locator(".as-of")).to_be_hidden()
+    reconciled(ago=timedelta(seconds=16))
+    badge(page, "Reconciler stopped")
+    expect(page.locator(".as-of")).to_have_text(re.compile(r"As of \d\d:\d\d:\d\d"))
+    expect(page.locator("main")).to_contain_text("nothing is decided, executed or verified")
+    reconciled()
+    badge(page, "Live")
+    Heartbeat.objects.all().delete()
+    badge(page, "No reconciler")
+    reconciled()
+    badge(page, "Live")
+    page.route("**/console/", lambda route: route.fulfill(status=503))  # the socket stays open
+    badge(page, "Reconnecting")
+    expect(page.locator(".as-of")).to_be_visible()
+    page.unroute("**/console/")
+    badge(page, "Live")
+    visit.errors.clear()  # the browser's own, of the answers 503
+
+
+def test_a_page_that_may_not_be_read_any_more_goes_to_the_login_page(
+    serve: Callable[..., Web], scene: Hour, visit: Visitor
+) -> None:
+    page = visit(serve())
+    User.objects.update(is_staff=False)
+    page.wait_for_url("**/admin/login/?next=/console/")
+    expect(page.locator("body")).to_contain_text("not authorized")
+    visit.errors.clear()  # the browser notes the 401
+
+
+BIDI = "pay\u202etnemyap\u2066\u05d0\u05d1 "
+LONG = "w" * 120 + ".x" * 66
+
+
+def hostile(scene: Hour) -> Action:
+    """Names and texts as long as they may be, some of which change the direction of what follows."""
+    text = BIDI * 60 + "x" * 400
+    Freeze.objects.create(namespace="elsewhere", workload=LONG, reason=(BIDI * 20)[:256], by=BIDI[:20])
+    scene.signal(anomaly(LONG, "resource", 0.94, "w"))
+    scene.signal(anomaly(LONG, (BIDI * 20)[:128], 0.94, "w"))
+    action = scene.direct(ActionType.RESTART, LONG, {}, (BIDI * 20)[:128], text)
+    transitions.store([transitions.cancel(action, Reason.SIGNAL_RESOLVED, text, BIDI[:20])])
+    return action
+
+
+@pytest.mark.parametrize("width", [1280, 1000, 800, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_text_leaves_its_cell_or_changes_the_direction_of_others(
+    serve: Callable[..., Web], scene: Hour, visit: Visitor, width: int, scheme: Any
+) -> None:
+    action = hostile(scene)
+    web = serve()
+    page = visit(web)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 844})
+    for path in ("", f"actions/{action.pk}/"):
+        page.goto(f"{web.url}/console/{path}")
+        live(page)
+        if pictures := os.environ.get("SMARTOPS_TEST_PICTURES"):
+            page.screenshot(path=f"{pictures}/{'action' if path else 'console'}-{width}-{scheme}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(OUTSIDE) == []
+        assert page.evaluate(UNISOLATED) == []
+        assert page.evaluate(UNREADABLE) == []
+
+
+def test_no_text_of_the_admin_changes_the_direction_of_others(
+    serve: Callable[..., Web], scene: Hour, visit: Visitor
+) -> None:
+    action = hostile(scene)
+    web = serve()
+    for path in (
+        "guardrails/freeze/", "orchestrator/action/", f"orchestrator/action/{action.pk}/change/",
+        "orchestrator/auditevent/", "orchestrator/decisionrecord/", "signals/signal/", "signals/observation/",
+    ):  # fmt: skip
+        page = visit(web, f"/admin/{path}")
+        assert page.evaluate(UNISOLATED) == [], path
+        assert page.evaluate(TOO_WIDE) == [], path
+
+
+# Visible elements that stick out of the page, or out of a cell, without a scroll bar.
+OUTSIDE = """() => [...document.querySelectorAll("body *")].filter(element => {
+  if (!element.checkVisibility() || element.closest(".skip, svg, [hidden]")) return false;
+  const cell = element.closest("td, th, .panel, .notice, .top, .loop li") ?? document.body;
+  const inner = element.getBoundingClientRect(), outer = cell.getBoundingClientRect();
+  for (let at = element.parentElement; at && at !== cell; at = at.parentElement)
+    if (getComputedStyle(at).overflowX !== "visible") return false;
+  return inner.width && inner.right > 0 && (inner.right > outer.right + 1 || inner.left < outer.left - 1);
+}).map(element => `${element.tagName} ${element.className} ${element.textContent.slice(0, 30)}`)"""
+
+# Texts with an invisible character that changes the direction; texts that had one, in no element that isolates them.
+UNISOLATED = """() => {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (/[\u202a-\u202e\u2066-\u2069]/.test(texts.currentNode.data)) found.push(texts.currentNode.data);
+    if (!texts.currentNode.data.includes("[U+202E]") || element.closest("option, script")) continue;
+    let at = element;
+    while (getComputedStyle(at).display === "inline" && getComputedStyle(at).unicodeBidi === "normal")
+      at = at.parentElement;
+    const isolates = ["isolate", "plaintext"].includes(getComputedStyle(at).unicodeBidi);
+    if (!isolates) found.push(`${element.tagName} ${element.className} ${texts.currentNode.data.slice(0, 20)}`);
+  }
+  return found;
+}"""
+
+TOO_WIDE = """() => [...document.querySelectorAll("#result_list td, #result_list tbody th")]
+  .filter(cell => cell.scrollWidth > cell.clientWidth + 1).map(cell => cell.className)"""
 
 # Texts whose contrast with what is painted behind them is below WCAG's AA.
 UNREADABLE = """() => {

@@ -1,5 +1,5 @@
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -11,12 +11,15 @@ from django.utils import timezone
 from guardrails.models import Freeze
 from guardrails.types import Outcome
 from orchestrator.models import Action, ActionState, DecisionRecord, VerificationStatus, Workload, transitions
+from signals.ingest import ingest
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal
-from smartops.console.actions import NOT_PURSUED, PAGE
+from smartops.console.action import MAX_PAYLOAD
+from smartops.console.actions import HELD_BACK, NOT_PURSUED, PAGE, TILES, of_actions, tiles
+from smartops.console.freshness import judge
 from smartops.templatetags.console import badge, figures, headline, span
 from tests.kit import verbs
-from tests.smartops.console.scene import NAMESPACE, Hour, anomaly
+from tests.smartops.console.scene import NAMESPACE, Hour, anomaly, reconciled
 
 ACTIONS = "/console/"
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -81,6 +84,10 @@ def test_the_overview_shows_actions_and_signals_without_one(reading: Client, hou
         ("state=verifying", 1),
         ("state=active", 3),
         ("state=succeeded", 4),
+        ("state=succeeded&since=hour", 4),
+        ("state=unsuccessful", 2),
+        ("since=day", 10),
+        ("since=year", 10),
         ("state=expired", 0),
         (f"namespace={NAMESPACE}", 10),
         (f"namespace={NAMESPACE}&state=failed", 1),
@@ -107,21 +114,20 @@ def test_older_actions_are_on_further_pages_and_none_is_missing(reading: Client,
     assert {one.pk for page in (first, second) for one in page.context["actions"]} == pending
 
 
-def test_the_list_takes_eight_queries_however_long_it_is(
+def test_the_list_takes_ten_queries_however_long_it_is(
     reading: Client, hour: Hour, django_assert_num_queries: Any
 ) -> None:
     for count in (0, 30):
         for number in range(count):
             propose(number)
-        with django_assert_num_queries(
-            8
-        ):  # session, user, namespaces, freezes, actions, signals, and the counts of both
+        # session, user, namespaces, freezes, actions, signals, the counts of both, heartbeats, the clock
+        with django_assert_num_queries(10):
             reading.get(ACTIONS)
 
 
-def test_an_action_takes_five_queries(reading: Client, hour: Hour, django_assert_num_queries: Any) -> None:
+def test_an_action_takes_seven_queries(reading: Client, hour: Hour, django_assert_num_queries: Any) -> None:
     for action in Action.objects.all():
-        with django_assert_num_queries(5):  # session, user, action, decisions, events
+        with django_assert_num_queries(7):  # session, user, action, decisions, events, heartbeats, the clock
             reading.get(f"/console/actions/{action.pk}/")
 
 
@@ -180,6 +186,100 @@ def test_the_console_allows_no_inline_script_and_no_other_origin(reading: Client
     assert "nonce" not in policy
 
 
+def shown(page: str) -> tuple[int, int]:
+    """How many actions and signals a page lists."""
+    return page.count('<tr id="action-'), page.count('<tr id="signal-')
+
+
+def all_pages(client: Client, path: str) -> tuple[int, int]:
+    """Of a link and the pages after it. The panel that it does not lead to shows the same on each."""
+    actions = signals = 0
+    first = client.get(path)
+    for panel in ("older", "older_signals"):
+        answer, found = first, 0
+        while True:
+            found += shown(text(answer))[panel == "older_signals"]
+            if answer.context[panel] is None:
+                break
+            answer = client.get(ACTIONS + answer.context[panel])
+        actions, signals = (found, signals) if panel == "older" else (actions, found)
+    return actions, signals
+
+
+@pytest.mark.parametrize("tile", [tile.label for tile in TILES])
+def test_each_number_is_the_count_of_the_rows_behind_its_link(reading: Client, hour: Hour, tile: str) -> None:
+    for number in range(PAGE + 5):
+        propose(number)
+    for number in range(HELD_BACK + 5):
+        hour.signal(anomaly("shippingservice", "resource", 0.94, f"more-{number}"))
+        hour.signal(anomaly(f"unknown-{number}", "resource", 0.94, "w"))
+    ingest([anomaly(f"waiting-{number}", "resource", 0.94, "w") for number in range(HELD_BACK + 5)], "agent")
+    Signal.objects.filter(workload__startswith="waiting-").update(reason="Frozen")
+    [found] = [one for one in reading.get(ACTIONS).context["tiles"] if one.label == tile]
+    listed = all_pages(reading, ACTIONS + found.href)["signals" in found.query]
+    assert found.count == listed
+    assert found.count > 0
+
+
+def test_numbers_and_lists_of_the_last_hour_leave_older_actions_out(reading: Client, hour: Hour) -> None:
+    now = timezone.now() + timedelta(hours=2)
+    labels = {one.label: one.count for one in tiles(now)}
+    assert (labels["succeeded"], labels["failed"], labels["active"]) == (0, 0, 3)
+    assert not Action.objects.filter(of_actions({"state": "succeeded", "since": "hour"}, now)).exists()
+
+
+def test_a_page_says_when_it_was_made_and_that_a_reconciler_runs(reading: Client, hour: Hour) -> None:
+    for path in (ACTIONS, f"/console/actions/{Action.objects.all()[0].pk}/"):
+        page = text(reading.get(path))
+        assert re.search(r'data-at="\d\d:\d\d:\d\d" data-reconcilers="running"', page)
+        assert "No reconciler for" not in page
+
+
+def test_a_page_says_that_the_reconciler_has_stopped_or_that_there_is_none(reading: Client) -> None:
+    assert "No reconciler for the cluster <code>default</code>" in text(reading.get(ACTIONS))
+    reconciled(ago=timedelta(seconds=16))
+    page = text(reading.get(ACTIONS))
+    assert 'data-reconcilers="stopped"' in page
+    assert "Reconciler stopped for the cluster <code>default</code>" in page
+
+
+NOW = datetime(2026, 1, 1, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("ages", "reconcilers", "stopped"),
+    [
+        ({"default": 1}, "running", []),
+        ({"default": 14}, "running", []),
+        ({"default": 15}, "stopped", ["default"]),
+        ({}, "none", ["default"]),
+        ({"default": 1, "other": 1}, "running", []),
+        ({"default": 1, "other": 60}, "stopped", ["other"]),
+        ({"default": 1, "other": 90_000}, "running", []),
+        ({"default": 90_000}, "stopped", ["default"]),
+        ({"other": 1}, "none", ["default"]),
+        ({"other": 60}, "stopped", ["default", "other"]),
+    ],
+)
+def test_a_cluster_is_stopped_15_seconds_after_its_last_pass(
+    ages: dict[str, int], reconcilers: str, stopped: list[str]
+) -> None:
+    found = judge([(cluster, NOW - timedelta(seconds=age)) for cluster, age in ages.items()], "default", NOW)
+    assert (found.reconcilers, [one.cluster for one in found.stopped]) == (reconcilers, stopped)
+
+
+def test_no_page_of_the_console_loads_a_payload(
+    reading: Client, hour: Hour, django_assert_max_num_queries: Any
+) -> None:
+    action = hour.execute(hour.signal(anomaly("cartservice", "latency", 0.99, "big", dump="x" * 950_000)))
+    for path in (ACTIONS, f"/console/actions/{action.pk}/"):
+        with django_assert_max_num_queries(10) as queries:
+            page = text(reading.get(path))
+        assert len(page) < 200_000
+        assert not any('"signals_signal"."payload",' in query["sql"] for query in queries)
+    assert f"the first {MAX_PAYLOAD} characters" in page
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
@@ -220,3 +320,13 @@ def test_the_headline_of_an_action_describes_its_change(
 ) -> None:
     action = Action(workload=Workload(name="web"), type=type_, params=params, before=before, change=change)
     assert headline(action) == words
+
+
+def test_characters_that_change_the_direction_are_visible(reading: Client, hour: Hour) -> None:
+    for character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069":
+        action = propose(ord(character), reason=f"before{character}after אב")
+        for path in (ACTIONS, f"/console/actions/{action.pk}/"):
+            answer = reading.get(path)
+            assert f"before[U+{ord(character):04X}]after אב" in text(answer)
+            assert character not in text(answer)
+            assert answer.headers.get("Content-Length") in (None, str(len(answer.content)))

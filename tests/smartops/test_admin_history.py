@@ -1,0 +1,133 @@
+"""Pages of the admin for tables with millions of rows, whose rows may have a megabyte each."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
+from signals.lib import history_admin
+from signals.models import Observation, Signal
+from tests.smartops.console.scene import NAMESPACE, Hour, anomaly
+
+HISTORY: list[Any] = [Workload, Action, DecisionRecord, Verification, AuditEvent, Signal, Observation]
+LARGE = {
+    Signal: ["payload"],
+    Observation: ["payload"],
+    Action: ["params", "details", "before", "change"],
+    DecisionRecord: ["inputs", "verdicts"],
+    Verification: ["baseline"],
+    AuditEvent: ["details"],
+}
+
+
+@pytest.fixture
+def olga(hour: Hour) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("olga"))
+    return client
+
+
+def page(model: Any, name: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)
+
+
+def statements(client: Client, url: str, **query: str) -> list[str]:
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(url, query).status_code == 200
+    return [one["sql"] for one in queries if "django_" not in one["sql"] and "auth_" not in one["sql"]]
+
+
+def loaded(statement: str) -> set[str]:
+    """The JSON columns that it returns whole, as table.column."""
+    columns = statement.partition(" FROM ")[0]
+    return {
+        f'"{model._meta.db_table}"."{name}"'
+        for model, names in LARGE.items()
+        for name in names
+        if f'"{model._meta.db_table}"."{name}",' in columns or columns.endswith(f'"{model._meta.db_table}"."{name}"')
+    }
+
+
+@pytest.mark.parametrize("model", HISTORY, ids=lambda one: one.__name__)
+def test_a_list_loads_no_json_and_as_many_statements_for_one_row_as_for_many(olga: Client, model: Any) -> None:
+    found = statements(olga, page(model, "changelist"))
+    assert [loaded(one) for one in found if loaded(one)] == []
+    assert len(found) <= 2, "the count, to a limit, and the rows"
+    assert "LIMIT" in found[0]
+
+
+@pytest.mark.parametrize("model", HISTORY, ids=lambda one: one.__name__)
+def test_the_page_of_a_row_loads_no_json_whole(olga: Client, model: Any) -> None:
+    for row in model.objects.only("pk")[:2]:
+        found = statements(olga, page(model, "change", row.pk))
+        assert [loaded(one) for one in found if loaded(one)] == []
+
+
+def test_a_large_payload_is_shown_by_its_beginning(olga: Client, hour: Hour) -> None:
+    hour.signal(anomaly("frontend", "other", 0.1, "big", dump="x" * 950_000))
+    signal = Signal.objects.get(symptom="other")
+    for row in (signal, Observation.objects.get(signal=signal)):
+        shown = olga.get(page(type(row), "change", row.pk)).content.decode()
+        assert f"The first {history_admin.MAX_SHOWN} characters." in shown
+        assert len(shown) < 100_000
+
+
+@pytest.mark.parametrize("model", HISTORY, ids=lambda one: one.__name__)
+def test_a_search_compares_indexed_columns_only(olga: Client, model: Any) -> None:
+    signal = Signal.objects.get(symptom="memory_leak", state="admitted")
+    for term in (
+        f"{NAMESPACE}/erp-simulator",
+        f"default:{NAMESPACE}/",
+        str(signal.pk),
+        "erp",
+        "100%",
+        "a b",
+        "x" * 500,
+    ):
+        found = statements(olga, page(model, "changelist"), q=term)
+        assert not [one for one in found if "LIKE" in one.upper() or "UPPER(" in one.upper()]
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        (Workload, 1),
+        (Action, 2),
+        (DecisionRecord, 2),
+        (Verification, 2),
+        (AuditEvent, 7),
+        (Signal, 2),
+        (Observation, 4),
+    ],
+)
+def test_a_search_finds_the_rows_of_a_workload(olga: Client, model: Any, count: int) -> None:
+    answer = olga.get(page(model, "changelist"), {"q": f"{NAMESPACE}/erp-simulator"})
+    assert answer.context["cl"].result_count == count
+    assert olga.get(page(model, "changelist"), {"q": "default:erp/erp-simulator"}).context["cl"].result_count == 0
+    assert olga.get(page(model, "changelist"), {"q": "nothing"}).context["cl"].result_count == 0
+
+
+def test_a_search_finds_a_row_by_its_id(olga: Client) -> None:
+    action = Action.objects.filter(signal__isnull=False)[0]
+    for model in (Action, DecisionRecord, AuditEvent):
+        assert olga.get(page(model, "changelist"), {"q": str(action.pk)}).context["cl"].result_count > 0
+    assert olga.get(page(Action, "changelist"), {"q": str(action.signal_id)}).context["cl"].result_count == 1
+
+
+@pytest.mark.parametrize("model", HISTORY, ids=lambda one: one.__name__)
+def test_a_list_offers_no_order_and_no_filter_without_an_index(olga: Client, model: Any) -> None:
+    changes = olga.get(page(model, "changelist")).context["cl"]
+    assert list(changes.sortable_by) == []
+    assert changes.date_hierarchy is None
+    assert set(changes.list_filter) <= {"state"}
+    assert set(changes.list_filter) <= {index.fields[0] for index in model._meta.indexes}
+
+
+def test_a_list_counts_to_a_limit(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_admin, "MAX_COUNTED", 5)
+    assert olga.get(page(AuditEvent, "changelist")).context["cl"].result_count == 5
