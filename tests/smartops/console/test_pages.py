@@ -10,7 +10,15 @@ from django.utils import timezone
 
 from guardrails.models import Freeze
 from guardrails.types import Outcome
-from orchestrator.models import Action, ActionState, DecisionRecord, VerificationStatus, Workload, transitions
+from orchestrator.models import (
+    Action,
+    ActionState,
+    DecisionRecord,
+    Heartbeat,
+    VerificationStatus,
+    Workload,
+    transitions,
+)
 from signals.ingest import ingest
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal
@@ -236,6 +244,7 @@ def test_a_page_says_when_it_was_made_and_that_a_reconciler_runs(reading: Client
 
 
 def test_a_page_says_that_the_reconciler_has_stopped_or_that_there_is_none(reading: Client) -> None:
+    Heartbeat.objects.all().delete()
     assert "No reconciler for the cluster <code>default</code>" in text(reading.get(ACTIONS))
     reconciled(ago=timedelta(seconds=16))
     page = text(reading.get(ACTIONS))
