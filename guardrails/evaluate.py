@@ -10,10 +10,11 @@ from guardrails.checks.ownership import autoscaler, field_owners, paused
 from guardrails.checks.patch import patch_allowlist
 from guardrails.checks.policy import policy
 from guardrails.checks.refused import recently_refused
-from guardrails.checks.replicas import max_replicas
+from guardrails.checks.replicas import max_replicas, min_replicas, scale_direction
+from guardrails.checks.rollout import rollout
 from guardrails.checks.signal import freshness
-from guardrails.checks.target import own_workload, protected_namespace, readable_namespace, target
-from guardrails.checks.windows import actions_per_hour, cooldown, scale_velocity
+from guardrails.checks.target import own_workload, protected_namespace, readable_namespace, scaled_to_zero, target
+from guardrails.checks.windows import actions_per_hour, cooldown, scale_down_velocity, scale_velocity
 from guardrails.types import (
     Allow,
     Decision,
@@ -41,9 +42,13 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     own_workload,
     patch_allowlist,
     freeze,
+    scaled_to_zero,
     max_replicas,
+    min_replicas,
+    scale_direction,
     policy,
     paused,
+    rollout,
     autoscaler,
     field_owners,
     one_action_at_a_time,
@@ -52,6 +57,7 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     cooldown,
     actions_per_hour,
     scale_velocity,
+    scale_down_velocity,
 )
 
 
@@ -60,7 +66,7 @@ def decide(inputs: Inputs) -> Decision:
     that lasts longest. A guardrail that was not evaluated neither allows nor refuses."""
     verdicts: tuple[Verdict, ...] = ()
     if inputs.signal is not None:
-        verdicts = (freshness(inputs.signal, inputs.limits, inputs.now),)
+        verdicts = (freshness(inputs.signal, inputs.facts, inputs.limits, inputs.now),)
     found = _proposed(inputs)
     if isinstance(found, Unmatched):
         reason = Reason.BELOW_THRESHOLD if found.below_threshold else Reason.NO_RULE

@@ -23,9 +23,12 @@ LIMIT_FIELDS = tuple(field.name for field in fields(Limits) if field.name != "so
 # The least and the most that a person may set. What is beyond is a typing error, or would make a guardrail useless.
 BOUNDS: Mapping[str, tuple[int, int]] = {
     "max_replicas": (1, 10_000),
+    "min_replicas": (0, 10_000),
     "cooldown_seconds": (0, 7 * 86_400),
     "max_actions_per_hour": (0, 1_000),
     "max_scale_increase": (0, 10_000),
+    "max_scale_decrease": (0, 10_000),
+    "rollout_settle_seconds": (0, 86_400),
     "signal_ttl_seconds": (10, 86_400),
     "verification_timeout_seconds": (5, 86_400),
     "stabilization_seconds": (0, 3_600),
@@ -96,9 +99,20 @@ class GuardrailSetting(Scope):
     """Limits of one scope. An empty limit inherits from the next wider scope, field by field."""
 
     max_replicas = models.PositiveIntegerField(null=True, blank=True)
+    min_replicas = models.PositiveIntegerField(
+        null=True, blank=True, help_text="The closed loop removes no replicas below it."
+    )
     cooldown_seconds = models.PositiveIntegerField(null=True, blank=True)
     max_actions_per_hour = models.PositiveIntegerField(null=True, blank=True)
-    max_scale_increase = models.PositiveIntegerField(null=True, blank=True, help_text="Replicas within 15 minutes.")
+    max_scale_increase = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Replicas added within 15 minutes."
+    )
+    max_scale_decrease = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Replicas removed within 15 minutes."
+    )
+    rollout_settle_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How long the closed loop waits after somebody else changed the pod template."
+    )
     signal_ttl_seconds = models.PositiveIntegerField(null=True, blank=True)
     verification_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(5)])
     stabilization_seconds = models.PositiveIntegerField(null=True, blank=True)
@@ -131,6 +145,8 @@ class GuardrailSetting(Scope):
         stable, deadline = limits.get("stabilization_seconds", 0), limits.get("verification_timeout_seconds")
         if deadline is not None and stable >= deadline:
             problems["stabilization_seconds"] = "No rollout could be stable for so long before its verification ends."
+        if limits.get("min_replicas", 0) > limits.get("max_replicas", BOUNDS["max_replicas"][1]):
+            problems["min_replicas"] = "It is more than max_replicas."
         if problems:
             raise ValidationError(problems)
 
@@ -225,10 +241,19 @@ class Cooldown(models.Model):
             cluster=target.cluster, namespace=target.namespace, workload=target.name, action_type=action_type
         )
 
-    @staticmethod
-    def start(cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
+    @classmethod
+    def start(cls, cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
         """Each for so many seconds from now, by the database's clock, in place of the one that runs. The rows are
         locked in one order."""
+        cls._execute(queries.START_COOLDOWNS, cooldowns)
+
+    @classmethod
+    def begin_again(cls, cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
+        """The same, for those that are over. One that a person has deleted does not begin again."""
+        cls._execute(queries.BEGIN_COOLDOWNS_AGAIN, cooldowns)
+
+    @staticmethod
+    def _execute(statement: str, cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
         rows = [
             {
                 "cluster": one.cluster,
@@ -239,5 +264,7 @@ class Cooldown(models.Model):
             }
             for one, type_, seconds in cooldowns
         ]
+        if not rows:
+            return
         with connection.cursor() as cursor:
-            cursor.execute(queries.START_COOLDOWNS, [json.dumps(rows)])
+            cursor.execute(statement, [json.dumps(rows)])

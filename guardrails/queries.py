@@ -26,3 +26,19 @@ START_COOLDOWNS = """
     ORDER BY cluster, namespace, workload, type
     ON CONFLICT (cluster, namespace, workload, action_type) DO UPDATE SET until = EXCLUDED.until
 """
+
+# A verification may last longer than the cooldown: then it begins again with the end of the verification. Parameter:
+# the cooldowns as a JSON array.
+BEGIN_COOLDOWNS_AGAIN = """
+    WITH ended AS (
+        SELECT cooldown.id, seconds FROM guardrails_cooldown cooldown
+        JOIN json_to_recordset(%s::json) AS ended(
+            cluster text, namespace text, workload text, type text, seconds float8)
+        ON (cooldown.cluster, cooldown.namespace, cooldown.workload, cooldown.action_type)
+            = (ended.cluster, ended.namespace, ended.workload, ended.type)
+        WHERE until <= statement_timestamp()
+        ORDER BY cooldown.cluster, cooldown.namespace, cooldown.workload, cooldown.action_type
+        FOR UPDATE OF cooldown)
+    UPDATE guardrails_cooldown AS cooldown SET until = statement_timestamp() + make_interval(secs => seconds)
+    FROM ended WHERE cooldown.id = ended.id
+"""

@@ -17,6 +17,7 @@ class Outcome(StrEnum):
     ALLOW = "allow"
     DEFER = "defer"
     DENY = "deny"
+    WARN = "warn"  # allows, and the answer to the caller has a warning
     IGNORE = "ignore"  # no rule matches the signal: there is no proposal to evaluate
     NOT_EVALUATED = "not_evaluated"  # the facts that the guardrail needs are unknown; the message says why
 
@@ -39,6 +40,14 @@ class NotEvaluated(Verdict):
     """Neither allows nor refuses: the guardrail had no facts to evaluate."""
 
     outcome: Outcome = field(init=False, default=Outcome.NOT_EVALUATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Verdict):
+    """Allows a direct action that the closed loop would not take. The message is part of the answer to the caller."""
+
+    outcome: Outcome = field(init=False, default=Outcome.WARN)
+    reason: Reason = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +81,12 @@ class Limits:
     scope that set it (everything, cluster c, namespace n, n/w)."""
 
     max_replicas: int = 8
+    min_replicas: int = 1
     cooldown_seconds: int = 300
     max_actions_per_hour: int = 6
     max_scale_increase: int = 3  # replicas within SCALE_WINDOW
+    max_scale_decrease: int = 3  # replicas within SCALE_WINDOW
+    rollout_settle_seconds: int = 120  # after somebody else changed the pod template
     signal_ttl_seconds: int = 900
     verification_timeout_seconds: int = 300
     stabilization_seconds: int = 2
@@ -111,6 +123,36 @@ class AutoscalerFacts:
     max_replicas: int
 
 
+class RolloutState(StrEnum):
+    COMPLETE = "complete"  # or there is none, or the Deployment is paused
+    IN_PROGRESS = "in_progress"
+    STUCK = "stuck"  # the Deployment controller reports that it makes no progress (Progressing=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutFacts:
+    """The latest rollout of a Deployment, from its status and its managedFields.
+
+    `message` says what it waits for. `by` is the field manager that changed the pod template last, and `since` when; ""
+    and None if managedFields do not show it. `until` is when it ended; None while it is in progress, or if the status
+    does not show it. `ours`: SmartOps started it. `first`: there is no earlier template to go back to. `changed_at` and
+    `changed_by` are the last change of the template of an existing workload by somebody else than SmartOps.
+    """
+
+    state: RolloutState = RolloutState.COMPLETE
+    message: str = ""
+    updated: int = 0
+    ready: int = 0
+    total: int = 0
+    by: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    ours: bool = False
+    first: bool = False
+    changed_by: str = ""
+    changed_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
     """`owners` are those of the fields that the proposal changes, and of these only. `part_of_smartops` is what marks
@@ -129,6 +171,7 @@ class TargetFacts:
     owners: tuple[FieldOwner, ...] = ()
     part_of_smartops: str = ""
     containers: tuple[str, ...] | None = None
+    rollout: RolloutFacts = RolloutFacts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +182,7 @@ class RecentAction:
     type: ActionType
     at: datetime
     scale_increase: int = 0
+    scale_decrease: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ HISTORIES = f"""
         (SELECT until FROM guardrails_cooldown cooldown
             WHERE cooldown.cluster = wanted.cluster AND cooldown.namespace = wanted.namespace
             AND cooldown.workload = wanted.name AND action_type = wanted.type),
-        (SELECT json_agg(json_build_array(type, applied_at, scale_increase) ORDER BY applied_at)
+        (SELECT json_agg(json_build_array(type, applied_at, scale_increase, scale_decrease) ORDER BY applied_at)
             FROM orchestrator_action
             WHERE workload_id = wanted.workload AND NOT dry_run
             AND applied_at > statement_timestamp() - make_interval(secs => %s)),
@@ -84,8 +84,8 @@ MOVE_ACTIONS = """
         id uuid, from_state text, from_epoch int, from_version text, lease_is_over boolean,
         state text, reason text, message text, details jsonb, moved_by text, epoch int, attempts int,
         ambiguous boolean, planned_uid text, planned_resource_version text, planned_generation bigint, before jsonb,
-        change jsonb, scale_increase int, not_before float8, deadline float8, lease float8, applied boolean,
-        finished boolean)),
+        change jsonb, scale_increase int, scale_decrease int, warnings jsonb, not_before float8, deadline float8,
+        lease float8, applied boolean, finished boolean)),
     locked AS (
         SELECT id FROM orchestrator_action WHERE id IN (SELECT id FROM moved) ORDER BY id FOR NO KEY UPDATE)
     UPDATE orchestrator_action AS action SET
@@ -93,7 +93,7 @@ MOVE_ACTIONS = """
         moved_by = moved.moved_by, epoch = moved.epoch, attempts = moved.attempts, ambiguous = moved.ambiguous,
         planned_uid = moved.planned_uid, planned_resource_version = moved.planned_resource_version,
         planned_generation = moved.planned_generation, before = moved.before, change = moved.change,
-        scale_increase = moved.scale_increase,
+        scale_increase = moved.scale_increase, scale_decrease = moved.scale_decrease, warnings = moved.warnings,
         updated_at = statement_timestamp(),
         not_before = coalesce(statement_timestamp() + make_interval(secs => moved.not_before), action.not_before),
         deadline_at = coalesce(statement_timestamp() + make_interval(secs => moved.deadline), action.deadline_at),

@@ -1,8 +1,8 @@
 """Signals, observations and rules. `ingest` writes signals and observations; the reconciler decides on signals."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pgtrigger
@@ -142,12 +142,12 @@ class Signal(models.Model):
         return tuple(map(rule_spec, self.rule_rows))
 
     @staticmethod
-    def release(ended: Collection[UUID], targets: Collection[Target], reason: str) -> None:
+    def release(ended: Collection[UUID], targets: Collection[Target], reasons: Collection[str]) -> None:
         """Closes the signals of actions that have ended, and makes those pending signals of the workloads due that are
-        deferred for this reason. One statement does both, so that all rows are locked in one order."""
+        deferred for one of these reasons. One statement does both, so that all rows are locked in one order."""
         places = zip(*((one.cluster, one.namespace, one.name) for one in targets), strict=True)
         with connection.cursor() as cursor:
-            cursor.execute(queries.RELEASE, [list(ended), *map(list, places), reason])
+            cursor.execute(queries.RELEASE, [list(ended), *map(list, places), list(reasons)])
 
     def facts(self) -> SignalFacts:
         return SignalFacts(
@@ -212,10 +212,13 @@ class Rule(models.Model):
     min_confidence = models.FloatField(null=True, blank=True)
     action_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in ActionType])
     params = models.JSONField(
-        default=dict, blank=True, help_text='SCALE: {"delta": 1} or {"replicas": 4}; RESTART: {}.'
+        default=dict, blank=True, help_text='SCALE: {"delta": 1} or {"replicas": 4, "direction": "up"}; RESTART: {}.'
     )
     version = models.PositiveIntegerField(default=1, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
+
+    checks: ClassVar[list[Callable[["Rule"], str]]] = []
+    """What packages above this one find wrong with the parameters of a rule; "" if nothing is."""
 
     class Meta:
         ordering = ["priority", "id"]
@@ -242,7 +245,8 @@ class Rule(models.Model):
         if self.action_type in ActionType.__members__:
             proposal_type = PROPOSAL_TYPES[ActionType(self.action_type)]
             prefixes = tuple(settings.SMARTOPS_ALLOWED_PATCH_PREFIXES)
-            if problem := proposal_type.problem(self.params) or proposal_type.refusal(self.params, prefixes):
+            problem = proposal_type.problem(self.params) or proposal_type.refusal(self.params, prefixes)
+            if problem := problem or next(filter(None, (check(self) for check in self.checks)), ""):
                 problems["params"] = problem
         if problems:
             raise ValidationError(problems)

@@ -120,14 +120,14 @@ LOCK_OPEN = """
     ORDER BY fingerprint FOR NO KEY UPDATE
 """
 # Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ids; clusters,
-# namespaces and names of the workloads; the reason of the deferral.
+# namespaces and names of the workloads; the reasons of the deferral.
 RELEASE = """
     WITH wanted AS (SELECT %s::uuid[] AS ended),
     locked AS (
         SELECT id, id = ANY(ended) AS is_over FROM signals_signal, wanted
         WHERE id = ANY(ended) AND closed_at IS NULL
         OR (cluster, namespace, workload) IN (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]))
-            AND reason = %s AND state = 'pending'
+            AND reason = ANY(%s::text[]) AND state = 'pending'
         ORDER BY fingerprint FOR NO KEY UPDATE OF signals_signal)
     UPDATE signals_signal AS signal SET
         closed_at = CASE WHEN is_over THEN statement_timestamp() END,

@@ -16,7 +16,12 @@ class Reason(StrEnum):
     NAMESPACE_UNREADABLE = "NamespaceUnreadable"
     PROTECTED_NAMESPACE = "ProtectedNamespace"
     OWN_WORKLOAD = "OwnWorkload"
+    TARGET_SCALED_TO_ZERO = "TargetScaledToZero"
+    ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    ROLLOUT_STUCK = "RolloutStuck"
+    TEMPLATE_CHANGED = "TemplateChanged"
     REPLICA_LIMIT = "ReplicaLimit"
+    WRONG_DIRECTION = "WrongDirection"
     COOLDOWN_ACTIVE = "CooldownActive"
     RATE_LIMIT = "RateLimit"
     SCALE_VELOCITY_LIMIT = "ScaleVelocityLimit"
@@ -65,6 +70,7 @@ class Reason(StrEnum):
     REPLICA_FAILURE = "ReplicaFailure"
     VERIFICATION_TIMED_OUT = "VerificationTimedOut"
     SUPERSEDED = "Superseded"
+    NO_PODS = "NoPods"
     TARGET_GONE = "TargetGone"
 
 
@@ -77,7 +83,12 @@ GUARDRAIL_REASONS = (
     Reason.NAMESPACE_UNREADABLE,
     Reason.PROTECTED_NAMESPACE,
     Reason.OWN_WORKLOAD,
+    Reason.TARGET_SCALED_TO_ZERO,
+    Reason.ROLLOUT_IN_PROGRESS,
+    Reason.ROLLOUT_STUCK,
+    Reason.TEMPLATE_CHANGED,
     Reason.REPLICA_LIMIT,
+    Reason.WRONG_DIRECTION,
     Reason.COOLDOWN_ACTIVE,
     Reason.RATE_LIMIT,
     Reason.SCALE_VELOCITY_LIMIT,

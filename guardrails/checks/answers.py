@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from guardrails.types import Deferral, Denial, Facts, NotEvaluated, Verdict
+from guardrails.types import Deferral, Denial, Facts, NotEvaluated, Verdict, Warned
 from signals.reasons import Reason
 from signals.types import Origin, Proposal
 
@@ -21,6 +21,15 @@ def wait_or_refuse(
 def governs(proposal: Proposal) -> bool:
     """Whether a guardrail that paces the closed loop applies: direct actions are counted, and not held back."""
     return proposal.origin is Origin.CLOSED_LOOP and not proposal.dry_run
+
+
+def wait_or_warn(
+    name: str, proposal: Proposal, reason: Reason, message: str, details: dict[str, Any], until: datetime
+) -> Verdict:
+    """The closed loop waits. A caller may have a good cause, for instance to correct what is rolled out, and is warned
+    in the answer."""
+    kind = Deferral if proposal.origin is Origin.CLOSED_LOOP else Warned
+    return kind(name, message, details, reason=reason, until=until)
 
 
 def no_history(name: str) -> Verdict:

@@ -4,9 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from guardrails.checks.answers import RECHECK, governs, no_history, no_target
-from guardrails.checks.replicas import sets_replicas
 from guardrails.types import Deferral, Facts, Limits, Verdict
-from signals.proposals import scale_increase
+from signals.proposals import scale_increase, sets_replicas
 from signals.reasons import Reason
 from signals.types import Proposal
 

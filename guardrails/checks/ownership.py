@@ -4,9 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from guardrails.checks.answers import RECHECK, no_target, wait_or_refuse
-from guardrails.checks.replicas import sets_replicas
 from guardrails.types import Facts, FieldOwner, Limits, OwnerKind, Verdict
-from signals.proposals import PROPOSAL_TYPES
+from signals.proposals import PROPOSAL_TYPES, sets_replicas
 from signals.reasons import Reason
 from signals.types import Proposal
 

@@ -1,13 +1,14 @@
-"""Does the change lead to too many replicas?"""
+"""Does the change lead to too many or too few replicas, or in the wrong direction?"""
 
 from datetime import datetime
 
 from guardrails.checks.answers import no_target
 from guardrails.types import Denial, Facts, Limits, Verdict
-from signals.proposals import PROPOSAL_TYPES, desired_replicas
+from signals.proposals import PROPOSAL_TYPES, desired_replicas, sets_replicas
+from signals.proposals.direction import direction_of
 from signals.proposals.paths import REPLICAS
 from signals.reasons import Reason
-from signals.types import Proposal
+from signals.types import Origin, Proposal
 
 
 def max_replicas(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
@@ -31,5 +32,44 @@ def max_replicas(proposal: Proposal, facts: Facts, limits: Limits, now: datetime
     return Verdict(name, details=details)
 
 
-def sets_replicas(proposal: Proposal) -> bool:
-    return REPLICAS in PROPOSAL_TYPES[proposal.type].fields(proposal.params)
+def min_replicas(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
+    """Protects the redundancy of a workload: the closed loop removes no replicas below `min_replicas`. Adding some is
+    no matter how few there are.
+
+    Closed loop: deny. Direct action: allow.
+    """
+    name = "min_replicas"
+    current = facts.target.replicas if facts.target else None
+    value = desired_replicas(proposal, current)
+    details = {"replicas": value, "minimum": limits.min_replicas, "current": current}
+    if sets_replicas(proposal) and current is None:
+        return no_target(name, proposal, facts, details)
+    kept = None if value is None or current is None else min(limits.min_replicas, current)
+    if proposal.origin is not Origin.CLOSED_LOOP or value is None or kept is None or value >= kept:
+        return Verdict(name, details=details)
+    message = f"{value} replicas would be fewer than the {limits.min_replicas} that {proposal.target} keeps at least."
+    return Denial(name, message, details, reason=Reason.REPLICA_LIMIT)
+
+
+def scale_direction(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
+    """Protects a workload that has changed since a rule with an absolute number of replicas was written: a number that
+    was meant to add replicas removes none, and is no remedy where it changes nothing. The rule's `direction` is up
+    unless it says down or any.
+
+    Closed loop: deny. Direct action: allow.
+    """
+    name = "scale_direction"
+    desired = desired_replicas(proposal, None)  # None: it is relative, or leaves the replicas alone
+    if proposal.origin is not Origin.CLOSED_LOOP or desired is None:
+        return Verdict(name)
+    if facts.target is None:
+        return no_target(name, proposal, facts)
+    current, direction = facts.target.replicas, direction_of(proposal.params)
+    details = {"replicas": desired, "current": current, "direction": direction}
+    if desired == current and PROPOSAL_TYPES[proposal.type].fields(proposal.params) == (REPLICAS,):
+        message = f"{proposal.target} has {current} replicas already: the rule would change nothing."
+    elif desired == current or direction.permits(current, desired):
+        return Verdict(name, details=details)
+    else:
+        message = f"{proposal.target} has {current} replicas, and the rule for {desired} may only move it {direction}."
+    return Denial(name, message, details, reason=Reason.WRONG_DIRECTION)

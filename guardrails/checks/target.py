@@ -4,9 +4,10 @@ import re
 from datetime import datetime
 
 from guardrails.checks.answers import RECHECK, no_target
-from guardrails.types import Deferral, Denial, Facts, Limits, Verdict
+from guardrails.types import Deferral, Denial, Facts, Limits, Verdict, Warned
+from signals.proposals import changes_template, sets_replicas
 from signals.reasons import Reason
-from signals.types import Proposal
+from signals.types import Origin, Proposal
 
 PROTECTED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 OWN_NAME = re.compile(r"(^|[-.])smartops-orchestrator($|[-.])")  # the chart's names, also behind a prefix
@@ -43,6 +44,27 @@ def readable_namespace(proposal: Proposal, facts: Facts, limits: Limits, now: da
     if not facts.target_seen:
         return no_target(name, proposal, facts)
     return Verdict(name)
+
+
+def scaled_to_zero(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
+    """Protects the decision to run no replicas: `spec.replicas` is 0, so somebody has parked the workload. Its pods may
+    still be terminating. A workload whose pods are missing for another reason has a `spec.replicas` above 0.
+
+    Closed loop: deny. Direct action: warn, if the change needs pods and sets no replicas.
+    """
+    name, live = "scaled_to_zero", facts.target
+    if live is None:
+        return no_target(name, proposal, facts)
+    if live.replicas:
+        return Verdict(name, details={"replicas": live.replicas})
+    details = {"replicas": 0}
+    if proposal.origin is Origin.CLOSED_LOOP:
+        message = f"{proposal.target} is scaled to 0, which somebody decided: the closed loop leaves it alone."
+        return Denial(name, message, details, reason=Reason.TARGET_SCALED_TO_ZERO)
+    if changes_template(proposal.type, proposal.params) and not sets_replicas(proposal):
+        message = f"{proposal.target} is scaled to 0: the change reaches no pod until it is scaled up."
+        return Warned(name, message, details, reason=Reason.TARGET_SCALED_TO_ZERO)
+    return Verdict(name, details=details)
 
 
 def protected_namespace(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:

@@ -1,14 +1,13 @@
 """Was too much done to the target recently? Direct actions are counted and not held back; dry runs are neither."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
 from guardrails.checks.answers import RECHECK, governs, no_history, no_target
-from guardrails.checks.replicas import sets_replicas
 from guardrails.types import Deferral, Denial, Facts, Limits, RecentAction, Verdict
-from signals.proposals import scale_increase
+from signals.proposals import scale_decrease, scale_increase, sets_replicas
 from signals.reasons import Reason
 from signals.types import ActionType, Proposal
 
@@ -59,22 +58,46 @@ def scale_velocity(proposal: Proposal, facts: Facts, limits: Limits, now: dateti
 
     Closed loop: defer until the window has room; deny if this change alone exceeds the limit. Direct action: allow.
     """
-    name, limit = "scale_velocity", limits.max_scale_increase
+    moved = [(one.at, one.scale_increase) for one in increases_in_window(facts.recent, now)]
+    return _velocity("scale_velocity", "+", moved, scale_increase, limits.max_scale_increase, proposal, facts)
+
+
+def scale_down_velocity(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
+    """Protects against running dry: `max_scale_decrease` replicas removed within 15 minutes, by all types together.
+
+    Closed loop: defer until the window has room; deny if this change alone exceeds the limit. Direct action: allow.
+    """
+    moved = [(one.at, one.scale_decrease) for one in decreases_in_window(facts.recent, now)]
+    return _velocity("scale_down_velocity", "-", moved, scale_decrease, limits.max_scale_decrease, proposal, facts)
+
+
+def _velocity(
+    name: str,
+    sign: str,
+    moved: Sequence[tuple[datetime, int]],
+    change: Callable[[Proposal, int], int],
+    limit: int,
+    proposal: Proposal,
+    facts: Facts,
+) -> Verdict:
+    """`moved`: when and by how many replicas, oldest first, in the window. `change` is that of the proposal."""
     if not facts.history_loaded:
         return no_history(name)
-    counted = increases_in_window(facts.recent, now)
-    value = sum(one.scale_increase for one in counted)
+    value = sum(by for _, by in moved)
     details: dict[str, Any] = {"value": value, "limit": limit, "window_seconds": int(SCALE_WINDOW.total_seconds())}
     if facts.target is None and sets_replicas(proposal):
         return no_target(name, proposal, facts, details)
-    wanted = 0 if facts.target is None else scale_increase(proposal, facts.target.replicas)
+    wanted = 0 if facts.target is None else change(proposal, facts.target.replicas)
     details["wanted"] = wanted
     if not governs(proposal) or not wanted or value + wanted <= limit:
         return Verdict(name, details=details)
-    message = f"+{wanted} replicas on top of +{value} within 15 minutes would exceed +{limit} for {proposal.target}."
+    message = (
+        f"{sign}{wanted} replicas on top of {sign}{value} within 15 minutes would exceed {sign}{limit} for "
+        f"{proposal.target}."
+    )
     if wanted > limit:
         return Denial(name, message, details, reason=Reason.SCALE_VELOCITY_LIMIT)
-    until = _room_at(counted, limit - wanted)
+    until = _room_at(moved, limit - wanted)
     details["next_allowed_at"] = until.isoformat()
     return Deferral(name, message, details, reason=Reason.SCALE_VELOCITY_LIMIT, until=until)
 
@@ -89,11 +112,16 @@ def increases_in_window(recent: Sequence[RecentAction], now: datetime) -> list[R
     return sorted((one for one in recent if one.scale_increase and one.at > now - SCALE_WINDOW), key=_age)
 
 
-def _room_at(counted: list[RecentAction], room: int) -> datetime:
-    """When the increases that are still in the window sum up to `room` or less."""
-    total = sum(one.scale_increase for one in counted)
-    gone = accumulate(one.scale_increase for one in counted)
-    return next(one.at + SCALE_WINDOW for one, removed in zip(counted, gone, strict=True) if total - removed <= room)
+def decreases_in_window(recent: Sequence[RecentAction], now: datetime) -> list[RecentAction]:
+    """Those that count in `scale_down_velocity`, oldest first."""
+    return sorted((one for one in recent if one.scale_decrease and one.at > now - SCALE_WINDOW), key=_age)
+
+
+def _room_at(moved: Sequence[tuple[datetime, int]], room: int) -> datetime:
+    """When the changes that are still in the window sum up to `room` or less."""
+    total = sum(by for _, by in moved)
+    gone = accumulate(by for _, by in moved)
+    return next(at + SCALE_WINDOW for (at, _), removed in zip(moved, gone, strict=True) if total - removed <= room)
 
 
 def _age(one: RecentAction) -> datetime:

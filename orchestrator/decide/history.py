@@ -62,8 +62,8 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
             active_action=str(active_action or ""),
             cooldown_until=cooldown_until,
             recent=tuple(
-                RecentAction(ActionType(type_), datetime.fromisoformat(at), increase)
-                for type_, at, increase in recent or ()
+                RecentAction(ActionType(type_), datetime.fromisoformat(at), increase, decrease)
+                for type_, at, increase, decrease in recent or ()
             ),
             refused=_refused(*refused),
             scaled_to=scaled_to,

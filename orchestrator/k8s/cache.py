@@ -7,11 +7,12 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
 
-from guardrails.types import AutoscalerFacts
+from guardrails.types import AutoscalerFacts, RolloutState
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import ClusterError, NotFound
 from orchestrator.k8s.missing import Missing
 from orchestrator.k8s.resources import AUTOSCALERS, DEPLOYMENTS, Resource
+from orchestrator.k8s.revision import rollout_state
 from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED, MissingList, SyncStatus
 from orchestrator.k8s.target import UNMANAGED, TargetState
 from orchestrator.k8s.types import Autoscaler, Deployment, W, WatchEvent, WatchEventType, WorkloadKey
@@ -26,7 +27,8 @@ RESTART_AFTER = 30.0  # seconds from an unexpected error of a watching thread to
 class ClusterCache:
     """Of `namespaces`, where "*" is all of them. Each namespace syncs by itself: one that cannot be read holds up no
     other. `on_change` is called from the watching threads after each change, and must be quick; after a list its key
-    has no name. `clock`: monotonic seconds."""
+    has no name. So is `on_rollout_end`, before it, after a change that ends the rollout of a Deployment. `clock`:
+    monotonic seconds."""
 
     def __init__(
         self,
@@ -34,11 +36,12 @@ class ClusterCache:
         namespaces: Iterable[str],
         on_change: Callable[[WorkloadKey], None],
         clock: Callable[[], float] = monotonic,
+        on_rollout_end: Callable[[WorkloadKey], None] = lambda _: None,
     ) -> None:
         named = frozenset(namespaces)
         self.namespaces = frozenset({"*"}) if "*" in named else named
         self._cluster = cluster
-        self._on_change = on_change
+        self._on_change, self._on_rollout_end = on_change, on_rollout_end
         self._deployments: dict[WorkloadKey, Deployment] = {}
         self._missing = Missing(clock)
         self._autoscalers = AutoscalerIndex()
@@ -146,8 +149,10 @@ class ClusterCache:
             if event.type is WatchEventType.DELETED:
                 self._deployments.pop(key, None)
             else:
-                self._deployments[key] = event.object
+                before, self._deployments[key] = self._deployments.get(key), event.object
                 self._missing.discard(key)
+                if before is not None and _is_rolling(before) and not _is_rolling(event.object):
+                    self._on_rollout_end(key)
             self._on_change(key)
 
     def _follow_autoscalers(self, namespace: str) -> None:
@@ -204,6 +209,10 @@ class AutoscalerIndex:
             return None
         first = autoscalers[min(autoscalers)]
         return AutoscalerFacts(first.key.name, first.min_replicas, first.max_replicas)
+
+
+def _is_rolling(deployment: Deployment) -> bool:
+    return rollout_state(deployment) is RolloutState.IN_PROGRESS
 
 
 def _in_api(namespace: str) -> str:

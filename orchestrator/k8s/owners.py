@@ -6,11 +6,12 @@ managedFields say which manager owns which fields. Labels, annotations and owner
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from guardrails.types import FieldOwner, OwnerKind
 from orchestrator.k8s.fields import owned, stated
-from orchestrator.k8s.types import FIELD_MANAGER
+from orchestrator.k8s.types import FIELD_MANAGER, TemplateChange
 from signals.proposals.paths import mapping
 
 MANAGERS = {
@@ -39,11 +40,13 @@ FLUX_OPT_OUT = (
 
 
 class ManagedFieldsEntry(NamedTuple):
-    """One entry of managedFields. `operation` is Apply or Update; `fields` is FieldsV1."""
+    """One entry of managedFields. `operation` is Apply or Update; `fields` is FieldsV1. `time` is when the manager last
+    added, changed or removed a field."""
 
     manager: str
     operation: str
     fields: Mapping[str, Any]
+    time: datetime | None = None
 
 
 class ObjectMeta(NamedTuple):
@@ -76,6 +79,15 @@ def field_owners(meta: ObjectMeta, entries: Iterable[ManagedFieldsEntry]) -> tup
         del entries_of[OwnerKind.FLUX]
     owners = (FieldOwner(kind, _name(kind, meta), _fields(kind, own, meta)) for kind, own in entries_of.items())
     return tuple(owner for owner in owners if owner.fields)
+
+
+def template_changes(entries: Iterable[ManagedFieldsEntry]) -> tuple[TemplateChange, ...]:
+    """Of every manager that owns a field of the pod template."""
+    return tuple(
+        TemplateChange(entry.manager, entry.time)
+        for entry in entries
+        if entry.time is not None and "f:template" in mapping(entry.fields.get("f:spec"))
+    )
 
 
 def our_fields(entries: Iterable[ManagedFieldsEntry]) -> tuple[str, ...]:

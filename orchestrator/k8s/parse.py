@@ -4,12 +4,13 @@ read by one call. The Kubernetes library's models cost 15 times as much on large
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from sys import intern
 from typing import Any, Generic, Protocol, TypeVar
 
 from orchestrator.k8s.itself import own_deployment, own_mark
-from orchestrator.k8s.owners import ManagedFieldsEntry, ObjectMeta, field_owners, our_fields
+from orchestrator.k8s.owners import ManagedFieldsEntry, ObjectMeta, field_owners, our_fields, template_changes
 from orchestrator.k8s.types import ACTION_ANNOTATION, Autoscaler, Condition, Deployment, Pod, WorkloadKey
 from signals.lib.redaction import redacted
 
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 KEPT_ANNOTATIONS = (ACTION_ANNOTATION,)
 EXPRESSIONS = {"In": "{} in ({})", "NotIn": "{} notin ({})", "Exists": "{}", "DoesNotExist": "!{}"}
+NO_DEADLINE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ def parse_deployment(raw: Any) -> Deployment:
         available_replicas=_count(status, "availableReplicas"),
         unavailable_replicas=_count(status, "unavailableReplicas"),
         conditions=_conditions(status),
+        progress_deadline=_progress_deadline(spec),
+        created_at=_moment(metadata, "creationTimestamp"),
+        template_changes=template_changes(entries),
         owners=field_owners(_object_meta(key, annotations, metadata), entries),
         ours=our_fields(entries),
         containers=_containers(spec),
@@ -148,6 +153,18 @@ def _texts(raw: Mapping[str, Any], name: str) -> Mapping[str, str]:
     return {key: _text(values, key) for key in values}
 
 
+def _moment(raw: Mapping[str, Any], name: str) -> datetime | None:
+    """RFC 3339, in UTC."""
+    value = _text(raw, name)
+    return datetime.fromisoformat(value) if value else None
+
+
+def _progress_deadline(spec: Mapping[str, Any]) -> int:
+    """An API server always sets it; its largest value means that there is none."""
+    seconds = _count(spec, "progressDeadlineSeconds")
+    return 0 if seconds == NO_DEADLINE else seconds
+
+
 def _required(raw: Mapping[str, Any], name: str) -> str:
     value = _text(raw, name)
     if not value:
@@ -184,7 +201,12 @@ def _object_meta(key: WorkloadKey, annotations: Mapping[str, str], metadata: Map
 
 def _managed_fields(metadata: Mapping[str, Any]) -> list[ManagedFieldsEntry]:
     return [
-        ManagedFieldsEntry(_text(entry, "manager"), _text(entry, "operation"), _object(entry, "fieldsV1"))
+        ManagedFieldsEntry(
+            intern(_text(entry, "manager")),
+            _text(entry, "operation"),
+            _object(entry, "fieldsV1"),
+            _moment(entry, "time"),
+        )
         for entry in _objects(metadata, "managedFields")
     ]
 

@@ -66,6 +66,8 @@ def rollout(deployment: Deployment, before: frozenset[Reported] = frozenset()) -
         return _progressing(f"{updated - desired} surplus replicas are pending termination", obstacle)
     if deployment.available_replicas < updated:
         return _progressing(f"{deployment.available_replicas} of {updated} updated replicas are available", obstacle)
+    if not desired:
+        return Complete("Scaled to 0: no pods are desired, and none are left")
     return Complete(f"All {desired} replicas are updated and available")
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from guardrails.types import AutoscalerFacts, TargetFacts
 from orchestrator.k8s.fields import overlapping
+from orchestrator.k8s.revision import latest_rollout
 from orchestrator.k8s.rollout import obstacle_of
 from orchestrator.k8s.types import Deployment
 from signals.proposals.paths import CONTAINERS
@@ -43,6 +44,7 @@ class TargetState:
             owners=tuple(replace(owner, fields=fields) for owner, fields in overlaps if fields),
             part_of_smartops=deployment.part_of_smartops,
             containers=(any(path.startswith(CONTAINERS) for path in changed) and deployment.containers) or None,
+            rollout=latest_rollout(deployment),
         )
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from guardrails.types import FieldOwner
 
 ACTION_ANNOTATION = "smartops.io/action"  # on the Deployment: the id of the last action that was applied
+PROGRESSING = "Progressing"  # the condition of a Deployment that its rollouts move
 FIELD_MANAGER = "smartops"  # the name of SmartOps in managedFields
 
 
@@ -42,6 +44,15 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateChange:
+    """The last change of the pod template by a field manager, as managedFields have it. `at` is the last change of any
+    field of that entry: not earlier than the change of the template."""
+
+    manager: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """A Deployment at `resource_version`. Omitted counts are 0; an omitted `spec.replicas` is 1, the API's default.
     `annotations` has smartops.io/action alone."""
@@ -61,6 +72,9 @@ class Deployment:
     available_replicas: int = 0
     unavailable_replicas: int = 0
     conditions: tuple[Condition, ...] = ()
+    progress_deadline: int = 0  # spec.progressDeadlineSeconds; 0: none
+    created_at: datetime | None = None
+    template_changes: tuple[TemplateChange, ...] = ()  # one for each manager of a field of the pod template
     owners: tuple[FieldOwner, ...] = ()
     ours: tuple[str, ...] = ()  # the fields that SmartOps was the last to write
     containers: tuple[str, ...] = ()  # their names, in order

@@ -57,7 +57,8 @@ class Action(models.Model):
     `reason`, as in the verdict of a guardrail. `before` is `{"replicas": int, "available": int, "paused": bool,
     "conditions": [[type, status, reason, updated_at]]}`, of the version that is planned.
     `change` is what the action's handler planned: SCALE `{"replicas": int}`, RESTART `{"value": str}`, PATCH
-    `{"patch": {…}}`.
+    `{"patch": {…}}`. `warnings` are the verdicts that warn, of the decision that allowed the plan:
+    `[{"guardrail": str, "reason": str, "message": str, "details": {…}}]`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -95,6 +96,8 @@ class Action(models.Model):
     before = models.JSONField(null=True)
     change = models.JSONField(null=True)
     scale_increase = models.PositiveIntegerField(default=0)
+    scale_decrease = models.PositiveIntegerField(default=0, db_default=0)
+    warnings = models.JSONField(default=list, db_default=[])
     ambiguous = models.BooleanField(default=False)
     traceparent = models.CharField(max_length=55, blank=True, db_default="")  # of its admission
 

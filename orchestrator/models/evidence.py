@@ -29,8 +29,9 @@ class Verification(models.Model):
     """The evidence: what was to be reached, and the replica counts that were observed last. An empty status: still
     under way.
 
-    `baseline` is what verification compares with: `before` of the action, and `"fields": [str]`, the changed fields
-    that were ours after the write.
+    `stabilization_seconds` and `cooldown_seconds` are the limits at the time of the write. `baseline` is what
+    verification compares with: `before` of the action, and `"fields": [str]`, the changed fields that were ours after
+    the write.
     """
 
     action = models.OneToOneField("Action", on_delete=models.PROTECT, primary_key=True, related_name="verification")
@@ -39,6 +40,7 @@ class Verification(models.Model):
     generation = models.BigIntegerField()
     baseline = models.JSONField()
     stabilization_seconds = models.PositiveIntegerField(default=0)
+    cooldown_seconds = models.PositiveIntegerField(default=0, db_default=0)
     desired_replicas = models.PositiveIntegerField(null=True)
     ready_replicas = models.PositiveIntegerField(null=True)
     available_replicas = models.PositiveIntegerField(null=True)

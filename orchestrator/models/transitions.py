@@ -42,7 +42,7 @@ VERIFIED_AS = {
 # The columns that a transition may change, beside the times.
 COLUMNS = (
     *("epoch", "attempts", "ambiguous", "planned_uid", "planned_resource_version", "planned_generation"),
-    *("before", "change", "scale_increase"),
+    *("before", "change", "scale_increase", "scale_decrease", "warnings"),
 )
 TIMES = ("updated_at", "not_before", "deadline_at", "lease_until", "applied_at", "finished_at")
 NO_PLAN: Mapping[str, Any] = {
@@ -51,15 +51,20 @@ NO_PLAN: Mapping[str, Any] = {
     "planned_generation": None,
     "change": None,
     "scale_increase": 0,
+    "scale_decrease": 0,
+    "warnings": [],
 }
+# A rollout that the Deployment controller gives up shows it a moment after its progress deadline.
+DEADLINE_MARGIN = 10  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
     """`columns` are other columns that change. `not_before` and `deadline` are in seconds from now. `applied` says that
     the change counts as applied now. `cooldown`, `begins` and `evidence` are stored in the same transaction: how many
-    seconds the cooldown lasts, the verification that begins, and the columns of the one that ends. `lease_is_over`
-    makes the end of the lease a condition."""
+    seconds the cooldown lasts, the verification that begins, and the columns of the one that ends. `cooldown_again` is
+    for how many seconds a cooldown that is over begins again. `lease_is_over` makes the end of the lease a
+    condition."""
 
     action: Action
     to: ActionState
@@ -72,6 +77,7 @@ class Transition:
     deadline: float | None = None
     applied: bool = False
     cooldown: int | None = None
+    cooldown_again: int | None = None
     begins: Verification | None = None
     evidence: Mapping[str, Any] | None = None
     lease_is_over: bool = False
@@ -95,9 +101,18 @@ def reclaim(action: Action, actor: str) -> Transition:
     )
 
 
-def plan(action: Action, live: Deployment, change: Mapping[str, Any], scale_increase: int, actor: str) -> Transition:
+def plan(
+    action: Action,
+    live: Deployment,
+    change: Mapping[str, Any],
+    scale_increase: int,
+    actor: str,
+    *,
+    scale_decrease: int = 0,
+    warnings: Sequence[Mapping[str, Any]] = (),
+) -> Transition:
     """The plan, committed before the write: what will be written, and to which version of which object. It claims a
-    pending action."""
+    pending action. `warnings`: as in Action."""
     return Transition(
         action,
         S.APPLYING,
@@ -111,15 +126,23 @@ def plan(action: Action, live: Deployment, change: Mapping[str, Any], scale_incr
             "before": _before(live),
             "change": dict(change),
             "scale_increase": scale_increase,
+            "scale_decrease": scale_decrease,
+            "warnings": list(warnings),
         },
     )
 
 
-def keep_plan(action: Action, live: Deployment, actor: str) -> Transition:
+def keep_plan(
+    action: Action, live: Deployment, actor: str, *, warnings: Sequence[Mapping[str, Any]] = ()
+) -> Transition:
     """The same change again, against the version that the target has now: at most its status or metadata has changed
     since the plan."""
     message = f"Writing the same change against version {live.resource_version}."
-    columns = {"planned_resource_version": live.resource_version, "before": _before(live)}
+    columns = {
+        "planned_resource_version": live.resource_version,
+        "before": _before(live),
+        "warnings": list(warnings),
+    }
     return Transition(action, S.APPLYING, actor, message=message, columns=columns)
 
 
@@ -135,6 +158,7 @@ def apply(action: Action, written: Deployment, limits: Limits, actor: str) -> Tr
         cooldown = limits.cooldown_seconds
         return Transition(action, S.SUCCEEDED, actor, message=message, applied=True, cooldown=cooldown)
     changed = PROPOSAL_TYPES[ActionType(action.type)].fields(action.params)
+    own_deadline = written.progress_deadline and written.progress_deadline + DEADLINE_MARGIN
     baseline = {**(action.before or {}), "fields": list(overlapping(written.ours, changed))}
     return Transition(
         action,
@@ -142,7 +166,7 @@ def apply(action: Action, written: Deployment, limits: Limits, actor: str) -> Tr
         actor,
         message=f"Applied as generation {written.generation}.",
         columns={"planned_uid": written.uid},
-        deadline=limits.verification_timeout_seconds,
+        deadline=max(limits.verification_timeout_seconds, own_deadline),
         applied=True,
         cooldown=limits.cooldown_seconds,
         begins=Verification(
@@ -150,6 +174,7 @@ def apply(action: Action, written: Deployment, limits: Limits, actor: str) -> Tr
             generation=written.generation,
             baseline=baseline,
             stabilization_seconds=limits.stabilization_seconds,
+            cooldown_seconds=limits.cooldown_seconds,
         ),
     )
 
@@ -201,9 +226,12 @@ def expire_review(action: Action, limits: Limits, actor: str) -> Transition:
 def verified(
     action: Action, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None, actor: str
 ) -> Transition:
-    """verifying → succeeded, failed or timed_out, with the evidence: the Deployment as it was observed last."""
+    """verifying → succeeded, failed or timed_out, with the evidence: the Deployment as it was observed last. If the
+    cooldown is over by then, it begins again."""
     evidence = {"status": status, "message": message, **({} if seen is None else observed_counts(seen))}
-    return Transition(action, VERIFIED_AS[status], actor, reason, message, evidence=evidence)
+    found: Verification | None = getattr(action, "verification", None)  # a row that cannot be read may have none
+    again = None if found is None else found.cooldown_seconds
+    return Transition(action, VERIFIED_AS[status], actor, reason, message, evidence=evidence, cooldown_again=again)
 
 
 def store(transitions: Sequence[Transition]) -> list[Transition]:
@@ -222,6 +250,11 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
             _record_applied(applied)
         if evidence := [_evidence(one.action.pk, one.evidence) for one in stored if one.evidence is not None]:
             queries.execute(queries.END_VERIFICATIONS, evidence)
+        Cooldown.begin_again(
+            (one.action.workload.target, ActionType(one.action.type), one.cooldown_again)
+            for one in stored
+            if one.cooldown_again is not None
+        )
         if ended := [one.action for one in stored if one.to in FINAL]:
             _release(ended)
         for one in stored:
@@ -298,7 +331,7 @@ def _record_applied(applied: Sequence[Transition]) -> None:
 def _release(ended: Sequence[Action]) -> None:
     """The targets are free: the signals of these actions close, and the signals that wait for the targets are due."""
     signals = [action.signal_id for action in ended if action.signal_id]
-    Signal.release(signals, [action.workload.target for action in ended], Reason.TARGET_BUSY)
+    Signal.release(signals, [action.workload.target for action in ended], (Reason.TARGET_BUSY,))
 
 
 def _update_copy(one: Transition, times: Sequence[Any]) -> None:

@@ -189,13 +189,13 @@ def _create(
                 signal=signal,
                 traceparent=tracing.context_of(candidate.span),
             )
-            planned.append((action, live, decided.limits))
-    queries.insert([action for action, _, _ in planned])
-    for action, _, _ in planned:
+            planned.append((action, live, decided.decision, decided.limits))
+    queries.insert([action for action, *_ in planned])
+    for action, *_ in planned:
         about: dict[str, object] = {"signal": action.signal_id, "target": action.workload, "actor": actor}
         log_transition("action", action.pk, "", action.state, traceparent=action.traceparent, **about)
-    transitions.store([plan(action, live, actor) for action, live, _ in planned])
-    return [Claim.of(action, limits) for action, _, limits in planned]
+    transitions.store([plan(action, live, decision, actor) for action, live, decision, _ in planned])
+    return [Claim.of(action, limits) for action, _, _, limits in planned]
 
 
 def _count(signal: Signal, decided: Decided) -> None:

@@ -16,7 +16,7 @@ from guardrails.models import effective_limits
 from guardrails.types import Allow, Defer, Deny, Ignore
 from orchestrator import metrics
 from orchestrator.decide.decision import Decided, Question, decide, store_records
-from orchestrator.decide.plan import plan
+from orchestrator.decide.plan import keep_plan, plan
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.sync import NO_DELAYS
 from orchestrator.k8s.types import Deployment
@@ -163,7 +163,8 @@ def _follow(reading: Reading, decided: Decided, live: Deployment | None, actor: 
     if not isinstance(decision, Allow):
         return _block(reading, decision, decided, actor)
     assert live is not None, "a target that does not exist is denied"
-    return plan(action, live, actor) if reading.step is Step.PLAN else transitions.keep_plan(action, live, actor)
+    planned = plan if reading.step is Step.PLAN else keep_plan
+    return planned(action, live, decision, actor)
 
 
 def _block(reading: Reading, decision: Defer | Deny | Ignore, decided: Decided, actor: str) -> Transition:

@@ -35,6 +35,9 @@ from orchestrator.reconciler.outage import Outage
 from orchestrator.reconciler.pool import Pool, ThreadPool
 from signals.lib.availability import describe, is_repeatable, is_unavailable, loses_session
 from signals.lib.notifications import listen
+from signals.models import Signal
+from signals.reasons import Reason
+from signals.types import Target
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ class Reconciler:
         self.cluster, self.cluster_name, self.workers = cluster, cluster_name, workers
         self.clock = clock or SystemClock()
         self.pool = pool or ThreadPool(workers, self._wake)
-        self.cache = ClusterCache(cluster, namespaces, self._target_changed, self.clock.monotonic)
+        self.cache = ClusterCache(cluster, namespaces, self._target_changed, self.clock.monotonic, self._rollout_ended)
         self.verifications = verify.Verifications(cluster_name, self.clock)
         self.publishers = Publishers(cluster_name, [KubernetesEvents(cluster)])
         self._inbox = Inbox()
@@ -75,7 +78,8 @@ class Reconciler:
         self._next_sweep = self._next_measure = self._next_beat = 0.0
         self._resumed: Mapping[str, float] | None = None  # the delays for which waiting rows were made due
         self._changed_targets: set[WorkloadKey] = set()
-        self._lock = Lock()  # of the changed targets
+        self._ended_rollouts: set[WorkloadKey] = set()
+        self._lock = Lock()  # of these two sets
         self._stop = Event()
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
@@ -142,6 +146,7 @@ class Reconciler:
         if sweep:
             self._reclaim()
         self._check()
+        self._attempt(self._wake_deferred)
         # Neither due actions nor due signals wait until there are none of the others.
         room = self._room()
         room -= self._dispatch(room - room // 2 if self._signals_due else room)
@@ -174,6 +179,16 @@ class Reconciler:
             self._step(reclaim.report_unattended, self.cluster_name)
             gauges.UNREADABLE.set(len(self.cache.namespaces) - len(self.cache.readable))
             self._step(gauges.measure, self.cluster_name)
+
+    def _wake_deferred(self) -> None:
+        """The signals that wait for a rollout are due when the cache shows its end. It does so before they are decided
+        on, so that none is deferred for what has ended."""
+        with self._lock:
+            ended, self._ended_rollouts = self._ended_rollouts, set()
+        if ended:
+            targets = [Target(self.cluster_name, key.namespace, key.name) for key in ended]
+            Signal.release((), targets, (Reason.ROLLOUT_IN_PROGRESS, Reason.ROLLOUT_STUCK))
+            self._signals_due = True
 
     def _admit(self, room: int) -> None:
         # After an error of the database their signals are still due: the next pass observes their targets anew.
@@ -326,6 +341,11 @@ class Reconciler:
         if not key.name:
             self._next_sweep = 0.0
         self._wake()
+
+    def _rollout_ended(self, key: WorkloadKey) -> None:
+        """On the threads of the cache, which report the change as well."""
+        with self._lock:
+            self._ended_rollouts.add(key)
 
     def _take_changed_targets(self) -> set[WorkloadKey]:
         with self._lock:

@@ -9,14 +9,15 @@ import heapq
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from django.db.models import F
 from django.db.models.functions import Now
 from opentelemetry.trace import Span
 
 from orchestrator import metrics
 from orchestrator.actions import HANDLERS
+from orchestrator.k8s.revision import progress_deadline
 from orchestrator.k8s.rollout import Complete, Failed, Progressing
 from orchestrator.k8s.types import Deployment, WorkloadKey
 from orchestrator.models import Action, ActionState, VerificationStatus, transitions
@@ -24,6 +25,7 @@ from orchestrator.reconciler.calls import Confirmation
 from orchestrator.reconciler.clock import Clock
 from orchestrator.verification.judge import Expected, judge
 from signals.lib import tracing
+from signals.proposals import changes_template
 from signals.reasons import Reason
 from signals.types import ActionType
 
@@ -37,13 +39,15 @@ NOTHING_EXPECTED = Expected(uid="", generation=0, action="", replicas=None, base
 @dataclass(slots=True, eq=False)
 class Watched:
     """One verification under way. Times are monotonic seconds. `asked`: the API server is being asked whether it
-    ends badly. `refused`: since when the cluster has refused the pods, with the counts at that time. `span` is ended
+    ends badly. `epoch` is the monotonic second at the beginning of 1970, by the clock of the database. `refused`: since
+    when the cluster has refused the pods, with the counts at that time. `span` is ended
     with the verification; a span that does not end is not exported."""
 
     action: Action
     expected: Expected
     stabilization: float
     deadline: float
+    epoch: float
     span: Span
     complete_since: float | None = None
     refused: tuple[float, tuple[int, ...]] | None = None
@@ -88,18 +92,17 @@ class Verifications:
         unknown = set(rows.values_list("pk", flat=True)) - self._watched.keys() - ending
         if unknown:
             rows = rows.filter(pk__in=unknown).select_related("workload", "verification", "signal")
-            for action in rows.annotate(left=F("deadline_at") - Now()):
-                left = action.left.total_seconds()
+            for action in rows.annotate(read_at=Now()):
                 try:
-                    self._watch(action, left)
+                    self._watch(action, action.read_at)
                 except Exception as error:  # noqa: BLE001 - it is logged once, and ends the verification
-                    self._reject(action, left, error)
+                    self._reject(action, (action.deadline_at - action.read_at).total_seconds(), error)
             self._unreadable &= unknown
 
     def watch(self, actions: Iterable[Action]) -> None:
         """Begins with actions that were just applied."""
         for action in actions:
-            self._watch(action, (action.deadline_at - action.updated_at).total_seconds())
+            self._watch(action, action.updated_at)
 
     def due(self, changed: Iterable[WorkloadKey]) -> Iterator[Watched]:
         """Those whose target changed, whose stabilisation is over, or whose time is up. A changed key without a name
@@ -137,7 +140,7 @@ class Verifications:
                 doubtful = True
             case Progressing() as progress:
                 watched.complete_since = None
-                doubtful = now >= watched.deadline or self._is_hopeless(watched, progress, seen)
+                doubtful = self._is_over(watched, seen) or self._is_hopeless(watched, progress, seen)
         asked, watched.asked = watched.asked, watched.asked or doubtful
         return doubtful and not asked
 
@@ -147,19 +150,18 @@ class Verifications:
         watched = self._watched.get(confirmation.action_id)
         if watched is None:
             return
-        now, watched.asked = self._clock.monotonic(), False
-        is_over = now >= watched.deadline
+        watched.asked = False
         match confirmation.result:
-            case Exception() as error if not is_over:
+            case Exception() as error if not self._is_over(watched, None):
                 log.info("the API server did not confirm how action %s ended: %s", watched.action.pk, error)
-                self._wake_at(now + ASK_AGAIN, watched)
+                self._wake_at(self._clock.monotonic() + ASK_AGAIN, watched)
             case Exception() as error:
                 message = f"The deadline has passed, and the Deployment cannot be read: {error}"
                 self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
             case seen:
-                self._conclude(watched, seen, is_over, confirmation.pods)
+                self._conclude(watched, seen, confirmation.pods)
 
-    def _conclude(self, watched: Watched, seen: Deployment | None, is_over: bool, pods: str) -> None:
+    def _conclude(self, watched: Watched, seen: Deployment | None, pods: str) -> None:
         match judge(seen, watched.expected):
             case Complete(message):
                 self._end(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, message, seen)
@@ -167,7 +169,7 @@ class Verifications:
                 self._end(watched, VerificationStatus.FAILED, reason, _with(message, pods), seen)
             case Progressing(message) as progress if self._is_hopeless(watched, progress, seen):
                 self._end(watched, VerificationStatus.FAILED, Reason.REPLICA_FAILURE, _with(message, pods), seen)
-            case Progressing(message) if is_over:
+            case Progressing(message) if self._is_over(watched, seen):
                 message = _with(message, pods)
                 self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, seen)
             case Progressing():  # the cache was stale
@@ -185,6 +187,21 @@ class Verifications:
             self._wake_at(now + progress.patience, watched)
         return now >= watched.refused[0] + progress.patience
 
+    def _is_over(self, watched: Watched, seen: Deployment | None) -> bool:
+        """Whether the deadline has passed. A rollout that makes progress has one of its own, counted from its last
+        progress: the Deployment controller ends it, and not its length."""
+        now = self._clock.monotonic()
+        if now < watched.deadline:
+            return False
+        own = None if seen is None else progress_deadline(seen)
+        if own is None:
+            return True
+        watched.deadline = max(watched.deadline, watched.epoch + own.timestamp() + transitions.DEADLINE_MARGIN)
+        if now < watched.deadline:
+            self._wake_at(watched.deadline, watched)
+            return False
+        return True
+
     def _end(
         self, watched: Watched, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None
     ) -> None:
@@ -193,23 +210,28 @@ class Verifications:
         if self._by_key.get(watched.key) == watched.action.pk:
             del self._by_key[watched.key]
 
-    def _watch(self, action: Action, left: float) -> None:
+    def _watch(self, action: Action, read_at: datetime) -> None:
+        """`read_at`: now, by the clock of the database."""
         if action.pk in self._watched:
             return
-        verification = action.verification
+        verification, type_ = action.verification, ActionType(action.type)
+        replicas = HANDLERS[type_].expected_replicas(action.change or {})
         expected = Expected(
             uid=action.planned_uid,
             generation=verification.generation,
             action=str(action.pk),
-            replicas=HANDLERS[ActionType(action.type)].expected_replicas(action.change or {}),
+            replicas=replicas,
             baseline=verification.baseline.get("replicas", 0),
             fields=frozenset(verification.baseline.get("fields", ())),
             paused=verification.baseline.get("paused", False),
             conditions=frozenset(map(tuple, verification.baseline.get("conditions", ()))),
+            needs_pods=replicas is None and changes_template(type_, action.params),
         )
         now = self._clock.monotonic()
         span = tracing.start_span("verify", action.traceparent, signal=action.signal_id, action=action.pk)
-        watched = Watched(action, expected, verification.stabilization_seconds, now + max(0.0, left), span)
+        left = max(0.0, (action.deadline_at - read_at).total_seconds())
+        epoch = now - read_at.timestamp()
+        watched = Watched(action, expected, verification.stabilization_seconds, now + left, epoch, span)
         self._watched[action.pk] = watched
         # One that another process has just ended may come late: the younger of the two is under way.
         self._by_key[watched.key] = max(action.pk, self._by_key.get(watched.key, action.pk))
@@ -226,7 +248,7 @@ class Verifications:
             log.error("action %s cannot be verified; it ends at its deadline", action.pk, exc_info=error)
         if left < -OVERDUE:
             span = tracing.start_span("verify", action.traceparent, signal=action.signal_id, action=action.pk)
-            watched = Watched(action, NOTHING_EXPECTED, 0.0, 0.0, span)
+            watched = Watched(action, NOTHING_EXPECTED, 0.0, 0.0, 0.0, span)
             self.ended.append(Ended(watched, VerificationStatus.TIMED_OUT, Reason.PROCESSING_ERROR, message, None))
 
     def _wake_at(self, moment: float, watched: Watched) -> None:

@@ -22,6 +22,7 @@ class Expected:
     fields: frozenset[str] = frozenset()  # those that were ours after it
     paused: bool = False  # before the change: then it did not start a rollout
     conditions: frozenset[Reported] = frozenset()  # before the change
+    needs_pods: bool = False  # the change is one of the pod template, and leaves spec.replicas alone
 
 
 def judge(deployment: Deployment | None, expected: Expected) -> Progress:
@@ -35,6 +36,8 @@ def judge(deployment: Deployment | None, expected: Expected) -> Progress:
     superseded = _superseded(deployment, expected)
     if superseded:
         return Failed(Reason.SUPERSEDED, superseded)
+    if expected.needs_pods and not deployment.replicas:
+        return Failed(Reason.NO_PODS, "The change was applied, but it reached no pod: the Deployment is scaled to 0")
     # A newer generation with our change intact is somebody's change beside ours: what runs now is what is verified.
     judged = steady if expected.paused and deployment.paused else rollout
     return judged(deployment, expected.conditions)

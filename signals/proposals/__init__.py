@@ -6,7 +6,8 @@ Guardrails, rules, API, console and Kubernetes Events ask these modules, and do 
 from collections.abc import Mapping
 
 from signals.proposals import patch, restart, scale
-from signals.proposals.types import ProposalType
+from signals.proposals.paths import REPLICAS, TEMPLATE
+from signals.proposals.types import Params, ProposalType
 from signals.types import ActionType, Proposal
 
 PROPOSAL_TYPES: Mapping[ActionType, ProposalType] = {
@@ -26,3 +27,18 @@ def scale_increase(proposal: Proposal, current: int) -> int:
     """How many replicas the proposal adds to the `current` ones: 0 or more."""
     desired = desired_replicas(proposal, current)
     return 0 if desired is None else max(0, desired - current)
+
+
+def scale_decrease(proposal: Proposal, current: int) -> int:
+    """How many replicas the proposal removes from the `current` ones: 0 or more."""
+    desired = desired_replicas(proposal, current)
+    return 0 if desired is None else max(0, current - desired)
+
+
+def sets_replicas(proposal: Proposal) -> bool:
+    return REPLICAS in PROPOSAL_TYPES[proposal.type].fields(proposal.params)
+
+
+def changes_template(type_: ActionType, params: Params) -> bool:
+    """Whether the change replaces pods: it is one of the pod template."""
+    return any(field.startswith(TEMPLATE) for field in PROPOSAL_TYPES[type_].fields(params))

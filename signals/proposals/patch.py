@@ -1,23 +1,30 @@
 """PATCH: a strategic merge patch of the fields on the allowlist.
 
-Parameters and change `{"patch": {...}}`. The guardrails also evaluate a patch that the allowlist refuses, so the
-functions take any patch.
+Parameters and change `{"patch": {...}}`. A rule with a patch of `spec.replicas` may also have a `direction`, as with
+SCALE. The guardrails also evaluate a patch that the allowlist refuses, so the functions take any patch.
 """
 
 import json
 from typing import Any
 
+from signals.proposals import direction
 from signals.proposals.patch_allowlist import forbidden
 from signals.proposals.paths import leaves, mapping, touched
 from signals.proposals.types import Before, Change, Params
 
 event = "Patched"
 
+_PARAMS = frozenset({"patch", "direction"})
+
 
 def problem(params: Any) -> str:
     match params:
-        case {"patch": {**patch}, **rest} if patch and not rest:
-            return ""
+        case {"patch": {**patch}} if patch and params.keys() <= _PARAMS:
+            if "direction" not in params:
+                return ""
+            if replicas(params, None) is None:
+                return "A direction belongs to a patch of spec.replicas."
+            return direction.problem(params["direction"])
     return 'PATCH takes {"patch": {…}}.'
 
 

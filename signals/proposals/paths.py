@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-REPLICAS = "spec.replicas"
+REPLICAS, TEMPLATE = "spec.replicas", "spec.template"
 POD, CONTAINERS = "spec.template.spec", "spec.template.spec.containers"
 LEFT_OUT_OF_PODS = frozenset({"volumes", "initContainers", "ephemeralContainers"})
 

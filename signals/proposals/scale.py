@@ -1,10 +1,13 @@
 """SCALE: sets the number of replicas, or changes it by a number.
 
-Parameters `{"replicas": n}` or `{"delta": n}`; change `{"replicas": n}`.
+Parameters `{"replicas": n}` or `{"delta": n}`; change `{"replicas": n}`. A rule with an absolute number also says which
+way it may move the workload: `{"replicas": n, "direction": "up" | "down" | "any"}`, by default up.
 """
 
 from typing import Any
 
+from signals.proposals import direction
+from signals.proposals.direction import Direction
 from signals.proposals.paths import REPLICAS
 from signals.proposals.types import Before, Change, Params
 
@@ -15,9 +18,11 @@ def problem(params: Any) -> str:
     match params:
         case {"delta": int(delta), **rest} if not rest and not isinstance(delta, bool):
             return "" if delta else "A delta of 0 changes nothing."
-        case {"replicas": int(replicas), **rest} if not rest and not isinstance(replicas, bool):
-            return "" if replicas >= 0 else "The number of replicas cannot be negative."
-    return 'SCALE takes {"delta": n} or {"replicas": n}, with an integer n.'
+        case {"replicas": int(replicas), **rest} if not rest.keys() - {"direction"} and not isinstance(replicas, bool):
+            if replicas < 0:
+                return "The number of replicas cannot be negative."
+            return direction.problem(rest["direction"]) if rest else ""
+    return 'SCALE takes {"delta": n} or {"replicas": n, "direction": "up"}, with an integer n.'
 
 
 def refusal(params: Any, prefixes: tuple[str, ...] = (), containers: tuple[str, ...] | None = None) -> str:
@@ -40,7 +45,10 @@ def waits_for_pods(params: Params) -> bool:
 
 
 def describe(params: Params) -> str:
-    return f"Scale to {params['replicas']}" if "replicas" in params else f"Scale by {params['delta']:+d}"
+    if "delta" in params:
+        return f"Scale by {params['delta']:+d}"
+    way = params.get("direction", Direction.ANY)
+    return f"Scale to {params['replicas']}" if way == Direction.ANY else f"Scale {way} to {params['replicas']}"
 
 
 def done(before: Before, change: Change) -> str:

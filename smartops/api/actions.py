@@ -60,28 +60,28 @@ class ActionQuery(PageQuery):
     workload: WorkloadName | None = Field(None, description="The name of the target.")
 
 
-@router.post("/k8s/scale", response=RESPONSES, summary="Scale a Deployment")
+@router.post("/k8s/scale", response=RESPONSES, exclude_defaults=True, summary="Scale a Deployment")
 async def scale(
     request: AuthenticatedRequest, body: ScaleRequest, headers: Header[ActionHeaders], response: HttpResponse
 ) -> Reply:
     return await _act(request.auth, body.proposal(), headers, response)
 
 
-@router.post("/k8s/restart", response=RESPONSES, summary="Restart all pods of a Deployment")
+@router.post("/k8s/restart", response=RESPONSES, exclude_defaults=True, summary="Restart all pods of a Deployment")
 async def restart(
     request: AuthenticatedRequest, body: RestartRequest, headers: Header[ActionHeaders], response: HttpResponse
 ) -> Reply:
     return await _act(request.auth, body.proposal(), headers, response)
 
 
-@router.post("/k8s/patch", response=RESPONSES, summary="Patch a Deployment")
+@router.post("/k8s/patch", response=RESPONSES, exclude_defaults=True, summary="Patch a Deployment")
 async def patch(
     request: AuthenticatedRequest, body: PatchRequest, headers: Header[ActionHeaders], response: HttpResponse
 ) -> Reply:
     return await _act(request.auth, body.proposal(), headers, response)
 
 
-@router.post("/actions/execute", response=RESPONSES, summary="Execute an action of any type")
+@router.post("/actions/execute", response=RESPONSES, exclude_defaults=True, summary="Execute an action of any type")
 async def execute(
     request: AuthenticatedRequest, body: ActionRequest, headers: Header[ActionHeaders], response: HttpResponse
 ) -> Reply:

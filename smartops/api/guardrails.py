@@ -9,7 +9,7 @@ from django.conf import settings
 from ninja import Query, Router
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardrails.checks.windows import actions_per_hour, cooldown, increases_in_window
+from guardrails.checks.windows import actions_per_hour, cooldown, decreases_in_window, increases_in_window
 from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, effective_limits
 from guardrails.types import Facts, Limits, RecentAction
 from orchestrator.decide.history import Wanted, load_history
@@ -53,6 +53,8 @@ class Usage(BaseModel):
     cooldown_until: datetime | None
     scale_increase: int = Field(description="Replicas added within 15 minutes, by actions of all types together.")
     scale_increase_limit: int
+    scale_decrease: int = Field(description="Replicas removed within 15 minutes, by actions of all types together.")
+    scale_decrease_limit: int
 
 
 class GuardrailsView(BaseModel):
@@ -106,4 +108,6 @@ def _usage(type_: ActionType, target: Target, recent: Sequence[RecentAction], li
         cooldown_until=cooldown(proposal, facts, limits, now).until,
         scale_increase=sum(one.scale_increase for one in increases_in_window(recent, now)),
         scale_increase_limit=limits.max_scale_increase,
+        scale_decrease=sum(one.scale_decrease for one in decreases_in_window(recent, now)),
+        scale_decrease_limit=limits.max_scale_decrease,
     )

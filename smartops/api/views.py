@@ -40,6 +40,15 @@ class VerificationView(BaseModel):
     finished_at: datetime | None
 
 
+class WarningView(BaseModel):
+    """Why the closed loop would not have done now what was done as requested."""
+
+    guardrail: str
+    reason: str
+    message: str
+    details: dict[str, Any]
+
+
 class ActionView(BaseModel):
     """One intended change. `reason` is the CamelCase cause of the current state, null if the state needs none.
     `justification` is the `reason` of the request, or the rule that matched."""
@@ -51,6 +60,7 @@ class ActionView(BaseModel):
     reason: NullableText
     message: NullableText
     details: dict[str, Any]
+    warnings: list[WarningView] = Field([], description="Of the guardrails, when the change was planned.")
     verification: VerificationView | None
     origin: Origin
     requested_by: str
@@ -87,10 +97,11 @@ class TransitionView(BaseModel):
 
 
 class VerdictView(BaseModel):
-    """What one guardrail says. `not_evaluated`: the facts that it needs are unknown, and the message says why."""
+    """What one guardrail says. `warn` allows, with a warning. `not_evaluated`: the facts that it needs are unknown, and
+    the message says why."""
 
     guardrail: str
-    outcome: Literal["allow", "defer", "deny", "ignore", "not_evaluated"]
+    outcome: Literal["allow", "warn", "defer", "deny", "ignore", "not_evaluated"]
     reason: str | None
     message: str
     details: dict[str, Any] = Field(description="The facts behind it: numbers, names, times.")
@@ -143,6 +154,7 @@ class ActionResult(BaseModel):
     message: str
     dry_run: bool
     details: ActionResultDetails
+    warnings: list[WarningView] = Field([], description="Of the guardrails. Omitted if there are none.")
     verification: VerificationView | None
 
     @classmethod
@@ -159,6 +171,7 @@ class ActionResult(BaseModel):
             message=action.message,
             dry_run=action.dry_run,
             details=ActionResultDetails(runner=runner, action=action.pk),
+            warnings=[WarningView(**one) for one in action.warnings],
             verification=_verification(action),
         )
 

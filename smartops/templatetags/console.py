@@ -35,6 +35,7 @@ STATES = {
     "denied": ("Refused", "shield", "bad"),
     "ignored": ("Ignored", "slash", "calm"),
     "allow": ("Allows", "check", "good"),
+    "warn": ("Warns", "alert", "warn"),
     "defer": ("Defers", "pause", "warn"),
     "deny": ("Refuses", "shield", "bad"),
     "ignore": ("Ignores", "slash", "calm"),
@@ -191,7 +192,7 @@ def _figure(name: str, value: Any) -> tuple[str, str]:
         return name, f"{value[:8]}…"
     if name.endswith("_seconds"):
         return name.removesuffix("_seconds").replace("_", " "), span(timedelta(seconds=value))
-    moment = parse_datetime(value) if name.endswith("_at") or name == "until" else None
+    moment = parse_datetime(value) if name.endswith("_at") or name in ("since", "until") else None
     if moment is not None:
         return name.removesuffix("_at").replace("_", " "), f"{moment:%H:%M:%S}"
     return name.replace("_", " "), str(value)

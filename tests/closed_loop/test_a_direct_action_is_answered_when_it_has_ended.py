@@ -11,7 +11,7 @@ from guardrails.models import GuardrailSetting
 from signals.reasons import Reason
 from smartops.dev.sandbox.faults import Refuse
 from tests.kit.api import Api
-from tests.kit.world import World, deployment, only_action
+from tests.kit.world import World, deployment, endless, only_action
 
 PATIENT = {"prefer": "wait=20"}
 
@@ -81,7 +81,7 @@ def test_a_dry_run_changes_nothing(world: World, api: Api) -> None:
 
 
 def test_an_action_without_verification_is_answered_when_the_cluster_accepts_it(world: World, api: Api) -> None:
-    world.deploy(deployment("erp-simulator", outcome="stuck"))
+    world.deploy(endless("erp-simulator"), settled=False)
     with reconciling(world):
         answer = ask(api, verify=False)
 
@@ -90,7 +90,7 @@ def test_an_action_without_verification_is_answered_when_the_cluster_accepts_it(
 
 def test_a_rollout_that_does_not_end_is_no_success(world: World, api: Api) -> None:
     GuardrailSetting.objects.update(verification_timeout_seconds=1)
-    world.deploy(deployment("erp-simulator", outcome="stuck"))
+    world.deploy(endless("erp-simulator"), settled=False)
     with reconciling(world):
         answer = ask(api)
 

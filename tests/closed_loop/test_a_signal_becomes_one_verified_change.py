@@ -18,7 +18,7 @@ from signals.types import ActionType, Observation, Origin, Proposal, Target
 from smartops.dev.sandbox.faults import Refuse
 from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
 from tests.kit.verbs import admit, execute
-from tests.kit.world import World, deployment, only_action, only_signal
+from tests.kit.world import World, deployment, endless, only_action, only_signal
 
 
 @pytest.fixture(autouse=True)
@@ -248,8 +248,9 @@ def test_a_failure_is_told_though_the_cluster_did_not_confirm_it_at_once(
 
 def test_a_rollout_that_takes_too_long_times_out(world: World) -> None:
     GuardrailSetting.objects.update(verification_timeout_seconds=1)
-    world.deploy(deployment("erp-simulator", ready_after="30s"))
-    post(anomaly("erp-simulator"))
+    world.deploy(endless("erp-simulator"), settled=False)
+    target = Target("default", "smartops-dev", "erp-simulator")
+    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "ana")
 
     world.drain()
 

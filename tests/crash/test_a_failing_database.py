@@ -8,13 +8,14 @@ import pytest
 from django.db import connection
 
 from guardrails.models import GuardrailSetting
+from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState, Workload, transitions
 from orchestrator.reconciler import admit
 from signals.models import Signal
+from signals.types import ActionType, Origin, Proposal, Target
 from tests.crash.victims import Victims, assert_done_once, leases_are_over
 from tests.kit.referee import Referee
-from tests.kit.signals import anomaly, post
-from tests.kit.world import World, deployment
+from tests.kit.world import World, endless
 
 
 def cut_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
@@ -61,8 +62,9 @@ def test_an_outcome_whose_session_was_cut_is_recorded_by_the_next_sweep(
 ) -> None:
     """Nothing else will wake it: the target does not change any more, and its deadline has passed."""
     GuardrailSetting.objects.update(verification_timeout_seconds=1)
-    world.deploy(deployment("slow", ready_after="1h"))
-    post(anomaly("slow"))
+    world.deploy(endless("slow"), settled=False)
+    target = Target("default", "smartops-dev", "slow")
+    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "ana")
     cut_once(monkeypatch, transitions, "verified")
     reconciler = world.reconciler()
 

@@ -50,9 +50,13 @@ ALL = [
     "own_workload",
     "patch_allowlist",
     "freeze",
+    "scaled_to_zero",
     "max_replicas",
+    "min_replicas",
+    "scale_direction",
     "policy",
     "paused",
+    "rollout",
     "autoscaler",
     "field_owners",
     "one_action_at_a_time",
@@ -61,8 +65,16 @@ ALL = [
     "cooldown",
     "actions_per_hour",
     "scale_velocity",
+    "scale_down_velocity",
 ]
-SEVERITY = {Outcome.NOT_EVALUATED: 0, Outcome.ALLOW: 0, Outcome.DEFER: 1, Outcome.DENY: 2, Outcome.IGNORE: 3}
+SEVERITY = {
+    Outcome.NOT_EVALUATED: 0,
+    Outcome.ALLOW: 0,
+    Outcome.WARN: 0,
+    Outcome.DEFER: 1,
+    Outcome.DENY: 2,
+    Outcome.IGNORE: 3,
+}
 RULE = RuleSpec(1, 1, "scale-up", Source.ANOMALY, "resource", ActionType.SCALE, {"delta": 1}, min_score=0.8)
 SIGNAL = SignalFacts("0199-s", Source.ANOMALY, TARGET, "resource", ago(seconds=5), resolved=False, score=0.95)
 
@@ -194,10 +206,14 @@ def test_a_forbidden_patch_is_denied_by_a_stored_verdict(origin: Origin) -> None
 
 
 UNREADABLE = Facts(target_seen=False, history_loaded=False, unreadable="deployments in namespace dev: forbidden")
-LIVE = {"max_replicas", "autoscaler", "field_owners", "missing_replicas", "scale_velocity"}
+VELOCITY = {"scale_velocity", "scale_down_velocity"}
+LIVE = {
+    *("scaled_to_zero", "max_replicas", "min_replicas", "rollout", "autoscaler", "field_owners", "missing_replicas"),
+    *VELOCITY,
+}
 HISTORY = {
-    *("freeze", "one_action_at_a_time", "missing_replicas", "recently_refused", "cooldown"),
-    *("actions_per_hour", "scale_velocity"),
+    *("freeze", "one_action_at_a_time", "missing_replicas", "recently_refused", "cooldown", "actions_per_hour"),
+    *VELOCITY,
 }
 
 
@@ -225,7 +241,16 @@ def test_a_restart_of_an_unobserved_target_is_not_evaluated_against_its_pause_an
     verdicts = decided(None, proposal=RESTART, facts=Facts(target_seen=False)).verdicts
 
     unevaluated = [one.guardrail for one in verdicts if one.outcome is Outcome.NOT_EVALUATED]
-    assert unevaluated == ["target", "readable_namespace", "own_workload", "policy", "paused", "field_owners"]
+    assert unevaluated == [
+        "target",
+        "readable_namespace",
+        "own_workload",
+        "scaled_to_zero",
+        "policy",
+        "paused",
+        "rollout",
+        "field_owners",
+    ]
 
 
 @pytest.mark.parametrize("origin", Origin)
@@ -272,7 +297,7 @@ def test_a_guardrail_answers_as_its_docstring_says(
     outcome = guardrail(proposal, facts, limits, NOW).outcome
 
     said = loop if proposal.origin is Origin.CLOSED_LOOP else caller
-    assert outcome in (Outcome.ALLOW, Outcome.NOT_EVALUATED) or outcome in re.findall(r"\w+", said)
+    assert outcome in (Outcome.ALLOW, Outcome.NOT_EVALUATED) or outcome.value in re.findall(r"\w+", said)
 
 
 @settings(max_examples=300)

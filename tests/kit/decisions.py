@@ -16,8 +16,11 @@ from guardrails.types import (
     PolicyAnswer,
     RecentAction,
     RefusedFacts,
+    RolloutFacts,
+    RolloutState,
     TargetFacts,
 )
+from signals.proposals.direction import Direction
 from signals.types import ActionType, Origin, Proposal, RuleSpec, SignalFacts, Source, Target
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -65,7 +68,9 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 NAMESPACES = st.sampled_from(["smartops-dev", "production", "kube-system"])
 TARGETS = st.builds(Target, st.just("default"), NAMESPACES, st.sampled_from(["erp-simulator", "api.v1"]))
 
-RECENT = st.lists(st.builds(RecentAction, st.sampled_from(ActionType), PAST, st.integers(0, 4)), max_size=9).map(tuple)
+RECENT = st.lists(
+    st.builds(RecentAction, st.sampled_from(ActionType), PAST, st.integers(0, 4), st.integers(0, 4)), max_size=9
+).map(tuple)
 FREEZES = st.lists(
     st.builds(FreezeFacts, st.just("everything"), TEXTS, TEXTS, st.none() | TIMES.filter(lambda until: until > NOW)),
     max_size=2,
@@ -76,6 +81,18 @@ FIELDS = st.lists(st.sampled_from(["spec.replicas", "metadata.labels.note"]), mi
 OWNERS = st.lists(
     st.builds(FieldOwner, st.sampled_from(OwnerKind), TEXTS, FIELDS), max_size=3, unique_by=lambda owner: owner.kind
 ).map(tuple)
+ROLLOUTS = st.builds(
+    RolloutFacts,
+    st.sampled_from(RolloutState),
+    st.just("1 of 2 replicas are updated"),
+    by=st.sampled_from(["", "kubectl-set", "smartops"]),
+    since=st.none() | TIMES,
+    until=st.none() | TIMES,
+    ours=st.booleans(),
+    first=st.booleans(),
+    changed_by=st.just("kubectl-set"),
+    changed_at=st.none() | TIMES,
+)
 TARGET_FACTS = st.builds(
     TargetFacts,
     st.just("uid-1"),
@@ -87,6 +104,7 @@ TARGET_FACTS = st.builds(
     autoscaler=st.none() | AUTOSCALERS,
     autoscalers_unknown=st.just("") | TEXTS,
     owners=st.just(()) | OWNERS,
+    rollout=st.just(RolloutFacts()) | ROLLOUTS,
 )
 FACTS = st.builds(
     Facts,
@@ -108,6 +126,9 @@ LIMITS = st.builds(
     cooldown_seconds=st.integers(0, 900),
     max_actions_per_hour=st.integers(0, 7),
     max_scale_increase=st.integers(0, 5),
+    min_replicas=st.integers(0, 3),
+    max_scale_decrease=st.integers(0, 5),
+    rollout_settle_seconds=st.integers(0, 300),
     signal_ttl_seconds=st.integers(0, 7200),
     respect_owners=st.booleans(),
 )
@@ -115,9 +136,10 @@ LIMITS = st.builds(
 
 def _params(type_: ActionType) -> st.SearchStrategy[dict[str, Any]]:
     counts = st.builds(lambda n: {"replicas": n}, st.integers(0, 12))
+    directed = st.builds(lambda count, way: count | {"direction": way}, counts, st.sampled_from(Direction))
     match type_:
         case ActionType.SCALE:
-            return counts | st.builds(lambda n: {"delta": n}, st.integers(-3, 4).filter(bool))
+            return counts | directed | st.builds(lambda n: {"delta": n}, st.integers(-3, 4).filter(bool))
         case ActionType.RESTART:
             return st.just({})
         case ActionType.PATCH:

@@ -1,6 +1,7 @@
 """A sandbox cluster, a reconciler for it, and short words for what the tests say."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import pytest
 
 from guardrails.models import GuardrailSetting
+from guardrails.types import RolloutState
 from orchestrator.k8s.client import KubernetesCluster
+from orchestrator.k8s.revision import rollout_state
 from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action
@@ -27,6 +30,13 @@ def deployment(service: str, replicas: int = 2, **behaviour: str) -> Object:
     return manifests.deployment(service, replicas, namespace=NAMESPACE, sim={"ready_after": "200ms"} | behaviour)
 
 
+def endless(service: str) -> Object:
+    """In NAMESPACE: its pods never become ready, and the Deployment controller never gives up."""
+    made = deployment(service, outcome="stuck")
+    made["spec"]["progressDeadlineSeconds"] = 2**31 - 1  # none
+    return made
+
+
 class World:
     """The cluster with its workloads, and the loop that watches over them."""
 
@@ -35,14 +45,24 @@ class World:
         self.cluster = KubernetesCluster(sandbox.kubeconfig, timeout=3)
         self._manifest = tmp_path / "workloads.json"
 
-    def deploy(self, *objects: Object) -> None:
+    def deploy(self, *objects: Object, settled: bool = True) -> None:
+        """Until no first rollout of them is in progress, complete or stuck, unless not `settled`."""
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         self._manifest.write_text("\n---\n".join(json.dumps(one) for one in (namespace, *objects)))
         self.sandbox.load(self._manifest)
+        for one in objects if settled else ():
+            if one["kind"] == "Deployment":
+                self._until_settled(WorkloadKey(one["metadata"]["namespace"], one["metadata"]["name"]))
 
     def settle(self, name: str) -> None:
         """Until its pods are ready: from then on nobody but us moves its version."""
         self.cluster.wait_for_deployment_rollout(WorkloadKey(NAMESPACE, name), timeout=60)
+
+    def _until_settled(self, key: WorkloadKey) -> None:
+        deadline = time.monotonic() + 30
+        while rollout_state(self.cluster.get_deployment_status(key)) is RolloutState.IN_PROGRESS:
+            assert time.monotonic() < deadline, f"the rollout of {key} does not end"
+            time.sleep(0.02)
 
     def reconciler(self, **options: Any) -> Reconciler:
         return Reconciler(self.cluster, "default", [NAMESPACE], **options)

@@ -18,6 +18,7 @@ WITHOUT_DETAILS = {
     "patch_allowlist": "changes no field outside of the allowlist",
     "freeze": "no freeze in force",
     "paused": "not paused, or the change needs no rollout",
+    "scale_direction": "no absolute number of replicas",
     "autoscaler": "no autoscaler sets the replicas",
     "field_owners": "no other owner of the changed fields",
     "one_action_at_a_time": "no other active action",
@@ -39,14 +40,21 @@ def explain(verdict: Json) -> str:
     match verdict["details"]:
         case {"age_seconds": age, "limit_seconds": limit}:
             return f"{age:.1f} s old, limit {limit} s"
+        case {"replicas": replicas, "minimum": minimum, "current": current}:
+            return f"{current if replicas is None else replicas} replicas, at least {minimum}"
+        case {"rollout": "complete"}:
+            return "no rollout in progress"
         case {"uid": uid, "replicas": replicas}:
             return f"{replicas} replicas, uid {uid}"
         case {"value": value, "limit": limit, "current": current}:
             return f"{current if value is None else value} of {limit} replicas"
         case {"value": value, "wanted": wanted, "limit": limit, "window_seconds": window}:
-            return f"+{value} so far, +{wanted} requested, limit +{limit} in {window // 60} min"
+            sign = "-" if verdict["guardrail"] == "scale_down_velocity" else "+"
+            return f"{sign}{value} so far, {sign}{wanted} requested, limit {sign}{limit} in {window // 60} min"
         case {"value": value, "limit": limit, "window_seconds": window}:
             return f"{value} of {limit} actions in {window // 60} min"
+        case {"replicas": replicas}:
+            return f"{replicas} replicas"
         case {"limit_seconds": limit}:
             return f"0 s left of {limit} s"
     return verdict["message"] or WITHOUT_DETAILS.get(verdict["guardrail"], "")

@@ -26,7 +26,7 @@ from tests.kit.verbs import requested
 pytestmark = pytest.mark.django_db
 HISTORY = {
     *("freeze", "one_action_at_a_time", "missing_replicas", "recently_refused", "cooldown"),
-    *("actions_per_hour", "scale_velocity"),
+    *("actions_per_hour", "scale_velocity", "scale_down_velocity"),
 }
 cluster = SimulatedCluster()
 
