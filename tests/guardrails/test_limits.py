@@ -14,9 +14,16 @@ from guardrails.checks.freeze import freeze
 from guardrails.checks.missing import missing_replicas
 from guardrails.checks.policy import policy
 from guardrails.checks.refused import FIRST_HOLD, MAX_HOLD, recently_refused
-from guardrails.checks.replicas import max_replicas
+from guardrails.checks.replicas import max_replicas, min_replicas, scale_direction
 from guardrails.checks.target import PROTECTED_NAMESPACES, protected_namespace, target
-from guardrails.checks.windows import RATE_WINDOW, SCALE_WINDOW, actions_per_hour, cooldown, scale_velocity
+from guardrails.checks.windows import (
+    RATE_WINDOW,
+    SCALE_WINDOW,
+    actions_per_hour,
+    cooldown,
+    scale_down_velocity,
+    scale_velocity,
+)
 from guardrails.evaluate import GUARDRAILS, Guardrail, decide
 from guardrails.types import Allow, Facts, FreezeFacts, Inputs, Limits, Outcome, PolicyAnswer, RecentAction, TargetFacts
 from signals.proposals import desired_replicas, scale_increase
@@ -29,6 +36,7 @@ from tests.kit.decisions import (
     NOW,
     RESTART,
     TARGET,
+    ago,
     ahead,
     known,
     proposals,
@@ -44,6 +52,10 @@ DEFAULT = Limits()
 
 def patch(**patched: Any) -> Proposal:
     return Proposal(ActionType.PATCH, TARGET, Origin.CLOSED_LOOP, {"patch": patched})
+
+
+def removed(*minutes_ago: float, by: int = 1) -> tuple[RecentAction, ...]:
+    return tuple(RecentAction(ActionType.SCALE, ago(minutes=minutes), 0, by) for minutes in minutes_ago)
 
 
 def direct(proposal: Proposal) -> Proposal:
@@ -231,6 +243,83 @@ def test_replicas_stay_within_their_limit_whoever_asks(
 
 
 @pytest.mark.parametrize(
+    ("proposal", "current", "limit", "outcome"),
+    [
+        (scale(delta=-5), 5, 1, DENY),
+        (scale(delta=-1), 1, 1, DENY),
+        (scale(delta=-1), 2, 1, ALLOW),
+        (scale(delta=-1), 2, 0, ALLOW),
+        (scale(delta=-1), 1, 0, ALLOW),
+        (scale(replicas=2), 5, 3, DENY),
+        (scale(replicas=2), 1, 3, ALLOW),  # it adds some, though too few
+        (scale(replicas=2), 2, 3, ALLOW),
+        (scale(delta=-1), 2, 3, DENY),
+        (patch(spec={"replicas": 0}), 2, 1, DENY),
+        (patch(spec={"replicas": 1}), None, 1, NOT_EVALUATED),
+        (patch(spec={"paused": True}), 2, 3, ALLOW),
+        (RESTART, None, 3, ALLOW),
+        (RESTART, 2, 3, ALLOW),
+    ],
+)
+def test_the_loop_keeps_a_minimum_of_replicas_and_a_caller_may_go_below(
+    proposal: Proposal, current: int | None, limit: int, outcome: Outcome
+) -> None:
+    facts = known(target=None if current is None else TargetFacts("uid-1", current))
+    own = replace(DEFAULT, min_replicas=limit)
+    verdict = min_replicas(proposal, facts, own, NOW)
+
+    assert (verdict.outcome, verdict.reason) == (outcome, Reason.REPLICA_LIMIT if outcome is DENY else None)
+    assert verdict.details["minimum"] == limit
+    assert min_replicas(direct(proposal), facts, own, NOW).outcome in (ALLOW, NOT_EVALUATED)
+
+
+@pytest.mark.parametrize(
+    ("params", "current", "outcome"),
+    [
+        ({"replicas": 4}, 3, ALLOW),
+        ({"replicas": 4}, 6, DENY),  # up is the default
+        ({"replicas": 4, "direction": "up"}, 6, DENY),
+        ({"replicas": 4, "direction": "down"}, 6, ALLOW),
+        ({"replicas": 4, "direction": "down"}, 3, DENY),
+        ({"replicas": 4, "direction": "any"}, 3, ALLOW),
+        ({"replicas": 4, "direction": "any"}, 6, ALLOW),
+        ({"replicas": 4, "direction": "any"}, 4, DENY),  # it changes nothing
+        ({"replicas": 4}, 4, DENY),
+        ({"replicas": 4}, None, NOT_EVALUATED),
+        ({"delta": -1}, 3, ALLOW),
+    ],
+)
+def test_an_absolute_number_moves_a_workload_in_the_direction_of_its_rule(
+    params: dict[str, Any], current: int | None, outcome: Outcome
+) -> None:
+    facts = known(target=None if current is None else TargetFacts("uid-1", current))
+    verdict = scale_direction(scale(**params), facts, DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.reason) == (outcome, Reason.WRONG_DIRECTION if outcome is DENY else None)
+    assert bool(verdict.message) == (outcome in (DENY, NOT_EVALUATED))
+    assert scale_direction(direct(scale(**params)), facts, DEFAULT, NOW).outcome is ALLOW
+
+
+@pytest.mark.parametrize(
+    ("patched", "direction", "outcome"),
+    [
+        ({"replicas": 1}, {}, DENY),
+        ({"replicas": 1}, {"direction": "down"}, ALLOW),
+        ({"replicas": 3}, {}, ALLOW),
+        ({"replicas": 2}, {}, DENY),
+        ({"replicas": 2, "paused": False}, {}, ALLOW),  # it changes something else
+        ({"paused": True}, {}, ALLOW),
+    ],
+)
+def test_a_patch_of_the_replicas_has_a_direction_too(
+    patched: dict[str, Any], direction: dict[str, str], outcome: Outcome
+) -> None:
+    proposal = replace(patch(), params={"patch": {"spec": patched}, **direction})
+
+    assert scale_direction(proposal, known(), DEFAULT, NOW).outcome is outcome
+
+
+@pytest.mark.parametrize(
     ("until", "outcome", "remaining"),
     [(ahead(seconds=42), DEFER, 42.0), (ahead(microseconds=1), DEFER, 0.0), (NOW, ALLOW, None), (None, ALLOW, None)],
 )
@@ -305,6 +394,39 @@ def test_scaling_up_keeps_to_its_velocity(
     details = {"value": value, "wanted": wanted, "limit": 3, "window_seconds": 900}
     assert verdict.details == details | ({"next_allowed_at": until.isoformat()} if until else {})
     assert scale_velocity(direct(proposal), facts, DEFAULT, NOW).outcome is ALLOW
+
+
+@pytest.mark.parametrize(
+    ("proposal", "recent", "value", "wanted", "until"),
+    [
+        (scale(delta=-1), removed(14, 5), 2, 1, None),
+        (scale(delta=-1), removed(14, 5, 1), 3, 1, ahead(minutes=1)),
+        (scale(delta=-1), removed(15, 5, 1), 2, 1, None),
+        (scale(delta=-3), removed(14, 5, 1), 3, 3, ahead(minutes=14)),
+        (scale(replicas=3, direction="down"), removed(6), 1, 3, ahead(minutes=9)),
+        (patch(spec={"replicas": 3}), removed(6), 1, 3, ahead(minutes=9)),
+        (scale(delta=1), removed(1, by=3), 3, 0, None),
+        (scale(delta=-1), scaled(1, by=3), 0, 1, None),  # added replicas are another window
+        (RESTART, removed(1, by=3), 3, 0, None),
+    ],
+)
+def test_scaling_down_keeps_to_its_velocity(
+    proposal: Proposal, recent: tuple[RecentAction, ...], value: int, wanted: int, until: datetime | None
+) -> None:
+    facts = known(recent=recent, target=TargetFacts("uid-1", 6))
+    verdict = scale_down_velocity(proposal, facts, DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.until) == (DEFER if until else ALLOW, until)
+    details = {"value": value, "wanted": wanted, "limit": 3, "window_seconds": 900}
+    assert verdict.details == details | ({"next_allowed_at": until.isoformat()} if until else {})
+    assert scale_down_velocity(direct(proposal), facts, DEFAULT, NOW).outcome is ALLOW
+
+
+def test_too_large_a_step_down_is_denied() -> None:
+    verdict = scale_down_velocity(scale(delta=-4), known(target=TargetFacts("uid-1", 8)), DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.reason) == (DENY, Reason.SCALE_VELOCITY_LIMIT)
+    assert verdict.message.startswith("-4 replicas on top of -0 within 15 minutes would exceed -3")
 
 
 def test_a_step_that_no_waiting_makes_small_enough_is_denied() -> None:

@@ -36,7 +36,7 @@ def ahead(**duration: float) -> datetime:
     return NOW + timedelta(**duration)
 
 
-def scale(**params: int) -> Proposal:
+def scale(**params: Any) -> Proposal:
     return Proposal(ActionType.SCALE, TARGET, Origin.CLOSED_LOOP, params or {"delta": 1})
 
 

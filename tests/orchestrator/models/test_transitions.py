@@ -406,3 +406,53 @@ def test_a_batch_of_any_size_takes_the_same_number_of_statements() -> None:
             connection.force_debug_cursor = False
 
     assert statements(1) == statements(7)
+
+
+def verified(action: Action) -> Transition:
+    return transitions.verified(action, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, "done", WRITTEN, "me")
+
+
+@pytest.mark.parametrize(("own", "deadline"), [(0, 42), (10, 42), (32, 42), (33, 43), (600, 610)])
+def test_a_verification_lasts_as_long_as_the_deployments_own_deadline(own: int, deadline: int) -> None:
+    action = move(requested(), claim, plan)
+    written = replace(WRITTEN, progress_deadline=own)
+    move(action, lambda one: transitions.apply(one, written, LIMITS, "me"))
+
+    assert action.deadline_at - action.updated_at == timedelta(seconds=deadline)
+
+
+@pytest.mark.parametrize(("left", "begins_again"), [(5, False), (-5, True)])
+def test_a_cooldown_that_the_verification_outlasts_begins_again(left: float, begins_again: bool) -> None:
+    action = move(requested(), claim, plan, apply)
+    Cooldown.objects.update(until=Now() + timedelta(seconds=left))
+    before = Cooldown.objects.get().until
+
+    move(action, verified)
+
+    assert action.finished_at is not None
+    until = action.finished_at + timedelta(seconds=7) if begins_again else before
+    assert abs(Cooldown.objects.get().until - until) < timedelta(seconds=1)
+
+
+def test_a_cooldown_that_somebody_deleted_does_not_begin_again() -> None:
+    action = move(requested(), claim, plan, apply)
+    Cooldown.objects.all().delete()
+
+    move(action, verified)
+
+    assert not Cooldown.objects.exists()
+
+
+def test_what_a_plan_is_warned_of_is_stored_until_it_is_planned_anew() -> None:
+    warning = {"guardrail": "rollout", "reason": "RolloutInProgress", "message": "Wait.", "details": {"by": "helm"}}
+    action = move(requested(), claim)
+
+    def warned(one: Action) -> Transition:
+        return transitions.plan(one, LIVE, {"replicas": 1}, 0, "me", scale_decrease=1, warnings=[warning])
+
+    move(action, warned)
+    assert (row(action).warnings, row(action).scale_decrease) == ([warning], 1)
+    move(action, lambda one: transitions.keep_plan(one, WRITTEN, "me"))
+    assert row(action).warnings == []
+    move(action, warned, lambda one: transitions.retry(one, Reason.CONFLICT, "again", 1, "me"))
+    assert (row(action).warnings, row(action).scale_decrease) == ([], 0)

@@ -10,6 +10,7 @@ from guardrails.types import Limits
 from orchestrator.k8s.errors import Forbidden, Unreached
 from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, Deployment, WorkloadKey
 from orchestrator.models import Action, ActionState, Verification, VerificationStatus, Workload, transitions
+from orchestrator.models.transitions import DEADLINE_MARGIN
 from orchestrator.reconciler import verify
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Confirmation
@@ -411,3 +412,39 @@ def test_a_version_of_the_cache_before_the_write_says_nothing(scene: Scene) -> N
 
     assert not scene.verifications.examine(watched, before)
     assert scene.ended == []
+
+
+def moving(watched: Watched, seen: Deployment, ago: float, reason: str = "ReplicaSetUpdated") -> Deployment:
+    """A rollout that made progress so many seconds ago, with a progress deadline of 100 s."""
+    moved = timezone.now() - timedelta(seconds=ago)
+    condition = Condition("Progressing", "True", reason, "", moved.isoformat())
+    return replace(seen, observed_generation=seen.generation, conditions=(condition,), progress_deadline=100)
+
+
+def test_a_rollout_that_makes_progress_is_not_timed_out(scene: Scene) -> None:
+    watched = scene.watch()
+    seen = scene.seen(watched)
+    scene.clock.advance(60)  # the deadline
+    assert scene.due() == ["erp-simulator"]
+
+    assert not scene.verifications.examine(watched, moving(watched, seen, ago=-50))  # 10 s before, by this clock
+    assert scene.ended == []
+    assert scene.verifications.next_alarm() == pytest.approx(50 + 100 + DEADLINE_MARGIN - 60, abs=1)
+
+    scene.clock.advance(101)
+    assert scene.due() == ["erp-simulator"]
+    assert scene.verifications.examine(watched, moving(watched, seen, ago=-50)), "it has stopped since"
+    scene.confirm(watched, moving(watched, seen, ago=-150))
+    assert scene.ended == [], "the live read shows more progress"
+
+    scene.clock.advance(200)
+    assert scene.verifications.examine(watched, moving(watched, seen, ago=-150))
+    scene.confirm(watched, moving(watched, seen, ago=-150))
+    assert scene.ended == [(VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)]
+
+
+def test_a_change_of_scale_has_no_deadline_of_its_own(scene: Scene) -> None:
+    watched = scene.watch()
+    scene.clock.advance(60)
+
+    assert scene.verifications.examine(watched, moving(watched, scene.seen(watched), -50, "NewReplicaSetAvailable"))

@@ -284,3 +284,25 @@ def test_complete_is_never_smaller_than_asked_for_or_than_before(
     verdict = judge(target, replace(RESTARTED, replicas=replicas, baseline=baseline))
     if isinstance(verdict, Complete):
         assert target.available_replicas >= (baseline if replicas is None else replicas)
+
+
+PARKED = deployment(desired=0, replicas=0, updated=0, available=0)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected", "progress"),
+    [
+        (PARKED, replace(RESTARTED, baseline=0, needs_pods=True), Failed),  # a restart, or a patch of the pod template
+        (PARKED, replace(RESTARTED, baseline=0), Complete),  # a patch of a label needs no pod
+        (PARKED, replace(SCALED, replicas=0, baseline=2), Complete),  # scaled to 0, as it was requested
+        (deployment(), replace(RESTARTED, baseline=0, needs_pods=True), Complete),  # somebody has scaled it up since
+    ],
+)
+def test_a_change_of_the_pods_that_reached_no_pod_is_no_success(
+    target: Deployment, expected: Expected, progress: type
+) -> None:
+    judged = judge(target, expected)
+
+    assert type(judged) is progress
+    assert not isinstance(judged, Failed) or judged.reason is Reason.NO_PODS
+    assert "All 0 replicas" not in judged.message

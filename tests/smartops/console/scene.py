@@ -138,10 +138,12 @@ class Hour:
         seen = replace(
             wanted,
             observed_generation=wanted.generation,
+            status_replicas=wanted.replicas,
             updated_replicas=wanted.replicas,
             ready_replicas=count,
             available_replicas=count,
         )
+        self.shop.deployments[action.workload.name] = seen
         transitions.store([transitions.verified(action, status, reason, message, seen, RECONCILER)])
         return action
 
