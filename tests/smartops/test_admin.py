@@ -78,7 +78,7 @@ def rule(**fields: Any) -> dict[str, Any]:
     [
         {},
         {"params": '{"delta": -1}'},
-        {"params": '{"replicas": 0}'},
+        {"params": '{"replicas": 1}'},
         {"action_type": "RESTART", "params": "{}"},
         {"action_type": "PATCH", "params": '{"patch": {"spec": {"replicas": 2}}}'},
         {"min_score": 1},

@@ -115,7 +115,7 @@ def test_a_signal_is_read_with_its_decisions_and_actions(api: Api) -> None:
 
 
 def admit(signal_id: str) -> None:
-    seen = Deployment(WorkloadKey("smartops-dev", "erp-simulator"), "uid", "7", 2, 3, False, False, {})
+    seen = Deployment(WorkloadKey("smartops-dev", "erp-simulator"), "uid", "7", 2, 3, False, False, {}, 2)
     claim = verbs.admit(UUID(signal_id), lambda _: TargetState(seen=True, deployment=seen), "test")
     assert claim is not None, Signal.objects.values("state", "reason", "message").get(pk=signal_id)
 
