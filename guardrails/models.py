@@ -242,18 +242,18 @@ class Cooldown(models.Model):
         )
 
     @classmethod
-    def start(cls, cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
-        """Each for so many seconds from now, by the database's clock, in place of the one that runs. The rows are
+    def start(cls, cooldowns: Iterable[tuple[Target, str, int]]) -> None:
+        """(target, action type, seconds): each for so many seconds from now, by the database's clock, in place of the one that runs. The rows are
         locked in one order."""
         cls._execute(queries.START_COOLDOWNS, cooldowns)
 
     @classmethod
-    def begin_again(cls, cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
+    def begin_again(cls, cooldowns: Iterable[tuple[Target, str, int]]) -> None:
         """The same, for those that are over. One that a person has deleted does not begin again."""
         cls._execute(queries.BEGIN_COOLDOWNS_AGAIN, cooldowns)
 
     @staticmethod
-    def _execute(statement: str, cooldowns: Iterable[tuple[Target, ActionType, int]]) -> None:
+    def _execute(statement: str, cooldowns: Iterable[tuple[Target, str, int]]) -> None:
         rows = [
             {
                 "cluster": one.cluster,

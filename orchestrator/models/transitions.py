@@ -251,7 +251,7 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
         if evidence := [_evidence(one.action.pk, one.evidence) for one in stored if one.evidence is not None]:
             queries.execute(queries.END_VERIFICATIONS, evidence)
         Cooldown.begin_again(
-            (one.action.workload.target, ActionType(one.action.type), one.cooldown_again)
+            (one.action.workload.target, one.action.type, one.cooldown_again)
             for one in stored
             if one.cooldown_again is not None
         )
