@@ -243,8 +243,8 @@ class Cooldown(models.Model):
 
     @classmethod
     def start(cls, cooldowns: Iterable[tuple[Target, str, int]]) -> None:
-        """(target, action type, seconds): each for so many seconds from now, by the database's clock, in place of the one that runs. The rows are
-        locked in one order."""
+        """Of (target, action type, seconds), each from now, by the database's clock, in place of the one that runs. The
+        rows are locked in one order."""
         cls._execute(queries.START_COOLDOWNS, cooldowns)
 
     @classmethod
