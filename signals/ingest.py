@@ -79,7 +79,7 @@ def _parts(observations: Sequence[Observation]) -> Iterator[list[Numbered]]:
 
 
 def _store_all(parts: Sequence[list[Numbered]], posted_by: str, trace: IngestTrace) -> dict[int, Receipt]:
-    if len(parts) == 1:  # a single statement is a transaction by itself
+    if len(parts) == 1 and not connection.in_atomic_block:  # a single statement is a transaction by itself
         return _store(parts[0], posted_by, trace)
     stored: dict[int, Receipt] = {}
     with transaction.atomic():

@@ -61,7 +61,8 @@ class Signal(models.Model):
 
     `payload`: the body of the latest observation, as the agent sent it: a JSON object with the fields of AnomalySignal
     or RcaSignal (signals/sources). `count`: the observations that fired. A pending signal with a `not_before` in the
-    future is deferred; `reason` and `message` say why. An admitted signal closes with its action.
+    future is deferred; `reason` and `message` say why. `kept_seconds`: how long it waited for SmartOps itself since it
+    was last reported, until its last decision. An admitted signal closes with its action.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -80,6 +81,7 @@ class Signal(models.Model):
     payload = models.JSONField()
     count = models.PositiveIntegerField(default=1)
     errors = models.PositiveSmallIntegerField(default=0)
+    kept_seconds = models.FloatField(db_default=0)
     first_seen_at = models.DateTimeField(db_default=Now())
     last_seen_at = models.DateTimeField(db_default=Now())
     not_before = models.DateTimeField(db_default=Now())
@@ -99,7 +101,11 @@ class Signal(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["cluster", "not_before"], condition=Q(state="pending"), name="signal_due"),
+            models.Index(
+                fields=["cluster", "posted_by", "namespace", "not_before"],
+                condition=Q(state="pending"),
+                name="signal_due",
+            ),
             models.Index(fields=["cluster", "namespace", "workload", "-id"], name="signal_of_workload"),
             models.Index(fields=["state", "-id"], name="signal_by_state"),
         ]
@@ -126,9 +132,15 @@ class Signal(models.Model):
     def due(
         cls, cluster: str, limit: int, without: Iterable[UUID] = (), delays: Mapping[str, float] | None = None
     ) -> list["Signal"]:
-        """The signals that have been due for longest, each with its `rules`: those that may match it. Those of the
-        namespaces in `delays` ("*" is all) become due by so many seconds later."""
-        parameters = [json.dumps(dict(delays or {})), cluster, list(without), limit]
+        """Due signals in their turns of tokens, namespaces and workloads (`queries.OLDEST`), each with its `rules`:
+        those that may match it. Those of the namespaces in `delays` ("*" is all) become due by so many seconds
+        later."""
+        parameters = {
+            "cluster": cluster,
+            "limit": limit,
+            "without": list(without),
+            "delays": json.dumps(dict(delays or {})),
+        }
         return list(cls.objects.raw(_SELECT_DUE + queries.OLDEST, parameters))
 
     @classmethod
@@ -160,6 +172,9 @@ class Signal(models.Model):
             score=self.score,
             probability=self.probability,
             confidence=self.confidence,
+            due_at=self.not_before,
+            kept_seconds=self.kept_seconds,
+            deferred_for=self.reason,
         )
 
 
@@ -192,6 +207,22 @@ class Observation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.window_id} of {self.signal_id}"
+
+
+class Allowance(models.Model):
+    """How much a token may still post (`signals.allowance`). A row for each token that has posted, changed by
+    `queries.TAKE` only."""
+
+    name = models.CharField(max_length=128, primary_key=True)
+    full_at = models.DateTimeField()
+    """When the whole rate is available again, unless the token posts before."""
+    granted = models.PositiveIntegerField()
+    """How many signals of the last post were granted."""
+    spare = models.IntegerField()
+    """At least so many signals may be opened before they have to be counted again."""
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Rule(models.Model):

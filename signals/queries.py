@@ -85,6 +85,7 @@ FIRE = f"""
         SELECT {_COLUMNS}, 'pending', '', '', 0 FROM latest ORDER BY fingerprint
         ON CONFLICT (fingerprint) WHERE closed_at IS NULL DO UPDATE SET
             count = open.count + EXCLUDED.count, last_seen_at = statement_timestamp(), resolved_at = NULL,
+            kept_seconds = 0,
             payload = EXCLUDED.payload, score = EXCLUDED.score, probability = EXCLUDED.probability,
             confidence = EXCLUDED.confidence
         RETURNING id, fingerprint, state),
@@ -143,22 +144,52 @@ SELECT_DUE = """
     FROM signals_signal signal
     WHERE state = 'pending' AND not_before <= statement_timestamp()
 """
-# The first signal of each workload, then the second of each, and so on, so that a workload with many signals does not
-# delay the others. Of more than 10,000 due signals only the oldest take part. Parameters: by namespace ("*": all), how
-# many seconds later its signals become due, as a JSON object; the cluster, ids to leave out, the number of rows.
-OLDEST = """
+# A flow is what one token posts about one namespace. A loose index scan finds the flows that have due signals, at most
+# 200 of a token, and then the oldest of each: what it costs depends on the number of flows, and not on how much waits
+# in one of them. Within a flow workloads take turns: the first signal of each, then the second of each. A signal's
+# round is its place among those of its token or of its namespace, whichever is later, where flows take turns, too:
+# neither a token with many namespaces, nor a namespace with many tokens delays others. Parameters: cluster; without,
+# the ids to leave out; limit; delays, a JSON object with how many seconds later the signals of a namespace ("*": of
+# all) become due.
+_OF_FLOW = """
+    state = 'pending' AND cluster = %(cluster)s AND signal.posted_by = flow.posted_by
+    AND signal.namespace = flow.namespace AND not_before <= statement_timestamp() - make_interval(secs => coalesce(
+        %(delays)s::jsonb ->> flow.namespace, %(delays)s::jsonb ->> '*', '0')::float8)
+"""
+OLDEST = f"""
     AND id = ANY(ARRAY(
-        SELECT id FROM (
-            SELECT id, not_before, row_number() OVER (PARTITION BY namespace, workload ORDER BY not_before) AS turn
+        WITH RECURSIVE flow AS (
+            SELECT ''::varchar AS posted_by, ''::varchar AS namespace, 0 AS many, false AS is_due
+            UNION ALL
+            SELECT flow.posted_by, flow.namespace,
+                CASE WHEN flow.posted_by = last_one THEN many ELSE 0 END + due.is_due::int, due.is_due
             FROM (
-                SELECT id, namespace, workload, not_before
-                FROM signals_signal, (SELECT %s::jsonb AS seconds) AS delays
-                WHERE state = 'pending' AND not_before <= statement_timestamp()
-                AND not_before <= statement_timestamp()
-                    - make_interval(secs => coalesce(seconds ->> namespace, seconds ->> '*', '0')::float8)
-                AND cluster = %s AND id <> ALL(%s::uuid[])
-                ORDER BY not_before LIMIT 10000) AS oldest) AS ordered
-        ORDER BY turn, not_before LIMIT %s))
+                SELECT following.*, last.posted_by AS last_one, last.many FROM flow AS last CROSS JOIN LATERAL (
+                    SELECT posted_by, namespace FROM signals_signal WHERE state = 'pending' AND cluster = %(cluster)s
+                    AND (posted_by, namespace)
+                        > (last.posted_by, CASE WHEN many < 200 THEN last.namespace ELSE repeat('z', 64) END)
+                    ORDER BY posted_by, namespace LIMIT 1) AS following) AS flow
+            CROSS JOIN LATERAL (
+                SELECT (SELECT true FROM signals_signal signal WHERE {_OF_FLOW} ORDER BY not_before LIMIT 1) IS TRUE
+                    AS is_due) AS due),
+        due_flow AS MATERIALIZED (SELECT posted_by, namespace FROM flow WHERE is_due),
+        waiting AS (
+            SELECT oldest.* FROM due_flow AS flow CROSS JOIN LATERAL (
+                SELECT id, posted_by, namespace, workload, not_before FROM signals_signal signal
+                WHERE {_OF_FLOW} AND id <> ALL(%(without)s::uuid[])
+                ORDER BY not_before LIMIT (SELECT greatest(4, 1000 / count(*)) FROM due_flow)) AS oldest),
+        of_workload AS (
+            SELECT *, row_number() OVER (PARTITION BY posted_by, namespace, workload ORDER BY not_before) AS turn
+            FROM waiting),
+        of_flow AS (
+            SELECT *, row_number() OVER (PARTITION BY posted_by, namespace ORDER BY turn, not_before) AS place
+            FROM of_workload)
+        SELECT id FROM (
+            SELECT id, not_before, greatest(
+                row_number() OVER (PARTITION BY posted_by ORDER BY place, not_before),
+                row_number() OVER (PARTITION BY namespace ORDER BY place, not_before)) AS round
+            FROM of_flow WHERE place <= %(limit)s) AS of_both
+        ORDER BY round, not_before LIMIT %(limit)s))
     ORDER BY not_before
 """
 # Parameter: ids. Signals that another transaction has locked are left out.
@@ -166,9 +197,11 @@ LOCKED = "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR NO KEY UPDATE OF sig
 # One compare-and-set for each signal: it is stored only while it is pending. Parameter: the rows as a JSON array (see
 # `signals.transitions`). They are locked in the order of their fingerprint. Another transaction that holds one of them
 # may be about to move it: it is left as it is.
+# What a signal waits after it is due, it waits for SmartOps; with `kept`, also the deferral.
 MOVE = """
     WITH moved AS (SELECT * FROM json_to_recordset(%s::json) AS moved(
-        id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean)),
+        id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean,
+        kept boolean)),
     locked AS (
         SELECT id FROM signals_signal WHERE id IN (SELECT id FROM moved) AND state = 'pending'
         ORDER BY fingerprint FOR NO KEY UPDATE SKIP LOCKED)
@@ -176,8 +209,38 @@ MOVE = """
         state = moved.state, reason = moved.reason, message = moved.message, errors = moved.errors,
         not_before = coalesce(
             moved.until, statement_timestamp() + make_interval(secs => moved.delay), signal.not_before),
+        kept_seconds = signal.kept_seconds + greatest(0, extract(epoch FROM CASE
+            WHEN moved.kept THEN coalesce(moved.until, statement_timestamp() + make_interval(secs => moved.delay))
+            ELSE statement_timestamp() END - greatest(signal.not_before, signal.last_seen_at))),
         closed_at = CASE WHEN moved.closed THEN statement_timestamp() END
     FROM moved JOIN locked USING (id)
     WHERE signal.id = moved.id AND signal.state = 'pending'
     RETURNING signal.id
 """
+# A bucket for each token, which holds the signals of one minute, and of which `granted` are taken out. A lost commit
+# grants them again, so none waits for its disk. Parameters: name, wanted, per_minute. Returns (granted, spare, seconds
+# until the next signal is granted).
+TAKE = """
+    WITH asked AS (
+        SELECT %(wanted)s::float8 AS wanted, 60 / %(per_minute)s::float8 AS each,
+            set_config('synchronous_commit', 'off', true)),
+    taken AS (
+        INSERT INTO signals_allowance AS known (name, full_at, granted, spare)
+        SELECT %(name)s, clock_timestamp() + make_interval(secs => least(wanted * each, 60)), least(wanted, 60 / each),
+            -wanted
+        FROM asked
+        ON CONFLICT (name) DO UPDATE SET (full_at, granted, spare) = (
+            SELECT greatest(known.full_at, now) + make_interval(secs => many * each), many, known.spare - many
+            FROM (
+                SELECT each, now, least(wanted, floor((60 - left_over) / each + 0.000001)) AS many
+                FROM asked, LATERAL (
+                    SELECT now, greatest(0, extract(epoch FROM known.full_at - now))::float8 AS left_over
+                    FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock OFFSET 0) AS bucket OFFSET 0) AS may)
+        RETURNING granted, spare, full_at)
+    SELECT granted, spare, greatest(0, extract(epoch FROM full_at - clock_timestamp()) - 60 + each)::float8
+    FROM taken, asked
+"""
+# The number of signals that wait for a decision. Parameters: the name of the token.
+WAITING = "SELECT count(*) FROM signals_signal WHERE state = 'pending' AND posted_by = %s"
+# The number of all signals that wait for a decision, up to a limit. Parameter: the limit.
+QUEUE_LENGTH = "SELECT count(*) FROM (SELECT FROM signals_signal WHERE state = 'pending' LIMIT %s) AS waiting"

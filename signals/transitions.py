@@ -11,6 +11,15 @@ from django.db import connection
 from signals import queries
 from signals.lib.transition_log import log_transition
 from signals.models import Signal, SignalState
+from signals.reasons import Reason
+
+# Deferrals for which SmartOps itself is the cause: they do not make a signal older.
+KEPT_WAITING = (
+    Reason.NAMESPACE_UNREADABLE,
+    Reason.AUTOSCALERS_UNKNOWN,
+    Reason.POLICY_UNAVAILABLE,
+    Reason.PROCESSING_ERROR,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +87,6 @@ def _row(one: Transition) -> dict[str, Any]:
         "errors": one.signal.errors if one.errors is None else one.errors,
         "until": one.until and one.until.isoformat(),
         "delay": one.delay,
+        "kept": one.reason in KEPT_WAITING,
         "closed": one.to in (SignalState.DENIED, SignalState.IGNORED, SignalState.FAILED),
     }

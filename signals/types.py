@@ -66,7 +66,8 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class SignalFacts:
-    """What a decision may know of a stored signal."""
+    """What a decision may know of a stored signal. `due_at`: since when it may be decided on. `kept_seconds`: how long
+    SmartOps kept it waiting before that, since it was last reported. `deferred_for`: the reason of its deferral."""
 
     id: str
     source: Source
@@ -77,6 +78,9 @@ class SignalFacts:
     score: float | None = None
     probability: float | None = None
     confidence: float | None = None
+    due_at: datetime | None = None
+    kept_seconds: float = 0.0
+    deferred_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)

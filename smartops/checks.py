@@ -83,9 +83,18 @@ def debug(**_: Any) -> list[CheckMessage]:
 
 
 @register(TAG)
-def sign_in(**_: Any) -> list[CheckMessage]:
-    sockets = settings.SMARTOPS_SOCKETS_PER_USER
-    return [] if sockets >= 1 else [Error(f"SMARTOPS_SOCKETS_PER_USER={sockets} is less than 1.", id="smartops.E032")]
+def lower_bounds(**_: Any) -> list[CheckMessage]:
+    lowest = {
+        "SMARTOPS_SOCKETS_PER_USER": 1,
+        "SMARTOPS_SIGNALS_PER_MINUTE": 1,
+        "SMARTOPS_WAITING_SIGNALS": 1,
+        "SMARTOPS_QUEUE_LIMIT": 1,
+    }
+    return [
+        Error(f"{name}={getattr(settings, name)} is less than {least}.", id="smartops.E032")
+        for name, least in lowest.items()
+        if getattr(settings, name) < least
+    ]
 
 
 def weakness(key: str) -> str:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import uuid_utils.compat as uuids
 from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -24,6 +25,15 @@ class Token(models.Model):
     digest = models.BinaryField(max_length=32, editable=False)
     scopes = models.JSONField(default=list, help_text="read, signals:write, actions:write")
     namespaces = models.JSONField(default=list, blank=True, help_text="Namespaces that the token covers. Empty: all.")
+    signals_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text="Empty: SMARTOPS_SIGNALS_PER_MINUTE."
+    )
+    waiting_signals = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="How many of its signals may wait for a decision. Empty: SMARTOPS_WAITING_SIGNALS.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

@@ -35,6 +35,11 @@ SMARTOPS_KUBECONFIG = env("SMARTOPS_KUBECONFIG")  # empty: in-cluster, else the 
 SMARTOPS_OPA_URL = env("SMARTOPS_OPA_URL")  # e.g. http://opa:8181/v1/data/smartops/decision; empty: no external policy
 SMARTOPS_OPA_TIMEOUT = env_float("SMARTOPS_OPA_TIMEOUT", 2)
 
+# How much each token may post, unless the token has limits of its own; and all of them together.
+SMARTOPS_SIGNALS_PER_MINUTE = env_int("SMARTOPS_SIGNALS_PER_MINUTE", 100_000)
+SMARTOPS_WAITING_SIGNALS = env_int("SMARTOPS_WAITING_SIGNALS", 5_000)
+SMARTOPS_QUEUE_LIMIT = env_int("SMARTOPS_QUEUE_LIMIT", 50_000)
+
 INSTALLED_APPS = [
     "daphne",
     "django.contrib.admin",

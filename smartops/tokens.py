@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import Error, connection
 from django.db.models.functions import Now
 
+from signals.allowance import Quota
 from signals.lib.availability import describe, is_repeatable
 from smartops.models import Token
 
@@ -42,11 +43,13 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller that a token authenticates. Without namespaces it may read and act in all of them."""
+    """The caller that a token authenticates. Without namespaces it may read and act in all of them. `quota`: of its
+    signals."""
 
     name: str
     scopes: frozenset[str]
-    namespaces: Collection[str] = ()
+    namespaces: Collection[str]
+    quota: Quota
 
     def allows(self, namespace: str) -> bool:
         return not self.namespaces or namespace in self.namespaces
@@ -142,12 +145,19 @@ def _read(lookup: str) -> _Cached | None:
         _cache.pop(lookup, None)
         return None
     found = _cache[lookup] = _Cached(
-        principal=Principal(row.name, frozenset(row.scopes), tuple(row.namespaces)),
+        principal=Principal(row.name, frozenset(row.scopes), tuple(row.namespaces), _quota(row)),
         digest=bytes(row.digest),
         use_recorded=row.last_used_at is not None and row.last_used_at > row.now - USE_RECORDED_EVERY,
         until=began + (CACHED_FOR if left is None else min(CACHED_FOR, left)),
     )
     return found
+
+
+def _quota(row: Token) -> Quota:
+    return Quota(
+        row.signals_per_minute or settings.SMARTOPS_SIGNALS_PER_MINUTE,
+        row.waiting_signals or settings.SMARTOPS_WAITING_SIGNALS,
+    )
 
 
 def checksum(lookup: str, secret: str) -> str:

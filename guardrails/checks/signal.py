@@ -9,20 +9,26 @@ from signals.types import SignalFacts
 
 def freshness(signal: SignalFacts, facts: Facts, limits: Limits, now: datetime) -> Verdict:
     """Protects against acting on a problem that is over, or that its source has not reported for `signal_ttl_seconds`.
-    The time during which it waits for a rollout does not count.
+    Neither the time during which it waits for a rollout counts, nor the time in which it waited for SmartOps itself.
 
     Closed loop: deny. Direct action: not evaluated, as it has no signal.
     """
     name, limit = "signal", limits.signal_ttl_seconds
     if signal.resolved:
         return Denial(name, "The source reports that the problem is over.", reason=Reason.SIGNAL_RESOLVED)
-    waited = _during_rollout(facts, signal.last_seen_at, now)
-    age = round((now - signal.last_seen_at - waited).total_seconds(), 1)
+    due_at = now if signal.due_at is None else min(now, max(signal.due_at, signal.last_seen_at))
+    kept = round(signal.kept_seconds + (now - due_at).total_seconds(), 1)
+    waited = _during_rollout(facts, signal.last_seen_at, due_at)
+    age = round((now - signal.last_seen_at - waited).total_seconds() - kept, 1)
     details = {"age_seconds": age, "limit_seconds": limit}
+    if kept:
+        details["kept_seconds"] = kept
     if waited:
         details["rollout_seconds"] = round(waited.total_seconds(), 1)
     if age > limit:
-        message = f"The signal was last reported {age:.0f} s ago, which is more than {limit} s."
+        why = f", and was deferred ({signal.deferred_for})" if signal.deferred_for else ""
+        own = f", not counting {kept:.0f} s in which it waited for SmartOps" if kept >= 1 else ""
+        message = f"The signal was last reported {age:.0f} s ago{own}, which is more than {limit} s{why}."
         return Denial(name, message, details, reason=Reason.SIGNAL_EXPIRED)
     return Verdict(name, details=details)
 

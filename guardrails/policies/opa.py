@@ -82,4 +82,6 @@ def _read(engine: str, status: int, body: Any) -> PolicyAnswer:
 def _described(signal: Signal) -> dict[str, Any]:
     """Its facts, and what the detector posted last: `payload.metadata` is the detector's own."""
     facts = asdict(signal.facts())
+    for name in ("due_at", "kept_seconds", "deferred_for"):  # they concern the queue, not the problem
+        del facts[name]
     return facts | {"last_seen_at": signal.last_seen_at.isoformat(), "payload": signal.payload}

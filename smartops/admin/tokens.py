@@ -30,7 +30,15 @@ class TokenForm(ScopedForm[Token]):
 
     class Meta:
         model = Token
-        fields = ["name", "scopes", "namespaces", "expires_at", "revoked_at"]
+        fields = [
+            "name",
+            "scopes",
+            "namespaces",
+            "signals_per_minute",
+            "waiting_signals",
+            "expires_at",
+            "revoked_at",
+        ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,5 +1,6 @@
 """Who calls the API: authentication by token, and what a token may read and change."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from django.db.models import Model, QuerySet
@@ -18,16 +19,17 @@ class AuthenticatedRequest(HttpRequest):
 
 
 class BearerToken(HttpBearer):
-    """A GET needs the scope `read`, any other method the scope `write`."""
+    """A GET needs the scope `read`, any other method the scope `write`. `require` may refuse a write before its body is
+    parsed: it raises a Problem."""
 
     openapi_description = (
         "A token of `manage.py create_token`. Reading needs the scope `read`, posting signals `signals:write`, "
         "executing actions `actions:write`. A token may be limited to namespaces."
     )
 
-    def __init__(self, write: Scope) -> None:
+    def __init__(self, write: Scope, require: Callable[[], None] | None = None) -> None:
         super().__init__()
-        self._write = write
+        self._write, self._require = write, require
 
     def authenticate(self, request: HttpRequest, token: str) -> Principal:
         principal = tokens.verify(token)
@@ -39,6 +41,8 @@ class BearerToken(HttpBearer):
             detail = f"The token “{principal.name}” does not have the scope {needed}."
             details = {"needed": needed, "scopes": sorted(principal.scopes)}
             raise Problem(403, RequestReason.SCOPE_MISSING, detail, details=details)
+        if self._require is not None and request.method != "GET":
+            self._require()
         return principal
 
 

@@ -27,6 +27,9 @@ class RequestReason(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "UnsupportedMediaType"
     BAD_REQUEST = "BadRequest"
     INTERNAL_ERROR = "InternalError"
+    SIGNAL_RATE_EXCEEDED = "SignalRateExceeded"
+    TOO_MANY_WAITING_SIGNALS = "TooManyWaitingSignals"
+    QUEUE_FULL = "QueueFull"
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
     OVERLOADED = "Overloaded"
 

@@ -12,12 +12,14 @@ from django.urls import get_script_prefix
 from ninja import Query, Router
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 
-from signals.ingest import Receipt, ingest
+from signals.allowance import Exceeded, post
+from signals.ingest import Receipt
 from signals.models import Signal, SignalState
 from signals.names import ClusterName, Namespace, WorkloadName
 from signals.sources.anomaly import AnomalySignal
 from signals.sources.rca import RcaSignal
 from signals.types import Observation, Source, Target
+from smartops.api.intake import exceeded, require_room
 from smartops.api.pagination import Page, PageQuery, paginate
 from smartops.api.principals import AuthenticatedRequest, BearerToken, readable, require_namespace
 from smartops.api.problems import (
@@ -36,7 +38,7 @@ from smartops.web.bodies import MAX_BODY
 
 MAX_SIGNALS = 1000
 
-router = Router(tags=["signals"], auth=BearerToken(write=Scope.SIGNALS_WRITE))
+router = Router(tags=["signals"], auth=BearerToken(Scope.SIGNALS_WRITE, require_room))
 
 
 class Accepted(BaseModel):
@@ -102,19 +104,20 @@ def post_rca(request: AuthenticatedRequest, signal: RcaSignal, response: HttpRes
 
 @router.post("/signals/batch", response={202: BatchResult}, summary="Post up to 1,000 signals of both kinds")
 def post_batch(request: AuthenticatedRequest, batch: Batch) -> HttpResponse:
-    """The valid signals are stored in one transaction. The response is 202 if at least one signal is valid, and has a
-    status and, where it applies, a problem for each. If none is valid, the response is 422 with the same `items`. Only
-    a body that is not JSON, or has no list `signals`, is refused as a whole."""
+    """The valid signals are stored in one transaction. The response is 202 if at least one signal was stored, and has a
+    status and, where it applies, a problem for each. If none is valid, the response is 422 with the same `items`. A
+    signal beyond a limit of the token has the status 429; the response is 429 if none was stored. Only a body that is
+    not JSON, or has no list `signals`, is refused as a whole."""
     sizes = len(request.body) > MAX_BODY
     read = [_read(request, index, item, sizes) for index, item in enumerate(batch.signals)]
-    receipts = iter(ingest([one for one in read if isinstance(one, Observation)], request.auth.name))
+    results = iter(_post(request, [one for one in read if isinstance(one, Observation)]))
+    done = [one if isinstance(one, Problem) else next(results) for one in read]
     items = [
-        _refused(index, one) if isinstance(one, Problem) else _stored(index, next(receipts))
-        for index, one in enumerate(read)
+        _refused(index, one) if isinstance(one, Problem) else _stored(index, one) for index, one in enumerate(done)
     ]
-    if all(isinstance(one, Problem) for one in read):
-        refused = [item.model_dump(exclude_none=True) for item in items]
-        raise Problem(422, RequestReason.INVALID_REQUEST, "None of the signals is valid.", items=refused)
+    problems = [one for one in done if isinstance(one, Problem)]
+    if len(problems) == len(done):
+        raise _all_refused(problems, [item.model_dump(exclude_none=True) for item in items])
     # Rendered here: ninja would validate each item once more, and encode it in Python.
     document = BatchResult(items=items).model_dump_json(exclude_none=True)
     return HttpResponse(document, status=202, content_type="application/json; charset=utf-8")
@@ -140,9 +143,29 @@ def get_signal(request: AuthenticatedRequest, signal_id: UUID) -> SignalDetail:
 
 
 def _accept(request: AuthenticatedRequest, signal: AnomalySignal | RcaSignal, response: HttpResponse) -> Accepted:
-    receipt = ingest([_observed(request, signal)], request.auth.name)[0]
+    [receipt] = _post(request, [_observed(request, signal)])
+    if isinstance(receipt, Problem):
+        raise receipt
     response["Location"] = f"{get_script_prefix()}v1/signals/{receipt.signal_id}"
     return Accepted(id=UUID(receipt.signal_id), state=SignalState(receipt.state), duplicate=receipt.duplicate)
+
+
+def _post(request: AuthenticatedRequest, observations: list[Observation]) -> list[Receipt | Problem]:
+    token = request.auth
+    return [
+        exceeded(token.name, one) if isinstance(one, Exceeded) else one
+        for one in post(observations, token.name, token.quota)
+    ]
+
+
+def _all_refused(problems: list[Problem], items: list[dict[str, Any]]) -> Problem:
+    """429 if one of them may be repeated later, otherwise 422."""
+    for one in problems:
+        if pause := one.headers.get("Retry-After"):
+            whole = Problem(one.status, one.reason, one.detail, details=one.members["details"], items=items)
+            whole.headers["Retry-After"] = pause
+            return whole
+    return Problem(422, RequestReason.INVALID_REQUEST, "None of the signals is valid.", items=items)
 
 
 def _observed(request: AuthenticatedRequest, signal: AnomalySignal | RcaSignal) -> Observation:

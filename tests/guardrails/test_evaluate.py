@@ -153,6 +153,26 @@ def test_a_signal_that_is_not_repeated_expires(seen: datetime, outcome: Outcome,
     assert asked(decision) == ["signal", *ALL]
 
 
+@pytest.mark.parametrize(
+    ("fields", "age", "kept"),
+    [
+        ({"last_seen_at": ago(hours=9), "due_at": ago(hours=9)}, 0.0, 32400.0),  # no reconciler ran
+        ({"last_seen_at": ago(seconds=2000), "due_at": ago(seconds=1100)}, 900.0, 1100.0),
+        ({"last_seen_at": ago(seconds=2000), "due_at": ago(seconds=1099)}, 901.0, 1099.0),  # it was deferred until then
+        ({"last_seen_at": ago(seconds=1800), "due_at": ago(seconds=100), "kept_seconds": 800.0}, 900.0, 900.0),
+        ({"last_seen_at": ago(seconds=50), "due_at": ago(seconds=100)}, 0.0, 50.0),  # repeated while it waited
+        ({"last_seen_at": ago(seconds=950), "due_at": ago(seconds=0)}, 950.0, 0.0),
+    ],
+)
+def test_a_signal_does_not_expire_while_it_waits_for_smartops(fields: dict[str, Any], age: float, kept: float) -> None:
+    decision = decided(replace(SIGNAL, **fields, deferred_for="CooldownActive"), RULE)
+
+    verdict = decision.verdicts[0]
+    assert verdict.details == {"age_seconds": age, "limit_seconds": 900} | ({"kept_seconds": kept} if kept else {})
+    assert verdict.outcome is (Outcome.DENY if age > 900 else Outcome.ALLOW)
+    assert age <= 900 or ("CooldownActive" in verdict.message and f"{age:.0f} s" in verdict.message)
+
+
 def test_a_resolved_signal_is_denied_however_fresh() -> None:
     decision = decided(replace(SIGNAL, resolved=True), RULE)
 

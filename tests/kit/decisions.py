@@ -168,6 +168,9 @@ def signals(draw: st.DrawFn) -> SignalFacts:
         score=draw(FRACTIONS),
         probability=draw(FRACTIONS),
         confidence=draw(FRACTIONS),
+        due_at=draw(st.none() | PAST),
+        kept_seconds=draw(st.floats(0, 9000)),
+        deferred_for=draw(st.sampled_from(["", "CooldownActive"])),
     )
 
 

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from signals import transitions
+from signals.lib.clock import database_now
 from signals.lib.notifications import connect, parse
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.transitions import Transition
-from tests.kit.signals import anomaly, post
+from tests.kit.signals import anomaly, post, wait
 
 pytestmark = pytest.mark.django_db
 S = SignalState
@@ -119,3 +120,24 @@ def test_a_batch_sends_one_notification() -> None:
         transitions.store([transitions.admit(one) for one in signals])
 
         assert [parse(note.payload) for note in session.notifies(timeout=0.5)] == [("signal", "")]
+
+
+def test_the_time_that_a_signal_waits_for_smartops_is_added_up_until_it_is_reported_again() -> None:
+    signal = pending()
+
+    def defer(reason: str, seconds: float) -> float:
+        transitions.store([transitions.defer(row(signal), reason, "", database_now() + timedelta(seconds=seconds))])
+        return round(row(signal).kept_seconds)
+
+    wait(100)  # it was due at once
+    assert defer("CooldownActive", 30) == 100
+    wait(50)  # due for 20 s
+    assert defer("CooldownActive", 60) == 120
+    wait(60)
+    assert defer("NamespaceUnreadable", 60) == 180
+    wait(60)
+    assert defer("CooldownActive", 60) == 180
+    post(anomaly("erp-simulator"))
+    assert row(signal).kept_seconds == 0
+    wait(70)  # due for 10 s
+    assert defer("CooldownActive", 60) == 10

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 from pytest_django.fixtures import Settings
 
+from signals.allowance import Quota
 from smartops import tokens
 from smartops.models import Token
 from smartops.tokens import ALPHABET, Principal, Scope, checksum, issue, verify
+
+QUOTA = Quota(100_000, 5_000)
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.django_db
 def test_a_token_gives_its_principal_scopes_and_namespaces() -> None:
     text = issue("agent", [Scope.READ, Scope.SIGNALS_WRITE], ["erp"])
 
-    assert verify(text) == Principal("agent", frozenset({"read", "signals:write"}), ("erp",))
+    assert verify(text) == Principal("agent", frozenset({"read", "signals:write"}), ("erp",), QUOTA)
 
 
 def test_a_token_is_52_characters_of_base62_and_only_its_hmac_is_stored() -> None:
@@ -135,7 +138,7 @@ def test_a_pepper_is_rotated_without_new_tokens(settings: Settings) -> None:
 
 @pytest.mark.parametrize(("namespaces", "expected"), [((), True), (("erp",), True), (("other",), False)])
 def test_a_token_without_namespaces_is_allowed_everywhere(namespaces: tuple[str, ...], expected: bool) -> None:
-    assert Principal("agent", frozenset(), namespaces).allows("erp") is expected
+    assert Principal("agent", frozenset(), namespaces, QUOTA).allows("erp") is expected
 
 
 base62 = st.text(ALPHABET, min_size=44, max_size=44)
@@ -158,7 +161,7 @@ def test_create_token_prints_nothing_but_the_token_on_stdout() -> None:
         "agent", "--scope", "read", "--scope", "signals:write", "--namespace", "erp", "--expires-in", "90"
     )
 
-    assert verify(out.removesuffix("\n")) == Principal("agent", frozenset({"read", "signals:write"}), ("erp",))
+    assert verify(out.removesuffix("\n")) == Principal("agent", frozenset({"read", "signals:write"}), ("erp",), QUOTA)
     assert out.removesuffix("\n") not in err
     assert "erp" in err
     expires_at = Token.objects.get().expires_at
@@ -189,3 +192,13 @@ def test_two_tokens_cannot_have_the_same_name() -> None:
     create_token("agent", "--scope", "read")
     with pytest.raises(CommandError, match="already"):
         create_token("agent", "--scope", "read")
+
+
+def test_a_token_may_have_limits_of_its_own(db: None) -> None:
+    text = issue("agent", [Scope.SIGNALS_WRITE])
+    Token.objects.update(signals_per_minute=7, waiting_signals=3)
+
+    principal = verify(text)
+
+    assert principal is not None
+    assert principal.quota == Quota(7, 3)

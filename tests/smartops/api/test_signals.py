@@ -5,8 +5,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.db.models.functions import Now
 
 from signals.models import Observation, Signal
+from smartops.api.intake import forget_count
+from smartops.models import Token
 from smartops.tokens import Scope
 from tests.kit.api import Api, bearer
 from tests.kit.signals import ANOMALY, RCA
@@ -149,6 +152,70 @@ def test_a_thousand_signals_are_stored_at_once(api: Api) -> None:
 
     assert {item["status"] for item in answer.json()["items"]} == {202}
     assert Signal.objects.count() == 1000
+
+
+def limited(**limits: int) -> Api:
+    agent = bearer("limited")
+    Token.objects.filter(name="limited").update(**limits)
+    return agent
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason", "details"),
+    [
+        (
+            {"signals_per_minute": 2},
+            "SignalRateExceeded",
+            {"limit": 2, "window_seconds": 60, "retry_after_seconds": 30},
+        ),
+        ({"waiting_signals": 2}, "TooManyWaitingSignals", {"limit": 2, "retry_after_seconds": 5}),
+    ],
+)
+def test_a_token_beyond_its_limit_is_asked_to_wait(
+    db: None, limits: dict[str, int], reason: str, details: dict[str, int]
+) -> None:
+    agent = limited(**limits)
+    batch = {"signals": [ANOMALY | {"service": name} for name in "abc"] + [{}]}
+
+    partly = agent.post("/v1/signals/batch", batch)
+
+    assert (partly.status_code, [one["status"] for one in partly.json()["items"]]) == (202, [202, 202, 429, 422])
+    assert partly.json()["items"][2]["problem"]["reason"] == reason
+    more = [agent.post("/v1/signals/anomaly", ANOMALY), agent.post("/v1/signals/batch", {"signals": [ANOMALY, {}]})]
+    for refused in more:
+        assert (refused.status_code, refused.json()["reason"], refused.json()["details"]) == (429, reason, details)
+        assert refused.headers["Retry-After"] == str(details["retry_after_seconds"])
+    assert [one["status"] for one in more[1].json()["items"]] == [429, 422]
+    assert sorted(Signal.objects.values_list("workload", flat=True)) == ["a", "b"]
+
+
+def test_a_direct_action_needs_nothing_of_the_limits_of_signals(db: None) -> None:
+    agent = limited(signals_per_minute=1, waiting_signals=1)
+    for _ in range(2):
+        agent.post("/v1/signals/anomaly", ANOMALY)
+
+    answer = agent.post("/v1/k8s/restart", {"deployment": "payments"}, Prefer="respond-async")
+
+    assert answer.status_code == 202
+
+
+def test_posts_are_refused_while_the_queue_is_full_and_reads_are_not(api: Api, settings: Any) -> None:
+    settings.SMARTOPS_QUEUE_LIMIT = 2
+    for name in "ab":
+        forget_count()
+        assert api.post("/v1/signals/anomaly", ANOMALY | {"service": name}).status_code == 202
+    forget_count()
+
+    for path, body in [("anomaly", ANOMALY), ("batch", b"not parsed")]:
+        refused = api.post(f"/v1/signals/{path}", body)
+        assert (refused.status_code, refused.json()["reason"]) == (503, "QueueFull")
+        assert refused.headers["Retry-After"] == "5"
+    assert api.get("/v1/signals").status_code == 200
+    assert api.post("/v1/k8s/restart", {"deployment": "payments"}, Prefer="respond-async").status_code == 202
+
+    Signal.objects.update(state="ignored", closed_at=Now())
+    forget_count()
+    assert api.post("/v1/signals/anomaly", ANOMALY).status_code == 202
 
 
 def test_a_token_posts_signals_only_of_its_namespaces(db: None) -> None:

@@ -1,0 +1,60 @@
+"""How much is accepted: the limits of a token, and the length of the queue."""
+
+from time import monotonic
+
+from django.conf import settings
+from django.db import connection
+
+from signals import queries
+from signals.allowance import Exceeded
+from smartops.api.problems import Problem, RequestReason
+
+COUNTED_FOR = 1.0  # seconds: in this time, the queue may become longer than its limit
+PAUSE = 5  # seconds
+
+_counted = (0.0, 0)  # until when the count of waiting signals holds, and the count
+
+
+def exceeded(token: str, why: Exceeded) -> Problem:
+    """429 for an observation beyond a limit of its token."""
+    if why.rate:
+        reason = RequestReason.SIGNAL_RATE_EXCEEDED
+        detail = f"The token “{token}” may post {why.limit} signals per minute."
+    else:
+        reason = RequestReason.TOO_MANY_WAITING_SIGNALS
+        detail = f"{why.limit} signals of the token “{token}” wait for a decision. It may not open more."
+    details = {"limit": why.limit, "retry_after_seconds": why.retry_after}
+    if why.rate:
+        details["window_seconds"] = 60
+    return _later(Problem(429, reason, detail, details=details), why.retry_after)
+
+
+def forget_count() -> None:
+    """Makes this process count the queue at the next post."""
+    global _counted
+    _counted = (0.0, 0)
+
+
+def require_room() -> None:
+    """Raises Problem (503) while the queue is full."""
+    limit, waiting = settings.SMARTOPS_QUEUE_LIMIT, _waiting()
+    if waiting >= limit:
+        detail = f"At least {limit} signals wait for a decision. Check that a reconciler runs for each cluster."
+        details = {"limit": limit, "retry_after_seconds": PAUSE}
+        raise _later(Problem(503, RequestReason.QUEUE_FULL, detail, details=details), PAUSE)
+
+
+def _waiting() -> int:
+    global _counted
+    until, waiting = _counted
+    if until <= monotonic():
+        with connection.cursor() as cursor:
+            cursor.execute(queries.QUEUE_LENGTH, [settings.SMARTOPS_QUEUE_LIMIT])
+            [waiting] = cursor.fetchone()
+        _counted = (monotonic() + COUNTED_FOR, waiting)
+    return waiting
+
+
+def _later(problem: Problem, seconds: int) -> Problem:
+    problem.headers["Retry-After"] = str(seconds)
+    return problem
