@@ -32,7 +32,18 @@ from smartops.dev.demo.state import unused_port
 
 READY_WITHIN = 120.0  # seconds
 SERVE = ("manage.py", "serve")
-CLEAN = "TRUNCATE signals_signal, orchestrator_workload, guardrails_cooldown, guardrails_guardrailsetting CASCADE"
+HISTORY = (
+    *("signals_signal", "signals_observation", "orchestrator_workload", "orchestrator_action"),
+    *("orchestrator_decisionrecord", "orchestrator_auditevent", "orchestrator_verification"),
+)
+# Triggers refuse to empty history, also for the owner.
+CLEAN = "; ".join(
+    [
+        *(f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in HISTORY),
+        "TRUNCATE signals_signal, orchestrator_workload, guardrails_cooldown, guardrails_guardrailsetting CASCADE",
+        *(f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in HISTORY),
+    ]
+)
 # The program of the real control plane; empty: none.
 CONTROL_PLANE = os.environ.get("SMARTOPS_CONTROLPLANE", str(SOURCES / ".conformance" / "controlplane"))
 
@@ -92,7 +103,8 @@ class Servers:
         with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
             descriptor = str(listener.fileno())
             command = ("-m", "daphne", "--fd", descriptor, application) if application else (*SERVE, "--fd", descriptor)
-            process = self.start("web", sys.executable, *command, pass_fds=[listener.fileno()])
+            role = {} if application else {"DATABASE_URL": self._url(postgres.WEB_ROLE)}
+            process = self.start("web", sys.executable, *command, variables=role, pass_fds=[listener.fileno()])
             address = listener.getsockname()
         with Connection(address, timeout=READY_WITHIN) as client:  # waits in line until it accepts
             client.get("/healthz")
@@ -127,7 +139,7 @@ class Servers:
         """Its pid, once it watches the cluster."""
         port = unused_port()
         command = ("manage.py", "reconcile", "--metrics-host", "127.0.0.1", "--metrics-port", str(port))
-        access = {"SMARTOPS_KUBECONFIG": str(cluster.kubeconfig)}
+        access = {"SMARTOPS_KUBECONFIG": str(cluster.kubeconfig), "DATABASE_URL": self._url(postgres.RECONCILER_ROLE)}
         process = self.start("reconciler", sys.executable, *command, variables=access)
         deadline = time.monotonic() + READY_WITHIN
         while not _answers(f"http://127.0.0.1:{port}/readyz"):
@@ -162,6 +174,12 @@ class Servers:
         server = postgres.running(self.directory / "postgres")
         assert server is not None
         return cpu_seconds(server.pid)
+
+    def _url(self, role: str) -> str:
+        """With the privileges of a process. `database_url` is the owner's."""
+        server = postgres.running(self.directory / "postgres")
+        assert server is not None
+        return server.uri_of(role)
 
     def _hear(self, name: str, process: Popen[bytes], word: str) -> str:
         """What follows the word that says that it is ready."""

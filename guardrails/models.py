@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from guardrails import queries
 from guardrails.types import FreezeFacts, Limits
+from signals.lib import triggers
 from signals.names import name_problems
 from signals.types import ActionType, Target
 
@@ -38,9 +39,9 @@ LONGEST_FREEZE, LONGEST_COOLDOWN = timedelta(days=366), timedelta(days=7)
 
 def _wakes_signals(
     operation: pgtrigger.Operation, name: str = "wake_signals", condition: pgtrigger.Condition | None = None
-) -> pgtrigger.Trigger:
+) -> triggers.Unswitched:
     """A trigger that makes every deferred signal due: the end of a deferral was computed from the former settings."""
-    return pgtrigger.Trigger(
+    return triggers.Unswitched(
         name=name,
         level=pgtrigger.Row if condition else pgtrigger.Statement,
         condition=condition,

@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from signals import queries
+from signals.lib import triggers
 from signals.names import name_problems
 from signals.proposals import PROPOSAL_TYPES
 from signals.sources.matching import THRESHOLDS, symptom_problem
@@ -39,13 +40,13 @@ class SignalState(models.TextChoices):
     """Set by the reconciler: processing raised an error `MAX_ERRORS` times; `message` has the last one."""
 
 
-class _Transitions(pgtrigger.FSM):
+class _Transitions(triggers.FSM):
     operation = pgtrigger.UpdateOf("state")  # a repeat leaves the state alone, and need not pass here
 
 
-def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
+def _announces(name: str, operation: pgtrigger.Operation) -> triggers.Unswitched:
     """Notifies listeners that signals were inserted or updated: once per transaction, when it commits."""
-    return pgtrigger.Trigger(
+    return triggers.Unswitched(
         name=name,
         level=pgtrigger.Statement,
         when=pgtrigger.After,
@@ -53,6 +54,10 @@ def _announces(name: str, operation: pgtrigger.Operation) -> pgtrigger.Trigger:
         referencing=pgtrigger.Referencing(new="touched"),
         func="IF EXISTS (SELECT FROM touched) THEN PERFORM pg_notify('smartops', 'signal:'); END IF; RETURN NULL;",
     )
+
+
+# Of a signal: which problem it is, since when.
+IDENTITY = ("id", "source", "cluster", "namespace", "workload", "symptom", "fingerprint", "first_seen_at")
 
 
 class Signal(models.Model):
@@ -110,6 +115,7 @@ class Signal(models.Model):
             models.Index(fields=["state", "-id"], name="signal_by_state"),
         ]
         triggers = [
+            triggers.never_truncated(),
             _Transitions(
                 name="signal_transitions",
                 field="state",
@@ -203,7 +209,7 @@ class Observation(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["fingerprint", "window_id", "number"], name="one_order_of_reports")
         ]
-        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+        triggers = [triggers.append_only()]
 
     def __str__(self) -> str:
         return f"{self.window_id} of {self.signal_id}"
@@ -254,7 +260,7 @@ class Rule(models.Model):
     class Meta:
         ordering = ["priority", "id"]
         triggers = [
-            pgtrigger.Trigger(
+            triggers.Unswitched(
                 name="next_version",  # decisions name the version they were made by
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update,

@@ -2,15 +2,18 @@
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register, run_checks
+from django.core.checks import CheckMessage, Error, Tags, register, run_checks
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import TypeAdapter, ValidationError
 
+from signals.lib.migrations import unapplied_migrations
+from signals.lib.privileges import owns_history
 from signals.names import ClusterName, Namespace, WorkloadName
 from smartops.edge.proxies import Proxies
 
@@ -34,6 +37,8 @@ PUBLIC_KEY = "django-insecure-"  # the prefix of the default
 _DEVELOPMENT = "A development server needs SMARTOPS_INSECURE_HTTP=1, and host names of loopback only."
 _GENERATE = "Generate one: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'."
 MIN_POOL = 3  # of a reconciler: its loop, a publisher, and one to spare
+OWNER = "The login of DATABASE_URL owns the tables, so it can disable the triggers that keep history."
+OWNER_HINT = "Use it for `migrate` alone; see docs/production.md#roles-of-the-database."
 _CLUSTER, _NAMESPACE = TypeAdapter[str](ClusterName), TypeAdapter[str](Namespace)
 _WORKLOAD = _DOMAIN = TypeAdapter[str](WorkloadName)
 
@@ -208,6 +213,14 @@ def root_path(**_: Any) -> list[CheckMessage]:
         return []
     message = f"SMARTOPS_ROOT_PATH={path!r} is not a path as /smartops: letters, digits and -._~ after each slash."
     return [Error(message, id="smartops.E037")]
+
+
+@register(Tags.database, deploy=True)
+def database_role(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """`check --deploy --database default`, with the DATABASE_URL of the process."""
+    if not databases or unapplied_migrations() or not owns_history():
+        return []
+    return [CheckWarning(OWNER, hint=OWNER_HINT, id="smartops.W002")]
 
 
 def _valid(names: TypeAdapter[str], name: str) -> bool:

@@ -98,6 +98,9 @@ TEMPLATES = [
 
 # LISTEN does not work through a pooler in transaction mode and needs a direct URL; empty: DATABASE_URL.
 DATABASE_LISTEN_URL = env_postgresql("DATABASE_LISTEN_URL")
+# The roles that `migrate` grants each process its privileges; the logins in DATABASE_URL are members of them.
+SMARTOPS_WEB_ROLE = env("SMARTOPS_WEB_ROLE", "smartops_web")
+SMARTOPS_RECONCILER_ROLE = env("SMARTOPS_RECONCILER_ROLE", "smartops_reconciler")
 _database = dj_database_url.parse(env_postgresql("DATABASE_URL", "postgresql:///smartops"))
 SMARTOPS_DATABASE_POOL = env_int("SMARTOPS_DATABASE_POOL", 20)
 # Under ASGI each request runs on its own thread: without a pool each would open its own connection.

@@ -3,6 +3,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 import hypothesis
@@ -34,10 +35,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """A test with transactions leaves an empty database, also without the default rules of the migration: the tests
     that come after it in the same process would have none. `flush` sends `post_migrate`."""
+    from tests.kit import history, processes  # models cannot be imported before the settings are read
+
     post_migrate.connect(keep_default_rules, sender=apps.get_app_config("signals"))
+    with django_db_blocker.unblock():
+        processes.let_roles_log_in()
+    with pytest.MonkeyPatch.context() as patch:
+        history.allow_flush(patch)
+        yield
 
 
 def keep_default_rules(**_: object) -> None:

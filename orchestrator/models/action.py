@@ -18,17 +18,31 @@ from django.db.models.functions import Now
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
-from signals.lib import tracing
+from signals.lib import tracing, triggers
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal
 
 PENDING_FOR = timedelta(minutes=15)
 
+# What was requested, by whom: set when the action is created.
+IDENTITY = (
+    *("id", "workload", "cluster", "signal", "origin", "requested_by", "idempotency_key", "request_digest"),
+    *("type", "params", "justification", "dry_run", "verify", "created_at", "traceparent"),
+)
+PLAN = ("planned_uid", "planned_resource_version", "planned_generation", "before", "change", "scale_increase")
+# A plan is made before the write, and again after a write that was refused.
+PLANNING = "OLD.state IN ('awaiting_approval', 'pending', 'applying')"
+ENDED = "OLD.state IN ('" + "', '".join(FINAL) + "')"
+FORGOTTEN = (
+    "NEW.epoch < OLD.epoch OR NEW.attempts < OLD.attempts "
+    "OR (OLD.applied_at IS NOT NULL AND NEW.applied_at IS DISTINCT FROM OLD.applied_at)"
+)
 
-def _audits(operation: pgtrigger.Operation, came_from: str, source: str, **how: Any) -> pgtrigger.Trigger:
+
+def _audits(operation: pgtrigger.Operation, came_from: str, source: str, **how: Any) -> triggers.OwnersTrigger:
     """No audit row, no effect: every statement that moves actions writes their rows of the timeline and notifies
-    listeners, in the same transaction."""
-    return pgtrigger.Trigger(
+    listeners, in the same transaction. No role but the owner of the tables may insert into the timeline."""
+    return triggers.OwnersTrigger(
         level=pgtrigger.Statement,
         when=pgtrigger.After,
         operation=operation,
@@ -38,7 +52,7 @@ def _audits(operation: pgtrigger.Operation, came_from: str, source: str, **how: 
             SELECT moved.id, clock_timestamp(), {came_from}, moved.state, moved.epoch, moved.reason, moved.message,
                 moved.details, moved.moved_by
             FROM {source};
-            PERFORM pg_notify('smartops', 'action:' || moved.id) FROM {source};
+            PERFORM pg_notify('smartops', 'action:' || moved.id::text) FROM {source};
             IF EXISTS (SELECT FROM moved WHERE moved.state = 'pending') THEN
                 PERFORM pg_notify('smartops_pending', 'pending:');
             END IF;
@@ -142,7 +156,12 @@ class Action(models.Model):
             ),
         ]
         triggers = [
-            pgtrigger.FSM(
+            triggers.never_truncated(),
+            triggers.unchanged("identity_unchanged", *IDENTITY),
+            triggers.unchanged("plan_unchanged", *PLAN, condition=f"NOT ({PLANNING})"),
+            triggers.unchanged("progress_kept", condition=FORGOTTEN),
+            triggers.unchanged("ended_unchanged", condition=ENDED),
+            triggers.FSM(
                 name="action_transitions",
                 field="state",
                 transitions=[(here.value, there.value) for here, theres in TRANSITIONS.items() for there in theres],

@@ -1,4 +1,5 @@
-"""The evidence of an action: its decisions, its timeline, its verification. Rows of the first two never change."""
+"""The evidence of an action: its decisions, its timeline, its verification. Rows of the first two never change, and a
+verification never after its end."""
 
 from enum import StrEnum
 
@@ -9,6 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from orchestrator.models.publishing import CURRENT_XID
+from signals.lib import triggers
 from signals.models import Signal
 
 
@@ -23,6 +25,10 @@ class Phase(StrEnum):
 
     ADMIT = "admit"  # before an action is created
     PLAN = "plan"  # before a write, again
+
+
+# What a verification compares with: set when it begins.
+VERIFICATION_BASIS = ("action", "generation", "baseline", "stabilization_seconds", "started_at")
 
 
 class Verification(models.Model):
@@ -56,6 +62,11 @@ class Verification(models.Model):
                 name="verified_iff_finished",
             )
         ]
+        triggers = [
+            triggers.Refuse(name="kept", operation=pgtrigger.Delete | pgtrigger.Truncate),
+            triggers.unchanged("finished_unchanged", condition="OLD.status <> ''"),
+            triggers.unchanged("basis_unchanged", *VERIFICATION_BASIS),
+        ]
 
     def __str__(self) -> str:
         return f"{self.status or 'in progress'}: {self.message}"
@@ -86,7 +97,7 @@ class DecisionRecord(models.Model):
         verbose_name = "decision"
         # A decision that led to an action is published with the action's transitions.
         indexes = [models.Index(fields=["xid"], condition=Q(action=None), name="decision_published")]
-        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+        triggers = [triggers.append_only()]
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.reason}".strip()
@@ -110,7 +121,7 @@ class AuditEvent(models.Model):
     class Meta:
         ordering = ["id"]
         indexes = [models.Index(fields=["xid"], name="auditevent_published")]
-        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+        triggers = [triggers.append_only()]
 
     def __str__(self) -> str:
         return f"{self.from_state or 'new'} → {self.to_state}"

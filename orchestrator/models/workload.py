@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Iterable
 
+import pgtrigger
 from django.db import connection, models
 
 from orchestrator import queries
 from orchestrator.k8s.types import WorkloadKey
+from signals.lib import triggers
 from signals.types import Target
 
 
@@ -19,6 +21,7 @@ class Workload(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["cluster", "namespace", "name", "kind"], name="one_workload")]
+        triggers = [triggers.Refuse(name="never_changed", operation=pgtrigger.Update | pgtrigger.Truncate)]
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

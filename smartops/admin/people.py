@@ -18,7 +18,12 @@ class PersonForm(EditedForm[User], UserChangeForm[User]):
 
 @admin.register(User)
 class PersonAdmin(EditedAdmin[User], UserAdmin[User]):
+    """The log of the admin refers to an account, and is history: an account is deactivated, not deleted."""
+
     form = PersonForm
+
+    def has_delete_permission(self, request: Any, obj: User | None = None) -> bool:  # noqa: ARG002
+        return False
 
     def get_fieldsets(self, request: Any, obj: User | None = None) -> Any:
         return UserAdmin.get_fieldsets(self, request, obj) if obj is None else super().get_fieldsets(request, obj)

@@ -29,9 +29,16 @@ from typing import IO
 from urllib.parse import quote
 
 ROLE = DATABASE = "smartops"
+WEB_ROLE, RECONCILER_ROLE = "smartops_web", "smartops_reconciler"
 
-# The role owns its databases and may create more. It is not a superuser and cannot read files.
+# The first role owns its databases and may create more. It is not a superuser and cannot read files. As a member of the
+# roles of the processes it sees their sessions, and may end them.
 FIRST_SQL = f"CREATE ROLE {ROLE} LOGIN CREATEDB;\nCREATE DATABASE {DATABASE} OWNER {ROLE};\n"
+ROLES_SQL = (
+    f"CREATE ROLE {WEB_ROLE} LOGIN;\nCREATE ROLE {RECONCILER_ROLE} LOGIN;\n"
+    f"GRANT {WEB_ROLE}, {RECONCILER_ROLE} TO {ROLE};\n"
+)
+HBA = f"local all {ROLE},{WEB_ROLE},{RECONCILER_ROLE} trust\n"
 INITDB = (
     "--username=postgres",
     "--auth=reject",
@@ -51,10 +58,14 @@ class PostgresError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: the URI of its database and the postmaster's pid."""
+    """A running server: the URI of its database, for the owner, and the postmaster's pid."""
 
     uri: str
     pid: int
+
+    def uri_of(self, role: str) -> str:
+        """The URI for another role: WEB_ROLE or RECONCILER_ROLE."""
+        return self.uri.replace(f"//{ROLE}@", f"//{role}@", 1)
 
 
 def start(directory: Path, *, durable: bool = True, timeout: float = 60.0) -> Server:
@@ -74,6 +85,9 @@ def start(directory: Path, *, durable: bool = True, timeout: float = 60.0) -> Se
         _end(data, timeout)
         if not data.exists():
             _create(data, log, durable, timeout)
+        if HBA not in (data / "pg_hba.conf").read_text():  # a server of an earlier version has one role
+            _single(data, log, durable, timeout, ROLES_SQL)
+            (data / "pg_hba.conf").write_text(HBA)
         while True:
             try:
                 return _launch(data, log, durable, deadline)
@@ -111,10 +125,15 @@ def _create(data: Path, log: IO[bytes], durable: bool, timeout: float) -> None:
         os.chown(fresh, nobody.pw_uid, nobody.pw_gid)
     sync = () if durable else ("--no-sync",)
     _run(fresh, log, "initdb", "-D", str(fresh), *INITDB, *SOCKET_ONLY, *sync, timeout=timeout)
-    (fresh / "pg_hba.conf").write_text(f"local all {ROLE} trust\n")
-    single = ("--single", "-D", str(fresh), "-c", "exit_on_error=on", *(() if durable else NOT_DURABLE), "postgres")
-    _run(fresh, log, "postgres", *single, timeout=timeout, stdin=FIRST_SQL)
+    _single(fresh, log, durable, timeout, FIRST_SQL + ROLES_SQL)
+    (fresh / "pg_hba.conf").write_text(HBA)
     fresh.rename(data)
+
+
+def _single(data: Path, log: IO[bytes], durable: bool, timeout: float, sql: str) -> None:
+    """Executes the statements while the server does not run."""
+    mode = ("--single", "-D", str(data), "-c", "exit_on_error=on", *(() if durable else NOT_DURABLE), "postgres")
+    _run(data, log, "postgres", *mode, timeout=timeout, stdin=sql)
 
 
 def _launch(data: Path, log: IO[bytes], durable: bool, deadline: float) -> Server:

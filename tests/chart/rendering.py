@@ -33,7 +33,12 @@ VALUES: dict[str, Values] = {
             "allowedOwnWorkloads": ["automation/smartops-orchestrator-web"],
             "allowedPatchPrefixes": ["example.com/"],
         },
-        "database": {"ca": {"secret": "database-ca"}, "listen": {"secret": "database-direct"}},
+        "database": {
+            "ca": {"secret": "database-ca"},
+            "listen": {"secret": "database-direct"},
+            "reconciler": {"secret": "database-reconciler", "key": "uri"},
+            "owner": {"secret": "database-owner", "key": "uri"},
+        },
         "pods": {
             "annotations": {"example.com/team": "sre"},
             "nodeSelector": {"kubernetes.io/os": "linux"},

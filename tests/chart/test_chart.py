@@ -127,6 +127,40 @@ def test_secrets_are_files_that_are_mounted(rendered: Rendered) -> None:
         assert files <= {str(path) for path in mounted_files(pod)}
 
 
+@pytest.mark.parametrize(
+    ("values", "urls"),
+    [
+        (
+            "defaults",
+            {
+                "web": ("smartops-database", "uri"),
+                "reconciler": ("smartops-database", "reconciler-uri"),
+                "migrate": ("smartops-database", "owner-uri"),
+            },
+        ),
+        (
+            "everything",
+            {
+                "web": ("smartops-database", "uri"),
+                "reconciler": ("database-reconciler", "uri"),
+                "migrate": ("database-owner", "uri"),
+            },
+        ),
+    ],
+)
+def test_each_component_has_a_login_of_its_own_in_the_database(values: str, urls: dict[str, tuple[str, str]]) -> None:
+    mounted = {
+        name: (source["secret"]["name"], item["key"])
+        for name, pod in Rendered(VALUES[values]).pods().items()
+        for volume in pod.get("volumes", [])
+        for source in volume.get("projected", {}).get("sources", [])
+        for item in source["secret"]["items"]
+        if item["path"] == "database-url"
+    }
+
+    assert mounted == urls
+
+
 def mounted_files(pod: Object) -> list[Path]:
     [container] = pod["containers"]
     places = {mount["name"]: Path(mount["mountPath"]) for mount in container.get("volumeMounts", [])}

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from orchestrator.models import Action, ActionState
 from signals.models import SignalState
+from smartops.dev.postgres import RECONCILER_ROLE
 from tests.kit.processes import ROOT, environment, sessions, until
 from tests.kit.referee import Referee
 from tests.kit.world import World, only_action, only_signal
@@ -29,7 +30,7 @@ class Nursery:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.crash.victim"],
                 cwd=ROOT,
-                env=environment(PGAPPNAME="a victim"),
+                env=environment(RECONCILER_ROLE, PGAPPNAME="a victim"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

@@ -143,16 +143,18 @@ class Site:
 
     def _web(self) -> tuple[str, int]:
         port = unused_port()
-        self._start("web", "manage.py", "serve", "--host", "127.0.0.1", "--port", str(port))
+        serve = ("manage.py", "serve", "--host", "127.0.0.1", "--port", str(port))
+        self._start("web", postgres.WEB_ROLE, *serve)
         return "127.0.0.1", port
 
     def _reconciler(self) -> tuple[str, int]:
         port = unused_port()
-        self._start("reconciler", "manage.py", "reconcile", "--metrics-host", "127.0.0.1", "--metrics-port", str(port))
+        endpoint = ("--metrics-host", "127.0.0.1", "--metrics-port", str(port))
+        self._start("reconciler", postgres.RECONCILER_ROLE, "manage.py", "reconcile", *endpoint)
         return "127.0.0.1", port
 
-    def _start(self, name: str, *command: str) -> None:
-        variables = self._environment | {"DATABASE_URL": self.primary.url()}
+    def _start(self, name: str, role: str, *command: str) -> None:
+        variables = self._environment | {"DATABASE_URL": self.primary.url(role)}
         process = start([sys.executable, *command], self._directory / f"{name}.log", variables)
         self._stack.callback(process.wait, WITHIN)
         self._stack.callback(process.kill)

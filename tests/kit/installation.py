@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from signals.lib.notifications import CHANNEL
 from smartops.dev.demo.state import unused_port
+from smartops.dev.postgres import RECONCILER_ROLE, WEB_ROLE
 from smartops.tokens import Scope, issue
 from tests.kit.processes import PATIENCE, environment, sessions, start, until
 
@@ -69,9 +70,10 @@ class Installation:
     def __init__(self, kubeconfig: Path, namespaces: str, log: Path, **more: str) -> None:
         self._log = log
         self._running: list[subprocess.Popen[bytes]] = []
-        self._environment = environment(
-            SMARTOPS_KUBECONFIG=str(kubeconfig), SMARTOPS_NAMESPACES=namespaces, SMARTOPS_INSECURE_HTTP="1", **more
-        )
+        settings = {"SMARTOPS_NAMESPACES": namespaces, "SMARTOPS_INSECURE_HTTP": "1", **more}
+        cluster = {"SMARTOPS_KUBECONFIG": str(kubeconfig), "PGAPPNAME": RECONCILER}
+        self._web = environment(WEB_ROLE, **settings)
+        self._reconciler = environment(RECONCILER_ROLE, **settings, **cluster)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.address: Address = self._listener.getsockname()
         self.metrics: list[Address] = []
@@ -79,13 +81,13 @@ class Installation:
     def start(self, reconcilers: int) -> None:
         """The reconcilers listen when this returns; requests are answered as soon as there is somebody to do so."""
         descriptor = self._listener.fileno()
-        web = [sys.executable, "manage.py", "serve", "--fd", str(descriptor)]
-        self._running.append(start(web, self._log, self._environment, inherits=[descriptor]))
+        serve = [sys.executable, "manage.py", "serve", "--fd", str(descriptor)]
+        self._running.append(start(serve, self._log, self._web, inherits=[descriptor]))
         self.metrics = [("127.0.0.1", unused_port()) for _ in range(reconcilers)]
         for host, port in self.metrics:
             endpoint = ["--metrics-host", host, "--metrics-port", str(port)]
             command = [sys.executable, "manage.py", "reconcile", *endpoint]
-            self._running.append(start(command, self._log, self._environment | {"PGAPPNAME": RECONCILER}))
+            self._running.append(start(command, self._log, self._reconciler))
         until(lambda: sessions(RECONCILER, f"LISTEN {CHANNEL}") == reconcilers or not self._alive())
         assert self._alive(), self.log()
 

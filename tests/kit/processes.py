@@ -4,26 +4,39 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from urllib.parse import quote
 
 from django.conf import settings
-from django.db import connection
+from django.db import InternalError, connection
 
 from signals.lib.notifications import CHANNEL, connect
 from smartops.dev.demo.processes import TETHER
+from smartops.dev.postgres import RECONCILER_ROLE, WEB_ROLE
 
 ROOT = Path(settings.BASE_DIR)
+PASSWORD = "of-the-tests"  # noqa: S105 - the private server asks for none
 PATIENCE = 120.0  # seconds
 
 
-def environment(**more: str) -> dict[str, str]:
-    """Of a process that shall use the test's database."""
+def let_roles_log_in() -> None:
+    """As the private server lets them. On a server of yours, `migrate` creates the roles without a login."""
+    with connection.cursor() as cursor:
+        for role in (WEB_ROLE, RECONCILER_ROLE):
+            cursor.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", [role])
+            if cursor.fetchone() == (False,):
+                with suppress(InternalError):  # another worker of the tests does it at this moment
+                    cursor.execute(f"ALTER ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+
+
+def environment(role: str = WEB_ROLE, **more: str) -> dict[str, str]:
+    """Of a process that shall use the test's database, with the privileges of this role."""
     database = connection.settings_dict
     place = f"{quote(database['HOST'], safe='')}:{database['PORT']}"
-    user = ":".join(quote(part, safe="") for part in (database["USER"], database["PASSWORD"]) if part)
+    password = database["PASSWORD"] if role == database["USER"] else PASSWORD
+    user = ":".join(quote(part, safe="") for part in (role, password) if part)
     patience = quote("-c idle_in_transaction_session_timeout=2s")  # shorter than by default, to save the tests' time
     url = f"postgresql://{user}@{place}/{database['NAME']}?options={patience}"
     return {**os.environ, "DATABASE_URL": url, "SMARTOPS_LOG_LEVEL": "WARNING", **more}
@@ -60,7 +73,7 @@ def running(command: Sequence[str], log: Path, variables: Mapping[str, str]) -> 
 def reconcilers(number: int, kubeconfig: Path, log: Path) -> Iterator[None]:
     """`manage.py reconcile`, side by side. They must have nothing to complain of."""
     command = [sys.executable, "manage.py", "reconcile"]
-    variables = environment(SMARTOPS_KUBECONFIG=str(kubeconfig), PGAPPNAME="a reconciler")
+    variables = environment(RECONCILER_ROLE, SMARTOPS_KUBECONFIG=str(kubeconfig), PGAPPNAME="a reconciler")
     with ExitStack() as started:
         for _ in range(number):
             started.enter_context(running(command, log, variables))

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Thread
+from urllib.parse import urlsplit
 
 from django.db import connection
 
 from signals.lib.notifications import CHANNEL
+from smartops.dev.postgres import WEB_ROLE
+from tests.kit.processes import PASSWORD
 
 ROOT = Path(__file__).parents[2]
 SERVED_AT = re.compile(r"Listening on (\S+):(\d+)")
@@ -22,12 +25,15 @@ def notify(model: str, pk: str = "") -> None:
 
 
 class Web:
-    """One web process on a port of its own. `more` is of its environment; `program` runs in place of manage.py."""
+    """One web process on a port of its own, which connects to the database as the role of web processes. `more` is of
+    its environment; `program` runs in place of manage.py."""
 
     def __init__(
         self, database_url: str, port: int = 0, host: str = "127.0.0.1", program: str = "manage.py", **more: str
     ) -> None:
-        environment = os.environ | {"DATABASE_URL": database_url, "SMARTOPS_INSECURE_HTTP": "1"} | more
+        given = urlsplit(database_url)
+        url = given._replace(netloc=f"{WEB_ROLE}:{PASSWORD}@{given.netloc.rpartition('@')[2]}").geturl()
+        environment = os.environ | {"DATABASE_URL": url, "SMARTOPS_INSECURE_HTTP": "1"} | more
         command = [sys.executable, *program.split(), "serve", "--host", host, "--port", str(port)]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []

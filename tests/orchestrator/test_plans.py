@@ -18,6 +18,7 @@ from signals.ingest import ingest
 from signals.models import Signal
 from signals.types import Observation, Source, Target
 from smartops.api.pagination import PageQuery, paginate
+from tests.kit.history import rewritable
 from tests.kit.verbs import history
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +74,8 @@ def many_rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         cursor.execute(AUTOVACUUM.format("off"))
         cursor.execute(ROWS)
         yield
-        cursor.execute("TRUNCATE orchestrator_workload, signals_signal CASCADE")
+        with rewritable():
+            cursor.execute("TRUNCATE orchestrator_workload, signals_signal CASCADE")
         cursor.execute(AUTOVACUUM.format("on"))
 
 

@@ -20,7 +20,8 @@ from smartops.tokens import Scope, issue, verify
 from tests.kit.forms import errors, load, save
 from tests.smartops.console.scene import Hour
 
-EDITED = [Rule, Freeze, GuardrailSetting, Cooldown, Token, User]
+DELETABLE = [Rule, Freeze, GuardrailSetting, Cooldown, Token]
+EDITED = [*DELETABLE, User]
 
 
 @pytest.fixture
@@ -259,7 +260,7 @@ def test_the_use_of_a_token_is_no_change_of_it(olga: Client) -> None:
     assert olga.post(page(Token, "change", token.pk), form).status_code == 302
 
 
-@pytest.mark.parametrize("model", EDITED, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("model", DELETABLE, ids=lambda one: one.__name__)
 def test_a_deletion_is_confirmed_for_the_version_that_was_shown(olga: Client, otto: Client, model: Any) -> None:
     one = row(model)
     url = page(model, "delete", one.pk)
@@ -277,7 +278,15 @@ def test_a_deletion_is_confirmed_for_the_version_that_was_shown(olga: Client, ot
     assert not model.objects.filter(pk=one.pk).exists()
 
 
-@pytest.mark.parametrize("model", EDITED, ids=lambda one: one.__name__)
+def test_an_account_is_deactivated_and_not_deleted(olga: Client) -> None:
+    rita = User.objects.create_user("rita", is_staff=True)
+
+    assert olga.get(page(User, "delete", rita.pk)).status_code == 403
+    olga.post(page(User, "delete", rita.pk), {"post": "yes"})
+    assert User.objects.filter(pk=rita.pk).exists()
+
+
+@pytest.mark.parametrize("model", DELETABLE, ids=lambda one: one.__name__)
 def test_a_bulk_deletion_says_what_it_deletes_and_leaves_newer_versions_alone(
     olga: Client, otto: Client, model: Any
 ) -> None:

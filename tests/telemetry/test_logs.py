@@ -4,7 +4,6 @@ import json
 import logging
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -14,7 +13,7 @@ from signals.lib.transition_log import log_transition
 from signals.models import Signal
 from smartops.logs import formatter
 from tests.kit.installation import Agent, installed
-from tests.kit.processes import environment, until
+from tests.kit.processes import PASSWORD, until
 from tests.kit.signals import NAMESPACE, anomaly_body, post
 from tests.kit.signals import anomaly as observed
 from tests.kit.world import World, deployment
@@ -28,10 +27,8 @@ def record(level: int = logging.INFO, **more: Any) -> logging.LogRecord:
 def test_a_closed_loop_is_one_json_line_for_each_transition(world: World, collector: Collector, log: Path) -> None:
     world.deploy(deployment("erp-simulator", ready_after="0"))
     world.settle("erp-simulator")
-    url = urlsplit(environment()["DATABASE_URL"])
-    url = url._replace(netloc=f"{url.username}:the-database-password@{url.netloc.rpartition('@')[2]}")
     secrets = {"SMARTOPS_SECRET_KEY": "the-secret-key", "SMARTOPS_TOKEN_PEPPERS": "the-pepper"}
-    ours = {"SMARTOPS_LOG_LEVEL": "INFO", "SMARTOPS_LOG_FORMAT": "json", "DATABASE_URL": url.geturl()}
+    ours = {"SMARTOPS_LOG_LEVEL": "INFO", "SMARTOPS_LOG_FORMAT": "json"}
     with (
         pytest.MonkeyPatch.context() as here,
         installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1, **ours, **secrets) as installation,
@@ -66,7 +63,7 @@ def test_a_closed_loop_is_one_json_line_for_each_transition(world: World, collec
     ]
     assert {one["trace_id"] for one in moves} == {one.trace for one in spans if "smartops.signal.id" in one.attributes}
     told = log.read_text()
-    for secret in ("the-database-password", *secrets.values(), agent.token, agent.token.split("_")[2]):
+    for secret in (PASSWORD, *secrets.values(), agent.token, agent.token.split("_")[2]):
         assert secret not in told
     for value in ("the-payload", "the-window", "the-malformed-body", "the-wrong-token"):
         assert value not in told

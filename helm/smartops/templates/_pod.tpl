@@ -98,18 +98,23 @@ topologySpreadConstraints:
 {name: secrets, mountPath: /run/secrets/smartops, readOnly: true}
 {{- end }}
 
+{{/* Each component has a login of its own in the database. Takes root and component. */}}
 {{- define "smartops.secretsVolume" -}}
+{{- $database := .root.Values.database -}}
+{{- $url := dict "secret" $database.secret "key" $database.key -}}
+{{- if eq .component "reconciler" }}{{ $url = $database.reconciler }}{{ end }}
+{{- if eq .component "migrate" }}{{ $url = $database.owner }}{{ end -}}
 name: secrets
 projected:
   defaultMode: 0440
   sources:
     - secret:
-        name: {{ .Values.database.secret }}
-        items: [{key: {{ .Values.database.key }}, path: database-url}]
+        name: {{ $url.secret | default $database.secret }}
+        items: [{key: {{ $url.key }}, path: database-url}]
     - secret:
-        name: {{ .Values.secrets.name }}
+        name: {{ .root.Values.secrets.name }}
         items: [{key: secret-key, path: secret-key}, {key: token-peppers, path: token-peppers}]
-    {{- range $path, $of := dict "listen-url" .Values.database.listen "database-ca.crt" .Values.database.ca }}
+    {{- range $path, $of := dict "listen-url" $database.listen "database-ca.crt" $database.ca }}
     {{- if $of.secret }}
     - secret:
         name: {{ $of.secret }}

@@ -30,7 +30,7 @@ class Installation:
     """Keeps its files in the directory `state` and serves on `listener`. If `kubeconfig` is None, it uses a sandbox."""
 
     cluster: Cluster
-    settings: dict[str, str]  # the environment of the processes, once they have started
+    settings: dict[str, str]  # the environment of the web process, once the processes have started
 
     def __init__(self, state: Path, listener: socket.socket, kubeconfig: Path | None, screen: Screen) -> None:
         self._state, self._listener, self._kubeconfig, self._screen = state, listener, kubeconfig, screen
@@ -43,7 +43,8 @@ class Installation:
         """Returns the contents of demo.json when all processes are ready."""
         database, self.cluster = await _both(self._prepare_database(), self._join_cluster())
         self.settings = {
-            **self._settings(database),
+            **self._settings(),
+            "DATABASE_URL": database.uri_of(postgres.WEB_ROLE),
             "SMARTOPS_KUBECONFIG": str(self.cluster.kubeconfig),
             "SMARTOPS_CLUSTER_NOTE": "sandbox" if self.cluster.url else "",
         }
@@ -58,7 +59,7 @@ class Installation:
         reconciler = await self._processes.start(
             "reconciler", sys.executable, "manage.py", "reconcile",
             "--metrics-host", "127.0.0.1", "--metrics-port", str(metrics_port),
-            environment=self.settings,
+            environment=self.settings | {"DATABASE_URL": database.uri_of(postgres.RECONCILER_ROLE)},
         )  # fmt: skip
         await _both(
             self._ready("web", f"{url}/readyz", "the web process is ready"),
@@ -70,7 +71,7 @@ class Installation:
             "admin": {"username": ADMIN, "password": self._credentials.admin_password},
             "kubeconfig": str(self.cluster.kubeconfig),
             "sandbox": self.cluster.url,
-            "database_url": database.uri,
+            "database_url": database.uri_of(postgres.WEB_ROLE),
             "metrics": {"web": f"{url}/metrics", "reconciler": f"{endpoint}/metrics"},
             "pids": {
                 "web": web.pid,
@@ -96,9 +97,9 @@ class Installation:
         self._processes.follow("postgres", server.pid, self._state / "postgres" / "log")
         self._screen.progress("PostgreSQL accepts connections")
         secrets = {"ADMIN_PASSWORD": self._credentials.admin_password, "AGENT_TOKEN": self._credentials.token}
-        token = await self._processes.run(
-            "migrate", sys.executable, "-m", "smartops.dev.demo.accounts", environment=self._settings(server) | secrets
-        )
+        variables = self._settings() | {"DATABASE_URL": server.uri} | secrets
+        command = (sys.executable, "-m", "smartops.dev.demo.accounts")
+        token = await self._processes.run("migrate", *command, environment=variables)
         self._credentials.token = token.strip()
         self._credentials.save(self._state)
         self._screen.progress("the database is migrated")
@@ -124,10 +125,9 @@ class Installation:
             raise DemoError(post_mortem(what, self._processes.log(name))) from None
         self._screen.progress(then)
 
-    def _settings(self, database: postgres.Server) -> dict[str, str]:
+    def _settings(self) -> dict[str, str]:
         return {
             "DJANGO_SETTINGS_MODULE": "smartops.settings",
-            "DATABASE_URL": database.uri,
             "SMARTOPS_SECRET_KEY": self._credentials.secret_key,
             "SMARTOPS_INSECURE_HTTP": "1",
             "SMARTOPS_NAMESPACES": "*",

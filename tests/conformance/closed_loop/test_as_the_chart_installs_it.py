@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from orchestrator.k8s.permissions import PERMISSIONS
+from smartops.dev.postgres import RECONCILER_ROLE, WEB_ROLE
 from tests.chart.rendering import Object, Rendered
 from tests.conformance.closed_loop.pods import ended, running
 from tests.conformance.control_plane import ControlPlane
@@ -60,11 +62,13 @@ def pods(values: Object) -> Pods:
 
 @pytest.fixture(scope="module")
 def secrets(transactional_db: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Those that the pods mount."""
-    folder = tmp_path_factory.mktemp("secrets")
-    (folder / "database-url").write_text(environment()["DATABASE_URL"])
-    (folder / "secret-key").write_text("of this test " + 50 * "k")
-    (folder / "token-peppers").write_text(settings.SMARTOPS_TOKEN_PEPPERS[0])
+    """Those that the pods mount, in a folder for each component."""
+    folder, owner = tmp_path_factory.mktemp("secrets"), connection.settings_dict["USER"]
+    for component, role in (("web", WEB_ROLE), ("reconciler", RECONCILER_ROLE), ("migrate", owner), ("test", WEB_ROLE)):
+        (folder / component).mkdir()
+        (folder / component / "database-url").write_text(environment(role)["DATABASE_URL"])
+        (folder / component / "secret-key").write_text("of this test " + 50 * "k")
+        (folder / component / "token-peppers").write_text(settings.SMARTOPS_TOKEN_PEPPERS[0])
     return folder
 
 
@@ -74,7 +78,12 @@ def reconciler(
 ) -> Iterator[Address]:
     log = tmp_path_factory.mktemp("reconciler") / "log"
     with running(
-        pods["reconciler"], secrets, log, "--metrics-host", "127.0.0.1", SMARTOPS_KUBECONFIG=str(release.account)
+        pods["reconciler"],
+        secrets / "reconciler",
+        log,
+        "--metrics-host",
+        "127.0.0.1",
+        **account(release),
     ) as address:
         yield address
 
@@ -82,13 +91,19 @@ def reconciler(
 @pytest.fixture(scope="module")
 def web(pods: Pods, secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """It is given no kubeconfig."""
-    with running(pods["web"], secrets, tmp_path_factory.mktemp("web") / "log", "--host", "127.0.0.1") as address:
+    log = tmp_path_factory.mktemp("web") / "log"
+    with running(pods["web"], secrets / "web", log, "--host", "127.0.0.1") as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def agent(web: Address, reconciler: Address) -> Agent:
     return Agent(web)
+
+
+def account(release: Release) -> dict[str, str]:
+    """The variables of a process outside of the cluster."""
+    return {"SMARTOPS_KUBECONFIG": str(release.account)}
 
 
 def address_of(process: Address) -> str:
@@ -130,8 +145,8 @@ def test_signals_and_direct_actions_are_done_and_verified(
 
 def test_the_jobs_of_helm_end_well(pods: Pods, secrets: Path, web: Address, reconciler: Address) -> None:
     until(lambda: readyz(reconciler)[0] == 200)
-    migrated = ended(pods["migrate"], secrets, {})
-    tested = ended(pods["test"], secrets, {OF_WEB: address_of(web), OF_RECONCILER: address_of(reconciler)})
+    migrated = ended(pods["migrate"], secrets / "migrate", {})
+    tested = ended(pods["test"], secrets / "test", {OF_WEB: address_of(web), OF_RECONCILER: address_of(reconciler)})
 
     assert migrated.returncode == 0, migrated.stderr
     assert tested.returncode == 0, tested.stderr
@@ -152,11 +167,19 @@ def test_a_reconciler_without_a_right_is_not_ready_and_says_which(
 
     with (
         without(control_plane, target, patch, "patch"),
-        running(pods["reconciler"], secrets, tmp_path / "log", *more, SMARTOPS_KUBECONFIG=str(release.account)) as own,
+        running(
+            pods["reconciler"],
+            secrets / "reconciler",
+            tmp_path / "log",
+            *more,
+            **account(release),
+        ) as own,
     ):
         until(lambda: readyz(own)[1].startswith("missing permission"))
         status, said = readyz(own)
-        tested = ended(pods["test"], secrets, {"30": "1", OF_WEB: address_of(web), OF_RECONCILER: address_of(own)})
+        tested = ended(
+            pods["test"], secrets / "test", {"30": "1", OF_WEB: address_of(web), OF_RECONCILER: address_of(own)}
+        )
 
     assert status == 503
     assert said.startswith(f"missing permission: patch deployments.apps in namespace {target}: ")

@@ -13,6 +13,7 @@ from guardrails.models import GuardrailSetting
 from orchestrator.k8s.permissions import PERMISSIONS, Permission
 from signals.lib.notifications import CHANNEL
 from smartops.dev.demo.state import unused_port
+from smartops.dev.postgres import RECONCILER_ROLE
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.loop import Judge, Loop
 from tests.conformance.ownership.service import SERVICE, Runs, held_back
@@ -79,7 +80,8 @@ def restricted(
     port = unused_port()
     command = [sys.executable, "manage.py", "reconcile", "--metrics-host", "127.0.0.1", "--metrics-port", str(port)]
     with control_plane.granting(rights(*lacking), namespace) as kubeconfig:
-        given = environment(SMARTOPS_KUBECONFIG=str(kubeconfig), SMARTOPS_NAMESPACES=namespace, PGAPPNAME=RESTRICTED)
+        settings = {"SMARTOPS_KUBECONFIG": str(kubeconfig), "SMARTOPS_NAMESPACES": namespace}
+        given = environment(RECONCILER_ROLE, **settings, PGAPPNAME=RESTRICTED)
         with running(command, log, given) as process:
             until(lambda: sessions(RESTRICTED, f"LISTEN {CHANNEL}") == 1 or process.poll() is not None)
             yield Restricted(port, log)

@@ -17,6 +17,7 @@ from orchestrator.models.transitions import LEASE, NO_PLAN, REVIEW_FOR, Transiti
 from signals.lib.notifications import connect, parse
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
+from tests.kit.history import rewritable
 from tests.kit.signals import anomaly, post
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import fail_once, lease_ends, requested, row
@@ -277,7 +278,8 @@ def test_a_transition_loses_against_a_row_that_has_changed(case: Case, changed: 
     action = move(requested(**case.terms), *case.before)
     if action.state == S.APPLYING:
         lease_ends(action)
-    Action.objects.filter(pk=action.pk).update(**changed)
+    with rewritable():
+        Action.objects.filter(pk=action.pk).update(**changed)
     before, cooldowns = Action.objects.values().get(), list(Cooldown.objects.values())
     copy = dict(vars(action))
 

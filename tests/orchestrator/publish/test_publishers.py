@@ -20,6 +20,7 @@ from orchestrator.publish.kubernetes import KubernetesEvents
 from orchestrator.publish.publishers import Publishers
 from orchestrator.publish.types import Entry, Published, Publisher, Retry
 from orchestrator.publish.types import Outcome as Answer
+from smartops.dev.postgres import RECONCILER_ROLE
 from smartops.dev.sandbox.faults import Refuse
 from tests.kit.processes import PATIENCE, environment, running, start, until
 from tests.kit.world import World, deployment
@@ -111,7 +112,7 @@ def test_a_process_killed_again_and_again_leaves_no_gap(tmp_path: Path) -> None:
     PublisherCursor.begin("default", ToFile.name, timeline.end())
     names = map(str, range(60))
     for last in (7, 15):
-        process = start([*COMMAND, str(path), str(last)], log, environment())
+        process = start([*COMMAND, str(path), str(last)], log, environment(RECONCILER_ROLE))
         for _ in range(20):
             rows.propose(next(names))
         assert process.wait(PATIENCE) == -signal.SIGKILL, log.read_text()
@@ -119,7 +120,7 @@ def test_a_process_killed_again_and_again_leaves_no_gap(tmp_path: Path) -> None:
     for name in names:
         rows.propose(name)
     entries = [f"{number} pending" for number in range(60)]
-    with running([*COMMAND, str(path), str(sys.maxsize)], log, environment()):
+    with running([*COMMAND, str(path), str(sys.maxsize)], log, environment(RECONCILER_ROLE)):
         until(lambda: len(set(lines(path))) == 60)
 
     said = lines(path)
@@ -131,11 +132,13 @@ def test_processes_side_by_side_publish_each_entry_once_and_the_next_takes_over(
     paths, log = [tmp_path / "one", tmp_path / "other"], tmp_path / "log"
     PublisherCursor.begin("default", ToFile.name, timeline.end())
     with ExitStack() as second:
-        with running([*COMMAND, str(paths[0]), str(sys.maxsize)], log, environment()):
+        with running([*COMMAND, str(paths[0]), str(sys.maxsize)], log, environment(RECONCILER_ROLE)):
             for number in range(10):
                 rows.propose(str(number))
             until(lambda: len(lines(paths[0])) == 10)
-            second.enter_context(running([*COMMAND, str(paths[1]), str(sys.maxsize)], log, environment()))
+            second.enter_context(
+                running([*COMMAND, str(paths[1]), str(sys.maxsize)], log, environment(RECONCILER_ROLE))
+            )
             until(lambda: log.read_text().count("started") == 2)
         for number in range(10, 20):  # the first has ended well
             rows.propose(str(number))

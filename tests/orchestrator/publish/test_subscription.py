@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.db.models import Max
 from django.db.models.functions import Now
 
@@ -18,6 +18,7 @@ from orchestrator.publish.subscription import PAUSE, TAKEOVER, Subscription
 from orchestrator.publish.types import Dropped, Entry, Ignored, Published, Retry
 from orchestrator.publish.types import Outcome as Answer
 from signals.reasons import Reason
+from tests.kit.history import rewritable
 from tests.orchestrator.publish import rows
 from tests.orchestrator.publish.rows import Notebook, note
 from tests.orchestrator.publish.test_pace import Clock
@@ -53,11 +54,9 @@ def propose(*names: str) -> list[str]:
 
 
 def pass_hours(hours: float) -> None:
-    """As if the entries so far were so old. The trigger that refuses it is why a test alone can do it."""
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE orchestrator_auditevent DISABLE TRIGGER USER")
+    """As if the entries so far were so old."""
+    with rewritable():
         AuditEvent.objects.update(at=Now() - timedelta(hours=hours))
-        cursor.execute("ALTER TABLE orchestrator_auditevent ENABLE TRIGGER USER")
 
 
 def in_turn(answers: list[Answer]) -> Callable[[Entry], Answer]:

@@ -23,6 +23,7 @@ from orchestrator.reconciler.retry import MAX_ATTEMPTS
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import Origin
+from tests.kit.history import rewritable
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import lease_ends, poison, requested, row
@@ -60,7 +61,8 @@ def test_due_actions_of_the_cluster_are_claimed_in_their_order() -> None:
     later, first, waits, elsewhere = (requested(name) for name in "abcd")
     Action.objects.filter(pk=first.pk).update(not_before=Now() - timedelta(minutes=1))
     Action.objects.filter(pk=waits.pk).update(not_before=Now() + timedelta(minutes=1))
-    Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
+    with rewritable():
+        Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
 
     assert [claim.action.pk for claim in dispatch.claim_due("default", 1, "a test")] == [first.pk]
     assert [claim.action.pk for claim in dispatch.claim_due("default", 9, "a test")] == [later.pk]
@@ -180,7 +182,8 @@ def test_an_action_of_a_namespace_that_has_not_synced_is_claimed_later() -> None
 @pytest.mark.parametrize("origin", Origin)
 def test_an_action_whose_namespace_cannot_be_read_waits_with_the_cause(origin: Origin) -> None:
     claim = claimed()
-    Action.objects.update(origin=origin)
+    with rewritable():
+        Action.objects.update(origin=origin)
     state = TargetState(seen=False, unreadable="deployments in namespace smartops-dev: forbidden")
 
     assert check(Reading(claim, Step.PLAN, state)) == []

@@ -18,6 +18,7 @@ from orchestrator.reconciler.clock import SystemClock
 from orchestrator.reconciler.dispatch import claim_due
 from orchestrator.reconciler.verify import ASK_AGAIN, OVERDUE, Ended, Verifications, Watched
 from signals.reasons import Reason
+from tests.kit.history import rewritable
 from tests.kit.simulation import SimulatedClock, SimulatedCluster
 from tests.kit.verbs import poison, requested, row
 
@@ -277,7 +278,8 @@ def test_a_late_confirmation_of_a_verification_that_has_ended_changes_nothing(sc
 
 def test_actions_that_another_process_applied_are_loaded_with_the_time_they_have_left(scene: Scene) -> None:
     ours, theirs, elsewhere = scene.apply("a"), scene.apply("b"), scene.apply("c")
-    Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
+    with rewritable():
+        Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
     scene.verifications.watch([ours])
     Action.objects.filter(pk=theirs.pk).update(deadline_at=theirs.deadline_at - timedelta(seconds=30))
 
@@ -302,7 +304,8 @@ def test_an_outcome_that_is_yet_to_be_recorded_is_not_watched_again(scene: Scene
 def test_an_action_that_cannot_be_verified_here_costs_itself(scene: Scene) -> None:
     """It may be of a newer version of SmartOps, which runs beside this one for a while."""
     strange, _ = scene.apply("a"), scene.apply("b")
-    Action.objects.filter(pk=strange.pk).update(type="EVICT")
+    with rewritable():
+        Action.objects.filter(pk=strange.pk).update(type="EVICT")
 
     scene.verifications.load()
 
@@ -313,7 +316,8 @@ def test_an_action_that_cannot_be_verified_here_is_logged_once_and_ends_at_its_d
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     strange = scene.apply()
-    Action.objects.filter(pk=strange.pk).update(type="EVICT")
+    with rewritable():
+        Action.objects.filter(pk=strange.pk).update(type="EVICT")
 
     for _ in range(3):
         scene.verifications.load()

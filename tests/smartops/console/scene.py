@@ -1,15 +1,11 @@
 """An ordinary hour of a shop, made by the loop's own verbs on a cluster of values; then moved back in time."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 from zlib import crc32
 
-import pgtrigger
-from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -33,6 +29,7 @@ from signals.ingest import ingest
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Source, Target
+from tests.kit.history import rewritable
 from tests.kit.rules import install_default_rules
 from tests.kit.verbs import admit, claim, execute, propose
 
@@ -157,7 +154,7 @@ def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
     """Moves an action, its signal and its evidence back by `ago`, and stretches its rollout to so many seconds."""
     before = ago + timedelta(seconds=rollout)
     events, ended = AuditEvent.objects.filter(action=action), ("succeeded", "failed", "timed_out")
-    with history_may_change():
+    with rewritable():
         moved(Action.objects.filter(pk=action.pk), before, "created_at", "applied_at")
         moved(Action.objects.filter(pk=action.pk), ago, "finished_at")
         moved(events.filter(to_state__in=ended), ago, "at")
@@ -167,17 +164,6 @@ def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
         moved(Verification.objects.filter(action=action), ago, "finished_at")
         moved(Signal.objects.filter(actions=action), before, "first_seen_at", "last_seen_at")
         moved(Signal.objects.filter(actions=action), ago, "closed_at")
-
-
-@contextmanager
-def history_may_change() -> Iterator[None]:
-    """As `pgtrigger.ignore` does, which puts a statement before each: no server prepares two at once."""
-    append_only = pgtrigger.registered("orchestrator.AuditEvent:append_only", "orchestrator.DecisionRecord:append_only")
-    names = ",".join(trigger.get_pgid(model) for model, trigger in append_only)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('pgtrigger.ignore', %s, false)", [f"{{{names}}}"])
-        yield
-        cursor.execute("RESET pgtrigger.ignore")
 
 
 def moved(rows: Any, ago: timedelta, *times: str) -> None:

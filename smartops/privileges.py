@@ -1,0 +1,126 @@
+"""What the database allows each process to do with each table. `migrate` grants it, as the owner of the tables
+(docs/adr/0033-history-that-no-process-can-change.md)."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db import connections, transaction
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model
+from psycopg.sql import SQL, Composable, Identifier
+
+from guardrails.models import Cooldown, Freeze, GuardrailSetting
+from orchestrator.models import Action, AuditEvent, DecisionRecord, PublisherCursor, Verification, Workload
+from orchestrator.models.action import IDENTITY
+from orchestrator.models.evidence import VERIFICATION_BASIS
+from signals.models import IDENTITY as SIGNAL_IDENTITY
+from signals.models import Observation, Rule, Signal
+from smartops.models import SignInFailures, Token
+
+log = logging.getLogger(__name__)
+
+NONE: Sequence[str] = ()
+READ = ("SELECT",)
+APPEND = ("SELECT", "INSERT")
+MOVE = ("SELECT", "UPDATE")
+STORE = ("SELECT", "INSERT", "UPDATE")
+EDIT = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Privileges:
+    """Of the two roles on one table. UPDATE does not include the columns of the fields `fixed`. It is also what locks a
+    row."""
+
+    web: Sequence[str]
+    reconciler: Sequence[str]
+    fixed: Sequence[str] = ()
+
+
+PRIVILEGES: dict[type[Model], Privileges] = {
+    Observation: Privileges(APPEND, READ),
+    Signal: Privileges(STORE, MOVE, fixed=SIGNAL_IDENTITY),
+    Rule: Privileges(EDIT, READ),
+    GuardrailSetting: Privileges(EDIT, READ),
+    Freeze: Privileges(EDIT, READ),
+    Cooldown: Privileges(EDIT, STORE),
+    Workload: Privileges(STORE, STORE),
+    Action: Privileges(STORE, STORE, fixed=IDENTITY),
+    DecisionRecord: Privileges(APPEND, APPEND),
+    AuditEvent: Privileges(READ, READ),  # triggers of Action insert its rows, with the rights of the owner
+    Verification: Privileges(READ, STORE, fixed=VERIFICATION_BASIS),
+    PublisherCursor: Privileges(READ, STORE),
+    Token: Privileges(EDIT, NONE),
+    SignInFailures: Privileges(EDIT, NONE),
+    LogEntry: Privileges(APPEND, NONE),
+    ContentType: Privileges(READ, NONE),
+    MigrationRecorder.Migration: Privileges(READ, READ),
+}
+OURS = ("signals", "guardrails", "orchestrator", "smartops")
+
+
+def privileges_of(model: type[Model]) -> Privileges:
+    """A model of ours that is not in the table is for both processes, one of Django for the web process."""
+    default = Privileges(EDIT, EDIT if model._meta.app_label in OURS else NONE)
+    return PRIVILEGES.get(model, default)
+
+
+def grant(using: str, plan: Any = None, **_: Any) -> None:
+    """After `migrate`. Replaces what was granted before, in one transaction. `flush` has no plan, and leaves the
+    privileges alone."""
+    if plan is None:
+        return
+    roles = {settings.SMARTOPS_WEB_ROLE: "web", settings.SMARTOPS_RECONCILER_ROLE: "reconciler"}
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        for role, kind in roles.items():
+            if _exists(cursor, role):
+                for statement in _statements(role, kind):
+                    cursor.execute(statement)
+            else:
+                log.warning(
+                    "The role %s does not exist, and the role of DATABASE_URL may not create it: nothing was granted. "
+                    "Create it (CREATE ROLE %s NOLOGIN), then run `manage.py migrate` again.",
+                    role,
+                    role,
+                )
+
+
+def _exists(cursor: Any, role: str) -> bool:
+    """Creates it if it may."""
+    cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = %s", [role])
+    if cursor.fetchone()[0]:
+        return True
+    cursor.execute("SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user")
+    if not cursor.fetchone()[0]:
+        return False
+    create = SQL("CREATE ROLE {} NOLOGIN").format(Identifier(role)).as_string(cursor.connection)
+    exists = "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL"  # created in another database just now
+    cursor.execute(f"DO $$ BEGIN {create}; {exists}; END $$")
+    return True
+
+
+def _statements(role: str, kind: str) -> Iterator[Composable]:
+    models: list[type[Model]] = [*apps.get_models(include_auto_created=True), MigrationRecorder.Migration]
+    managed = [model for model in models if model._meta.managed and not model._meta.proxy]
+    tables = SQL(", ").join([Identifier(model._meta.db_table) for model in managed])
+    yield SQL("REVOKE ALL ON {} FROM {}").format(tables, Identifier(role))
+    for model in managed:
+        privileges = privileges_of(model)
+        wanted = getattr(privileges, kind)
+        given = [_privilege(model, one, privileges.fixed) for one in wanted]
+        if given:
+            table = Identifier(model._meta.db_table)
+            yield SQL("GRANT {} ON {} TO {}").format(SQL(", ").join(given), table, Identifier(role))
+
+
+def _privilege(model: type[Model], privilege: str, fixed: Sequence[str]) -> Composable:
+    if privilege != "UPDATE" or not fixed:
+        return SQL(privilege)
+    columns = [str(field.column) for field in model._meta.concrete_fields if field.name not in fixed]
+    return SQL("UPDATE ({})").format(SQL(", ").join(map(Identifier, columns)))

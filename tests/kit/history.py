@@ -1,0 +1,41 @@
+"""What no process may do, and a test may: as the owner of the tables it disables the triggers that keep history."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pgtrigger
+import pytest
+from django.db import connection, transaction
+
+from signals.lib.triggers import Refuse
+
+
+def guarded() -> list[str]:
+    """The tables with such a trigger."""
+    return sorted({model._meta.db_table for model, trigger in pgtrigger.registered() if isinstance(trigger, Refuse)})
+
+
+def switched(how: str) -> list[str]:
+    """Statements; `how`: ENABLE or DISABLE. All triggers, also those that write the timeline."""
+    # Foreign keys are checked at the end of a transaction: until then their tables cannot be altered.
+    return ["SET CONSTRAINTS ALL IMMEDIATE", *(f"ALTER TABLE {table} {how} TRIGGER USER" for table in guarded())]
+
+
+@contextmanager
+def rewritable() -> Iterator[None]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        for statement in switched("DISABLE"):
+            cursor.execute(statement)
+        yield
+        for statement in [*switched("ENABLE"), "SET CONSTRAINTS ALL DEFERRED"]:
+            cursor.execute(statement)
+
+
+def allow_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests with transactions end with `flush`, which truncates all tables."""
+    execute = connection.ops.execute_sql_flush
+
+    def flush(statements: list[str]) -> None:
+        execute([*switched("DISABLE"), *statements, *switched("ENABLE")])
+
+    monkeypatch.setattr(connection.ops, "execute_sql_flush", flush)
