@@ -16,7 +16,15 @@ from django.db.models import Model
 from psycopg.sql import SQL, Composable, Identifier
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
-from orchestrator.models import Action, AuditEvent, DecisionRecord, PublisherCursor, Verification, Workload
+from orchestrator.models import (
+    Action,
+    AuditEvent,
+    DecisionRecord,
+    Heartbeat,
+    PublisherCursor,
+    Verification,
+    Workload,
+)
 from orchestrator.models.action import IDENTITY
 from orchestrator.models.evidence import VERIFICATION_BASIS
 from signals.models import IDENTITY as SIGNAL_IDENTITY
@@ -56,6 +64,7 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     AuditEvent: Privileges(READ, READ),  # triggers of Action insert its rows, with the rights of the owner
     Verification: Privileges(READ, STORE, fixed=VERIFICATION_BASIS),
     PublisherCursor: Privileges(READ, STORE),
+    Heartbeat: Privileges(READ, EDIT),
     Token: Privileges(EDIT, NONE),
     SignInFailures: Privileges(EDIT, NONE),
     LogEntry: Privileges(APPEND, NONE),

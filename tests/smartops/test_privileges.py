@@ -38,6 +38,7 @@ MAY = {
     "orchestrator_auditevent": ("s", "s"),
     "orchestrator_verification": ("s", "siu"),
     "orchestrator_publishercursor": ("s", "siu"),
+    "orchestrator_heartbeat": ("s", "siud"),
     "smartops_token": ("siud", ""),
     "smartops_signinfailures": ("siud", ""),
     "auth_user": ("siud", ""),
