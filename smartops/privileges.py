@@ -28,7 +28,7 @@ from orchestrator.models import (
 from orchestrator.models.action import IDENTITY
 from orchestrator.models.evidence import VERIFICATION_BASIS
 from signals.models import IDENTITY as SIGNAL_IDENTITY
-from signals.models import Observation, Rule, Signal
+from signals.models import Allowance, Observation, Rule, Signal
 from smartops.models import SignInFailures, Token
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,8 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     AuditEvent: Privileges(READ, READ),  # triggers of Action insert its rows, with the rights of the owner
     Verification: Privileges(READ, STORE, fixed=VERIFICATION_BASIS),
     PublisherCursor: Privileges(READ, STORE),
-    Heartbeat: Privileges(READ, EDIT),
+    Heartbeat: Privileges(READ, STORE),
+    Allowance: Privileges(EDIT, NONE),
     Token: Privileges(EDIT, NONE),
     SignInFailures: Privileges(EDIT, NONE),
     LogEntry: Privileges(APPEND, NONE),

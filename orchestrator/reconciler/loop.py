@@ -146,7 +146,7 @@ class Reconciler:
         if sweep:
             self._reclaim()
         self._check()
-        self._attempt(self._wake_deferred)
+        self._step(self._wake_deferred)
         # Neither due actions nor due signals wait until there are none of the others.
         room = self._room()
         room -= self._dispatch(room - room // 2 if self._signals_due else room)
@@ -158,7 +158,7 @@ class Reconciler:
         gauges.LAST_PASS.set_to_current_time()
         if self._passed_at >= self._next_beat:
             self._next_beat = self._passed_at + BEAT
-            self._attempt(Heartbeat.beat, self.cluster_name, self.actor)
+            self._step(Heartbeat.beat, self.cluster_name, self.actor)
         return True
 
     def _reclaim(self) -> None:

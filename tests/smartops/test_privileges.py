@@ -28,6 +28,7 @@ WEB, RECONCILER = WEB_ROLE, RECONCILER_ROLE
 MAY = {
     "signals_observation": ("si", "s"),
     "signals_signal": ("siu", "su"),
+    "signals_allowance": ("siud", ""),
     "signals_rule": ("siud", "s"),
     "guardrails_guardrailsetting": ("siud", "s"),
     "guardrails_freeze": ("siud", "s"),
@@ -38,7 +39,7 @@ MAY = {
     "orchestrator_auditevent": ("s", "s"),
     "orchestrator_verification": ("s", "siu"),
     "orchestrator_publishercursor": ("s", "siu"),
-    "orchestrator_heartbeat": ("s", "siud"),
+    "orchestrator_heartbeat": ("s", "siu"),
     "smartops_token": ("siud", ""),
     "smartops_signinfailures": ("siud", ""),
     "auth_user": ("siud", ""),
