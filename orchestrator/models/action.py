@@ -29,7 +29,10 @@ IDENTITY = (
     *("id", "workload", "cluster", "signal", "origin", "requested_by", "idempotency_key", "request_digest"),
     *("type", "params", "justification", "dry_run", "verify", "created_at", "traceparent"),
 )
-PLAN = ("planned_uid", "planned_resource_version", "planned_generation", "before", "change", "scale_increase")
+PLAN = (
+    *("planned_uid", "planned_resource_version", "planned_generation", "before", "change", "warnings"),
+    *("scale_increase", "scale_decrease"),
+)
 # A plan is made before the write, and again after a write that was refused.
 PLANNING = "OLD.state IN ('awaiting_approval', 'pending', 'applying')"
 ENDED = "OLD.state IN ('" + "', '".join(FINAL) + "')"

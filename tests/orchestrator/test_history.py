@@ -7,7 +7,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models.functions import Now
 
 from orchestrator.models import Action, Verification
-from orchestrator.models.action import IDENTITY
+from orchestrator.models.action import IDENTITY, PLAN
 from orchestrator.models.evidence import VERIFICATION_BASIS
 from tests.orchestrator.test_constraints import an_action, an_observation, refused
 
@@ -37,6 +37,8 @@ OTHER_PLAN = {
     "before": "'{}'",
     "change": "'{}'",
     "scale_increase": "scale_increase + 1",
+    "scale_decrease": "scale_decrease + 1",
+    "warnings": "'[{}]'",
 }
 OTHER_BASIS = {
     "action_id": "gen_random_uuid()",
@@ -70,6 +72,7 @@ def test_the_tables_of_this_file_name_every_column() -> None:
     columns = {field.name: field.column for field in Action._meta.concrete_fields}
     basis = {field.name: field.column for field in Verification._meta.concrete_fields}
 
+    assert OTHER_PLAN.keys() == {columns[name] for name in PLAN}
     assert OTHER_ACTION.keys() == {columns[name] for name in IDENTITY}
     assert OTHER_BASIS.keys() == {basis[name] for name in VERIFICATION_BASIS}
     assert OTHER_ACTION.keys() | OTHER_END.keys() >= set(columns.values()) - {"not_before", "lease_until"}
