@@ -55,7 +55,7 @@ def reordered(containers: Any, live: tuple[str, ...], path: str) -> Refusal | No
 def quantity(value: Any) -> float:
     """The value of a quantity of Kubernetes, as `500m` or `1.5Gi`; NaN if it is not one."""
     if type(value) in (int, float):
-        return float(value)
+        return float(value) if abs(value) < 2**63 else nan  # an integer may be too large for a float
     found = QUANTITY.fullmatch(value) if isinstance(value, str) and len(value) < 64 else None
     if found is None:
         return nan
