@@ -4,7 +4,7 @@ managedFields say which manager owns which fields. Labels, annotations and owner
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -81,12 +81,16 @@ def field_owners(meta: ObjectMeta, entries: Iterable[ManagedFieldsEntry]) -> tup
     return tuple(owner for owner in owners if owner.fields)
 
 
-def template_changes(entries: Iterable[ManagedFieldsEntry]) -> tuple[TemplateChange, ...]:
-    """Of every manager that owns a field of the pod template."""
+def template_changes(
+    entries: Iterable[ManagedFieldsEntry], *, without: Container[str] = ()
+) -> tuple[TemplateChange, ...]:
+    """Of every manager that owns a field of the pod template, except `without`."""
     return tuple(
         TemplateChange(entry.manager, entry.time)
         for entry in entries
-        if entry.time is not None and "f:template" in mapping(entry.fields.get("f:spec"))
+        if entry.time is not None
+        and "f:template" in mapping(entry.fields.get("f:spec"))
+        and entry.manager not in without
     )
 
 

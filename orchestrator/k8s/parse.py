@@ -2,7 +2,7 @@
 read by one call. The Kubernetes library's models cost 15 times as much on large lists.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -11,14 +11,25 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from orchestrator.k8s.itself import own_deployment, own_mark
 from orchestrator.k8s.owners import ManagedFieldsEntry, ObjectMeta, field_owners, our_fields, template_changes
-from orchestrator.k8s.types import ACTION_ANNOTATION, Autoscaler, Condition, Deployment, Pod, WorkloadKey
+from orchestrator.k8s.types import (
+    ACTION_ANNOTATION,
+    FIELD_MANAGER,
+    Autoscaler,
+    Condition,
+    Deployment,
+    Pod,
+    WorkloadKey,
+)
 from signals.lib.redaction import redacted
+from signals.proposals.paths import TEMPLATE
+from signals.proposals.restart import FIELD, RESTART_ANNOTATION
 
 T = TypeVar("T")
 
 KEPT_ANNOTATIONS = (ACTION_ANNOTATION,)
 EXPRESSIONS = {"In": "{} in ({})", "NotIn": "{} notin ({})", "Exists": "{}", "DoesNotExist": "!{}"}
 NO_DEADLINE = 2**31 - 1
+OURS = (FIELD_MANAGER,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,7 @@ def parse_deployment(raw: Any) -> Deployment:
     metadata, spec, status = _object(raw, "metadata"), _object(raw, "spec"), _object(raw, "status")
     annotations = _texts(metadata, "annotations")
     key, entries = _key(metadata), _managed_fields(metadata)
+    ours = our_fields(entries)
     return Deployment(
         key=key,
         uid=_required(metadata, "uid"),
@@ -62,9 +74,9 @@ def parse_deployment(raw: Any) -> Deployment:
         conditions=_conditions(status),
         progress_deadline=_progress_deadline(spec),
         created_at=_moment(metadata, "creationTimestamp"),
-        template_changes=template_changes(entries),
+        template_changes=template_changes(entries, without=() if _changed_last(spec, annotations, ours) else OURS),
         owners=field_owners(_object_meta(key, annotations, metadata), entries),
-        ours=our_fields(entries),
+        ours=ours,
         containers=_containers(spec),
         part_of_smartops=_part_of_smartops(key, metadata, spec),
         selector=_selector(_object(spec, "selector")),
@@ -179,6 +191,15 @@ def _key(metadata: Mapping[str, Any]) -> WorkloadKey:
 def _containers(spec: Mapping[str, Any]) -> tuple[str, ...]:
     pod = _object(_object(spec, "template"), "spec")
     return tuple(intern(_text(container, "name")) for container in _objects(pod, "containers"))
+
+
+def _changed_last(spec: Mapping[str, Any], annotations: Mapping[str, str], ours: Iterable[str]) -> bool:
+    """Whether our last write may have changed the pod template. If a restart is all that we ever changed of it, the
+    annotation of the restart has the id of the last action."""
+    if any(field.startswith(TEMPLATE) and field != FIELD for field in ours):
+        return True
+    metadata = _object(_object(spec, "template"), "metadata")
+    return _text(_object(metadata, "annotations"), RESTART_ANNOTATION) == annotations.get(ACTION_ANNOTATION)
 
 
 def _part_of_smartops(key: WorkloadKey, metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:

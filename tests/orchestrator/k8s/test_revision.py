@@ -201,5 +201,49 @@ def test_rollout_facts_are_parsed() -> None:
     assert parse_deployment(raw | {"spec": {"progressDeadlineSeconds": NO_DEADLINE}}).progress_deadline == 0
 
 
+RESTARTED: dict[str, Any] = {"f:metadata": {"f:annotations": {".": {}, "f:smartops.io/restart": {}}}}
+RESIZED: dict[str, Any] = {
+    "f:spec": {"f:containers": {'k:{"name":"main"}': {"f:resources": {"f:limits": {"f:memory": {}}}}}}
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "action", "ours"),
+    [
+        (RESTARTED, "restart", True),
+        (RESTARTED, "scale", False),
+        (RESTARTED | RESIZED, "scale or patch", True),
+        (RESIZED, "scale or patch", True),
+    ],
+)
+def test_a_change_of_scale_does_not_make_a_rollout_ours(template: dict[str, Any], action: str, ours: bool) -> None:
+    """The entry of SmartOps has one time for the restart of last week and for the replicas of today."""
+    raw = {
+        "metadata": {
+            "namespace": "shop",
+            "name": "web",
+            "uid": "u",
+            "resourceVersion": "7",
+            "generation": 3,
+            "annotations": {"smartops.io/action": action},
+            "creationTimestamp": "2026-03-01T12:00:00Z",
+            "managedFields": [
+                {"manager": "helm", "operation": "Update", "time": "2026-03-01T12:00:50Z",
+                 "fieldsV1": {"f:spec": {"f:template": {"f:spec": {}}}}},
+                {"manager": "smartops", "operation": "Update", "time": "2026-03-01T12:15:00Z",
+                 "fieldsV1": {"f:spec": {"f:replicas": {}, "f:template": template}}},
+            ],
+        },
+        "spec": {"template": {"metadata": {"annotations": {"smartops.io/restart": "restart"}}}},
+        "status": {"observedGeneration": 3, "conditions": [
+            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+             "lastUpdateTime": "2026-03-01T12:26:00Z"},
+        ]},
+    }  # fmt: skip
+    found = latest_rollout(parse_deployment(raw))
+
+    assert (found.state, found.ours, found.by) == (S.STUCK, ours, "smartops" if ours else "helm")
+
+
 def test_a_creation_time_that_is_unknown_makes_every_change_one_of_an_existing_workload() -> None:
     assert latest_rollout(replace(web(("kubectl", 0)), created_at=None)).changed_at == T0
