@@ -35,9 +35,6 @@ from orchestrator.reconciler.outage import Outage
 from orchestrator.reconciler.pool import Pool, ThreadPool
 from signals.lib.availability import describe, is_repeatable, is_unavailable, loses_session
 from signals.lib.notifications import listen
-from signals.models import Signal
-from signals.reasons import Reason
-from signals.types import Target
 
 log = logging.getLogger(__name__)
 
@@ -185,10 +182,15 @@ class Reconciler:
         on, so that none is deferred for what has ended."""
         with self._lock:
             ended, self._ended_rollouts = self._ended_rollouts, set()
-        if ended:
-            targets = [Target(self.cluster_name, key.namespace, key.name) for key in ended]
-            Signal.release((), targets, (Reason.ROLLOUT_IN_PROGRESS, Reason.ROLLOUT_STUCK))
-            self._signals_due = True
+        if not ended:
+            return
+        try:
+            reclaim.wake(self.cluster_name, ended)
+        except Error:
+            with self._lock:
+                self._ended_rollouts |= ended
+            raise
+        self._signals_due = True
 
     def _admit(self, room: int) -> None:
         # After an error of the database their signals are still due: the next pass observes their targets anew.

@@ -5,7 +5,7 @@ Input: the tables. Output: the claims of actions whose lease has expired. Side e
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,12 +17,15 @@ from django.db.models.functions import Now
 from guardrails.models import effective_limits
 from orchestrator import metrics
 from orchestrator.k8s.sync import NO_DELAYS
+from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, Workload, transitions
+from orchestrator.models.workload import limit_lock_waits
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.claim import Claim
 from signals import transitions as signal_transitions
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
+from signals.types import Target
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,14 @@ def resume(cluster: str, delays: Mapping[str, float]) -> Mapping[str, float]:
     actions = Action.objects.filter(**waiting, state=ActionState.PENDING).exclude(workload__namespace__in=delays)
     _make_due(Action.objects, actions)
     return delays
+
+
+def wake(cluster: str, ended: Iterable[WorkloadKey]) -> None:
+    """Makes the signals due that wait for the rollouts of these workloads."""
+    targets = [Target(cluster, key.namespace, key.name) for key in ended]
+    with transaction.atomic():
+        limit_lock_waits()
+        Signal.release((), targets, (Reason.ROLLOUT_IN_PROGRESS, Reason.ROLLOUT_STUCK))
 
 
 def expire(actor: str) -> None:

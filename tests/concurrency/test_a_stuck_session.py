@@ -13,6 +13,7 @@ from guardrails.models import GuardrailSetting
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, Workload
 from signals.models import Signal, SignalState
+from signals.reasons import Reason
 from tests.kit.rules import install_default_rules
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import Simulation
@@ -155,3 +156,21 @@ def test_a_cancellation_waits_alone_for_what_another_session_holds(
 
     simulation.sweep()
     assert states() == {"a": S.CANCELLED, "b": S.CANCELLED}
+
+
+def test_a_pass_does_not_wait_to_wake_the_signals_of_a_rollout(simulation: Simulation) -> None:
+    for name in "ab":
+        simulation.cluster.change(WorkloadKey(NAMESPACE, name), status_replicas=3, updated_replicas=1)
+    simulation.observe()
+    post(anomaly("a"), anomaly("b"))
+    simulation.run()
+    assert set(Signal.objects.values_list("reason", flat=True)) == {Reason.ROLLOUT_IN_PROGRESS}
+    for name in "ab":
+        simulation.cluster.roll_out(WorkloadKey(NAMESPACE, name))
+
+    with locked(lambda: signal("a")):
+        simulation.observe()
+        quickly(simulation.run)
+
+    simulation.run()
+    assert states() == {"a": S.APPLYING, "b": S.APPLYING}
