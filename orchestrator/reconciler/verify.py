@@ -40,18 +40,21 @@ NOTHING_EXPECTED = Expected(uid="", generation=0, action="", replicas=None, base
 class Watched:
     """One verification under way. Times are monotonic seconds. `asked`: the API server is being asked whether it
     ends badly. `epoch` is the monotonic second at the beginning of 1970, by the clock of the database. `refused`: since
-    when the cluster has refused the pods, with the counts at that time. `span` is ended
-    with the verification; a span that does not end is not exported."""
+    when the cluster has refused the pods, with the counts at that time. `furthest` are the counts that show the most
+    progress so far, and `moved_at` is when they were seen first. `span` is ended with the verification; a span that
+    does not end is not exported."""
 
     action: Action
     expected: Expected
     stabilization: float
     deadline: float
     epoch: float
+    moved_at: float
     span: Span
     complete_since: float | None = None
     refused: tuple[float, tuple[int, ...]] | None = None
     asked: bool = False
+    furthest: tuple[int, ...] = ()
 
     @property
     def key(self) -> WorkloadKey:
@@ -189,14 +192,18 @@ class Verifications:
 
     def _is_over(self, watched: Watched, seen: Deployment | None) -> bool:
         """Whether the deadline has passed. A rollout that makes progress has one of its own, counted from its last
-        progress: the Deployment controller ends it, and not its length."""
+        progress: the Deployment controller ends it, and not its length. A pod that crashes and becomes ready again is
+        progress to the controller, and none here: such a rollout would never end."""
         now = self._clock.monotonic()
+        if seen is not None and (counts := _progress(seen, watched.expected)) > watched.furthest:
+            watched.furthest, watched.moved_at = counts, now
         if now < watched.deadline:
             return False
         own = None if seen is None else progress_deadline(seen)
-        if own is None:
+        if seen is None or own is None:
             return True
-        watched.deadline = max(watched.deadline, watched.epoch + own.timestamp() + transitions.DEADLINE_MARGIN)
+        own_deadline = min(watched.epoch + own.timestamp(), watched.moved_at + seen.progress_deadline)
+        watched.deadline = max(watched.deadline, own_deadline + transitions.DEADLINE_MARGIN)
         if now < watched.deadline:
             self._wake_at(watched.deadline, watched)
             return False
@@ -231,7 +238,7 @@ class Verifications:
         span = tracing.start_span("verify", action.traceparent, signal=action.signal_id, action=action.pk)
         left = max(0.0, (action.deadline_at - read_at).total_seconds())
         epoch = now - read_at.timestamp()
-        watched = Watched(action, expected, verification.stabilization_seconds, now + left, epoch, span)
+        watched = Watched(action, expected, verification.stabilization_seconds, now + left, epoch, now, span)
         self._watched[action.pk] = watched
         # One that another process has just ended may come late: the younger of the two is under way.
         self._by_key[watched.key] = max(action.pk, self._by_key.get(watched.key, action.pk))
@@ -248,11 +255,19 @@ class Verifications:
             log.error("action %s cannot be verified; it ends at its deadline", action.pk, exc_info=error)
         if left < -OVERDUE:
             span = tracing.start_span("verify", action.traceparent, signal=action.signal_id, action=action.pk)
-            watched = Watched(action, NOTHING_EXPECTED, 0.0, 0.0, 0.0, span)
+            watched = Watched(action, NOTHING_EXPECTED, 0.0, 0.0, 0.0, 0.0, span)
             self.ended.append(Ended(watched, VerificationStatus.TIMED_OUT, Reason.PROCESSING_ERROR, message, None))
 
     def _wake_at(self, moment: float, watched: Watched) -> None:
         heapq.heappush(self._alarms, (moment, watched.action.pk))
+
+
+def _progress(seen: Deployment, expected: Expected) -> tuple[int, ...]:
+    """More is further. Empty before the controller has observed the change: the counts are of the rollout before."""
+    if seen.observed_generation < expected.generation:
+        return ()
+    surplus = seen.status_replicas - seen.updated_replicas
+    return (seen.observed_generation, seen.updated_replicas, -surplus, seen.ready_replicas, seen.available_replicas)
 
 
 def _with(message: str, pods: str) -> str:

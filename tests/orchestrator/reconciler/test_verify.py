@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -418,11 +419,14 @@ def test_a_version_of_the_cache_before_the_write_says_nothing(scene: Scene) -> N
     assert scene.ended == []
 
 
-def moving(watched: Watched, seen: Deployment, ago: float, reason: str = "ReplicaSetUpdated") -> Deployment:
+def moving(
+    watched: Watched, seen: Deployment, ago: float, reason: str = "ReplicaSetUpdated", **counts: Any
+) -> Deployment:
     """A rollout that made progress so many seconds ago, with a progress deadline of 100 s."""
     moved = timezone.now() - timedelta(seconds=ago)
     condition = Condition("Progressing", "True", reason, "", moved.isoformat())
-    return replace(seen, observed_generation=seen.generation, conditions=(condition,), progress_deadline=100)
+    found = replace(seen, observed_generation=seen.generation, conditions=(condition,), progress_deadline=100)
+    return replace(found, **counts)
 
 
 def test_a_rollout_that_makes_progress_is_not_timed_out(scene: Scene) -> None:
@@ -438,13 +442,41 @@ def test_a_rollout_that_makes_progress_is_not_timed_out(scene: Scene) -> None:
     scene.clock.advance(101)
     assert scene.due() == ["erp-simulator"]
     assert scene.verifications.examine(watched, moving(watched, seen, ago=-50)), "it has stopped since"
-    scene.confirm(watched, moving(watched, seen, ago=-150))
+    scene.confirm(watched, moving(watched, seen, ago=-150, status_replicas=3))
     assert scene.ended == [], "the live read shows more progress"
 
     scene.clock.advance(200)
     assert scene.verifications.examine(watched, moving(watched, seen, ago=-150))
     scene.confirm(watched, moving(watched, seen, ago=-150))
     assert scene.ended == [(VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)]
+
+
+def test_a_pod_that_becomes_ready_again_and_again_does_not_keep_a_verification(scene: Scene) -> None:
+    """To the Deployment controller, it is progress whenever a pod that has crashed is ready again."""
+    watched = scene.watch()
+    seen = scene.seen(watched)
+
+    for at in range(0, 130, 10):
+        assert scene.ended == [], f"after {at} s"
+        live = moving(watched, seen, -at, status_replicas=4, updated_replicas=1, ready_replicas=3 + at // 10 % 2)
+        if scene.verifications.examine(watched, live):
+            scene.confirm(watched, live)
+        scene.clock.advance(10)
+
+    assert scene.ended == [(VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)]
+
+
+def test_a_rollout_of_many_slow_pods_is_verified_to_its_end(scene: Scene) -> None:
+    """Each pod takes most of the progress deadline, and old ones become unavailable in between."""
+    watched = scene.watch()
+    seen = scene.seen(watched)
+    steps = [(new, new + old, new + old - waiting) for new in (1, 2) for old, waiting in ((4 - new, 1), (3 - new, 0))]
+
+    for number, (updated, total, ready) in enumerate(steps):
+        counts: dict[str, Any] = {"updated_replicas": updated, "status_replicas": total, "ready_replicas": ready}
+        live = moving(watched, seen, -90 * number, **counts)
+        assert not scene.verifications.examine(watched, live), f"{updated} of 3 are updated"
+        scene.clock.advance(90)
 
 
 def test_a_change_of_scale_has_no_deadline_of_its_own(scene: Scene) -> None:
