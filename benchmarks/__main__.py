@@ -20,6 +20,7 @@ BENCHMARKS = {
     "storm": ("benchmarks.storm", "storm"),
     "kill": ("benchmarks.kill", "kill"),
     "decision-growth": ("benchmarks.growth", "decision_growth"),
+    "hostile": ("benchmarks.hostile", "hostile"),
     "memory": ("benchmarks.memory", "memory"),
 }
 

@@ -1,11 +1,14 @@
 """A policy engine that answers what a test wants it to."""
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
+
+from signals.lib.sockets import shown
 
 Handler = BaseHTTPRequestHandler
 
@@ -43,7 +46,7 @@ def says(result: Any) -> Callable[[Handler], None]:
 
 
 @contextmanager
-def serving() -> Iterator[Engine]:
+def serving(host: str = "127.0.0.1") -> Iterator[Engine]:
     class Asked(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 5
@@ -54,9 +57,12 @@ def serving() -> Iterator[Engine]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Asked)
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    server = Server((host, 0), Asked)
     server.daemon_threads = True
-    engine = Engine(f"http://127.0.0.1:{server.server_port}/v1/data/smartops/decision")
+    engine = Engine(f"http://{shown(server.socket)}/v1/data/smartops/decision")
     thread = Thread(target=server.serve_forever, args=[0.02], daemon=True)
     thread.start()
     try:

@@ -35,6 +35,7 @@ def level(name: str) -> str:
         (level, "debug", "DEBUG"),
         (env_postgresql, f"{SECRET}@db:5432/smartops", f"{SECRET}@db:5432/smartops"),
         (env_postgresql, "postgres:///smartops", "postgres:///smartops"),
+        (env_postgresql, f"{SECRET}@[fd00::1]:5433/smartops", f"{SECRET}@[fd00::1]:5433/smartops"),
     ],
 )
 def test_a_reader_parses_what_it_accepts(

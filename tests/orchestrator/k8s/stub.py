@@ -7,6 +7,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from signals.lib.sockets import listen, shown
+
 Answer = Callable[[socket.socket], None]
 
 
@@ -31,18 +33,18 @@ def hang_up(connection: socket.socket) -> None:
 
 
 class Stub:
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.answer: Answer = hang_up
         self.requests: list[tuple[str, str]] = []  # request line, body
         self.heads: list[str] = []  # request line and headers
         self.over = Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = listen(host, 0)
         self._threads = [Thread(target=self._accept)]
         self._threads[0].start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"http://{shown(self._listener)}"
 
     def close(self) -> None:
         self.over.set()

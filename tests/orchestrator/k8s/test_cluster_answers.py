@@ -267,6 +267,18 @@ def test_a_server_address_with_a_path_is_a_prefix_of_each_request(stub: Stub, tm
     assert line == "GET /k8s/clusters/c-1/apis/apps/v1/namespaces/dev/deployments/erp HTTP/1.1"
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+def test_a_server_with_an_ipv6_address_is_reached(tmp_path: Path) -> None:
+    stub = Stub("::1")
+    try:
+        stub.answer = sends(http(WHOLE))
+        KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", stub.url)).get_deployment_status(ERP)
+        assert stub.url.startswith("http://[::1]:")
+        assert "host: [::1]:" in stub.heads[0].lower()
+    finally:
+        stub.close()
+
+
 def test_a_proxy_for_plain_http_receives_the_absolute_url(stub: Stub, tmp_path: Path) -> None:
     path = kubeconfig(tmp_path / "kubeconfig", "http://api.example.com")
     config = json.loads(path.read_text())
