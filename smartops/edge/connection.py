@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 HEADER_TIMEOUT, BODY_TIMEOUT, IDLE_TIMEOUT = 15, 30, 75
 LINGER, LINGER_PAUSE = 5, 0.05
 READ_SIZE = 16 * 1024  # bytes of one read
-# A peer may occupy the event loop for a twentieth of the time with what is slow to parse, as a body in chunks of one byte.
-# A read of an ordinary request takes less than SLOW (seconds of CPU).
+# What is slow to parse, as a body in chunks of one byte, may occupy the event loop for a twentieth of the time for each
+# peer. A read of an ordinary request takes less than SLOW (seconds of CPU).
 SLOW, SHARE = 0.001, 0.05
 
 
