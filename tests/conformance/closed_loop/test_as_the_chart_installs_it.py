@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
+from secrets import token_urlsafe
 
 import pytest
 from django.conf import settings
@@ -61,15 +62,19 @@ def pods(values: Object) -> Pods:
 
 
 @pytest.fixture(scope="module")
-def secrets(transactional_db: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Those that the pods mount, in a folder for each component."""
+def secrets(transactional_db: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Those that the pods mount, in a folder for each component. A process refuses the pepper of the other tests: it is
+    public."""
+    pepper = token_urlsafe(48)
     folder, owner = tmp_path_factory.mktemp("secrets"), connection.settings_dict["USER"]
     for component, role in (("web", WEB_ROLE), ("reconciler", RECONCILER_ROLE), ("migrate", owner), ("test", WEB_ROLE)):
         (folder / component).mkdir()
         (folder / component / "database-url").write_text(environment(role)["DATABASE_URL"])
         (folder / component / "secret-key").write_text("of this test " + 50 * "k")
-        (folder / component / "token-peppers").write_text(settings.SMARTOPS_TOKEN_PEPPERS[0])
-    return folder
+        (folder / component / "token-peppers").write_text(pepper)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "SMARTOPS_TOKEN_PEPPERS", [pepper])
+        yield folder
 
 
 @pytest.fixture(scope="module")
