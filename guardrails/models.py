@@ -101,7 +101,7 @@ class GuardrailSetting(Scope):
 
     max_replicas = models.PositiveIntegerField(null=True, blank=True)
     min_replicas = models.PositiveIntegerField(
-        null=True, blank=True, help_text="The closed loop removes no replicas below it."
+        null=True, blank=True, help_text="The closed loop does not scale down below this number."
     )
     cooldown_seconds = models.PositiveIntegerField(null=True, blank=True)
     max_actions_per_hour = models.PositiveIntegerField(null=True, blank=True)
@@ -137,17 +137,19 @@ class GuardrailSetting(Scope):
         super().clean()
         limits = {name: getattr(self, name) for name in LIMIT_FIELDS if getattr(self, name) is not None}
         if not limits:
-            raise ValidationError("It sets no limit. Set at least one, or delete the row.")
+            raise ValidationError("This row sets no limit. Set at least one, or delete the row.")
         problems = {
-            name: f"It is from {least} to {most}."
+            name: f"Enter a number from {least} to {most}."
             for name, (least, most) in BOUNDS.items()
             if name in limits and not least <= limits[name] <= most
         }
         stable, deadline = limits.get("stabilization_seconds", 0), limits.get("verification_timeout_seconds")
         if deadline is not None and stable >= deadline:
-            problems["stabilization_seconds"] = "No rollout could be stable for so long before its verification ends."
+            problems["stabilization_seconds"] = (
+                "It must be less than verification_timeout_seconds, or no rollout is stable in time."
+            )
         if limits.get("min_replicas", 0) > limits.get("max_replicas", BOUNDS["max_replicas"][1]):
-            problems["min_replicas"] = "It is more than max_replicas."
+            problems["min_replicas"] = "It must not be more than max_replicas."
         if problems:
             raise ValidationError(problems)
 

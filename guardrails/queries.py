@@ -27,8 +27,8 @@ START_COOLDOWNS = """
     ON CONFLICT (cluster, namespace, workload, action_type) DO UPDATE SET until = EXCLUDED.until
 """
 
-# A verification may last longer than the cooldown: then it begins again with the end of the verification. Parameter:
-# the cooldowns as a JSON array.
+# A verification may last longer than the cooldown, which then begins again when the verification ends. Parameter: the
+# cooldowns as a JSON array.
 BEGIN_COOLDOWNS_AGAIN = """
     WITH ended AS (
         SELECT cooldown.id, seconds FROM guardrails_cooldown cooldown

@@ -86,7 +86,7 @@ class ActionAdmin(HistoryAdmin[Action]):
 
 def _effect(applied: bool, action: Action) -> str:
     if action.state != ActionState.NEEDS_REVIEW:
-        return "does not need a review, and stays as it is"
+        return "does not need a review, and is not changed"
     return "is marked as applied, and succeeds" if applied else "is marked as not applied, and is cancelled"
 
 

@@ -44,7 +44,7 @@ _RULE = "Names have lower-case letters, digits and hyphens, and begin and end wi
 
 
 def name_problems(*, cluster: str = "", namespace: str = "", workload: str = "") -> dict[str, str]:
-    """Which of the names no object can have, and what to write instead. An empty name stands for all, and is valid."""
+    """By field: why no object can have the name, and what to write instead. An empty name stands for all."""
     found = {
         "cluster": _problem(cluster, 63, _SUBDOMAIN),
         "namespace": _problem(namespace, 63, _LABEL),
@@ -63,9 +63,9 @@ def _problem(name: str, longest: int, pattern: str) -> str:
     before, slash, last = name.rpartition("/")
     if slash and re.fullmatch(pattern, last):
         what = "the kind" if before.lower() in _KINDS else "the namespace"
-        return f"“{last}” is the name: write it without {what} “{before}”."
+        return f"Write “{last}”, without {what} “{before}”."
     lower = name.lower()
     if re.fullmatch(pattern, lower):
-        return f"Kubernetes has no upper-case names: “{lower}”?"
+        return f"Kubernetes names have no upper-case letters. Write “{lower}”."
     dots = ", and dots between them" if pattern == _SUBDOMAIN else ""
-    return f"Kubernetes accepts no such name. {_RULE}{dots}."
+    return f"Kubernetes does not accept this name. {_RULE}{dots}."

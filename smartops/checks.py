@@ -103,9 +103,9 @@ def lower_bounds(**_: Any) -> list[CheckMessage]:
 
 
 def weakness(key: str) -> str:
-    """Why it can be guessed; empty if it looks random. The key is not shown."""
+    """Why it can be guessed; empty if it seems random. The key is not shown."""
     if len(key) < MIN_KEY:
-        return f"has {len(key)} characters, not the {MIN_KEY} that it needs"
+        return f"has {len(key)} characters, and needs at least {MIN_KEY}"
     if any(word in key.lower() for word in PLACEHOLDERS):
         return "is a placeholder"
     if len(set(key)) < MIN_DISTINCT or key in (key + key)[1:-1]:

@@ -51,9 +51,11 @@ class Token(models.Model):
                 problems["namespaces"] = f"“{namespace}”: {problem['namespace']}"
         now = timezone.now()
         if self.expires_at and self.expires_at > now + LONGEST_LIFE:
-            problems["expires_at"] = f"It is more than {LONGEST_LIFE.days} days away. Leave it empty for no end."
+            problems["expires_at"] = (
+                f"It is more than {LONGEST_LIFE.days} days away. Leave it empty for a token that does not expire."
+            )
         if self.revoked_at and self.revoked_at > now:
-            problems["revoked_at"] = "A token is revoked at once, not later: “Now”, or a time in the past."
+            problems["revoked_at"] = "A token cannot be revoked at a later time. Choose “Now”, or a time in the past."
         if problems:
             raise ValidationError(problems)
 

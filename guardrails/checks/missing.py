@@ -1,4 +1,4 @@
-"""Did the replicas of the last SCALE come to be?"""
+"""Are the replicas of the last SCALE available?"""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from signals.types import Proposal
 
 
 def missing_replicas(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
-    """Protects against adding replicas that the cluster cannot run, on top of those that it does not run already: a
+    """Protects against adding replicas that the cluster cannot run, in addition to those that are missing already: a
     quota, a full node, a broken image. Replicas that were available once and are missing now do not count.
 
     Closed loop: defer until they are available. Direct action: allow.
@@ -30,6 +30,6 @@ def missing_replicas(proposal: Proposal, facts: Facts, limits: Limits, now: date
     if not governs(proposal) or target.available >= wanted:
         return Verdict(name, details=details)
     missing = wanted - target.available
-    message = f"{missing} of the {wanted} replicas of {proposal.target} are missing since SmartOps added some"
+    message = f"{missing} of the {wanted} replicas of {proposal.target} are not available since SmartOps added replicas"
     message += f": {target.obstacle}" if target.obstacle else "."
     return Deferral(name, message, details, reason=Reason.REPLICAS_MISSING, until=now + RECHECK)

@@ -33,8 +33,8 @@ def max_replicas(proposal: Proposal, facts: Facts, limits: Limits, now: datetime
 
 
 def min_replicas(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
-    """Protects the redundancy of a workload: the closed loop removes no replicas below `min_replicas`. Adding some is
-    no matter how few there are.
+    """Protects the redundancy of a workload: the closed loop does not scale it down below `min_replicas`. A
+    change that adds replicas passes, even if the result is below the limit.
 
     Closed loop: deny. Direct action: allow.
     """
@@ -47,7 +47,7 @@ def min_replicas(proposal: Proposal, facts: Facts, limits: Limits, now: datetime
     kept = None if value is None or current is None else min(limits.min_replicas, current)
     if proposal.origin is not Origin.CLOSED_LOOP or value is None or kept is None or value >= kept:
         return Verdict(name, details=details)
-    message = f"{value} replicas would be fewer than the {limits.min_replicas} that {proposal.target} keeps at least."
+    message = f"{value} replicas would be below the minimum of {limits.min_replicas} for {proposal.target}."
     return Denial(name, message, details, reason=Reason.REPLICA_LIMIT)
 
 
@@ -67,9 +67,11 @@ def scale_direction(proposal: Proposal, facts: Facts, limits: Limits, now: datet
     current, direction = facts.target.replicas, direction_of(proposal.params)
     details = {"replicas": desired, "current": current, "direction": direction}
     if desired == current and PROPOSAL_TYPES[proposal.type].fields(proposal.params) == (REPLICAS,):
-        message = f"{proposal.target} has {current} replicas already: the rule would change nothing."
+        message = f"{proposal.target} already has {current} replicas: the rule would change nothing."
     elif desired == current or direction.permits(current, desired):
         return Verdict(name, details=details)
     else:
-        message = f"{proposal.target} has {current} replicas, and the rule for {desired} may only move it {direction}."
+        message = (
+            f"{proposal.target} has {current} replicas. The rule sets {desired}, and its direction is {direction}."
+        )
     return Denial(name, message, details, reason=Reason.WRONG_DIRECTION)

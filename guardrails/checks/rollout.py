@@ -11,7 +11,7 @@ from signals.types import Proposal
 
 
 def rollout(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
-    """Protects a rollout until it has ended, whoever started it, and the first `rollout_settle_seconds` after somebody
+    """Protects every rollout until it has ended, and the first `rollout_settle_seconds` after somebody
     else changed the pod template. A restart in the middle would begin it anew, and would become the revision to which
     `kubectl rollout undo` adds another. For the same reason pods are not replaced while a rollout of somebody else is
     stuck. Where it is the first one, or our own, there is nothing to go back to, and a restart may help.

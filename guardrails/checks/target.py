@@ -32,8 +32,8 @@ def target(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> V
 
 
 def readable_namespace(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
-    """Protects a target of which the reconciler does not know the state, as it cannot list the namespace. The others
-    go on, and so does this one as soon as it can be read.
+    """Protects a target whose state the reconciler does not know, because it cannot list the namespace. Other
+    namespaces are not affected. The target is decided on when its namespace can be read.
 
     Closed loop: defer. Direct action: defer; it waits until its deadline.
     """
@@ -59,7 +59,7 @@ def scaled_to_zero(proposal: Proposal, facts: Facts, limits: Limits, now: dateti
         return Verdict(name, details={"replicas": live.replicas})
     details = {"replicas": 0}
     if proposal.origin is Origin.CLOSED_LOOP:
-        message = f"{proposal.target} is scaled to 0, which somebody decided: the closed loop leaves it alone."
+        message = f"{proposal.target} is scaled to 0. The closed loop does not change it until somebody scales it up."
         return Denial(name, message, details, reason=Reason.TARGET_SCALED_TO_ZERO)
     if changes_template(proposal.type, proposal.params) and not sets_replicas(proposal):
         message = f"{proposal.target} is scaled to 0: the change reaches no pod until it is scaled up."
@@ -80,8 +80,8 @@ def protected_namespace(proposal: Proposal, facts: Facts, limits: Limits, now: d
 
 
 def own_workload(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
-    """Protects SmartOps itself: a reconciler that restarts or scales down itself, or the web process, ends the loop
-    that would repair it. SMARTOPS_ALLOWED_OWN_WORKLOADS allows workloads by name.
+    """Protects SmartOps itself: a reconciler that restarts or scales down itself or the web process stops the loop
+    that would repair them. SMARTOPS_ALLOWED_OWN_WORKLOADS allows workloads by name.
 
     Closed loop: deny. Direct action: deny. A workload without the name is known by its labels: the web process does not
     observe them, so the reconciler says it.

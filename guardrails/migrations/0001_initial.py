@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 (
                     "min_replicas",
                     models.PositiveIntegerField(
-                        blank=True, help_text="The closed loop removes no replicas below it.", null=True
+                        blank=True, help_text="The closed loop does not scale down below this number.", null=True
                     ),
                 ),
                 ("cooldown_seconds", models.PositiveIntegerField(blank=True, null=True)),

@@ -27,8 +27,8 @@ def own_mark(labelled: Iterable[Mapping[str, str]], account: str) -> str:
 
 @cache
 def own_deployment() -> WorkloadKey | None:
-    """The Deployment that this process runs in, by the name of its pod. None if there is no ServiceAccount to tell the
-    namespace."""
+    """The Deployment that this process runs in, by the name of its pod and the namespace of its ServiceAccount. None
+    if it has no ServiceAccount."""
     try:
         namespace = NAMESPACE_FILE.read_text().strip()
     except OSError:

@@ -88,7 +88,7 @@ def expire(actor: str) -> None:
 
 
 def report_unattended(cluster: str) -> None:
-    """Says why the due rows of other clusters wait. A reconciler of theirs takes them up none the less."""
+    """Says why the due rows of other clusters wait. They stay due for a reconciler of that cluster."""
     due = {"reason": "", "not_before__lte": Now() - UNATTENDED_AFTER}
     for rows in (
         Signal.objects.filter(**due, state=SignalState.PENDING).exclude(cluster=cluster),
@@ -100,9 +100,8 @@ def report_unattended(cluster: str) -> None:
             for pk, name in free[:BATCH]:
                 found[name].append(pk)
             for name, pks in found.items():
-                message = (
-                    f"No reconciler of the cluster “{name}” has taken it up for a minute: start one with --cluster."
-                )
+                message = f"No reconciler of the cluster “{name}” has taken it up within a minute."
+                message += f" Start one with --cluster {name}."
                 rows.model.objects.filter(pk__in=pks).update(reason=Reason.NO_RECONCILER, message=message)
 
 

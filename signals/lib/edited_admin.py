@@ -61,7 +61,7 @@ class EditedForm(forms.ModelForm[Row]):
         name = self._meta.model._meta.verbose_name
         return (
             f"Nothing was saved: this {name} has changed since you opened it.{last_change(self.instance)} "
-            "Open the page again to edit the present version. These fields differ:"
+            "Open the page again to edit the current version. These fields differ:"
         )
 
     def _differences(self) -> Iterable[str]:
@@ -104,7 +104,7 @@ class EditedAdmin(admin.ModelAdmin[Row]):
             if row is not None and request.method == "POST" and request.POST.get(LOADED) != current:
                 name = self.opts.verbose_name
                 text = f"Nothing was deleted: this {name} has changed since you opened it.{last_change(row)}"
-                self.message_user(request, f"{text} This page shows the present version.", messages.ERROR)
+                self.message_user(request, f"{text} This page shows the current version.", messages.ERROR)
                 return HttpResponseRedirect(
                     reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
                 )
@@ -113,7 +113,7 @@ class EditedAdmin(admin.ModelAdmin[Row]):
     def get_actions(self, request: HttpRequest) -> Any:
         return {name: found for name, found in super().get_actions(request).items() if name != "delete_selected"}
 
-    @admin.action(description="Delete; a page shows first what will be deleted", permissions=["delete"])
+    @admin.action(description="Delete, after a confirmation", permissions=["delete"])
     def delete_chosen(self, request: HttpRequest, chosen: QuerySet[Row]) -> HttpResponse | None:
         with transaction.atomic():
             rows = confirmed(self, request, chosen, "delete_chosen", "Delete", lambda _: "is deleted")
@@ -153,7 +153,7 @@ def confirmed(
         return _page(model_admin, request, action, title, effects)
     for row in rows:
         if shown.get(str(row.pk)) != version_of(row):
-            text = f"{row} has changed since the page was shown, and is left alone.{last_change(row)}"
+            text = f"Nothing was done to {row}: it has changed since the page was shown.{last_change(row)}"
             model_admin.message_user(request, text, messages.ERROR)
     if missing := shown.keys() - {str(row.pk) for row in rows}:
         model_admin.message_user(

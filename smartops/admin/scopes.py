@@ -21,7 +21,7 @@ class ScopedForm(EditedForm[Row]):
 
     scope: tuple[str, ...] = ("cluster", "namespace", "workload")
     everything = forms.BooleanField(
-        required=False, label="Everything, on purpose", help_text="Needed if the fields of the scope are left empty."
+        required=False, label="Everything, on purpose", help_text="Required if all fields of the scope are empty."
     )
 
     def clean(self) -> Any:
@@ -58,7 +58,7 @@ def coverage(rows: QuerySet[Workload]) -> str:
     """“3 known workloads: shop/api, shop/cart, shop/web.”"""
     count, first = rows.count(), list(rows.order_by("namespace", "name", "pk")[:SHOWN])
     if not count:
-        return "0 known workloads. SmartOps knows a workload from its first signal or action on: check the names."
+        return "0 known workloads. Check the names. SmartOps knows a workload after the first decision about it."
     names = ", ".join(map(str, first)) + (f" and {count - len(first)} more" if count > len(first) else "")
     return f"{count} known workload{'s' if count > 1 else ''}: {names}."
 

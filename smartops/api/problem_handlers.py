@@ -107,7 +107,12 @@ def _body_refused(refusal: Refusal) -> Problem:
     if refusal.status == 413:
         detail = f"The request body has more than {refusal.limit} bytes."
         return Problem(413, RequestReason.BODY_TOO_LARGE, detail, details=details)
-    problem = Problem(503, RequestReason.OVERLOADED, "Too many request bodies at a time. Repeat it.", details=details)
+    problem = Problem(
+        503,
+        RequestReason.OVERLOADED,
+        "The web process holds too many request bodies. Repeat the request later.",
+        details=details,
+    )
     problem.headers["Retry-After"] = "1"
     return problem
 

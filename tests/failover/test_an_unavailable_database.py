@@ -1,5 +1,5 @@
 """PostgreSQL fails in many ways, under real processes: callers get 503 and may repeat, reads go on where they can, the
-probes tell, the logs have no tracebacks, and everything recovers by itself."""
+probes fail, the logs have no tracebacks, and everything recovers by itself."""
 
 import os
 import signal

@@ -161,7 +161,7 @@ def running(available: int, replicas: int = 4, obstacle: str = "", scaled_to: in
     return known(target=target, scaled_to=scaled_to)
 
 
-SINCE = "replicas of smartops-dev/erp-simulator are missing since SmartOps added some"
+SINCE = "replicas of smartops-dev/erp-simulator are not available since SmartOps added replicas"
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from threading import Timer
+from threading import enumerate as threads
 from typing import Any
-from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,14 +12,18 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
 
+from smartops.web import access_log
 from tests.kit.web import Web
 from tests.smartops.console.scene import Hour, an_ordinary_hour
 
 
 @pytest.fixture(autouse=True)
-def no_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_timers() -> Iterator[None]:
     """The timer of the access log would write after the end of the tests."""
-    monkeypatch.setattr("smartops.web.access_log.Timer", Mock())
+    yield
+    for thread in threads():
+        if isinstance(thread, Timer) and thread.function is access_log.summarize:
+            thread.cancel()
 
 
 @pytest.fixture

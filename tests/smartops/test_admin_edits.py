@@ -81,12 +81,12 @@ CHANGES: dict[Any, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize(
     ("fields", "field", "said"),
     [
-        ({"namespace": "Smartops-Dev"}, "namespace", "“smartops-dev”?"),
-        ({"namespace": "shop", "workload": "deployment/payments"}, "workload", "“payments” is the name"),
-        ({"namespace": "shop", "workload": "Payments"}, "workload", "“payments”?"),
-        ({"namespace": "shop", "workload": "pay*"}, "workload", "no such name"),
-        ({"cluster": "Prod"}, "cluster", "“prod”?"),
-        ({"cluster": "https://prod:6443"}, "cluster", "no such name"),
+        ({"namespace": "Smartops-Dev"}, "namespace", "Write “smartops-dev”."),
+        ({"namespace": "shop", "workload": "deployment/payments"}, "workload", "Write “payments”"),
+        ({"namespace": "shop", "workload": "Payments"}, "workload", "Write “payments”."),
+        ({"namespace": "shop", "workload": "pay*"}, "workload", "does not accept this name"),
+        ({"cluster": "Prod"}, "cluster", "Write “prod”."),
+        ({"cluster": "https://prod:6443"}, "cluster", "does not accept this name"),
         ({}, "everything", "It would cover everything."),
     ],
 )
@@ -125,7 +125,7 @@ def test_every_limit_that_is_a_number_has_bounds() -> None:
 
 def test_a_setting_without_a_limit_is_refused(olga: Client) -> None:
     answer = olga.post(page(GuardrailSetting, "add"), {"namespace": "shop", "respect_owners": "unknown"})
-    assert "It sets no limit." in errors(answer)["__all__"][0]
+    assert "This row sets no limit." in errors(answer)["__all__"][0]
 
 
 def test_a_rollout_cannot_be_stable_for_longer_than_its_verification_lasts(olga: Client) -> None:
@@ -337,7 +337,7 @@ def test_a_review_in_bulk_says_what_it_does_to_each_action(olga: Client, hour: H
     chosen = {"action": "mark_as_applied", "_selected_action": [unclear.pk, running.pk]}
     shown = olga.post(page(Action, "changelist"), chosen).content.decode()
     assert "is marked as applied, and succeeds" in shown
-    assert "does not need a review, and stays as it is" in shown
+    assert "does not need a review, and is not changed" in shown
     unclear.refresh_from_db()
     assert unclear.state == "needs_review"
 

@@ -1,4 +1,4 @@
-"""No secret of the configuration leaves the processes: a word is planted in each, and looked for everywhere."""
+"""No secret of the configuration leaves the processes: a test plants a word in each, and searches for it everywhere."""
 
 import json
 import subprocess

@@ -10,7 +10,7 @@ from signals.proposals.patch_allowlist.rules import Prefixes, Rule, names
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # kubectl's own way to restart
-# Without a prefix, and read all the same: by Helm 2, by service meshes, and by whoever prunes or selects by them.
+# Without a prefix, but read by Helm 2, by service meshes, and by tools that prune or select by them.
 WELL_KNOWN_LABELS = frozenset({"app", "chart", "heritage", "k8s-app", "release", "version"})
 
 

@@ -51,7 +51,7 @@ class Row(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """One process, at its next instruction: idle, look, resolve, write or record. Each of them is one atomic step."""
+    """One process, at its next instruction: idle, read, resolve, write or record. Each of them is one atomic step."""
 
     at: str = "idle"
     epoch: int = 0
@@ -110,7 +110,7 @@ class Protocol:
             on_its_way = world._replace(copies=tuple(rest))
             yield "a late copy is lost", on_its_way
             if self._wins(world, *copy):
-                yield "a late copy lands", self._landed(on_its_way)
+                yield "a late copy is applied", self._applied(on_its_way)
         for index, worker in enumerate(world.workers):
             yield from self._acts(world, index, worker)
             if worker.at != "idle" and world.luck.crashes:
@@ -136,7 +136,7 @@ class Protocol:
         match worker.at:
             case "idle" if row.state == "pending":
                 claimed = row._replace(state="applying", epoch=row.epoch + 1)
-                yield f"{index} claims", self._with(world, index, Worker("look", claimed.epoch, row.intent), claimed)
+                yield f"{index} claims", self._with(world, index, Worker("read", claimed.epoch, row.intent), claimed)
                 if not row.epoch:  # an older view is one that others have outrun since
                     planned = claimed._replace(intent=row.intent.of(world.target))
                     writer = Worker("write", planned.epoch, planned.intent)
@@ -146,10 +146,10 @@ class Protocol:
                 taken = Row("applying", row.epoch + 1, intent)
                 yield (
                     f"{index} takes over",
-                    self._with(_spend(world, "takeovers"), index, Worker("look", taken.epoch, intent), taken),
+                    self._with(_spend(world, "takeovers"), index, Worker("read", taken.epoch, intent), taken),
                 )
-            case "look":
-                yield f"{index} looks", self._with(world, index, worker._replace(at="resolve", seen=world.target))
+            case "read":
+                yield f"{index} reads", self._with(world, index, worker._replace(at="resolve", seen=world.target))
             case "resolve":
                 step = self.step(worker.intent, worker.seen)
                 yield f"{index}: {step.name}", self._resolves(world, index, worker, step)
@@ -176,7 +176,7 @@ class Protocol:
 
     def _writes(self, world: World, index: int, worker: Worker) -> Successors:
         copy = (worker.intent.uid, worker.intent.version)
-        doubtful = worker._replace(at="look", intent=worker.intent._replace(ambiguous=True))
+        doubtful = worker._replace(at="read", intent=worker.intent._replace(ambiguous=True))
         yield f"{index}'s write is lost", self._with(world, index, doubtful)
         if len(world.copies) < 2:
             under_way = self._with(world._replace(copies=tuple(sorted((*world.copies, copy)))), index, doubtful)
@@ -186,21 +186,21 @@ class Protocol:
             refused = _spend(world, "refusals")
             yield f"{index} is throttled", self._moves(refused, index, worker._replace(intent=intent), "pending", IDLE)
         if self._wins(world, *copy):
-            landed = self._landed(world)
-            yield f"{index} writes", self._with(landed, index, worker._replace(at="record"))
-            yield f"{index} writes, unanswered", self._with(landed, index, doubtful)
+            applied = self._applied(world)
+            yield f"{index} writes", self._with(applied, index, worker._replace(at="record"))
+            yield f"{index} writes, unanswered", self._with(applied, index, doubtful)
         else:
-            yield f"{index} conflicts", self._with(world, index, worker._replace(at="look"))
+            yield f"{index} conflicts", self._with(world, index, worker._replace(at="read"))
 
     def _wins(self, world: World, uid: int, version: int) -> bool:
         return uid == world.target.uid and (version == world.target.version or not self.checks_version)
 
-    def _landed(self, world: World) -> World:
+    def _applied(self, world: World) -> World:
         uid, version, generation, _ = world.target
         return world._replace(target=Target(uid, version + 1, generation + 1, True), effects=world.effects + 1)
 
     def _moves(self, world: World, index: int, worker: Worker, to: str, then: Worker) -> World:
-        """The compare-and-set: who lost the action leaves it alone."""
+        """The compare-and-set: a process that lost the action changes nothing."""
         if world.row.state != "applying" or (self.checks_epoch and world.row.epoch != worker.epoch):
             return self._with(world, index, IDLE)
         intent = then.intent if then.at == "write" else worker.intent
@@ -221,7 +221,7 @@ def wrong(world: World) -> bool:
 
 
 def explore(protocol: Protocol, luck: Luck) -> tuple[list[str], set[str]]:
-    """The shortest story that ends wrong (empty: there is none), and the states in which the action was seen."""
+    """The shortest path that ends wrong (empty: there is none), and the states in which the action was seen."""
     first = World(luck=luck)
     came_from: dict[World, tuple[World, str] | None] = {first: None}
     waiting, states = deque([first]), set()
@@ -229,11 +229,11 @@ def explore(protocol: Protocol, luck: Luck) -> tuple[list[str], set[str]]:
         world = waiting.popleft()
         states.add(world.row.state)
         if wrong(world):
-            story = []
+            path = []
             while before := came_from[world]:
                 world, event = before
-                story.append(event)
-            return story[::-1], states
+                path.append(event)
+            return path[::-1], states
         for event, after in protocol.successors(world):
             if after not in came_from:
                 came_from[after] = (world, event)
@@ -250,9 +250,9 @@ def explore(protocol: Protocol, luck: Luck) -> tuple[list[str], set[str]]:
     ],
 )
 def test_no_interleaving_doubles_an_effect_or_verifies_without_one(luck: Luck) -> None:
-    story, states = explore(Protocol(), luck)
+    path, states = explore(Protocol(), luck)
 
-    assert story == []
+    assert path == []
     assert {"verifying", "needs_review"} <= states
 
 
@@ -265,7 +265,7 @@ def plans_although_ambiguous(plan: Plan, deployment: Deployment) -> Step:
     return next_step(replace(plan, ambiguous=False), deployment)
 
 
-def never_looks_for_its_annotation(plan: Plan, deployment: Deployment) -> Step:
+def never_reads_its_annotation(plan: Plan, deployment: Deployment) -> Step:
     return next_step(plan, replace(deployment, annotations={}))
 
 
@@ -280,13 +280,13 @@ def never_looks_for_its_annotation(plan: Plan, deployment: Deployment) -> Step:
     ids=["no version in the write", "no epoch in the compare-and-set", "refresh after a spec change", "plan in doubt"],
 )
 def test_each_guard_left_out_doubles_an_effect(weakened: Protocol) -> None:
-    story, _ = explore(weakened, Luck())
+    path, _ = explore(weakened, Luck())
 
-    assert story
+    assert path
 
 
-def test_what_landed_goes_unverified_where_nobody_looks_for_the_annotation() -> None:
-    _, seen = explore(Protocol(never_looks_for_its_annotation), Luck(0, 0, 0, 0, 0, 0, 0))
+def test_an_applied_write_is_not_verified_if_nobody_reads_its_annotation() -> None:
+    _, seen = explore(Protocol(never_reads_its_annotation), Luck(0, 0, 0, 0, 0, 0, 0))
 
     assert "needs_review" in seen
     assert "needs_review" not in explore(Protocol(), Luck(0, 0, 0, 0, 0, 0, 0))[1]

@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Event, Timer
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from django.db import OperationalError
@@ -664,7 +663,10 @@ def test_a_pass_leaves_a_heartbeat_every_five_seconds(simulation: Simulation) ->
 
 
 def test_a_pass_that_fails_leaves_no_heartbeat(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation.reconciler, "_settle", Mock(side_effect=OperationalError("gone")))
+    def fail(*_: object) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(simulation.reconciler, "_settle", fail)
     with suppress(OperationalError):
         simulation.run()
     assert not Heartbeat.objects.exists()

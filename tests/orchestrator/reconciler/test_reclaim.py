@@ -152,7 +152,7 @@ def test_what_no_reconciler_of_another_cluster_takes_up_says_so_and_is_still_due
 
     report_unattended("default")
 
-    message = "No reconciler of the cluster “typo” has taken it up for a minute: start one with --cluster."
+    message = "No reconciler of the cluster “typo” has taken it up within a minute. Start one with --cluster typo."
     for table, name in ((Signal, "workload"), (Action, "workload__name")):
         found = {one[0]: one[1:] for one in table.objects.values_list(name, "reason", "message")}
         assert found.pop("theirs") == (Reason.NO_RECONCILER, message)
