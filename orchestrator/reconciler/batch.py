@@ -9,6 +9,9 @@ Row = TypeVar("Row")
 Result = TypeVar("Result")
 
 
+MAX_WAITS = 8  # rows of one pass that may wait for locks: together less than the time after which a pass is stalled
+
+
 class Locked(Exception):  # noqa: N818 - it is no error of the row
     """Another session has locked what the row needs."""
 
@@ -41,8 +44,9 @@ def _alone(
     store: Callable[[Sequence[Row]], Sequence[Result]],
     failed: Callable[[Row, Exception], None],
 ) -> Iterator[Result]:
+    """A session may lock everything. So a pass waits for some rows only, and the next one begins with the others."""
     waiting = 0  # rows at the head of the list that stay on it
-    while len(rows) > waiting:
+    while waiting < min(MAX_WAITS, len(rows)):
         try:
             results = store([rows[waiting]])
         except Exception as error:
@@ -53,6 +57,7 @@ def _alone(
         else:
             rows.pop(waiting)
             yield from results
+    rows[:] = rows[waiting:] + rows[:waiting]
 
 
 def _record_failure(rows: list[Row], at: int, error: Exception, failed: Callable[[Row, Exception], None]) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.errors import LockNotAvailable, ReadOnlySqlTransaction
 
-from orchestrator.reconciler.batch import Locked, together
+from orchestrator.reconciler.batch import MAX_WAITS, Locked, together
 
 
 class Store:
@@ -129,6 +129,27 @@ def test_a_row_that_another_session_has_locked_stays_on_the_list_alone(by_the_se
     locked.clear()
     assert list(together(rows, may_be_locked, store.fail)) == ["stored 8"]
     assert (rows, store.failed) == ([], [])
+
+
+def test_a_pass_waits_for_a_few_locks_only_and_the_next_one_begins_with_the_other_rows() -> None:
+    store, rows = Store(), [*range(100), 200]
+
+    def everything_is_locked(some: Sequence[int]) -> list[str]:
+        store.calls.append(list(some))
+        raise Locked
+
+    assert list(together(rows, everything_is_locked, store.fail)) == []
+    assert len(store.calls) == 1 + MAX_WAITS
+    assert rows == [*range(MAX_WAITS, 100), 200, *range(MAX_WAITS)]
+
+    def all_but_one_are_locked(some: Sequence[int]) -> list[str]:
+        if list(some) != [200]:
+            raise Locked
+        return store.store(some)
+
+    passes = [list(together(rows, all_but_one_are_locked, store.fail)) for _ in range(1 + 100 // MAX_WAITS)]
+    assert ["stored 200"] in passes
+    assert sorted(rows) == list(range(100))
 
 
 def test_a_failure_that_meets_a_lock_is_recorded_later() -> None:
