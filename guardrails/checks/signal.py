@@ -9,7 +9,7 @@ from signals.types import SignalFacts
 
 def freshness(signal: SignalFacts, facts: Facts, limits: Limits, now: datetime) -> Verdict:
     """Protects against acting on a problem that is over, or that its source has not reported for `signal_ttl_seconds`.
-    Neither the time during which it waits for a rollout counts, nor the time in which it waited for SmartOps itself.
+    The time in which it waits for a rollout, or for SmartOps itself, does not count.
 
     Closed loop: deny. Direct action: not evaluated, as it has no signal.
     """

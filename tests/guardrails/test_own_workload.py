@@ -24,7 +24,7 @@ def named(name: str, namespace: str = "smartops-dev") -> Proposal:
 @pytest.mark.parametrize("origin", Origin)
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("proposal", [RESTART, scale(replicas=0)])
-def test_an_own_workload_is_denied_whoever_asks(proposal: Proposal, origin: Origin, dry_run: bool) -> None:
+def test_an_own_workload_is_denied_to_every_caller(proposal: Proposal, origin: Origin, dry_run: bool) -> None:
     verdict = asked(replace(proposal, origin=origin, dry_run=dry_run), LABELLED)
 
     assert (verdict.outcome, verdict.reason) == (Outcome.DENY, Reason.OWN_WORKLOAD)

@@ -1,4 +1,4 @@
-"""History that nobody changes: each finished row refuses other values, whoever writes, and there is no switch."""
+"""History that nobody changes: each finished row refuses other values from every role, and there is no switch."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whoever posts much, about much, or with many tokens, does not delay the others."""
+"""A client that posts much, about many workloads, or with many tokens, does not delay the others."""
 
 from collections import Counter
 from uuid import uuid4
