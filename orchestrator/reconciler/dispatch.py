@@ -30,7 +30,7 @@ from orchestrator.reconciler.retry import MAX_ATTEMPTS, NextMove, exhausted, nex
 from signals.lib.redaction import redacted
 from signals.models import Signal
 from signals.reasons import Reason
-from signals.types import Target
+from signals.types import Origin, Target
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,15 @@ WRITES = (Step.PLAN, Step.REFRESH, Step.RESEND)
 MAX_CLAIMS = 50  # no backoff comes to as many: an action that was claimed more often crashes its processes
 
 
-def claim_due(cluster: str, limit: int, actor: str, delays: Mapping[str, float] = NO_DELAYS) -> list[Claim]:
+def claim_due(
+    cluster: str, limit: int, actor: str, delays: Mapping[str, float] = NO_DELAYS, *, direct: bool = False
+) -> list[Claim]:
     """Claims as many as are due. Several reconcilers share the work: each skips the rows that another one locks.
-    `delays` are those of the cache."""
+    `delays` are those of the cache. `direct`: only direct actions."""
     is_due = Action.is_past("not_before", delays)
     due = Action.objects.filter(is_due, cluster=cluster, state=ActionState.PENDING)
+    if direct:
+        due = due.filter(origin=Origin.DIRECT)
     due = due.select_related("workload", "signal").order_by("not_before")
     with transaction.atomic():
         rows = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])

@@ -32,9 +32,10 @@ from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.clock import Clock, SystemClock
 from orchestrator.reconciler.inbox import Inbox
 from orchestrator.reconciler.outage import Outage
-from orchestrator.reconciler.pool import Pool, ThreadPool
+from orchestrator.reconciler.pool import RESERVED, Pool, ThreadPool
 from signals.lib.availability import describe, is_repeatable, is_unavailable, loses_session
 from signals.lib.notifications import listen
+from signals.types import Origin
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,10 @@ class Reconciler:
         self._step(self._wake_deferred)
         # Neither due actions nor due signals wait until there are none of the others.
         room = self._room()
-        room -= self._dispatch(room - room // 2 if self._signals_due else room)
+        if room:
+            room -= self._dispatch(room - room // 2 if self._signals_due else room)
+        else:
+            self._dispatch(RESERVED - sum(map(_is_direct, self._claims)), direct=True)
         self._admit(room)
         self._settle()
         self._verify(load=sweep)
@@ -209,12 +213,12 @@ class Reconciler:
         for claim in together(candidates, partial(admit.admit, actor=self.actor), admit.record_failure):
             self._write(claim)
 
-    def _dispatch(self, room: int) -> int:
-        """How many actions were claimed."""
+    def _dispatch(self, room: int, *, direct: bool = False) -> int:
+        """How many actions were claimed. `direct`: no others."""
         if not self._actions_due or room <= 0:
             return 0
-        claims = dispatch.claim_due(self.cluster_name, room, self.actor, self.cache.delays())
-        self._actions_due = len(claims) == room
+        claims = dispatch.claim_due(self.cluster_name, room, self.actor, self.cache.delays(), direct=direct)
+        self._actions_due = direct or len(claims) == room
         self._take(claims)
         return len(claims)
 
@@ -266,12 +270,12 @@ class Reconciler:
         """A live read, before a write."""
         self._claims.add(claim)
         state = self.cache.observe(claim.action.workload.target)
-        self.pool.submit(partial(calls.read, claim, self.cluster, state))
+        self.pool.submit(partial(calls.read, claim, self.cluster, state), reserved=_is_direct(claim))
 
     def _write(self, claim: Claim) -> None:
         self._claims.add(claim)
         claim.writes += 1
-        self.pool.submit(partial(calls.write, claim, self.cluster))
+        self.pool.submit(partial(calls.write, claim, self.cluster), reserved=_is_direct(claim))
 
     def _let_go(self, claims: Iterable[Claim]) -> None:
         for claim in claims:
@@ -371,6 +375,10 @@ class Reconciler:
 
     def _unsynced(self) -> list[str]:
         return [f"cache not synced: {one}" for one in self.cache.unsynced()]
+
+
+def _is_direct(claim: Claim) -> bool:
+    return claim.action.origin == Origin.DIRECT
 
 
 def _name(step: Callable[..., Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 log = logging.getLogger(__name__)
 
 Call = Callable[[], Any]
+RESERVED = 2  # threads beside the others, for direct actions
 LOST = object()  # in place of the answer of a call that raised an error
 
 
@@ -18,8 +19,9 @@ class Pool(Protocol):
 
     under_way: int
 
-    def submit(self, call: Call) -> None:
-        """The call returns its answer and raises nothing."""
+    def submit(self, call: Call, *, reserved: bool = False) -> None:
+        """The call returns its answer and raises nothing. `reserved`: if all threads are busy, the reserved ones make
+        it."""
 
     def answers(self) -> Iterator[Any]:
         """The answers that have arrived."""
@@ -35,11 +37,14 @@ class ThreadPool:
         self.under_way = 0
         self._on_answer = on_answer
         self._arrived: SimpleQueue[Any] = SimpleQueue()
+        self._count = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="call")
+        self._reserved = ThreadPoolExecutor(RESERVED, thread_name_prefix="reserved-call")
 
-    def submit(self, call: Call) -> None:
+    def submit(self, call: Call, *, reserved: bool = False) -> None:
         self.under_way += 1
-        self._threads.submit(self._run, call)
+        is_busy = self.under_way > self._count
+        (self._reserved if reserved and is_busy else self._threads).submit(self._run, call)
 
     def answers(self) -> Iterator[Any]:
         while True:
@@ -52,7 +57,8 @@ class ThreadPool:
                 yield answer
 
     def close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._threads, self._reserved):
+            threads.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, call: Call) -> None:
         answer = LOST

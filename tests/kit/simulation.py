@@ -52,7 +52,7 @@ class InlinePool:
     def under_way(self, _: int) -> None:
         raise AttributeError("it counts for itself")
 
-    def submit(self, call: Call) -> None:
+    def submit(self, call: Call, *, reserved: bool = False) -> None:
         self._calls.append(call)
 
     def answers(self) -> Iterator[Any]:

@@ -25,6 +25,7 @@ from orchestrator.reconciler import admit, dispatch, reclaim, settle
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.pool import ThreadPool
 from signals import transitions as signal_transitions
+from signals.ingest import ingest
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
@@ -115,6 +116,38 @@ class TestWhatIsTakenOn:
 
         assert states()["c"] == S.APPLYING
         assert Signal.objects.filter(state=SignalState.ADMITTED).count() == 1
+
+    @pytest.mark.usefixtures("rules")
+    def test_a_flood_of_signals_without_a_target_does_not_delay_the_signal_of_another_token(self) -> None:
+        simulation = Simulation(workers=2)
+        deploy(simulation, "erp-simulator")
+        ingest([anomaly(f"none-{number}") for number in range(200)], "loud")
+        post(anomaly("erp-simulator"))
+
+        simulation.run(2)
+
+        assert states() == {"erp-simulator": S.VERIFYING}
+        assert Signal.objects.filter(state=SignalState.PENDING).count() > 190
+
+    @pytest.mark.usefixtures("rules")
+    def test_direct_actions_have_room_of_their_own(self) -> None:
+        """However many calls are under way, for instance questions about targets that do not exist."""
+        simulation = Simulation(workers=1)
+        deploy(simulation, "a", "b", "c", "d", "e")
+        requested("a", signal=Signal.objects.get(pk=post(anomaly("a"))[0].signal_id))
+        for name in "bcde":
+            requested(name)
+        simulation.pool.held = True
+        for _ in range(9):
+            simulation.pool.submit(lambda: None)
+
+        simulation.run(3)
+
+        assert sorted(states().values()) == [S.APPLYING, S.APPLYING, S.PENDING, S.PENDING, S.PENDING]
+        assert states()["a"] == S.PENDING
+        simulation.pool.held = False
+        simulation.run(9)
+        assert S.PENDING not in {states()[name] for name in "bcde"}
 
     def test_a_notification_makes_rows_due_between_two_sweeps(self, simulation: Simulation) -> None:
         deploy(simulation, "a", "b")
