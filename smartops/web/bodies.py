@@ -1,9 +1,13 @@
 """The limits of request bodies. A body is counted while it arrives, and what exceeds a limit is not read.
 
 A body of the API is read only for a caller with a token. If the header has none, not a byte is read. If it has what may
-be one, MAX_UNVERIFIED bytes are read, then the token is verified."""
+be one, MAX_UNVERIFIED bytes are read, then the token is verified.
+
+What nobody has verified has a share that leaves room for the others. Callers without a valid token can hold as many
+connections as the server admits, and fill a body on each for as long as it may take."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +17,9 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError
 
 from smartops import tokens
+from smartops.edge.proxies import network
 from smartops.web.fast_path import release_connection
+from smartops.web.peers import peer_of_socket
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -23,7 +29,9 @@ API = "/v1/"
 MAX_BODY, MAX_BODIES = MEBIBYTE, {"/v1/signals/batch": 4 * MEBIBYTE}  # of the API, also of one item of a batch
 MAX_FORM = 256 * KIBIBYTE
 MAX_UNVERIFIED = 64 * KIBIBYTE
-MAX_HELD = {True: 32 * MEBIBYTE, False: 8 * MEBIBYTE}  # of all requests at a time: of the API, and of others
+# Of all requests at a time: of the API, of those among them whose token is not verified yet, and of forms.
+MAX_HELD = {"api": 32 * MEBIBYTE, "unverified": 4 * MEBIBYTE, "form": 8 * MEBIBYTE}
+MAX_FORMS_OF_CLIENT = 2 * MEBIBYTE
 REFUSAL = "smartops.refusal"
 
 
@@ -41,10 +49,11 @@ def max_body(path: str) -> int:
 
 
 class Bodies:
-    """The bodies that the requests of this process hold."""
+    """The bodies that the requests of this process hold, in bytes: by kind, and the forms by client."""
 
     def __init__(self) -> None:
-        self.held = {True: 0, False: 0}  # bytes: of the API, and of others
+        self.held: Counter[str] = Counter()
+        self.forms: Counter[str] = Counter()
 
     @contextmanager
     def of(self, scope: Message, path: str, receive: Receive) -> Iterator[Receive]:
@@ -53,7 +62,7 @@ class Bodies:
         try:
             yield body.receive
         finally:
-            self.held[body.is_api] -= body.size
+            body.hold(-body.size)
 
 
 class _Body:
@@ -63,8 +72,10 @@ class _Body:
     def __init__(self, bodies: Bodies, scope: Message, path: str, receive: Receive) -> None:
         self.size = 0
         self._bodies, self._scope, self._receive = bodies, scope, receive
-        self._limit, self.is_api = max_body(path), path.startswith(API)
-        self._has_begun = self._is_verified = self._is_cut = False
+        self._limit = max_body(path)
+        self._kind = "unverified" if path.startswith(API) else "form"
+        self._client = network(peer_of_socket(scope))
+        self._has_begun = self._is_cut = False
         header = self._header = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         scheme, _, token = header.get("authorization", "").partition(" ")
         self._token = token if scheme.lower() == "bearer" else ""
@@ -80,9 +91,16 @@ class _Body:
         size = len(message.get("body", b""))
         if size and await self._exceeds(self.size + size):
             return self._cut()
-        self.size += size
-        self._bodies.held[self.is_api] += size
+        self.hold(size)
         return message
+
+    def hold(self, size: int) -> None:
+        self.size += size
+        self._bodies.held[self._kind] += size
+        if self._kind == "form":
+            self._bodies.forms[self._client] += size
+            if not self._bodies.forms[self._client]:
+                del self._bodies.forms[self._client]
 
     def _announced(self) -> int:
         length = self._header.get("content-length", "")
@@ -92,16 +110,27 @@ class _Body:
         """Whether the body must not be read up to this size."""
         if not size:
             return False
-        if self.is_api and not tokens.is_well_formed(self._token):
+        if self._kind != "form" and not tokens.is_well_formed(self._token):
             return True
         if size > self._limit:
             self._scope[REFUSAL] = Refusal(413, self._limit)
-        elif self._bodies.held[self.is_api] + size - self.size > MAX_HELD[self.is_api]:
-            self._scope[REFUSAL] = Refusal(503, MAX_HELD[self.is_api])
-        elif self.is_api and size > MAX_UNVERIFIED and not self._is_verified:
-            self._is_verified = await _is_valid(self._token)
-            return not self._is_verified
+            return True
+        if self._kind == "unverified" and (size > MAX_UNVERIFIED or self._has_no_room(size)):
+            if not await _is_valid(self._token):
+                return True
+            held, self.size = self.size, 0
+            self._bodies.held["unverified"] -= held
+            self._kind = "api"
+            self.hold(held)
+        if self._has_no_room(size):
+            self._scope[REFUSAL] = Refusal(503, MAX_HELD[self._kind])
         return REFUSAL in self._scope
+
+    def _has_no_room(self, size: int) -> bool:
+        more = size - self.size
+        if self._kind == "form" and self._bodies.forms[self._client] + more > MAX_FORMS_OF_CLIENT:
+            return True
+        return self._bodies.held[self._kind] + more > MAX_HELD[self._kind]
 
     def _cut(self) -> Message:
         self._is_cut = True

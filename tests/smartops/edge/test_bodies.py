@@ -2,13 +2,14 @@
 
 import json
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from smartops.tokens import ALPHABET, checksum
-from smartops.web.bodies import MAX_FORM, MEBIBYTE
+from smartops.tokens import ALPHABET, Scope, checksum, issue
+from smartops.web.bodies import MAX_FORM, MAX_UNVERIFIED, MEBIBYTE
 from tests.kit.web import Web
 from tests.kit.wire import Closed, Response, Wire
 
@@ -157,3 +158,36 @@ def test_a_connection_is_closed_after_a_body_that_was_not_read(web: Web, path: s
         assert wire.response().status in (401, 413)
         with pytest.raises(Closed):
             wire.response()
+
+
+def test_unfinished_forms_of_one_client_leave_room_for_those_of_others(web: Web) -> None:
+    with ExitStack() as unfinished:
+        for length in [MAX_FORM] * 40 + [1024] * 40:
+            wire = unfinished.enter_context(Wire(web.port, source="127.0.0.2"))
+            wire.request("POST /admin/login/ HTTP/1.1", f"Content-Length: {length}").send(b"x" * (length - 1))
+        tries = (_status_of_a_form(web, "127.0.0.2") for _ in range(100))
+        assert 503 in tries  # as soon as the unfinished ones have arrived
+        assert _status_of_a_form(web, "127.0.0.3") == 403  # of the protection against forged forms: the body was read
+
+
+def _status_of_a_form(web: Web, source: str) -> int:
+    with Wire(web.port, source=source) as wire:
+        return wire.request("POST /admin/login/ HTTP/1.1", body=b"x" * MAX_FORM).response().status
+
+
+def test_unfinished_bodies_without_a_valid_token_leave_room_for_those_with_one(serve: Callable[..., Web]) -> None:
+    web, token = serve(), issue("agent", Scope)
+    with ExitStack() as unfinished:
+        for host in range(2, 5):
+            for _ in range(200):
+                wire = unfinished.enter_context(Wire(web.port, source=f"127.0.0.{host}"))
+                length = f"Content-Length: {MAX_UNVERIFIED}"
+                wire.request("POST /v1/signals/anomaly HTTP/1.1", FORMED, JSON, length).send(
+                    b"x" * (MAX_UNVERIFIED - 1)
+                )
+        for size in (MAX_UNVERIFIED, 3 * MEBIBYTE):
+            with Wire(web.port) as caller:
+                caller.request(
+                    "POST /v1/signals/batch HTTP/1.1", f"Authorization: Bearer {token}", JSON, body=b" " * size
+                )
+                assert problem(caller.response()) == (400, "MalformedBody")
