@@ -170,7 +170,13 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "smartops.logs.formatter", "style": SMARTOPS_LOG_FORMAT}},
     "filters": {"unavailable": {"()": "smartops.logs.WithoutTraceback"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["unavailable"]}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["unavailable"]},
+        "suspicious": {"class": "smartops.web.access_log.Suspicious"},
+    },
     "root": {"handlers": ["stderr"], "level": SMARTOPS_LOG_LEVEL},
-    "loggers": {name: {"level": "ERROR"} for name in ("django.request", "urllib3", "opentelemetry.exporter")},
+    "loggers": {
+        **{name: {"level": "ERROR"} for name in ("django.request", "urllib3", "opentelemetry.exporter")},
+        "django.security": {"handlers": ["suspicious"], "propagate": False},
+    },
 }

@@ -1,4 +1,5 @@
-"""One log line for each sign-in, sign-out, failed sign-in, and refused request (401 or 403) of console, admin and API.
+"""One log line for each sign-in, sign-out, failed sign-in, and refused request (401 or 403) of console, admin and API,
+and for what Django reports as suspicious, as a host that is not allowed.
 
 A flood of them must not fill the log: beyond its budget a line is counted, and one line a minute says how many there
 were. No line has a secret. A name that somebody tried is shown only if an account has it: people type passwords there.
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 WINDOW = 60.0  # seconds
 LINES_OF_CLIENT = 10  # for each event, within a window
-LINES = 200  # of all clients
+LINES = 200  # for each event, of all clients: failures hide no success
 MAX_CLIENTS = 1000  # that are counted one by one
 MAX_PATH = 200
 
@@ -39,11 +40,13 @@ class Window:
 
     began: float
     logged: Counter[tuple[str, str]] = field(default_factory=Counter)
+    lines: Counter[str] = field(default_factory=Counter)
     left_out: dict[str, Counter[str]] = field(default_factory=dict)  # by event: how often from which client
 
     def admits(self, event: str, client: str) -> bool:
-        if self.logged[event, client] < LINES_OF_CLIENT and self.logged.total() < LINES:
+        if self.logged[event, client] < LINES_OF_CLIENT and self.lines[event] < LINES:
             self.logged[event, client] += 1
+            self.lines[event] += 1
             return True
         clients = self.left_out.setdefault(event, Counter())
         clients[client if client in clients or len(clients) < MAX_CLIENTS else "others"] += 1
@@ -82,6 +85,15 @@ def _begin() -> None:
         [(most, count)] = clients.most_common(1)
         message = f"{event}: {clients.total()} more times from {len(clients)} clients, {count} of them from {most}"
         log.warning(message, extra={"count": clients.total()})
+
+
+class Suspicious(logging.Handler):
+    """For Django's loggers of suspicious requests, which write a traceback for each."""
+
+    def emit(self, line: logging.LogRecord) -> None:
+        request, status = getattr(line, "request", None), getattr(line, "status_code", None)
+        where = _where(request) if isinstance(request, HttpRequest) else {}
+        record("suspicious request", status_code=status, reason=line.getMessage()[:MAX_PATH], **where)
 
 
 @async_only_middleware

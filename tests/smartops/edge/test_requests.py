@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from smartops.web.access_log import LINES_OF_CLIENT
 from tests.kit.web import Web
 from tests.kit.wire import Closed, Wire, ask
 
@@ -112,3 +113,15 @@ def test_a_forwarded_header_of_an_unknown_proxy_is_logged_once(web: Web) -> None
         ask(web.port, "GET /healthz HTTP/1.1", "X-Forwarded-Proto: https")
 
     assert len([line for line in web.log if "SMARTOPS_TRUSTED_PROXIES does not name it" in line]) == 1
+
+
+def test_requests_for_other_hosts_are_a_few_lines_of_the_log_without_tracebacks(web: Web) -> None:
+    before = len(web.log)
+    for number in range(30):
+        assert ask(web.port, "GET /console/ HTTP/1.1", f"Host: x{number}.example").status == 400
+    assert ask(web.port, "GET /v1/ HTTP/1.1").status == 404  # what was logged before has been written by now
+
+    written = web.log[before:]
+    assert "".join(written).count("Invalid HTTP_HOST header") <= LINES_OF_CLIENT
+    assert "Invalid HTTP_HOST header: 'x0.example'" in "".join(written)
+    assert "Traceback" not in "".join(written)

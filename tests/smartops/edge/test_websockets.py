@@ -110,3 +110,10 @@ def test_a_websocket_that_ends_leaves_room_for_another(impatient: Web) -> None:
     for _ in range(20):  # more than the server has connections
         with Wire(impatient.port) as wire:
             assert opened(wire, "/nowhere", "Origin: http://localhost").status == 403
+
+
+def test_the_log_names_an_origin_that_is_not_trusted(web: Web) -> None:
+    with Wire(web.port) as wire:
+        assert opened(wire, CHANGES, "Origin: https://other.example").status == 403
+        assert wire.is_closed(5)
+    assert any("the origin 'https://other.example' is not trusted" in line for line in web.log)

@@ -106,7 +106,10 @@ def test_a_form_without_its_csrf_token_is_a_line(olga: User, caplog: pytest.LogC
     client.force_login(olga)
     caplog.clear()
     client.post("/admin/guardrails/freeze/add/", {})
-    assert [one["status_code"] for one in lines(caplog)] == [403]
+    assert [(one["event"], one["status_code"], one.get("reason")) for one in lines(caplog)] == [
+        ("suspicious request", 403, "Forbidden (CSRF cookie not set.): /admin/guardrails/freeze/add/"),
+        ("request refused", 403, None),
+    ]
 
 
 @pytest.mark.asyncio
@@ -157,6 +160,7 @@ def test_many_clients_together_have_a_limit_too_and_are_counted_in_bounded_space
     assert window.left_out["request refused"].total() == 5000 - LINES
     assert len(window.left_out["request refused"]) == access_log.MAX_CLIENTS + 1
     assert len(window.logged) <= LINES
+    assert window.admits("signed in", "1"), "a flood of one event must not hide another one"
 
 
 def test_what_was_left_out_is_one_line_with_the_count(
