@@ -19,10 +19,10 @@ def exceeded(token: str, why: Exceeded) -> Problem:
     """429 for an observation beyond a limit of its token."""
     if why.rate:
         reason = RequestReason.SIGNAL_RATE_EXCEEDED
-        detail = f"The token “{token}” may post {why.limit} signals per minute."
+        detail = f"The token “{token}” may post {why.limit} signals per minute. Repeat the post in {why.retry_after} s."
     else:
         reason = RequestReason.TOO_MANY_WAITING_SIGNALS
-        detail = f"{why.limit} signals of the token “{token}” wait for a decision. It may not open more."
+        detail = f"{why.limit} signals of the token “{token}” wait, which is its limit. Repeat the post later."
     details = {"limit": why.limit, "retry_after_seconds": why.retry_after}
     if why.rate:
         details["window_seconds"] = 60

@@ -8,21 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WorkloadKey
+from orchestrator.k8s.types import Deployment
 from orchestrator.reconciler.resolve import Plan, Step, next_step
-
-
-def live(uid: str, version: str, generation: int, action: str) -> Deployment:
-    return Deployment(
-        key=WorkloadKey("smartops-dev", "erp-simulator"),
-        uid=uid,
-        resource_version=version,
-        generation=generation,
-        replicas=2,
-        paused=False,
-        deleting=False,
-        annotations={ACTION_ANNOTATION: action} if action else {},
-    )
+from tests.kit.deployments import live
 
 
 class Target(NamedTuple):

@@ -4,25 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WorkloadKey
+from orchestrator.k8s.types import Deployment
 from orchestrator.reconciler.resolve import Plan, Step, next_step
+from tests.kit.deployments import live
 
 UNPLANNED = Plan("a1", planned_uid="", planned_resource_version="", planned_generation=None, ambiguous=False)
 PLANNED = Plan("a1", planned_uid="u1", planned_resource_version="7", planned_generation=3, ambiguous=False)
 DOUBTFUL = replace(PLANNED, ambiguous=True)
-
-
-def live(uid: str = "u1", version: str = "7", generation: int = 3, action: str = "") -> Deployment:
-    return Deployment(
-        key=WorkloadKey("smartops-dev", "erp-simulator"),
-        uid=uid,
-        resource_version=version,
-        generation=generation,
-        replicas=2,
-        paused=False,
-        deleting=False,
-        annotations={ACTION_ANNOTATION: action} if action else {},
-    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,17 @@
+"""Deployments as the reconciler reads them."""
+
+from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WorkloadKey
+
+
+def live(uid: str = "u1", version: str = "7", generation: int = 3, action: str = "") -> Deployment:
+    """`action` is the id in the annotation of SmartOps; empty if there is none."""
+    return Deployment(
+        key=WorkloadKey("smartops-dev", "erp-simulator"),
+        uid=uid,
+        resource_version=version,
+        generation=generation,
+        replicas=2,
+        paused=False,
+        deleting=False,
+        annotations={ACTION_ANNOTATION: action} if action else {},
+    )
