@@ -65,7 +65,8 @@ class TokenAdmin(ScopedAdmin[Token]):
         scope = ["scopes", "namespaces", "everything"]
         if obj is None:
             return ["name", *scope, "expires_at"]
-        return ["name", "lookup", *scope, "expires_at", "revoked_at", "created_at", "last_used_at"]
+        limits = ["signals_per_minute", "waiting_signals"]
+        return ["name", "lookup", *scope, *limits, "expires_at", "revoked_at", "created_at", "last_used_at"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """The audit refers to the name. A token that was revoked may be in wrong hands: it stays so."""

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
+from signals.allowance import Quota
 from signals.lib.history_admin import HistoryAdmin
 from signals.models import Observation, Rule, Signal
 from smartops.models import Token
@@ -204,6 +205,18 @@ def test_a_token_is_restricted_and_revoked_but_keeps_its_name(operator: Client) 
     save(operator, page(Token, "change", token.pk), revoked_at_0="", revoked_at_1="")
     token.refresh_from_db()
     assert token.revoked_at is not None
+
+
+def test_a_token_gets_limits_of_its_own_for_its_signals(operator: Client) -> None:
+    text = issue("shop-agent", [Scope.SIGNALS_WRITE])
+    token = Token.objects.get(name="shop-agent")
+    save(operator, page(Token, "change", token.pk), signals_per_minute="60", waiting_signals="7")
+    bearer = verify(text)
+    assert bearer is not None
+    assert bearer.quota == Quota(60, 7)
+    operator.post(page(Token, "change", token.pk), {"signals_per_minute": "0"})
+    token.refresh_from_db()
+    assert token.signals_per_minute == 60
 
 
 def test_the_payload_of_a_signal_is_shown_unchanged(running: Client) -> None:
