@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pgtrigger
 import pytest
 from django.db import connection, transaction
+from django.db.backends.postgresql.operations import DatabaseOperations
 
 from signals.lib.triggers import Refuse
 
@@ -32,10 +33,10 @@ def rewritable() -> Iterator[None]:
 
 
 def allow_flush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests with transactions end with `flush`, which truncates all tables."""
-    execute = connection.ops.execute_sql_flush
+    """Tests with transactions end with `flush`, which truncates all tables: on any connection, of any thread."""
+    execute = DatabaseOperations.execute_sql_flush
 
-    def flush(statements: list[str]) -> None:
-        execute([*switched("DISABLE"), *statements, *switched("ENABLE")])
+    def flush(operations: DatabaseOperations, statements: list[str]) -> None:
+        execute(operations, [*switched("DISABLE"), *statements, *switched("ENABLE")])
 
-    monkeypatch.setattr(connection.ops, "execute_sql_flush", flush)
+    monkeypatch.setattr(DatabaseOperations, "execute_sql_flush", flush)
