@@ -73,6 +73,17 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     MigrationRecorder.Migration: Privileges(READ, READ),
 }
 OURS = ("signals", "guardrails", "orchestrator", "smartops")
+# A role that may execute a function with the rights of the owner can make it the trigger of a temporary table, and so
+# insert into the timeline what no action has done. The triggers of our own tables do not need this privilege.
+KEEP_FUNCTIONS = """
+    DO $$
+    DECLARE name regprocedure;
+    BEGIN
+        FOR name IN SELECT oid FROM pg_proc WHERE prosecdef AND prorettype = 'trigger'::regtype
+            AND pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
+        LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', name); END LOOP;
+    END $$
+"""
 
 
 def privileges_of(model: type[Model]) -> Privileges:
@@ -88,6 +99,7 @@ def grant(using: str, plan: Any = None, **_: Any) -> None:
         return
     roles = {settings.SMARTOPS_WEB_ROLE: "web", settings.SMARTOPS_RECONCILER_ROLE: "reconciler"}
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        cursor.execute(KEEP_FUNCTIONS)
         for role, kind in roles.items():
             if _exists(cursor, role):
                 for statement in _statements(role, kind):

@@ -185,6 +185,19 @@ def test_the_setting_of_the_trigger_library_gives_nothing(session: psycopg.Conne
     assert not allowed(session, "UPDATE orchestrator_auditevent SET message = 'x'")
 
 
+def test_no_role_of_a_process_writes_the_timeline_by_a_table_of_its_own(session: psycopg.Connection) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT oid::regprocedure::text FROM pg_proc WHERE prosecdef AND proname LIKE 'pgtrigger%'")
+        functions = [name for [name] in cursor.fetchall()]
+    table = "CREATE TEMP TABLE own (LIKE orchestrator_action)"
+
+    assert functions
+    assert allowed(session, table)
+    for function in functions:
+        trigger = f"CREATE TRIGGER own AFTER INSERT ON own FOR EACH ROW EXECUTE FUNCTION {function}"
+        assert not allowed(session, f"{table}; {trigger}")
+
+
 def test_a_migration_grants_the_same_again() -> None:
     statement = "SELECT relname, relacl::text FROM pg_class WHERE relkind = 'r' AND relacl IS NOT NULL ORDER BY 1"
     with connection.cursor() as cursor:
