@@ -30,6 +30,7 @@ KEPT_ANNOTATIONS = (ACTION_ANNOTATION,)
 EXPRESSIONS = {"In": "{} in ({})", "NotIn": "{} notin ({})", "Exists": "{}", "DoesNotExist": "!{}"}
 NO_DEADLINE = 2**31 - 1
 OURS = (FIELD_MANAGER,)
+REVISION = "deployment.kubernetes.io/revision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def parse_deployment(raw: Any) -> Deployment:
         conditions=_conditions(status),
         progress_deadline=_progress_deadline(spec),
         created_at=_moment(metadata, "creationTimestamp"),
+        revision=_revision(annotations),
         template_changes=template_changes(entries, without=() if _changed_last(spec, annotations, ours) else OURS),
         owners=field_owners(_object_meta(key, annotations, metadata), entries),
         ours=ours,
@@ -169,6 +171,11 @@ def _moment(raw: Mapping[str, Any], name: str) -> datetime | None:
     """RFC 3339, in UTC."""
     value = _text(raw, name)
     return datetime.fromisoformat(value) if value else None
+
+
+def _revision(annotations: Mapping[str, str]) -> int:
+    text = annotations.get(REVISION, "")
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _progress_deadline(spec: Mapping[str, Any]) -> int:

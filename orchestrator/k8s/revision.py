@@ -16,7 +16,7 @@ from orchestrator.k8s.types import FIELD_MANAGER, PROGRESSING, Condition, Deploy
 COMPLETED = "NewReplicaSetAvailable"  # the reason of Progressing from the end of a rollout to the beginning of the next
 CLOCK_SKEW = timedelta(seconds=10)  # between an API server and the Deployment controller
 NO_AUTHORS = SYSTEM_MANAGERS - {FIELD_MANAGER}  # they change no template
-CREATION = timedelta(seconds=1)  # within it, the time of an entry and of the creation are of one request
+CREATION = timedelta(seconds=1)  # within it, the times of an entry and of the creation may be of one request
 
 
 def rollout_state(deployment: Deployment) -> RolloutState:
@@ -39,11 +39,11 @@ def latest_rollout(deployment: Deployment) -> RolloutFacts:
     """Of a paused Deployment nothing is said: a change of its template has no effect yet."""
     if deployment.paused:
         return RolloutFacts()
-    state, ended, created = rollout_state(deployment), _ended(deployment), deployment.created_at
+    state, ended = rollout_state(deployment), _ended(deployment)
     changes = _of_template(deployment.template_changes, ended if state is RolloutState.COMPLETE else None)
-    latest = max(changes, key=lambda one: (one.at, one.manager != FIELD_MANAGER), default=None)
-    others = [one for one in changes if one.manager != FIELD_MANAGER and not _is_creation(one, created)]
-    by_others = max(others, key=lambda one: one.at, default=None)
+    latest = max(reversed(changes), key=lambda one: (one.at, one.manager != FIELD_MANAGER), default=None)
+    others = [one for one in changes if one.manager != FIELD_MANAGER and not _is_creation(one, deployment)]
+    by_others = max(reversed(others), key=lambda one: one.at, default=None)
     return RolloutFacts(
         state=state,
         message=rollout(deployment).message,
@@ -54,7 +54,7 @@ def latest_rollout(deployment: Deployment) -> RolloutFacts:
         since=latest.at if latest else None,
         until=None if state is RolloutState.IN_PROGRESS else ended,
         ours=latest is not None and latest.manager == FIELD_MANAGER,
-        first=latest is not None and _is_creation(latest, created),
+        first=latest is not None and _is_creation(latest, deployment),
         changed_by=by_others.manager if by_others else "",
         changed_at=by_others.at if by_others else None,
     )
@@ -100,5 +100,9 @@ def _of_template(changes: Iterable[TemplateChange], completed: datetime | None) 
     ]
 
 
-def _is_creation(change: TemplateChange, created: datetime | None) -> bool:
-    return created is not None and change.at <= created + CREATION
+def _is_creation(change: TemplateChange, deployment: Deployment) -> bool:
+    """Times have a resolution of a second. A template that was changed within it has a second revision, of which
+    SmartOps may be the author."""
+    if deployment.created_at is None or change.at > deployment.created_at + CREATION:
+        return False
+    return deployment.revision <= 1 or any(one.manager == FIELD_MANAGER for one in deployment.template_changes)

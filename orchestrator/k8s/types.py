@@ -74,6 +74,7 @@ class Deployment:
     conditions: tuple[Condition, ...] = ()
     progress_deadline: int = 0  # spec.progressDeadlineSeconds; 0: none
     created_at: datetime | None = None
+    revision: int = 0  # of the pod template, as the Deployment controller counts; 0: not observed yet
     template_changes: tuple[TemplateChange, ...] = ()  # one for each manager of a field of the pod template
     owners: tuple[FieldOwner, ...] = ()
     ours: tuple[str, ...] = ()  # the fields that SmartOps was the last to write

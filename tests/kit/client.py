@@ -62,8 +62,8 @@ class Client:
     def get(self, path: str, **query: str) -> Object:
         return _expect(200, *self.send("GET", path, **query))
 
-    def create(self, path: str, obj: Object) -> Object:
-        return _expect(201, *self.send("POST", path, obj))
+    def create(self, path: str, obj: Object, **query: str) -> Object:
+        return _expect(201, *self.send("POST", path, obj, **query))
 
     def patch(self, path: str, patch: Any, content_type: str = MERGE, **query: str) -> Object:
         return _expect(200, *self.send("PATCH", path, patch, content_type, **query))

@@ -116,6 +116,24 @@ def test_the_latest_change_of_the_template_is_whose_rollout_it_is(
     assert found.message == "1 of 3 replicas are updated"
 
 
+@pytest.mark.parametrize(
+    ("changes", "revision", "first", "changed"),
+    [
+        ([("kubectl", 0)], 1, True, None),
+        ([("kubectl", 1)], 1, True, None),
+        ([("kubectl", 1)], 2, False, "kubectl"),  # changed within the second of its creation
+        ([("kubectl", 0), ("smartops", 1)], 2, True, None),  # by ourselves: there is no other template
+        ([("kubectl", 2)], 1, False, "kubectl"),
+    ],
+)
+def test_a_second_revision_tells_a_quick_change_from_the_creation(
+    changes: list[tuple[str, float]], revision: int, first: bool, changed: str | None
+) -> None:
+    found = latest_rollout(web(*changes, **HALF, revision=revision))
+
+    assert (found.first, found.changed_by) == (first, changed or "")
+
+
 def test_without_managed_fields_it_is_nobodys() -> None:
     found = latest_rollout(web(**HALF, template_changes=()))
 
@@ -175,6 +193,7 @@ def test_rollout_facts_are_parsed() -> None:
             "name": "web",
             "uid": "u",
             "resourceVersion": "7",
+            "annotations": {"deployment.kubernetes.io/revision": "3"},
             "creationTimestamp": "2026-03-01T12:00:00Z",
             "managedFields": [
                 {"manager": "helm", "operation": "Update", "time": "2026-03-01T12:00:50Z",
@@ -195,7 +214,7 @@ def test_rollout_facts_are_parsed() -> None:
     }  # fmt: skip
     found = parse_deployment(raw)
 
-    assert (found.created_at, found.progress_deadline) == (T0, 90)
+    assert (found.created_at, found.progress_deadline, found.revision) == (T0, 90, 3)
     assert found.template_changes == (TemplateChange("helm", at(50)),)
     assert progress_deadline(found) == at(190)
     assert parse_deployment(raw | {"spec": {"progressDeadlineSeconds": NO_DEADLINE}}).progress_deadline == 0
