@@ -41,9 +41,10 @@ def latest_rollout(deployment: Deployment) -> RolloutFacts:
         return RolloutFacts()
     state, ended = rollout_state(deployment), _ended(deployment)
     changes = _of_template(deployment.template_changes, ended if state is RolloutState.COMPLETE else None)
-    latest = max(reversed(changes), key=lambda one: (one.at, one.manager != FIELD_MANAGER), default=None)
     others = [one for one in changes if one.manager != FIELD_MANAGER and not _is_creation(one, deployment)]
+    ours = [one for one in changes if one.manager == FIELD_MANAGER]
     by_others = max(reversed(others), key=lambda one: one.at, default=None)
+    latest = max([*others, *ours] or changes, key=lambda one: (one.at, one.manager != FIELD_MANAGER), default=None)
     return RolloutFacts(
         state=state,
         message=rollout(deployment).message,

@@ -33,6 +33,13 @@ def until(seen: Callable[[], RolloutFacts], *states: RolloutState) -> RolloutFac
     return found
 
 
+def grown_up(http: Client) -> None:
+    """Rolled out, and older than the resolution of the times in managedFields."""
+    http.rolled_out("web")
+    created = datetime.fromisoformat(http.get("deployments/web")["metadata"]["creationTimestamp"])
+    sleep(max(0.0, (created + timedelta(seconds=2.1) - datetime.now(UTC)).total_seconds()))
+
+
 def template(**annotations: str) -> Object:
     return {"spec": {"template": {"metadata": {"annotations": annotations}}}}
 
@@ -54,7 +61,7 @@ def test_the_first_rollout_is_nobodys_change(http: Client, seen: Callable[[], Ro
 
 def test_a_change_of_the_template_is_the_rollout_of_its_manager(http: Client, seen: Callable[[], RolloutFacts]) -> None:
     http.create("deployments", deployment(replicas=2, sim={"ready_after": "500ms"}, **SLOW))
-    http.rolled_out("web")
+    grown_up(http)
 
     http.patch("deployments/web", template(note="x"), fieldManager="kubectl-set")
     found = until(seen, S.IN_PROGRESS)
@@ -108,7 +115,7 @@ def test_a_rollout_without_progress_is_stuck_and_an_undo_is_another_one(
     http: Client, seen: Callable[[], RolloutFacts], cluster: KubernetesCluster, namespace: str
 ) -> None:
     http.create("deployments", deployment(replicas=1))
-    http.rolled_out("web")
+    grown_up(http)
     crash = template(**{"sim/outcome": "crash"})
     http.patch("deployments/web", {"spec": {**crash["spec"], "progressDeadlineSeconds": 2}}, fieldManager="helm")
     until(seen, S.IN_PROGRESS)
