@@ -56,10 +56,10 @@ ALL = [
     "scale_direction",
     "policy",
     "paused",
-    "rollout",
     "autoscaler",
     "field_owners",
     "one_action_at_a_time",
+    "rollout",
     "missing_replicas",
     "recently_refused",
     "cooldown",
@@ -268,8 +268,8 @@ def test_a_restart_of_an_unobserved_target_is_not_evaluated_against_its_pause_an
         "scaled_to_zero",
         "policy",
         "paused",
-        "rollout",
         "field_owners",
+        "rollout",
     ]
 
 

@@ -139,7 +139,7 @@ def test_a_workload_that_is_rolling_out_takes_no_second_action(loop: Loop, judge
     signal = loop.decided(loop.root_cause(SERVICE))
 
     assert (status, problem["reason"], problem["details"]["action"]) == (409, "TargetBusy", first)
-    assert told(signal) == ("pending", "TargetBusy")
+    assert told(signal) == ("pending", "RolloutInProgress")  # of somebody else: it has to settle, too
     assert judge.changes() == [("SCALE", SERVICE)]
 
 
