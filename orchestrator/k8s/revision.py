@@ -12,6 +12,7 @@ from guardrails.types import RolloutFacts, RolloutState
 from orchestrator.k8s.owners import SYSTEM_MANAGERS
 from orchestrator.k8s.rollout import Complete, rollout
 from orchestrator.k8s.types import FIELD_MANAGER, PROGRESSING, Condition, Deployment, TemplateChange
+from signals.proposals.paths import TEMPLATE
 
 COMPLETED = "NewReplicaSetAvailable"  # the reason of Progressing from the end of a rollout to the beginning of the next
 CLOCK_SKEW = timedelta(seconds=10)  # between an API server and the Deployment controller
@@ -106,4 +107,5 @@ def _is_creation(change: TemplateChange, deployment: Deployment) -> bool:
     SmartOps may be the author."""
     if deployment.created_at is None or change.at > deployment.created_at + CREATION:
         return False
-    return deployment.revision <= 1 or any(one.manager == FIELD_MANAGER for one in deployment.template_changes)
+    has_ours = any(one.manager == FIELD_MANAGER for one in deployment.template_changes)
+    return deployment.revision <= 1 or has_ours or any(field.startswith(TEMPLATE) for field in deployment.ours)

@@ -10,6 +10,7 @@ from guardrails.types import RolloutFacts, RolloutState
 from orchestrator.k8s.parse import NO_DEADLINE, parse_deployment
 from orchestrator.k8s.revision import CLOCK_SKEW, latest_rollout, progress_deadline, rollout_state
 from orchestrator.k8s.types import Condition, Deployment, TemplateChange, WorkloadKey
+from signals.proposals.restart import FIELD
 
 S = RolloutState
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -132,6 +133,13 @@ def test_a_second_revision_tells_a_quick_change_from_the_creation(
     found = latest_rollout(web(*changes, **HALF, revision=revision))
 
     assert (found.first, found.changed_by) == (first, changed or "")
+
+
+def test_a_second_revision_that_we_made_before_our_last_change_of_scale_is_ours() -> None:
+    """The time of our entry is that of the change of scale, and says nothing about the template."""
+    found = latest_rollout(web(("kubectl", 0), **HALF, revision=2, ours=("spec.replicas", FIELD)))
+
+    assert (found.first, found.changed_at) == (True, None)
 
 
 def test_without_managed_fields_it_is_nobodys() -> None:
