@@ -136,3 +136,19 @@ def test_an_action_goes_on_when_the_wait_ends_first(world: World, api: Api) -> N
     assert late.json()["details"]["action"] == early.json()["id"]
     assert api.get(early.headers["Location"]).json()["state"] == "succeeded"
     assert len(world.writes()) == 1
+
+
+def test_an_answer_has_the_warnings_of_the_guardrails(world: World, api: Api) -> None:
+    world.deploy(deployment("erp-simulator", replicas=2, ready_after="2s"), settled=False)
+    with reconciling(world):
+        answer = ask(api, path="/v1/k8s/restart")
+        scaled = ask(api, replicas=3).json()
+
+    told = answer.json()
+    assert (answer.status_code, told["success"]) == (200, True)
+    [warning] = told["warnings"]
+    assert (warning["guardrail"], warning["reason"]) == ("rollout", Reason.ROLLOUT_IN_PROGRESS)
+    action = api.get(f"/v1/actions/{told['details']['action']}").json()
+    assert action["warnings"] == told["warnings"]
+    assert [one["outcome"] for one in action["decisions"][-1]["verdicts"]].count("warn") == 1
+    assert "warnings" not in scaled, "it is the seed's answer if there are none"

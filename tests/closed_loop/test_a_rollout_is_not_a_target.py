@@ -62,9 +62,9 @@ def change_template(somebody: Client, image: str = "example.test/app:2", name: s
     somebody.patch(f"deployments/{name}", {"spec": {"template": {"spec": {"containers": [container]}}}})
 
 
-def direct(type_: ActionType, params: dict[str, Any], **terms: bool) -> Action:
+def direct(type_: ActionType, params: dict[str, Any], *, verify: bool = True) -> Action:
     target = Target("default", NAMESPACE, "erp-simulator")
-    return admit_direct(Proposal(type_, target, Origin.DIRECT, params, **terms), "ana")
+    return admit_direct(Proposal(type_, target, Origin.DIRECT, params, verify=verify), "ana")
 
 
 def state() -> tuple[str, str]:
