@@ -75,13 +75,16 @@ class Listener:
         pause = MIN_PAUSE
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(**connection_parameters()) as session:
+                session = await psycopg.AsyncConnection.connect(**connection_parameters())
+                try:
                     await session.execute(f"LISTEN {CHANNEL}")
                     connected_at, pause = time.monotonic(), MIN_PAUSE
                     self._reconnected()
                     while not availability.lost_since(connected_at):
                         async for note in session.notifies(timeout=EXAMINE):
                             self._received(parse(note.payload))
+                finally:  # as a context manager, it awaits a rollback first, which a second cancellation interrupts
+                    await session.close()
             except psycopg.Error as error:  # also an InternalError: a standby refuses LISTEN
                 if pause == MIN_PAUSE:
                     cause = availability.describe(error)

@@ -215,11 +215,16 @@ def commands(name: str, heading: str) -> list[str]:
 
 
 def shell(state: Path, *blocks: str) -> str:
-    """What the commands print, in the checkout, with nothing of the environment but the PATH."""
+    """What the commands print, in the checkout, with nothing of the environment but the PATH. kubectl needs a HOME."""
     read = f". {shlex.quote(str(state / 'env'))}"
     script = "\n".join(["set -euo pipefail", read, *(block.replace(". .smartops/env", read) for block in blocks)])
     finished = subprocess.run(
-        ["bash", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, timeout=120
+        ["bash", "-c", script],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(state.parent)},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
