@@ -17,6 +17,8 @@ from smartops.console.access import may_read, user_of_session
 from smartops.web import access_log, notifications
 from smartops.web.peers import peer_of_socket
 
+log = logging.getLogger(__name__)
+
 RECHECK = 30.0  # seconds between two checks of the session and the account
 
 _open: Counter[Any] = Counter()  # sockets of this process, by the id of the user
@@ -75,7 +77,9 @@ class ChangesConsumer(AsyncWebsocketConsumer):
             await asyncio.sleep(RECHECK)
             try:
                 user = await user_of_session(self.scope["session"].session_key)
-            except Error:
+            except Exception as error:
+                if not isinstance(error, Error):  # an outage of the database is in the log already
+                    log.exception("The account of a websocket could not be checked; the websocket is closed")
                 self._release()
                 await self.close(Close.UNAVAILABLE)
                 return

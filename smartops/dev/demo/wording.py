@@ -22,6 +22,8 @@ WITHOUT_DETAILS = {
     "autoscaler": "no autoscaler sets the replicas",
     "field_owners": "no other owner of the changed fields",
     "one_action_at_a_time": "no other active action",
+    "missing_replicas": "no added replica is missing",
+    "recently_refused": "not refused by the cluster before",
 }
 
 
