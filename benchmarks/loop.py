@@ -66,8 +66,9 @@ def pressure(name: str) -> Observation:
 
 
 def verify_at_once() -> None:
-    """The baseline takes a rollout for verified as soon as it is complete; so do we here."""
-    GuardrailSetting.objects.create(stabilization_seconds=0)
+    """The baseline takes a rollout for verified as soon as it is complete; so do we here. The plain PATCHes before are
+    changes of the pod template by another party, and are not waited for."""
+    GuardrailSetting.objects.create(stabilization_seconds=0, rollout_settle_seconds=0)
 
 
 def verified(number: int) -> list[Action]:
