@@ -16,7 +16,8 @@ pytest = $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfil
 # Pure code and one database, but for what starts a browser or processes or tries thousands of cases; of these the fast
 # tests leave out the properties that hypothesis tries.
 fast = $(addprefix tests/,guardrails orchestrator signals smartops test_docs.py test_project.py test_reasons.py)
-beside = $(addprefix tests/smartops/,api/test_fuzz.py console/test_browser.py test_asgi.py web/test_shutdown.py) \
+beside = $(addprefix tests/smartops/,api/test_fuzz.py console/test_browser.py edge test_asgi.py test_privileges.py) \
+	tests/smartops/web/test_shutdown.py \
 	$(addprefix tests/orchestrator/,publish/test_publishers.py reconciler/test_interleavings.py)
 rest = $(filter-out $(fast),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(beside)
 # Two runs in one clone take turns at .venv; the second finds it complete.
