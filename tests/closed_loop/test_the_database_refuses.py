@@ -24,7 +24,7 @@ def test_a_pass_that_fails_is_not_repeated_at_full_speed(world: World, monkeypat
     )  # its verification is due, and no pass comes so far
     reconciler, passes = world.reconciler(), list[float]()
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         passes.append(monotonic())
         if len(passes) == 3:
             reconciler.stop()

@@ -43,8 +43,8 @@ def kubeconfig(original: Path, copy: Path) -> Path:
 
 
 def planted() -> dict[str, str]:
-    """For the processes; the policy engine and the kubeconfig are the test's."""
-    database = environment()["DATABASE_URL"]
+    """For the processes, which share one login here; the policy engine and the kubeconfig are the test's."""
+    database = environment(connection.settings_dict["USER"])["DATABASE_URL"]
     return {
         "DATABASE_URL": with_credentials(database, "database"),
         "DATABASE_LISTEN_URL": with_credentials(database, "listen"),
