@@ -35,6 +35,7 @@ from signals.types import Origin, Target
 log = logging.getLogger(__name__)
 
 WRITES = (Step.PLAN, Step.REFRESH, Step.RESEND)
+ROLLOUT_AGAIN = 25.0  # seconds; fewer claims than MAX_CLAIMS until the deadline of an action
 MAX_CLAIMS = 50  # no backoff comes to as many: an action that was claimed more often crashes its processes
 
 
@@ -181,5 +182,7 @@ def _block(reading: Reading, decision: Defer | Deny | Ignore, decided: Decided, 
         until = decision.until if isinstance(decision, Defer) else None
         wait = until - decided.inputs.now if until else RECHECK
         delay = max(0.0, wait.total_seconds())
+        if reason is Reason.ROLLOUT_IN_PROGRESS:  # its end wakes signals, but not actions
+            delay = min(delay, ROLLOUT_AGAIN)
         return transitions.retry(action, reason, message, delay, actor, ambiguous=may_be_applied)
     return transitions.cancel(action, reason, message, actor, decision.details)
