@@ -71,7 +71,7 @@ class Reconciler:
         self._outage = Outage()
         self._asking: set[UUID] = set()  # the signals whose decision waits for the network
         self._claims: set[Claim] = set()
-        self._signals_due = self._actions_due = True
+        self._signals_due = self._actions_due = self._direct_due = True
         self._turned_at = self._passed_at = self.clock.monotonic()
         self._next_sweep = self._next_measure = self._next_beat = 0.0
         self._resumed: Mapping[str, float] | None = None  # the delays for which waiting rows were made due
@@ -140,7 +140,9 @@ class Reconciler:
         if sweep := self._turned_at >= self._next_sweep:
             self._next_sweep = self._turned_at + POLL
         self._signals_due |= sweep or "signal" in notified
-        self._actions_due |= sweep or "pending" in notified
+        pending = sweep or "pending" in notified
+        self._actions_due |= pending
+        self._direct_due |= pending
         if sweep:
             self._reclaim()
         self._check()
@@ -215,10 +217,13 @@ class Reconciler:
 
     def _dispatch(self, room: int, *, direct: bool = False) -> int:
         """How many actions were claimed. `direct`: no others."""
-        if not self._actions_due or room <= 0:
+        due = self._direct_due if direct else self._actions_due
+        if not due or room <= 0:
             return 0
         claims = dispatch.claim_due(self.cluster_name, room, self.actor, self.cache.delays(), direct=direct)
-        self._actions_due = direct or len(claims) == room
+        self._direct_due = len(claims) == room
+        if not direct:
+            self._actions_due = self._direct_due
         self._take(claims)
         return len(claims)
 
