@@ -1,11 +1,17 @@
-"""Forms of the admin, as a browser loads and sends them."""
+"""Pages of the admin, and their forms as a browser loads and sends them."""
 
 from typing import Any
 
 from django.forms import BoundField, Form
 from django.test import Client
+from django.urls import reverse
 
 Data = dict[str, Any]
+
+
+def page(model: Any, name: str, *args: Any) -> str:
+    """The path of a page of the admin: `changelist`, `add`, `change` and others."""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)
 
 
 def load(client: Client, url: str) -> Data:

@@ -6,7 +6,6 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.test import Client
-from django.urls import reverse
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
@@ -15,7 +14,7 @@ from signals.lib.history_admin import HistoryAdmin
 from signals.models import Observation, Rule, Signal
 from smartops.models import Token
 from smartops.tokens import Scope, issue, verify
-from tests.kit.forms import errors, save
+from tests.kit.forms import errors, page, save
 from tests.smartops.console.scene import Hour
 
 MODELS: list[Any] = sorted(admin.site._registry, key=lambda model: model._meta.label)
@@ -36,10 +35,6 @@ def running(operator: Client, hour: Hour) -> Client:
     Freeze.objects.create(reason="audit", by="ops")
     issue("agent-smith", [Scope.SIGNALS_WRITE])
     return operator
-
-
-def page(model: Any, name: str, *args: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)
 
 
 def test_every_model_is_in_the_admin_and_history_is_marked_as_such() -> None:

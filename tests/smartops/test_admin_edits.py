@@ -9,7 +9,6 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
 
 from guardrails.models import BOUNDS, LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting
@@ -17,7 +16,7 @@ from orchestrator.models import Action, Workload
 from signals.models import Rule
 from smartops.models import Token
 from smartops.tokens import Scope, issue, verify
-from tests.kit.forms import errors, load, save
+from tests.kit.forms import errors, load, page, save
 from tests.smartops.console.scene import Hour
 
 DELETABLE = [Rule, Freeze, GuardrailSetting, Cooldown, Token]
@@ -36,10 +35,6 @@ def otto(db: None) -> Client:
     client = Client()
     client.force_login(User.objects.create_superuser("otto"))
     return client
-
-
-def page(model: Any, name: str, *args: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)
 
 
 def at(moment: Any) -> dict[str, str]:

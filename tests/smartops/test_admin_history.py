@@ -7,11 +7,11 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
 
 from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
 from signals.lib import history_admin
 from signals.models import Observation, Signal
+from tests.kit.forms import page
 from tests.smartops.console.scene import NAMESPACE, Hour, anomaly
 
 HISTORY: list[Any] = [Workload, Action, DecisionRecord, Verification, AuditEvent, Signal, Observation]
@@ -30,10 +30,6 @@ def olga(hour: Hour) -> Client:
     client = Client()
     client.force_login(User.objects.create_superuser("olga"))
     return client
-
-
-def page(model: Any, name: str, *args: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)
 
 
 def statements(client: Client, url: str, **query: str) -> list[str]:
