@@ -44,7 +44,7 @@ def formatter(style: str) -> logging.Formatter:
 
 
 class WithoutTraceback(logging.Filter):
-    """An unavailable database is no defect: whatever logs its error, the record has one line."""
+    """An unavailable database is no defect: a record of its error has one line, from every logger."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

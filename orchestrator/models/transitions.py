@@ -279,7 +279,7 @@ def atomic(actions: Iterable[Action]) -> Iterator[None]:
 
 
 def _before(live: Deployment) -> dict[str, Any]:
-    """Of the version that the write names: whatever is reported later, the change has come before it."""
+    """Of the version that the write names. What the cluster reports later, it reports after the change."""
     return {
         "replicas": live.replicas,
         "available": live.available_replicas,

@@ -49,8 +49,8 @@ _exhausted_by = ""
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the database refuses its service, whatever is sent. `error` is of psycopg, or Django's with that one as
-    its cause. Errors without an SQLSTATE are those of the client: no connection, no answer, no place in the pool."""
+    """Whether the database refuses every statement. `error` is of psycopg, or Django's with that one as its cause.
+    Errors without an SQLSTATE are those of the client: no connection, no answer, no place in the pool."""
     state = _sqlstate(error)
     if state is None:
         return isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError | psycopg.InterfaceError)

@@ -56,8 +56,8 @@ class BatchRca(RcaSignal):
 
 
 class Batch(BaseModel):
-    """Each signal is parsed and validated on its own, whatever is wrong with another one. A signal without `kind` is an
-    RCA if it has `rankedCauses`."""
+    """Each signal is parsed and validated on its own: an error in one does not affect the others. A signal without
+    `kind` is an RCA if it has `rankedCauses`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -179,7 +179,7 @@ def test_a_demo_shows_two_signals_stops_cleanly_continues_and_dies_with_its_chil
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on the PATH")
 def test_the_commands_of_the_pages_work_as_printed_beside_a_demo(tmp_path: Path) -> None:
-    """Whatever the state directory and the port of the demo are."""
+    """The demo has a state directory and a port other than the default ones."""
     state = tmp_path / "a state"
     with demo(state) as running:
         running.read_until(SHOWN)

@@ -148,7 +148,7 @@ def test_no_table_of_history_is_emptied(table: str) -> None:
 
 
 def test_the_setting_of_the_trigger_library_switches_nothing_off() -> None:
-    """Whatever names it has: those of all triggers of the database."""
+    """The list has the names of all triggers of the database."""
     observation = an_observation()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('pgtrigger.ignore', array_agg(tgname)::text, true) FROM pg_trigger")
