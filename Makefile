@@ -16,7 +16,8 @@ pytest = $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfil
 # Pure code and one database, but for what starts a browser or processes or tries thousands of cases; of these the fast
 # tests leave out the properties that hypothesis tries.
 fast = $(addprefix tests/,guardrails orchestrator signals smartops test_docs.py test_project.py test_reasons.py)
-beside = $(addprefix tests/smartops/,api/test_fuzz.py console/test_browser.py edge test_asgi.py test_privileges.py) \
+beside = $(filter-out %_proxies.py,$(wildcard tests/smartops/edge/test_*.py)) \
+	$(addprefix tests/smartops/,api/test_fuzz.py console/test_browser.py test_asgi.py test_privileges.py) \
 	tests/smartops/web/test_shutdown.py \
 	$(addprefix tests/orchestrator/,publish/test_publishers.py reconciler/test_interleavings.py)
 rest = $(filter-out $(fast),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(beside)
@@ -131,7 +132,7 @@ clean: ## Remove the environment, the demo's state and all caches
 		print(*project["dependencies"], *sum(map(project["optional-dependencies"].get, sys.argv[1:]), []), sep="\n")' \
 		$(extras) > $@.txt
 	@while sleep 5; do find .venv/lib -name '*.dist-info' -prune | sed -n '$$=' | sed 's/$$/ packages are unpacked/'; done \
-		| uniq | sed -u 's/^/[setup]   /' & trap "kill $$!" EXIT; \
+		> >(uniq | sed -u 's/^/[setup]   /') & trap "kill $$!" EXIT; \
 	$(python) -m pip install --disable-pip-version-check --no-input -c constraints.txt -r $@.txt \
 		| sed -un 's/^Collecting \([[:alnum:]._-]*\).*/[setup]   \1/p; s/^Installing collected.*/[setup]   unpacking/p'
 	@touch $@
