@@ -21,12 +21,14 @@ READ_SIZE = 16 * 1024  # bytes of one read
 # What is slow to parse, as a body in chunks of one byte, may occupy the event loop for a twentieth of the time for each
 # peer. A read of an ordinary request takes less than SLOW (seconds of CPU).
 SLOW, SHARE = 0.001, 0.05
+REPLACEMENTS = 20  # of the connections of one peer, per second and at once
 
 
 class Connections:
     """The open connections: at most `limit`, and at most `peer_limit` of one peer. To admit another, the one that has
     waited for its client for the longest time is closed: idle, or in the middle of a header or a body. So clients that
-    send slowly, or nothing, keep nobody out."""
+    send slowly, or nothing, keep nobody out. A peer that replaces its connections faster than REPLACEMENTS gets no
+    other: to refuse one costs a fraction of what a replacement costs."""
 
     def __init__(self, limit: int, peer_limit: int) -> None:
         self._limit, self._peer_limit = limit, peer_limit
@@ -34,10 +36,11 @@ class Connections:
         self._counts: Counter[str] = Counter()
         self._waiting: dict[Connection, None] = {}  # the longest wait first
         self._resume_at: dict[str, float] = {}  # when to read from a peer again, of the monotonic clock
+        self._replaced: dict[str, float] = {}  # when the replacements of a peer, at their rate, would have been made
 
     def open(self, connection: "Connection", peer: str, *, is_proxy: bool) -> bool:
         """False if the connection must be closed at once. All clients of a proxy are one peer."""
-        if not is_proxy and self._counts[peer] >= self._peer_limit and not self._close_one_of(peer):
+        if not is_proxy and self._counts[peer] >= self._peer_limit and not self._replace_one_of(peer):
             return False
         if len(self._peers) >= self._limit and not self._close_one_of(None):
             return False
@@ -52,6 +55,7 @@ class Connections:
             self._counts[peer] -= 1
             if not self._counts[peer]:
                 del self._counts[peer]
+                self._replaced.pop(peer, None)
                 if not self._pause(peer):
                     self._resume_at.pop(peer, None)
 
@@ -74,6 +78,14 @@ class Connections:
 
     def _pause(self, peer: str) -> float:
         return max(0.0, self._resume_at.get(peer, 0.0) - monotonic())
+
+    def _replace_one_of(self, peer: str) -> bool:
+        now = monotonic()
+        replaced = max(self._replaced.get(peer, 0.0), now - 1) + 1 / REPLACEMENTS
+        if replaced > now or not self._close_one_of(peer):
+            return False
+        self._replaced[peer] = replaced
+        return True
 
     def _close_one_of(self, peer: str | None) -> bool:
         longest = next((one for one in self._waiting if peer in (None, self._peers[one])), None)

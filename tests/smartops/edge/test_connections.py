@@ -5,6 +5,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
+from smartops.edge.connection import REPLACEMENTS, Connection, Connections
 from tests.kit.web import Web
 from tests.kit.wire import Closed, Wire
 
@@ -89,3 +90,24 @@ def test_the_oldest_waiting_connection_of_a_peer_makes_room(impatient: Web) -> N
         with pytest.raises((Closed, OSError)):
             wires[0].send(GET).response()
         assert kept.send(GET).response().status == 200  # of another peer
+
+
+def test_a_peer_that_replaces_its_connections_too_fast_gets_no_other() -> None:
+    class Transport:
+        def abortConnection(self) -> None:  # noqa: N802 - of Twisted
+            closed.append(self)
+
+    closed: list[Transport] = []
+    connections = Connections(limit=100, peer_limit=3)
+
+    def opens(peer: str) -> bool:
+        connection = Connection()
+        connection.transport = Transport()
+        return connections.open(connection, peer, is_proxy=False)
+
+    admitted = sum(opens("flood") for _ in range(1000))
+    assert 3 + REPLACEMENTS <= admitted < 3 + 3 * REPLACEMENTS
+    assert len(closed) == admitted - 3
+    assert opens("another peer")
+    time.sleep(2 / REPLACEMENTS)
+    assert opens("flood")
