@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Thread
@@ -147,7 +148,8 @@ def test_a_target_that_is_missing_in_a_deleted_namespace_waits_with_the_cause(tw
     """The watch is still open, but the Role was deleted with the namespace."""
     with reconciling(two) as reconciler:
         until(lambda: reconciler.cache.readable == ["left", "shop"])
-        two.sandbox.fault(DEPLOYMENTS)
+        # Not `list` and `watch`: a watch that has not begun yet would be refused.
+        two.sandbox.fault(replace(DEPLOYMENTS, verb="get"))
         report(Target("default", "left", "new"))
         until(lambda: waits(LEFT) != "")
     assert "Deployment left/new: deployments.apps" in waits(LEFT)
