@@ -18,7 +18,7 @@ from guardrails import queries
 from guardrails.types import FreezeFacts, Limits
 from signals.lib import triggers
 from signals.names import name_problems
-from signals.types import ActionType, Target
+from signals.types import ActionType, Kind, Target, workload_name
 
 LIMIT_FIELDS = tuple(field.name for field in fields(Limits) if field.name != "sources")
 # The least and the most that a person may set. What is beyond is a typing error, or would make a guardrail useless.
@@ -34,6 +34,7 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
     "verification_timeout_seconds": (5, 86_400),
     "stabilization_seconds": (0, 3_600),
 }
+KINDS = [(kind.value, kind.value) for kind in Kind]
 LONGEST_FREEZE, LONGEST_COOLDOWN = timedelta(days=366), timedelta(days=7)
 
 
@@ -59,17 +60,23 @@ def _require_end(until: datetime | None, longest: timedelta, past: str, late: st
         raise ValidationError({"until": f"It is more than {longest.days} days away. {late}"})
 
 
-def scope_name(cluster: str, namespace: str, workload: str) -> str:
+def scope_name(cluster: str, kind: str, namespace: str, workload: str) -> str:
+    """`cluster c, StatefulSets in namespace n`, for instance. Without a kind, the scope has all kinds."""
     parts = [f"cluster {cluster}"] if cluster else []
-    if namespace:
-        parts.append(f"{namespace}/{workload}" if workload else f"namespace {namespace}")
+    if workload:
+        parts.append(f"{kind} {namespace}/{workload}".strip())
+    elif kind:
+        parts.append(f"{kind}s in namespace {namespace}" if namespace else f"{kind}s")
+    elif namespace:
+        parts.append(f"namespace {namespace}")
     return ", ".join(parts) or "everything"
 
 
 class Scope(models.Model):
-    """A workload, a namespace, a cluster or everything: an empty field means any."""
+    """A workload, a namespace, a cluster or everything, of one kind or of all: an empty field means any."""
 
     cluster = models.CharField(max_length=63, blank=True, help_text="Empty: all clusters.")
+    kind = models.CharField(max_length=32, blank=True, choices=KINDS, help_text="Empty: all kinds.")
     namespace = models.CharField(max_length=63, blank=True, help_text="Empty: all namespaces.")
     workload = models.CharField(max_length=253, blank=True, help_text="Empty: all workloads of the namespace.")
 
@@ -87,13 +94,14 @@ class Scope(models.Model):
     def covering(target: Target) -> Q:
         return (
             Q(cluster__in=("", target.cluster))
+            & Q(kind__in=("", target.kind))
             & Q(namespace__in=("", target.namespace))
             & Q(workload__in=("", target.name))
         )
 
     @property
     def scope(self) -> str:
-        return scope_name(self.cluster, self.namespace, self.workload)
+        return scope_name(self.cluster, self.kind, self.namespace, self.workload)
 
 
 class GuardrailSetting(Scope):
@@ -123,9 +131,9 @@ class GuardrailSetting(Scope):
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        ordering = ["cluster", "namespace", "workload"]
+        ordering = ["cluster", "namespace", "workload", "kind"]
         constraints = [
-            models.UniqueConstraint(fields=["cluster", "namespace", "workload"], name="one_setting_per_scope"),
+            models.UniqueConstraint(fields=["cluster", "namespace", "workload", "kind"], name="one_setting_per_scope"),
             models.CheckConstraint(condition=Q(workload="") | ~Q(namespace=""), name="setting_workload_has_namespace"),
         ]
         triggers = [_wakes_signals(pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete)]
@@ -161,13 +169,18 @@ def effective_limits(target: Target) -> Limits:
 
 def merge_limits(rows: Iterable[Mapping[str, Any]]) -> Limits:
     """The defaults, overridden by `rows` from the widest scope to the narrowest, field by field. `rows`: the columns of
-    the settings that cover a workload. A workload is narrower than a namespace, and a namespace than a cluster."""
+    the settings that cover a workload. A workload is narrower than a namespace, a namespace than a cluster, and a
+    cluster than a kind."""
     limits, sources = Limits(), dict.fromkeys(LIMIT_FIELDS, "default")
-    for row in sorted(rows, key=lambda row: (row["workload"] != "", row["namespace"] != "", row["cluster"] != "")):
+    for row in sorted(rows, key=lambda row: [row[name] != "" for name in ("workload", "namespace", "cluster", "kind")]):
         own = {name: row[name] for name in LIMIT_FIELDS if row[name] is not None}
         limits = replace(limits, **own)
-        sources |= dict.fromkeys(own, scope_name(row["cluster"], row["namespace"], row["workload"]))
+        sources |= dict.fromkeys(own, _scope_of(row))
     return replace(limits, sources=sources)
+
+
+def _scope_of(row: Mapping[str, Any]) -> str:
+    return scope_name(row["cluster"], row["kind"], row["namespace"], row["workload"])
 
 
 class Freeze(Scope):
@@ -200,15 +213,15 @@ class Freeze(Scope):
 
 def freeze_facts(row: Mapping[str, Any]) -> FreezeFacts:
     """`row`: the columns of a freeze, with `until` in ISO 8601 or None, as PostgreSQL's json_agg writes it."""
-    scope = scope_name(row["cluster"], row["namespace"], row["workload"])
     until = row["until"]
-    return FreezeFacts(scope, row["reason"], row["by"], datetime.fromisoformat(until) if until else None)
+    return FreezeFacts(_scope_of(row), row["reason"], row["by"], datetime.fromisoformat(until) if until else None)
 
 
 class Cooldown(models.Model):
     """Until when the closed loop does not repeat this type of action on this workload."""
 
     cluster = models.CharField(max_length=63)
+    kind = models.CharField(max_length=32, choices=KINDS, default=Kind.DEPLOYMENT)
     namespace = models.CharField(max_length=63)
     workload = models.CharField(max_length=253)
     action_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in ActionType])
@@ -217,7 +230,8 @@ class Cooldown(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["cluster", "namespace", "workload", "action_type"], name="one_cooldown_per_workload_and_type"
+                fields=["cluster", "namespace", "workload", "kind", "action_type"],
+                name="one_cooldown_per_workload_and_type",
             )
         ]
         triggers = [
@@ -230,7 +244,8 @@ class Cooldown(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.action_type} of {self.namespace}/{self.workload} until {self.until:%H:%M:%S}"
+        name = workload_name(self.kind, self.namespace, self.workload)
+        return f"{self.action_type} of {name} until {self.until:%H:%M:%S}"
 
     def clean(self) -> None:
         if problems := name_problems(cluster=self.cluster, namespace=self.namespace, workload=self.workload):
@@ -241,7 +256,11 @@ class Cooldown(models.Model):
     @classmethod
     def of(cls, target: Target, action_type: ActionType) -> "models.QuerySet[Cooldown]":
         return cls.objects.filter(
-            cluster=target.cluster, namespace=target.namespace, workload=target.name, action_type=action_type
+            cluster=target.cluster,
+            kind=target.kind,
+            namespace=target.namespace,
+            workload=target.name,
+            action_type=action_type,
         )
 
     @classmethod
@@ -260,6 +279,7 @@ class Cooldown(models.Model):
         rows = [
             {
                 "cluster": one.cluster,
+                "kind": one.kind,
                 "namespace": one.namespace,
                 "workload": one.name,
                 "type": type_,

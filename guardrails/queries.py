@@ -1,10 +1,10 @@
 """The SQL of this package that the ORM cannot express, or not at an acceptable cost (docs/adr/0018-raw-sql.md)."""
 
-# `Scope.covering` as a condition: whether the row `scope` covers the row `wanted`, which has a cluster, a namespace and
-# a name.
+# `Scope.covering` as a condition: whether the row `scope` covers the row `wanted`, which has a cluster, a kind, a
+# namespace and a name.
 COVERING = (
-    "scope.cluster IN ('', wanted.cluster) AND scope.namespace IN ('', wanted.namespace) "
-    "AND scope.workload IN ('', wanted.name)"
+    "scope.cluster IN ('', wanted.cluster) AND scope.kind IN ('', wanted.kind) "
+    "AND scope.namespace IN ('', wanted.namespace) AND scope.workload IN ('', wanted.name)"
 )
 
 # The body of a trigger. It locks signals in the order of their fingerprint, as all statements do (signals/queries.py).
@@ -19,12 +19,12 @@ WAKE_DEFERRED = """
 
 # Parameter: the cooldowns as a JSON array.
 START_COOLDOWNS = """
-    INSERT INTO guardrails_cooldown (cluster, namespace, workload, action_type, until)
-    SELECT cluster, namespace, workload, type, statement_timestamp() + make_interval(secs => seconds)
+    INSERT INTO guardrails_cooldown (cluster, kind, namespace, workload, action_type, until)
+    SELECT cluster, kind, namespace, workload, type, statement_timestamp() + make_interval(secs => seconds)
     FROM json_to_recordset(%s::json) AS started(
-        cluster text, namespace text, workload text, type text, seconds float8)
-    ORDER BY cluster, namespace, workload, type
-    ON CONFLICT (cluster, namespace, workload, action_type) DO UPDATE SET until = EXCLUDED.until
+        cluster text, kind text, namespace text, workload text, type text, seconds float8)
+    ORDER BY cluster, kind, namespace, workload, type
+    ON CONFLICT (cluster, kind, namespace, workload, action_type) DO UPDATE SET until = EXCLUDED.until
 """
 
 # A verification may last longer than the cooldown, which then begins again when the verification ends. Parameter: the
@@ -33,11 +33,11 @@ BEGIN_COOLDOWNS_AGAIN = """
     WITH ended AS (
         SELECT cooldown.id, seconds FROM guardrails_cooldown cooldown
         JOIN json_to_recordset(%s::json) AS ended(
-            cluster text, namespace text, workload text, type text, seconds float8)
-        ON (cooldown.cluster, cooldown.namespace, cooldown.workload, cooldown.action_type)
-            = (ended.cluster, ended.namespace, ended.workload, ended.type)
+            cluster text, kind text, namespace text, workload text, type text, seconds float8)
+        ON (cooldown.cluster, cooldown.kind, cooldown.namespace, cooldown.workload, cooldown.action_type)
+            = (ended.cluster, ended.kind, ended.namespace, ended.workload, ended.type)
         WHERE until <= statement_timestamp()
-        ORDER BY cooldown.cluster, cooldown.namespace, cooldown.workload, cooldown.action_type
+        ORDER BY cooldown.cluster, cooldown.kind, cooldown.namespace, cooldown.workload, cooldown.action_type
         FOR UPDATE OF cooldown)
     UPDATE guardrails_cooldown AS cooldown SET until = statement_timestamp() + make_interval(secs => seconds)
     FROM ended WHERE cooldown.id = ended.id

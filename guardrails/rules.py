@@ -46,8 +46,10 @@ def _loosest(rule: Rule) -> Limits:
     """Of the limits that apply somewhere in the scope of the rule, each at its loosest."""
     namespace = Q(namespace__in=("", rule.namespace)) if rule.namespace else Q()
     workload = Q(workload__in=("", rule.workload)) if rule.workload else Q()
-    rows: list[Mapping[str, Any]] = list(GuardrailSetting.objects.filter(namespace & workload).values())
+    kind = Q(kind__in=("", rule.kind)) if rule.kind else Q()
+    rows: list[Mapping[str, Any]] = list(GuardrailSetting.objects.filter(namespace & workload & kind).values())
     common = [one for one in rows if not one["cluster"] and _covers(one["namespace"], rule.namespace)]
+    common = [one for one in common if _covers(one["kind"], rule.kind)]
     everywhere = merge_limits(one for one in common if _covers(one["workload"], rule.workload))
 
     def values(name: str) -> Iterable[int]:

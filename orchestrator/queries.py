@@ -48,8 +48,9 @@ HISTORIES = f"""
                 ('awaiting_approval', 'pending', 'applying', 'verifying', 'needs_review')
             AND id IS DISTINCT FROM wanted.own LIMIT 1),
         (SELECT until FROM guardrails_cooldown cooldown
-            WHERE cooldown.cluster = wanted.cluster AND cooldown.namespace = wanted.namespace
-            AND cooldown.workload = wanted.name AND action_type = wanted.type),
+            WHERE cooldown.cluster = wanted.cluster AND cooldown.kind = wanted.kind
+            AND cooldown.namespace = wanted.namespace AND cooldown.workload = wanted.name
+            AND action_type = wanted.type),
         (SELECT json_agg(json_build_array(type, applied_at, scale_increase, scale_decrease) ORDER BY applied_at)
             FROM orchestrator_action
             WHERE workload_id = wanted.workload AND NOT dry_run
@@ -71,7 +72,7 @@ HISTORIES = f"""
             WHERE {COVERING} AND coalesce(until > statement_timestamp(), true)),
         (SELECT json_agg(scope) FROM guardrails_guardrailsetting scope WHERE {COVERING})
     FROM json_to_recordset(%s::json) AS wanted(
-        number int, workload bigint, cluster text, namespace text, name text, type text, params jsonb,
+        number int, workload bigint, cluster text, kind text, namespace text, name text, type text, params jsonb,
         own uuid)
     ORDER BY number
 """  # noqa: S608 - it is composed of constants

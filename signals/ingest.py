@@ -135,6 +135,7 @@ def _row(order: int, fingerprint: str, o: Observation, trace: IngestTrace) -> di
         "window_id": o.window_id,
         "source": o.source,
         "cluster": o.target.cluster,
+        "kind": o.target.kind,
         "namespace": o.target.namespace,
         "workload": o.target.name,
         "symptom": o.symptom,

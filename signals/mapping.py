@@ -20,6 +20,7 @@ def matches(rule: RuleSpec, signal: SignalFacts) -> bool:
     return (
         rule.source == signal.source
         and rule.symptom == signal.symptom
+        and rule.kind in ("", signal.target.kind)
         and rule.namespace in ("", signal.target.namespace)
         and rule.workload in ("", signal.target.name)
     )

@@ -18,7 +18,7 @@ from signals.lib import triggers
 from signals.names import name_problems
 from signals.proposals import PROPOSAL_TYPES
 from signals.sources.matching import THRESHOLDS, symptom_problem
-from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
+from signals.types import ActionType, Kind, RuleSpec, SignalFacts, Source, Target, workload_name
 
 
 class SignalState(models.TextChoices):
@@ -57,7 +57,7 @@ def _announces(name: str, operation: pgtrigger.Operation) -> triggers.Unswitched
 
 
 # Of a signal: which problem it is, since when.
-IDENTITY = ("id", "source", "cluster", "namespace", "workload", "symptom", "fingerprint", "first_seen_at")
+IDENTITY = ("id", "source", "cluster", "kind", "namespace", "workload", "symptom", "fingerprint", "first_seen_at")
 
 
 class Signal(models.Model):
@@ -73,6 +73,7 @@ class Signal(models.Model):
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     source = models.CharField(max_length=32)
     cluster = models.CharField(max_length=63)
+    kind = models.CharField(max_length=32, default=Kind.DEPLOYMENT, db_default=Kind.DEPLOYMENT)
     namespace = models.CharField(max_length=63)
     workload = models.CharField(max_length=253)
     symptom = models.CharField(max_length=128)
@@ -128,11 +129,11 @@ class Signal(models.Model):
     rule_rows: Sequence[Mapping[str, Any]]  # only on rows that `due` and `lock_due` return
 
     def __str__(self) -> str:
-        return f"{self.source} {self.symptom} of {self.namespace}/{self.workload}"
+        return f"{self.source} {self.symptom} of {workload_name(self.kind, self.namespace, self.workload)}"
 
     @property
     def target(self) -> Target:
-        return Target(self.cluster, self.namespace, self.workload)
+        return Target(self.cluster, self.namespace, self.workload, Kind(self.kind))
 
     @classmethod
     def due(
@@ -163,7 +164,7 @@ class Signal(models.Model):
     def release(ended: Collection[UUID], targets: Collection[Target], reasons: Collection[str]) -> None:
         """Closes the signals of actions that have ended, and makes those pending signals of the workloads due that are
         deferred for one of these reasons. One statement does both, so that all rows are locked in one order."""
-        places = zip(*((one.cluster, one.namespace, one.name) for one in targets), strict=True)
+        places = zip(*((one.cluster, one.kind, one.namespace, one.name) for one in targets), strict=True)
         with connection.cursor() as cursor:
             cursor.execute(queries.RELEASE, [list(ended), *map(list, places), list(reasons)])
 
@@ -242,6 +243,9 @@ class Rule(models.Model):
     enabled = models.BooleanField(default=True)
     source = models.CharField(max_length=32, choices=[(s.value, s.value) for s in Source])
     symptom = models.CharField(max_length=128, help_text="The anomaly's type, or the cause.")
+    kind = models.CharField(
+        max_length=32, blank=True, choices=[(k.value, k.value) for k in Kind], help_text="Empty: any."
+    )
     namespace = models.CharField(max_length=63, blank=True, help_text="Empty: any.")
     workload = models.CharField(max_length=253, blank=True, help_text="Empty: any.")
     min_score = models.FloatField(null=True, blank=True)
@@ -313,6 +317,7 @@ def rule_spec(row: Mapping[str, Any]) -> RuleSpec:
         symptom=row["symptom"],
         action_type=ActionType(row["action_type"]),
         params=row["params"],
+        kind=Kind(row["kind"]) if row["kind"] else "",
         namespace=row["namespace"],
         workload=row["workload"],
         min_score=row["min_score"],

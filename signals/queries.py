@@ -42,7 +42,7 @@ _END = f"""
 _NEW = """
     input AS (SELECT *, %s::text AS posted_by FROM json_to_recordset(%s::json) AS t(
         ord int, observation_id uuid, id uuid, fingerprint text, window_id text, source text, cluster text,
-        namespace text, workload text, symptom text, score float8, probability float8, confidence float8,
+        kind text, namespace text, workload text, symptom text, score float8, probability float8, confidence float8,
         payload jsonb, traceparent text)),
     judged AS MATERIALIZED (
         SELECT input.*, coalesce(last.number, 0) + 1 AS number, last.signal_id AS last_signal, {judgement}
@@ -55,8 +55,8 @@ _NEW = """
                FROM new ORDER BY fingerprint, ord DESC)
 """
 _COLUMNS = (
-    "id, source, cluster, namespace, workload, symptom, fingerprint, score, probability, confidence, payload, count, "
-    "posted_by, traceparent"
+    "id, source, cluster, kind, namespace, workload, symptom, fingerprint, score, probability, confidence, payload, "
+    "count, posted_by, traceparent"
 )
 # The unique key on (fingerprint, window_id, number) makes concurrent reports of one window conflict, also a beginning
 # and an end: the second transaction begins again, and sees the first.
@@ -121,13 +121,14 @@ LOCK_OPEN = """
     ORDER BY fingerprint FOR NO KEY UPDATE
 """
 # Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ids; clusters,
-# namespaces and names of the workloads; the reasons of the deferral.
+# kinds, namespaces and names of the workloads; the reasons of the deferral.
 RELEASE = """
     WITH wanted AS (SELECT %s::uuid[] AS ended),
     locked AS (
         SELECT id, id = ANY(ended) AS is_over FROM signals_signal, wanted
         WHERE id = ANY(ended) AND closed_at IS NULL
-        OR (cluster, namespace, workload) IN (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]))
+        OR (cluster, kind, namespace, workload)
+            IN (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]))
             AND reason = ANY(%s::text[]) AND state = 'pending'
         ORDER BY fingerprint FOR NO KEY UPDATE OF signals_signal)
     UPDATE signals_signal AS signal SET
@@ -175,11 +176,11 @@ OLDEST = f"""
         due_flow AS MATERIALIZED (SELECT posted_by, namespace FROM flow WHERE is_due),
         waiting AS (
             SELECT oldest.* FROM due_flow AS flow CROSS JOIN LATERAL (
-                SELECT id, posted_by, namespace, workload, not_before FROM signals_signal signal
+                SELECT id, posted_by, namespace, kind, workload, not_before FROM signals_signal signal
                 WHERE {_OF_FLOW} AND id <> ALL(%(without)s::uuid[])
                 ORDER BY not_before LIMIT (SELECT greatest(4, 1000 / count(*)) FROM due_flow)) AS oldest),
         of_workload AS (
-            SELECT *, row_number() OVER (PARTITION BY posted_by, namespace, workload ORDER BY not_before) AS turn
+            SELECT *, row_number() OVER (PARTITION BY posted_by, namespace, kind, workload ORDER BY not_before) AS turn
             FROM waiting),
         of_flow AS (
             SELECT *, row_number() OVER (PARTITION BY posted_by, namespace ORDER BY turn, not_before) AS place

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 
 class Source(StrEnum):
@@ -14,6 +14,14 @@ class Source(StrEnum):
 
     ANOMALY = "anomaly"
     RCA = "rca"
+
+
+class Kind(StrEnum):
+    """The kinds of workloads. Where none is named, a Deployment is meant."""
+
+    DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+    DAEMON_SET = "DaemonSet"
 
 
 class ActionType(StrEnum):
@@ -27,15 +35,20 @@ class Origin(StrEnum):
     DIRECT = "direct"  # an API request
 
 
+def workload_name(kind: str, namespace: str, name: str) -> str:
+    """`shop/web` is a Deployment. Of the others, the kind is part of the name: `StatefulSet shop/db`."""
+    return f"{namespace}/{name}" if kind == Kind.DEPLOYMENT else f"{kind} {namespace}/{name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     cluster: str
     namespace: str
     name: str
-    kind: str = "Deployment"
+    kind: Kind = Kind.DEPLOYMENT
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        return workload_name(self.kind, self.namespace, self.name)
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,8 @@ class Observation:
     def fingerprint(self) -> str:
         """Equal for all observations of one problem. Names cannot contain the separator: the parsers refuse control
         characters."""
-        parts = (self.source, self.target.cluster, self.target.namespace, self.target.name, self.symptom)
+        target = self.target
+        parts = (self.source, target.cluster, target.kind, target.namespace, target.name, self.symptom)
         return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -85,7 +99,7 @@ class SignalFacts:
 
 @dataclass(frozen=True, slots=True)
 class RuleSpec:
-    """A matcher and an action template. An empty namespace or workload matches any; no threshold always holds."""
+    """A matcher and an action template. An empty kind, namespace or workload matches any; no threshold always holds."""
 
     id: int
     version: int
@@ -94,6 +108,7 @@ class RuleSpec:
     symptom: str
     action_type: ActionType
     params: Mapping[str, Any] = field(hash=False)
+    kind: Kind | Literal[""] = ""
     namespace: str = ""
     workload: str = ""
     min_score: float | None = None

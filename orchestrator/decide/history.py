@@ -48,6 +48,7 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
             "number": number,
             "workload": one.workload,
             "cluster": one.target.cluster,
+            "kind": one.target.kind,
             "namespace": one.target.namespace,
             "name": one.target.name,
             "type": one.action_type,

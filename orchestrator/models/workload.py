@@ -8,7 +8,7 @@ from django.db import connection, models
 from orchestrator import queries
 from orchestrator.k8s.types import WorkloadKey
 from signals.lib import triggers
-from signals.types import Target
+from signals.types import Kind, Target, workload_name
 
 
 class Workload(models.Model):
@@ -24,11 +24,11 @@ class Workload(models.Model):
         triggers = [triggers.Refuse(name="never_changed", operation=pgtrigger.Update | pgtrigger.Truncate)]
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        return workload_name(self.kind, self.namespace, self.name)
 
     @property
     def target(self) -> Target:
-        return Target(self.cluster, self.namespace, self.name, self.kind)
+        return Target(self.cluster, self.namespace, self.name, Kind(self.kind))
 
     @property
     def key(self) -> WorkloadKey:

@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce, NullIf
 
 from orchestrator.models import AuditEvent, DecisionRecord
 from orchestrator.publish.types import DecisionEntry, Entry, TransitionEntry
-from signals.types import Target
+from signals.types import Kind, Target
 
 _NEXT = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"  # a transaction that has not begun
 _HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"  # the oldest running transaction, or the next one
@@ -81,7 +81,7 @@ def _transitions(cluster: str, after: int, xid: int) -> Iterator[tuple[int, Tran
     columns = {name: F(f"action__{name}") for name in of_action}
     columns |= {name: F(f"action__workload__{name}") for name in of_workload}
     for row in rows.values(*own, **columns, event_id=F("id"), uid=_uid()):
-        target = Target(cluster, **{name: row.pop(name) for name in of_workload})
+        target = Target(cluster, row.pop("namespace"), row.pop("name"), Kind(row.pop("kind")))
         row |= {"before": row["before"] or {}, "change": row["change"] or {}}
         yield row.pop("xid"), TransitionEntry(target=target, **row)
 

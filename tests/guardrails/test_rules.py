@@ -71,6 +71,9 @@ def test_a_restart_has_no_limit_to_break() -> None:
         ({"namespace": "shop", "workload": "api"}, {"namespace": "shop", "workload": "api"}, False),
         ({"namespace": "shop", "workload": "api"}, {"namespace": "shop", "workload": "web"}, True),
         ({"namespace": "shop", "workload": "api"}, {"workload": "web"}, True),
+        ({"kind": "StatefulSet"}, {}, False),
+        ({"kind": "StatefulSet"}, {"kind": "StatefulSet"}, False),
+        ({"kind": "StatefulSet"}, {"kind": "Deployment"}, True),
     ],
 )
 def test_a_rule_is_saved_if_one_scope_that_it_matches_allows_it(

@@ -1,7 +1,8 @@
 """What operators set, and for whom it holds: resolved field by field, from the widest scope to the narrowest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -25,25 +26,37 @@ from guardrails.models import (
 )
 from guardrails.queries import COVERING
 from guardrails.types import Limits
-from signals.types import ActionType, Target
+from signals.types import ActionType, Kind, Target
 from tests.kit.decisions import TARGET
 from tests.kit.verbs import history
 
-Place = tuple[str, str, str]  # cluster, namespace, workload
+SCOPE = ("cluster", "kind", "namespace", "workload")
+Place = tuple[str, str, str, str]  # in the order of SCOPE
+
+
+def place_of(one: Mapping[str, Any]) -> Place:
+    return one["cluster"], one["kind"], one["namespace"], one["workload"]
 
 
 def row(place: Place, **limits: int) -> dict[str, Any]:
-    cluster, namespace, workload = place
-    return {"cluster": cluster, "namespace": namespace, "workload": workload, **dict.fromkeys(LIMIT_FIELDS), **limits}
+    return dict(zip(SCOPE, place, strict=True)) | dict.fromkeys(LIMIT_FIELDS) | limits
 
 
-EVERYTHING = ("", "", "")
-CLUSTER = ("default", "", "")
-NAMESPACE = ("", "smartops-dev", "")
-NAMESPACE_THERE = ("default", "smartops-dev", "")
-WORKLOAD = ("", "smartops-dev", "erp-simulator")
-WORKLOAD_THERE = ("default", "smartops-dev", "erp-simulator")
-WIDEST_FIRST = [EVERYTHING, CLUSTER, NAMESPACE, NAMESPACE_THERE, WORKLOAD, WORKLOAD_THERE]
+EVERYTHING = ("", "", "", "")
+KIND = ("", "StatefulSet", "", "")
+CLUSTER = ("default", "", "", "")
+KIND_THERE = ("default", "StatefulSet", "", "")
+NAMESPACE = ("", "", "smartops-dev", "")
+KIND_OF_NAMESPACE = ("", "DaemonSet", "smartops-dev", "")
+NAMESPACE_THERE = ("default", "", "smartops-dev", "")
+WORKLOAD = ("", "", "smartops-dev", "erp-simulator")
+DEPLOYMENT = ("", "Deployment", "smartops-dev", "erp-simulator")
+WORKLOAD_THERE = ("default", "", "smartops-dev", "erp-simulator")
+STATEFUL_SET_THERE = ("default", "StatefulSet", "smartops-dev", "erp-simulator")
+WIDEST_FIRST = [
+    *(EVERYTHING, KIND, CLUSTER, KIND_THERE, NAMESPACE, KIND_OF_NAMESPACE, NAMESPACE_THERE),
+    *(WORKLOAD, DEPLOYMENT, WORKLOAD_THERE, STATEFUL_SET_THERE),
+]
 
 
 def test_without_settings_the_defaults_hold_and_are_named_as_such() -> None:
@@ -75,11 +88,16 @@ def test_zero_is_a_limit_and_not_an_empty_field() -> None:
     ("place", "name"),
     [
         (EVERYTHING, "everything"),
+        (KIND, "StatefulSets"),
         (CLUSTER, "cluster default"),
+        (KIND_THERE, "cluster default, StatefulSets"),
         (NAMESPACE, "namespace smartops-dev"),
+        (KIND_OF_NAMESPACE, "DaemonSets in namespace smartops-dev"),
         (NAMESPACE_THERE, "cluster default, namespace smartops-dev"),
         (WORKLOAD, "smartops-dev/erp-simulator"),
+        (DEPLOYMENT, "Deployment smartops-dev/erp-simulator"),
         (WORKLOAD_THERE, "cluster default, smartops-dev/erp-simulator"),
+        (STATEFUL_SET_THERE, "cluster default, StatefulSet smartops-dev/erp-simulator"),
     ],
 )
 def test_a_scope_has_a_name_for_people(place: Place, name: str) -> None:
@@ -90,7 +108,7 @@ def test_a_scope_has_a_name_for_people(place: Place, name: str) -> None:
 def places(draw: st.DrawFn) -> Place:
     namespace = draw(st.sampled_from(["", "smartops-dev", "production"]))
     workload = draw(st.sampled_from(["", "erp-simulator", "api"])) if namespace else ""
-    return draw(st.sampled_from(["", "default", "edge"])), namespace, workload
+    return draw(st.sampled_from(["", "default", "edge"])), draw(st.sampled_from(["", *Kind])), namespace, workload
 
 
 TARGETS = st.builds(
@@ -98,18 +116,19 @@ TARGETS = st.builds(
     st.sampled_from(["default", "edge"]),
     st.sampled_from(["smartops-dev", "production"]),
     st.sampled_from(["erp-simulator", "api"]),
+    st.sampled_from(Kind),
 )
 FIELDS = st.fixed_dictionaries(
     {}, optional={name: st.none() | st.integers(5, 100) for name in ("max_replicas", "cooldown_seconds")}
 )
 ROWS = st.lists(st.builds(lambda place, fields: row(place, **fields), places(), FIELDS), max_size=8).map(
-    lambda rows: list({(r["cluster"], r["namespace"], r["workload"]): r for r in rows}.values())
+    lambda rows: list({place_of(one): one for one in rows}.values())
 )
 
 
 def covers(scope: dict[str, Any], target: Target) -> bool:
-    pairs = [("cluster", target.cluster), ("namespace", target.namespace), ("workload", target.name)]
-    return all(scope[name] in ("", value) for name, value in pairs)
+    place = (target.cluster, target.kind, target.namespace, target.name)
+    return all(scope[name] in ("", value) for name, value in zip(SCOPE, place, strict=True))
 
 
 @contextmanager
@@ -135,17 +154,16 @@ def test_the_order_of_settings_does_not_matter(rows: list[dict[str, Any]], rando
 def test_python_and_both_queries_agree_on_what_covers_a_target(rows: list[dict[str, Any]], target: Target) -> None:
     with undone():
         GuardrailSetting.objects.bulk_create(GuardrailSetting(**one) for one in rows)
-        asked = {"cluster": target.cluster, "namespace": target.namespace, "name": target.name}
+        asked = [target.cluster, target.kind, target.namespace, target.name]
         with connection.cursor() as cursor:
-            wanted = "(SELECT %(cluster)s AS cluster, %(namespace)s AS namespace, %(name)s AS name) wanted"
+            wanted = "(SELECT %s AS cluster, %s AS kind, %s AS namespace, %s AS name) wanted"
             cursor.execute(f"SELECT id FROM guardrails_guardrailsetting scope, {wanted} WHERE {COVERING}", asked)  # noqa: S608
             by_sql = {pk for (pk,) in cursor.fetchall()}
         by_orm = GuardrailSetting.objects.filter(Scope.covering(target))
 
         assert by_sql == {one.pk for one in by_orm}
-        found = sorted((one.cluster, one.namespace, one.workload) for one in by_orm)
         mine = [one for one in rows if covers(one, target)]
-        assert found == sorted((one["cluster"], one["namespace"], one["workload"]) for one in mine)
+        assert sorted(map(place_of, by_orm.values())) == sorted(map(place_of, mine))
         assert effective_limits(target) == merge_limits(mine)
         assert history(target).limits == effective_limits(target)
 
@@ -195,3 +213,4 @@ def test_a_cooldown_is_of_one_type_and_one_workload_and_is_replaced() -> None:
     assert known.cooldown_until - known.now > timedelta(minutes=8)
     assert history(TARGET, ActionType.RESTART).cooldown_until is None
     assert history(Target("default", "smartops-dev", "api")).cooldown_until is None
+    assert history(replace(TARGET, kind=Kind.STATEFUL_SET)).cooldown_until is None

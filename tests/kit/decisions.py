@@ -21,7 +21,7 @@ from guardrails.types import (
     TargetFacts,
 )
 from signals.proposals.direction import Direction
-from signals.types import ActionType, Origin, Proposal, RuleSpec, SignalFacts, Source, Target
+from signals.types import ActionType, Kind, Origin, Proposal, RuleSpec, SignalFacts, Source, Target
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TARGET = Target("default", "smartops-dev", "erp-simulator")
@@ -66,7 +66,8 @@ PAST = st.timedeltas(timedelta(0), timedelta(hours=2)).map(lambda age: NOW - age
 FRACTIONS = st.none() | st.floats(0, 1)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)  # what jsonb can hold
 NAMESPACES = st.sampled_from(["smartops-dev", "production", "kube-system"])
-TARGETS = st.builds(Target, st.just("default"), NAMESPACES, st.sampled_from(["erp-simulator", "api.v1"]))
+NAMES = st.sampled_from(["erp-simulator", "api.v1"])
+TARGETS = st.builds(Target, st.just("default"), NAMESPACES, NAMES, st.sampled_from(Kind))
 
 RECENT = st.lists(
     st.builds(RecentAction, st.sampled_from(ActionType), PAST, st.integers(0, 4), st.integers(0, 4)), max_size=9
@@ -185,6 +186,7 @@ def rules(draw: st.DrawFn) -> RuleSpec:
         symptom=draw(st.sampled_from(["resource", "memory_leak"])),
         action_type=type_,
         params=draw(_params(type_)),
+        kind=draw(st.sampled_from(["", *Kind])),
         namespace=draw(st.sampled_from(["", "smartops-dev"])),
         min_score=draw(FRACTIONS),
         min_confidence=draw(FRACTIONS),

@@ -20,7 +20,7 @@ from signals.ingest import Receipt, ingest
 from signals.lib.notifications import CHANNEL, connect
 from signals.models import Observation as StoredObservation
 from signals.models import Signal, SignalState
-from signals.types import Observation, Source, Target
+from signals.types import Kind, Observation, Source, Target
 from tests.kit.signals import wait
 from tests.signals.windows import Judgement, Report, judge
 
@@ -43,6 +43,19 @@ def row(receipt: Receipt) -> Signal:
 
 def everything() -> tuple[list[Any], list[Any]]:
     return list(Signal.objects.order_by("id").values()), list(StoredObservation.objects.order_by("id").values())
+
+
+def test_workloads_of_two_kinds_with_one_name_have_signals_of_their_own() -> None:
+    target = Target("default", "smartops-dev", "erp-simulator", Kind.STATEFUL_SET)
+
+    receipts = post(observed("w1"), observed("w1", target=target))
+    post(observed("w2", firing=False))
+
+    deployment, stateful_set = map(row, receipts)
+    assert (deployment.kind, stateful_set.kind) == ("Deployment", "StatefulSet")
+    assert str(stateful_set) == "anomaly resource of StatefulSet smartops-dev/erp-simulator"
+    assert stateful_set.target == target
+    assert (deployment.state, stateful_set.state) == ("resolved", "pending")
 
 
 def test_a_first_observation_opens_a_signal() -> None:

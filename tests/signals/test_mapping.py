@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from signals.mapping import Unmatched, matches, propose, shortfalls
 from signals.proposals import PROPOSAL_TYPES
-from signals.types import ActionType, Origin, RuleSpec, SignalFacts, Source, Target
+from signals.types import ActionType, Kind, Origin, RuleSpec, SignalFacts, Source, Target
 from tests.kit.rules import DEFAULT_RULES
 
 TARGET = Target("default", "smartops-dev", "erp-simulator")
@@ -54,6 +54,9 @@ def test_the_proposal_is_what_the_rule_says_about_what_the_signal_names() -> Non
     [
         ({}, True),
         ({"namespace": "smartops-dev"}, True),
+        ({"kind": Kind.DEPLOYMENT}, True),
+        ({"kind": Kind.STATEFUL_SET}, False),
+        ({"kind": Kind.DAEMON_SET, "workload": "erp-simulator"}, False),
         ({"workload": "erp-simulator"}, True),
         ({"namespace": "smartops-dev", "workload": "erp-simulator"}, True),
         ({"namespace": "production"}, False),

@@ -17,8 +17,9 @@ from orchestrator.models.transitions import LEASE, NO_PLAN, REVIEW_FOR, Transiti
 from signals.lib.notifications import connect, parse
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
+from signals.types import Kind, Target
 from tests.kit.history import rewritable
-from tests.kit.signals import anomaly, post
+from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import fail_once, lease_ends, requested, row
 
@@ -356,10 +357,11 @@ def test_a_batch_writes_one_row_of_the_timeline_and_one_notification_for_each_ac
 def test_an_action_that_ends_closes_its_signal_and_frees_its_target() -> None:
     [first] = post(anomaly("erp-simulator"))
     action = move(requested(signal=Signal.objects.get(pk=first.signal_id)), claim)
-    [second] = post(anomaly("erp-simulator", "latency"))
+    stateful_set = Target("default", NAMESPACE, "erp-simulator", Kind.STATEFUL_SET)
+    second, other = post(anomaly("erp-simulator", "latency"), anomaly("", target=stateful_set))
     Signal.objects.filter(pk=first.signal_id).update(state=SignalState.ADMITTED)
-    later = Now() + timedelta(hours=1)
-    Signal.objects.filter(pk=second.signal_id).update(reason=Reason.TARGET_BUSY, not_before=later)
+    waiting = Signal.objects.filter(pk__in=[second.signal_id, other.signal_id])
+    waiting.update(reason=Reason.TARGET_BUSY, not_before=Now() + timedelta(hours=1))
 
     move(action, lambda one: transitions.fail(one, Reason.TARGET_GONE, "gone", "me"))
 
