@@ -103,7 +103,8 @@ def test_a_change_of_scale_and_a_failing_pod_are_no_rollout(http: Client, seen: 
     http.patch("deployments/web", {"spec": {"replicas": 4}})
     deadline = monotonic() + SOON
     while http.get("deployments/web")["status"].get("readyReplicas") != 4:
-        assert seen().state is S.COMPLETE or http.get("deployments/web")["status"]["observedGeneration"] < 2
+        is_observed = http.get("deployments/web")["status"]["observedGeneration"] >= 2  # and stays so
+        assert seen().state is S.COMPLETE or not is_observed
         assert monotonic() < deadline
     [pod, *_] = http.get("pods")["items"]
     http.send("DELETE", f"pods/{pod['metadata']['name']}")

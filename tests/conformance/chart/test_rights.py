@@ -84,7 +84,7 @@ def test_the_self_check_names_the_verb_that_is_taken_away(
 
     with without(control_plane, shop, right, verb):
         until_it_may(cluster, right, verb, shop, expected=False)
-        check = PermissionCheck(cluster, targets)
+        check = PermissionCheck(cluster, [shop])
         check.start()
         check.stop()
     until_it_may(cluster, right, verb, shop, expected=True)

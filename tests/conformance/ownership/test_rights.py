@@ -131,7 +131,8 @@ def test_a_reconciler_without_the_right_to_see_autoscalers_leaves_replicas_alone
     lacking = ("list", "horizontalpodautoscalers"), ("watch", "horizontalpodautoscalers")
     with restricted(control_plane, namespace, log, *lacking) as reconciler:
         resource = "horizontalpodautoscalers"
-        forbidden = f'{resource}.autoscaling is forbidden: User "sandbox" cannot list resource "{resource}"'
+        user = f"system:serviceaccount:{namespace}:some" if control_plane.real else "sandbox"
+        forbidden = f'{resource}.autoscaling is forbidden: User "{user}" cannot list resource "{resource}"'
         where = f'in API group "autoscaling" in the namespace "{namespace}"'
         missing = [line(f"{verb} {resource}.autoscaling", namespace, purpose) for verb in ("list", "watch")]
         unsynced = f"cache not synced: {resource} in namespace {namespace}: {forbidden} {where}"
