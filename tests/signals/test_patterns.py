@@ -1,0 +1,55 @@
+from time import perf_counter
+
+import pytest
+
+from signals.patterns import MAX_PATTERN, matches, pattern_problem
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("Tomcat01", "Tomcat01", True),
+        ("Tomcat01", "tomcat01", False),
+        ("(?i)Tomcat01", "tomcat01", True),
+        ("Tomcat", "Tomcat01", False),
+        ("omcat01", "Tomcat01", False),
+        (r"Tomcat\d+", "Tomcat01", True),
+        ("db_(orders|stock)_[0-9]+", "db_stock_3", True),
+        ("a|b.*", "ab", False),
+        ("a|b.*", "bc", True),
+        (".*", "two\nlines", True),
+        ("", "", True),
+        ("", "x", False),
+        ("Prüfung.", "Prüfung€", True),
+        (".*", "\ud800", False),
+        ("(", "(", False),
+    ],
+)
+def test_a_pattern_matches_the_whole_text(pattern: str, text: str, expected: bool) -> None:
+    assert matches(pattern, text) is expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        ("a(", "missing ): a("),
+        ("(?<=a)b", "invalid perl operator: (?<="),
+        (r"(a)\1", r"invalid escape sequence: \1"),
+        ("(a{1000}){1000}", "invalid repetition size: {1000}"),
+        (r"(\pL{1,30}){1,33}", "pattern too large"),
+        ("x" * (MAX_PATTERN + 1), "at most 512 characters; this one has 513"),
+        ("\ud800", "half of a surrogate pair"),
+    ],
+)
+def test_a_pattern_with_a_problem_has_a_sentence_about_it(pattern: str, problem: str) -> None:
+    assert problem in pattern_problem(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+", "(a|a)*b", "(.*.*.*.*)*x", "(?:a?){500}a{500}", "(x+x+)+y"])
+def test_a_pattern_takes_linear_time_where_a_backtracking_engine_takes_exponential_time(pattern: str) -> None:
+    assert pattern_problem(pattern) == ""
+    begun = perf_counter()
+
+    assert not matches(pattern, "a" * 10_000 + "x" * 100 + "!")
+
+    assert perf_counter() - begun < 1
