@@ -5,6 +5,7 @@ from datetime import datetime
 
 from guardrails.checks.busy import one_action_at_a_time
 from guardrails.checks.freeze import freeze
+from guardrails.checks.kind import kind
 from guardrails.checks.missing import missing_replicas
 from guardrails.checks.ownership import autoscaler, field_owners, paused
 from guardrails.checks.patch import patch_allowlist
@@ -40,6 +41,7 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     readable_namespace,
     protected_namespace,
     own_workload,
+    kind,
     patch_allowlist,
     freeze,
     scaled_to_zero,

@@ -17,6 +17,8 @@ from signals import queries
 from signals.lib import triggers
 from signals.names import name_problems
 from signals.proposals import PROPOSAL_TYPES
+from signals.proposals.kinds import missing_field, why_missing
+from signals.proposals.types import ProposalType
 from signals.sources.matching import THRESHOLDS, symptom_problem
 from signals.types import ActionType, Kind, RuleSpec, SignalFacts, Source, Target, workload_name
 
@@ -289,8 +291,15 @@ class Rule(models.Model):
             problem = proposal_type.problem(self.params) or proposal_type.refusal(self.params, prefixes)
             if problem := problem or next(filter(None, (check(self) for check in self.checks)), ""):
                 problems["params"] = problem
+            elif problem := self._unsupported(proposal_type):
+                problems["kind"] = problem
         if problems:
             raise ValidationError(problems)
+
+    def _unsupported(self, proposal_type: ProposalType) -> str:
+        """Why no workload of the kind can take the change. Without a kind, some workload can."""
+        field = missing_field(proposal_type, self.params, Kind(self.kind)) if self.kind in set(Kind) else ""
+        return field and f"No such workload can be changed in this way: {why_missing(Kind(self.kind), field)}"
 
     def _unreachable(self, source: Source) -> dict[str, str]:
         """The conditions that no signal of the source meets."""

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     NAMESPACE_UNREADABLE = "NamespaceUnreadable"
     PROTECTED_NAMESPACE = "ProtectedNamespace"
     OWN_WORKLOAD = "OwnWorkload"
+    UNSUPPORTED_BY_KIND = "UnsupportedByKind"
     TARGET_SCALED_TO_ZERO = "TargetScaledToZero"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     ROLLOUT_STUCK = "RolloutStuck"
@@ -83,6 +84,7 @@ GUARDRAIL_REASONS = (
     Reason.NAMESPACE_UNREADABLE,
     Reason.PROTECTED_NAMESPACE,
     Reason.OWN_WORKLOAD,
+    Reason.UNSUPPORTED_BY_KIND,
     Reason.TARGET_SCALED_TO_ZERO,
     Reason.ROLLOUT_IN_PROGRESS,
     Reason.ROLLOUT_STUCK,

@@ -50,6 +50,11 @@ class Target:
     def __str__(self) -> str:
         return workload_name(self.kind, self.namespace, self.name)
 
+    @property
+    def with_kind(self) -> str:
+        """The name with its kind, also of a Deployment: `Deployment shop/web`."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
 
 @dataclass(frozen=True)
 class Observation:

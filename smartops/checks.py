@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from signals.lib.migrations import unapplied_migrations
 from signals.lib.privileges import owns_history
 from signals.names import ClusterName, Namespace, WorkloadName
+from signals.types import Kind
 from smartops.edge.proxies import Proxies
 
 TAG = "smartops"
@@ -41,6 +42,8 @@ OWNER = "The login of DATABASE_URL owns the tables, so it can disable the trigge
 OWNER_HINT = "Use it for `migrate` alone; see docs/production.md#roles-of-the-database."
 _CLUSTER, _NAMESPACE = TypeAdapter[str](ClusterName), TypeAdapter[str](Namespace)
 _WORKLOAD = _DOMAIN = TypeAdapter[str](WorkloadName)
+
+_NAMED_KINDS = ("", Kind.STATEFUL_SET, Kind.DAEMON_SET)  # in the name of a workload
 
 
 def require_valid_settings() -> None:
@@ -175,10 +178,12 @@ def database_pool(**_: Any) -> list[CheckMessage]:
 def own_workloads(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for given in settings.SMARTOPS_ALLOWED_OWN_WORKLOADS:
-        namespace, _slash, name = given.partition("/")
-        if not (_valid(_NAMESPACE, namespace) and _valid(_WORKLOAD, name)):
-            message = f"SMARTOPS_ALLOWED_OWN_WORKLOADS: {given!r} is not the namespace/name of a Deployment."
-            found.append(Error(message, id="smartops.E020"))
+        kind, _space, full_name = given.rpartition(" ")
+        namespace, _slash, name = full_name.partition("/")
+        if not (kind in _NAMED_KINDS and _valid(_NAMESPACE, namespace) and _valid(_WORKLOAD, name)):
+            message = f"SMARTOPS_ALLOWED_OWN_WORKLOADS: {given!r} is not the name of a workload."
+            hint = "As namespace/name of a Deployment, or as StatefulSet namespace/name."
+            found.append(Error(message, hint=hint, id="smartops.E020"))
     return found
 
 

@@ -39,7 +39,7 @@ def no_history(name: str) -> Verdict:
 def no_target(name: str, proposal: Proposal, facts: Facts, details: dict[str, Any] | None = None) -> Verdict:
     """The guardrail needs the live target, and there is none."""
     if facts.target_seen:
-        return NotEvaluated(name, f"There is no Deployment {proposal.target}.", details or {})
+        return NotEvaluated(name, f"There is no {proposal.target.with_kind}.", details or {})
     return NotEvaluated(
         name, "The target was not observed; the reconciler evaluates this before it writes.", details or {}
     )

@@ -7,7 +7,7 @@ from guardrails.checks.answers import RECHECK, no_target
 from guardrails.types import Deferral, Denial, Facts, Limits, Verdict, Warned
 from signals.proposals import changes_template, sets_replicas
 from signals.reasons import Reason
-from signals.types import Origin, Proposal
+from signals.types import Kind, Origin, Proposal
 
 PROTECTED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 OWN_NAME = re.compile(r"(^|[-.])smartops-orchestrator($|[-.])")  # the chart's names, also behind a prefix
@@ -25,7 +25,7 @@ def target(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> V
     if not facts.target_seen:
         return no_target(name, proposal, facts)
     if facts.target is None:
-        return Denial(name, f"There is no Deployment {proposal.target}.", reason=Reason.TARGET_NOT_FOUND)
+        return Denial(name, f"There is no {proposal.target.with_kind}.", reason=Reason.TARGET_NOT_FOUND)
     if facts.target.deleting:
         return Denial(name, f"{proposal.target} is being deleted.", reason=Reason.TARGET_BEING_DELETED)
     return Verdict(name, details={"uid": facts.target.uid, "replicas": facts.target.replicas})
@@ -48,7 +48,8 @@ def readable_namespace(proposal: Proposal, facts: Facts, limits: Limits, now: da
 
 def scaled_to_zero(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
     """Protects the decision to run no replicas: `spec.replicas` is 0, so somebody has parked the workload. Its pods may
-    still be terminating. A workload whose pods are missing for another reason has a `spec.replicas` above 0.
+    still be terminating. A workload whose pods are missing for another reason has a `spec.replicas` above 0. A
+    DaemonSet has 0 replicas while it selects no node.
 
     Closed loop: deny. Direct action: warn, if the change needs pods and sets no replicas.
     """
@@ -57,12 +58,13 @@ def scaled_to_zero(proposal: Proposal, facts: Facts, limits: Limits, now: dateti
         return no_target(name, proposal, facts)
     if live.replicas:
         return Verdict(name, details={"replicas": live.replicas})
-    details = {"replicas": 0}
+    details, daemons = {"replicas": 0}, proposal.target.kind is Kind.DAEMON_SET
+    state, end = ("selects no node", "it selects one") if daemons else ("is scaled to 0", "it is scaled up")
     if proposal.origin is Origin.CLOSED_LOOP:
-        message = f"{proposal.target} is scaled to 0. The closed loop does not change it until somebody scales it up."
+        message = f"{proposal.target} {state}. The closed loop does not change it until {end}."
         return Denial(name, message, details, reason=Reason.TARGET_SCALED_TO_ZERO)
     if changes_template(proposal.type, proposal.params) and not sets_replicas(proposal):
-        message = f"{proposal.target} is scaled to 0: the change reaches no pod until it is scaled up."
+        message = f"{proposal.target} {state}: the change reaches no pod until {end}."
         return Warned(name, message, details, reason=Reason.TARGET_SCALED_TO_ZERO)
     return Verdict(name, details=details)
 

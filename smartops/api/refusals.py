@@ -12,6 +12,7 @@ CONFLICT = 409  # the current state does not allow the action; a later request m
 STATUS: Mapping[str, int] = {
     Reason.REPLICA_LIMIT: 400,
     Reason.PATCH_FORBIDDEN: 400,
+    Reason.UNSUPPORTED_BY_KIND: 400,
     Reason.POLICY_DENIED: 403,
     Reason.POLICY_UNAVAILABLE: 403,
     Reason.TARGET_NOT_FOUND: 404,

@@ -48,6 +48,7 @@ ALL = [
     "readable_namespace",
     "protected_namespace",
     "own_workload",
+    "kind",
     "patch_allowlist",
     "freeze",
     "scaled_to_zero",
@@ -67,6 +68,7 @@ ALL = [
     "scale_velocity",
     "scale_down_velocity",
 ]
+OF_THE_CHANGE = ("signal", "rules", "protected_namespace", "kind", "patch_allowlist", "max_replicas")
 SEVERITY = {
     Outcome.NOT_EVALUATED: 0,
     Outcome.ALLOW: 0,
@@ -363,7 +365,7 @@ def test_unknown_facts_never_refuse(given_: Inputs) -> None:
     """Without history and without a target there is nothing to say against a change, but its own content."""
     nothing = Facts(target_seen=False, history_loaded=False)
     for verdict in decide(replace(given_, facts=nothing)).verdicts:
-        if verdict.guardrail not in ("signal", "rules", "protected_namespace", "patch_allowlist", "max_replicas"):
+        if verdict.guardrail not in OF_THE_CHANGE:
             assert verdict.outcome in (Outcome.ALLOW, Outcome.NOT_EVALUATED)
 
 

@@ -7,7 +7,7 @@ import pytest
 from guardrails.checks.target import own_workload
 from guardrails.types import Exemptions, Facts, Limits, Outcome, TargetFacts, Verdict
 from signals.reasons import Reason
-from signals.types import Origin, Proposal, Target
+from signals.types import Kind, Origin, Proposal, Target
 from tests.kit.decisions import NOW, RESTART, known, scale
 
 LABELLED = known(target=TargetFacts("uid-1", 2, part_of_smartops="the label app.kubernetes.io/part-of=smartops"))
@@ -52,6 +52,17 @@ def test_a_name_that_only_resembles_it_is_not_an_own_one(name: str) -> None:
     assert asked(named(name), known()).outcome is Outcome.ALLOW
     assert asked(named(name), known(target=None)).outcome is Outcome.NOT_EVALUATED
     assert asked(named(name), Facts(target_seen=False)).outcome is Outcome.NOT_EVALUATED
+
+
+def test_an_exemption_names_the_kind_of_what_is_no_deployment() -> None:
+    stateful_set = replace(RESTART, target=replace(RESTART.target, kind=Kind.STATEFUL_SET))
+    for exemption, proposal in {
+        "smartops-dev/erp-simulator": RESTART,
+        "StatefulSet smartops-dev/erp-simulator": stateful_set,
+    }.items():
+        facts = replace(LABELLED, exemptions=Exemptions(own_workloads=(exemption,)))
+        allowed = [one for one in (RESTART, stateful_set) if asked(one, facts).outcome is Outcome.ALLOW]
+        assert allowed == [proposal]
 
 
 def test_an_exemption_allows_the_workload_that_it_names_and_no_other() -> None:

@@ -15,11 +15,11 @@ def rule(params: dict[str, Any], action_type: str = "SCALE", **fields: Any) -> R
     return Rule(name="a", source="anomaly", symptom="error", action_type=action_type, params=params, **fields)
 
 
-def rejection(one: Rule) -> str:
+def rejection(one: Rule, field: str = "params") -> str:
     try:
         one.full_clean()
     except ValidationError as error:
-        return error.message_dict["params"][0]
+        return error.message_dict[field][0]
     return ""
 
 
@@ -56,6 +56,22 @@ def test_a_patch_of_the_replicas_is_held_to_the_same_limits(patch: dict[str, Any
 
 def test_a_restart_has_no_limit_to_break() -> None:
     assert rejection(rule({}, "RESTART")) == ""
+
+
+@pytest.mark.parametrize(
+    ("params", "type_"),
+    [({"delta": 1}, "SCALE"), ({"replicas": 2}, "SCALE"), ({"patch": {"spec": {"replicas": 2}}}, "PATCH")],
+)
+def test_no_rule_scales_daemon_sets(params: dict[str, Any], type_: str) -> None:
+    why = "No such workload can be changed in this way: a DaemonSet has no spec.replicas"
+
+    assert rejection(rule(params, type_, kind="DaemonSet"), "kind").startswith(why)
+    assert rejection(rule(params, type_, kind="StatefulSet"), "kind") == ""
+    assert rejection(rule(params, type_), "kind") == ""
+
+
+def test_a_rule_of_an_unknown_kind_is_rejected() -> None:
+    assert "'CronJob' is not a valid choice" in rejection(rule({}, "RESTART", kind="CronJob"), "kind")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def explain(verdict: Json) -> str:
             return f"{sign}{value} so far, {sign}{wanted} requested, limit {sign}{limit} in {window // 60} min"
         case {"value": value, "limit": limit, "window_seconds": window}:
             return f"{value} of {limit} actions in {window // 60} min"
+        case {"kind": kind}:
+            return f"a {kind} has the changed fields"
         case {"replicas": replicas}:
             return f"{replicas} replicas"
         case {"limit_seconds": limit}:
