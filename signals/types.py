@@ -56,12 +56,79 @@ class Target:
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What an observation calls its target. `by` is the label whose value `name` is; empty for the name of a workload,
+    or what the detector takes for one. `kind` is that of the label, or a Deployment."""
+
+    source: Source
+    cluster: str
+    namespace: str
+    name: str
+    by: str = ""
+    kind: Kind = Kind.DEPLOYMENT
+
+    def __str__(self) -> str:
+        return f"{self.by} “{self.name}”" if self.by else f"“{self.name}”"
+
+
+@dataclass(frozen=True, slots=True)
+class AliasSpec:
+    """Names that match `pattern` stand for a workload. An empty source, cluster or namespace matches any; an empty
+    `to_namespace` is the namespace of the signal."""
+
+    id: int
+    pattern: str
+    kind: Kind
+    workload: str
+    source: Source | Literal[""] = ""
+    cluster: str = ""
+    namespace: str = ""
+    to_namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An object in a chain of owners, in the namespace of the signal."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class NamingFacts:
+    """What was known about a name when it was resolved.
+
+    `chains`: for each live object that the name stands for, the object and its controllers, up to the last that was
+    read. `existing`: the workloads that exist among those that the name may stand for. `alias`: the first alias that
+    matches. `error`: why the cluster did not say more.
+    """
+
+    chains: tuple[tuple[Link, ...], ...] = ()
+    existing: tuple[Target, ...] = ()
+    alias: AliasSpec | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How the target of a signal was found: `signals.naming.resolve` leads from one to the other again."""
+
+    named: Named
+    facts: NamingFacts
+
+
 @dataclass(frozen=True)
 class Observation:
     """One report of an agent: parsed, not yet stored.
 
     `symptom` is the anomaly's type or the most probable cause. Score, probability and confidence are 0 to 1, None if
-    the source has none. `firing=False`: the problem is over. `payload`: the body as it was sent.
+    the source has none. `firing=False`: the problem is over. `payload`: the body as it was sent. `target` has the name
+    that the detector uses, and `named_by` the label that it is taken from (`Named`). `started_at`: when the problem
+    began, if the detector says so.
     """
 
     source: Source
@@ -73,13 +140,21 @@ class Observation:
     score: float | None = None
     probability: float | None = None
     confidence: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    severity: str = ""
+    started_at: datetime | None = None
+    named_by: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for all observations of one problem. Names cannot contain the separator: the parsers refuse control
+        """Equal for all observations of one problem. It has what the observation names, not what that is resolved to:
+        the problem stays the same when an alias appears. Names cannot contain the separator: the parsers refuse control
         characters."""
         target = self.target
-        parts = (self.source, target.cluster, target.kind, target.namespace, target.name, self.symptom)
+        parts = [self.source, target.cluster, target.kind, target.namespace, target.name, self.symptom]
+        if self.named_by:
+            parts.append(self.named_by)
         return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
