@@ -104,12 +104,15 @@ class NamingFacts:
 
     `chains`: for each live object that the name stands for, the object and its controllers, up to the last that was
     read. `existing`: the workloads that exist among those that the name may stand for. `alias`: the first alias that
-    matches. `error`: why the cluster did not say more.
+    matches. `nearest`: names of workloads that resemble it. `waiting`: how many other unresolved signals of the same
+    token wait. `error`: why the cluster did not say more.
     """
 
     chains: tuple[tuple[Link, ...], ...] = ()
     existing: tuple[Target, ...] = ()
     alias: AliasSpec | None = None
+    nearest: tuple[str, ...] = ()
+    waiting: int = 0
     error: str = ""
 
 
@@ -161,7 +164,8 @@ class Observation:
 @dataclass(frozen=True, slots=True)
 class SignalFacts:
     """What a decision may know of a stored signal. `due_at`: since when it may be decided on. `kept_seconds`: how long
-    SmartOps kept it waiting before that, since it was last reported. `deferred_for`: the reason of its deferral."""
+    SmartOps kept it waiting before that, since it was last reported. `deferred_for`: the reason of its deferral.
+    `naming`: how the target was resolved, if the signal does not name it as the cluster does."""
 
     id: str
     source: Source
@@ -175,6 +179,10 @@ class SignalFacts:
     due_at: datetime | None = None
     kept_seconds: float = 0.0
     deferred_for: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    severity: str = ""
+    started_at: datetime | None = None
+    naming: Naming | None = None
 
 
 @dataclass(frozen=True, slots=True)
