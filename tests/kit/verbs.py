@@ -18,7 +18,7 @@ from orchestrator.reconciler import admit as verb
 from orchestrator.reconciler import calls, dispatch, settle
 from orchestrator.reconciler.claim import Claim
 from signals.models import Signal
-from signals.types import ActionType, Origin, Proposal, Target
+from signals.types import ActionType, Kind, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE
 
 
@@ -68,9 +68,11 @@ def history(target: Target, action_type: ActionType = ActionType.SCALE) -> Workl
     return known
 
 
-def requested(name: str = "erp-simulator", *, signal: Signal | None = None, **terms: Any) -> Action:
+def requested(
+    name: str = "erp-simulator", *, kind: Kind = Kind.DEPLOYMENT, signal: Signal | None = None, **terms: Any
+) -> Action:
     """A pending action that scales a workload of NAMESPACE to 3, without a decision. `terms` are of its proposal."""
-    target = Target("default", NAMESPACE, name)
+    target = Target("default", NAMESPACE, name, kind)
     origin = Origin.CLOSED_LOOP if signal else Origin.DIRECT
     proposal = Proposal(ActionType.SCALE, target, origin, {"replicas": 3}, **terms)
     with transaction.atomic():
