@@ -37,8 +37,8 @@ HISTORY = """
         request_digest, type, params, justification, dry_run, verify, state, reason, message, details, epoch, attempts,
         created_at, updated_at, not_before, deadline_at, applied_at, finished_at, planned_uid, planned_resource_version,
         scale_increase, ambiguous)
-    SELECT action, w.id, 'default', signal, 'closed_loop', 'r', 'r', '', 'SCALE', '{{"delta": 1}}', '', false, true,
-        'succeeded', '', '', '{{}}', 1, 1, at, at, at, at, at, at, 'uid', 'rv', 1, false
+    SELECT action, w.id, 'default', signal, 'closed_loop', 'rule:r', 'reconciler:r', '', 'SCALE', '{{"delta": 1}}', '',
+        false, true, 'succeeded', '', '', '{{}}', 1, 1, at, at, at, at, at, at, 'uid', 'rv', 1, false
     FROM past JOIN orchestrator_workload w ON w.name = 'w' || n % {workloads};
 
     SET CONSTRAINTS ALL IMMEDIATE;
@@ -79,6 +79,7 @@ def decide(number: int, samples: int) -> float:
     from orchestrator.k8s.target import TargetState
     from orchestrator.k8s.types import Deployment, WorkloadKey
     from orchestrator.reconciler.admit import admit, due
+    from signals import actors
     from signals.ingest import ingest
     from signals.types import Observation, Source, Target
 
@@ -87,11 +88,11 @@ def decide(number: int, samples: int) -> float:
     targets = [Target("default", "smartops-dev", f"w{number * samples + n}") for n in range(samples)]
     ingest(
         [Observation(Source.ANOMALY, target, "resource", uuid4().hex, True, {}, score=0.95) for target in targets],
-        "a benchmark",
+        actors.token("benchmark"),
     )
     started = time.perf_counter()
     candidates, _ = due("default", samples, (), lambda _: look)
-    admitted = [claim for candidate in candidates for claim in admit([candidate], "a benchmark")]
+    admitted = [claim for candidate in candidates for claim in admit([candidate], actors.reconciler("benchmark"))]
     took = time.perf_counter() - started
     if len(admitted) != samples:
         raise RuntimeError(f"{len(admitted)} of {samples} signals were admitted, or fewer")

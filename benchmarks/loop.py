@@ -14,6 +14,7 @@ from guardrails.models import GuardrailSetting
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, AuditEvent, PublisherCursor
+from signals import actors
 from signals.ingest import ingest
 from signals.types import Observation, Source
 from signals.types import Target as Workload
@@ -35,7 +36,7 @@ def reaction(servers: Servers, quick: bool = False) -> Iterator[Figure]:
     serial: list[float] = []
     for number, name in enumerate(names, start=1):
         time.sleep(PACE)
-        [receipt] = ingest([leak(name)], "a benchmark")
+        [receipt] = ingest([leak(name)], actors.token("benchmark"))
         committed[receipt.signal_id] = time.time()
         verified(number)
         if number % samples:

@@ -16,6 +16,7 @@ from benchmarks.servers import Servers
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action
+from signals import actors
 from signals.ingest import ingest
 from signals.types import Observation
 
@@ -119,7 +120,7 @@ def _ours(servers: Servers, cluster: Cluster, reconciler: int, storm: Storm) -> 
         return cpu_seconds(reconciler), servers.database_cpu_seconds(), cluster.cpu_seconds()
 
     before, began, used = Action.objects.count(), time.time(), cpu()
-    ingest([storm.change.observe(name) for name in storm.names], "a benchmark")
+    ingest([storm.change.observe(name) for name in storm.names], actors.token("benchmark"))
     committed = time.time()
     actions = verified(before + storm.size)[before:]
     published()

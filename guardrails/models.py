@@ -16,7 +16,9 @@ from django.utils import timezone
 
 from guardrails import queries
 from guardrails.types import FreezeFacts, Limits
+from signals import actors
 from signals.lib import triggers
+from signals.lib.constraints import are_actors
 from signals.names import name_problems
 from signals.types import ActionType, Kind, Target, workload_name
 
@@ -187,13 +189,14 @@ class Freeze(Scope):
     """The kill switch: no action starts in its scope while it lasts."""
 
     reason = models.CharField(max_length=256)
-    by = models.CharField(max_length=128)
+    by = models.CharField(max_length=actors.MAX_LENGTH)
     created_at = models.DateTimeField(auto_now_add=True)
     until = models.DateTimeField(null=True, blank=True, help_text="Empty: until it is deleted.")
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(workload="") | ~Q(namespace=""), name="freeze_workload_has_namespace")
+            models.CheckConstraint(condition=Q(workload="") | ~Q(namespace=""), name="freeze_workload_has_namespace"),
+            are_actors("freeze_names_actor", "by"),
         ]
         triggers = [_wakes_signals(pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete)]
 

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 
 from guardrails.models import effective_limits
 from orchestrator.models import Action, ActionState, AuditEvent, DecisionRecord, Verification, Workload, transitions
+from signals import actors
 from signals.admin import signals_of
 from signals.lib.edited_admin import LOADED, confirmed
 from signals.lib.history_admin import HistoryAdmin, Row
@@ -59,7 +60,7 @@ class ActionAdmin(HistoryAdmin[Action]):
     def _review(
         self, request: HttpRequest, chosen: QuerySet[Action], name: str, *, applied: bool
     ) -> HttpResponse | None:
-        user = request.user.get_username()
+        user = actors.user(request.user.get_username())
         result = "applied" if applied else "not applied"
         found: list[Action] | HttpResponse = [*chosen]
         if chosen.count() > 1 or LOADED in request.POST:

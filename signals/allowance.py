@@ -14,6 +14,7 @@ from math import ceil
 from django.db import connection, transaction
 
 from signals import queries
+from signals.actors import Actor
 from signals.ingest import Receipt, ingest
 from signals.models import Allowance, Signal
 from signals.types import Observation
@@ -40,35 +41,37 @@ class Exceeded:
     retry_after: int
 
 
-def post(observations: Sequence[Observation], token: str, quota: Quota) -> list[Receipt | Exceeded]:
+def post(observations: Sequence[Observation], posted_by: Actor, quota: Quota) -> list[Receipt | Exceeded]:
     """Stores the first observations that the rate grants, except those that would open too many signals. One result
     for each, in order. Raises DatabaseError; then nothing is stored."""
-    granted, spare, pause = _take(token, len(observations), quota)
+    granted, spare, pause = _take(posted_by, len(observations), quota)
     too_fast = Exceeded(True, quota.per_minute, max(1, ceil(pause)))
     store = ingest if spare >= MARGIN else partial(_count_and_store, waiting=quota.waiting)
-    return [*store(observations[:granted], token), *[too_fast] * (len(observations) - granted)]
+    return [*store(observations[:granted], posted_by), *[too_fast] * (len(observations) - granted)]
 
 
-def _take(token: str, wanted: int, quota: Quota) -> tuple[int, int, float]:
+def _take(posted_by: Actor, wanted: int, quota: Quota) -> tuple[int, int, float]:
     if not wanted:
         return 0, MARGIN, 0
-    asked: dict[str, str | int] = {"name": token, "wanted": wanted, "per_minute": quota.per_minute}
+    asked: dict[str, str | int] = {"name": posted_by, "wanted": wanted, "per_minute": quota.per_minute}
     with connection.cursor() as cursor:
         cursor.execute(queries.TAKE, asked)
         granted, spare, pause = cursor.fetchone()
     return granted, spare, pause
 
 
-def _count_and_store(observations: Sequence[Observation], token: str, waiting: int) -> list[Receipt | Exceeded]:
+def _count_and_store(observations: Sequence[Observation], posted_by: Actor, waiting: int) -> list[Receipt | Exceeded]:
     with transaction.atomic():
-        Allowance.objects.select_for_update().get(pk=token)
+        Allowance.objects.select_for_update().get(pk=posted_by)
         with connection.cursor() as cursor:
-            cursor.execute(queries.WAITING, [token])
+            cursor.execute(queries.WAITING, [posted_by])
             room = waiting - cursor.fetchone()[0]
         beyond = _beyond(observations, room)
         refused = [one.firing and one.fingerprint in beyond for one in observations]
-        stored = ingest([one for one, is_refused in zip(observations, refused, strict=True) if not is_refused], token)
-        Allowance.objects.filter(pk=token).update(spare=room - len(stored))
+        stored = ingest(
+            [one for one, is_refused in zip(observations, refused, strict=True) if not is_refused], posted_by
+        )
+        Allowance.objects.filter(pk=posted_by).update(spare=room - len(stored))
     receipts, too_many = iter(stored), Exceeded(False, waiting, PAUSE)
     return [too_many if is_refused else next(receipts) for is_refused in refused]
 

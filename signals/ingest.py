@@ -17,6 +17,7 @@ from prometheus_client import Counter
 from psycopg.errors import DeadlockDetected, UniqueViolation
 
 from signals import queries
+from signals.actors import Actor
 from signals.ingest_trace import IngestTrace
 from signals.lib.metrics import initialized
 from signals.types import Observation, Source
@@ -46,7 +47,7 @@ class Receipt:
     late: bool = False
 
 
-def ingest(observations: Sequence[Observation], posted_by: str) -> list[Receipt]:
+def ingest(observations: Sequence[Observation], posted_by: Actor) -> list[Receipt]:
     """Stores all observations or none. Returns one receipt per observation, in order. Raises DatabaseError."""
     parts, trace = list(_parts(observations)), IngestTrace(len(observations) > 1)
     for attempt in range(ATTEMPTS):
@@ -78,7 +79,7 @@ def _parts(observations: Sequence[Observation]) -> Iterator[list[Numbered]]:
     yield from filter(None, part.values())
 
 
-def _store_all(parts: Sequence[list[Numbered]], posted_by: str, trace: IngestTrace) -> dict[int, Receipt]:
+def _store_all(parts: Sequence[list[Numbered]], posted_by: Actor, trace: IngestTrace) -> dict[int, Receipt]:
     if len(parts) == 1 and not connection.in_atomic_block:  # a single statement is a transaction by itself
         return _store(parts[0], posted_by, trace)
     stored: dict[int, Receipt] = {}
@@ -90,7 +91,7 @@ def _store_all(parts: Sequence[list[Numbered]], posted_by: str, trace: IngestTra
     return stored
 
 
-def _store(part: list[Numbered], posted_by: str, trace: IngestTrace) -> dict[int, Receipt]:
+def _store(part: list[Numbered], posted_by: Actor, trace: IngestTrace) -> dict[int, Receipt]:
     unique: dict[Key, Observation] = {}
     for _, observation in part:
         unique.setdefault(_key(observation), observation)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from signals import actors
 from signals.types import Origin, Proposal, RuleSpec, SignalFacts
 
 
@@ -55,6 +56,7 @@ def propose(signal: SignalFacts, rules: Iterable[RuleSpec]) -> tuple[RuleSpec, P
             origin=Origin.CLOSED_LOOP,
             params=rule.params,
             reason=f"{signal.source} {signal.symptom} ({rule.name})",
+            requested_by=actors.rule(rule.name),
         )
     if missed:
         names = ", ".join(missed)

@@ -13,8 +13,9 @@ from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from signals import queries
+from signals import actors, queries
 from signals.lib import triggers
+from signals.lib.constraints import are_actors
 from signals.names import name_problems
 from signals.proposals import PROPOSAL_TYPES
 from signals.proposals.kinds import missing_field, why_missing
@@ -69,7 +70,8 @@ class Signal(models.Model):
     `payload`: the body of the latest observation, as the agent sent it: a JSON object with the fields of AnomalySignal
     or RcaSignal (signals/sources). `count`: the observations that fired. A pending signal with a `not_before` in the
     future is deferred; `reason` and `message` say why. `kept_seconds`: how long it waited for SmartOps itself since it
-    was last reported, until its last decision. An admitted signal closes with its action.
+    was last reported, until its last decision. An admitted signal closes with its action. `reported_by`: the actors
+    that reported it firing, in order, at most `queries.MAX_REPORTERS`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -95,7 +97,8 @@ class Signal(models.Model):
     not_before = models.DateTimeField(db_default=Now())
     resolved_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
-    posted_by = models.CharField(max_length=128, db_default="")  # the name of the token that opened it
+    posted_by = models.CharField(max_length=actors.MAX_LENGTH, db_default="")  # the token that opened it
+    reported_by = models.JSONField(default=list, db_default=[])
     traceparent = models.CharField(max_length=55, blank=True, db_default="")  # of the request that opened it
 
     class Meta:
@@ -184,6 +187,7 @@ class Signal(models.Model):
             due_at=self.not_before,
             kept_seconds=self.kept_seconds,
             deferred_for=self.reason,
+            reported_by=tuple(self.reported_by),
         )
 
 
@@ -205,12 +209,13 @@ class Observation(models.Model):
     firing = models.BooleanField()
     late = models.BooleanField(db_default=False)
     payload = models.JSONField()
-    posted_by = models.CharField(max_length=128)
+    posted_by = models.CharField(max_length=actors.MAX_LENGTH)
     received_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["fingerprint", "window_id", "number"], name="one_order_of_reports")
+            models.UniqueConstraint(fields=["fingerprint", "window_id", "number"], name="one_order_of_reports"),
+            are_actors("observation_names_actor", "posted_by"),
         ]
         triggers = [triggers.append_only()]
 
@@ -222,7 +227,7 @@ class Allowance(models.Model):
     """How much a token may still post (`signals.allowance`). A row for each token that has posted, changed by
     `queries.TAKE` only."""
 
-    name = models.CharField(max_length=128, primary_key=True)
+    name = models.CharField(max_length=actors.MAX_LENGTH, primary_key=True)  # the token, as an actor
     full_at = models.DateTimeField()
     """When the whole rate is available again, unless the token posts before."""
     granted = models.PositiveIntegerField()
@@ -265,6 +270,7 @@ class Rule(models.Model):
 
     class Meta:
         ordering = ["priority", "id"]
+        constraints = [models.CheckConstraint(condition=~Q(name=""), name="rule_has_name")]  # it is that of an actor
         triggers = [
             triggers.Unswitched(
                 name="next_version",  # decisions name the version they were made by

@@ -19,6 +19,7 @@ from signals.reasons import Reason
 DELAY = "interval '60 seconds'"
 # A report is known for as long as its signal is open, and at least for this time.
 KNOWN = "interval '1 day'"
+MAX_REPORTERS = 16  # that a signal names
 # What the last report of the window makes of the next one. Scalar subqueries, as the planner would hash the whole table
 # for an EXISTS.
 _BEGINNING = f"""
@@ -81,11 +82,14 @@ _STORE = """
 FIRE = f"""
     WITH {_NEW.format(judgement=_BEGINNING)},
     touched AS (
-        INSERT INTO signals_signal AS open ({_COLUMNS}, state, reason, message, errors)
-        SELECT {_COLUMNS}, 'pending', '', '', 0 FROM latest ORDER BY fingerprint
+        INSERT INTO signals_signal AS open ({_COLUMNS}, state, reason, message, errors, reported_by)
+        SELECT {_COLUMNS}, 'pending', '', '', 0, jsonb_build_array(posted_by) FROM latest ORDER BY fingerprint
         ON CONFLICT (fingerprint) WHERE closed_at IS NULL DO UPDATE SET
             count = open.count + EXCLUDED.count, last_seen_at = statement_timestamp(), resolved_at = NULL,
             kept_seconds = 0,
+            reported_by = CASE WHEN open.reported_by ? EXCLUDED.posted_by
+                OR jsonb_array_length(open.reported_by) >= {MAX_REPORTERS} THEN open.reported_by
+                ELSE open.reported_by || EXCLUDED.reported_by END,
             payload = EXCLUDED.payload, score = EXCLUDED.score, probability = EXCLUDED.probability,
             confidence = EXCLUDED.confidence
         RETURNING id, fingerprint, state),

@@ -165,7 +165,8 @@ class Observation:
 class SignalFacts:
     """What a decision may know of a stored signal. `due_at`: since when it may be decided on. `kept_seconds`: how long
     SmartOps kept it waiting before that, since it was last reported. `deferred_for`: the reason of its deferral.
-    `naming`: how the target was resolved, if the signal does not name it as the cluster does."""
+    `naming`: how the target was resolved, if the signal does not name it as the cluster does. `reported_by`: the actors
+    that reported it."""
 
     id: str
     source: Source
@@ -183,6 +184,7 @@ class SignalFacts:
     severity: str = ""
     started_at: datetime | None = None
     naming: Naming | None = None
+    reported_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,7 @@ class RuleSpec:
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A change that somebody wants. `params` by type: SCALE `{"replicas": n}` or `{"delta": n}`, RESTART `{}`,
-    PATCH `{"patch": {...}}`."""
+    PATCH `{"patch": {...}}`. `requested_by` is an actor (signals/actors.py)."""
 
     type: ActionType
     target: Target
@@ -216,3 +218,4 @@ class Proposal:
     reason: str = ""
     dry_run: bool = False
     verify: bool = True
+    requested_by: str = ""

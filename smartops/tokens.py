@@ -21,6 +21,8 @@ from django.conf import settings
 from django.db import Error, connection
 from django.db.models.functions import Now
 
+from signals import actors
+from signals.actors import Actor
 from signals.allowance import Quota
 from signals.lib.availability import describe, is_repeatable
 from smartops.models import Token
@@ -50,6 +52,10 @@ class Principal:
     scopes: frozenset[str]
     namespaces: Collection[str]
     quota: Quota
+
+    @property
+    def actor(self) -> Actor:
+        return actors.token(self.name)
 
     def allows(self, namespace: str) -> bool:
         return not self.namespaces or namespace in self.namespaces

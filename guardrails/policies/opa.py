@@ -41,7 +41,7 @@ def check_policy(action: Proposal, context: dict[str, Any], signal: Signal | Non
     url = settings.SMARTOPS_OPA_URL
     if not url:
         return None
-    document = {"action": asdict(action), "context": context, "signal": signal and _described(signal)}
+    document = {"action": _asked(action), "context": context, "signal": signal and _described(signal)}
     engine = redacted(url)
     try:
         address, headers = _request(url)
@@ -77,6 +77,10 @@ def _read(engine: str, status: int, body: Any) -> PolicyAnswer:
         said = redacted(str(reason or ("Allowed by policy." if allow else "Denied by policy.")))
         return PolicyAnswer(allow, said, engine)
     return PolicyAnswer(None, "the result is undefined", engine)
+
+
+def _asked(action: Proposal) -> dict[str, Any]:
+    return {name: value for name, value in asdict(action).items() if name != "requested_by"}  # the context has it
 
 
 def _described(signal: Signal) -> dict[str, Any]:

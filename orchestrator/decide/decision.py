@@ -13,7 +13,7 @@ from django.conf import settings
 
 from guardrails import evaluate
 from guardrails.replay import dump_inputs, dump_verdicts
-from guardrails.types import Allow, Decision, Defer, Deny, Exemptions, Facts, Inputs, Limits, PolicyAnswer
+from guardrails.types import Allow, Decision, Defer, Deny, Exemptions, Facts, Ignore, Inputs, Limits, PolicyAnswer
 from orchestrator import queries
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.k8s.target import TargetState
@@ -125,6 +125,7 @@ def _record(decided: Decided) -> DecisionRecord:
     record = DecisionRecord(
         phase=question.phase,
         signal_id=None if question.signal is None else question.signal.id,
+        requested_by=_requested_by(question, decision),
         outcome=decision.outcome,
         inputs=dump_inputs(decided.inputs),
         verdicts=dump_verdicts(decision.verdicts),
@@ -136,3 +137,10 @@ def _record(decided: Decided) -> DecisionRecord:
     if isinstance(decision, Defer | Deny):
         record.until = decision.until
     return record
+
+
+def _requested_by(question: Question, decision: Decision) -> str:
+    """The actor of the proposal. What no rule makes a proposal of, only its reporters asked for."""
+    if not isinstance(decision, Ignore) and decision.proposal is not None:
+        return decision.proposal.requested_by
+    return question.signal.reported_by[0] if question.signal and question.signal.reported_by else ""

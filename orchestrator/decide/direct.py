@@ -1,5 +1,7 @@
 """Direct requests: a caller asks through the API, and learns at once what refuses the change."""
 
+from dataclasses import replace
+
 from django.db import IntegrityError, transaction
 from psycopg.errors import UniqueViolation
 
@@ -9,6 +11,7 @@ from orchestrator.decide.decision import Question, decide, store_records
 from orchestrator.decide.policy import ask_policy
 from orchestrator.k8s.target import UNOBSERVED
 from orchestrator.models import Action, Phase, Workload
+from signals.actors import Actor
 from signals.lib import tracing
 from signals.lib.transition_log import log_transition
 from signals.types import Proposal
@@ -25,17 +28,18 @@ class KeyReused(Exception):  # noqa: N818
 
 
 def admit_direct(
-    proposal: Proposal, requested_by: str, *, idempotency_key: str | None = None, request_digest: str = ""
+    proposal: Proposal, requested_by: Actor, *, idempotency_key: str | None = None, request_digest: str = ""
 ) -> Action:
     """The pending action, which a reconciler checks again before it writes; for a repeated key the first one. Raises
     Refused or KeyReused."""
+    proposal = replace(proposal, requested_by=requested_by)
     earlier = _earlier(requested_by, idempotency_key, request_digest)
     if earlier is not None:
         return earlier
     try:
         with tracing.step("admit"):
-            policy = ask_policy(proposal, requested_by, UNOBSERVED)
-            return _admit(proposal, requested_by, policy, idempotency_key, request_digest)
+            policy = ask_policy(proposal, UNOBSERVED)
+            return _admit(proposal, policy, idempotency_key, request_digest)
     except IntegrityError as error:  # the same key for another target, at the same moment
         if not isinstance(error.__cause__, UniqueViolation) or idempotency_key is None:
             raise
@@ -44,7 +48,6 @@ def admit_direct(
 
 def _admit(
     proposal: Proposal,
-    requested_by: str,
     policy: PolicyAnswer | None,
     idempotency_key: str | None,
     request_digest: str,
@@ -52,7 +55,8 @@ def _admit(
     action_id = Action.new_id()
     with transaction.atomic():
         workload = Workload.lock([proposal.target])[proposal.target]
-        earlier = _earlier(requested_by, idempotency_key, request_digest)  # an equal request held the lock before us
+        # An equal request may have held the lock before.
+        earlier = _earlier(proposal.requested_by, idempotency_key, request_digest)
         if earlier is not None:
             return earlier
         question = Question(Phase.ADMIT, action_id, proposal.target, UNOBSERVED, proposal, policy, workload)
@@ -63,13 +67,12 @@ def _admit(
             action = Action.new(
                 proposal,
                 workload,
-                requested_by,
                 id=action_id,
                 idempotency_key=idempotency_key,
                 request_digest=request_digest,
             )
             queries.insert([action])
-            log_transition("action", action.pk, "", action.state, target=workload, actor=requested_by)
+            log_transition("action", action.pk, "", action.state, target=workload, actor=action.requested_by)
             return action
     # The decision record of a refusal is committed, too.
     metrics.DIRECT_REFUSALS.labels(proposal.type.lower(), decision.reason).inc()

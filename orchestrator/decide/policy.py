@@ -15,11 +15,9 @@ def policy_is_configured() -> bool:
     return bool(settings.SMARTOPS_OPA_URL)
 
 
-def ask_policy(
-    proposal: Proposal, requested_by: str, state: TargetState, signal: Signal | None = None
-) -> PolicyAnswer | None:
+def ask_policy(proposal: Proposal, state: TargetState, signal: Signal | None = None) -> PolicyAnswer | None:
     """A network call: never within a transaction, and in a reconciler on a thread of the pool."""
-    context: dict[str, Any] = {"origin": proposal.origin, "requested_by": requested_by, "target": None}
+    context: dict[str, Any] = {"origin": proposal.origin, "requested_by": proposal.requested_by, "target": None}
     if state.deployment is not None:
         context["target"] = {"uid": state.deployment.uid, "replicas": state.deployment.replicas}
     return check_policy(proposal, context, signal)

@@ -18,7 +18,9 @@ from django.db.models.functions import Now
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
+from signals import actors
 from signals.lib import tracing, triggers
+from signals.lib.constraints import are_actors
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal
 
@@ -26,7 +28,8 @@ PENDING_FOR = timedelta(minutes=15)
 
 # What was requested, by whom: set when the action is created.
 IDENTITY = (
-    *("id", "workload", "cluster", "signal", "origin", "requested_by", "idempotency_key", "request_digest"),
+    *("id", "workload", "cluster", "signal", "origin", "requested_by", "reported_by"),
+    *("idempotency_key", "request_digest"),
     *("type", "params", "justification", "dry_run", "verify", "created_at", "traceparent"),
 )
 PLAN = (
@@ -75,7 +78,8 @@ class Action(models.Model):
     "conditions": [[type, status, reason, updated_at]]}`, of the version that is planned.
     `change` is what the action's handler planned: SCALE `{"replicas": int}`, RESTART `{"value": str}`, PATCH
     `{"patch": {…}}`. `warnings` are the verdicts that warn, of the decision that allowed the plan:
-    `[{"guardrail": str, "reason": str, "message": str, "details": {…}}]`.
+    `[{"guardrail": str, "reason": str, "message": str, "details": {…}}]`. `reported_by` are the tokens that reported
+    the signal until the action was admitted: `[actor]`, at most `signals.queries.MAX_REPORTERS`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -83,7 +87,8 @@ class Action(models.Model):
     cluster = models.CharField(max_length=63)  # the workload's: each reconciler claims for its own
     signal = models.ForeignKey(Signal, on_delete=models.PROTECT, null=True, related_name="actions")
     origin = models.CharField(max_length=16, choices=[(o.value, o.value) for o in Origin])
-    requested_by = models.CharField(max_length=128)
+    requested_by = models.CharField(max_length=actors.MAX_LENGTH)
+    reported_by = models.JSONField(default=list, db_default=[])
     idempotency_key = models.CharField(max_length=256, null=True)  # noqa: DJ001 - NULL is what a unique key ignores
     request_digest = models.CharField(max_length=64, blank=True)
     type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in ActionType])
@@ -96,7 +101,7 @@ class Action(models.Model):
     reason = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)
     details = models.JSONField(default=dict)
-    moved_by = models.CharField(max_length=128)  # the actor of the last transition
+    moved_by = models.CharField(max_length=actors.MAX_LENGTH)  # the actor of the last transition
     epoch = models.PositiveIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
@@ -140,6 +145,7 @@ class Action(models.Model):
                 condition=~Q(state__in=[S.VERIFYING, S.TIMED_OUT]) | Q(applied_at__isnull=False),
                 name="verified_only_what_was_applied",
             ),
+            are_actors("action_names_actors", "requested_by", "moved_by"),
         ]
         indexes = [
             models.Index(fields=["cluster", "not_before"], condition=Q(state="pending"), name="action_due"),
@@ -193,23 +199,24 @@ class Action(models.Model):
             reason=self.justification,
             dry_run=self.dry_run,
             verify=self.verify,
+            requested_by=self.requested_by,
         )
 
     @classmethod
-    def new(cls, proposal: Proposal, workload: Workload, requested_by: str, **fields: Any) -> "Action":
-        """A pending action, not stored yet. `fields`: id, signal, idempotency_key, request_digest."""
+    def new(cls, proposal: Proposal, workload: Workload, **fields: Any) -> "Action":
+        """A pending action, not stored yet. `fields`: id, signal, idempotency_key, request_digest; moved_by, if another
+        actor than the requester creates it."""
         return cls(
             workload=workload,
             cluster=workload.cluster,
             origin=proposal.origin,
-            requested_by=requested_by,
-            moved_by=requested_by,
+            requested_by=proposal.requested_by,
             type=proposal.type,
             params=dict(proposal.params),
             justification=proposal.reason,
             dry_run=proposal.dry_run,
             verify=proposal.verify,
-            **{"traceparent": tracing.traceparent(), **fields},
+            **{"traceparent": tracing.traceparent(), "moved_by": proposal.requested_by, **fields},
         )
 
     @staticmethod

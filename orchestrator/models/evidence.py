@@ -10,7 +10,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from orchestrator.models.publishing import CURRENT_XID
+from signals import actors
 from signals.lib import triggers
+from signals.lib.constraints import are_actors
 from signals.models import Signal
 
 
@@ -76,14 +78,16 @@ class DecisionRecord(models.Model):
     """Why something was done or not: all inputs, and the verdict of every guardrail. `decide(inputs)` returns the same
     verdicts again, always.
 
-    `outcome` is that of guardrails.types.Decision, with room for `ask` and `observe`. `inputs` is
-    guardrails.types.Inputs as JSON, `verdicts` a list of guardrails.types.Verdict.
+    `requested_by` is the actor of the proposal: a token, or the rule that matched. If no rule matched, it is the token
+    that opened the signal. `outcome` is that of guardrails.types.Decision, with room for `ask` and `observe`. `inputs`
+    is guardrails.types.Inputs as JSON, `verdicts` a list of guardrails.types.Verdict.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     phase = models.CharField(max_length=8, choices=[(phase.value, phase.value) for phase in Phase])
     signal = models.ForeignKey(Signal, on_delete=models.PROTECT, null=True, related_name="decisions")
     action = models.ForeignKey("Action", on_delete=models.PROTECT, null=True, related_name="decisions")
+    requested_by = models.CharField(max_length=actors.MAX_LENGTH)
     outcome = models.CharField(max_length=16)
     reason = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)
@@ -97,6 +101,7 @@ class DecisionRecord(models.Model):
         verbose_name = "decision"
         # A decision that led to an action is published with the action's transitions.
         indexes = [models.Index(fields=["xid"], condition=Q(action=None), name="decision_published")]
+        constraints = [are_actors("decision_names_actor", "requested_by")]
         triggers = [triggers.append_only()]
 
     def __str__(self) -> str:
@@ -115,7 +120,7 @@ class AuditEvent(models.Model):
     reason = models.CharField(max_length=64, blank=True)
     message = models.TextField(blank=True)
     details = models.JSONField(default=dict)
-    actor = models.CharField(max_length=128)
+    actor = models.CharField(max_length=actors.MAX_LENGTH)
     xid = models.BigIntegerField(db_default=CURRENT_XID)  # of the transaction: where publishers find it
 
     class Meta:

@@ -3,12 +3,14 @@
 from django.db import models
 from django.db.models.functions import Now
 
+from signals import actors
+
 
 class Heartbeat(models.Model):
     """The last pass of any reconciler of the cluster. Each writes it every few seconds, after a pass."""
 
     cluster = models.CharField(max_length=63, primary_key=True)
-    reconciler = models.CharField(max_length=128)  # which one
+    reconciler = models.CharField(max_length=actors.MAX_LENGTH)  # which one
     passed_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:

@@ -184,7 +184,8 @@ def _create(
             action = Action.new(
                 decided.decision.proposal,
                 workloads[signal.target],
-                actor,
+                moved_by=actor,
+                reported_by=signal.reported_by,
                 id=question.action_id,
                 signal=signal,
                 traceparent=tracing.context_of(candidate.span),

@@ -67,7 +67,7 @@ class Confirmation:
     pods: str = ""
 
 
-def ask(candidate: Candidate, observe_live: Callable[..., TargetState], actor: str) -> Candidate:
+def ask(candidate: Candidate, observe_live: Callable[..., TargetState]) -> Candidate:
     """Reads the target live if the cache does not have it, then asks the policy engine."""
     signal, proposal = candidate.signal, candidate.proposal
     try:
@@ -75,7 +75,7 @@ def ask(candidate: Candidate, observe_live: Callable[..., TargetState], actor: s
             state = observe_live(signal.target)
             policy = None
             if proposal is not None and not state.unreadable:
-                policy = ask_policy(proposal, actor, state, signal)
+                policy = ask_policy(proposal, state, signal)
     except Exception as error:  # noqa: BLE001 - it is recorded with the signal
         return replace(candidate, error=error)
     return replace(candidate, state=state, policy=policy)
@@ -92,7 +92,7 @@ def read(claim: Claim, cluster: Cluster, state: TargetState) -> Reading:
             live = get(cluster, action.workload.key)
             state, step, policy = replace(state, deployment=live), next_step(plan_of(claim), live), None
             if step in (Step.PLAN, Step.REFRESH, Step.RESEND) and claim.unanswered is None:
-                policy = ask_policy(action.proposal, action.requested_by, state, action.signal)
+                policy = ask_policy(action.proposal, state, action.signal)
     except Exception as error:  # noqa: BLE001 - it is recorded with the action
         return Reading(claim, Step.PLAN, state, error=error)
     return Reading(claim, step, state, policy)

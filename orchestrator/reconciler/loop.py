@@ -33,6 +33,7 @@ from orchestrator.reconciler.clock import Clock, SystemClock
 from orchestrator.reconciler.inbox import Inbox
 from orchestrator.reconciler.outage import Outage
 from orchestrator.reconciler.pool import RESERVED, Pool, ThreadPool
+from signals import actors
 from signals.lib.availability import describe, is_repeatable, is_unavailable, loses_session
 from signals.lib.notifications import listen
 from signals.types import Origin
@@ -60,7 +61,7 @@ class Reconciler:
         clock: Clock | None = None,
         pool: Pool | None = None,
     ) -> None:
-        self.actor = f"reconciler {socket.gethostname()}/{os.getpid()}"
+        self.actor = actors.reconciler(f"{socket.gethostname()}/{os.getpid()}")
         self.cluster, self.cluster_name, self.workers = cluster, cluster_name, workers
         self.clock = clock or SystemClock()
         self.pool = pool or ThreadPool(workers, self._wake)
@@ -209,7 +210,7 @@ class Reconciler:
             for one in found:
                 if admit.needs_asking(one, policy_is_configured()):
                     self._asking.add(one.signal.pk)
-                    self.pool.submit(partial(calls.ask, one, self.cache.observe_live, self.actor))
+                    self.pool.submit(partial(calls.ask, one, self.cache.observe_live))
                 else:
                     candidates.append(one)
         for claim in together(candidates, partial(admit.admit, actor=self.actor), admit.record_failure):

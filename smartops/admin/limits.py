@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting
+from signals import actors
 from signals.lib.edited_admin import EditedAdmin
 from smartops.admin.scopes import ScopedAdmin
 
@@ -31,7 +32,7 @@ class FreezeAdmin(ScopedAdmin[Freeze]):
 
     def save_model(self, request: HttpRequest, obj: Freeze, form: Any, change: bool) -> None:
         if not change:
-            obj.by = request.user.get_username()
+            obj.by = actors.user(request.user.get_username())
         super().save_model(request, obj, form, change)
 
 

@@ -131,7 +131,7 @@ def _admit(proposal: Proposal, principal: Principal, idempotency_key: str | None
     require_namespace(principal, proposal.target.namespace)
     try:
         action = admit_direct(
-            proposal, principal.name, idempotency_key=idempotency_key, request_digest=digest(proposal)
+            proposal, principal.actor, idempotency_key=idempotency_key, request_digest=digest(proposal)
         )
     except Refused as refused:
         raise refusals.of_decision(refused.decision) from None

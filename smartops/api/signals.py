@@ -155,7 +155,7 @@ def _post(request: AuthenticatedRequest, observations: list[Observation]) -> lis
     token = request.auth
     return [
         exceeded(token.name, one) if isinstance(one, Exceeded) else one
-        for one in post(observations, token.name, token.quota)
+        for one in post(observations, token.actor, token.quota)
     ]
 
 

@@ -63,7 +63,8 @@ class ActionView(BaseModel):
     warnings: list[WarningView] = Field([], description="Of the guardrails, when the change was planned.")
     verification: VerificationView | None
     origin: Origin
-    requested_by: str
+    requested_by: str = Field(description="An actor: `token:NAME`, or `rule:NAME` in the closed loop.")
+    reported_by: list[str] = Field(description="The tokens that reported the signal, as actors.")
     justification: NullableText
     signal: UUID | None
     params: dict[str, Any]
@@ -93,7 +94,7 @@ class TransitionView(BaseModel):
     reason: NullableText
     message: NullableText
     details: dict[str, Any]
-    actor: str
+    actor: str = Field(description="`KIND:NAME`; a kind is user, token, rule, reconciler or system.")
 
 
 class VerdictView(BaseModel):
@@ -115,6 +116,9 @@ class DecisionView(BaseModel):
 
     id: UUID
     phase: Literal["admit", "plan"]
+    requested_by: str = Field(
+        description="An actor: the token or the rule that proposed the change; the token that posted, if no rule did."
+    )
     outcome: Literal["allow", "defer", "deny", "ignore"]
     reason: NullableText
     message: NullableText

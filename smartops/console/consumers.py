@@ -13,6 +13,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import Error
 
+from signals import actors
 from smartops.console.access import may_read, user_of_session
 from smartops.web import access_log, notifications
 from smartops.web.peers import peer_of_socket
@@ -91,7 +92,7 @@ class ChangesConsumer(AsyncWebsocketConsumer):
         access_log.record(
             "websocket refused" if self._counted is None else "websocket closed",
             level,
-            actor=user.get_username() if user else "",
+            actor=actors.user(user.get_username()) if user else "",
             reason=code.name.lower(),
             path=f"WEBSOCKET {self.scope['path']}",
             peer=peer_of_socket(self.scope),

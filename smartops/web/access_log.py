@@ -21,6 +21,7 @@ from django.shortcuts import resolve_url
 from django.utils.decorators import async_only_middleware
 from django.utils.encoding import escape_uri_path
 
+from signals import actors
 from smartops.edge.proxies import network
 from smartops.web.peers import peer_of
 from smartops.web.types import GetResponse
@@ -107,7 +108,7 @@ def refusals(get_response: GetResponse) -> GetResponse:
         sent_away = response.status_code == 302 and response.headers["Location"].startswith(resolve_url("admin:login"))
         if response.status_code in (401, 403) or (sent_away and signed_in):
             caller = getattr(request, "auth", None)
-            actor = getattr(caller, "name", "") or (user.get_username() if user and signed_in else "")
+            actor = getattr(caller, "actor", "") or (actors.user(user.get_username()) if user and signed_in else "")
             status, reason = response.status_code, getattr(response, "refusal", "")
             record("request refused", actor=actor, status_code=status, reason=reason, **_where(request))
         return response
@@ -125,13 +126,13 @@ def failed(request: HttpRequest, account: str, reason: str = "") -> None:
 
 @receiver(user_logged_in)
 def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
-    record("signed in", logging.INFO, actor=user.get_username(), **_where(request))
+    record("signed in", logging.INFO, actor=actors.user(user.get_username()), **_where(request))
 
 
 @receiver(user_logged_out)
 def _signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
     if user is not None:
-        record("signed out", logging.INFO, actor=user.get_username(), **_where(request))
+        record("signed out", logging.INFO, actor=actors.user(user.get_username()), **_where(request))
 
 
 @receiver(user_login_failed)
@@ -141,11 +142,11 @@ def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_
 
 
 def _known(account: str) -> str:
-    """The name, if an account has it."""
+    """The actor, if an account has the name."""
     model = get_user_model()
     if "\0" in account or not model._default_manager.filter(**{model.USERNAME_FIELD: account}).exists():
         return ""
-    return account
+    return actors.user(account)
 
 
 def _where(request: HttpRequest) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from guardrails.replay import replay
 from orchestrator.decide.direct import Refused, admit_direct
 from orchestrator.models import Action, ActionState, DecisionRecord
 from orchestrator.reconciler import admit as verb
+from signals import actors
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
@@ -142,11 +143,11 @@ def test_a_direct_action_is_refused_at_once(
     engine.answer = answer
 
     with pytest.raises(Refused) as refused:
-        admit_direct(SCALE, "ana")
+        admit_direct(SCALE, actors.token("ana"))
 
     problem = of_decision(refused.value.decision)
     assert (problem.status, problem.reason) == (403, reason)
-    assert engine.asked[0]["context"] == {"origin": "direct", "requested_by": "ana", "target": None}
+    assert engine.asked[0]["context"] == {"origin": "direct", "requested_by": "token:ana", "target": None}
     assert not Action.objects.exists()
     assert DecisionRecord.objects.get().reason == reason
 

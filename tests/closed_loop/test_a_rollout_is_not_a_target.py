@@ -13,6 +13,7 @@ from orchestrator.decide.direct import admit_direct
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, DecisionRecord
 from orchestrator.reconciler.loop import Reconciler
+from signals import actors
 from signals.models import Rule, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
@@ -64,7 +65,7 @@ def change_template(somebody: Client, image: str = "example.test/app:2", name: s
 
 def direct(type_: ActionType, params: dict[str, Any], *, verify: bool = True) -> Action:
     target = Target("default", NAMESPACE, "erp-simulator")
-    return admit_direct(Proposal(type_, target, Origin.DIRECT, params, verify=verify), "ana")
+    return admit_direct(Proposal(type_, target, Origin.DIRECT, params, verify=verify), actors.token("ana"))
 
 
 def state() -> tuple[str, str]:

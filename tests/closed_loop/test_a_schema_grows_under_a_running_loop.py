@@ -39,8 +39,8 @@ def test_a_signal_becomes_a_change_while_the_schema_grows(world: World) -> None:
 
     for service in services:
         [receipt] = post(anomaly(service))
-        claim = admit(Signal.objects.get(pk=receipt.signal_id).pk, world.observe, "we")
+        claim = admit(Signal.objects.get(pk=receipt.signal_id).pk, world.observe, "reconciler:we")
         assert claim is not None
-        execute(claim, world.cluster, world.observe, "we")
+        execute(claim, world.cluster, world.observe, "reconciler:we")
         assert claim.action.state == ActionState.VERIFYING
         alter_each_table("ADD COLUMN IF NOT EXISTS later text")

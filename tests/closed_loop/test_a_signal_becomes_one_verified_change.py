@@ -12,6 +12,7 @@ from orchestrator.decide.direct import admit_direct
 from orchestrator.k8s.resources import AUTOSCALERS, DEPLOYMENTS
 from orchestrator.models import Action, ActionState, DecisionRecord
 from orchestrator.reconciler import verify
+from signals import actors
 from signals.models import Rule, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Target
@@ -175,7 +176,7 @@ def test_a_target_that_the_watch_has_not_shown_yet_is_not_called_missing(world: 
         cache._status.synced(resource, NAMESPACE)
     assert cache.observe(only_signal().target).deployment is None
 
-    admit(only_signal().pk, cache.observe_live, "a reconciler")
+    admit(only_signal().pk, cache.observe_live, "reconciler:node/1")
 
     assert only_signal().state == SignalState.ADMITTED
 
@@ -202,7 +203,7 @@ def test_a_healthy_window_alone_never_acts(world: World) -> None:
 
 
 def test_a_freeze_holds_the_loop_back_and_says_who_and_why(world: World) -> None:
-    Freeze.objects.create(namespace="smartops-dev", reason="quarter's end", by="ana")
+    Freeze.objects.create(namespace="smartops-dev", reason="quarter's end", by="user:ana")
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
 
@@ -250,7 +251,7 @@ def test_a_rollout_that_takes_too_long_times_out(world: World) -> None:
     GuardrailSetting.objects.update(verification_timeout_seconds=1)
     world.deploy(endless("erp-simulator"), settled=False)
     target = Target("default", "smartops-dev", "erp-simulator")
-    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "ana")
+    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), actors.token("ana"))
 
     world.drain()
 
@@ -274,7 +275,7 @@ def test_one_poisonous_signal_costs_one_row(world: World) -> None:
 
 
 def test_a_lifted_freeze_lets_what_waited_act_at_once(world: World) -> None:
-    freeze = Freeze.objects.create(reason="release", by="ana", until=timezone.now() + timedelta(days=1))
+    freeze = Freeze.objects.create(reason="release", by="user:ana", until=timezone.now() + timedelta(days=1))
     world.deploy(deployment("erp-simulator"))
     post(anomaly("erp-simulator"))
     world.drain()
@@ -301,7 +302,7 @@ def test_a_cooldown_that_an_operator_ends_is_over(world: World) -> None:
 
 def test_a_direct_action_in_a_namespace_that_is_not_managed_is_cancelled(world: World) -> None:
     target = Target("default", "elsewhere", "erp-simulator")
-    admit_direct(Proposal(ActionType.RESTART, target, Origin.DIRECT, {}), "ana")
+    admit_direct(Proposal(ActionType.RESTART, target, Origin.DIRECT, {}), actors.token("ana"))
 
     world.drain()
 
@@ -329,7 +330,7 @@ def test_a_rule_cannot_patch_what_the_api_would_refuse(world: World) -> None:
 def test_a_dry_run_changes_nothing_and_counts_nowhere(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
     target = Target("default", "smartops-dev", "erp-simulator")
-    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 5}, dry_run=True), "ana")
+    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 5}, dry_run=True), actors.token("ana"))
 
     world.drain()
 
@@ -343,11 +344,11 @@ def test_a_problem_that_ends_before_the_next_write_is_not_acted_upon(world: Worl
     world.deploy(deployment("erp-simulator"))
     world.sandbox.fault(Refuse(method="PATCH", status=409))
     post(anomaly("erp-simulator"))
-    claim = admit(only_signal().pk, world.observe, "a reconciler")
+    claim = admit(only_signal().pk, world.observe, "reconciler:node/1")
     assert claim is not None
     post(anomaly("erp-simulator", firing=False))
 
-    execute(claim, world.cluster, world.observe, "a reconciler")
+    execute(claim, world.cluster, world.observe, "reconciler:node/1")
 
     assert (only_action_state(), world.writes()) == ((ActionState.CANCELLED, Reason.SIGNAL_RESOLVED), [])
     assert only_signal().closed_at is not None

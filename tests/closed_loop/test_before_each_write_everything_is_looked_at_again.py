@@ -11,6 +11,7 @@ from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState, transitions
 from orchestrator.reconciler import calls, dispatch
 from orchestrator.reconciler.reclaim import reclaim
+from signals import actors
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE, anomaly, post
@@ -26,7 +27,7 @@ def planned(world: World) -> Action:
     world.deploy(deployment("erp-simulator"))
     world.settle("erp-simulator")
     post(REPORTED)
-    claim = admit(only_signal().pk, world.observe, "the first")
+    claim = admit(only_signal().pk, world.observe, "reconciler:first")
     assert claim is not None
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
     return claim.action
@@ -34,13 +35,13 @@ def planned(world: World) -> Action:
 
 def go_on(world: World) -> tuple[str, str, bool]:
     """Another process takes it over. What has become of it: state, reason, and whether a copy may still land."""
-    for claim in reclaim("default", "the second"):
-        execute(claim, world.cluster, world.observe, "the second")
+    for claim in reclaim("default", "reconciler:second"):
+        execute(claim, world.cluster, world.observe, "reconciler:second")
     return Action.objects.values_list("state", "reason", "ambiguous").get()
 
 
 def freeze() -> None:
-    Freeze.objects.create(reason="incident", by="ana")
+    Freeze.objects.create(reason="incident", by="user:ana")
 
 
 def end_the_trouble() -> None:
@@ -74,11 +75,11 @@ def test_a_rescuer_that_read_the_row_before_the_plan_takes_nothing_over(world: W
     world.deploy(deployment("erp-simulator"))
     world.settle("erp-simulator")
     target = Target("default", NAMESPACE, "erp-simulator")
-    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "ana")
-    [claim] = dispatch.claim_due("default", 1, "the first")
+    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), actors.token("ana"))
+    [claim] = dispatch.claim_due("default", 1, "reconciler:first")
     read_before_the_plan = Action.objects.select_related("workload", "signal").get()
     reading = calls.read(claim, world.cluster, world.observe(target))
-    assert dispatch.check([reading], "the first", 1.0) == [claim]
+    assert dispatch.check([reading], "reconciler:first", 1.0) == [claim]
     calls.write(claim, world.cluster)  # and dies
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
 

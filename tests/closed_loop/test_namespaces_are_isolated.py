@@ -17,6 +17,7 @@ from orchestrator.decide.direct import admit_direct
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.models import Action, ActionState, DecisionRecord
 from orchestrator.reconciler.loop import Reconciler
+from signals import actors
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
@@ -67,7 +68,7 @@ def report(target: Target, type_: str = "error") -> None:
 
 
 def scale(target: Target) -> Action:
-    return admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "ana")
+    return admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), actors.token("ana"))
 
 
 def nobody_else_takes_it_up() -> None:

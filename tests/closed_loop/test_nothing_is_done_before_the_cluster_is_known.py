@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState
+from signals import actors
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE
 from tests.kit.verbs import claim, execute
@@ -18,7 +19,7 @@ def asked(world: World) -> Action:
     world.deploy(deployment("erp-simulator"))
     world.settle("erp-simulator")
     target = Target("default", NAMESPACE, "erp-simulator")
-    return admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "somebody")
+    return admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), actors.token("somebody"))
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["what is due", "what fell silent"])
@@ -26,7 +27,7 @@ def test_no_action_is_claimed_before_the_reconciler_has_seen_its_cluster(
     world: World, asked: Action, silent: bool
 ) -> None:
     if silent:
-        claim(asked, "one that went silent")
+        claim(asked, "reconciler:silent")
         Action.objects.update(lease_until=Now() - timedelta(seconds=1))
     reconciler = world.reconciler()
 
@@ -43,7 +44,7 @@ def test_no_action_is_claimed_before_the_reconciler_has_seen_its_cluster(
 
 
 def test_a_pending_verification_does_not_keep_the_loop_busy(world: World, asked: Action) -> None:
-    execute(claim(asked, "another"), world.cluster, world.observe, "another")
+    execute(claim(asked, "reconciler:another"), world.cluster, world.observe, "reconciler:another")
     reconciler = world.reconciler()
 
     reconciler.run_once()

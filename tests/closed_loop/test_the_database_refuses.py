@@ -8,6 +8,7 @@ from django.db import OperationalError
 
 from orchestrator.decide.direct import admit_direct
 from orchestrator.reconciler import dispatch, loop
+from signals import actors
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE
 from tests.kit.verbs import claim, execute
@@ -18,9 +19,9 @@ def test_a_pass_that_fails_is_not_repeated_at_full_speed(world: World, monkeypat
     world.deploy(deployment("erp-simulator"))
     world.settle("erp-simulator")
     target = Target("default", NAMESPACE, "erp-simulator")
-    waiting = admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "somebody")
+    waiting = admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), actors.token("somebody"))
     execute(
-        claim(waiting, "another"), world.cluster, world.observe, "another"
+        claim(waiting, "reconciler:another"), world.cluster, world.observe, "reconciler:another"
     )  # its verification is due, and no pass comes so far
     reconciler, passes = world.reconciler(), list[float]()
 

@@ -15,7 +15,7 @@ from orchestrator.models import Action, Workload
 from orchestrator.process import gauges
 from orchestrator.reconciler import admit
 from orchestrator.reconciler.reclaim import reclaim
-from signals import transitions
+from signals import actors, transitions
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
@@ -84,24 +84,24 @@ def test_direct_actions_are_counted_for_themselves(world: World) -> None:
     refused = growth(f"{PRODUCT}_direct_refusals_total", type="scale", reason=Reason.REPLICA_LIMIT)
     of_the_loop = growth(f"{LOOP}_actions_total", type="scale", status="success")
 
-    admit_direct(direct(3), "somebody")
+    admit_direct(direct(3), actors.token("somebody"))
     with pytest.raises(Refused):
-        admit_direct(direct(99), "somebody")
+        admit_direct(direct(99), actors.token("somebody"))
     world.drain()
 
     assert (ended(), refused(), of_the_loop()) == (1.0, 1.0, 0.0)
 
 
 def test_the_levels_are_those_of_the_tables(transactional_db: None) -> None:
-    Freeze.objects.create(reason="rest", by="somebody", cluster="another")
-    Freeze.objects.create(reason="rest", by="somebody", until=Now() - timedelta(minutes=1))
-    Freeze.objects.create(reason="rest", by="somebody", namespace="production")
+    Freeze.objects.create(reason="rest", by="user:somebody", cluster="another")
+    Freeze.objects.create(reason="rest", by="user:somebody", until=Now() - timedelta(minutes=1))
+    Freeze.objects.create(reason="rest", by="user:somebody", namespace="production")
     post(*(anomaly(name) for name in ("due", "held", "held-too", "elsewhere")))
     Signal.objects.filter(workload="due").update(not_before=Now() - timedelta(seconds=90))
     held = Signal.objects.filter(workload__startswith="held")
     held.update(not_before=Now() + timedelta(minutes=5), reason=Reason.COOLDOWN_ACTIVE)
     Signal.objects.filter(workload="elsewhere").update(cluster="another")
-    admit_direct(direct(3), "somebody")
+    admit_direct(direct(3), actors.token("somebody"))
     Action.objects.update(not_before=Now() - timedelta(seconds=40))
 
     gauges.measure("default")
@@ -152,12 +152,12 @@ def test_a_pass_leaves_its_time_and_one_that_fails_does_not(world: World, monkey
 
 def test_a_reclaimed_action_is_counted(world: World) -> None:
     world.deploy(deployment("erp-simulator"))
-    action = admit_direct(direct(3), "somebody")
-    claim(action, "one that went silent")
+    action = admit_direct(direct(3), actors.token("somebody"))
+    claim(action, "reconciler:silent")
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
     taken = growth(f"{PRODUCT}_takeovers_total")
 
-    reclaim("default", "another")
+    reclaim("default", "reconciler:another")
 
     assert taken() == 1.0
     assert Workload.objects.count() == 1

@@ -14,6 +14,7 @@ from guardrails.models import GuardrailSetting
 from guardrails.replay import replay
 from orchestrator.decide.direct import Refused, admit_direct
 from orchestrator.models import ACTIVE, Action, DecisionRecord
+from signals import actors
 from signals.lib.notifications import CHANNEL, connect
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
@@ -86,7 +87,7 @@ def ask(seed: int) -> None:
         type_ = random.choice([ActionType.SCALE, ActionType.RESTART])
         params = {"replicas": random.randint(1, 8)} if type_ is ActionType.SCALE else {}
         try:
-            admit_direct(Proposal(type_, target, Origin.DIRECT, params), requested_by="ana")
+            admit_direct(Proposal(type_, target, Origin.DIRECT, params), requested_by=actors.token("ana"))
         except Refused as refusal:
             assert refusal.decision.reason in (Reason.TARGET_BUSY, Reason.REPLICA_LIMIT)  # noqa: PT017
         with connect() as session:

@@ -84,7 +84,7 @@ def test_a_statement_holds_the_signals_before_the_one_it_waits_for(write: Callab
 @pytest.mark.parametrize("held", range(1, COUNT))
 def test_a_batch_of_transitions_holds_the_actions_before_the_one_it_waits_for(held: int) -> None:
     actions = sorted((requested(f"erp-{number}") for number in range(COUNT)), key=lambda one: one.pk)
-    claims = [actions_.claim(row(one), "a test") for one in reversed(actions)]
+    claims = [actions_.claim(row(one), "reconciler:test") for one in reversed(actions)]
 
     with ThreadPoolExecutor(1) as threads:
         with transaction.atomic():

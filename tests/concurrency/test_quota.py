@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from signals import actors
 from signals.allowance import Quota, post
 from signals.ingest import Receipt
 from signals.models import Signal
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_posts_at_once_stay_within_the_limits_and_use_them_up(quota: Quota, expected: int, size: int) -> None:
     def agent(name: str) -> int:
         posts = [[anomaly(f"{name}-{number}-{one}") for one in range(size)] for number in range(8)]
-        return sum(isinstance(one, Receipt) for batch in posts for one in post(batch, "detector", quota))
+        return sum(isinstance(one, Receipt) for batch in posts for one in post(batch, actors.token("detector"), quota))
 
     granted = at_once([partial(agent, f"agent{number}") for number in range(6)])
 

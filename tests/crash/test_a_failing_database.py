@@ -11,6 +11,7 @@ from guardrails.models import GuardrailSetting
 from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState, Workload, transitions
 from orchestrator.reconciler import admit
+from signals import actors
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.crash.victims import Victims, assert_done_once, leases_are_over
@@ -64,7 +65,7 @@ def test_an_outcome_whose_session_was_cut_is_recorded_by_the_next_sweep(
     GuardrailSetting.objects.update(verification_timeout_seconds=1)
     world.deploy(endless("slow"), settled=False)
     target = Target("default", "smartops-dev", "slow")
-    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), "ana")
+    admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), actors.token("ana"))
     cut_once(monkeypatch, transitions, "verified")
     reconciler = world.reconciler()
 

@@ -42,10 +42,10 @@ def test_a_reconciler_that_wakes_up_beside_its_rescuer_leaves_the_action_to_it(
 ) -> None:
     victims.pause(point)
     leases_are_over()
-    [taken] = reclaim("default", "the rescuer")
+    [taken] = reclaim("default", "reconciler:rescuer")
 
     victims.resume()
-    execute(taken, world.cluster, observe=world.observe, actor="the rescuer")
+    execute(taken, world.cluster, observe=world.observe, actor="reconciler:rescuer")
     world.drain()
 
     assert_done_once(world, referee)

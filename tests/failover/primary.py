@@ -109,7 +109,7 @@ class Site:
             "SMARTOPS_DATABASE_POOL": "5",
         }
         self.manage("migrate")
-        self.token = self.manage("create_token", "a test", *(f"--scope={one}" for one in SCOPES)).strip()
+        self.token = self.manage("create_token", "reconciler:test", *(f"--scope={one}" for one in SCOPES)).strip()
         create = f"User.objects.create_superuser('ana', password='{PASSWORD}')"
         self.manage("shell", "--no-imports", "-c", f"from django.contrib.auth.models import User; {create}")
         self._stack = ExitStack()

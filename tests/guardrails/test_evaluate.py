@@ -96,7 +96,9 @@ def test_a_signal_that_nothing_refuses_is_its_rules_proposal() -> None:
 
     assert isinstance(decision, Allow)
     assert decision.rule == RULE
-    assert decision.proposal == replace(scale(delta=1), reason="anomaly resource (scale-up)")
+    assert decision.proposal == replace(
+        scale(delta=1), reason="anomaly resource (scale-up)", requested_by="rule:scale-up"
+    )
     assert asked(decision) == ["signal", *ALL]
 
 
@@ -209,7 +211,8 @@ def test_the_first_denial_decides_and_without_one_the_longest_deferral(
 
     assert isinstance(decision, Defer | Deny)
     assert (decision.outcome, decision.reason, decision.until) == (outcome, reason, until)
-    assert (decision.proposal, decision.rule) == (replace(scale(), reason="anomaly resource (scale-up)"), RULE)
+    wanted = replace(scale(), reason="anomaly resource (scale-up)", requested_by="rule:scale-up")
+    assert (decision.proposal, decision.rule) == (wanted, RULE)
 
 
 FORBIDDEN = {"patch": {"spec": {"template": {"spec": {"hostPID": True}}}}}

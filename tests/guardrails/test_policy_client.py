@@ -10,6 +10,7 @@ from pytest_django.fixtures import Settings
 
 from guardrails.policies.opa import check_policy
 from guardrails.types import PolicyAnswer
+from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
 from signals.types import ActionType, Observation, Origin, Proposal, Source
@@ -179,7 +180,9 @@ def test_a_direct_action_is_sent_with_its_context(engine: Engine) -> None:
 @pytest.mark.django_db
 def test_a_signal_is_sent_with_what_its_detector_posted(engine: Engine) -> None:
     payload = {"windowId": "w1", "metadata": {"cpu": 96.3, "host": "node-7"}}
-    [receipt] = ingest([Observation(Source.ANOMALY, TARGET, "resource", "w1", True, payload, score=0.95)], "an agent")
+    [receipt] = ingest(
+        [Observation(Source.ANOMALY, TARGET, "resource", "w1", True, payload, score=0.95)], actors.token("an agent")
+    )
     signal = Signal.objects.get(pk=receipt.signal_id)
 
     check_policy(scale(delta=1), {}, signal)
@@ -195,5 +198,6 @@ def test_a_signal_is_sent_with_what_its_detector_posted(engine: Engine) -> None:
         "score": 0.95,
         "probability": None,
         "confidence": None,
+        "reported_by": ["token:an agent"],
         "payload": payload,
     }

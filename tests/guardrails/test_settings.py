@@ -188,17 +188,17 @@ def test_a_workload_is_named_within_its_namespace() -> None:
 @pytest.mark.django_db
 def test_a_freeze_is_known_while_it_lasts_with_its_scope_and_its_end() -> None:
     end = timezone.now().replace(microsecond=120) + timedelta(hours=1)  # PostgreSQL drops trailing zeros
-    Freeze.objects.create(reason="over", by="ana", until=timezone.now() - timedelta(seconds=1))
-    Freeze.objects.create(namespace="production", reason="elsewhere", by="ana")
-    Freeze.objects.create(cluster="edge", reason="elsewhere", by="ana")
-    Freeze.objects.create(namespace="smartops-dev", reason="quarter's end", by="ben", until=end)
-    Freeze.objects.create(reason="incident", by="cem")
+    Freeze.objects.create(reason="over", by="user:ana", until=timezone.now() - timedelta(seconds=1))
+    Freeze.objects.create(namespace="production", reason="elsewhere", by="user:ana")
+    Freeze.objects.create(cluster="edge", reason="elsewhere", by="user:ana")
+    Freeze.objects.create(namespace="smartops-dev", reason="quarter's end", by="user:ben", until=end)
+    Freeze.objects.create(reason="incident", by="user:cem")
 
     facts = history(TARGET).freezes
 
     assert [(one.scope, one.reason, one.by, one.until) for one in facts] == [
-        ("namespace smartops-dev", "quarter's end", "ben", end),
-        ("everything", "incident", "cem", None),
+        ("namespace smartops-dev", "quarter's end", "user:ben", end),
+        ("everything", "incident", "user:cem", None),
     ]
     assert {one.reason for one in Freeze.in_force(TARGET)} == {"quarter's end", "incident"}
 

@@ -154,7 +154,15 @@ def _params(type_: ActionType) -> st.SearchStrategy[dict[str, Any]]:
 def proposals(draw: st.DrawFn, *origins: Origin) -> Proposal:
     type_ = draw(st.sampled_from(ActionType))
     origin = draw(st.sampled_from(origins or tuple(Origin)))
-    return Proposal(type_, draw(TARGETS), origin, draw(_params(type_)), draw(TEXTS), verify=draw(st.booleans()))
+    return Proposal(
+        type_,
+        draw(TARGETS),
+        origin,
+        draw(_params(type_)),
+        draw(TEXTS),
+        verify=draw(st.booleans()),
+        requested_by="token:ana",
+    )
 
 
 @st.composite
@@ -172,6 +180,7 @@ def signals(draw: st.DrawFn) -> SignalFacts:
         due_at=draw(st.none() | PAST),
         kept_seconds=draw(st.floats(0, 9000)),
         deferred_for=draw(st.sampled_from(["", "CooldownActive"])),
+        reported_by=draw(st.sampled_from([(), ("token:agent", "token:another")])),
     )
 
 
@@ -181,7 +190,7 @@ def rules(draw: st.DrawFn) -> RuleSpec:
     return RuleSpec(
         id=draw(st.integers(1, 9)),
         version=draw(st.integers(1, 9)),
-        name=draw(TEXTS),
+        name=draw(TEXTS.filter(bool)),
         source=draw(st.sampled_from(Source)),
         symptom=draw(st.sampled_from(["resource", "memory_leak"])),
         action_type=type_,

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from django.db import connection
 
+from signals import actors
 from signals.ingest import Receipt, ingest
 from signals.types import Observation, Source, Target
 
@@ -42,7 +43,7 @@ def root_cause(service: str, cause: str = "memory_leak", **fields: Any) -> Obser
 
 def post(*observations: Observation) -> list[Receipt]:
     """Store them as the API does."""
-    return ingest(observations, posted_by="an agent")
+    return ingest(observations, posted_by=actors.token("an agent"))
 
 
 def wait(seconds: float) -> None:

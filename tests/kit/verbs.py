@@ -1,6 +1,7 @@
 """The verbs of the reconciler, one signal or action at a time, without its loop and its threads; and their faults."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,8 @@ from orchestrator.models import Action, Workload, transitions
 from orchestrator.reconciler import admit as verb
 from orchestrator.reconciler import calls, dispatch, settle
 from orchestrator.reconciler.claim import Claim
+from signals import actors
+from signals.actors import Actor
 from signals.models import Signal
 from signals.types import ActionType, Kind, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE
@@ -27,7 +30,7 @@ def admit(signal_id: UUID, observe: Observe, actor: str) -> Claim | None:
     candidates, _ = verb.due("default", 1000, (), observe)
     [candidate] = [one for one in candidates if one.signal.pk == signal_id]
     if verb.needs_asking(candidate, policy_is_configured()):
-        candidate = calls.ask(candidate, observe, actor)
+        candidate = calls.ask(candidate, observe)
     return next(iter(verb.admit([candidate], actor)), None)
 
 
@@ -53,9 +56,9 @@ def execute(claim: Claim, cluster: Cluster, observe: Observe, actor: str) -> Non
         unplanned = True
 
 
-def propose(proposal: Proposal, workload: Workload, requested_by: str, **fields: Any) -> Action:
+def propose(proposal: Proposal, workload: Workload, requested_by: Actor, **fields: Any) -> Action:
     """A pending action, as a direct request leaves it, without a decision."""
-    action = Action.new(proposal, workload, requested_by, **fields)
+    action = Action.new(replace(proposal, requested_by=requested_by), workload, **fields)
     action.save(force_insert=True)
     return action
 
@@ -77,7 +80,7 @@ def requested(
     proposal = Proposal(ActionType.SCALE, target, origin, {"replicas": 3}, **terms)
     with transaction.atomic():
         workload = Workload.lock([target])[target]
-    return propose(proposal, workload, "ana", signal=signal)
+    return propose(proposal, workload, actors.token("ana"), signal=signal)
 
 
 def row(action: Action) -> Action:

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from guardrails.models import Freeze, GuardrailSetting
 from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
+from signals import actors
 from signals.ingest import ingest
 from signals.models import Observation as StoredObservation
 from signals.models import Signal
@@ -58,13 +59,13 @@ def an_action(state: str = "pending", **columns: Any) -> Action:
         type="SCALE",
         deadline_at=Now(),
         **fitting(state),
-        **columns,
+        **{"requested_by": "token:ana", "moved_by": "token:ana", **columns},
     )
 
 
 def a_signal() -> Signal:
     observation = Observation(Source.ANOMALY, TARGET, "resource", "w1", True, {}, score=0.9)
-    return Signal.objects.get(pk=ingest([observation], "an agent")[0].signal_id)
+    return Signal.objects.get(pk=ingest([observation], actors.token("an agent"))[0].signal_id)
 
 
 @pytest.mark.parametrize("here", [*ACTIVE, *FINAL])
@@ -157,11 +158,11 @@ def test_a_finished_action_makes_room_for_the_next(first: str) -> None:
 
 
 def test_an_idempotency_key_belongs_to_one_action_of_its_requester() -> None:
-    an_action("succeeded", requested_by="ana", idempotency_key="k")
-    an_action("succeeded", requested_by="ben", idempotency_key="k")
+    an_action("succeeded", requested_by="token:ana", idempotency_key="k")
+    an_action("succeeded", requested_by="token:ben", idempotency_key="k")
 
     with pytest.raises(DatabaseError, match="one_action_per_idempotency_key"), transaction.atomic():
-        an_action("succeeded", requested_by="ana", idempotency_key="k")
+        an_action("succeeded", requested_by="token:ana", idempotency_key="k")
 
 
 @pytest.mark.parametrize(
@@ -208,11 +209,13 @@ def an_observation() -> StoredObservation:
 
 
 def a_decision() -> DecisionRecord:
-    return DecisionRecord.objects.create(phase="admit", outcome="allow", inputs={}, verdicts=[], signal=a_signal())
+    return DecisionRecord.objects.create(
+        phase="admit", requested_by="rule:a", outcome="allow", inputs={}, verdicts=[], signal=a_signal()
+    )
 
 
 def an_event() -> AuditEvent:
-    return AuditEvent.objects.create(action=an_action(), to_state="pending", epoch=0, actor="a test")
+    return AuditEvent.objects.create(action=an_action(), to_state="pending", epoch=0, actor="reconciler:test")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from orchestrator.models import Action, Workload
 from orchestrator.process import gauges
 from orchestrator.reconciler.dispatch import claim_due
 from orchestrator.reconciler.reclaim import cancel_resolved, expire, reclaim
+from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
 from signals.types import Observation, Source, Target
@@ -126,20 +127,29 @@ A_CURSOR = "AZ3-7wAAcACAAAAAAAAAAA"
 @pytest.mark.parametrize(
     ("work", "index"),
     [
-        (lambda: claim_due("default", 8, "a test"), "action_due"),
+        (lambda: claim_due("default", 8, "reconciler:test"), "action_due"),
         (lambda: Signal.due("default", 8), "signal_due"),
-        (lambda: reclaim("default", "a test"), "action_leased"),
-        (lambda: expire("a test"), "action_deadline"),
-        (lambda: cancel_resolved("default", "a test"), "action_deadline"),
+        (lambda: reclaim("default", "reconciler:test"), "action_leased"),
+        (lambda: expire("reconciler:test"), "action_deadline"),
+        (lambda: cancel_resolved("default", "reconciler:test"), "action_deadline"),
         (lambda: gauges.measure("default"), "signal_due"),
         (lambda: gauges.measure("default"), "action_deadline"),
         (lambda: history(a_workload().target), "action_window"),
         (lambda: history(a_workload().target), "one_active_action_per_target"),
         (lambda: Workload.lock([Target("default", "smartops-dev", "w7")]), "one_workload"),
-        (lambda: ingest(observed(*(uuid4().hex for _ in range(5))), "an agent"), "one_open_signal"),
-        (lambda: ingest(observed(*(uuid4().hex for _ in range(5))), "an agent"), "one_order_of_reports"),
-        (lambda: ingest(observed(uuid4().hex, firing=False), "an agent"), "one_open_signal"),
-        (lambda: ingest(observed("w1"), "an agent"), "one_order_of_reports"),
+        (
+            lambda: ingest(observed(*(uuid4().hex for _ in range(5))), actors.token("an agent")),
+            "one_open_signal",
+        ),
+        (
+            lambda: ingest(observed(*(uuid4().hex for _ in range(5))), actors.token("an agent")),
+            "one_order_of_reports",
+        ),
+        (
+            lambda: ingest(observed(uuid4().hex, firing=False), actors.token("an agent")),
+            "one_open_signal",
+        ),
+        (lambda: ingest(observed("w1"), actors.token("an agent")), "one_order_of_reports"),
         (lambda: first_page(Signal.objects.all()), "signals_signal_pkey"),
         (lambda: first_page(Signal.objects.all(), A_CURSOR), "signals_signal_pkey"),
         (lambda: first_page(Signal.objects.filter(state="pending")), "signal_by_state"),

@@ -15,7 +15,7 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signals import transitions
+from signals import actors, transitions
 from signals.ingest import Receipt, ingest
 from signals.lib.notifications import CHANNEL, connect
 from signals.models import Observation as StoredObservation
@@ -34,7 +34,7 @@ def observed(window: str, firing: bool = True, service: str = "erp-simulator", *
 
 
 def post(*observations: Observation) -> list[Receipt]:
-    return ingest(observations, "an agent")
+    return ingest(observations, actors.token("agent"))
 
 
 def row(receipt: Receipt) -> Signal:
@@ -71,7 +71,7 @@ def test_a_first_observation_opens_a_signal() -> None:
         "w1",
         True,
         {"cpu": 96.3},
-        "an agent",
+        "token:agent",
     )
 
 

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
 from signals.types import Observation, Source, Target
@@ -12,14 +13,14 @@ from signals.types import Observation, Source, Target
 pytestmark = pytest.mark.django_db
 
 
-def post(token: str, namespace: str, workload: str, many: int = 1) -> None:
+def post(name: str, namespace: str, workload: str, many: int = 1) -> None:
     """`many` problems of one workload."""
     target = Target("default", namespace, workload)
-    ingest([Observation(Source.RCA, target, uuid4().hex, "w", True, {}) for _ in range(many)], token)
+    ingest([Observation(Source.RCA, target, uuid4().hex, "w", True, {}) for _ in range(many)], actors.token(name))
 
 
 def taken(limit: int) -> list[tuple[str, str, str]]:
-    return [(one.posted_by, one.namespace, one.workload) for one in Signal.due("default", limit)]
+    return [(actors.parse(one.posted_by)[1], one.namespace, one.workload) for one in Signal.due("default", limit)]
 
 
 def test_a_flood_of_one_token_and_namespace_does_not_delay_another() -> None:

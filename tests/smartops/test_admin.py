@@ -32,7 +32,7 @@ def operator(db: None, client: Client) -> Client:
 def running(operator: Client, hour: Hour) -> Client:
     """The same, with a row of each model."""
     GuardrailSetting.objects.create(namespace="smartops-dev", max_replicas=6)
-    Freeze.objects.create(reason="audit", by="ops")
+    Freeze.objects.create(reason="audit", by="user:ops")
     issue("agent-smith", [Scope.SIGNALS_WRITE])
     return operator
 
@@ -136,7 +136,7 @@ def test_a_scope_with_a_workload_needs_its_namespace(operator: Client, model: An
 
 def test_a_freeze_names_who_set_it(operator: Client) -> None:
     operator.post(page(Freeze, "add"), {"namespace": "smartops-dev", "reason": "release", "by": "somebody else"})
-    assert Freeze.objects.get(reason="release").by == "olga"
+    assert Freeze.objects.get(reason="release").by == "user:olga"
 
 
 @pytest.mark.parametrize(("choice", "state"), [("mark_as_applied", "succeeded"), ("mark_as_not_applied", "cancelled")])
@@ -145,7 +145,7 @@ def test_a_reviewer_marks_an_unknown_write_as_applied_or_not(running: Client, ch
     running.post(page(Action, "changelist"), {"action": choice, "_selected_action": [action.pk]})
     action.refresh_from_db()
     assert (action.state, action.reason) == (state, "Reviewed")
-    assert AuditEvent.objects.filter(action=action).latest("id").actor == "olga"
+    assert AuditEvent.objects.filter(action=action).latest("id").actor == "user:olga"
 
 
 def test_an_action_that_needs_no_review_is_not_reviewed(running: Client) -> None:

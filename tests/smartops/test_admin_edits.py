@@ -48,7 +48,7 @@ def row(model: Any) -> Any:
             name="mine", source="anomaly", symptom="error", action_type="RESTART", namespace="shop"
         )
     if model is Freeze:
-        return Freeze.objects.create(**scope, reason="incident 42", by="ops")
+        return Freeze.objects.create(**scope, reason="incident 42", by="user:ops")
     if model is GuardrailSetting:
         return GuardrailSetting.objects.create(**scope, max_replicas=6)
     if model is Cooldown:

@@ -145,13 +145,13 @@ def test_a_workload_that_is_rolling_out_takes_no_second_action(loop: Loop, judge
 
 def test_a_freeze_holds_everything_back_until_it_is_lifted(loop: Loop, judge: Judge, http: Client) -> None:
     runs(http)
-    frozen = Freeze.objects.create(namespace=loop.namespace, reason="the books are closed", by="an operator")
+    frozen = Freeze.objects.create(namespace=loop.namespace, reason="the books are closed", by="user:an operator")
 
     signal = loop.anomaly(SERVICE)
     waits, (status, problem) = loop.decided(signal), loop.ask("restart", SERVICE)
 
     assert told(waits) == ("pending", "Frozen")
-    assert (status, problem["reason"], problem["details"]["by"]) == (409, "Frozen", "an operator")
+    assert (status, problem["reason"], problem["details"]["by"]) == (409, "Frozen", "user:an operator")
     assert writes(judge.events()) == []
 
     frozen.delete()
@@ -161,7 +161,7 @@ def test_a_freeze_holds_everything_back_until_it_is_lifted(loop: Loop, judge: Ju
 
 def test_a_problem_that_is_over_before_the_freeze_leads_to_no_action(loop: Loop, judge: Judge, http: Client) -> None:
     runs(http)
-    frozen = Freeze.objects.create(namespace=loop.namespace, reason="the books are closed", by="an operator")
+    frozen = Freeze.objects.create(namespace=loop.namespace, reason="the books are closed", by="user:an operator")
     signal = loop.anomaly(SERVICE)
     assert told(loop.decided(signal)) == ("pending", "Frozen")
 

@@ -128,7 +128,7 @@ def test_a_direct_action_that_the_cluster_forbids_is_told_once_each_time(
 
 def test_signals_that_wait_for_one_reason_make_one_event(loop: Loop, runs: Runs, events: Told) -> None:
     runs()
-    freeze = Freeze.objects.create(namespace=loop.namespace, reason="an incident", by="ana")
+    freeze = Freeze.objects.create(namespace=loop.namespace, reason="an incident", by="user:ana")
     signal = loop.root_cause(SERVICE)
     assert loop.decided(signal)["reason"] == "Frozen"
 

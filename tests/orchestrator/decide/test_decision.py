@@ -37,7 +37,7 @@ def question(name: str, *, locked: bool = True, phase: Phase = Phase.ADMIT, repl
     with transaction.atomic():
         workload = Workload.lock([target])[target] if locked else None
     live = cluster.deployments[cluster.deploy(name)]
-    wanted = Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": replicas})
+    wanted = Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": replicas}, requested_by="token:ana")
     state = TargetState(seen=True, deployment=live)
     return Question(phase, Action.new_id(), target, state, wanted, None, workload)
 
@@ -70,7 +70,7 @@ def outline(decided: Decided) -> tuple[type[Decision], object, tuple[object, ...
 def of_every_kind() -> list[Question]:
     busy, frozen, cooling = (Target("default", NAMESPACE, name) for name in ("busy", "frozen", "cooling"))
     requested("busy")
-    Freeze.objects.create(reason="incident", by="ana", namespace=NAMESPACE, workload=frozen.name)
+    Freeze.objects.create(reason="incident", by="user:ana", namespace=NAMESPACE, workload=frozen.name)
     Cooldown.objects.create(
         cluster="default",
         namespace=NAMESPACE,

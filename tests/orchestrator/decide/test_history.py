@@ -11,6 +11,7 @@ from django.utils import timezone
 from guardrails.types import RefusedFacts
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.models import Action, ActionState, Workload
+from signals import actors
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE
@@ -30,7 +31,7 @@ def ended(reason: Reason, *, minutes_ago: float, applied: bool = False, **fields
     proposal = Proposal(ActionType.SCALE, target, Origin.CLOSED_LOOP, params, dry_run=dry_run)
     at = Now() - timedelta(minutes=minutes_ago)
     values = {"state": ActionState.FAILED, "reason": reason, "finished_at": at, "applied_at": at if applied else None}
-    return propose(proposal, workload, "a test", **{**values, "message": str(reason), **fields})
+    return propose(proposal, workload, actors.rule("plus-one"), **{**values, "message": str(reason), **fields})
 
 
 def history(params: dict[str, Any] | None = PLUS_ONE) -> WorkloadHistory:

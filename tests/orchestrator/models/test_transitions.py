@@ -24,6 +24,7 @@ from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import fail_once, lease_ends, requested, row
 
 pytestmark = pytest.mark.django_db
+ME = "reconciler:me"
 S = ActionState
 cluster = SimulatedCluster()
 AVAILABLE = Condition("Available", "True", "MinimumReplicasAvailable", "It is available.", "2026-01-01T00:00:00Z")
@@ -48,19 +49,19 @@ BEFORE = {
 
 
 def claim(action: Action) -> Transition:
-    return transitions.claim(action, "me")
+    return transitions.claim(action, ME)
 
 
 def plan(action: Action) -> Transition:
-    return transitions.plan(action, LIVE, {"replicas": 3}, 1, "me")
+    return transitions.plan(action, LIVE, {"replicas": 3}, 1, ME)
 
 
 def apply(action: Action) -> Transition:
-    return transitions.apply(action, WRITTEN, LIMITS, "me")
+    return transitions.apply(action, WRITTEN, LIMITS, ME)
 
 
 def review(action: Action) -> Transition:
-    return transitions.require_review(action, "Was it applied?", "me")
+    return transitions.require_review(action, "Was it applied?", ME)
 
 
 def move(action: Action, *constructors: Callable[[Action], Transition]) -> Action:
@@ -91,13 +92,13 @@ CASES = {
     "claim": Case((), claim, S.APPLYING, columns={"epoch": 1, "attempts": 1, **NO_PLAN}),
     "reclaim without a plan": Case(
         (claim,),
-        lambda one: transitions.reclaim(one, "me"),
+        lambda one: transitions.reclaim(one, ME),
         S.APPLYING,
         columns={"epoch": 2, "attempts": 2, "ambiguous": False},
     ),
     "reclaim with a plan": Case(
         (claim, plan),
-        lambda one: transitions.reclaim(one, "me"),
+        lambda one: transitions.reclaim(one, ME),
         S.APPLYING,
         columns={"epoch": 2, "attempts": 2, "ambiguous": True, **PLAN},
     ),
@@ -110,7 +111,7 @@ CASES = {
     "plan of a claimed action": Case((claim,), plan, S.APPLYING, columns={"epoch": 1, "attempts": 1, **PLAN}),
     "keep_plan": Case(
         (claim, plan),
-        lambda one: transitions.keep_plan(one, WRITTEN, "me"),
+        lambda one: transitions.keep_plan(one, WRITTEN, ME),
         S.APPLYING,
         columns={"epoch": 1, **PLAN, "planned_resource_version": "9", "before": {**BEFORE, "replicas": 3}},
     ),
@@ -130,7 +131,7 @@ CASES = {
     "apply of a dry run": Case((claim, plan), apply, S.SUCCEEDED, terms={"dry_run": True}),
     "retry": Case(
         (claim, plan),
-        lambda one: transitions.retry(one, Reason.CONFLICT, "modified", 3.5, "me"),
+        lambda one: transitions.retry(one, Reason.CONFLICT, "modified", 3.5, ME),
         S.PENDING,
         Reason.CONFLICT,
         columns={"ambiguous": False, "attempts": 1, **NO_PLAN},
@@ -138,7 +139,7 @@ CASES = {
     ),
     "retry of an ambiguous write": Case(
         (claim, plan),
-        lambda one: transitions.retry(one, Reason.CLUSTER_UNREACHABLE, "no answer", 2, "me", ambiguous=True),
+        lambda one: transitions.retry(one, Reason.CLUSTER_UNREACHABLE, "no answer", 2, ME, ambiguous=True),
         S.PENDING,
         Reason.CLUSTER_UNREACHABLE,
         columns={"ambiguous": True, **PLAN},
@@ -146,16 +147,19 @@ CASES = {
     ),
     "cancel of a pending action": Case(
         (),
-        lambda one: transitions.cancel(one, Reason.FROZEN, "frozen", "me", {"freezes": 1}),
+        lambda one: transitions.cancel(one, Reason.FROZEN, "frozen", ME, {"freezes": 1}),
         S.CANCELLED,
         Reason.FROZEN,
         columns={"details": {"freezes": 1}},
     ),
     "cancel of a claimed action": Case(
-        (claim,), lambda one: transitions.cancel(one, Reason.FROZEN, "", "me"), S.CANCELLED, Reason.FROZEN
+        (claim,), lambda one: transitions.cancel(one, Reason.FROZEN, "", ME), S.CANCELLED, Reason.FROZEN
     ),
     "fail": Case(
-        (claim, plan), lambda one: transitions.fail(one, Reason.TARGET_GONE, "gone", "me"), S.FAILED, Reason.TARGET_GONE
+        (claim, plan),
+        lambda one: transitions.fail(one, Reason.TARGET_GONE, "gone", ME),
+        S.FAILED,
+        Reason.TARGET_GONE,
     ),
     "require_review": Case(
         (claim, plan),
@@ -167,7 +171,7 @@ CASES = {
     ),
     "reviewed as applied": Case(
         (claim, plan, review),
-        lambda one: transitions.reviewed(one, True, "I saw it.", LIMITS, "me"),
+        lambda one: transitions.reviewed(one, True, "I saw it.", LIMITS, ME),
         S.SUCCEEDED,
         Reason.REVIEWED,
         applied=True,
@@ -175,13 +179,13 @@ CASES = {
     ),
     "reviewed as not applied": Case(
         (claim, plan, review),
-        lambda one: transitions.reviewed(one, False, "It is not there.", LIMITS, "me"),
+        lambda one: transitions.reviewed(one, False, "It is not there.", LIMITS, ME),
         S.CANCELLED,
         Reason.REVIEWED,
     ),
     "expire_review": Case(
         (claim, plan, review),
-        lambda one: transitions.expire_review(one, LIMITS, "me"),
+        lambda one: transitions.expire_review(one, LIMITS, ME),
         S.FAILED,
         Reason.REVIEW_EXPIRED,
         applied=True,
@@ -191,7 +195,7 @@ CASES = {
         f"verified as {status}": Case(
             (claim, plan, apply),
             lambda one, status=status: transitions.verified(  # type: ignore[misc]
-                one, status, Reason.ROLLOUT_COMPLETE, "as seen", WRITTEN, "me"
+                one, status, Reason.ROLLOUT_COMPLETE, "as seen", WRITTEN, ME
             ),
             to,
             Reason.ROLLOUT_COMPLETE,
@@ -225,7 +229,7 @@ def test_a_transition_stores_its_state_and_columns(case: Case) -> None:
 
     found = row(action)
     assert stored.action is action
-    assert (found.state, found.reason, found.moved_by) == (case.to, case.reason, "me")
+    assert (found.state, found.reason, found.moved_by) == (case.to, case.reason, ME)
     assert {name: getattr(found, name) for name in case.columns} == case.columns
     assert found.epoch == case.columns.get("epoch", earlier.epoch)
     assert (found.finished_at is not None) == (case.to in FINAL)
@@ -294,7 +298,7 @@ def test_a_transition_loses_against_a_row_that_has_changed(case: Case, changed: 
 def test_a_transition_loses_against_another_state() -> None:
     action = move(requested(), claim)
     other = row(action)
-    move(other, lambda one: transitions.fail(one, Reason.TARGET_GONE, "gone", "another"))
+    move(other, lambda one: transitions.fail(one, Reason.TARGET_GONE, "gone", "reconciler:another"))
 
     assert transitions.store([apply(action)]) == []
     assert not Verification.objects.exists()
@@ -303,26 +307,26 @@ def test_a_transition_loses_against_another_state() -> None:
 def test_a_lease_that_has_not_ended_is_not_reclaimed() -> None:
     action = move(requested(), claim)
 
-    assert transitions.store([transitions.reclaim(action, "me")]) == []
+    assert transitions.store([transitions.reclaim(action, ME)]) == []
     assert row(action).epoch == 1
 
 
 def test_a_copy_that_is_final_moves_nowhere() -> None:
-    action = move(requested(), lambda one: transitions.cancel(one, Reason.FROZEN, "", "me"))
+    action = move(requested(), lambda one: transitions.cancel(one, Reason.FROZEN, "", ME))
 
-    assert transitions.store([transitions.cancel(action, Reason.FROZEN, "", "me")]) == []
+    assert transitions.store([transitions.cancel(action, Reason.FROZEN, "", ME)]) == []
     assert transitions.store([]) == []
 
 
 def test_a_batch_stores_all_but_those_that_were_lost() -> None:
     applied, lost, retried, failed = (move(requested(name), claim, plan) for name in "abcd")
     lease_ends(lost)
-    move(row(lost), lambda one: transitions.reclaim(one, "another"))
+    move(row(lost), lambda one: transitions.reclaim(one, "reconciler:another"))
     moves = [
         apply(applied),
         apply(lost),
-        transitions.retry(retried, Reason.CONFLICT, "modified", 1, "me"),
-        transitions.fail(failed, Reason.TARGET_GONE, "gone", "me"),
+        transitions.retry(retried, Reason.CONFLICT, "modified", 1, ME),
+        transitions.fail(failed, Reason.TARGET_GONE, "gone", ME),
     ]
 
     assert transitions.store(moves) == [moves[0], moves[2], moves[3]]
@@ -363,7 +367,7 @@ def test_an_action_that_ends_closes_its_signal_and_frees_its_target() -> None:
     waiting = Signal.objects.filter(pk__in=[second.signal_id, other.signal_id])
     waiting.update(reason=Reason.TARGET_BUSY, not_before=Now() + timedelta(hours=1))
 
-    move(action, lambda one: transitions.fail(one, Reason.TARGET_GONE, "gone", "me"))
+    move(action, lambda one: transitions.fail(one, Reason.TARGET_GONE, "gone", ME))
 
     assert Signal.objects.get(pk=first.signal_id).closed_at is not None
     assert [one.pk for one in Signal.due("default", 9)] == [Signal.objects.get(pk=second.signal_id).pk]
@@ -374,7 +378,7 @@ def test_a_transaction_that_fails_leaves_rows_and_copies_as_they_were(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     verifying, ended = move(requested("a"), claim, plan), move(requested("b"), claim, plan)
-    moves = [apply(verifying), transitions.fail(ended, Reason.TARGET_GONE, "gone", "me")]
+    moves = [apply(verifying), transitions.fail(ended, Reason.TARGET_GONE, "gone", ME)]
     before = list(Action.objects.order_by("pk").values())
     fail_once(monkeypatch, transitions, name, after=True)
 
@@ -391,7 +395,7 @@ def test_a_verification_that_saw_no_deployment_has_no_counts() -> None:
     action = move(requested(), claim, plan, apply)
 
     gone = (VerificationStatus.FAILED, Reason.TARGET_GONE, "The Deployment was deleted", None)
-    move(action, lambda one: transitions.verified(one, *gone, "me"))
+    move(action, lambda one: transitions.verified(one, *gone, ME))
 
     found = Verification.objects.get()
     assert (found.status, found.message, found.desired_replicas) == ("FAILED", "The Deployment was deleted", None)
@@ -413,14 +417,14 @@ def test_a_batch_of_any_size_takes_the_same_number_of_statements() -> None:
 
 
 def verified(action: Action) -> Transition:
-    return transitions.verified(action, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, "done", WRITTEN, "me")
+    return transitions.verified(action, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, "done", WRITTEN, ME)
 
 
 @pytest.mark.parametrize(("own", "deadline"), [(0, 42), (10, 42), (32, 42), (33, 43), (600, 610)])
 def test_a_verification_lasts_as_long_as_the_deployments_own_deadline(own: int, deadline: int) -> None:
     action = move(requested(), claim, plan)
     written = replace(WRITTEN, progress_deadline=own)
-    move(action, lambda one: transitions.apply(one, written, LIMITS, "me"))
+    move(action, lambda one: transitions.apply(one, written, LIMITS, ME))
 
     assert action.deadline_at - action.updated_at == timedelta(seconds=deadline)
 
@@ -452,11 +456,11 @@ def test_what_a_plan_is_warned_of_is_stored_until_it_is_planned_anew() -> None:
     action = move(requested(), claim)
 
     def warned(one: Action) -> Transition:
-        return transitions.plan(one, LIVE, {"replicas": 1}, 0, "me", scale_decrease=1, warnings=[warning])
+        return transitions.plan(one, LIVE, {"replicas": 1}, 0, ME, scale_decrease=1, warnings=[warning])
 
     move(action, warned)
     assert (row(action).warnings, row(action).scale_decrease) == ([warning], 1)
-    move(action, lambda one: transitions.keep_plan(one, WRITTEN, "me"))
+    move(action, lambda one: transitions.keep_plan(one, WRITTEN, ME))
     assert row(action).warnings == []
-    move(action, warned, lambda one: transitions.retry(one, Reason.CONFLICT, "again", 1, "me"))
+    move(action, warned, lambda one: transitions.retry(one, Reason.CONFLICT, "again", 1, ME))
     assert (row(action).warnings, row(action).scale_decrease) == ([], 0)

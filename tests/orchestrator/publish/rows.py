@@ -28,7 +28,12 @@ def propose(name: str = "erp", cluster: str = "default", **fields: Any) -> Actio
     """A new pending action, as one transition from nothing."""
     where = target(name, cluster)
     workload = fields.pop("workload") if "workload" in fields else Workload.lock([where])[where]
-    given: dict[str, Any] = {"origin": Origin.DIRECT, "requested_by": "ana", "moved_by": "ana", "type": "SCALE"}
+    given: dict[str, Any] = {
+        "origin": Origin.DIRECT,
+        "requested_by": "token:ana",
+        "moved_by": "token:ana",
+        "type": "SCALE",
+    }
     return Action.objects.create(workload=workload, cluster=cluster, **given | fields)
 
 
@@ -38,7 +43,7 @@ def move(action: Action, state: ActionState, **fields: Any) -> None:
         fields |= {"applied_at": Now()}
     if state in FINAL:
         fields |= {"finished_at": Now()}
-    Action.objects.filter(pk=action.pk).update(state=state, updated_at=Now(), moved_by="a reconciler", **fields)
+    Action.objects.filter(pk=action.pk).update(state=state, updated_at=Now(), moved_by="reconciler:node/1", **fields)
 
 
 def plan(action: Action, replicas: int = 3) -> None:
@@ -61,7 +66,7 @@ def inputs(signal: str = "0199-s", **fields: Any) -> Inputs:
 
 
 def decide(outcome: Outcome, reason: str = "", *, of: Inputs | None = None, **about: Any) -> DecisionRecord:
-    given = {"phase": "admit", "message": "The last SCALE needs 9 s.", "verdicts": []}
+    given = {"phase": "admit", "requested_by": "rule:scale-up", "message": "The last SCALE needs 9 s.", "verdicts": []}
     return DecisionRecord.objects.create(
         outcome=outcome, reason=reason, inputs=dump_inputs(of or inputs()), **given | about
     )

@@ -35,14 +35,14 @@ APPLIED = TransitionEntry(
     signal_id=None,
     target=rows.target(),
     type="SCALE",
-    requested_by="ana",
+    requested_by="token:ana",
     justification="",
     dry_run=False,
     from_state="applying",
     to_state="verifying",
     reason="",
     message="Applied as generation 4.",
-    actor="a reconciler",
+    actor="reconciler:node/1",
     uid="uid-1",
     before={"replicas": 2},
     change={"replicas": 3},
@@ -77,7 +77,7 @@ def decided(outcome: str = "deny", reason: str = Reason.COOLDOWN_ACTIVE, **field
 def test_an_applied_change_is_published_with_its_requester_and_its_justification(
     state: S, type_: str, change: dict[str, Any], reason: str, words: str
 ) -> None:
-    message = f"{words} (action {ID}, requested by ana)"
+    message = f"{words} (action {ID}, requested by token:ana)"
     event = KubernetesEvent(KEY, "uid-1", EventType.NORMAL, reason, message, str(ID))
 
     assert moved(S.APPLYING, state, type=type_, change=change) == event
@@ -99,7 +99,7 @@ def test_an_applied_change_is_published_with_its_requester_and_its_justification
 )
 def test_a_problem_is_published_with_its_reason_and_message(from_state: S, to_state: S, verdict: str) -> None:
     message = "HorizontalPodAutoscaler erp sets the replicas."
-    words = f"SCALE {verdict} (action {ID}, requested by ana): {message}"
+    words = f"SCALE {verdict} (action {ID}, requested by token:ana): {message}"
 
     event = moved(from_state, to_state, Reason.AUTOSCALED, message=message)
 

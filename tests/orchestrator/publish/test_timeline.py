@@ -63,14 +63,14 @@ def test_an_action_is_read_with_each_of_its_transitions_and_its_plan() -> None:
         signal_id=signal.pk,
         target=rows.target(),
         type="SCALE",
-        requested_by="ana",
+        requested_by="token:ana",
         justification="it is slow",
         dry_run=False,
         from_state="verifying",
         to_state="failed",
         reason="Superseded",
         message="Somebody changed it.",
-        actor="a reconciler",
+        actor="reconciler:node/1",
         uid="uid-1",
         before={"replicas": 2},
         change={"replicas": 3},
@@ -231,7 +231,8 @@ def test_the_cursor_finds_its_rows_by_an_index() -> None:
     for number in range(50):
         rows.propose(str(number))
     DecisionRecord.objects.bulk_create(
-        DecisionRecord(phase="admit", outcome="deny", inputs={}, verdicts=[]) for _ in range(50)
+        DecisionRecord(phase="admit", requested_by="token:ana", outcome="deny", inputs={}, verdicts=[])
+        for _ in range(50)
     )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE orchestrator_auditevent, orchestrator_decisionrecord")

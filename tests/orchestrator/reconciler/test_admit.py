@@ -49,7 +49,7 @@ def names(candidates: list[Candidate]) -> list[str]:
 def decide(cluster: SimulatedCluster) -> list[Claim]:
     """One pass over all that is due."""
     candidates, _ = due(cluster)
-    return admit.admit(candidates, "a test")
+    return admit.admit(candidates, "reconciler:test")
 
 
 def rows() -> dict[str, tuple[str, str]]:
@@ -91,7 +91,7 @@ def test_a_target_whose_namespace_cannot_be_read_is_neither_read_live_nor_asked_
     [candidate], _ = admit.due("default", 9, (), lambda _: state)
 
     assert not admit.needs_asking(candidate, policy_is_configured=True)
-    assert admit.admit([candidate], "a test") == []
+    assert admit.admit([candidate], "reconciler:test") == []
 
     assert rows() == {"a": (S.PENDING, Reason.NAMESPACE_UNREADABLE)}
     assert not Workload.objects.exists()
@@ -142,7 +142,7 @@ def test_a_signal_whose_rule_cannot_be_read_costs_itself(cluster: SimulatedClust
     Rule.objects.filter(symptom="resource").update(action_type="EVICT")
 
     candidates, _ = due(cluster)
-    claims = list(together(candidates, lambda some: admit.admit(some, "a test"), admit.record_failure))
+    claims = list(together(candidates, lambda some: admit.admit(some, "reconciler:test"), admit.record_failure))
 
     assert [claim.action.workload.name for claim in claims] == ["b"]
     assert rows()["a"] == (S.PENDING, Reason.PROCESSING_ERROR)
@@ -187,8 +187,8 @@ def test_a_batch_becomes_planned_actions(cluster: SimulatedCluster) -> None:
         "b": ("RESTART", {"value": str(planned["b"].pk)}),
         "c": ("SCALE", {"replicas": 3}),
     }
-    stored = Action.objects.values_list("state", "epoch", "attempts", "planned_resource_version", "requested_by")
-    assert list(stored) == [(ActionState.APPLYING, 1, 1, "2", "a test")] * 3
+    stored = Action.objects.values_list("state", "epoch", "attempts", "planned_resource_version", "moved_by")
+    assert list(stored) == [(ActionState.APPLYING, 1, 1, "2", "reconciler:test")] * 3
     assert set(rows().values()) == {(S.ADMITTED, "")}
     assert {(one.outcome, one.action_id) for one in DecisionRecord.objects.all()} == {
         ("allow", one.pk) for one in planned.values()
@@ -218,7 +218,7 @@ def test_a_target_that_does_not_exist_is_never_admitted(cluster: SimulatedCluste
     candidates, _ = due(cluster)
     gone = [replace(one, state=TargetState(seen=True), policy=PolicyAnswer(True, "", "opa")) for one in candidates]
 
-    assert admit.admit(gone, "a test") == []
+    assert admit.admit(gone, "reconciler:test") == []
     assert rows() == {"a": (S.DENIED, Reason.TARGET_NOT_FOUND)}
 
 
@@ -228,7 +228,7 @@ def test_one_of_two_signals_of_a_workload_is_decided_and_the_other_stays_due(clu
     post(anomaly("a", "latency"))
     [second], _ = due(cluster, asking=(first.signal.pk,))
 
-    [claim] = admit.admit([first, second], "a test")
+    [claim] = admit.admit([first, second], "reconciler:test")
 
     assert claim.action.signal_id == first.signal.pk
     assert DecisionRecord.objects.count() == 1
@@ -243,7 +243,7 @@ def test_a_signal_whose_proposal_has_changed_stays_due(cluster: SimulatedCluster
     candidates, _ = due(cluster)
     post(anomaly("a", score=0.3))
 
-    assert admit.admit(candidates, "a test") == []
+    assert admit.admit(candidates, "reconciler:test") == []
     assert rows() == {"a": (S.PENDING, "")}
     assert DecisionRecord.objects.count() == 0
 
@@ -256,7 +256,7 @@ def test_a_repeat_that_changes_no_proposal_does_not_delay_the_decision(cluster: 
     candidates, _ = due(cluster)
     post(anomaly("a", score=0.99))
 
-    [_] = admit.admit(candidates, "a test")
+    [_] = admit.admit(candidates, "reconciler:test")
 
     assert DecisionRecord.objects.get().inputs["signal"]["score"] == 0.99
 
@@ -266,7 +266,7 @@ def test_a_signal_that_was_resolved_in_the_meantime_is_not_decided_on(cluster: S
     candidates, _ = due(cluster)
     post(anomaly("a", firing=False))
 
-    assert admit.admit(candidates, "a test") == []
+    assert admit.admit(candidates, "reconciler:test") == []
     assert rows()["a"][0] == S.RESOLVED
     assert DecisionRecord.objects.count() == 0
 
@@ -276,7 +276,7 @@ def test_a_signal_that_was_decided_on_by_another_process_is_not_decided_again(cl
     candidates, _ = due(cluster)
     decide(cluster)
 
-    assert admit.admit(candidates, "another") == []
+    assert admit.admit(candidates, "reconciler:another") == []
     assert (Action.objects.count(), DecisionRecord.objects.count()) == (1, 1)
 
 
@@ -285,7 +285,7 @@ def test_a_row_that_fails_costs_itself(cluster: SimulatedCluster, monkeypatch: p
     poison(monkeypatch, admit, "_question", lambda one, *_: one.signal.workload == "b")
     candidates, _ = due(cluster)
 
-    claims = list(together(candidates, lambda some: admit.admit(some, "a test"), admit.record_failure))
+    claims = list(together(candidates, lambda some: admit.admit(some, "reconciler:test"), admit.record_failure))
 
     assert {claim.action.workload.name for claim in claims} == {"a", "c"}
     failed = Signal.objects.get(workload="b")
@@ -303,7 +303,7 @@ def test_a_call_that_failed_unexpectedly_costs_its_signal(cluster: SimulatedClus
     first, second = due(cluster)[0]
     candidates = [replace(first, error=ValueError("no answer can be parsed")), second]
 
-    claims = list(together(candidates, lambda some: admit.admit(some, "a test"), admit.record_failure))
+    claims = list(together(candidates, lambda some: admit.admit(some, "reconciler:test"), admit.record_failure))
 
     assert len(claims) == 1
     assert rows()[first.signal.workload] == (S.PENDING, Reason.PROCESSING_ERROR)
@@ -343,7 +343,7 @@ def test_a_signal_that_another_transaction_holds_stays_due(cluster: SimulatedClu
 
     def decide_elsewhere() -> list[str]:
         try:
-            return [claim.action.workload.name for claim in admit.admit(candidates, "another")]
+            return [claim.action.workload.name for claim in admit.admit(candidates, "reconciler:another")]
         finally:
             connection.close()
 

@@ -36,9 +36,9 @@ LIVE = cluster.deployments[cluster.deploy("erp-simulator")]
 
 def claimed(name: str = "erp-simulator", *, planned: bool = False, ambiguous: bool = False, **fields: Any) -> Claim:
     action = requested(name, **fields)
-    [claim] = [one for one in dispatch.claim_due("default", 100, "a test") if one.action.pk == action.pk]
+    [claim] = [one for one in dispatch.claim_due("default", 100, "reconciler:test") if one.action.pk == action.pk]
     if planned:
-        transitions.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "a test")])
+        transitions.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "reconciler:test")])
     claim.action.ambiguous = ambiguous
     return claim
 
@@ -49,7 +49,7 @@ def reading(claim: Claim, step: Step = Step.PLAN, error: Exception | None = None
 
 
 def check(*readings: Reading) -> list[Claim]:
-    return dispatch.check(readings, "a test", 1.0)
+    return dispatch.check(readings, "reconciler:test", 1.0)
 
 
 def outcome(claim: Claim) -> tuple[str, str]:
@@ -64,11 +64,11 @@ def test_due_actions_of_the_cluster_are_claimed_in_their_order() -> None:
     with rewritable():
         Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
 
-    assert [claim.action.pk for claim in dispatch.claim_due("default", 1, "a test")] == [first.pk]
-    assert [claim.action.pk for claim in dispatch.claim_due("default", 9, "a test")] == [later.pk]
-    assert dispatch.claim_due("default", 9, "a test") == []
+    assert [claim.action.pk for claim in dispatch.claim_due("default", 1, "reconciler:test")] == [first.pk]
+    assert [claim.action.pk for claim in dispatch.claim_due("default", 9, "reconciler:test")] == [later.pk]
+    assert dispatch.claim_due("default", 9, "reconciler:test") == []
     claimed = row(first)
-    assert (claimed.state, claimed.epoch, claimed.attempts, claimed.moved_by) == (S.APPLYING, 1, 1, "a test")
+    assert (claimed.state, claimed.epoch, claimed.attempts, claimed.moved_by) == (S.APPLYING, 1, 1, "reconciler:test")
     assert claimed.lease_until is not None
     assert round((claimed.lease_until - claimed.updated_at).total_seconds()) == transitions.LEASE.total_seconds()
     assert {row(waits).state, row(elsewhere).state} == {S.PENDING}
@@ -80,7 +80,7 @@ def test_actions_that_another_process_is_claiming_are_left_to_it() -> None:
 
     def claim_elsewhere() -> list[Any]:
         try:
-            return [claim.action.pk for claim in dispatch.claim_due("default", 9, "another")]
+            return [claim.action.pk for claim in dispatch.claim_due("default", 9, "reconciler:another")]
         finally:
             connection.close()
 
@@ -151,16 +151,16 @@ def test_each_reading_of_a_batch_gets_its_own_outcome() -> None:
 def test_a_claim_that_another_process_has_taken_over_is_not_written() -> None:
     lost, kept = claimed("a"), claimed("b")
     lease_ends(lost.action)
-    transitions.store([transitions.reclaim(row(lost.action), "another")])
+    transitions.store([transitions.reclaim(row(lost.action), "reconciler:another")])
 
     assert check(reading(lost), reading(kept)) == [kept]
-    assert (row(lost.action).epoch, row(lost.action).moved_by) == (2, "another")
+    assert (row(lost.action).epoch, row(lost.action).moved_by) == (2, "reconciler:another")
     assert [one.action_id for one in DecisionRecord.objects.all()] == [kept.action.pk]
 
 
 def test_a_lost_claim_and_the_next_action_of_its_workload_may_share_a_batch() -> None:
     lost = claimed()
-    transitions.store([transitions.cancel(row(lost.action), Reason.REVIEWED, "", "another")])
+    transitions.store([transitions.cancel(row(lost.action), Reason.REVIEWED, "", "reconciler:another")])
     following = claimed()
 
     assert check(reading(lost), reading(following)) == [following]
@@ -170,12 +170,12 @@ def test_a_lost_claim_and_the_next_action_of_its_workload_may_share_a_batch() ->
 def test_an_action_of_a_namespace_that_has_not_synced_is_claimed_later() -> None:
     action = requested("a")
     for delays in ({NAMESPACE: 10.0}, {"*": 10.0}, {"another": 0.0, NAMESPACE: 86_400.0}):
-        assert dispatch.claim_due("default", 9, "a test", delays) == []
+        assert dispatch.claim_due("default", 9, "reconciler:test", delays) == []
 
     Action.objects.update(not_before=Now() - timedelta(seconds=11))
 
-    assert dispatch.claim_due("default", 9, "a test", {NAMESPACE: 12.0}) == []
-    [claim] = dispatch.claim_due("default", 9, "a test", {NAMESPACE: 10.0, "another": 99.0})
+    assert dispatch.claim_due("default", 9, "reconciler:test", {NAMESPACE: 12.0}) == []
+    [claim] = dispatch.claim_due("default", 9, "reconciler:test", {NAMESPACE: 10.0, "another": 99.0})
     assert claim.action.pk == action.pk
 
 
@@ -195,7 +195,7 @@ def test_an_action_whose_namespace_cannot_be_read_waits_with_the_cause(origin: O
 
 def test_a_freeze_cancels_a_direct_action_before_its_write() -> None:
     claim = claimed()
-    Freeze.objects.create(reason="incident", by="ana")
+    Freeze.objects.create(reason="incident", by="user:ana")
 
     assert check(reading(claim)) == []
     assert outcome(claim) == (S.CANCELLED, Reason.FROZEN)
@@ -205,7 +205,7 @@ def test_a_freeze_cancels_a_direct_action_before_its_write() -> None:
 def test_a_freeze_defers_an_action_of_a_signal() -> None:
     [receipt] = post(anomaly("erp-simulator"))
     claim = claimed(signal=Signal.objects.get(pk=receipt.signal_id))
-    Freeze.objects.create(reason="incident", by="ana", until=Now() + timedelta(minutes=5))
+    Freeze.objects.create(reason="incident", by="user:ana", until=Now() + timedelta(minutes=5))
 
     assert check(reading(claim)) == []
     assert outcome(claim) == (S.PENDING, Reason.FROZEN)
@@ -215,7 +215,7 @@ def test_a_freeze_defers_an_action_of_a_signal() -> None:
 
 def test_a_write_that_may_still_be_applied_is_neither_repeated_nor_cancelled() -> None:
     claim = claimed(planned=True, ambiguous=True)
-    Freeze.objects.create(reason="incident", by="ana")
+    Freeze.objects.create(reason="incident", by="user:ana")
 
     assert check(reading(claim, Step.RESEND)) == []
     assert outcome(claim) == (S.PENDING, Reason.FROZEN)
@@ -258,7 +258,7 @@ def test_a_claim_knows_the_message_of_the_attempt_before() -> None:
     action = requested()
     Action.objects.filter(pk=action.pk).update(message="slow down")
 
-    [claim] = dispatch.claim_due("default", 9, "a test")
+    [claim] = dispatch.claim_due("default", 9, "reconciler:test")
 
     assert claim.last_message == "slow down"
 
@@ -293,7 +293,9 @@ def test_a_row_that_fails_costs_itself(
     batch = [reading(bad), reading(good)]
 
     written = list(
-        together(batch, lambda some: check(*some), lambda one, error: dispatch.record_failure(one, error, "a test"))
+        together(
+            batch, lambda some: check(*some), lambda one, error: dispatch.record_failure(one, error, "reconciler:test")
+        )
     )
 
     assert written == [good]
@@ -304,9 +306,9 @@ def test_a_row_that_fails_costs_itself(
 def test_a_failure_of_a_claim_that_was_lost_is_not_recorded() -> None:
     claim = claimed()
     lease_ends(claim.action)
-    transitions.store([transitions.reclaim(row(claim.action), "another")])
+    transitions.store([transitions.reclaim(row(claim.action), "reconciler:another")])
 
-    dispatch.record_failure(reading(claim), ValueError("poison"), "a test")
+    dispatch.record_failure(reading(claim), ValueError("poison"), "reconciler:test")
 
     assert (outcome(claim), row(claim.action).epoch) == ((S.APPLYING, ""), 2)
 
@@ -318,6 +320,6 @@ def test_a_failure_of_a_claim_that_was_lost_is_not_recorded() -> None:
 def test_an_action_that_crashes_its_processes_is_given_up(ambiguous: bool, expected: tuple[str, str]) -> None:
     claim = claimed(ambiguous=ambiguous)
 
-    dispatch.give_up(claim, "a test")
+    dispatch.give_up(claim, "reconciler:test")
 
     assert outcome(claim) == expected

@@ -24,6 +24,7 @@ from orchestrator.models import Action, ActionState, DecisionRecord, Heartbeat, 
 from orchestrator.reconciler import admit, dispatch, reclaim, settle
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.pool import ThreadPool
+from signals import actors
 from signals import transitions as signal_transitions
 from signals.ingest import ingest
 from signals.models import Signal, SignalState
@@ -121,7 +122,7 @@ class TestWhatIsTakenOn:
     def test_a_flood_of_signals_without_a_target_does_not_delay_the_signal_of_another_token(self) -> None:
         simulation = Simulation(workers=2)
         deploy(simulation, "erp-simulator")
-        ingest([anomaly(f"none-{number}") for number in range(200)], "loud")
+        ingest([anomaly(f"none-{number}") for number in range(200)], actors.token("loud"))
         post(anomaly("erp-simulator"))
 
         simulation.run(2)
@@ -175,7 +176,7 @@ class TestWhatIsTakenOn:
     def test_ended_leases_are_reclaimed_as_there_is_room(self) -> None:
         """A call that waits behind too many others would outlive its lease."""
         actions = [requested(f"erp-{number}") for number in range(5)]
-        dispatch.claim_due("default", 9, "one that crashed")
+        dispatch.claim_due("default", 9, "reconciler:crashed")
         lease_ends(*actions)
         simulation = Simulation(workers=1)
         deploy(simulation, *(action.workload.name for action in actions))
@@ -190,7 +191,7 @@ class TestWhatIsTakenOn:
     def test_an_action_that_was_claimed_too_often_is_given_up_unread(self, simulation: Simulation) -> None:
         deploy(simulation, "a", "b")
         waiting, stuck = requested("a"), requested("b")
-        dispatch.claim_due("default", 9, "one that crashed")
+        dispatch.claim_due("default", 9, "reconciler:crashed")
         Action.objects.update(attempts=dispatch.MAX_CLAIMS)
         Action.objects.filter(pk=waiting.pk).update(state=S.PENDING, lease_until=None)
         lease_ends(stuck)

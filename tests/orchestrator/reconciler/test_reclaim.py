@@ -30,9 +30,9 @@ PAST = Now() - timedelta(seconds=1)
 
 def claimed(name: str = "erp-simulator", *, planned: bool = False, **fields: Any) -> Action:
     action = requested(name, **fields)
-    [claim] = [one for one in claim_due("default", 100, "the first") if one.action.pk == action.pk]
+    [claim] = [one for one in claim_due("default", 100, "reconciler:first") if one.action.pk == action.pk]
     if planned:
-        transitions.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "the first")])
+        transitions.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "reconciler:first")])
     return claim.action
 
 
@@ -52,11 +52,11 @@ def test_only_an_action_whose_lease_has_ended_is_reclaimed() -> None:
     with rewritable():
         Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
 
-    claims = reclaim("default", "the second", {held.pk})
+    claims = reclaim("default", "reconciler:second", {held.pk})
 
     assert [claim.action.pk for claim in claims] == [ended.pk]
     assert [row(one).epoch for one in (ended, held, alive, elsewhere)] == [2, 1, 1, 1]
-    assert (row(ended).attempts, row(ended).moved_by) == (2, "the second")
+    assert (row(ended).attempts, row(ended).moved_by) == (2, "reconciler:second")
     lease_until = row(ended).lease_until
     assert lease_until is not None
     assert lease_until > row(ended).updated_at
@@ -66,9 +66,9 @@ def test_no_more_are_reclaimed_than_there_is_room_for() -> None:
     actions = [claimed(name) for name in "abc"]
     lease_ends(*actions)
 
-    assert len(reclaim("default", "the second", limit=2)) == 2
-    assert len(reclaim("default", "the second", limit=2)) == 1
-    assert reclaim("default", "the second") == []
+    assert len(reclaim("default", "reconciler:second", limit=2)) == 2
+    assert len(reclaim("default", "reconciler:second", limit=2)) == 1
+    assert reclaim("default", "reconciler:second") == []
 
 
 @pytest.mark.parametrize("planned", [True, False])
@@ -76,7 +76,7 @@ def test_a_planned_change_may_have_been_written_by_its_former_holder(planned: bo
     action = claimed(planned=planned)
     lease_ends(action)
 
-    [claim] = reclaim("default", "the second")
+    [claim] = reclaim("default", "reconciler:second")
 
     assert claim.action.ambiguous is row(action).ambiguous is planned
     assert row(action).planned_resource_version == (LIVE.resource_version if planned else "")
@@ -90,7 +90,7 @@ def test_of_several_processes_one_reclaims_an_action() -> None:
     def one(actor: str) -> list[Any]:
         return [claim.action.pk for claim in reclaim("default", actor)]
 
-    found = at_once([lambda: one("the second"), lambda: one("the third")])
+    found = at_once([lambda: one("reconciler:second"), lambda: one("reconciler:third")])
 
     assert sorted(found[0] + found[1]) == sorted(action.pk for action in actions)
     assert set(Action.objects.values_list("epoch", flat=True)) == {2}
@@ -99,10 +99,10 @@ def test_of_several_processes_one_reclaims_an_action() -> None:
 def test_an_action_of_a_namespace_that_has_not_synced_is_reclaimed_later() -> None:
     action = claimed()
     lease_ends(action)
-    assert reclaim("default", "the second", delays={NAMESPACE: 10.0}) == []
+    assert reclaim("default", "reconciler:second", delays={NAMESPACE: 10.0}) == []
 
     Action.objects.update(lease_until=Now() - timedelta(seconds=11))
-    assert len(reclaim("default", "the second", delays={NAMESPACE: 10.0})) == 1
+    assert len(reclaim("default", "reconciler:second", delays={NAMESPACE: 10.0})) == 1
 
 
 @pytest.mark.parametrize("delays", [{}, {"another": 10.0}, {NAMESPACE: 10.0}, {"*": 10.0}])
@@ -110,7 +110,7 @@ def test_what_waited_for_a_namespace_is_due_when_it_can_be_read(delays: dict[str
     unreadable, frozen = claimed("a"), claimed("b")
     post(anomaly("c"), anomaly("d"))
     for action, reason in ((unreadable, Reason.NAMESPACE_UNREADABLE), (frozen, Reason.FROZEN)):
-        transitions.store([transitions.retry(action, reason, "Wait.", 60, "a test")])
+        transitions.store([transitions.retry(action, reason, "Wait.", 60, "reconciler:test")])
     later = timezone.now() + timedelta(seconds=60)
     for name, reason in (("c", Reason.NAMESPACE_UNREADABLE), ("d", Reason.FROZEN)):
         signal_transitions.store([signal_transitions.defer(Signal.objects.get(workload=name), reason, "Wait.", later)])
@@ -129,7 +129,7 @@ def test_a_forgotten_signal_says_what_it_waited_for() -> None:
     signal_transitions.store([signal_transitions.defer(waiting, Reason.NAMESPACE_UNREADABLE, "No rights.", later)])
     Signal.objects.update(last_seen_at=Now() - timedelta(days=1))
 
-    expire("a test")
+    expire("reconciler:test")
 
     forgotten = "No reconciler of the cluster “default” decided on it within a day."
     assert dict(Signal.objects.values_list("workload", "message")) == {
@@ -158,7 +158,7 @@ def test_what_no_reconciler_of_another_cluster_takes_up_says_so_and_is_still_due
         assert found.pop("theirs") == (Reason.NO_RECONCILER, message)
         assert {name: reason for name, (reason, _) in found.items()} == {"ours": "", "young": "", "frozen": "Frozen"}
     assert "theirs" in [one.workload for one in Signal.due("typo", 9)]
-    assert "theirs" in [claim.action.workload.name for claim in claim_due("typo", 9, "a test")]
+    assert "theirs" in [claim.action.workload.name for claim in claim_due("typo", 9, "reconciler:test")]
 
 
 def test_what_nobody_took_up_in_time_is_cancelled() -> None:
@@ -168,7 +168,7 @@ def test_what_nobody_took_up_in_time_is_cancelled() -> None:
     with rewritable():
         Action.objects.filter(pk=elsewhere.pk).update(cluster="a cluster without a reconciler")
 
-    expire("a test")
+    expire("reconciler:test")
 
     assert [outcome(one) for one in (late, young, ambiguous, elsewhere)] == [
         (S.CANCELLED, Reason.ACTION_EXPIRED),
@@ -181,22 +181,22 @@ def test_what_nobody_took_up_in_time_is_cancelled() -> None:
 
 def test_an_action_that_was_retried_until_its_deadline_keeps_the_reason_in_its_message() -> None:
     action = claimed()
-    transitions.store([transitions.retry(action, Reason.CLUSTER_UNREACHABLE, "no route", 1, "the first")])
+    transitions.store([transitions.retry(action, Reason.CLUSTER_UNREACHABLE, "no route", 1, "reconciler:first")])
     Action.objects.update(deadline_at=PAST)
 
-    expire("a test")
+    expire("reconciler:test")
 
     assert (outcome(action), row(action).message) == ((S.CANCELLED, Reason.ACTION_EXPIRED), "no route")
 
 
 def test_a_review_that_nobody_made_counts_as_applied() -> None:
     action = claimed(planned=True)
-    transitions.store([transitions.require_review(action, "Was it applied?", "the first")])
-    expire("a test")
+    transitions.store([transitions.require_review(action, "Was it applied?", "reconciler:first")])
+    expire("reconciler:test")
     assert outcome(action) == (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)
 
     Action.objects.update(deadline_at=PAST)
-    expire("a test")
+    expire("reconciler:test")
 
     assert outcome(action) == (S.FAILED, Reason.REVIEW_EXPIRED)
     assert row(action).applied_at is not None
@@ -208,7 +208,7 @@ def test_an_action_that_cannot_be_ended_keeps_no_other_from_its_end(monkeypatch:
     Action.objects.update(deadline_at=PAST)
     poison(monkeypatch, reclaim_verb, "_expired", lambda action, _: action.pk == strange.pk)
 
-    expire("a test")
+    expire("reconciler:test")
 
     assert (row(strange).state, row(other).state) == (S.PENDING, S.CANCELLED)
 
@@ -217,7 +217,7 @@ def test_a_signal_that_no_reconciler_took_up_within_a_day_is_denied() -> None:
     post(anomaly("a"), anomaly("b"))
     Signal.objects.filter(workload="a").update(last_seen_at=Now() - FORGOTTEN_AFTER, not_before=PAST)
 
-    expire("a test")
+    expire("reconciler:test")
 
     states = dict(Signal.objects.values_list("workload", "state"))
     assert states == {"a": SignalState.DENIED, "b": SignalState.PENDING}
@@ -227,14 +227,14 @@ def test_a_signal_that_no_reconciler_took_up_within_a_day_is_denied() -> None:
 def test_an_action_whose_signal_is_resolved_is_cancelled_before_it_is_applied() -> None:
     waiting, firing, applying, ambiguous = (of_signal(name) for name in "abcd")
     direct = requested("e")
-    [_] = [one for one in claim_due("default", 100, "a test") if one.action.pk == applying.pk]
+    [_] = [one for one in claim_due("default", 100, "reconciler:test") if one.action.pk == applying.pk]
     Action.objects.exclude(pk=applying.pk).update(state=S.APPLYING, lease_until=Now())
     Action.objects.exclude(pk=applying.pk).update(state=S.PENDING, lease_until=None)
     Action.objects.filter(pk=ambiguous.pk).update(ambiguous=True)
     Signal.objects.update(state=SignalState.ADMITTED)
     Signal.objects.exclude(workload="b").update(resolved_at=Now())
 
-    cancel_resolved("default", "a test")
+    cancel_resolved("default", "reconciler:test")
 
     assert [outcome(one)[0] for one in (waiting, firing, applying, ambiguous, direct)] == [
         S.CANCELLED,
@@ -251,6 +251,6 @@ def test_nothing_is_cancelled_for_another_cluster() -> None:
     action = of_signal("a")
     Signal.objects.update(state=SignalState.ADMITTED, resolved_at=Now())
 
-    cancel_resolved("other", "a test")
+    cancel_resolved("other", "reconciler:test")
 
     assert outcome(action) == (S.PENDING, "")

@@ -10,6 +10,7 @@ from orchestrator.k8s.rollout import FREED_WITHIN
 from orchestrator.k8s.types import Condition, WorkloadKey
 from orchestrator.models import Action, ActionState, DecisionRecord
 from orchestrator.reconciler.retry import BASE_DELAY
+from signals import actors
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from tests.kit.signals import NAMESPACE, anomaly, post
@@ -202,7 +203,7 @@ def test_another_reconciler_reclaims_an_action_whose_lease_has_ended(simulation:
     simulation.pool.held = True  # its write never leaves the process
     simulation.run()
     other = Simulation(simulation.cluster)
-    other.reconciler.actor = "the other"
+    other.reconciler.actor = actors.reconciler("other")
     other.observe()
     other.run()
     assert other.pool.under_way == 0
@@ -217,7 +218,7 @@ def test_another_reconciler_reclaims_an_action_whose_lease_has_ended(simulation:
 
     write = "scale erp-simulator to 3 at 2"
     assert simulation.calls == ["read erp-simulator", write, write, "read erp-simulator"]
-    assert only_action().moved_by == "the other"
+    assert only_action().moved_by == "reconciler:other"
     assert simulation.cluster.deployments[ERP].replicas == 3
     assert simulation.reconciler._claims == set()
 

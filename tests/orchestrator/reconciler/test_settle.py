@@ -37,14 +37,14 @@ WRITTEN = replace(LIVE, resource_version="9", generation=2, replicas=3)
 def sent(name: str = "erp-simulator", **fields: Any) -> Claim:
     """A claim whose write was sent once."""
     action = requested(name, **fields)
-    [claim] = [one for one in claim_due("default", 100, "a test") if one.action.pk == action.pk]
-    transitions.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "a test")])
+    [claim] = [one for one in claim_due("default", 100, "reconciler:test") if one.action.pk == action.pk]
+    transitions.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "reconciler:test")])
     claim.limits, claim.writes = Limits(cooldown_seconds=7, verification_timeout_seconds=42), 1
     return claim
 
 
 def record(*answers: Answer) -> list[object]:
-    return [action.pk for action in settle.settle(answers, "a test", 1.0)]
+    return [action.pk for action in settle.settle(answers, "reconciler:test", 1.0)]
 
 
 def outcome(claim: Claim) -> tuple[str, str]:
@@ -134,10 +134,10 @@ def test_a_dry_run_counts_in_no_limit() -> None:
 def test_an_answer_that_comes_after_the_action_was_taken_over_changes_nothing() -> None:
     lost, kept = sent("a"), sent("b")
     lease_ends(lost.action)
-    transitions.store([transitions.reclaim(row(lost.action), "another")])
+    transitions.store([transitions.reclaim(row(lost.action), "reconciler:another")])
 
     assert record(Answer(lost, WRITTEN), Answer(kept, WRITTEN)) == [kept.action.pk]
-    assert (outcome(lost), row(lost.action).moved_by) == ((S.APPLYING, ""), "another")
+    assert (outcome(lost), row(lost.action).moved_by) == ((S.APPLYING, ""), "reconciler:another")
     assert Verification.objects.get().action_id == kept.action.pk
     assert Cooldown.objects.get().workload == "b"
 
@@ -159,8 +159,8 @@ def test_a_row_that_fails_costs_itself_and_is_reviewed(monkeypatch: pytest.Monke
     verifying = list(
         together(
             answers,
-            lambda some: settle.settle(some, "a test", 1.0),
-            lambda one, error: settle.record_failure(one, error, "a test"),
+            lambda some: settle.settle(some, "reconciler:test", 1.0),
+            lambda one, error: settle.record_failure(one, error, "reconciler:test"),
         )
     )
 

@@ -55,12 +55,12 @@ class Scene:
     def apply(self, name: str = "erp-simulator", **fields: object) -> Action:
         """Scaled from 2 to 3, and not rolled out. `fields` of the Deployment before the write."""
         action = requested(name)
-        [claim] = [one for one in claim_due("default", 9, "a test") if one.action.pk == action.pk]
+        [claim] = [one for one in claim_due("default", 9, "reconciler:test") if one.action.pk == action.pk]
         live = self.cluster.change(self.cluster.deploy(name), **fields)
-        transitions.store([transitions.plan(claim.action, live, {"replicas": 3}, 1, "a test")])
+        transitions.store([transitions.plan(claim.action, live, {"replicas": 3}, 1, "reconciler:test")])
         marked = {ACTION_ANNOTATION: str(action.pk)}
         written = self.cluster.change(live.key, generation=live.generation + 1, replicas=3, annotations=marked)
-        transitions.store([transitions.apply(claim.action, written, LIMITS, "a test")])
+        transitions.store([transitions.apply(claim.action, written, LIMITS, "reconciler:test")])
         return claim.action
 
     def watch(self, name: str = "erp-simulator", **fields: object) -> Watched:
@@ -330,7 +330,7 @@ def test_an_action_that_cannot_be_verified_here_is_logged_once_and_ends_at_its_d
     Action.objects.update(deadline_at=timezone.now() - timedelta(seconds=OVERDUE + 1))
     scene.verifications.load()
     scene.verifications.load()
-    [ended] = verify.record(scene.verifications.ended, "a test")
+    [ended] = verify.record(scene.verifications.ended, "reconciler:test")
     verify.count(ended)
 
     found = row(strange)
@@ -370,9 +370,9 @@ def test_of_two_processes_one_records_the_outcome(scene: Scene) -> None:
         Ended(one, VerificationStatus.FAILED, Reason.TARGET_GONE, "gone", None) for one in (watched, theirs)
     )
 
-    assert verify.record([first], "the first") == [first]
-    assert verify.record([second], "the second") == []
-    assert row(watched.action).moved_by == "the first"
+    assert verify.record([first], "reconciler:first") == [first]
+    assert verify.record([second], "reconciler:second") == []
+    assert row(watched.action).moved_by == "reconciler:first"
 
 
 def test_each_outcome_of_a_batch_is_recorded_with_its_evidence(scene: Scene) -> None:
@@ -383,7 +383,7 @@ def test_each_outcome_of_a_batch_is_recorded_with_its_evidence(scene: Scene) -> 
         Ended(gone, VerificationStatus.FAILED, Reason.TARGET_GONE, "gone", None),
     ]
 
-    assert verify.record(ended, "a test") == ended
+    assert verify.record(ended, "reconciler:test") == ended
 
     assert [row(one.action).state for one in (done, gone)] == [S.SUCCEEDED, S.FAILED]
     first, second = (Verification.objects.get(action=one.action.pk) for one in (done, gone))
@@ -402,7 +402,7 @@ def test_an_outcome_that_cannot_be_recorded_costs_itself_and_is_loaded_again(
     with monkeypatch.context() as patch:
         poison(patch, transitions, "verified", lambda action, *_: action is bad.action)
         stored = list(
-            together(scene.verifications.ended, lambda some: verify.record(some, "a test"), verify.log_failure)
+            together(scene.verifications.ended, lambda some: verify.record(some, "reconciler:test"), verify.log_failure)
         )
 
     assert [one.watched for one in stored] == [good]

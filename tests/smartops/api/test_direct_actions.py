@@ -60,7 +60,7 @@ def test_a_caller_that_does_not_wait_gets_the_action_and_its_location(
     assert (action_view["params"], action_view["reason"], action_view["verification"]) == (params, None, None)
     assert (action_view["justification"], action_view["requested_by"], action_view["origin"]) == (
         "Monday morning",
-        "agent",
+        "token:agent",
         "direct",
     )
     assert (action_view["dry_run"], action_view["verify"]) == (False, True)
@@ -150,7 +150,7 @@ def test_a_busy_target_is_a_conflict_that_names_the_action(api: Api) -> None:
 
 def test_a_freeze_is_a_conflict_with_the_time_of_its_end(api: Api) -> None:
     until = timezone.now() + timedelta(hours=1)
-    Freeze.objects.create(namespace="smartops-dev", reason="release", by="admin", until=until)
+    Freeze.objects.create(namespace="smartops-dev", reason="release", by="user:admin", until=until)
 
     problem = refused(api, 409, Reason.FROZEN)
     assert problem["next_allowed_at"] == until.isoformat()
@@ -223,8 +223,8 @@ def test_an_idempotency_key_must_be_printable_ascii(api: Api, key: str) -> None:
 def test_a_caller_does_not_wait_for_an_action_that_needs_review(api: Api) -> None:
     api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", **ASYNC)
     # As a reconciler would leave it; the triggers forbid the short way.
-    [claim] = claim_due("default", 1, "test")
-    transitions.store([transitions.require_review(claim.action, "Was it applied?", "test")])
+    [claim] = claim_due("default", 1, "reconciler:test")
+    transitions.store([transitions.require_review(claim.action, "Was it applied?", "reconciler:test")])
 
     answer = api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", prefer="wait=300")
 

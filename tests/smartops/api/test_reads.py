@@ -32,11 +32,11 @@ def carry_out(action_id: str, scale_increase: int = 2) -> None:
     """The life of an action, without a cluster."""
     seen = Deployment(WorkloadKey("smartops-dev", "a"), "uid", "7", 2, 3, False, False, {}, ready_replicas=3)
     action = Action.objects.select_related("workload", "signal").get(pk=action_id)
-    transitions.store([transitions.claim(action, "test")])
-    transitions.store([transitions.plan(action, seen, {"replicas": 3}, scale_increase, "test")])
-    transitions.store([transitions.apply(action, seen, Limits(), "test")])
+    transitions.store([transitions.claim(action, "reconciler:test")])
+    transitions.store([transitions.plan(action, seen, {"replicas": 3}, scale_increase, "reconciler:test")])
+    transitions.store([transitions.apply(action, seen, Limits(), "reconciler:test")])
     status, reason = VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE
-    transitions.store([transitions.verified(action, status, reason, "All 3 replicas.", seen, "test")])
+    transitions.store([transitions.verified(action, status, reason, "All 3 replicas.", seen, "reconciler:test")])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_an_action_is_read_with_its_timeline_decisions_and_verification(api: Api
         ("applying", "verifying"),
         ("verifying", "succeeded"),
     ]
-    assert action["timeline"][0]["actor"] == "agent"
+    assert action["timeline"][0]["actor"] == "token:agent"
     (decision,) = action["decisions"]
     assert (decision["phase"], decision["outcome"]) == ("admit", "allow")
     outcomes = {verdict["guardrail"]: verdict["outcome"] for verdict in decision["verdicts"]}
@@ -153,7 +153,7 @@ def test_a_signal_is_read_with_its_decisions_and_actions(api: Api) -> None:
 
 def admit(signal_id: str) -> None:
     seen = Deployment(WorkloadKey("smartops-dev", "erp-simulator"), "uid", "7", 2, 3, False, False, {}, 2)
-    claim = verbs.admit(UUID(signal_id), lambda _: TargetState(seen=True, deployment=seen), "test")
+    claim = verbs.admit(UUID(signal_id), lambda _: TargetState(seen=True, deployment=seen), "reconciler:test")
     assert claim is not None, Signal.objects.values("state", "reason", "message").get(pk=signal_id)
 
 
@@ -187,11 +187,11 @@ def test_each_limit_names_its_source(api: Api) -> None:
 
 
 def test_freezes_in_force_are_listed(api: Api) -> None:
-    Freeze.objects.create(namespace="erp", reason="release", by="admin")
+    Freeze.objects.create(namespace="erp", reason="release", by="user:admin")
 
     assert api.get("/v1/guardrails", namespace="crm").json()["freezes"] == []
     assert api.get("/v1/guardrails", namespace="erp").json()["freezes"] == [
-        {"scope": "namespace erp", "reason": "release", "by": "admin", "until": None}
+        {"scope": "namespace erp", "reason": "release", "by": "user:admin", "until": None}
     ]
 
 

@@ -25,7 +25,7 @@ def test_a_signal_is_stored_and_acknowledged_with_its_address(api: Api, path: st
     assert answer.json() == {"id": str(signal.pk), "state": "pending", "duplicate": False}
     assert answer.headers["Location"] == f"/v1/signals/{signal.pk}"
     assert (signal.namespace, signal.workload) == ("smartops-dev", "erp-simulator")
-    assert Observation.objects.get().posted_by == "agent"
+    assert Observation.objects.get().posted_by == "token:agent"
 
 
 def test_an_equal_post_is_a_duplicate_and_a_repeat_is_counted(api: Api) -> None:

@@ -25,6 +25,7 @@ from orchestrator.models import (
     transitions,
 )
 from orchestrator.reconciler.claim import Claim
+from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
 from signals.reasons import Reason
@@ -36,7 +37,7 @@ from tests.kit.verbs import admit, claim, execute, propose
 NAMESPACE = "smartops-dev"
 MINUTE = timedelta(minutes=1)
 CORE_DNS = Target("default", "kube-system", "coredns")
-RECONCILER = "reconciler-7c9f4d6b8-x2lqp"
+RECONCILER = "reconciler:smartops-7c9f4d6b8-x2lqp/1"
 
 
 def deployment(name: str, replicas: int, namespace: str = NAMESPACE) -> Deployment:
@@ -110,7 +111,9 @@ class Hour:
 
     def signal(self, observation: Observation, repeats: int = 1) -> Action | None:
         for number in range(repeats):
-            [receipt] = ingest([replace(observation, window_id=f"{observation.window_id}-{number}")], "agent-smith")
+            [receipt] = ingest(
+                [replace(observation, window_id=f"{observation.window_id}-{number}")], actors.token("agent-smith")
+            )
         claim = admit(UUID(receipt.signal_id), self.shop.look, RECONCILER)
         return None if claim is None else claim.action
 
@@ -119,7 +122,7 @@ class Hour:
         workload, _ = Workload.objects.get_or_create(
             cluster="default", namespace=NAMESPACE, kind="Deployment", name=service
         )
-        return propose(Proposal(type_, target, Origin.DIRECT, params, because), workload, by)
+        return propose(Proposal(type_, target, Origin.DIRECT, params, because), workload, actors.token(by))
 
     def execute(self, action: Action | None) -> Action:
         assert action is not None

@@ -230,7 +230,7 @@ LONG = "w" * 120 + ".x" * 66
 def hostile(scene: Hour) -> Action:
     """Names and texts as long as they may be, some of which change the direction of what follows."""
     text = BIDI * 60 + "x" * 400
-    Freeze.objects.create(namespace="elsewhere", workload=LONG, reason=(BIDI * 20)[:256], by=BIDI[:20])
+    Freeze.objects.create(namespace="elsewhere", workload=LONG, reason=(BIDI * 20)[:256], by=f"user:{BIDI[:20]}")
     scene.signal(anomaly(LONG, "resource", 0.94, "w"))
     scene.signal(anomaly(LONG, (BIDI * 20)[:128], 0.94, "w"))
     action = scene.direct(ActionType.RESTART, LONG, {}, (BIDI * 20)[:128], text)

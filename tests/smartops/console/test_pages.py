@@ -19,6 +19,7 @@ from orchestrator.models import (
     Workload,
     transitions,
 )
+from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
 from signals.types import ActionType, Kind, Origin, Proposal, Target
@@ -43,7 +44,9 @@ def text(response: Any) -> str:
 
 def propose(number: int, **proposal: Any) -> Action:
     workload = Workload.objects.create(cluster="default", namespace=NAMESPACE, kind="Deployment", name=f"app-{number}")
-    return verbs.propose(Proposal(ActionType.RESTART, workload.target, Origin.DIRECT, {}, **proposal), workload, "ops")
+    return verbs.propose(
+        Proposal(ActionType.RESTART, workload.target, Origin.DIRECT, {}, **proposal), workload, actors.token("ops")
+    )
 
 
 @pytest.mark.parametrize("path", [ACTIONS, "/console/actions/0199c0de-0000-7000-8000-000000000000/"])
@@ -170,7 +173,9 @@ def test_the_page_of_an_action_shows_its_evidence(reading: Client, hour: Hour) -
 
 def test_the_page_of_an_action_holds_its_earlier_decisions(reading: Client, hour: Hour) -> None:
     action = Action.objects.get(workload__name="recommendationservice")
-    DecisionRecord.objects.create(phase="plan", outcome="allow", inputs={}, verdicts=[], action=action)
+    DecisionRecord.objects.create(
+        phase="plan", requested_by=action.requested_by, outcome="allow", inputs={}, verdicts=[], action=action
+    )
 
     page = text(reading.get(f"/console/actions/{action.pk}/"))
 
@@ -180,8 +185,8 @@ def test_the_page_of_an_action_holds_its_earlier_decisions(reading: Client, hour
 
 
 def test_the_overview_shows_a_freeze_while_it_lasts(reading: Client) -> None:
-    Freeze.objects.create(namespace=NAMESPACE, reason="Quarter-end closing", by="olga")
-    Freeze.objects.create(reason="last year's", by="olga", until=timezone.now() - timedelta(hours=1))
+    Freeze.objects.create(namespace=NAMESPACE, reason="Quarter-end closing", by="user:olga")
+    Freeze.objects.create(reason="last year's", by="user:olga", until=timezone.now() - timedelta(hours=1))
     page = text(reading.get(ACTIONS))
     assert f"Frozen: namespace {NAMESPACE}." in page
     assert "Quarter-end closing" in page
@@ -240,7 +245,10 @@ def test_each_number_is_the_count_of_the_rows_behind_its_link(reading: Client, h
     for number in range(HELD_BACK + 5):
         hour.signal(anomaly("shippingservice", "resource", 0.94, f"more-{number}"))
         hour.signal(anomaly(f"unknown-{number}", "resource", 0.94, "w"))
-    ingest([anomaly(f"waiting-{number}", "resource", 0.94, "w") for number in range(HELD_BACK + 5)], "agent")
+    ingest(
+        [anomaly(f"waiting-{number}", "resource", 0.94, "w") for number in range(HELD_BACK + 5)],
+        actors.token("agent"),
+    )
     Signal.objects.filter(workload__startswith="waiting-").update(reason="Frozen")
     [found] = [one for one in reading.get(ACTIONS).context["tiles"] if one.label == tile]
     listed = all_pages(reading, ACTIONS + found.href)["signals" in found.query]

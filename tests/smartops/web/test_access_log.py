@@ -49,8 +49,8 @@ def test_signing_in_and_out_is_a_line_each(olga: User, client: Client, caplog: p
     sign_in(client, "olga", PASSWORD)
     client.post("/admin/logout/")
     assert lines(caplog) == [
-        {"event": "signed in", "actor": "olga", "path": "POST /admin/login/"},
-        {"event": "signed out", "actor": "olga", "path": "POST /admin/logout/"},
+        {"event": "signed in", "actor": "user:olga", "path": "POST /admin/login/"},
+        {"event": "signed out", "actor": "user:olga", "path": "POST /admin/logout/"},
     ]
 
 
@@ -62,9 +62,9 @@ def test_a_failed_sign_in_is_a_line_without_what_was_typed(
     for _ in range(6):
         sign_in(client, "olga", "canary-1")
     events = [(one["event"], one.get("actor", "")) for one in lines(caplog)]
-    assert events == [("sign-in failed", "olga"), ("sign-in failed", "")] + [("sign-in failed", "olga")] * 5 + [
-        ("sign-in throttled", "olga")
-    ]
+    assert events == [("sign-in failed", "user:olga"), ("sign-in failed", "")] + [
+        ("sign-in failed", "user:olga")
+    ] * 5 + [("sign-in throttled", "user:olga")]
     assert "canary" not in "".join(str(vars(one)) for one in caplog.records)
 
 
@@ -75,7 +75,7 @@ def test_a_sign_in_without_the_role_says_why_it_failed(
     sign_in(client, "olga", PASSWORD)
     [line] = lines(caplog)
     assert (line["event"], line["actor"], line["reason"]) == (
-        "sign-in failed", "olga", "the account lacks staff status",
+        "sign-in failed", "user:olga", "the account lacks staff status",
     )  # fmt: skip
 
 
@@ -87,9 +87,9 @@ def test_a_refused_person_is_a_line(olga: User, client: Client, caplog: pytest.L
     client.get("/console/?token=canary")
     client.get("/console/", headers={"HX-Request": "true"})
     assert [(one["event"], one["actor"], one["status_code"], one["path"]) for one in lines(caplog)] == [
-        ("request refused", "olga", 403, "GET /admin/guardrails/freeze/"),
-        ("request refused", "olga", 302, "GET /console/"),
-        ("request refused", "olga", 401, "GET /console/"),
+        ("request refused", "user:olga", 403, "GET /admin/guardrails/freeze/"),
+        ("request refused", "user:olga", 302, "GET /console/"),
+        ("request refused", "user:olga", 401, "GET /console/"),
     ]
 
 
@@ -128,8 +128,8 @@ async def test_a_refused_token_is_a_line_with_its_name_where_it_is_known(caplog:
     assert found == [
         ("", 401, "Unauthenticated", "GET /v1/signals"),
         ("", 401, "Unauthenticated", "GET /v1/signals"),
-        ("agent", 403, "ScopeMissing", "POST /v1/k8s/restart"),
-        ("agent", 403, "NamespaceForbidden", "GET /v1/signals"),
+        ("token:agent", 403, "ScopeMissing", "POST /v1/k8s/restart"),
+        ("token:agent", 403, "NamespaceForbidden", "GET /v1/signals"),
     ]
     written = "".join(str(vars(one)) for one in caplog.records if one.name == LOGGER)
     assert "canary" not in written
