@@ -12,6 +12,7 @@ from benchmarks.http import Connection, drive
 from benchmarks.record import Json
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.rollout import Complete, rollout
+from signals.types import Kind
 
 ROLLED_OUT_WITHIN = 300.0  # seconds
 STRATEGIC_MERGE = {"Content-Type": "application/strategic-merge-patch+json"}
@@ -47,7 +48,7 @@ def await_rollouts(cluster: Cluster, generations: dict[str, int]) -> None:
     timer = Timer(ROLLED_OUT_WITHIN, over.set)
     timer.start()
     try:
-        with closing(KubernetesCluster(cluster.kubeconfig).watch_deployments(NAMESPACE, over)) as events:
+        with closing(KubernetesCluster(cluster.kubeconfig).watch_workloads(Kind.DEPLOYMENT, NAMESPACE, over)) as events:
             for event in events:
                 deployment = event.object
                 if deployment is None or (name := deployment.key.name) not in left:

@@ -77,14 +77,14 @@ def history(servers: Servers, actions: int) -> Iterator[ProcessPoolExecutor]:
 def decide(number: int, samples: int) -> float:
     """Seconds for one decision, of so many: from the due signal to the claimed action, in its transaction."""
     from orchestrator.k8s.target import TargetState
-    from orchestrator.k8s.types import Deployment, WorkloadKey
+    from orchestrator.k8s.types import WorkloadKey, WorkloadObject
     from orchestrator.reconciler.admit import admit, due
     from signals import actors
     from signals.ingest import ingest
     from signals.types import Observation, Source, Target
 
-    live = Deployment(WorkloadKey("smartops-dev", "any"), "uid", "1", 1, 2, False, False, {})
-    look = TargetState(seen=True, deployment=live)
+    live = WorkloadObject(WorkloadKey("smartops-dev", "any"), "uid", "1", 1, 2, False, False, {})
+    look = TargetState(seen=True, object=live)
     targets = [Target("default", "smartops-dev", f"w{number * samples + n}") for n in range(samples)]
     ingest(
         [Observation(Source.ANOMALY, target, "resource", uuid4().hex, True, {}, score=0.95) for target in targets],

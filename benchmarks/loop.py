@@ -43,7 +43,7 @@ def reaction(servers: Servers, quick: bool = False) -> Iterator[Figure]:
             continue
         for _ in range(samples):
             started = time.perf_counter()
-            client.patch_deployment(WorkloadKey(NAMESPACE, "baseline"), {"metadata": {"labels": {"n": next(numbers)}}})
+            client.patch_workload(WorkloadKey(NAMESPACE, "baseline"), {"metadata": {"labels": {"n": next(numbers)}}})
             serial.append(time.perf_counter() - started)
     written = written_at(cluster)
     delays = [written[str(action.pk)] - committed[str(action.signal_id)] for action in verified(len(names))]

@@ -61,9 +61,9 @@ class SeedDesign:
     async def _handle(self, key: WorkloadKey) -> None:
         if not self._allows(key):
             return
-        await asyncio.to_thread(self._cluster.patch_deployment, key, self._change())
+        await asyncio.to_thread(self._cluster.patch_workload, key, self._change())
         self._acted_at[key].append(time.monotonic())
-        while not isinstance(rollout(await asyncio.to_thread(self._cluster.get_deployment_status, key)), Complete):
+        while not isinstance(rollout(await asyncio.to_thread(self._cluster.get_workload, key)), Complete):
             await asyncio.sleep(POLL)
 
     def _allows(self, key: WorkloadKey) -> bool:

@@ -103,7 +103,7 @@ class OwnerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldOwner:
-    """Who else writes these fields of a Deployment. `name` is the object behind it, with its kind: Application shop,
+    """Who else writes these fields of a workload. `name` is the object behind it, with its kind: Application shop,
     Kustomization flux-system/apps, release shop; empty if it is unknown."""
 
     kind: OwnerKind
@@ -124,14 +124,14 @@ class AutoscalerFacts:
 
 
 class RolloutState(StrEnum):
-    COMPLETE = "complete"  # or there is none, or the Deployment is paused
+    COMPLETE = "complete"  # or there is none, as no controller replaces pods: paused, or OnDelete
     IN_PROGRESS = "in_progress"
     STUCK = "stuck"  # the Deployment controller reports that it makes no progress (Progressing=False)
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutFacts:
-    """The latest rollout of a Deployment, from its status and its managedFields.
+    """The latest rollout of a workload, from its status and its managedFields.
 
     `message` says what it waits for. `by` is the field manager that changed the pod template last, and `since` when; ""
     and None if managedFields do not show it. `until` is when it ended; None while it is in progress, or if the status
@@ -166,6 +166,7 @@ class TargetFacts:
     obstacle: str = ""
     deleting: bool = False
     paused: bool = False
+    held: str = ""  # why a change of the pod template reaches no pod, apart from a pause; empty: it reaches some
     autoscaler: AutoscalerFacts | None = None
     autoscalers_unknown: str = ""  # why it is not known whether there is one; empty: it is
     owners: tuple[FieldOwner, ...] = ()
@@ -225,7 +226,7 @@ class Exemptions:
 class Facts:
     """What was known when the decision was made. A guardrail whose facts are unknown is not evaluated.
 
-    `target` is None if the Deployment does not exist. `target_seen` is False if the deciding process does not observe
+    `target` is None if the workload does not exist. `target_seen` is False if the deciding process does not observe
     the cluster (the web process): the reconciler decides again before it writes. `history_loaded` is False if nothing
     can be reserved, as there is no proposal or no target: then `active_action`, `cooldown_until`, `recent`,
     `refused`, `scaled_to` and `freezes` are unknown.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -142,16 +143,24 @@ class Signal(models.Model):
 
     @classmethod
     def due(
-        cls, cluster: str, limit: int, without: Iterable[UUID] = (), delays: Mapping[str, float] | None = None
+        cls,
+        cluster: str,
+        limit: int,
+        without: Iterable[UUID] = (),
+        delays: Mapping[tuple[str, Kind], float] = MappingProxyType({}),
     ) -> list["Signal"]:
         """Due signals in their turns of tokens, namespaces and workloads (`queries.OLDEST`), each with its `rules`:
-        those that may match it. Those of the namespaces in `delays` ("*" is all) become due by so many seconds
-        later."""
+        those that may match it. Those of the namespaces ("*" is all) and kinds in `delays` become due by so many
+        seconds later."""
+        later = {f"{namespace}/{kind}": seconds for (namespace, kind), seconds in delays.items()}
+        for namespace in {namespace for namespace, _ in delays}:
+            of_kinds = [delays[namespace, kind] for kind in Kind if (namespace, kind) in delays]
+            later |= {namespace: min(of_kinds)} if len(of_kinds) == len(Kind) else {}
         parameters = {
             "cluster": cluster,
             "limit": limit,
             "without": list(without),
-            "delays": json.dumps(dict(delays or {})),
+            "delays": json.dumps(later),
         }
         return list(cls.objects.raw(_SELECT_DUE + queries.OLDEST, parameters))
 

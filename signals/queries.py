@@ -155,11 +155,14 @@ SELECT_DUE = """
 # round is its place among those of its token or of its namespace, whichever is later, where flows take turns, too:
 # neither a token with many namespaces, nor a namespace with many tokens delays others. Parameters: cluster; without,
 # the ids to leave out; limit; delays, a JSON object with how many seconds later the signals of a namespace ("*": of
-# all) become due.
+# all) become due: all of them, and those of a kind (namespace/kind). The first bounds what is read from the index.
 _OF_FLOW = """
     state = 'pending' AND cluster = %(cluster)s AND signal.posted_by = flow.posted_by
     AND signal.namespace = flow.namespace AND not_before <= statement_timestamp() - make_interval(secs => coalesce(
         %(delays)s::jsonb ->> flow.namespace, %(delays)s::jsonb ->> '*', '0')::float8)
+    AND (%(delays)s::jsonb = '{}'::jsonb OR not_before <= statement_timestamp() - make_interval(secs => coalesce(
+        %(delays)s::jsonb ->> (flow.namespace || '/' || signal.kind), %(delays)s::jsonb ->> ('*/' || signal.kind),
+        '0')::float8))
 """
 OLDEST = f"""
     AND id = ANY(ARRAY(

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     SCALE_VELOCITY_LIMIT = "ScaleVelocityLimit"
     FROZEN = "Frozen"
     TARGET_PAUSED = "TargetPaused"
+    ROLLOUT_HELD = "RolloutHeld"
     AUTOSCALED = "Autoscaled"
     AUTOSCALERS_UNKNOWN = "AutoscalersUnknown"
     FIELD_OWNED = "FieldOwned"
@@ -96,6 +97,7 @@ GUARDRAIL_REASONS = (
     Reason.SCALE_VELOCITY_LIMIT,
     Reason.FROZEN,
     Reason.TARGET_PAUSED,
+    Reason.ROLLOUT_HELD,
     Reason.AUTOSCALED,
     Reason.AUTOSCALERS_UNKNOWN,
     Reason.FIELD_OWNED,

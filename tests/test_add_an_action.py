@@ -62,10 +62,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from orchestrator.k8s.types import WorkloadObject, Preconditions, WorkloadKey
 
 
-def plan(params: Mapping[str, Any], live: Deployment, action_id: str) -> dict[str, Any]:
+def plan(params: Mapping[str, Any], live: WorkloadObject, action_id: str) -> dict[str, Any]:
     return {"paused": False}
 
 
@@ -76,9 +76,9 @@ def write(
     preconditions: Preconditions,
     action_id: str,
     dry_run: bool,
-) -> Deployment:
+) -> WorkloadObject:
     patch = {"spec": dict(change)}
-    return cluster.patch_deployment(key, patch, preconditions=preconditions, action=action_id, dry_run=dry_run)
+    return cluster.patch_workload(key, patch, preconditions=preconditions, action=action_id, dry_run=dry_run)
 
 
 def expected_replicas(change: Mapping[str, Any]) -> int | None:
@@ -106,7 +106,7 @@ from django.core.exceptions import ValidationError
 from guardrails.evaluate import decide
 from guardrails.types import Facts, Inputs, Limits, TargetFacts
 from orchestrator.actions import HANDLERS
-from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from orchestrator.k8s.types import WorkloadObject, Preconditions, WorkloadKey
 from orchestrator.models import Action, Workload
 from signals.models import Rule
 from signals.proposals import PROPOSAL_TYPES
@@ -122,7 +122,7 @@ def rejected(**params):
         return error.message_dict
 
 class Cluster:
-    def patch_deployment(self, *arguments, **how):
+    def patch_workload(self, *arguments, **how):
         return [str(arguments[0]), *arguments[1:], how["action"], how["preconditions"].resource_version]
 
 now = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -132,7 +132,7 @@ signal = SignalFacts("s", Source.ANOMALY, target, "stuck", now, resolved=False)
 facts = Facts(True, TargetFacts("uid-1", 2, paused=True))
 decision = decide(Inputs(now, facts, Limits(), signal, (rule,)))
 key = WorkloadKey("dev", "web")
-live = Deployment(key, "uid-1", "41", 1, 2, True, False, {})
+live = WorkloadObject(key, "uid-1", "41", 1, 2, True, False, {})
 handler = HANDLERS[ActionType.RESUME]
 change = handler.plan(decision.proposal.params, live, "a-1")
 action = Action(workload=Workload(namespace="dev", name="web"), type="RESUME", params={}, before={}, change=change)

@@ -19,7 +19,8 @@ INSTEAD = {
 
 
 def paused(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
-    """Protects a paused Deployment from a change of its pod template, which would reach no pod until it is resumed.
+    """Protects a workload whose controller replaces no pods from a change of its pod template, which would reach none:
+    a paused Deployment, the update strategy OnDelete, and a StatefulSet whose partition holds all of its pods.
 
     Closed loop: defer. Direct action: deny.
     """
@@ -28,10 +29,13 @@ def paused(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> V
         return Verdict(name)
     if target is None:
         return no_target(name, proposal, facts)
-    if not target.paused:
-        return Verdict(name)
-    message = f"{proposal.target} is paused, so its pods would not change: run kubectl rollout resume first."
-    return wait_or_refuse(name, proposal, Reason.TARGET_PAUSED, message, {}, now + RECHECK)
+    if target.paused:
+        message = f"{proposal.target} is paused, so its pods would not change: run kubectl rollout resume first."
+        return wait_or_refuse(name, proposal, Reason.TARGET_PAUSED, message, {}, now + RECHECK)
+    if target.held:
+        message = f"The pods of {proposal.target} would not change: {target.held}. Change its updateStrategy first."
+        return wait_or_refuse(name, proposal, Reason.ROLLOUT_HELD, message, {}, now + RECHECK)
+    return Verdict(name)
 
 
 def autoscaler(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:

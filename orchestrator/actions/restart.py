@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from orchestrator.k8s.types import Preconditions, WorkloadKey, WorkloadObject
 
 
-def plan(params: Mapping[str, Any], live: Deployment, action_id: str) -> dict[str, Any]:
+def plan(params: Mapping[str, Any], live: WorkloadObject, action_id: str) -> dict[str, Any]:
     return {"value": action_id}
 
 
@@ -18,8 +18,8 @@ def write(
     preconditions: Preconditions,
     action_id: str,
     dry_run: bool,
-) -> Deployment:
-    return cluster.restart_deployment(
+) -> WorkloadObject:
+    return cluster.restart_workload(
         key, change["value"], preconditions=preconditions, action=action_id, dry_run=dry_run
     )
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from orchestrator.k8s.types import Preconditions, WorkloadKey, WorkloadObject
 from signals.proposals import scale
 
 
-def plan(params: Mapping[str, Any], live: Deployment, action_id: str) -> dict[str, Any]:
+def plan(params: Mapping[str, Any], live: WorkloadObject, action_id: str) -> dict[str, Any]:
     return {"replicas": scale.replicas(params, live.replicas)}
 
 
@@ -19,8 +19,8 @@ def write(
     preconditions: Preconditions,
     action_id: str,
     dry_run: bool,
-) -> Deployment:
-    return cluster.scale_deployment(
+) -> WorkloadObject:
+    return cluster.scale_workload(
         key, change["replicas"], preconditions=preconditions, action=action_id, dry_run=dry_run
     )
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from orchestrator.k8s.types import Preconditions, WorkloadKey, WorkloadObject
 
 
 class ActionHandler(Protocol):
     """Implemented by a module of orchestrator/actions."""
 
-    def plan(self, params: Mapping[str, Any], live: Deployment, action_id: str) -> dict[str, Any]:
+    def plan(self, params: Mapping[str, Any], live: WorkloadObject, action_id: str) -> dict[str, Any]:
         """The absolute change, as JSON: the same again is harmless. Never raises for a valid proposal."""
         ...
 
@@ -22,7 +22,7 @@ class ActionHandler(Protocol):
         preconditions: Preconditions,
         action_id: str,
         dry_run: bool,
-    ) -> Deployment:
+    ) -> WorkloadObject:
         """Sends one request, once, and returns the object as the API server answered it. Raises ClusterError."""
         ...
 

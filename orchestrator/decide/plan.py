@@ -4,12 +4,12 @@ from typing import Any
 
 from guardrails.types import Allow, Warned
 from orchestrator.actions import HANDLERS
-from orchestrator.k8s.types import Deployment
+from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models import Action, transitions
 from signals.proposals import scale_decrease, scale_increase
 
 
-def plan(action: Action, live: Deployment, decision: Allow, actor: str) -> transitions.Transition:
+def plan(action: Action, live: WorkloadObject, decision: Allow, actor: str) -> transitions.Transition:
     """In the transaction of the decision that allows it."""
     proposal = action.proposal
     change = HANDLERS[proposal.type].plan(proposal.params, live, str(action.pk))
@@ -24,7 +24,7 @@ def plan(action: Action, live: Deployment, decision: Allow, actor: str) -> trans
     )
 
 
-def keep_plan(action: Action, live: Deployment, decision: Allow, actor: str) -> transitions.Transition:
+def keep_plan(action: Action, live: WorkloadObject, decision: Allow, actor: str) -> transitions.Transition:
     """The same change again. What it is warned of may have changed."""
     return transitions.keep_plan(action, live, actor, warnings=_warnings(decision))
 

@@ -18,6 +18,6 @@ def policy_is_configured() -> bool:
 def ask_policy(proposal: Proposal, state: TargetState, signal: Signal | None = None) -> PolicyAnswer | None:
     """A network call: never within a transaction, and in a reconciler on a thread of the pool."""
     context: dict[str, Any] = {"origin": proposal.origin, "requested_by": proposal.requested_by, "target": None}
-    if state.deployment is not None:
-        context["target"] = {"uid": state.deployment.uid, "replicas": state.deployment.replicas}
+    if state.object is not None:
+        context["target"] = {"uid": state.object.uid, "replicas": state.object.replicas}
     return check_policy(proposal, context, signal)

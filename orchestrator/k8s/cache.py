@@ -1,8 +1,10 @@
-"""The cluster cache: two watches per namespace, shared by all decisions and verifications of a process."""
+"""The cluster cache: the workloads and autoscalers of the namespaces, watched once for all decisions and verifications
+of a process."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
@@ -11,24 +13,37 @@ from guardrails.types import AutoscalerFacts, RolloutState
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import ClusterError, NotFound
 from orchestrator.k8s.missing import Missing
-from orchestrator.k8s.resources import AUTOSCALERS, DEPLOYMENTS, Resource
+from orchestrator.k8s.resources import AUTOSCALERS, SCALED_KINDS, WORKLOADS, Resource
 from orchestrator.k8s.revision import rollout_state
-from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED, MissingList, SyncStatus
+from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED, Delays, MissingList, SyncStatus
 from orchestrator.k8s.target import UNMANAGED, TargetState
-from orchestrator.k8s.types import Autoscaler, Deployment, W, WatchEvent, WatchEventType, WorkloadKey
-from signals.types import Target
+from orchestrator.k8s.types import (
+    Autoscaler,
+    ObjectKey,
+    W,
+    WatchEvent,
+    WatchEventType,
+    WorkloadKey,
+    WorkloadObject,
+)
+from signals.types import Kind, Target
 
 log = logging.getLogger(__name__)
 
+# The kinds on which no decision is made without the list.
+DEPENDENT: Mapping[Resource, Iterable[Kind]] = {
+    **{resource: (kind,) for kind, resource in WORKLOADS.items()},
+    AUTOSCALERS: SCALED_KINDS,
+}
 STOP_WITHIN = 5.0  # seconds
 RESTART_AFTER = 30.0  # seconds from an unexpected error of a watching thread to its next attempt
 
 
 class ClusterCache:
-    """Of `namespaces`, where "*" is all of them. Each namespace syncs by itself: one that cannot be read holds up no
-    other. `on_change` is called from the watching threads after each change, and must be quick; after a list its key
-    has no name. So is `on_rollout_end`, before it, after a change that ends the rollout of a Deployment. `clock`:
-    monotonic seconds."""
+    """Of `namespaces`, where "*" is all of them. Each kind in each namespace syncs by itself: one that cannot be read
+    holds up no other. `on_change` is called from the watching threads after each change, and must be quick; after a
+    list its key has no name. So is `on_rollout_end`, before it, after a change that ends the rollout of a workload.
+    `clock`: monotonic seconds."""
 
     def __init__(
         self,
@@ -42,10 +57,12 @@ class ClusterCache:
         self.namespaces = frozenset({"*"}) if "*" in named else named
         self._cluster = cluster
         self._on_change, self._on_rollout_end = on_change, on_rollout_end
-        self._deployments: dict[WorkloadKey, Deployment] = {}
+        self._workloads: dict[WorkloadKey, WorkloadObject] = {}
         self._missing = Missing(clock)
         self._autoscalers = AutoscalerIndex()
-        self._follow = {DEPLOYMENTS: self._follow_deployments, AUTOSCALERS: self._follow_autoscalers}
+        self._follow: dict[Resource, Callable[[str], None]] = {
+            resource: partial(self._follow_workloads, kind) for kind, resource in WORKLOADS.items()
+        } | {AUTOSCALERS: self._follow_autoscalers}
         self._status = SyncStatus(self._follow, self.namespaces)
         self._stop = Event()
         self._threads: list[Thread] = []
@@ -73,55 +90,55 @@ class ClusterCache:
     def unsynced(self) -> list[MissingList]:
         return self._status.missing()
 
-    def is_readable(self, namespace: str) -> bool:
-        """Whether its Deployments are in the cache: without them, no decision may be made on them."""
-        return self.manages(namespace) and self._status.find(DEPLOYMENTS, self._scope(namespace)) is None
+    def is_readable(self, namespace: str, kind: Kind = Kind.DEPLOYMENT) -> bool:
+        """Whether its workloads of the kind are in the cache: without them, no decision may be made on them."""
+        return self.manages(namespace) and self._status.find(WORKLOADS[kind], self._scope(namespace)) is None
 
     @property
     def readable(self) -> list[str]:
-        """The namespaces that can be read, or "*"."""
-        return sorted(filter(self.is_readable, self.namespaces))
+        """The namespaces of which a kind can be read, or "*"."""
+        return [one for one in sorted(self.namespaces) if any(self.is_readable(one, kind) for kind in Kind)]
 
-    def delays(self) -> dict[str, float]:
-        """By namespace ("*": all), how many seconds later than usual a due row is taken up, as its namespace has not
-        synced: another reconciler may have it in its cache. A refusal to list autoscalers delays nothing: it is known
-        that they are unknown."""
-        delays = dict[str, float]()
+    def delays(self) -> Delays:
+        """How many seconds later than usual a due row is taken up, as a list that it depends on has not synced: another
+        reconciler may have it in its cache. A refusal to list autoscalers delays nothing: it is known that they are
+        unknown."""
+        delays = dict[tuple[str, Kind], float]()
         for one in self._status.missing():
-            if not (one.refused and one.resource is AUTOSCALERS):
-                delay = LEFT_TO_OTHERS if one.cause else UNTIL_LISTED
-                delays[one.namespace] = max(delay, delays.get(one.namespace, 0.0))
+            delay = LEFT_TO_OTHERS if one.cause else UNTIL_LISTED
+            for kind in () if one.refused and one.resource is AUTOSCALERS else DEPENDENT[one.resource]:
+                delays[one.namespace, kind] = max(delay, delays.get((one.namespace, kind), 0.0))
         return delays
 
     def manages(self, namespace: str) -> bool:
         return "*" in self.namespaces or namespace in self.namespaces
 
-    def get(self, key: WorkloadKey) -> Deployment | None:
-        return self._deployments.get(key)
+    def get(self, key: WorkloadKey) -> WorkloadObject | None:
+        return self._workloads.get(key)
 
     def observe(self, target: Target) -> TargetState:
         if not self.manages(target.namespace):
             return UNMANAGED
-        key, scope = WorkloadKey(target.namespace, target.name), self._scope(target.namespace)
+        key, scope = WorkloadKey.of(target), self._scope(target.namespace)
         autoscaler, unlisted = self._autoscalers.of(key), self._status.find(AUTOSCALERS, scope)
         known = TargetState(True, True, self.get(key), autoscaler, unlisted.why if unlisted else "")
-        if unreadable := self._status.find(DEPLOYMENTS, scope):
-            return replace(known, seen=False, deployment=None, unreadable=str(unreadable))
-        return replace(known, missing=known.deployment is None and key in self._missing)
+        if unreadable := self._status.find(WORKLOADS[key.kind], scope):
+            return replace(known, seen=False, object=None, unreadable=str(unreadable))
+        return replace(known, missing=known.object is None and key in self._missing)
 
     def observe_live(self, target: Target) -> TargetState:
-        """The same, with a live read of a Deployment that is not in the cache: the cache may lag behind. If the read
+        """The same, with a live read of a workload that is not in the cache: the cache may lag behind. If the read
         fails, the target is unreadable: the watch of a namespace that was deleted notices it minutes later."""
-        state, key = self.observe(target), WorkloadKey(target.namespace, target.name)
-        if not state.managed or state.deployment is not None or state.unreadable or state.missing:
+        state, key = self.observe(target), WorkloadKey.of(target)
+        if not state.managed or state.object is not None or state.unreadable or state.missing:
             return state
         try:
-            return replace(state, deployment=self._cluster.get_deployment_status(key))
+            return replace(state, object=self._cluster.get_workload(key))
         except NotFound:
             self._missing.add(key)
             return replace(state, missing=True)
         except ClusterError as error:
-            return replace(state, seen=False, unreadable=f"Deployment {key}: {error.message}")
+            return replace(state, seen=False, unreadable=f"{key.kind} {key.place}: {error.message}")
 
     def _scope(self, namespace: str) -> str:
         return "*" if "*" in self.namespaces else namespace
@@ -136,20 +153,20 @@ class ClusterCache:
                 cause = f"{type(error).__name__}: {error!s:.500}"
                 failed: WatchEvent[Any] = WatchEvent(WatchEventType.REFUSED, message=cause)
                 self._report(resource, namespace, failed)
-                self._forget(namespace)
+                self._forget(resource, namespace)
             if self._stop.wait(RESTART_AFTER):
                 return None
 
-    def _follow_deployments(self, namespace: str) -> None:
-        for event in self._cluster.watch_deployments(_in_api(namespace), self._stop):
+    def _follow_workloads(self, kind: Kind, namespace: str) -> None:
+        for event in self._cluster.watch_workloads(kind, _in_api(namespace), self._stop):
             if event.object is None:
-                self._report(DEPLOYMENTS, namespace, event)
+                self._report(WORKLOADS[kind], namespace, event)
                 continue
             key = event.object.key
             if event.type is WatchEventType.DELETED:
-                self._deployments.pop(key, None)
+                self._workloads.pop(key, None)
             else:
-                before, self._deployments[key] = self._deployments.get(key), event.object
+                before, self._workloads[key] = self._workloads.get(key), event.object
                 self._missing.discard(key)
                 if before is not None and _is_rolling(before) and not _is_rolling(event.object):
                     self._on_rollout_end(key)
@@ -162,10 +179,11 @@ class ClusterCache:
             else:
                 self._autoscalers.update(event.object, deleted=event.type is WatchEventType.DELETED)
 
-    def _forget(self, namespace: str) -> None:
+    def _forget(self, resource: Resource, namespace: str) -> None:
         """Another watch does not know what this one has listed, so it cannot report what was deleted in between."""
-        for key in [key for key in self._deployments if namespace in ("*", key.namespace)]:
-            self._deployments.pop(key, None)
+        for key in [key for key in self._workloads if WORKLOADS[key.kind] is resource]:
+            if namespace in ("*", key.namespace):
+                self._workloads.pop(key, None)
 
     def _report(self, resource: Resource, namespace: str, event: WatchEvent[W]) -> None:
         """The state of a whole list has changed."""
@@ -183,8 +201,8 @@ class AutoscalerIndex:
     """The autoscalers by the workload that they scale."""
 
     def __init__(self) -> None:
-        self._by_workload: dict[WorkloadKey, dict[WorkloadKey, Autoscaler]] = {}
-        self._workloads: dict[WorkloadKey, WorkloadKey] = {}  # by autoscaler
+        self._by_workload: dict[WorkloadKey, dict[ObjectKey, Autoscaler]] = {}
+        self._workloads: dict[ObjectKey, WorkloadKey] = {}  # by autoscaler
         self._lock = Lock()  # between watching threads
 
     def update(self, autoscaler: Autoscaler, *, deleted: bool) -> None:
@@ -211,8 +229,8 @@ class AutoscalerIndex:
         return AutoscalerFacts(first.key.name, first.min_replicas, first.max_replicas)
 
 
-def _is_rolling(deployment: Deployment) -> bool:
-    return rollout_state(deployment) is RolloutState.IN_PROGRESS
+def _is_rolling(workload: WorkloadObject) -> bool:
+    return rollout_state(workload) is RolloutState.IN_PROGRESS
 
 
 def _in_api(namespace: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import Event, Timer
 from typing import Any
@@ -14,23 +15,24 @@ from orchestrator.k8s.collection import Collection
 from orchestrator.k8s.connection import Connection
 from orchestrator.k8s.errors import NotFound, TimedOut
 from orchestrator.k8s.events import KubernetesEvent, event_of
-from orchestrator.k8s.parse import parse_autoscaler, parse_deployment, parse_object, parse_pod
+from orchestrator.k8s.parse import parse_autoscaler, parse_object, parse_pod, parse_workload
 from orchestrator.k8s.permissions import parse_review
-from orchestrator.k8s.resources import ACCESS_REVIEWS, AUTOSCALERS, DEPLOYMENTS, EVENTS, PODS, Resource
+from orchestrator.k8s.resources import ACCESS_REVIEWS, AUTOSCALERS, EVENTS, PODS, WORKLOADS, Resource
 from orchestrator.k8s.rollout import Progressing, rollout
 from orchestrator.k8s.types import (
     ACTION_ANNOTATION,
     FIELD_MANAGER,
     Autoscaler,
-    Deployment,
     Pod,
     Preconditions,
     W,
     WatchEvent,
     WatchEventType,
     WorkloadKey,
+    WorkloadObject,
 )
 from signals.proposals.restart import RESTART_ANNOTATION
+from signals.types import Kind
 
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 SERVER_TIMEOUT = "8s"  # of a write: then the API server gives it up, and still answers within our own timeout
@@ -69,14 +71,15 @@ class KubernetesCluster:
             "create", PODS, parse_object, namespace=namespace, name=name, subresource="eviction", body=eviction
         )
 
-    def list_deployments(self, namespace: str) -> list[Deployment]:
-        pages = self._collection(DEPLOYMENTS, parse_deployment, namespace).pages()
-        return [deployment for page in pages for deployment in page.items]
+    def list_workloads(self, kind: Kind, namespace: str) -> list[WorkloadObject]:
+        pages = self._workloads(kind, namespace).pages()
+        return [workload for page in pages for workload in page.items]
 
-    def get_deployment_status(self, key: WorkloadKey) -> Deployment:
-        return self._connection.call("get", DEPLOYMENTS, parse_deployment, namespace=key.namespace, name=key.name)
+    def get_workload(self, key: WorkloadKey) -> WorkloadObject:
+        parse = partial(parse_workload, kind=key.kind)
+        return self._connection.call("get", WORKLOADS[key.kind], parse, namespace=key.namespace, name=key.name)
 
-    def scale_deployment(
+    def scale_workload(
         self,
         key: WorkloadKey,
         replicas: int,
@@ -84,11 +87,11 @@ class KubernetesCluster:
         preconditions: Preconditions | None = None,
         action: str = "",
         dry_run: bool = False,
-    ) -> Deployment:
+    ) -> WorkloadObject:
         patch = {"spec": {"replicas": replicas}}
         return self._patch(metrics.SCALE, key, patch, preconditions, action, dry_run)
 
-    def restart_deployment(
+    def restart_workload(
         self,
         key: WorkloadKey,
         value: str,
@@ -96,11 +99,11 @@ class KubernetesCluster:
         preconditions: Preconditions | None = None,
         action: str = "",
         dry_run: bool = False,
-    ) -> Deployment:
+    ) -> WorkloadObject:
         patch = {"spec": {"template": {"metadata": {"annotations": {RESTART_ANNOTATION: value}}}}}
         return self._patch(metrics.RESTART, key, patch, preconditions, action, dry_run)
 
-    def patch_deployment(
+    def patch_workload(
         self,
         key: WorkloadKey,
         patch: Mapping[str, Any],
@@ -108,33 +111,33 @@ class KubernetesCluster:
         preconditions: Preconditions | None = None,
         action: str = "",
         dry_run: bool = False,
-    ) -> Deployment:
+    ) -> WorkloadObject:
         return self._patch(metrics.PATCH, key, patch, preconditions, action, dry_run)
 
-    def wait_for_deployment_rollout(self, key: WorkloadKey, timeout: float) -> Deployment:
-        deployment = self.get_deployment_status(key)  # fails at once for what a watch would retry: 403, 404
+    def wait_for_rollout(self, key: WorkloadKey, timeout: float) -> WorkloadObject:
+        workload = self.get_workload(key)  # fails at once for what a watch would retry: 403, 404
         over = Event()
         timer = Timer(timeout, over.set)
         timer.daemon = True
         timer.start()
         try:
             selector = {"fieldSelector": f"metadata.name={key.name}"}
-            with closing(self._watch_deployments(key.namespace, over, **selector)) as events:
+            with closing(self._watch(key.kind, key.namespace, over, **selector)) as events:
                 listed = False
-                while isinstance(progress := rollout(deployment), Progressing):
+                while isinstance(progress := rollout(workload), Progressing):
                     event = next(events, None)
                     if event is None:
                         raise TimedOut(f"{key}: {progress.message}")
                     if event.type is WatchEventType.CHANGED and event.object is not None:
-                        deployment, listed = event.object, True
+                        workload, listed = event.object, True
                     elif event.type is WatchEventType.DELETED or (event.type is WatchEventType.SYNCED and not listed):
                         raise NotFound(f"{key} was deleted", code=404)
         finally:
             timer.cancel()
-        return deployment
+        return workload
 
-    def watch_deployments(self, namespace: str, stop: Event) -> Generator[WatchEvent[Deployment]]:
-        return self._watch_deployments(namespace, stop)
+    def watch_workloads(self, kind: Kind, namespace: str, stop: Event) -> Generator[WatchEvent[WorkloadObject]]:
+        return self._watch(kind, namespace, stop)
 
     def watch_autoscalers(self, namespace: str, stop: Event) -> Generator[WatchEvent[Autoscaler]]:
         return self._collection(AUTOSCALERS, parse_autoscaler, namespace).watch(stop, self._idle)
@@ -161,15 +164,19 @@ class KubernetesCluster:
         }
         return self._connection.call("create", ACCESS_REVIEWS, parse_review, body=review)
 
-    def _watch_deployments(self, namespace: str, stop: Event, **selectors: str) -> Generator[WatchEvent[Deployment]]:
-        deployments = self._collection(DEPLOYMENTS, parse_deployment, namespace)
-        for event in deployments.watch(stop, self._idle, **selectors):
+    def _watch(
+        self, kind: Kind, namespace: str, stop: Event, **selectors: str
+    ) -> Generator[WatchEvent[WorkloadObject]]:
+        for event in self._workloads(kind, namespace).watch(stop, self._idle, **selectors):
             if event.object is not None:
                 if event.type is WatchEventType.DELETED:
                     metrics.forget(event.object.key)
                 else:
                     metrics.record(event.object)
             yield event
+
+    def _workloads(self, kind: Kind, namespace: str) -> Collection[WorkloadObject]:
+        return self._collection(WORKLOADS[kind], partial(parse_workload, kind=kind), namespace)
 
     def _collection(self, resource: Resource, parse: Callable[[Any], W], namespace: str) -> Collection[W]:
         return Collection(self._connection, resource, parse, namespace or None)
@@ -182,7 +189,7 @@ class KubernetesCluster:
         preconditions: Preconditions | None,
         action: str,
         dry_run: bool,
-    ) -> Deployment:
+    ) -> WorkloadObject:
         # With Strict, a field that does not exist is an error instead of being dropped.
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "timeout": SERVER_TIMEOUT}
         if dry_run:
@@ -190,8 +197,8 @@ class KubernetesCluster:
         with metrics.write(counter, dry_run=dry_run):
             return self._connection.call(
                 "patch",
-                DEPLOYMENTS,
-                parse_deployment,
+                WORKLOADS[key.kind],
+                partial(parse_workload, kind=key.kind),
                 namespace=key.namespace,
                 name=key.name,
                 query=query,

@@ -6,7 +6,8 @@ from threading import Event
 from typing import Any, Protocol
 
 from orchestrator.k8s.events import KubernetesEvent
-from orchestrator.k8s.types import Autoscaler, Deployment, Pod, Preconditions, WatchEvent, WorkloadKey
+from orchestrator.k8s.types import Autoscaler, Pod, Preconditions, WatchEvent, WorkloadKey, WorkloadObject
+from signals.types import Kind
 
 
 class Cluster(Protocol):
@@ -17,13 +18,13 @@ class Cluster(Protocol):
     def delete_pod(self, namespace: str, name: str, *, uid: str) -> None:
         """Evicts the pod if it still has the uid. DisruptionBudget if a PodDisruptionBudget does not allow it now."""
 
-    def list_deployments(self, namespace: str) -> list[Deployment]:
+    def list_workloads(self, kind: Kind, namespace: str) -> list[WorkloadObject]:
         """Of the namespace; "" is all namespaces."""
 
-    def get_deployment_status(self, key: WorkloadKey) -> Deployment:
-        """A live read of the Deployment."""
+    def get_workload(self, key: WorkloadKey) -> WorkloadObject:
+        """A live read."""
 
-    def scale_deployment(
+    def scale_workload(
         self,
         key: WorkloadKey,
         replicas: int,
@@ -31,11 +32,11 @@ class Cluster(Protocol):
         preconditions: Preconditions | None = None,
         action: str = "",
         dry_run: bool = False,
-    ) -> Deployment:
-        """`action` (an id) is written to the annotation `smartops.io/action` in the same request, here and below: it
-        shows later that this change was applied."""
+    ) -> WorkloadObject:
+        """Of a kind that has `spec.replicas`. `action` (an id) is written to the annotation `smartops.io/action` in the
+        same request, here and below: it shows later that this change was applied."""
 
-    def restart_deployment(
+    def restart_workload(
         self,
         key: WorkloadKey,
         value: str,
@@ -43,11 +44,11 @@ class Cluster(Protocol):
         preconditions: Preconditions | None = None,
         action: str = "",
         dry_run: bool = False,
-    ) -> Deployment:
+    ) -> WorkloadObject:
         """Rolls all pods by writing `value` to the pod template's annotation `smartops.io/restart`; the same value
         again is a no-op."""
 
-    def patch_deployment(
+    def patch_workload(
         self,
         key: WorkloadKey,
         patch: Mapping[str, Any],
@@ -55,16 +56,17 @@ class Cluster(Protocol):
         preconditions: Preconditions | None = None,
         action: str = "",
         dry_run: bool = False,
-    ) -> Deployment:
-        """A strategic merge patch of the Deployment."""
+    ) -> WorkloadObject:
+        """A strategic merge patch of the workload."""
 
-    def wait_for_deployment_rollout(self, key: WorkloadKey, timeout: float) -> Deployment:
+    def wait_for_rollout(self, key: WorkloadKey, timeout: float) -> WorkloadObject:
         """Watches until the rollout is complete or has failed (`rollout` of the result says which). TimedOut after
-        `timeout` seconds, NotFound if the Deployment is deleted."""
+        `timeout` seconds, NotFound if the workload is deleted."""
 
-    def watch_deployments(self, namespace: str, stop: Event) -> Iterator[WatchEvent[Deployment]]:
-        """All Deployments of the namespace ("" for all), SYNCED, then every change until `stop` is set. Reconnects and
-        lists again by itself. After another list, an object that is gone is reported DELETED, followed by SYNCED."""
+    def watch_workloads(self, kind: Kind, namespace: str, stop: Event) -> Iterator[WatchEvent[WorkloadObject]]:
+        """All workloads of the kind in the namespace ("" for all), SYNCED, then every change until `stop` is set.
+        Reconnects and lists again by itself. After another list, an object that is gone is reported DELETED, followed
+        by SYNCED."""
 
     def watch_autoscalers(self, namespace: str, stop: Event) -> Iterator[WatchEvent[Autoscaler]]:
         """All HorizontalPodAutoscalers, in the same way."""

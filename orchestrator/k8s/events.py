@@ -1,4 +1,4 @@
-"""A Kubernetes Event on a Deployment, as `kubectl describe` shows it."""
+"""A Kubernetes Event on a workload, as `kubectl describe` shows it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KubernetesEvent:
-    """One Event on the Deployment `uid`. `about` is the id of the action or the signal that it reports."""
+    """One Event on the workload `uid`. `about` is the id of the action or the signal that it reports."""
 
     key: WorkloadKey
     uid: str
@@ -44,7 +44,7 @@ def event_of(event: KubernetesEvent, at: datetime) -> dict[str, Any]:
         "kind": "Event",
         "metadata": {"name": event.name, "namespace": key.namespace},
         "involvedObject": {
-            "apiVersion": "apps/v1", "kind": "Deployment",
+            "apiVersion": "apps/v1", "kind": key.kind.value,
             "namespace": key.namespace, "name": key.name, "uid": event.uid,
         },
         "type": event.type.value,

@@ -1,4 +1,4 @@
-"""The fields of a Deployment that managedFields or a manifest name, as paths (signals/proposals/paths.py). Pure.
+"""The fields of a workload that managedFields or a manifest name, as paths (signals/proposals/paths.py). Pure.
 
 Only the spec, the labels and the annotations have paths.
 """

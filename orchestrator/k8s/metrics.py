@@ -1,4 +1,4 @@
-"""The calls to the Kubernetes API, and the replicas of the watched Deployments. Only the two replica gauges name their
+"""The calls to the Kubernetes API, and the replicas of the watched workloads. Only the two replica gauges name their
 target in labels."""
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from orchestrator.k8s.errors import ClusterError
-from orchestrator.k8s.types import Deployment, WorkloadKey
+from orchestrator.k8s.types import WorkloadKey, WorkloadObject
 from signals.lib import tracing
 from signals.lib.metrics import initialized
 
@@ -32,24 +32,24 @@ API_LATENCY = Histogram(
 
 # Dry runs change nothing and are not counted.
 RESULTS = ("success", "refused", "unknown", "unreached")
-SCALE = initialized(Counter("smartops_k8s_scale", "Deployments scaled", ["result"]), RESULTS)
-RESTART = initialized(Counter("smartops_k8s_restart", "Deployments restarted", ["result"]), RESULTS)
-PATCH = initialized(Counter("smartops_k8s_patch", "Deployments patched", ["result"]), RESULTS)
+SCALE = initialized(Counter("smartops_k8s_scale", "Workloads scaled", ["result"]), RESULTS)
+RESTART = initialized(Counter("smartops_k8s_restart", "Workloads restarted", ["result"]), RESULTS)
+PATCH = initialized(Counter("smartops_k8s_patch", "Workloads patched", ["result"]), RESULTS)
 
 EVENTS_DROPPED = Counter(
     "smartops_k8s_events_dropped",
     "Kubernetes Events that were not created: the API server refused them, or was unavailable for too long",
 )
 
-TARGET = ("namespace", "deployment")
-_watched: dict[WorkloadKey, Deployment] = {}
+TARGET = ("namespace", "deployment", "kind")  # "deployment" is the name, whatever the kind
+_watched: dict[WorkloadKey, WorkloadObject] = {}
 
 
 class ReplicaGauge(Collector):
-    """A sample for each watched Deployment, made at each scrape. The children of a Gauge would be set at each event,
+    """A sample for each watched workload, made at each scrape. The children of a Gauge would be set at each event,
     and take 7 MB for 5,000 Deployments."""
 
-    def __init__(self, name: str, documentation: str, value: Callable[[Deployment], int]) -> None:
+    def __init__(self, name: str, documentation: str, value: Callable[[WorkloadObject], int]) -> None:
         self.name = name
         self._documentation = documentation
         self._value = value
@@ -60,17 +60,18 @@ class ReplicaGauge(Collector):
 
     def collect(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(self.name, self._documentation, labels=TARGET)
-        for deployment in list(_watched.values()):  # a copy: watches go on to change it
-            family.add_metric((deployment.key.namespace, deployment.key.name), self._value(deployment))
+        for workload in list(_watched.values()):  # a copy: watches go on to change it
+            key = workload.key
+            family.add_metric((key.namespace, key.name, key.kind), self._value(workload))
         yield family
 
 
 DESIRED_REPLICAS = ReplicaGauge(
-    "smartops_k8s_deployment_desired_replicas", "spec.replicas of a watched Deployment", attrgetter("replicas")
+    "smartops_k8s_deployment_desired_replicas", "Desired replicas of a watched workload", attrgetter("replicas")
 )
 READY_REPLICAS = ReplicaGauge(
     "smartops_k8s_deployment_ready_replicas",
-    "status.readyReplicas of a watched Deployment",
+    "Ready replicas of a watched workload",
     attrgetter("ready_replicas"),
 )
 
@@ -107,8 +108,8 @@ def write(counter: Counter, *, dry_run: bool) -> Iterator[None]:
         counter.labels("success").inc()
 
 
-def record(deployment: Deployment) -> None:
-    _watched[deployment.key] = deployment
+def record(workload: WorkloadObject) -> None:
+    _watched[workload.key] = workload
 
 
 def forget(key: WorkloadKey) -> None:

@@ -1,4 +1,4 @@
-"""Ownership of a Deployment's fields by Argo CD, Flux, Helm, or its controlling owner. Pure.
+"""Ownership of a workload's fields by Argo CD, Flux, Helm, or its controlling owner. Pure.
 
 managedFields say which manager owns which fields. Labels, annotations and ownerReferences name the owner.
 """
@@ -50,9 +50,10 @@ class ManagedFieldsEntry(NamedTuple):
 
 
 class ObjectMeta(NamedTuple):
-    """The metadata that names owners. `place` is the Deployment's namespace/name; `controller` the kind and the name of
+    """The metadata that names owners. `place` is the workload's namespace/name; `controller` the kind and the name of
     its controlling owner, or ""."""
 
+    kind: str
     place: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
@@ -125,6 +126,6 @@ def _name(kind: OwnerKind, meta: ObjectMeta) -> str:
 def _application(meta: ObjectMeta) -> str:
     """The Application that tracks this object. An operator may have copied the annotation from another one."""
     application, _, tracked = meta.annotations.get(ARGO_CD_ID, "").partition(":")
-    if tracked != f"apps/Deployment:{meta.place}":
+    if tracked != f"apps/{meta.kind}:{meta.place}":
         application = meta.labels.get(ARGO_CD_LABEL, "")
     return f"Application {application}" if application else ""

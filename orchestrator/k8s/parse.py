@@ -1,4 +1,4 @@
-"""From the API's JSON to the values of types.py. The reconciler parses every change of every Deployment: each field is
+"""From the API's JSON to the values of types.py. The reconciler parses every change of every workload: each field is
 read by one call. The Kubernetes library's models cost 15 times as much on large lists.
 """
 
@@ -7,30 +7,62 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from sys import intern
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from orchestrator.k8s.itself import own_deployment, own_mark
 from orchestrator.k8s.owners import ManagedFieldsEntry, ObjectMeta, field_owners, our_fields, template_changes
+from orchestrator.k8s.resources import DEPLOYMENTS, SCALED_KINDS
 from orchestrator.k8s.types import (
     ACTION_ANNOTATION,
     FIELD_MANAGER,
     Autoscaler,
     Condition,
-    Deployment,
+    ObjectKey,
     Pod,
+    Update,
     WorkloadKey,
+    WorkloadObject,
 )
 from signals.lib.redaction import redacted
 from signals.proposals.paths import TEMPLATE
 from signals.proposals.restart import FIELD, RESTART_ANNOTATION
+from signals.types import Kind
 
 T = TypeVar("T")
 
+
+class Counts(NamedTuple):
+    """The fields of the status. `desired` is "" where the spec says it."""
+
+    desired: str
+    total: str
+    updated: str
+    ready: str
+    available: str
+    unavailable: str
+
+
+REPLICAS = Counts("", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas")
+COUNTS: Mapping[Kind, Counts] = {
+    Kind.DEPLOYMENT: REPLICAS,
+    Kind.STATEFUL_SET: REPLICAS,
+    Kind.DAEMON_SET: Counts(
+        "desiredNumberScheduled",
+        "currentNumberScheduled",
+        "updatedNumberScheduled",
+        "numberReady",
+        "numberAvailable",
+        "numberUnavailable",
+    ),
+}
 KEPT_ANNOTATIONS = (ACTION_ANNOTATION,)
 EXPRESSIONS = {"In": "{} in ({})", "NotIn": "{} notin ({})", "Exists": "{}", "DoesNotExist": "!{}"}
 NO_DEADLINE = 2**31 - 1
 OURS = (FIELD_MANAGER,)
-REVISION = "deployment.kubernetes.io/revision"
+REVISIONS = {
+    Kind.DEPLOYMENT: "deployment.kubernetes.io/revision",
+    Kind.DAEMON_SET: "deprecated.daemonset.template.generation",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +82,37 @@ def parse_page(raw: Any, parse_item: Callable[[Any], T]) -> Page[T]:
     return Page(items, _text(metadata, "resourceVersion"), _text(metadata, "continue"))
 
 
-def parse_deployment(raw: Any) -> Deployment:
+def parse_workload(raw: Any, kind: Kind = Kind.DEPLOYMENT) -> WorkloadObject:
+    """`kind` is that of the request: an object within a list does not name its own."""
     raw = parse_object(raw)
     metadata, spec, status = _object(raw, "metadata"), _object(raw, "spec"), _object(raw, "status")
     annotations = _texts(metadata, "annotations")
-    key, entries = _key(metadata), _managed_fields(metadata)
+    key, entries = _key(metadata, kind), _managed_fields(metadata)
     ours = our_fields(entries)
-    return Deployment(
+    update, counts = _object(spec, "updateStrategy"), COUNTS[kind]
+    return WorkloadObject(
         key=key,
         uid=_required(metadata, "uid"),
         resource_version=_required(metadata, "resourceVersion"),
         generation=_count(metadata, "generation"),
-        replicas=_count(spec, "replicas", 1),
+        replicas=_count(status, counts.desired) if counts.desired else _count(spec, "replicas", 1),
         paused=spec.get("paused") is True,
         deleting=metadata.get("deletionTimestamp") is not None,
         # Others, such as the last applied configuration, are several kB for each object, and nothing reads them.
         annotations={name: annotations[name] for name in KEPT_ANNOTATIONS if name in annotations},
         observed_generation=_count(status, "observedGeneration"),
-        status_replicas=_count(status, "replicas"),
-        updated_replicas=_count(status, "updatedReplicas"),
-        ready_replicas=_count(status, "readyReplicas"),
-        available_replicas=_count(status, "availableReplicas"),
-        unavailable_replicas=_count(status, "unavailableReplicas"),
+        status_replicas=_count(status, counts.total),
+        updated_replicas=_count(status, counts.updated),
+        ready_replicas=_count(status, counts.ready),
+        available_replicas=_count(status, counts.available),
+        unavailable_replicas=_count(status, counts.unavailable),
         conditions=_conditions(status),
         progress_deadline=_progress_deadline(spec),
+        update=Update.ON_DELETE if _text(update, "type") == Update.ON_DELETE else Update.ROLLING,
+        partition=_count(_object(update, "rollingUpdate"), "partition"),
+        is_current=_text(status, "currentRevision") == _text(status, "updateRevision"),
         created_at=_moment(metadata, "creationTimestamp"),
-        revision=_revision(annotations),
+        revision=_revision(annotations, kind),
         template_changes=template_changes(entries, without=() if _changed_last(spec, annotations, ours) else OURS),
         owners=field_owners(_object_meta(key, annotations, metadata), entries),
         ours=ours,
@@ -89,13 +126,15 @@ def parse_autoscaler(raw: Any) -> Autoscaler:
     """Of autoscaling/v2."""
     raw = parse_object(raw)
     metadata, spec = _object(raw, "metadata"), _object(raw, "spec")
-    key, reference = _key(metadata), _object(spec, "scaleTargetRef")
+    namespace, name = intern(_required(metadata, "namespace")), _required(metadata, "name")
+    key, reference = ObjectKey(namespace, name), _object(spec, "scaleTargetRef")
     group, _, _ = _text(reference, "apiVersion").partition("/")
-    ours = (group, _text(reference, "kind")) == ("apps", "Deployment")
+    kind = _text(reference, "kind")
+    known = group == DEPLOYMENTS.group and kind in SCALED_KINDS
     return Autoscaler(
         key=key,
         uid=_required(metadata, "uid"),
-        target=WorkloadKey(key.namespace, _required(reference, "name")) if ours else None,
+        target=WorkloadKey(key.namespace, _required(reference, "name"), Kind(kind)) if known else None,
         min_replicas=_count(spec, "minReplicas", 1),
         max_replicas=_count(spec, "maxReplicas"),
     )
@@ -173,8 +212,8 @@ def _moment(raw: Mapping[str, Any], name: str) -> datetime | None:
     return datetime.fromisoformat(value) if value else None
 
 
-def _revision(annotations: Mapping[str, str]) -> int:
-    text = annotations.get(REVISION, "")
+def _revision(annotations: Mapping[str, str], kind: Kind) -> int:
+    text = annotations.get(REVISIONS.get(kind, ""), "")
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
@@ -191,8 +230,8 @@ def _required(raw: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _key(metadata: Mapping[str, Any]) -> WorkloadKey:
-    return WorkloadKey(intern(_required(metadata, "namespace")), _required(metadata, "name"))
+def _key(metadata: Mapping[str, Any], kind: Kind) -> WorkloadKey:
+    return WorkloadKey(intern(_required(metadata, "namespace")), _required(metadata, "name"), kind)
 
 
 def _containers(spec: Mapping[str, Any]) -> tuple[str, ...]:
@@ -224,7 +263,7 @@ def _part_of_smartops(key: WorkloadKey, metadata: Mapping[str, Any], spec: Mappi
 def _object_meta(key: WorkloadKey, annotations: Mapping[str, str], metadata: Mapping[str, Any]) -> ObjectMeta:
     controllers = (one for one in _objects(metadata, "ownerReferences") if one.get("controller") is True)
     controller = next((f"{_text(one, 'kind')} {_text(one, 'name')}" for one in controllers), "")
-    return ObjectMeta(str(key), _texts(metadata, "labels"), annotations, controller)
+    return ObjectMeta(key.kind, key.place, _texts(metadata, "labels"), annotations, controller)
 
 
 def _managed_fields(metadata: Mapping[str, Any]) -> list[ManagedFieldsEntry]:

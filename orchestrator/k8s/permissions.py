@@ -33,6 +33,15 @@ PERMISSIONS = (
         ("list", "watch"),
         "SmartOps finds out with it which replicas an autoscaler sets",
     ),
+    *(
+        Permission("apps", resource, verbs, f"SmartOps {use} with it", required=False)
+        for resource, kind in (("statefulsets", "StatefulSet"), ("daemonsets", "DaemonSet"))
+        for verbs, use in (
+            (("list", "watch"), f"fills its cache of {kind}s"),
+            (("get",), f"reads the live {kind}"),
+            (("patch",), f"changes {kind}s"),
+        )
+    ),
     Permission("", "pods", ("list",), "SmartOps reports with it why a pod does not run", required=False),
     Permission("", "events", ("create",), "SmartOps publishes Kubernetes Events with it", required=False),
 )

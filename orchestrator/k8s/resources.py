@@ -1,9 +1,11 @@
 """The resources of the Kubernetes API that SmartOps uses, and their paths."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.k8s.errors import Invalid
+from signals.types import Kind
 
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -34,6 +36,14 @@ class Resource:
 PODS = Resource("", "v1", "pods")
 EVENTS = Resource("", "v1", "events")
 DEPLOYMENTS = Resource("apps", "v1", "deployments")
+STATEFUL_SETS = Resource("apps", "v1", "statefulsets")
+DAEMON_SETS = Resource("apps", "v1", "daemonsets")
+WORKLOADS: Mapping[Kind, Resource] = {
+    Kind.DEPLOYMENT: DEPLOYMENTS,
+    Kind.STATEFUL_SET: STATEFUL_SETS,
+    Kind.DAEMON_SET: DAEMON_SETS,
+}
+SCALED_KINDS = frozenset({Kind.DEPLOYMENT, Kind.STATEFUL_SET})  # a HorizontalPodAutoscaler may scale them
 AUTOSCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers")
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 

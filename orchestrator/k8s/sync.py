@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from threading import Lock
 
 from orchestrator.k8s.resources import Resource
+from signals.types import Kind
 
 UNTIL_LISTED = 86_400.0  # seconds: the first list is under way, and its end decides
 LEFT_TO_OTHERS = 10.0  # seconds in which a reconciler that can read the namespace takes up a row
-NO_DELAYS: Mapping[str, float] = {}
+Delays = Mapping[tuple[str, Kind], float]  # seconds, by namespace ("*": all) and kind
+NO_DELAYS: Delays = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from random import uniform
 from threading import Event
 from time import monotonic
@@ -11,7 +11,7 @@ from typing import Any, Generic
 from orchestrator.k8s.errors import ClusterError, Expired, Forbidden, Unreached, from_status
 from orchestrator.k8s.parse import Page, parse_object, resource_version
 from orchestrator.k8s.translation import translate
-from orchestrator.k8s.types import W, WatchEvent, WatchEventType, WorkloadKey
+from orchestrator.k8s.types import W, WatchEvent, WatchEventType
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Watch(Generic[W]):
         self._lines = lines
         self._parse = parse
         self._stop = stop
-        self._known: dict[WorkloadKey, W] = {}
+        self._known: dict[Hashable, W] = {}
         self._resource_version = ""  # where to continue; "": list again
         self._problem = ""  # the one that was logged last
 
@@ -79,7 +79,7 @@ class Watch(Generic[W]):
             self._problem = problem
 
     def _list(self) -> Iterator[WatchEvent[W]]:
-        listed: set[WorkloadKey] = set()
+        listed: set[Hashable] = set()
         version = ""
         for page in self._pages():
             for item in page.items:

@@ -4,7 +4,6 @@ PostgreSQL refuses what must not be: two active actions on a workload, a finishe
 transition that the table of states does not have. `transitions.py` is the only writer of `state`.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from orchestrator.k8s.sync import Delays
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
@@ -220,13 +220,13 @@ class Action(models.Model):
         )
 
     @staticmethod
-    def is_past(moment: str, delays: Mapping[str, float]) -> Q:
-        """Whether the time in the column `moment` has passed: in the namespaces of `delays` ("*" is all), by at least
-        so many seconds."""
+    def is_past(moment: str, delays: Delays) -> Q:
+        """Whether the time in the column `moment` has passed: for the namespaces ("*" is all) and kinds of `delays`, by
+        at least so many seconds."""
         past = Q(**{f"{moment}__lte": Now()})
-        for namespace, seconds in delays.items():
-            elsewhere = Q() if namespace == "*" else ~Q(workload__namespace=namespace)
-            past &= elsewhere | Q(**{f"{moment}__lte": Now() - timedelta(seconds=seconds)})
+        for (namespace, kind), seconds in delays.items():
+            place = {} if namespace == "*" else {"workload__namespace": namespace}
+            past &= ~Q(workload__kind=kind, **place) | Q(**{f"{moment}__lte": Now() - timedelta(seconds=seconds)})
         return past
 
     @classmethod

@@ -19,7 +19,7 @@ from guardrails.models import Cooldown
 from guardrails.types import Limits
 from orchestrator import metrics, queries
 from orchestrator.k8s.fields import overlapping
-from orchestrator.k8s.types import Deployment
+from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models.action import Action
 from orchestrator.models.evidence import Verification, VerificationStatus
 from orchestrator.models.states import FINAL, ActionState
@@ -103,7 +103,7 @@ def reclaim(action: Action, actor: str) -> Transition:
 
 def plan(
     action: Action,
-    live: Deployment,
+    live: WorkloadObject,
     change: Mapping[str, Any],
     scale_increase: int,
     actor: str,
@@ -133,7 +133,7 @@ def plan(
 
 
 def keep_plan(
-    action: Action, live: Deployment, actor: str, *, warnings: Sequence[Mapping[str, Any]] = ()
+    action: Action, live: WorkloadObject, actor: str, *, warnings: Sequence[Mapping[str, Any]] = ()
 ) -> Transition:
     """The same change again, against the version that the target has now: at most its status or metadata has changed
     since the plan."""
@@ -146,7 +146,7 @@ def keep_plan(
     return Transition(action, S.APPLYING, actor, message=message, columns=columns)
 
 
-def apply(action: Action, written: Deployment, limits: Limits, actor: str) -> Transition:
+def apply(action: Action, written: WorkloadObject, limits: Limits, actor: str) -> Transition:
     """applying → verifying, or → succeeded if nothing is to be verified. From now on the action counts in the windows,
     and its cooldown runs: `applied_at` is the latest moment at which the write can have taken effect."""
     if action.dry_run:
@@ -224,7 +224,7 @@ def expire_review(action: Action, limits: Limits, actor: str) -> Transition:
 
 
 def verified(
-    action: Action, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None, actor: str
+    action: Action, status: VerificationStatus, reason: Reason, message: str, seen: WorkloadObject | None, actor: str
 ) -> Transition:
     """verifying → succeeded, failed or timed_out, with the evidence: the Deployment as it was observed last. If the
     cooldown is over by then, it begins again."""
@@ -278,7 +278,7 @@ def atomic(actions: Iterable[Action]) -> Iterator[None]:
         raise
 
 
-def _before(live: Deployment) -> dict[str, Any]:
+def _before(live: WorkloadObject) -> dict[str, Any]:
     """Of the version that the write names. What the cluster reports later, it reports after the change."""
     return {
         "replicas": live.replicas,
@@ -364,7 +364,7 @@ def _count(stored: Iterable[Transition]) -> None:
             metrics.record_end(action.type, action.state, took, since_signal)
 
 
-def observed_counts(seen: Deployment) -> dict[str, Any]:
+def observed_counts(seen: WorkloadObject) -> dict[str, Any]:
     return {
         "desired_replicas": seen.replicas,
         "ready_replicas": seen.ready_replicas,

@@ -1,6 +1,6 @@
 """Publishes on the target, as Kubernetes Events: each applied change, each failure, each refusal or deferral.
 
-A success that was verified is no Event: the Deployment shows it itself.
+A success that was verified is no Event: the workload shows it itself.
 """
 
 from collections.abc import Mapping
@@ -121,7 +121,7 @@ def event_of_decision(entry: DecisionEntry) -> KubernetesEvent | None:
         return None
     _, proposal = proposed
     message = f"{proposal.type} {verdict} (signal {entry.signal_id}): {entry.message}"
-    key = WorkloadKey(proposal.target.namespace, proposal.target.name)
+    key = WorkloadKey.of(proposal.target)
     return KubernetesEvent(key, target.uid, EventType.WARNING, entry.reason, message, str(entry.signal_id))
 
 
@@ -129,5 +129,5 @@ def _event(entry: TransitionEntry, type_: EventType, reason: str, what: str, why
     message = f"{what} (action {entry.action_id}, requested by {entry.requested_by})"
     if why:
         message += f": {why}"  # last: it may be of any length, and be cut
-    key = WorkloadKey(entry.target.namespace, entry.target.name)
+    key = WorkloadKey.of(entry.target)
     return KubernetesEvent(key, entry.uid, type_, reason, message, str(entry.action_id))

@@ -6,7 +6,7 @@ target that the cache does not have, and the policy engine, are asked before (`c
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from django.db import transaction
@@ -15,7 +15,7 @@ from guardrails.types import Allow, Defer, Deny, Ignore
 from orchestrator import metrics, queries
 from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.plan import plan
-from orchestrator.k8s.sync import NO_DELAYS
+from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.target import UNOBSERVED, Observe
 from orchestrator.models import Action, Phase, Workload, transitions
 from orchestrator.reconciler.calls import Candidate
@@ -35,7 +35,7 @@ MAX_ERRORS = 5
 
 
 def due(
-    cluster: str, limit: int, asking: Collection[UUID], observe: Observe, delays: Mapping[str, float] = NO_DELAYS
+    cluster: str, limit: int, asking: Collection[UUID], observe: Observe, delays: Delays = NO_DELAYS
 ) -> tuple[list[Candidate], bool]:
     """The signals that have been due for longest, without those that are being asked about; and whether more may be
     due. `delays` are those of the cache."""
@@ -44,7 +44,7 @@ def due(
     return found, len(signals) == limit or len(found) < len(signals)
 
 
-def any_due(cluster: str, delays: Mapping[str, float]) -> bool:
+def any_due(cluster: str, delays: Delays) -> bool:
     """Whether a signal is due, also one that another session has locked."""
     return bool(Signal.due(cluster, 1, (), delays))
 
@@ -130,12 +130,12 @@ def _one_for_each_workload(candidates: Sequence[Candidate]) -> list[Candidate]:
 def _is_unknown(candidate: Candidate) -> bool:
     """Whether it takes a live read to know that its target is missing."""
     state = candidate.state
-    unread = state.managed and not state.unreadable and state.deployment is None and not state.missing
+    unread = state.managed and not state.unreadable and state.object is None and not state.missing
     return candidate.proposal is not None and unread
 
 
 def _may_reserve(candidate: Candidate) -> bool:
-    return candidate.proposal is not None and candidate.state.deployment is not None
+    return candidate.proposal is not None and candidate.state.object is not None
 
 
 def _candidate(signal: Signal, observe: Observe) -> Candidate:
@@ -179,7 +179,7 @@ def _create(
     planned = []
     for (candidate, signal), question, decided in rows:
         if isinstance(decided.decision, Allow):
-            live = question.state.deployment
+            live = question.state.object
             assert live is not None, "a target that does not exist is denied"
             action = Action.new(
                 decided.decision.proposal,

@@ -14,12 +14,14 @@ from orchestrator.decide.policy import ask_policy
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import NotFound
 from orchestrator.k8s.target import TargetState
-from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from orchestrator.k8s.types import Preconditions, WorkloadKey, WorkloadObject
+from orchestrator.models import Action
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.resolve import Plan, Step, next_step
 from signals.lib import tracing
 from signals.models import Signal
-from signals.types import ActionType, Proposal
+from signals.proposals import PROPOSAL_TYPES
+from signals.types import ActionType, Kind, Proposal
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -50,20 +52,20 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Of a write: the Deployment as the API server stored it, or the error."""
+    """Of a write: the object as the API server stored it, or the error."""
 
     claim: Claim
-    result: Deployment | Exception
+    result: WorkloadObject | Exception
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """A live read of a workload whose verification is about to end badly; None if there is no Deployment. `pods` says
+    """A live read of a workload whose verification is about to end badly; None if it was deleted. `pods` says
     why one of its pods does not run, if the cluster says so."""
 
     key: WorkloadKey
     action_id: UUID
-    result: Deployment | Exception | None
+    result: WorkloadObject | Exception | None
     pods: str = ""
 
 
@@ -83,14 +85,14 @@ def ask(candidate: Candidate, observe_live: Callable[..., TargetState]) -> Candi
 
 def read(claim: Claim, cluster: Cluster, state: TargetState) -> Reading:
     """Reads the target of the action live. If a write may follow, asks the policy engine. `state` is that of the cache,
-    for all that is not in the Deployment itself."""
+    for all that is not in the object itself."""
     action = claim.action
     if (state.unreadable or not state.managed) and not action.planned_resource_version:
         return Reading(claim, Step.PLAN, state)  # nothing was written there, and nothing will be now
     try:
         with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
             live = get(cluster, action.workload.key)
-            state, step, policy = replace(state, deployment=live), next_step(plan_of(claim), live), None
+            state, step, policy = replace(state, object=live), next_step(plan_of(claim), live), None
             if step in (Step.PLAN, Step.REFRESH, Step.RESEND) and claim.unanswered is None:
                 policy = ask_policy(action.proposal, state, action.signal)
     except Exception as error:  # noqa: BLE001 - it is recorded with the action
@@ -121,7 +123,7 @@ def confirm(key: WorkloadKey, action_id: UUID, span: Span, cluster: Cluster) -> 
         return Confirmation(key, action_id, error)
 
 
-def _pods(cluster: Cluster, live: Deployment) -> str:
+def _pods(cluster: Cluster, live: WorkloadObject) -> str:
     """The youngest pod that does not run, and why. Without the right to list pods, nothing."""
     if live.available_replicas >= max(live.replicas, live.status_replicas):
         return ""
@@ -135,9 +137,9 @@ def _pods(cluster: Cluster, live: Deployment) -> str:
     return "" if youngest is None else f"Pod {youngest.name}: {youngest.problem}"
 
 
-def get(cluster: Cluster, key: WorkloadKey) -> Deployment | None:
+def get(cluster: Cluster, key: WorkloadKey) -> WorkloadObject | None:
     try:
-        return cluster.get_deployment_status(key)
+        return cluster.get_workload(key)
     except NotFound:
         return None
 
@@ -150,4 +152,11 @@ def plan_of(claim: Claim) -> Plan:
         action.planned_resource_version,
         action.planned_generation,
         action.ambiguous,
+        unversioned=_is_unversioned(action),
     )
+
+
+def _is_unversioned(action: Action) -> bool:
+    """Only of a Deployment do annotations and labels move the generation."""
+    fields = PROPOSAL_TYPES[ActionType(action.type)].fields(action.params)
+    return action.workload.key.kind is not Kind.DEPLOYMENT and any(one.startswith("metadata.") for one in fields)

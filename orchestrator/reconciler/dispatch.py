@@ -6,7 +6,7 @@ made with its admission, and needs none of this.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
@@ -18,8 +18,8 @@ from orchestrator import metrics
 from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.plan import keep_plan, plan
 from orchestrator.k8s.errors import ClusterError
-from orchestrator.k8s.sync import NO_DELAYS
-from orchestrator.k8s.types import Deployment
+from orchestrator.k8s.sync import NO_DELAYS, Delays
+from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models import Action, ActionState, Phase, Workload, transitions
 from orchestrator.models.transitions import Transition
 from orchestrator.reconciler.batch import Locked
@@ -39,9 +39,7 @@ ROLLOUT_AGAIN = 25.0  # seconds; fewer claims than MAX_CLAIMS until the deadline
 MAX_CLAIMS = 50  # no backoff comes to as many: an action that was claimed more often crashes its processes
 
 
-def claim_due(
-    cluster: str, limit: int, actor: str, delays: Mapping[str, float] = NO_DELAYS, *, direct: bool = False
-) -> list[Claim]:
+def claim_due(cluster: str, limit: int, actor: str, delays: Delays = NO_DELAYS, *, direct: bool = False) -> list[Claim]:
     """Claims as many as are due. Several reconcilers share the work: each skips the rows that another one locks.
     `delays` are those of the cache. `direct`: only direct actions."""
     is_due = Action.is_past("not_before", delays)
@@ -135,7 +133,7 @@ def _question(reading: Reading, workloads: dict[Target, Workload], signals: dict
 
 
 def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: float) -> Transition:
-    claim, action, live = reading.claim, reading.claim.action, reading.state.deployment
+    claim, action, live = reading.claim, reading.claim.action, reading.state.object
     if isinstance(reading.error, ClusterError):
         return claim.follow(next_move(reading.error, action.attempts, action.ambiguous, jitter, reading=True), actor)
     if reading.error is not None:
@@ -162,7 +160,7 @@ def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: f
     return transitions.require_review(action, message, actor)
 
 
-def _follow(reading: Reading, decided: Decided, live: Deployment | None, actor: str) -> Transition:
+def _follow(reading: Reading, decided: Decided, live: WorkloadObject | None, actor: str) -> Transition:
     action = reading.claim.action
     decision = decided.decision
     if not isinstance(decision, Allow):

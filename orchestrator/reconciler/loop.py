@@ -8,7 +8,7 @@ import logging
 import os
 import select
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from threading import Event, Lock
@@ -21,6 +21,7 @@ from orchestrator import metrics
 from orchestrator.decide.policy import policy_is_configured
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.sync import Delays
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Heartbeat
 from orchestrator.process import gauges
@@ -75,7 +76,7 @@ class Reconciler:
         self._signals_due = self._actions_due = self._direct_due = True
         self._turned_at = self._passed_at = self.clock.monotonic()
         self._next_sweep = self._next_measure = self._next_beat = 0.0
-        self._resumed: Mapping[str, float] | None = None  # the delays for which waiting rows were made due
+        self._resumed: Delays | None = None  # the delays for which waiting rows were made due
         self._changed_targets: set[WorkloadKey] = set()
         self._ended_rollouts: set[WorkloadKey] = set()
         self._lock = Lock()  # of these two sets
@@ -257,7 +258,7 @@ class Reconciler:
         while self._inbox.confirmations:
             self.verifications.confirm(self._inbox.confirmations.pop())
         for one in self.verifications.due(self._take_changed_targets()):
-            known = self.cache.is_readable(one.key.namespace)
+            known = self.cache.is_readable(one.key.namespace, one.key.kind)
             if self.verifications.examine(one, self.cache.get(one.key), known=known):
                 self.pool.submit(partial(calls.confirm, one.key, one.action.pk, one.span, self.cluster))
         for ended in together(self.verifications.ended, partial(verify.record, actor=self.actor), verify.log_failure):

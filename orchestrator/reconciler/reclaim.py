@@ -5,7 +5,7 @@ Input: the tables. Output: the claims of actions whose lease has expired. Side e
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from guardrails.models import effective_limits
 from orchestrator import metrics
-from orchestrator.k8s.sync import NO_DELAYS
+from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, Workload, transitions
 from orchestrator.models.workload import limit_lock_waits
@@ -25,7 +25,7 @@ from orchestrator.reconciler.claim import Claim
 from signals import transitions as signal_transitions
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
-from signals.types import Target
+from signals.types import Kind, Target
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def reclaim(
     actor: str,
     held: Collection[UUID] = (),
     limit: int = BATCH,
-    delays: Mapping[str, float] = NO_DELAYS,
+    delays: Delays = NO_DELAYS,
 ) -> list[Claim]:
     """Claims the actions whose lease has expired. `held` are those that this process itself still works on. `delays`
     are those of the cache."""
@@ -54,22 +54,24 @@ def reclaim(
     return [Claim.of(one.action) for one in stored]
 
 
-def resume(cluster: str, delays: Mapping[str, float]) -> Mapping[str, float]:
-    """Makes those rows due that wait for a namespace which this process can read now. Returns `delays`, those of the
-    cache: it has nothing to do until they change."""
-    if "*" in delays:
+def resume(cluster: str, delays: Delays) -> Delays:
+    """Makes those rows due that wait for a list which this process can read now. Returns `delays`, those of the cache:
+    it has nothing to do until they change."""
+    waiting = Q(cluster=cluster, reason=Reason.NAMESPACE_UNREADABLE, not_before__gt=Now())
+    unread = [{"kind": kind} | ({} if place == "*" else {"namespace": place}) for place, kind in delays]
+    if len({one["kind"] for one in unread if "namespace" not in one}) == len(Kind):
         return delays
-    waiting = {"cluster": cluster, "reason": Reason.NAMESPACE_UNREADABLE, "not_before__gt": Now()}
-    signals = Signal.objects.filter(**waiting, state=SignalState.PENDING).exclude(namespace__in=delays)
+    signals = Signal.objects.filter(waiting, *(~Q(**one) for one in unread), state=SignalState.PENDING)
     _make_due(Signal.objects, signals)
-    actions = Action.objects.filter(**waiting, state=ActionState.PENDING).exclude(workload__namespace__in=delays)
+    of_workload = [{f"workload__{column}": value for column, value in one.items()} for one in unread]
+    actions = Action.objects.filter(waiting, *(~Q(**one) for one in of_workload), state=ActionState.PENDING)
     _make_due(Action.objects, actions)
     return delays
 
 
 def wake(cluster: str, ended: Iterable[WorkloadKey]) -> None:
     """Makes the signals due that wait for the rollouts of these workloads."""
-    targets = [Target(cluster, key.namespace, key.name) for key in ended]
+    targets = [Target(cluster, key.namespace, key.name, key.kind) for key in ended]
     with transaction.atomic():
         limit_lock_waits()
         Signal.release((), targets, (Reason.ROLLOUT_IN_PROGRESS, Reason.ROLLOUT_STUCK))

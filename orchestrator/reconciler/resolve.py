@@ -2,13 +2,14 @@
 
 A write names the version it was planned against (`planned_resource_version`), so at most one of its copies is applied.
 An applied write leaves the annotation of the action and increments the generation. A client that removes the annotation
-increments the generation again.
+from a Deployment increments the generation again. From a StatefulSet or a DaemonSet, it leaves no other trace: there, a
+change of labels or annotations that may have been applied is not sent again.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 
-from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment
+from orchestrator.k8s.types import ACTION_ANNOTATION, WorkloadObject
 
 
 class Step(Enum):
@@ -19,7 +20,7 @@ class Step(Enum):
     APPLIED = "the annotation is there: our change was applied"
     RESEND = "nothing changed since the plan: send the identical request (at most one copy can win)"
     REFRESH = "only status or metadata changed: no copy can win any more; the same change against the new version"
-    REVIEW = "the spec changed, and a copy of ours may have been applied before: a person has to review it"
+    REVIEW = "the object changed, and a copy of ours may have been applied before: a person has to review it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,10 @@ class Plan:
     planned_resource_version: str
     planned_generation: int | None
     ambiguous: bool  # an attempt of this action ended without an answer, or was taken over from a silent process
+    unversioned: bool = False  # the change, and its undoing, may leave the generation as it is
 
 
-def next_step(plan: Plan, live: Deployment | None) -> Step:
+def next_step(plan: Plan, live: WorkloadObject | None) -> Step:
     if live is None:
         return Step.GONE if plan.planned_resource_version else Step.NOT_FOUND
     if plan.planned_resource_version and live.uid != plan.planned_uid:
@@ -42,6 +44,6 @@ def next_step(plan: Plan, live: Deployment | None) -> Step:
         return Step.PLAN
     if live.resource_version == plan.planned_resource_version:
         return Step.RESEND
-    if live.generation == plan.planned_generation:
+    if live.generation == plan.planned_generation and not (plan.ambiguous and plan.unversioned):
         return Step.REFRESH
     return Step.REVIEW if plan.ambiguous else Step.PLAN

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from guardrails.models import effective_limits
 from orchestrator.k8s.errors import ClusterError, Conflict, Unknown
-from orchestrator.k8s.types import Deployment
+from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models import Action, ActionState, transitions
 from orchestrator.models.transitions import Transition
 from orchestrator.reconciler import dispatch
@@ -46,7 +46,7 @@ def record_failure(answer: Answer, error: Exception, actor: str) -> None:
 def _transition(answer: Answer, actor: str, jitter: float) -> Transition:
     claim, action = answer.claim, answer.claim.action
     match answer.result:
-        case Deployment() as written:
+        case WorkloadObject() as written:
             limits = claim.limits or effective_limits(action.workload.target)
             return transitions.apply(action, written, limits, actor)
         case ClusterError() as error:

@@ -19,7 +19,7 @@ from orchestrator import metrics
 from orchestrator.actions import HANDLERS
 from orchestrator.k8s.revision import progress_deadline
 from orchestrator.k8s.rollout import Complete, Failed, Progressing
-from orchestrator.k8s.types import Deployment, WorkloadKey
+from orchestrator.k8s.types import WorkloadKey, WorkloadObject
 from orchestrator.models import Action, ActionState, VerificationStatus, transitions
 from orchestrator.reconciler.calls import Confirmation
 from orchestrator.reconciler.clock import Clock
@@ -27,7 +27,7 @@ from orchestrator.verification.judge import Expected, judge
 from signals.lib import tracing
 from signals.proposals import changes_template
 from signals.reasons import Reason
-from signals.types import ActionType
+from signals.types import ActionType, Kind
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +41,15 @@ class Watched:
     """One verification under way. Times are monotonic seconds. `asked`: the API server is being asked whether it
     ends badly. `epoch` is the monotonic second at the beginning of 1970, by the clock of the database. `refused`: since
     when the cluster has refused the pods, with the counts at that time. `furthest` are the counts that show the most
-    progress so far, and `moved_at` is when they were seen first. `span` is ended with the verification; a span that
+    progress so far, and `moved_at` is when they were seen first. `timeout` is the time from the
+    write to the first deadline. `span` is ended with the verification; a span that
     does not end is not exported."""
 
     action: Action
     expected: Expected
     stabilization: float
     deadline: float
+    timeout: float
     epoch: float
     moved_at: float
     span: Span
@@ -63,13 +65,13 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """`seen` is the Deployment as it was observed last, None if there was none."""
+    """`seen` is the workload as it was observed last, None if there was none."""
 
     watched: Watched
     status: VerificationStatus
     reason: Reason
     message: str
-    seen: Deployment | None
+    seen: WorkloadObject | None
 
 
 class Verifications:
@@ -126,8 +128,8 @@ class Verifications:
         """Seconds until `due` has something without a change; infinite if nothing is watched."""
         return self._alarms[0][0] - self._clock.monotonic() if self._alarms else float("inf")
 
-    def examine(self, watched: Watched, seen: Deployment | None, *, known: bool = True) -> bool:
-        """Judges it by `seen`, the Deployment of the cache. A success ends the verification. True: it seems to have
+    def examine(self, watched: Watched, seen: WorkloadObject | None, *, known: bool = True) -> bool:
+        """Judges it by `seen`, the object of the cache. A success ends the verification. True: it seems to have
         failed or timed out, and the cache may be stale, so that a live read has to confirm it. `known=False`: the
         namespace has not synced, so that the cache says nothing about it, and only the time counts."""
         now = self._clock.monotonic()
@@ -159,12 +161,12 @@ class Verifications:
                 log.info("the API server did not confirm how action %s ended: %s", watched.action.pk, error)
                 self._wake_at(self._clock.monotonic() + ASK_AGAIN, watched)
             case Exception() as error:
-                message = f"The deadline has passed, and the Deployment cannot be read: {error}"
+                message = f"The deadline has passed, and {watched.key.kind} {watched.key.place} cannot be read: {error}"
                 self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
             case seen:
                 self._conclude(watched, seen, confirmation.pods)
 
-    def _conclude(self, watched: Watched, seen: Deployment | None, pods: str) -> None:
+    def _conclude(self, watched: Watched, seen: WorkloadObject | None, pods: str) -> None:
         match judge(seen, watched.expected):
             case Complete(message):
                 self._end(watched, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, message, seen)
@@ -178,7 +180,7 @@ class Verifications:
             case Progressing():  # the cache was stale
                 self._wake_at(self._clock.monotonic() + ASK_AGAIN, watched)
 
-    def _is_hopeless(self, watched: Watched, progress: Progressing, seen: Deployment | None) -> bool:
+    def _is_hopeless(self, watched: Watched, progress: Progressing, seen: WorkloadObject | None) -> bool:
         """Whether the cluster has refused the pods for so long that waiting does not help. Every change of the counts
         begins anew: the rollout itself may make room."""
         if progress.patience is None or seen is None:
@@ -190,27 +192,24 @@ class Verifications:
             self._wake_at(now + progress.patience, watched)
         return now >= watched.refused[0] + progress.patience
 
-    def _is_over(self, watched: Watched, seen: Deployment | None) -> bool:
+    def _is_over(self, watched: Watched, seen: WorkloadObject | None) -> bool:
         """Whether the deadline has passed. A rollout that makes progress has one of its own, counted from its last
-        progress: the Deployment controller ends it, and not its length. A pod that crashes and becomes ready again is
-        progress to the controller, and none here: such a rollout would never end."""
+        progress: not its length ends it. Of a Deployment, its controller says how long that is, and of other kinds the
+        timeout of the verification. A pod that crashes and becomes ready again is progress to the controller, and none
+        here: such a rollout would never end."""
         now = self._clock.monotonic()
         if seen is not None and (counts := _progress(seen, watched.expected)) > watched.furthest:
             watched.furthest, watched.moved_at = counts, now
         if now < watched.deadline:
             return False
-        own = None if seen is None else progress_deadline(seen)
-        if seen is None or own is None:
-            return True
-        own_deadline = min(watched.epoch + own.timestamp(), watched.moved_at + seen.progress_deadline)
-        watched.deadline = max(watched.deadline, own_deadline + transitions.DEADLINE_MARGIN)
+        watched.deadline = max(watched.deadline, _own_deadline(watched, seen))
         if now < watched.deadline:
             self._wake_at(watched.deadline, watched)
             return False
         return True
 
     def _end(
-        self, watched: Watched, status: VerificationStatus, reason: Reason, message: str, seen: Deployment | None
+        self, watched: Watched, status: VerificationStatus, reason: Reason, message: str, seen: WorkloadObject | None
     ) -> None:
         self.ended.append(Ended(watched, status, reason, message, seen))
         del self._watched[watched.action.pk]
@@ -233,12 +232,14 @@ class Verifications:
             paused=verification.baseline.get("paused", False),
             conditions=frozenset(map(tuple, verification.baseline.get("conditions", ()))),
             needs_pods=replicas is None and changes_template(type_, action.params),
+            kind=action.workload.key.kind,
         )
         now = self._clock.monotonic()
         span = tracing.start_span("verify", action.traceparent, signal=action.signal_id, action=action.pk)
         left = max(0.0, (action.deadline_at - read_at).total_seconds())
         epoch = now - read_at.timestamp()
-        watched = Watched(action, expected, verification.stabilization_seconds, now + left, epoch, now, span)
+        timeout = left if action.applied_at is None else (action.deadline_at - action.applied_at).total_seconds()
+        watched = Watched(action, expected, verification.stabilization_seconds, now + left, timeout, epoch, now, span)
         self._watched[action.pk] = watched
         # One that another process has just ended may come late: the younger of the two is under way.
         self._by_key[watched.key] = max(action.pk, self._by_key.get(watched.key, action.pk))
@@ -255,14 +256,25 @@ class Verifications:
             log.error("action %s cannot be verified; it ends at its deadline", action.pk, exc_info=error)
         if left < -OVERDUE:
             span = tracing.start_span("verify", action.traceparent, signal=action.signal_id, action=action.pk)
-            watched = Watched(action, NOTHING_EXPECTED, 0.0, 0.0, 0.0, 0.0, span)
+            watched = Watched(action, NOTHING_EXPECTED, 0.0, 0.0, 0.0, 0.0, 0.0, span)
             self.ended.append(Ended(watched, VerificationStatus.TIMED_OUT, Reason.PROCESSING_ERROR, message, None))
 
     def _wake_at(self, moment: float, watched: Watched) -> None:
         heapq.heappush(self._alarms, (moment, watched.action.pk))
 
 
-def _progress(seen: Deployment, expected: Expected) -> tuple[int, ...]:
+def _own_deadline(watched: Watched, seen: WorkloadObject | None) -> float:
+    """Of the rollout itself, in monotonic seconds; 0 if it has none."""
+    if seen is not None and seen.kind is not Kind.DEPLOYMENT:
+        return watched.moved_at + watched.timeout
+    own = None if seen is None else progress_deadline(seen)
+    if seen is None or own is None:
+        return 0.0
+    controllers = min(watched.epoch + own.timestamp(), watched.moved_at + seen.progress_deadline)
+    return controllers + transitions.DEADLINE_MARGIN
+
+
+def _progress(seen: WorkloadObject, expected: Expected) -> tuple[int, ...]:
     """More is further. Empty before the controller has observed the change: the counts are of the rollout before."""
     if seen.observed_generation < expected.generation:
         return ()

@@ -1,13 +1,15 @@
-"""Has the change arrived in the pods? Pure: one observed Deployment in, one verdict out.
+"""Has the change arrived in the pods? Pure: one observed workload in, one verdict out.
 
 Time is the caller's: how long a verdict must hold, and when to stop waiting.
 """
 
 from dataclasses import dataclass
 
+from orchestrator.k8s.revision import held
 from orchestrator.k8s.rollout import Failed, Progress, Progressing, rollout, steady
-from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, Reported
+from orchestrator.k8s.types import ACTION_ANNOTATION, Reported, WorkloadObject
 from signals.reasons import Reason
+from signals.types import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,35 +25,43 @@ class Expected:
     paused: bool = False  # before the change: then it did not start a rollout
     conditions: frozenset[Reported] = frozenset()  # before the change
     needs_pods: bool = False  # the change is one of the pod template, and leaves spec.replicas alone
+    kind: Kind = Kind.DEPLOYMENT
 
 
-def judge(deployment: Deployment | None, expected: Expected) -> Progress:
-    """`deployment` is the latest view of the target, which may be older than our write; None when it was deleted."""
-    if deployment is None or (deployment.uid == expected.uid and deployment.deleting):
-        return Failed(Reason.TARGET_GONE, "The Deployment was deleted")
-    if deployment.uid != expected.uid:
-        return Failed(Reason.TARGET_REPLACED, "The Deployment was deleted and created anew")
-    if deployment.generation < expected.generation:
+def judge(workload: WorkloadObject | None, expected: Expected) -> Progress:
+    """`workload` is the latest view of the target, which may be older than our write; None when it was deleted."""
+    if workload is None or (workload.uid == expected.uid and workload.deleting):
+        return Failed(Reason.TARGET_GONE, f"The {expected.kind} was deleted")
+    if workload.uid != expected.uid:
+        return Failed(Reason.TARGET_REPLACED, f"The {expected.kind} was deleted and created anew")
+    if workload.generation < expected.generation:
         return Progressing("Waiting for the change to be seen")
-    superseded = _superseded(deployment, expected)
+    superseded = _superseded(workload, expected)
     if superseded:
         return Failed(Reason.SUPERSEDED, superseded)
-    if expected.needs_pods and not deployment.replicas:
-        return Failed(Reason.NO_PODS, "The change was applied, but it reached no pod: the Deployment is scaled to 0")
+    if expected.needs_pods and (why := _without_pods(workload)):
+        return Failed(Reason.NO_PODS, f"The change was applied, but it reached no pod: {why}")
     # A newer generation with our change intact is somebody's change beside ours: what runs now is what is verified.
-    judged = steady if expected.paused and deployment.paused else rollout
-    return judged(deployment, expected.conditions)
+    judged = steady if expected.paused and workload.paused else rollout
+    return judged(workload, expected.conditions)
 
 
-def _superseded(deployment: Deployment, expected: Expected) -> str:
-    action = deployment.annotations.get(ACTION_ANNOTATION)
+def _without_pods(workload: WorkloadObject) -> str:
+    if workload.replicas:
+        return held(workload)
+    return "no node runs its pods" if workload.kind is Kind.DAEMON_SET else f"the {workload.kind} is scaled to 0"
+
+
+def _superseded(workload: WorkloadObject, expected: Expected) -> str:
+    action = workload.annotations.get(ACTION_ANNOTATION)
     if action != expected.action:
         return f"Another action ({action}) followed" if action else "The change was undone: its annotation is gone"
-    if expected.replicas is not None and deployment.replicas != expected.replicas:
-        return f"Scaled to {deployment.replicas} replicas by somebody else, after we wrote {expected.replicas}"
-    if expected.replicas is None and deployment.replicas < expected.baseline:
-        # Every pod of a Deployment that was scaled to 0 is healthy. That is not what healed means.
-        return f"Scaled from {expected.baseline} to {deployment.replicas} replicas by somebody else"
-    if lost := expected.fields.difference(deployment.ours):
+    if expected.replicas is not None and workload.replicas != expected.replicas:
+        return f"Scaled to {workload.replicas} replicas by somebody else, after we wrote {expected.replicas}"
+    if expected.replicas is None and workload.replicas < expected.baseline and workload.kind is not Kind.DAEMON_SET:
+        # Every pod of a workload that was scaled to 0 is healthy. That is not what healed means. The pods of a
+        # DaemonSet come and go with the nodes.
+        return f"Scaled from {expected.baseline} to {workload.replicas} replicas by somebody else"
+    if lost := expected.fields.difference(workload.ours):
         return f"Somebody else has changed {min(lost)} since we wrote it"
     return ""

@@ -11,6 +11,9 @@ ONLY: Mapping[str, frozenset[Kind]] = {
     "spec.paused": frozenset({Kind.DEPLOYMENT}),
     "spec.progressDeadlineSeconds": frozenset({Kind.DEPLOYMENT}),
     "spec.strategy": frozenset({Kind.DEPLOYMENT}),
+    "spec.updateStrategy": frozenset({Kind.STATEFUL_SET, Kind.DAEMON_SET}),
+    "spec.updateStrategy.rollingUpdate.partition": frozenset({Kind.STATEFUL_SET}),
+    "spec.updateStrategy.rollingUpdate.maxSurge": frozenset({Kind.DAEMON_SET}),
 }
 
 

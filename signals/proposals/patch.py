@@ -43,9 +43,10 @@ def replicas(params: Params, current: int | None) -> int | None:
 
 
 def waits_for_pods(params: Params) -> bool:
-    """Whether it patches the pod template, unless it resumes the Deployment as well."""
+    """Whether it patches the pod template, unless it also lets the controller replace pods: by resuming the Deployment,
+    or by another update strategy."""
     spec = _spec(params)
-    return "template" in spec and spec.get("paused", True) is True
+    return "template" in spec and spec.get("paused", True) is True and "updateStrategy" not in spec
 
 
 def describe(params: Params) -> str:

@@ -10,13 +10,13 @@ from signals import actors
 from signals.lib.edited_admin import EditedAdmin
 from smartops.admin.scopes import ScopedAdmin
 
-SCOPE: Any = ("Scope", {"fields": ["cluster", "kind", "namespace", "workload", "everything"]})
+SCOPE: Any = ("Scope", {"fields": ["cluster", "namespace", "workload", "everything"]})
 
 
 @admin.register(GuardrailSetting)
 class GuardrailSettingAdmin(ScopedAdmin[GuardrailSetting]):
     list_display = ["scope", *LIMIT_FIELDS, "updated_at"]
-    list_filter = ["cluster", "kind", "namespace"]
+    list_filter = ["cluster", "namespace"]
     search_fields = ["namespace", "workload"]
     readonly_fields = ["updated_at"]
     fieldsets = [SCOPE, ("Limits", {"fields": LIMIT_FIELDS}), ("History", {"fields": ["updated_at"]})]
@@ -25,7 +25,7 @@ class GuardrailSettingAdmin(ScopedAdmin[GuardrailSetting]):
 @admin.register(Freeze)
 class FreezeAdmin(ScopedAdmin[Freeze]):
     list_display = ["scope", "reason", "by", "created_at", "until"]
-    list_filter = ["cluster", "kind", "namespace"]
+    list_filter = ["cluster", "namespace"]
     search_fields = ["reason", "by", "workload"]
     readonly_fields = ["by", "created_at"]
     fieldsets = [SCOPE, ("Freeze", {"fields": ["reason", "until"]}), ("History", {"fields": ["by", "created_at"]})]
@@ -38,6 +38,6 @@ class FreezeAdmin(ScopedAdmin[Freeze]):
 
 @admin.register(Cooldown)
 class CooldownAdmin(EditedAdmin[Cooldown]):
-    list_display = ["cluster", "kind", "namespace", "workload", "action_type", "until"]
-    list_filter = ["action_type", "cluster", "kind", "namespace"]
+    list_display = ["cluster", "namespace", "workload", "action_type", "until"]
+    list_filter = ["action_type", "cluster", "namespace"]
     search_fields = ["workload"]

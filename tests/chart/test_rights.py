@@ -33,7 +33,7 @@ def test_each_right_beyond_the_promise_has_its_reason_beside_it() -> None:
 
     assert beyond
     for purpose in beyond:
-        assert f"# {purpose[0].upper()}{purpose[1:]}." in template
+        assert re.search(rf"# ([a-z ]+: )?{re.escape(purpose)}\.\n", template)
 
 
 @every_values

@@ -153,11 +153,7 @@ def test_a_stuck_rollout_of_somebody_else_is_scaled_and_not_restarted(
     world.deploy(deployment("erp-simulator"))
     broken(somebody)
     key = WorkloadKey(NAMESPACE, "erp-simulator")
-    until(
-        lambda: (
-            "ProgressDeadlineExceeded" in [one.reason for one in world.cluster.get_deployment_status(key).conditions]
-        )
-    )
+    until(lambda: "ProgressDeadlineExceeded" in [one.reason for one in world.cluster.get_workload(key).conditions])
     post(anomaly("erp-simulator", symptom))
 
     world.drain()

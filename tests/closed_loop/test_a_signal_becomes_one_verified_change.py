@@ -174,7 +174,7 @@ def test_a_target_that_the_watch_has_not_shown_yet_is_not_called_missing(world: 
     cache = world.reconciler().cache
     for resource in (DEPLOYMENTS, AUTOSCALERS):  # as if they had been listed before the Deployment was created
         cache._status.synced(resource, NAMESPACE)
-    assert cache.observe(only_signal().target).deployment is None
+    assert cache.observe(only_signal().target).object is None
 
     admit(only_signal().pk, cache.observe_live, "reconciler:node/1")
 

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from guardrails.models import GuardrailSetting
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.connection import Connection
-from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WorkloadKey
+from orchestrator.k8s.types import ACTION_ANNOTATION, WorkloadKey, WorkloadObject
 from orchestrator.models import Action, ActionState, DecisionRecord, transitions
 from signals.reasons import Reason
 from smartops.dev.sandbox.cluster import write_kubeconfig
@@ -33,11 +33,11 @@ class DisturbedCluster(KubernetesCluster):
     before_write: list[Step]
     after_write: list[Step]
 
-    def scale_deployment(self, key: WorkloadKey, replicas: int, **options: Any) -> Deployment:
+    def scale_workload(self, key: WorkloadKey, replicas: int, **options: Any) -> WorkloadObject:
         if self.before_write:
             self.before_write.pop(0)()
         try:
-            return super().scale_deployment(key, replicas, **options)
+            return super().scale_workload(key, replicas, **options)
         finally:
             if self.after_write:
                 self.after_write.pop(0)()
@@ -167,7 +167,7 @@ def vars_of(fault: RequestReason) -> str:
 
 def test_a_write_names_the_object_the_version_and_the_action(scene: Scene) -> None:
     key = WorkloadKey(NAMESPACE, "erp-simulator")
-    before = scene.cluster.get_deployment_status(key)
+    before = scene.cluster.get_workload(key)
 
     action = scene.act()
 

@@ -63,7 +63,7 @@ def test_a_planned_change_is_called_off_as_soon_as_no_copy_can_land(world: World
     assert go_on(world) == (ActionState.PENDING, Reason.SIGNAL_RESOLVED, True)
 
     touch = {"metadata": {"labels": {"touched": "yes"}}}  # moves the version, and no generation
-    world.cluster.patch_deployment(planned.workload.key, touch)
+    world.cluster.patch_workload(planned.workload.key, touch)
     Action.objects.update(not_before=Now())
     world.drain()
 

@@ -12,6 +12,7 @@ from orchestrator.k8s.errors import Conflict, Forbidden, NotFound
 from orchestrator.k8s.events import MAX_MESSAGE, EventType, KubernetesEvent
 from orchestrator.k8s.permissions import PERMISSIONS, Permission
 from orchestrator.k8s.types import WatchEventType, WorkloadKey
+from signals.types import Kind
 from tests.conformance.control_plane import ControlPlane
 from tests.kit.client import Client
 from tests.kit.kubectl import Kubectl, kubectl_on
@@ -48,15 +49,15 @@ def test_a_call_without_the_right_is_forbidden_and_changes_nothing(
     with control_plane.granting([], web.namespace) as kubeconfig:
         cluster = KubernetesCluster(kubeconfig)
         for call in (
-            lambda: cluster.scale_deployment(web, 1),
-            lambda: cluster.get_deployment_status(web),
-            lambda: cluster.list_deployments(web.namespace),
+            lambda: cluster.scale_workload(web, 1),
+            lambda: cluster.get_workload(web),
+            lambda: cluster.list_workloads(Kind.DEPLOYMENT, web.namespace),
             lambda: cluster.create_event(note(web, "uid-1"), datetime.now(UTC)),
         ):
             with pytest.raises(Forbidden, match="is forbidden: User") as caught:
                 call()
             assert (caught.value.code, caught.value.reason) == (403, "Forbidden")
-        with closing(cluster.watch_deployments(web.namespace, Event())) as events:
+        with closing(cluster.watch_workloads(Kind.DEPLOYMENT, web.namespace, Event())) as events:
             refused = next(events)
         assert refused.type is WatchEventType.REFUSED
         assert "cannot list resource" in refused.message

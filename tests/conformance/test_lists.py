@@ -6,8 +6,9 @@ import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Expired, Invalid
-from orchestrator.k8s.parse import parse_deployment
+from orchestrator.k8s.parse import parse_workload
 from orchestrator.k8s.resources import DEPLOYMENTS
+from signals.types import Kind
 from tests.conformance.control_plane import ControlPlane
 from tests.kit.client import Client, Object
 from tests.kit.kubectl import Kubectl
@@ -98,7 +99,7 @@ def test_our_client_puts_pages_together(
     cluster: KubernetesCluster, namespace: str, seven: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.k8s.connection.PAGE_SIZE", 2)
-    assert [found.key.name for found in cluster.list_deployments(namespace)] == seven
+    assert [found.key.name for found in cluster.list_workloads(Kind.DEPLOYMENT, namespace)] == seven
 
 
 def test_a_token_that_is_none_is_a_bad_request(http: Client) -> None:
@@ -115,7 +116,7 @@ def test_a_list_that_takes_too_long_expires_and_can_go_on_as_it_is_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("orchestrator.k8s.connection.PAGE_SIZE", 3)
-    pages = cluster._collection(DEPLOYMENTS, parse_deployment, namespace).pages()
+    pages = cluster._collection(DEPLOYMENTS, parse_workload, namespace).pages()
     assert [found.key.name for found in next(pages).items] == seven[:3]
     page = http.get("deployments", limit="3")
     http.create("deployments", deployment("web-3a", replicas=0))

@@ -10,6 +10,7 @@ from orchestrator.k8s.errors import Conflict, Invalid, NotFound, TimedOut
 from orchestrator.k8s.rollout import Complete, rollout
 from orchestrator.k8s.types import ACTION_ANNOTATION, WorkloadKey
 from signals.proposals.restart import RESTART_ANNOTATION
+from signals.types import Kind
 from tests.kit.client import Client, Object
 from tests.kit.kubectl import Kubectl
 from tests.kit.manifests import deployment
@@ -87,17 +88,17 @@ def test_deployments_are_listed_in_one_namespace_and_in_all(
     cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
 ) -> None:
     http.create("deployments", deployment("other", replicas=0))
-    names = [each.key.name for each in cluster.list_deployments(web.namespace)]
+    names = [each.key.name for each in cluster.list_workloads(Kind.DEPLOYMENT, web.namespace)]
     assert names == ["other", "web"]
     assert kubectl("get", "deployments", "-o", "name").said.split() == [f"deployment.apps/{name}" for name in names]
-    everywhere = {each.key for each in cluster.list_deployments("")}
+    everywhere = {each.key for each in cluster.list_workloads(Kind.DEPLOYMENT, "")}
     assert everywhere >= {WorkloadKey(web.namespace, name) for name in names}
 
 
 def test_a_deployment_is_read_as_it_is(
     cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
 ) -> None:
-    found, read = http.get("deployments/web"), cluster.get_deployment_status(web)
+    found, read = http.get("deployments/web"), cluster.get_workload(web)
     metadata, status = found["metadata"], found["status"]
     assert (read.uid, read.resource_version) == (metadata["uid"], metadata["resourceVersion"])
     assert (read.generation, read.observed_generation) == (metadata["generation"], status["observedGeneration"])
@@ -122,7 +123,7 @@ def test_replicas_that_nobody_gives_are_one(
         del manifest["spec"]["replicas"]
     http.create("deployments", manifest)
     http.rolled_out("web")
-    assert cluster.get_deployment_status(WorkloadKey(namespace, "web")).replicas == 1
+    assert cluster.get_workload(WorkloadKey(namespace, "web")).replicas == 1
     assert row(kubectl, "deployment", "web")[1] == "1/1"
 
 
@@ -130,7 +131,7 @@ def test_replicas_that_are_taken_back_are_one_again(
     cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
 ) -> None:
     taken_back = http.patch("deployments/web", {"spec": {"replicas": None}})
-    assert cluster.get_deployment_status(web).replicas == 1
+    assert cluster.get_workload(web).replicas == 1
     http.rolled_out("web", taken_back["metadata"]["generation"])
     assert row(kubectl, "deployment", "web")[1] == "1/1"
 
@@ -138,12 +139,10 @@ def test_replicas_that_are_taken_back_are_one_again(
 def test_scaling_writes_the_size_and_whose_action_it_was(
     cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
 ) -> None:
-    before = cluster.get_deployment_status(web)
-    after = cluster.scale_deployment(web, 4, action="action-1")
+    before = cluster.get_workload(web)
+    after = cluster.scale_workload(web, 4, action="action-1")
     assert (after.uid, after.replicas, after.generation) == (before.uid, 4, before.generation + 1)
-    assert rollout(cluster.wait_for_deployment_rollout(web, SOON)) == Complete(
-        "All 4 replicas are updated and available"
-    )
+    assert rollout(cluster.wait_for_rollout(web, SOON)) == Complete("All 4 replicas are updated and available")
 
     found = http.get("deployments/web")
     assert found["metadata"]["annotations"][ACTION_ANNOTATION] == "action-1"
@@ -157,8 +156,8 @@ def test_a_restart_replaces_every_pod_once(
     cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
 ) -> None:
     before = {pod.uid for pod in cluster.list_pods(web.namespace)}
-    cluster.restart_deployment(web, "action-1", action="action-1")
-    cluster.wait_for_deployment_rollout(web, SOON)
+    cluster.restart_workload(web, "action-1", action="action-1")
+    cluster.wait_for_rollout(web, SOON)
     after = {pod.uid for pod in cluster.list_pods(web.namespace)}
     assert len(after) == 2
     assert before.isdisjoint(after)
@@ -167,7 +166,7 @@ def test_a_restart_replaces_every_pod_once(
     history = kubectl("rollout", "history", "deployment/web").said
     assert [line.split()[0] for line in history.splitlines() if line[:1].isdigit()] == ["1", "2"]
 
-    again = cluster.restart_deployment(web, "action-1", action="action-1")
+    again = cluster.restart_workload(web, "action-1", action="action-1")
     assert (again.generation, again.resource_version) == (
         found["metadata"]["generation"], found["metadata"]["resourceVersion"],
     )  # fmt: skip
@@ -179,8 +178,8 @@ def test_a_patch_changes_what_it_names(
     before = http.get("deployments/web")["spec"]
     container = {"name": "app", "image": "example.test/app:2", "env": [{"name": "MODE", "value": "fast"}]}
     patch = {"metadata": {"annotations": {"team": "erp"}}, "spec": {"template": {"spec": {"containers": [container]}}}}
-    cluster.patch_deployment(web, patch, action="action-1")
-    cluster.wait_for_deployment_rollout(web, SOON)
+    cluster.patch_workload(web, patch, action="action-1")
+    cluster.wait_for_rollout(web, SOON)
     found = http.get("deployments/web")
     [was], [now] = before["template"]["spec"].pop("containers"), found["spec"]["template"]["spec"].pop("containers")
     assert now == was | container
@@ -205,19 +204,19 @@ def test_a_senseless_object_is_invalid(
 ) -> None:
     before = http.get("deployments/web")
     with pytest.raises(Invalid):
-        cluster.patch_deployment(web, patch, action="action-1")
+        cluster.patch_workload(web, patch, action="action-1")
     assert http.get("deployments/web") == before
 
 
 def test_an_object_that_does_not_exist_is_not_found(cluster: KubernetesCluster, web: WorkloadKey) -> None:
     nobody = WorkloadKey(web.namespace, "nobody")
     for call in (
-        lambda: cluster.get_deployment_status(nobody),
-        lambda: cluster.scale_deployment(nobody, 1),
-        lambda: cluster.restart_deployment(nobody, "action-1"),
-        lambda: cluster.patch_deployment(nobody, {}),
+        lambda: cluster.get_workload(nobody),
+        lambda: cluster.scale_workload(nobody, 1),
+        lambda: cluster.restart_workload(nobody, "action-1"),
+        lambda: cluster.patch_workload(nobody, {}),
         lambda: cluster.delete_pod(web.namespace, "nobody", uid="uid-1"),
-        lambda: cluster.wait_for_deployment_rollout(nobody, SOON),
+        lambda: cluster.wait_for_rollout(nobody, SOON),
     ):
         with pytest.raises(NotFound, match="nobody"):
             call()
@@ -228,7 +227,7 @@ def test_waiting_for_a_rollout_ends_at_its_timeout_with_what_is_missing(
 ) -> None:
     http.create("deployments", deployment(replicas=2, sim={"ready_after": "1h"}))
     with pytest.raises(TimedOut, match="0 of 2 updated replicas are available"):
-        cluster.wait_for_deployment_rollout(WorkloadKey(namespace, "web"), 1.0)
+        cluster.wait_for_rollout(WorkloadKey(namespace, "web"), 1.0)
 
 
 def test_waiting_for_a_rollout_ends_when_the_deployment_goes(
@@ -236,7 +235,7 @@ def test_waiting_for_a_rollout_ends_when_the_deployment_goes(
 ) -> None:
     http.create("deployments", deployment(sim={"ready_after": "1h"}))
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(cluster.wait_for_deployment_rollout, WorkloadKey(namespace, "web"), SOON)
+        waiting = pool.submit(cluster.wait_for_rollout, WorkloadKey(namespace, "web"), SOON)
         assert kubectl("delete", "deployment", "web").code == 0
         with pytest.raises(NotFound):
             waiting.result()

@@ -22,7 +22,7 @@ SLOW: dict[str, Any] = {"strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavai
 
 @pytest.fixture
 def seen(cluster: KubernetesCluster, namespace: str) -> Callable[[], RolloutFacts]:
-    return lambda: latest_rollout(cluster.get_deployment_status(WorkloadKey(namespace, "web")))
+    return lambda: latest_rollout(cluster.get_workload(WorkloadKey(namespace, "web")))
 
 
 def until(seen: Callable[[], RolloutFacts], *states: RolloutState) -> RolloutFacts:
@@ -76,9 +76,9 @@ def test_our_restart_is_our_rollout(
     http.create("deployments", deployment(replicas=2, sim={"ready_after": "500ms"}, **SLOW))
     http.rolled_out("web")
     key = WorkloadKey(namespace, "web")
-    live = cluster.get_deployment_status(key)
+    live = cluster.get_workload(key)
 
-    cluster.restart_deployment(key, "a", preconditions=Preconditions(live.uid, live.resource_version), action="a")
+    cluster.restart_workload(key, "a", preconditions=Preconditions(live.uid, live.resource_version), action="a")
     found = until(seen, S.IN_PROGRESS)
     assert (found.by, found.ours, found.changed_at) == (FIELD_MANAGER, True, None)
     until(seen, S.COMPLETE)
@@ -120,7 +120,7 @@ def test_a_rollout_without_progress_is_stuck_and_an_undo_is_another_one(
     crash = template(**{"sim/outcome": "crash"})
     http.patch("deployments/web", {"spec": {**crash["spec"], "progressDeadlineSeconds": 2}}, fieldManager="helm")
     until(seen, S.IN_PROGRESS)
-    live = cluster.get_deployment_status(WorkloadKey(namespace, "web"))
+    live = cluster.get_workload(WorkloadKey(namespace, "web"))
     own = progress_deadline(live)
     assert live.observed_generation < live.generation or (own is not None and just_now(own))
 

@@ -14,7 +14,8 @@ from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.collection import Collection
 from orchestrator.k8s.connection import Connection
 from orchestrator.k8s.resources import EVENTS, Resource
-from orchestrator.k8s.types import Autoscaler, W, WatchEvent, WatchEventType, WorkloadKey
+from orchestrator.k8s.types import Autoscaler, ObjectKey, W, WatchEvent, WatchEventType, WorkloadKey
+from signals.types import Kind
 from tests.conformance.control_plane import ControlPlane
 from tests.kit.client import Client, Object
 from tests.kit.manifests import deployment
@@ -135,7 +136,7 @@ def test_our_watch_tells_all_that_happened_before_it_was_open(
     for name in ("changed", "gone", "anew", "left"):
         http.create("deployments", idle(name))
     before, seen = uids(http, "deployments"), dict[str, str]()
-    with closing(cluster.watch_deployments(namespace, Event())) as events:
+    with closing(cluster.watch_workloads(Kind.DEPLOYMENT, namespace, Event())) as events:
         view(events, before, seen)
         assert next(events).type is SYNCED
         changes(http, "deployments", idle)  # it has listed, and not begun to watch
@@ -158,7 +159,7 @@ def test_our_watch_goes_on_where_the_server_ended_it(
     monkeypatch.setattr("orchestrator.k8s.collection.WATCH_PERIOD", 1)
     http.create("deployments", idle("left"))
     seen = dict[str, str]()
-    with closing(cluster.watch_deployments(namespace, Event())) as events:
+    with closing(cluster.watch_workloads(Kind.DEPLOYMENT, namespace, Event())) as events:
         view(events, uids(http, "deployments"), seen)
         assert next(events).type is SYNCED
         while len(opened_at) < 4:
@@ -178,8 +179,8 @@ def test_our_watch_of_autoscalers_tells_whose_replicas_they_set(
     with closing(cluster.watch_autoscalers(namespace, Event())) as events:
         listed, synced = islice(events, 2)
         assert (listed.type, synced.type) == (CHANGED, SYNCED)
-        web = WorkloadKey(namespace, "web")
-        assert listed.object == Autoscaler(web, created["metadata"]["uid"], web, min_replicas=1, max_replicas=5)
+        hpa, web = ObjectKey(namespace, "web"), WorkloadKey(namespace, "web")
+        assert listed.object == Autoscaler(hpa, created["metadata"]["uid"], web, min_replicas=1, max_replicas=5)
         http.patch("horizontalpodautoscalers/web", {"spec": {"maxReplicas": 7}})
         changed = next(event.object for event in events if event.object and event.object.max_replicas == 7)
         http.send("DELETE", "horizontalpodautoscalers/web")

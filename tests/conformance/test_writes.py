@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, Invalid
-from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, Preconditions, WorkloadKey
+from orchestrator.k8s.types import ACTION_ANNOTATION, Preconditions, WorkloadKey, WorkloadObject
 from tests.kit.client import APPLY, JSON, JSON_PATCH, MERGE, STRATEGIC, Client, Object, is_complete
 from tests.kit.kubectl import Kubectl
 from tests.kit.manifests import deployment
@@ -32,21 +32,21 @@ def at_rest(found: Object) -> bool:
     return complete and reasons.get("Progressing") == "NewReplicaSetAvailable"
 
 
-def guard(found: Deployment) -> Preconditions:
+def guard(found: WorkloadObject) -> Preconditions:
     return Preconditions(found.uid, found.resource_version)
 
 
 def test_a_stale_version_is_a_conflict_and_changes_nothing(
     cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
 ) -> None:
-    seen = cluster.get_deployment_status(web)
+    seen = cluster.get_workload(web)
     assert kubectl("label", "deployment", "web", "seen=late").code == 0
     before = http.get("deployments/web")
-    calls: list[Callable[[], Deployment]] = [
-        lambda: cluster.scale_deployment(web, 3, preconditions=guard(seen), action="late"),
-        lambda: cluster.restart_deployment(web, "late", preconditions=guard(seen), action="late"),
-        lambda: cluster.patch_deployment(web, {"spec": {"paused": True}}, preconditions=guard(seen), action="late"),
-        lambda: cluster.scale_deployment(web, 3, preconditions=guard(seen), dry_run=True),
+    calls: list[Callable[[], WorkloadObject]] = [
+        lambda: cluster.scale_workload(web, 3, preconditions=guard(seen), action="late"),
+        lambda: cluster.restart_workload(web, "late", preconditions=guard(seen), action="late"),
+        lambda: cluster.patch_workload(web, {"spec": {"paused": True}}, preconditions=guard(seen), action="late"),
+        lambda: cluster.scale_workload(web, 3, preconditions=guard(seen), dry_run=True),
     ]
     for call in calls:
         with pytest.raises(Conflict, match="the object has been modified") as caught:
@@ -56,16 +56,16 @@ def test_a_stale_version_is_a_conflict_and_changes_nothing(
 
 
 def test_the_present_version_is_no_conflict(cluster: KubernetesCluster, web: WorkloadKey) -> None:
-    seen = cluster.get_deployment_status(web)
-    assert cluster.scale_deployment(web, 1, preconditions=guard(seen)).replicas == 1
+    seen = cluster.get_workload(web)
+    assert cluster.scale_workload(web, 1, preconditions=guard(seen)).replicas == 1
 
 
 def test_of_many_writers_who_saw_the_same_one_wins(cluster: KubernetesCluster, web: WorkloadKey, http: Client) -> None:
-    seen = guard(cluster.get_deployment_status(web))
+    seen = guard(cluster.get_workload(web))
 
     def write(number: int) -> int:
         try:
-            cluster.patch_deployment(web, {}, preconditions=seen, action=f"action-{number}")
+            cluster.patch_workload(web, {}, preconditions=seen, action=f"action-{number}")
         except Conflict:
             return 0
         return number
@@ -80,9 +80,9 @@ def test_another_uid_is_invalid_to_the_server_and_a_conflict_to_us(
     cluster: KubernetesCluster, web: WorkloadKey, http: Client
 ) -> None:
     before = http.get("deployments/web")
-    wrong = replace(guard(cluster.get_deployment_status(web)), uid=NOBODY)
+    wrong = replace(guard(cluster.get_workload(web)), uid=NOBODY)
     with pytest.raises(Conflict, match="field is immutable") as caught:
-        cluster.scale_deployment(web, 3, preconditions=wrong)
+        cluster.scale_workload(web, 3, preconditions=wrong)
     assert (caught.value.code, caught.value.reason) == (422, "Invalid")
 
     status, refusal = http.send("PATCH", "deployments/web", {"metadata": {"uid": NOBODY}}, MERGE)
@@ -96,37 +96,35 @@ def test_another_uid_is_invalid_to_the_server_and_a_conflict_to_us(
 def test_a_write_for_a_deleted_deployment_does_not_reach_the_new_one_of_its_name(
     cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
 ) -> None:
-    old = cluster.get_deployment_status(web)
+    old = cluster.get_workload(web)
     assert kubectl("delete", "deployment", "web", "--wait").code == 0
     http.create("deployments", deployment(replicas=0))
     http.wait("deployments", at_rest)
     new = http.get("deployments/web")
     assert new["metadata"]["uid"] != old.uid
     with pytest.raises(Conflict):
-        cluster.scale_deployment(web, 3, preconditions=guard(old), action="late")
+        cluster.scale_workload(web, 3, preconditions=guard(old), action="late")
     current = replace(guard(old), resource_version=new["metadata"]["resourceVersion"])
     with pytest.raises(Conflict):
-        cluster.scale_deployment(web, 3, preconditions=current, action="late")
+        cluster.scale_workload(web, 3, preconditions=current, action="late")
     assert http.get("deployments/web") == new
 
 
 def test_a_dry_run_says_what_would_be_and_changes_nothing(
     cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
 ) -> None:
-    before, seen = http.get("deployments/web"), cluster.get_deployment_status(web)
+    before, seen = http.get("deployments/web"), cluster.get_workload(web)
     for shown in (
-        cluster.scale_deployment(web, 3, preconditions=guard(seen), action="dry", dry_run=True),
-        cluster.restart_deployment(web, "dry", preconditions=guard(seen), action="dry", dry_run=True),
-        cluster.patch_deployment(
-            web, {"spec": {"paused": True}}, preconditions=guard(seen), action="dry", dry_run=True
-        ),
+        cluster.scale_workload(web, 3, preconditions=guard(seen), action="dry", dry_run=True),
+        cluster.restart_workload(web, "dry", preconditions=guard(seen), action="dry", dry_run=True),
+        cluster.patch_workload(web, {"spec": {"paused": True}}, preconditions=guard(seen), action="dry", dry_run=True),
     ):
         assert (shown.uid, shown.generation) == (seen.uid, seen.generation + 1)
         assert shown.annotations[ACTION_ANNOTATION] == "dry"
     with pytest.raises(Invalid):
-        cluster.scale_deployment(web, -1, dry_run=True)
+        cluster.scale_workload(web, -1, dry_run=True)
     with pytest.raises(Invalid):
-        cluster.patch_deployment(web, {"spec": {"replica": 3}}, dry_run=True)
+        cluster.patch_workload(web, {"spec": {"replica": 3}}, dry_run=True)
     assert "(server dry run)" in kubectl("scale", "deployment", "web", "--replicas=3", "--dry-run=server").said
     assert http.send("POST", "deployments", deployment("other"), dryRun="All")[0] == 201
     assert http.send("DELETE", "deployments/web", dryRun="All")[0] == 200
@@ -135,8 +133,8 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(
 
 
 def test_a_dry_run_that_changes_nothing_keeps_the_generation(cluster: KubernetesCluster, web: WorkloadKey) -> None:
-    seen = cluster.get_deployment_status(web)
-    assert cluster.scale_deployment(web, 0, dry_run=True).generation == seen.generation
+    seen = cluster.get_workload(web)
+    assert cluster.scale_workload(web, 0, dry_run=True).generation == seen.generation
 
 
 FIVE: dict[str, Any] = {

@@ -76,6 +76,22 @@ def test_of_a_paused_workload_only_the_pods_are_left_alone(proposal: Proposal, h
     assert ownership.paused(proposal, known(), DEFAULT, NOW).outcome is ALLOW
 
 
+@pytest.mark.parametrize(
+    ("proposal", "held_back"), [(RESTART, True), (patch(spec=PODS), True), (scale(delta=1), False)]
+)
+def test_pods_that_no_controller_replaces_are_left_alone(proposal: Proposal, held_back: bool) -> None:
+    verdict = ownership.paused(proposal, target(held="its update strategy is OnDelete"), DEFAULT, NOW)
+
+    assert verdict.outcome is (DEFER if held_back else ALLOW)
+    assert not held_back or (verdict.reason, "OnDelete" in verdict.message) == (Reason.ROLLOUT_HELD, True)
+
+
+def test_a_patch_that_sets_the_update_strategy_as_well_reaches_the_pods() -> None:
+    proposal = patch(spec={**PODS, "updateStrategy": {"type": "RollingUpdate"}})
+
+    assert ownership.paused(proposal, target(held="its update strategy is OnDelete"), DEFAULT, NOW).outcome is ALLOW
+
+
 def test_what_is_paused_stays_paused_whoever_owns_what() -> None:
     assert ownership.paused(RESTART, target(paused=True), CARELESS, NOW).outcome is DEFER
 

@@ -1,11 +1,11 @@
 """Deployments as the reconciler reads them."""
 
-from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WorkloadKey
+from orchestrator.k8s.types import ACTION_ANNOTATION, WorkloadKey, WorkloadObject
 
 
-def live(uid: str = "u1", version: str = "7", generation: int = 3, action: str = "") -> Deployment:
+def live(uid: str = "u1", version: str = "7", generation: int = 3, action: str = "") -> WorkloadObject:
     """`action` is the id in the annotation of SmartOps; empty if there is none."""
-    return Deployment(
+    return WorkloadObject(
         key=WorkloadKey("smartops-dev", "erp-simulator"),
         uid=uid,
         resource_version=version,

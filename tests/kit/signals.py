@@ -8,7 +8,7 @@ from django.db import connection
 
 from signals import actors
 from signals.ingest import Receipt, ingest
-from signals.types import Observation, Source, Target
+from signals.types import Kind, Observation, Source, Target
 
 NAMESPACE = "smartops-dev"
 ANOMALY = {"windowId": "win-123", "service": "erp-simulator", "isAnomaly": True, "score": 0.95, "type": "resource"}
@@ -60,3 +60,9 @@ def wait(seconds: float) -> None:
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement, {"seconds": seconds} if statement.startswith("UPDATE") else None)
+
+
+def delayed(**seconds: float) -> dict[tuple[str, Kind], float]:
+    """The delays of the cache for all kinds of each namespace; `everywhere` is "*", and an underscore a hyphen."""
+    names = {name: "*" if name == "everywhere" else name.replace("_", "-") for name in seconds}
+    return {(names[name], kind): later for name, later in seconds.items() for kind in Kind}

@@ -13,10 +13,17 @@ from typing import Any, cast
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import Conflict, NotFound
 from orchestrator.k8s.events import KubernetesEvent
-from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, Preconditions, WatchEvent, WatchEventType, WorkloadKey
+from orchestrator.k8s.types import (
+    ACTION_ANNOTATION,
+    Preconditions,
+    WatchEvent,
+    WatchEventType,
+    WorkloadKey,
+    WorkloadObject,
+)
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.pool import Call
-from signals.types import Target
+from signals.types import Kind, Target
 from tests.kit.signals import NAMESPACE
 
 
@@ -78,8 +85,8 @@ class SimulatedCluster:
     calls: list[str] = field(default_factory=list)
     writes: deque[Exception | Lost | None] = field(default_factory=deque)
     reads: deque[Exception | None] = field(default_factory=deque)
-    deployments: dict[WorkloadKey, Deployment] = field(default_factory=dict)
-    _listed: dict[WorkloadKey, Deployment] = field(default_factory=dict)
+    deployments: dict[WorkloadKey, WorkloadObject] = field(default_factory=dict)
+    _listed: dict[WorkloadKey, WorkloadObject] = field(default_factory=dict)
 
     @property
     def cluster(self) -> Cluster:
@@ -88,7 +95,7 @@ class SimulatedCluster:
     def deploy(self, name: str, replicas: int = 2, **fields: Any) -> WorkloadKey:
         """A Deployment in NAMESPACE whose rollout is complete."""
         key = WorkloadKey(NAMESPACE, name)
-        self.deployments[key] = Deployment(
+        self.deployments[key] = WorkloadObject(
             key=key,
             **{"uid": f"uid of {name}", "resource_version": "1", "generation": 1, "replicas": replicas, **fields},
             paused=False,
@@ -110,14 +117,14 @@ class SimulatedCluster:
             available_replicas=found.replicas,
         )
 
-    def change(self, key: WorkloadKey, **fields: Any) -> Deployment:
+    def change(self, key: WorkloadKey, **fields: Any) -> WorkloadObject:
         """By somebody, as a new version."""
         found = self.deployments[key]
         version = str(int(found.resource_version) + 1)
         self.deployments[key] = replace(found, **{"resource_version": version, **fields})
         return self.deployments[key]
 
-    def get_deployment_status(self, key: WorkloadKey) -> Deployment:
+    def get_workload(self, key: WorkloadKey) -> WorkloadObject:
         self.calls.append(f"read {key.name}")
         if self.reads and (error := self.reads.popleft()):
             raise error
@@ -125,24 +132,25 @@ class SimulatedCluster:
             raise NotFound(f'deployments.apps "{key.name}" not found')
         return self.deployments[key]
 
-    def get_or_none(self, target: Target) -> Deployment | None:
+    def get_or_none(self, target: Target) -> WorkloadObject | None:
         """Without a request."""
-        return self.deployments.get(WorkloadKey(target.namespace, target.name))
+        return self.deployments.get(WorkloadKey.of(target))
 
-    def scale_deployment(self, key: WorkloadKey, replicas: int, **options: Any) -> Deployment:
+    def scale_workload(self, key: WorkloadKey, replicas: int, **options: Any) -> WorkloadObject:
         return self._write(key, f"scale {key.name} to {replicas}", {"replicas": replicas}, **options)
 
-    def restart_deployment(self, key: WorkloadKey, _value: str, **options: Any) -> Deployment:
+    def restart_workload(self, key: WorkloadKey, _value: str, **options: Any) -> WorkloadObject:
         return self._write(key, f"restart {key.name}", {}, **options)
 
-    def patch_deployment(self, key: WorkloadKey, _patch: Mapping[str, Any], **options: Any) -> Deployment:
+    def patch_workload(self, key: WorkloadKey, _patch: Mapping[str, Any], **options: Any) -> WorkloadObject:
         return self._write(key, f"patch {key.name}", {}, **options)
 
-    def watch_deployments(self, _namespace: str, _stop: Event) -> Iterator[WatchEvent[Deployment]]:
+    def watch_workloads(self, kind: Kind, _namespace: str, _stop: Event) -> Iterator[WatchEvent[WorkloadObject]]:
         """Ends where a real watch would wait."""
-        gone = [one for key, one in self._listed.items() if key not in self.deployments]
-        changed = [one for key, one in self.deployments.items() if self._listed.get(key) != one]
-        self._listed = dict(self.deployments)
+        gone = [one for key, one in self._listed.items() if key not in self.deployments and key.kind is kind]
+        found = {key: one for key, one in self.deployments.items() if key.kind is kind}
+        changed = [one for key, one in found.items() if self._listed.get(key) != one]
+        self._listed = {key: one for key, one in self._listed.items() if key.kind is not kind} | found
         yield from (WatchEvent(WatchEventType.DELETED, one) for one in gone)
         yield from (WatchEvent(WatchEventType.CHANGED, one) for one in changed)
         yield WatchEvent(WatchEventType.SYNCED)
@@ -162,7 +170,7 @@ class SimulatedCluster:
         preconditions: Preconditions,
         action: str,
         dry_run: bool,
-    ) -> Deployment:
+    ) -> WorkloadObject:
         self.calls.append(f"{request} at {preconditions.resource_version}")
         fault = self.writes.popleft() if self.writes else None
         if isinstance(fault, Exception):
@@ -195,8 +203,9 @@ class Simulation:
 
     def observe(self) -> None:
         """The cache comes to have what the cluster has."""
-        self.cluster._listed = dict(self.reconciler.cache._deployments)
-        self.reconciler.cache._follow_deployments(NAMESPACE)
+        self.cluster._listed = dict(self.reconciler.cache._workloads)
+        for kind in Kind:
+            self.reconciler.cache._follow_workloads(kind, NAMESPACE)
         self.reconciler.cache._follow_autoscalers(NAMESPACE)
 
     def run(self, passes: int = 1, *notified: str) -> None:

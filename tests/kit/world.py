@@ -56,11 +56,11 @@ class World:
 
     def settle(self, name: str) -> None:
         """Until its pods are ready: from then on nobody but us moves its version."""
-        self.cluster.wait_for_deployment_rollout(WorkloadKey(NAMESPACE, name), timeout=60)
+        self.cluster.wait_for_rollout(WorkloadKey(NAMESPACE, name), timeout=60)
 
     def _until_settled(self, key: WorkloadKey) -> None:
         deadline = time.monotonic() + 30
-        while rollout_state(self.cluster.get_deployment_status(key)) is RolloutState.IN_PROGRESS:
+        while rollout_state(self.cluster.get_workload(key)) is RolloutState.IN_PROGRESS:
             assert time.monotonic() < deadline, f"the rollout of {key} does not end"
             time.sleep(0.02)
 
@@ -73,10 +73,10 @@ class World:
 
     def observe(self, target: Target) -> TargetState:
         key = WorkloadKey(target.namespace, target.name)
-        return TargetState(seen=True, deployment=self.cluster.get_deployment_status(key))
+        return TargetState(seen=True, object=self.cluster.get_workload(key))
 
     def replicas(self, name: str) -> int:
-        return self.cluster.get_deployment_status(WorkloadKey(NAMESPACE, name)).replicas
+        return self.cluster.get_workload(WorkloadKey(NAMESPACE, name)).replicas
 
     def writes(self) -> list[Any]:
         """The PATCHes of Deployments that the cluster accepted, dry runs left out."""

@@ -8,14 +8,15 @@ import pytest
 from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
-from signals.types import Observation, Source, Target
+from signals.types import Kind, Observation, Source, Target
+from tests.kit.signals import delayed
 
 pytestmark = pytest.mark.django_db
 
 
-def post(name: str, namespace: str, workload: str, many: int = 1) -> None:
+def post(name: str, namespace: str, workload: str, many: int = 1, kind: Kind = Kind.DEPLOYMENT) -> None:
     """`many` problems of one workload."""
-    target = Target("default", namespace, workload)
+    target = Target("default", namespace, workload, kind)
     ingest([Observation(Source.RCA, target, uuid4().hex, "w", True, {}) for _ in range(many)], actors.token(name))
 
 
@@ -85,8 +86,18 @@ def test_a_delayed_namespace_does_not_hold_up_the_others() -> None:
     post("detector", "a", "w")
     post("detector", "b", "w")
 
-    assert [one.namespace for one in Signal.due("default", 9, delays={"a": 60.0})] == ["b"]
-    assert [one.namespace for one in Signal.due("default", 9, delays={"*": 60.0, "a": 0.0})] == ["a"]
+    assert [one.namespace for one in Signal.due("default", 9, delays=delayed(a=60.0))] == ["b"]
+    assert [one.namespace for one in Signal.due("default", 9, delays=delayed(everywhere=60.0, a=0.0))] == ["a"]
+
+
+def test_a_delayed_kind_does_not_hold_up_the_others_of_its_namespace() -> None:
+    for kind in Kind:
+        post("detector", "a", "w", kind=kind)
+    later = {("a", Kind.STATEFUL_SET): 60.0, ("*", Kind.DAEMON_SET): 60.0}
+
+    assert [one.kind for one in Signal.due("default", 9, delays=later)] == [Kind.DEPLOYMENT]
+    later = delayed(a=60.0) | {("a", Kind.DAEMON_SET): 0.0}
+    assert [one.kind for one in Signal.due("default", 9, delays=later)] == [Kind.DAEMON_SET]
 
 
 def test_nothing_is_taken_twice() -> None:

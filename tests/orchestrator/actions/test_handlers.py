@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from orchestrator.actions import HANDLERS
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.parse import parse_deployment
-from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from orchestrator.k8s.parse import parse_workload
+from orchestrator.k8s.types import Preconditions, WorkloadKey, WorkloadObject
 from signals.types import ActionType
 from tests.orchestrator.k8s.stub import deployment
 
 KEY, GUARD = WorkloadKey("dev", "web"), Preconditions("uid-1", "41")
 
 
-def live(replicas: int = 2) -> Deployment:
-    return parse_deployment(deployment("web", replicas=replicas))
+def live(replicas: int = 2) -> WorkloadObject:
+    return parse_workload(deployment("web", replicas=replicas))
 
 
 class Recording:
@@ -28,7 +28,7 @@ class Recording:
         self.requests: list[tuple[str, WorkloadKey, Any, dict[str, Any]]] = []
 
     def __getattr__(self, operation: str) -> Any:
-        def call(key: WorkloadKey, argument: Any, **how: Any) -> Deployment:
+        def call(key: WorkloadKey, argument: Any, **how: Any) -> WorkloadObject:
             self.requests.append((operation, key, argument, how))
             return live()
 
@@ -41,15 +41,15 @@ PATCHED = {"spec": {"replicas": 4, "paused": False}}
 @pytest.mark.parametrize(
     ("type_", "params", "change", "operation", "argument", "expected"),
     [
-        (ActionType.SCALE, {"delta": 1}, {"replicas": 3}, "scale_deployment", 3, 3),
-        (ActionType.SCALE, {"replicas": 0}, {"replicas": 0}, "scale_deployment", 0, 0),
-        (ActionType.RESTART, {}, {"value": "0199-a"}, "restart_deployment", "0199-a", None),
-        (ActionType.PATCH, {"patch": PATCHED}, {"patch": PATCHED}, "patch_deployment", PATCHED, 4),
+        (ActionType.SCALE, {"delta": 1}, {"replicas": 3}, "scale_workload", 3, 3),
+        (ActionType.SCALE, {"replicas": 0}, {"replicas": 0}, "scale_workload", 0, 0),
+        (ActionType.RESTART, {}, {"value": "0199-a"}, "restart_workload", "0199-a", None),
+        (ActionType.PATCH, {"patch": PATCHED}, {"patch": PATCHED}, "patch_workload", PATCHED, 4),
         (
             ActionType.PATCH,
             {"patch": {"spec": {"paused": True}}},
             {"patch": {"spec": {"paused": True}}},
-            "patch_deployment",
+            "patch_workload",
             {"spec": {"paused": True}},
             None,
         ),

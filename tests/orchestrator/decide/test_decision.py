@@ -38,7 +38,7 @@ def question(name: str, *, locked: bool = True, phase: Phase = Phase.ADMIT, repl
         workload = Workload.lock([target])[target] if locked else None
     live = cluster.deployments[cluster.deploy(name)]
     wanted = Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": replicas}, requested_by="token:ana")
-    state = TargetState(seen=True, deployment=live)
+    state = TargetState(seen=True, object=live)
     return Question(phase, Action.new_id(), target, state, wanted, None, workload)
 
 

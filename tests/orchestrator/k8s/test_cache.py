@@ -16,24 +16,30 @@ from orchestrator.k8s import cache, missing
 from orchestrator.k8s.cache import AutoscalerIndex, ClusterCache
 from orchestrator.k8s.errors import ClusterError, Forbidden, NotFound, Unknown, Unreached
 from orchestrator.k8s.missing import KEPT
-from orchestrator.k8s.parse import parse_autoscaler, parse_deployment
+from orchestrator.k8s.parse import parse_autoscaler, parse_workload
 from orchestrator.k8s.resources import DEPLOYMENTS
 from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED
 from orchestrator.k8s.target import UNMANAGED, TargetState
-from orchestrator.k8s.types import Autoscaler, Deployment, WatchEvent, WatchEventType, WorkloadKey
-from signals.types import Target
+from orchestrator.k8s.types import Autoscaler, ObjectKey, WatchEvent, WatchEventType, WorkloadKey, WorkloadObject
+from signals.types import Kind, Target
 from tests.kit.simulation import SimulatedClock
 from tests.orchestrator.k8s.stub import deployment
 from tests.orchestrator.reconciler.fake import END, Fake
 
 ERP, SHOP = WorkloadKey("dev", "erp"), WorkloadKey("dev", "shop")
+ERPS = ("dev", Kind.DEPLOYMENT)
 CHANGED, DELETED, FAILED = WatchEventType.CHANGED, WatchEventType.DELETED, WatchEventType.FAILED
 SYNCED: WatchEvent[Any] = WatchEvent(WatchEventType.SYNCED)
 REFUSED: WatchEvent[Any] = WatchEvent(WatchEventType.REFUSED, message="you may not")
 
 
+def scaled(seconds: float, *namespaces: str) -> dict[tuple[str, Kind], float]:
+    """The delays of those kinds that an autoscaler may scale."""
+    return {(name, kind): seconds for name in namespaces for kind in (Kind.DEPLOYMENT, Kind.STATEFUL_SET)}
+
+
 def hpa(name: str = "hpa", scales: WorkloadKey | None = ERP, least: int = 2, most: int = 4) -> Autoscaler:
-    return Autoscaler(WorkloadKey("dev", name), f"uid-{name}", scales, least, most)
+    return Autoscaler(ObjectKey("dev", name), f"uid-{name}", scales, least, most)
 
 
 def facts(name: str = "hpa") -> AutoscalerFacts:
@@ -84,7 +90,7 @@ UPDATES = st.lists(
 
 @given(UPDATES)
 def test_the_last_state_of_each_autoscaler_counts(updates: list[tuple[Autoscaler, bool]]) -> None:
-    index, last = AutoscalerIndex(), dict[WorkloadKey, Autoscaler]()
+    index, last = AutoscalerIndex(), dict[ObjectKey, Autoscaler]()
     for one, deleted in updates:
         index.update(one, deleted=deleted)
         last[one.key] = one
@@ -122,12 +128,16 @@ def test_an_autoscaler_is_found_while_it_is_replaced() -> None:
     ("reference", "target"),
     [
         ({"apiVersion": "apps/v1", "kind": "Deployment", "name": "erp"}, ERP),
-        ({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "erp"}, None),
+        ({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "erp"}, WorkloadKey("dev", "erp", Kind.STATEFUL_SET)),
+        ({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "erp"}, None),
+        ({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "erp"}, None),
         ({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "erp"}, None),
         ({"apiVersion": "example.com/v1", "kind": "Deployment", "name": "erp"}, None),
     ],
 )
-def test_only_autoscalers_of_deployments_have_a_target(reference: dict[str, str], target: WorkloadKey | None) -> None:
+def test_only_autoscalers_of_workloads_with_replicas_have_a_target(
+    reference: dict[str, str], target: WorkloadKey | None
+) -> None:
     metadata = {"namespace": "dev", "name": "hpa", "uid": "u", "resourceVersion": "1"}
     found = parse_autoscaler({"metadata": metadata, "spec": {"scaleTargetRef": reference, "maxReplicas": 4}})
     assert (found.target, found.min_replicas, found.max_replicas) == (target, 1, 4)
@@ -164,13 +174,19 @@ class World:
 
 @contextmanager
 def watching(*namespaces: str) -> Iterator[World]:
+    """With lists of StatefulSets and DaemonSets that have synced."""
     world = World(list(namespaces))
     world.cache.start()
+    for kind in (Kind.STATEFUL_SET, Kind.DAEMON_SET):
+        for namespace in world.fake.deployments:
+            world.fake.workloads[kind].setdefault(namespace, Queue()).put(SYNCED)
+            world.changes.get(timeout=5)
     try:
         yield world
     finally:
-        for queue in (*world.fake.deployments.values(), *world.fake.autoscalers.values()):
-            queue.put(END)
+        for queues in (*world.fake.workloads.values(), world.fake.autoscalers):
+            for queue in queues.values():
+                queue.put(END)
         world.cache.stop()
 
 
@@ -186,11 +202,11 @@ def test_the_cache_has_synced_after_both_lists_of_every_namespace() -> None:
 
 def test_a_target_state_has_the_deployment_and_its_autoscaler() -> None:
     with watching("dev") as world:
-        erp = parse_deployment(deployment("erp"))
+        erp = parse_workload(deployment("erp"))
         world.deployments(WatchEvent(CHANGED, erp), SYNCED)
         world.autoscalers(WatchEvent(CHANGED, hpa()), SYNCED)
         assert world.autoscaler() == (facts(), "")
-        assert world.cache.observe(Target("default", "dev", "erp")).deployment == erp
+        assert world.cache.observe(Target("default", "dev", "erp")).object == erp
 
         world.autoscalers(WatchEvent(DELETED, hpa()), SYNCED)
         assert world.autoscaler() == (None, "")
@@ -224,23 +240,23 @@ def test_a_refusal_for_all_namespaces_applies_to_each() -> None:
 
 def test_each_namespace_delays_its_own_rows_until_it_has_synced() -> None:
     with watching("dev", "prod") as world:
-        assert world.cache.delays() == {"dev": UNTIL_LISTED, "prod": UNTIL_LISTED}
+        assert world.cache.delays() == scaled(UNTIL_LISTED, "dev", "prod")
         for namespace in ("dev", "prod"):
             world.autoscalers(SYNCED, namespace=namespace)
         world.deployments(SYNCED, namespace="prod")
-        assert world.cache.delays() == {"dev": UNTIL_LISTED}
+        assert world.cache.delays() == {ERPS: UNTIL_LISTED}
 
         world.deployments(WatchEvent(FAILED, message="no route to host"))
-        assert (world.cache.delays(), world.cache.has_synced) == ({"dev": LEFT_TO_OTHERS}, False)
+        assert (world.cache.delays(), world.cache.has_synced) == ({ERPS: LEFT_TO_OTHERS}, False)
         world.deployments(REFUSED)
-        assert (world.cache.delays(), world.cache.has_synced) == ({"dev": LEFT_TO_OTHERS}, True)
+        assert (world.cache.delays(), world.cache.has_synced) == ({ERPS: LEFT_TO_OTHERS}, True)
         world.deployments(SYNCED)
         assert (world.cache.delays(), world.cache.readable) == ({}, ["dev", "prod"])
 
 
 def test_an_interruption_after_the_first_list_leaves_the_namespace_readable_and_a_refusal_does_not() -> None:
     with watching("dev") as world:
-        erp = parse_deployment(deployment("erp"))
+        erp = parse_workload(deployment("erp"))
         world.deployments(WatchEvent(CHANGED, erp), SYNCED)
         world.deployments(WatchEvent(FAILED, message="no route to host"))
         assert world.cache.is_readable("dev")
@@ -248,18 +264,21 @@ def test_an_interruption_after_the_first_list_leaves_the_namespace_readable_and_
         world.deployments(REFUSED)
         assert not world.cache.is_readable("dev")
         state = world.cache.observe(Target("default", "dev", "erp"))
-        assert (state.seen, state.deployment) == (False, None)
+        assert (state.seen, state.object) == (False, None)
         assert state.unreadable == "deployments in namespace dev: you may not"
 
         world.deployments(SYNCED)
-        assert world.cache.observe(Target("default", "dev", "erp")).deployment == erp
+        assert world.cache.observe(Target("default", "dev", "erp")).object == erp
 
 
 def test_a_refused_list_of_autoscalers_delays_nothing_and_an_interrupted_one_does() -> None:
     with watching("dev") as world:
         world.deployments(SYNCED)
         world.autoscalers(WatchEvent(FAILED, message="Read timed out."))
-        assert (world.cache.delays(), world.autoscaler()) == ({"dev": LEFT_TO_OTHERS}, (None, "Read timed out."))
+        assert (world.cache.delays(), world.autoscaler()) == (
+            scaled(LEFT_TO_OTHERS, "dev"),
+            (None, "Read timed out."),
+        )
         world.autoscalers(REFUSED)
         assert world.cache.delays() == {}
 
@@ -269,18 +288,48 @@ def test_a_watch_that_fails_unexpectedly_costs_its_namespace_and_begins_again(
 ) -> None:
     monkeypatch.setattr(cache, "RESTART_AFTER", 0.01)
     with watching("dev", "prod") as world:
-        world.deployments(WatchEvent(CHANGED, parse_deployment(deployment("erp"))), SYNCED)
+        world.deployments(WatchEvent(CHANGED, parse_workload(deployment("erp"))), SYNCED)
         world.deployments(SYNCED, namespace="prod")
 
         world.fake.deployments["dev"].put("not an event")
         while world.cache.is_readable("dev"):
             world.changes.get(timeout=5)
-        assert world.cache.readable == ["prod"]
+        assert [world.cache.is_readable("dev", kind) for kind in Kind] == [False, True, True]
         assert "AttributeError" in str(world.cache.unsynced()[0])
         assert "the watch of deployments in dev failed" in caplog.messages
 
         world.deployments(SYNCED)  # erp was deleted in between
-        assert (world.cache.readable, world.cache.get(ERP)) == (["dev", "prod"], None)
+        assert (world.cache.is_readable("dev"), world.cache.get(ERP)) == (True, None)
+
+
+def test_each_kind_syncs_by_itself_and_its_refusal_stops_no_other() -> None:
+    world = World(["dev"])
+    world.cache.start()
+    sets = world.fake.workloads[Kind.STATEFUL_SET].setdefault("dev", Queue())
+    daemons = world.fake.workloads[Kind.DAEMON_SET].setdefault("dev", Queue())
+    key, database = WorkloadKey("dev", "erp", Kind.STATEFUL_SET), Target("default", "dev", "erp", Kind.STATEFUL_SET)
+    found = parse_workload(deployment("erp"), Kind.STATEFUL_SET)
+    try:
+        world.deployments(SYNCED)
+        world.autoscalers(SYNCED)
+        world._send(sets, (REFUSED,))
+        world._send(daemons, (WatchEvent(FAILED, message="Read timed out."),))
+        assert world.cache.delays() == {
+            ("dev", Kind.STATEFUL_SET): LEFT_TO_OTHERS,
+            ("dev", Kind.DAEMON_SET): LEFT_TO_OTHERS,
+        }
+        assert not world.cache.observe(Target("default", "dev", "erp")).unreadable
+        assert world.cache.observe(database).unreadable == "statefulsets in namespace dev: you may not"
+
+        world._send(sets, (WatchEvent(CHANGED, found), SYNCED))
+        assert (world.cache.get(key), world.cache.get(ERP)) == (found, None), "a name is of a kind"
+        assert (world.cache.observe(database).object, world.cache.observe(database).unreadable) == (found, "")
+        assert world.cache.delays() == {("dev", Kind.DAEMON_SET): LEFT_TO_OTHERS}
+    finally:
+        for queues in (*world.fake.workloads.values(), world.fake.autoscalers):
+            for queue in queues.values():
+                queue.put(END)
+        world.cache.stop()
 
 
 @pytest.mark.parametrize(
@@ -299,9 +348,9 @@ def test_a_target_that_is_neither_cached_nor_can_be_read_is_unreadable(error: Cl
     with watching("dev") as world:
         world.deployments(SYNCED)
         world.autoscalers(SYNCED)
-        world.fake.get_deployment_status = fails  # type: ignore[attr-defined]
+        world.fake.get_workload = fails  # type: ignore[attr-defined]
         state = world.cache.observe_live(Target("default", "dev", "new"))
-    assert (state.seen, state.deployment, state.unreadable) == (not unreadable, None, unreadable)
+    assert (state.seen, state.object, state.unreadable) == (not unreadable, None, unreadable)
 
 
 def test_all_namespaces_are_one_scope() -> None:
@@ -319,7 +368,7 @@ class LiveReads:
     def __init__(self) -> None:
         self.reads: list[str] = []
 
-    def get_deployment_status(self, key: WorkloadKey) -> Deployment:
+    def get_workload(self, key: WorkloadKey) -> WorkloadObject:
         self.reads.append(key.name)
         raise NotFound(f'deployments.apps "{key.name}" not found', code=404)
 
@@ -337,7 +386,7 @@ class TestAMissingTarget:
         states = [self.observe() for _ in range(1000)]
 
         assert self.live.reads == ["nowhere"]
-        assert {(state.deployment, state.missing) for state in states} == {(None, True)}
+        assert {(state.object, state.missing) for state in states} == {(None, True)}
         assert self.cache.observe(Target("default", "dev", "nowhere")).missing
         self.clock.advance(KEPT)
         assert not self.cache.observe(Target("default", "dev", "nowhere")).missing
@@ -350,14 +399,14 @@ class TestAMissingTarget:
 
     def test_it_is_there_as_soon_as_the_watch_reports_it(self) -> None:
         self.observe("erp")
-        found = parse_deployment(deployment("erp"))
+        found = parse_workload(deployment("erp"))
         events = [WatchEvent(CHANGED, found), WatchEvent(DELETED, found)]
-        self.live.watch_deployments = lambda *_: iter(events[:1])  # type: ignore[attr-defined]
-        self.cache._follow_deployments("dev")
-        assert (self.observe("erp").deployment, self.observe("erp").missing) == (found, False)
+        self.live.watch_workloads = lambda *_: iter(events[:1])  # type: ignore[attr-defined]
+        self.cache._follow_workloads(Kind.DEPLOYMENT, "dev")
+        assert (self.observe("erp").object, self.observe("erp").missing) == (found, False)
 
-        self.live.watch_deployments = lambda *_: iter(events[1:])  # type: ignore[attr-defined]
-        self.cache._follow_deployments("dev")
+        self.live.watch_workloads = lambda *_: iter(events[1:])  # type: ignore[attr-defined]
+        self.cache._follow_workloads(Kind.DEPLOYMENT, "dev")
         assert not self.cache.observe(Target("default", "dev", "erp")).missing, "it is read again"
 
     def test_the_names_that_are_kept_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:

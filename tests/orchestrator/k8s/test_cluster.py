@@ -14,7 +14,8 @@ from prometheus_client import REGISTRY
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Refused, Throttled, TimedOut, Unknown
-from orchestrator.k8s.types import ACTION_ANNOTATION, Deployment, WatchEvent, WatchEventType, WorkloadKey
+from orchestrator.k8s.types import ACTION_ANNOTATION, WatchEvent, WatchEventType, WorkloadKey, WorkloadObject
+from signals.types import Kind
 from smartops.dev.sandbox import Sandbox
 from smartops.dev.sandbox.cluster import Cluster
 from smartops.dev.sandbox.faults import CompactHistory, CutWatch, LoseAnswer, MuteWatch, Refuse
@@ -56,7 +57,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 @pytest.fixture
 def cluster(sandbox: Sandbox) -> KubernetesCluster:
     cluster = KubernetesCluster(sandbox.kubeconfig, timeout=5, idle=0.5)
-    cluster.wait_for_deployment_rollout(ERP, SOON)
+    cluster.wait_for_rollout(ERP, SOON)
     return cluster
 
 
@@ -74,7 +75,7 @@ def test_a_throttled_write_is_refused_and_not_repeated(cluster: KubernetesCluste
     sandbox.fault(Refuse(method="PATCH", status=429, retry_after=3))
     before = writes(sandbox)
     with pytest.raises(Throttled) as caught:
-        cluster.scale_deployment(ERP, 4)
+        cluster.scale_workload(ERP, 4)
     assert caught.value.retry_after == 3.0
     assert writes(sandbox) == before + 1
 
@@ -84,16 +85,16 @@ def test_an_applied_write_whose_answer_is_lost_is_unknown(sandbox: Sandbox, hang
     cluster = KubernetesCluster(sandbox.kubeconfig, timeout=0.5)
     sandbox.fault(LoseAnswer(method="PATCH", hang=hang))
     with pytest.raises(TimedOut if hang else Unknown):
-        cluster.scale_deployment(ERP, 4, action="action-1")
+        cluster.scale_workload(ERP, 4, action="action-1")
     assert writes(sandbox) == 1
-    after = cluster.get_deployment_status(ERP)
+    after = cluster.get_workload(ERP)
     assert (after.replicas, after.annotations[ACTION_ANNOTATION]) == (4, "action-1")
 
 
 def test_connections_are_kept_open(sandbox: Sandbox) -> None:
     cluster = KubernetesCluster(sandbox.kubeconfig)
     for _ in range(5):
-        cluster.get_deployment_status(ERP)
+        cluster.get_workload(ERP)
     assert cluster._connection._pool.num_connections == 1
 
 
@@ -102,17 +103,18 @@ class Watch:
 
     def __init__(self, cluster: KubernetesCluster, namespace: str = NAMESPACE) -> None:
         self.stop = Event()
-        self._events: Queue[WatchEvent[Deployment]] = Queue()
-        self._thread = Thread(target=self._follow, args=[cluster.watch_deployments(namespace, self.stop)])
+        self._events: Queue[WatchEvent[WorkloadObject]] = Queue()
+        watching = cluster.watch_workloads(Kind.DEPLOYMENT, namespace, self.stop)
+        self._thread = Thread(target=self._follow, args=[watching])
         self._thread.start()
 
-    def _follow(self, events: Iterator[WatchEvent[Deployment]]) -> None:
+    def _follow(self, events: Iterator[WatchEvent[WorkloadObject]]) -> None:
         for event in events:
             self._events.put(event)
 
-    def until(self, wanted: Callable[[WatchEvent[Deployment]], bool]) -> list[WatchEvent[Deployment]]:
+    def until(self, wanted: Callable[[WatchEvent[WorkloadObject]], bool]) -> list[WatchEvent[WorkloadObject]]:
         """The events up to and with the wanted one."""
-        seen: list[WatchEvent[Deployment]] = []
+        seen: list[WatchEvent[WorkloadObject]] = []
         deadline = monotonic() + SOON
         while not seen or not wanted(seen[-1]):
             try:
@@ -138,15 +140,15 @@ def watching(cluster: KubernetesCluster, namespace: str = NAMESPACE) -> Iterator
         watch.end()
 
 
-def has_synced(event: WatchEvent[Deployment]) -> bool:
+def has_synced(event: WatchEvent[WorkloadObject]) -> bool:
     return event.type is WatchEventType.SYNCED
 
 
-def scaled_to(replicas: int) -> Callable[[WatchEvent[Deployment]], bool]:
+def scaled_to(replicas: int) -> Callable[[WatchEvent[WorkloadObject]], bool]:
     return lambda event: event.object is not None and event.object.replicas == replicas
 
 
-def deleted(name: str) -> Callable[[WatchEvent[Deployment]], bool]:
+def deleted(name: str) -> Callable[[WatchEvent[WorkloadObject]], bool]:
     return lambda event: (
         event.type is WatchEventType.DELETED and event.object is not None and event.object.key.name == name
     )
@@ -170,9 +172,9 @@ def delete(sandbox: Sandbox, name: str) -> None:
 def test_a_watch_lists_syncs_and_follows(cluster: KubernetesCluster, namespace: str) -> None:
     with watching(cluster, namespace) as watch:
         [first, second] = watch.until(has_synced)
-        assert first == WatchEvent(WatchEventType.CHANGED, cluster.get_deployment_status(ERP))
+        assert first == WatchEvent(WatchEventType.CHANGED, cluster.get_workload(ERP))
         assert second == WatchEvent(WatchEventType.SYNCED)
-        cluster.scale_deployment(ERP, 3)
+        cluster.scale_workload(ERP, 3)
         watch.until(lambda event: event.object is not None and event.object.available_replicas == 3)
 
 
@@ -181,7 +183,7 @@ def test_a_cut_watch_goes_on_without_a_new_list(cluster: KubernetesCluster, sand
         watch.until(has_synced)
         before = listings(sandbox)
         sandbox.fault(CutWatch())
-        cluster.scale_deployment(ERP, 3)
+        cluster.scale_workload(ERP, 3)
         assert not any(map(has_synced, watch.until(scaled_to(3))))
         assert listings(sandbox) == before
 
@@ -191,7 +193,7 @@ def test_a_half_open_watch_is_noticed(cluster: KubernetesCluster, sandbox: Sandb
         watch.until(has_synced)
         sandbox.fault(MuteWatch())
         started = monotonic()
-        cluster.scale_deployment(ERP, 3)
+        cluster.scale_workload(ERP, 3)
         watch.until(scaled_to(3))
         assert monotonic() - started < 4  # much less than the timeout of a call
 
@@ -228,9 +230,9 @@ def test_a_watch_that_is_no_longer_wanted_leaves_nothing_behind(cluster: Kuberne
     def open_streams() -> int:
         return sum(thread.name == "watch-interrupt" for thread in enumerate_threads())
 
-    with closing(cluster.watch_deployments(NAMESPACE, Event())) as events:
+    with closing(cluster.watch_workloads(Kind.DEPLOYMENT, NAMESPACE, Event())) as events:
         assert any(map(has_synced, events))
-        cluster.scale_deployment(ERP, 3)
+        cluster.scale_workload(ERP, 3)
         next(events)
         assert open_streams() == 1
     assert open_streams() == 0
@@ -238,14 +240,14 @@ def test_a_watch_that_is_no_longer_wanted_leaves_nothing_behind(cluster: Kuberne
 
 def test_the_namespace_of_a_watch_must_be_a_name(cluster: KubernetesCluster) -> None:
     with pytest.raises(Refused):
-        next(cluster.watch_deployments("../..", Event()))
+        next(cluster.watch_workloads(Kind.DEPLOYMENT, "../..", Event()))
 
 
 def test_watched_replicas_are_gauges_until_the_deployment_is_gone(
     cluster: KubernetesCluster, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     def gauges() -> tuple[float | None, float | None]:
-        labels = {"namespace": NAMESPACE, "deployment": "gauged"}
+        labels = {"namespace": NAMESPACE, "deployment": "gauged", "kind": "Deployment"}
         return (
             REGISTRY.get_sample_value("smartops_k8s_deployment_desired_replicas", labels),
             REGISTRY.get_sample_value("smartops_k8s_deployment_ready_replicas", labels),

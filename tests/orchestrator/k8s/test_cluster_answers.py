@@ -88,7 +88,7 @@ def test_a_write_without_a_readable_answer_is_unknown_and_sent_once(
 ) -> None:
     stub.answer = answer
     with pytest.raises(ClusterError) as caught:
-        cluster.scale_deployment(ERP, 3)
+        cluster.scale_workload(ERP, 3)
     assert type(caught.value) is Unknown
     assert len(stub.requests) == 1
 
@@ -99,7 +99,7 @@ def test_a_read_without_a_readable_answer_is_unknown_too(
 ) -> None:
     stub.answer = answer
     with pytest.raises(ClusterError) as caught:
-        cluster.get_deployment_status(ERP)
+        cluster.get_workload(ERP)
     assert type(caught.value) is Unknown
     assert len(stub.requests) == 1
 
@@ -203,7 +203,7 @@ def test_a_refused_write_is_sent_once(
 ) -> None:
     stub.answer = sends(answer)
     with pytest.raises(ClusterError) as caught:
-        cluster.restart_deployment(ERP, "action-1")
+        cluster.restart_workload(ERP, "action-1")
     assert type(caught.value) is kind
     assert len(stub.requests) == 1
 
@@ -211,7 +211,7 @@ def test_a_refused_write_is_sent_once(
 def test_retry_after_is_handed_on(stub: Stub, cluster: KubernetesCluster) -> None:
     stub.answer = sends(http("Too many requests", "429 Too Many Requests", "Retry-After: 7\r\n"))
     with pytest.raises(Throttled) as caught:
-        cluster.scale_deployment(ERP, 3)
+        cluster.scale_workload(ERP, 3)
     assert caught.value.retry_after == 7.0
 
 
@@ -222,7 +222,7 @@ def test_a_call_ends_at_its_timeout_however_the_answer_is_delayed(
     stub.answer = trickles(stub, b" " if pace == "trickling" else b"")
     started = monotonic()
     with pytest.raises(TimedOut):
-        cluster.scale_deployment(ERP, 3)
+        cluster.scale_workload(ERP, 3)
     assert TIMEOUT * 0.9 < monotonic() - started < TIMEOUT * 4
     assert len(stub.requests) == 1
 
@@ -235,7 +235,7 @@ def test_a_refusal_whose_body_trickles_ends_at_the_timeout(stub: Stub, cluster: 
 
     stub.answer = answer
     with pytest.raises(TimedOut):
-        cluster.scale_deployment(ERP, 3)
+        cluster.scale_workload(ERP, 3)
 
 
 def test_each_request_carries_the_credentials_that_the_library_has_by_then(
@@ -252,8 +252,8 @@ def test_each_request_carries_the_credentials_that_the_library_has_by_then(
     configuration.refresh_api_key_hook = refresh
     stub.answer = sends(http(WHOLE))
 
-    cluster.get_deployment_status(ERP)
-    cluster.get_deployment_status(ERP)
+    cluster.get_workload(ERP)
+    cluster.get_workload(ERP)
 
     assert ["authorization: Bearer first" in stub.heads[0], "authorization: Bearer second" in stub.heads[1]] == [
         True
@@ -262,7 +262,7 @@ def test_each_request_carries_the_credentials_that_the_library_has_by_then(
 
 def test_a_server_address_with_a_path_is_a_prefix_of_each_request(stub: Stub, tmp_path: Path) -> None:
     stub.answer = sends(http(WHOLE))
-    KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", f"{stub.url}/k8s/clusters/c-1")).get_deployment_status(ERP)
+    KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", f"{stub.url}/k8s/clusters/c-1")).get_workload(ERP)
     [(line, _)] = stub.requests
     assert line == "GET /k8s/clusters/c-1/apis/apps/v1/namespaces/dev/deployments/erp HTTP/1.1"
 
@@ -272,7 +272,7 @@ def test_a_server_with_an_ipv6_address_is_reached(tmp_path: Path) -> None:
     stub = Stub("::1")
     try:
         stub.answer = sends(http(WHOLE))
-        KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", stub.url)).get_deployment_status(ERP)
+        KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", stub.url)).get_workload(ERP)
         assert stub.url.startswith("http://[::1]:")
         assert "host: [::1]:" in stub.heads[0].lower()
     finally:
@@ -285,7 +285,7 @@ def test_a_proxy_for_plain_http_receives_the_absolute_url(stub: Stub, tmp_path: 
     config["clusters"][0]["cluster"]["proxy-url"] = stub.url
     path.write_text(json.dumps(config))
     stub.answer = sends(http(WHOLE))
-    KubernetesCluster(path).get_deployment_status(ERP)
+    KubernetesCluster(path).get_workload(ERP)
     [(line, _)] = stub.requests
     assert line == "GET http://api.example.com/apis/apps/v1/namespaces/dev/deployments/erp HTTP/1.1"
 
@@ -294,14 +294,14 @@ def test_nobody_listening_is_unreached(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with pytest.raises(Unreached):
-        KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", url)).scale_deployment(ERP, 3)
+        KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", url)).scale_workload(ERP, 3)
 
 
 def test_a_server_without_tls_is_a_failed_call(stub: Stub, tmp_path: Path) -> None:
     stub.answer = sends(http(WHOLE))
     config = kubeconfig(tmp_path / "kubeconfig", stub.url.replace("http:", "https:"))
     with pytest.raises(Unknown, match="SSL"):
-        KubernetesCluster(config, timeout=TIMEOUT).get_deployment_status(ERP)
+        KubernetesCluster(config, timeout=TIMEOUT).get_workload(ERP)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "]["])
@@ -317,7 +317,7 @@ def test_outside_of_a_pod_the_environment_names_the_kubeconfig(
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "kubeconfig", stub.url)))
     stub.answer = sends(http(WHOLE))
-    assert KubernetesCluster().get_deployment_status(ERP).uid == "uid-1"
+    assert KubernetesCluster().get_workload(ERP).uid == "uid-1"
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../../secrets/x", "a?b", "A", "-a", "a" * 254, "a\n"])
@@ -327,8 +327,8 @@ def test_a_name_that_would_address_something_else_is_never_sent(
     for call in (
         lambda: cluster.delete_pod("dev", name, uid="uid-1"),
         lambda: cluster.delete_pod(name, "erp-1", uid="uid-1"),
-        lambda: cluster.scale_deployment(WorkloadKey("dev", name), 3),
-        lambda: cluster.get_deployment_status(WorkloadKey(name, "erp")),
+        lambda: cluster.scale_workload(WorkloadKey("dev", name), 3),
+        lambda: cluster.get_workload(WorkloadKey(name, "erp")),
         lambda: cluster.list_pods(name),
     ):
         with pytest.raises(Invalid):
@@ -345,7 +345,7 @@ def patch_sent(stub: Stub) -> dict[str, Any]:
 
 def test_a_write_carries_its_preconditions_and_its_action(stub: Stub, cluster: KubernetesCluster) -> None:
     stub.answer = sends(http(WHOLE))
-    cluster.scale_deployment(ERP, 4, preconditions=Preconditions("uid-1", "77"), action="action-1")
+    cluster.scale_workload(ERP, 4, preconditions=Preconditions("uid-1", "77"), action="action-1")
     assert patch_sent(stub) == {
         "metadata": {"uid": "uid-1", "resourceVersion": "77", "annotations": {"smartops.io/action": "action-1"}},
         "spec": {"replicas": 4},
@@ -357,7 +357,7 @@ def test_a_patch_keeps_its_own_metadata_but_not_its_own_preconditions(stub: Stub
     patch = {
         "metadata": {"labels": {"tier": "web"}, "uid": "uid-0", "annotations": {"smartops.io/action": "x", "a": "b"}}
     }
-    cluster.patch_deployment(ERP, patch, preconditions=Preconditions("uid-1", "77"), action="action-1")
+    cluster.patch_workload(ERP, patch, preconditions=Preconditions("uid-1", "77"), action="action-1")
     assert patch_sent(stub)["metadata"] == {
         "labels": {"tier": "web"},
         "uid": "uid-1",
@@ -369,7 +369,7 @@ def test_a_patch_keeps_its_own_metadata_but_not_its_own_preconditions(stub: Stub
 
 def test_a_restart_writes_its_value_to_the_pod_template(stub: Stub, cluster: KubernetesCluster) -> None:
     stub.answer = sends(http(WHOLE))
-    cluster.restart_deployment(ERP, "action-1")
+    cluster.restart_workload(ERP, "action-1")
     template = patch_sent(stub)["spec"]["template"]
     assert template == {"metadata": {"annotations": {"smartops.io/restart": "action-1"}}}
 
@@ -393,12 +393,12 @@ def test_calls_errors_and_results_are_counted_under_their_names(stub: Stub, clus
 
     before = figures()
     stub.answer = sends(http(WHOLE))
-    cluster.scale_deployment(ERP, 3)
-    cluster.scale_deployment(ERP, 3, dry_run=True)
-    cluster.restart_deployment(ERP, "action-1")
-    cluster.patch_deployment(ERP, {})
+    cluster.scale_workload(ERP, 3)
+    cluster.scale_workload(ERP, 3, dry_run=True)
+    cluster.restart_workload(ERP, "action-1")
+    cluster.patch_workload(ERP, {})
     for answer, error in ((status(409), Conflict), (http(""), Unknown)):
         stub.answer = sends(answer)
         with pytest.raises(error):
-            cluster.scale_deployment(ERP, 3)
+            cluster.scale_workload(ERP, 3)
     assert [now - then for now, then in zip(figures(), before, strict=True)] == [6, 6, 1, 1, 1, 1, 1, 1, 1]

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.k8s.parse import parse_deployment, parse_page, parse_pod
-from orchestrator.k8s.types import Condition, Deployment, Pod, WorkloadKey
+from orchestrator.k8s.parse import parse_page, parse_pod, parse_workload
+from orchestrator.k8s.types import Condition, Pod, WorkloadKey, WorkloadObject
 
 METADATA = {"namespace": "smartops-dev", "name": "erp-simulator", "uid": "uid-1", "resourceVersion": "7"}
-LEAST = Deployment(
+LEAST = WorkloadObject(
     key=WorkloadKey("smartops-dev", "erp-simulator"),
     uid="uid-1",
     resource_version="7",
@@ -31,7 +31,7 @@ LEAST = Deployment(
     ],
 )
 def test_omitted_and_null_fields_are_the_apis_defaults(raw: dict[str, Any]) -> None:
-    assert parse_deployment(raw) == LEAST
+    assert parse_workload(raw) == LEAST
 
 
 def test_a_deployment_is_parsed_in_full() -> None:
@@ -53,7 +53,7 @@ def test_a_deployment_is_parsed_in_full() -> None:
             "conditions": [{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}],
         },
     }
-    assert parse_deployment(raw) == Deployment(
+    assert parse_workload(raw) == WorkloadObject(
         key=WorkloadKey("smartops-dev", "erp-simulator"),
         uid="uid-1",
         resource_version="7",
@@ -128,13 +128,13 @@ def test_a_pod_that_does_not_run_says_why(status: dict[str, Any], problem: str) 
     ],
 )
 def test_a_selector_is_written_as_a_list_request_takes_it(selector: dict[str, Any], text: str) -> None:
-    assert parse_deployment({"metadata": METADATA, "spec": {"selector": selector}}).selector == text
+    assert parse_workload({"metadata": METADATA, "spec": {"selector": selector}}).selector == text
 
 
 def test_a_selector_with_an_unknown_operator_is_refused() -> None:
     selector = {"matchExpressions": [{"key": "app", "operator": "Like"}]}
     with pytest.raises(ValueError, match="Like"):
-        parse_deployment({"metadata": METADATA, "spec": {"selector": selector}})
+        parse_workload({"metadata": METADATA, "spec": {"selector": selector}})
 
 
 EARLIER, LATER = "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"
@@ -150,7 +150,7 @@ EARLIER, LATER = "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"
 )
 def test_a_condition_has_the_time_of_its_report(times: dict[str, str], updated_at: str) -> None:
     status = {"conditions": [{"type": "Progressing", "status": "True", **times}]}
-    [condition] = parse_deployment({"metadata": METADATA, "status": status}).conditions
+    [condition] = parse_workload({"metadata": METADATA, "status": status}).conditions
     assert condition.reported == ("Progressing", "True", "", updated_at)
 
 
@@ -161,7 +161,7 @@ def test_a_pod_without_a_status_is_not_ready() -> None:
 
 
 def test_a_page_knows_whether_more_follow() -> None:
-    page = parse_page({"metadata": {"resourceVersion": "9", "continue": "abc"}, "items": None}, parse_deployment)
+    page = parse_page({"metadata": {"resourceVersion": "9", "continue": "abc"}, "items": None}, parse_workload)
     assert (page.items, page.resource_version, page.continuation) == ([], "9", "abc")
 
 
@@ -185,7 +185,7 @@ def test_a_page_knows_whether_more_follow() -> None:
 )
 def test_what_the_api_cannot_have_meant_is_refused(raw: Any) -> None:
     with pytest.raises(ValueError, match=r"expected an object|is not of type|is missing"):
-        parse_deployment(raw)
+        parse_workload(raw)
 
 
 json_values = st.recursive(
@@ -198,7 +198,7 @@ json_values = st.recursive(
 @given(json_values | st.fixed_dictionaries({"metadata": json_values, "spec": json_values, "status": json_values}))
 def test_parsing_knows_one_kind_of_failure(raw: Any) -> None:
     raw = json.loads(json.dumps(raw))
-    for parse in (parse_deployment, parse_pod, lambda raw: parse_page(raw, parse_pod)):
+    for parse in (parse_workload, parse_pod, lambda raw: parse_page(raw, parse_pod)):
         try:
             parse(raw)
         except ValueError:

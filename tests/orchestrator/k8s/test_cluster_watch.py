@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.k8s.errors import ClusterError, Expired, Forbidden, NotFound, TimedOut, Unknown, Unreached
-from orchestrator.k8s.parse import Page, parse_deployment
-from orchestrator.k8s.types import Deployment, WatchEvent
+from orchestrator.k8s.parse import Page, parse_workload
+from orchestrator.k8s.types import WatchEvent, WorkloadObject
 from orchestrator.k8s.watch import MAX_DELAY, Watch
 from tests.orchestrator.k8s.stub import deployment
 
@@ -42,8 +42,8 @@ def gone(code: int = 410) -> bytes:
     return line("ERROR", {"kind": "Status", "code": code, "message": "too old resource version"})
 
 
-def page(*raw: dict[str, Any], version: int) -> Page[Deployment]:
-    return Page([parse_deployment(each) for each in raw], str(version), "")
+def page(*raw: dict[str, Any], version: int) -> Page[WorkloadObject]:
+    return Page([parse_workload(each) for each in raw], str(version), "")
 
 
 class Script:
@@ -51,14 +51,14 @@ class Script:
     which may be an error. The watch is stopped when the streams are used up."""
 
     def __init__(
-        self, lists: list[list[Page[Deployment]] | ClusterError], streams: list[list[bytes | ClusterError]]
+        self, lists: list[list[Page[WorkloadObject]] | ClusterError], streams: list[list[bytes | ClusterError]]
     ) -> None:
         self.stop = Stop()
         self.opened_at: list[str] = []
         self._lists = iter(lists)
         self._streams = iter(streams)
 
-    def pages(self) -> Iterator[Page[Deployment]]:
+    def pages(self) -> Iterator[Page[WorkloadObject]]:
         pages = next(self._lists)
         if isinstance(pages, ClusterError):
             raise pages
@@ -80,12 +80,12 @@ class Script:
 
 
 def watch(
-    pages: Callable[[], Iterator[Page[Deployment]]], lines: Callable[[str], Iterator[bytes]], stop: Event
-) -> Watch[Deployment]:
-    return Watch("deployments", pages, lines, parse_deployment, stop)
+    pages: Callable[[], Iterator[Page[WorkloadObject]]], lines: Callable[[str], Iterator[bytes]], stop: Event
+) -> Watch[WorkloadObject]:
+    return Watch("deployments", pages, lines, parse_workload, stop)
 
 
-def describe(event: WatchEvent[Deployment]) -> str:
+def describe(event: WatchEvent[WorkloadObject]) -> str:
     if event.object is None:
         return event.type
     return f"{event.type} {event.object.key.name}@{event.object.resource_version}"
@@ -139,7 +139,7 @@ def test_what_was_deleted_in_sight_is_not_reported_twice() -> None:
 
 
 def test_a_list_that_breaks_off_is_made_again_from_the_start() -> None:
-    def broken() -> Iterator[Page[Deployment]]:
+    def broken() -> Iterator[Page[WorkloadObject]]:
         yield page(A, version=5)
         raise Unknown("cut")
 
@@ -193,7 +193,7 @@ def test_an_api_server_that_was_away_is_asked_for_the_rest_only() -> None:
 
 
 def test_attempts_become_rarer_until_something_arrives() -> None:
-    failures: list[list[Page[Deployment]] | ClusterError] = [Unreached("connection refused")] * 2000
+    failures: list[list[Page[WorkloadObject]] | ClusterError] = [Unreached("connection refused")] * 2000
     script = Script([*failures, [page(A, version=5)]], [[bookmark(6)]])
     script.events()
     away, back = script.stop.delays[:2000], script.stop.delays[2000]
@@ -204,7 +204,7 @@ def test_attempts_become_rarer_until_something_arrives() -> None:
 
 
 def test_a_server_that_only_ever_answers_410_is_not_asked_in_a_tight_loop() -> None:
-    lists: list[list[Page[Deployment]] | ClusterError] = [[page(A, version=5)] for _ in range(12)]
+    lists: list[list[Page[WorkloadObject]] | ClusterError] = [[page(A, version=5)] for _ in range(12)]
     script = Script(lists, [[gone()] for _ in range(11)])
     script.events()
     assert script.stop.delays[10] >= MAX_DELAY / 2
@@ -279,7 +279,7 @@ def test_whatever_happens_to_the_connection_nothing_is_missed(
         if end is not None:
             yield end
 
-    def pages() -> Iterator[Page[Deployment]]:
+    def pages() -> Iterator[Page[WorkloadObject]]:
         names = list(server.objects)
         for name in names[:1]:
             yield page(server.objects[name], version=server.version)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.k8s import itself
-from orchestrator.k8s.parse import parse_deployment
+from orchestrator.k8s.parse import parse_workload
 from orchestrator.k8s.types import WorkloadKey
 from tests.chart.rendering import objects
 
@@ -26,7 +26,7 @@ def outside_of_a_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
 
 
 def mark(metadata: dict[str, Any] | None = None, **spec: Any) -> str:
-    return parse_deployment({"metadata": METADATA | (metadata or {}), "spec": spec}).part_of_smartops
+    return parse_workload({"metadata": METADATA | (metadata or {}), "spec": spec}).part_of_smartops
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_all_deployments_of_the_chart_stay_recognized_without_their_labels() -> 
     for one in deployments:
         del one["metadata"]["labels"]
         one["metadata"] |= {"name": "renamed", "uid": "uid-1", "resourceVersion": "7"}
-        assert parse_deployment(one).part_of_smartops == BY_NAME
+        assert parse_workload(one).part_of_smartops == BY_NAME
 
 
 def test_a_process_in_a_pod_recognizes_its_own_deployment(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.k8s.owners import LAST_APPLIED
-from orchestrator.k8s.parse import parse_deployment
+from orchestrator.k8s.parse import parse_workload
 from orchestrator.k8s.target import TargetState
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType
@@ -98,13 +98,13 @@ def owners(raw: Object) -> dict[str, tuple[str, ...]]:
     """But for the selector, which nobody can change."""
     return {
         str(owner): tuple(field for field in owner.fields if not field.startswith("spec.selector"))
-        for owner in parse_deployment(raw).owners
+        for owner in parse_workload(raw).owners
     }
 
 
 def holds_back(raw: Object, type_: ActionType, **params: Any) -> set[str]:
     """Who is concerned by an action."""
-    seen = TargetState(seen=True, deployment=parse_deployment(raw)).facts(PROPOSAL_TYPES[type_].fields(params))
+    seen = TargetState(seen=True, object=parse_workload(raw)).facts(PROPOSAL_TYPES[type_].fields(params))
     assert seen is not None
     return {str(owner) for owner in seen.owners}
 
@@ -229,7 +229,7 @@ def test_a_helm_release_of_flux_is_fluxs_unless_its_drift_is_let_be() -> None:
 def test_helm_owns_what_it_wrote_and_is_told_by_its_release() -> None:
     raw = deployment(entry("helm", WRITTEN), annotations={"meta.helm.sh/release-name": "shop"})
     assert holds_back(raw, ActionType.SCALE, delta=1) == {"Helm release shop"}
-    assert {str(owner) for owner in parse_deployment(deployment(entry("helm", WRITTEN))).owners} == {"Helm"}
+    assert {str(owner) for owner in parse_workload(deployment(entry("helm", WRITTEN))).owners} == {"Helm"}
 
 
 @pytest.mark.parametrize("operation", ["Apply", "Update"])
@@ -267,8 +267,8 @@ def test_what_is_ours_is_what_we_wrote_last() -> None:
     }
     raw = deployment(entry("kubectl-set", REPLICAS), entry("smartops", {"f:spec": limits}))
 
-    assert parse_deployment(raw).ours == (MEMORY,)
-    assert parse_deployment(deployment(entry("helm", WRITTEN))).ours == ()
+    assert parse_workload(raw).ours == (MEMORY,)
+    assert parse_workload(deployment(entry("helm", WRITTEN))).ours == ()
 
 
 @given(st.permutations([
@@ -284,13 +284,13 @@ def test_the_order_of_entries_tells_nothing(entries: list[Object]) -> None:
 def test_a_decision_stores_only_the_owners_of_what_changes() -> None:
     raw = deployment(entry("kustomize-controller", APPLIED, "Apply"), labels=KUSTOMIZED)
     changed = PROPOSAL_TYPES[ActionType.SCALE].fields({"delta": 1})
-    look = TargetState(seen=True, deployment=parse_deployment(raw))
+    look = TargetState(seen=True, object=parse_workload(raw))
 
     seen = look.facts(changed)
 
     assert seen is not None
     assert [owner.fields for owner in seen.owners] == [("spec.replicas",)]
-    assert replace(look, deployment=None).facts(changed) is None
+    assert replace(look, object=None).facts(changed) is None
     nothing_asked = look.facts()
     assert nothing_asked is not None
     assert nothing_asked.owners == ()

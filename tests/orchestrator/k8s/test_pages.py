@@ -12,6 +12,7 @@ import pytest
 from orchestrator.k8s import connection
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import ClusterError, TimedOut, Unknown
+from signals.types import Kind
 from tests.orchestrator.k8s.stub import Stub, deployment, http, kubeconfig
 
 TIMEOUT = 0.1  # of a call; a page has three times as long
@@ -65,10 +66,10 @@ def test_a_page_that_does_not_come_in_time_is_asked_for_with_fewer_items(
 ) -> None:
     lists(stub, lambda limit: failure if limit > 100 else None)
 
-    assert [each.key.name for each in cluster.list_deployments("dev")] == ALL
+    assert [each.key.name for each in cluster.list_workloads(Kind.DEPLOYMENT, "dev")] == ALL
     assert asked(stub) == [(500, 0), (100, 0), (100, 100)]
 
-    cluster.list_deployments("dev")
+    cluster.list_workloads(Kind.DEPLOYMENT, "dev")
     assert asked(stub)[3:] == [(100, 0), (100, 100)], "the size that was too large is not tried again"
 
 
@@ -76,7 +77,7 @@ def test_a_list_goes_on_at_the_page_that_was_too_large(stub: Stub, cluster: Kube
     late = iter([None, b"", None, None, None])
     lists(stub, lambda limit: b"" if limit > 100 else next(late))
 
-    assert [each.key.name for each in cluster.list_deployments("dev")] == ALL
+    assert [each.key.name for each in cluster.list_workloads(Kind.DEPLOYMENT, "dev")] == ALL
     assert asked(stub) == [(500, 0), (100, 0), (100, 100), (20, 100), (20, 120), (20, 140)]
 
 
@@ -84,7 +85,7 @@ def test_a_list_whose_smallest_page_does_not_come_in_time_has_timed_out(stub: St
     lists(stub, lambda _: b"")
 
     with pytest.raises(TimedOut):
-        cluster.list_deployments("dev")
+        cluster.list_workloads(Kind.DEPLOYMENT, "dev")
     assert asked(stub) == [(500, 0), (100, 0), (20, 0)]
 
 
@@ -98,7 +99,7 @@ def test_other_failures_of_a_list_are_not_repeated(
     lists(stub, lambda _: answer)
 
     with pytest.raises(error):
-        cluster.list_deployments("dev")
+        cluster.list_workloads(Kind.DEPLOYMENT, "dev")
     assert asked(stub) == [(500, 0)]
 
 
@@ -111,14 +112,14 @@ def test_all_pages_together_end_in_time(
     began = monotonic()
 
     with pytest.raises(TimedOut):
-        cluster.list_deployments("dev")
+        cluster.list_workloads(Kind.DEPLOYMENT, "dev")
     assert 0.4 < monotonic() - began < 2
     assert 1 < len(stub.requests) < 15
 
 
 def test_a_slow_page_does_not_lengthen_other_calls(stub: Stub, cluster: KubernetesCluster) -> None:
     lists(stub, late(stub, 0.2))
-    assert len(cluster.list_deployments("dev")) == len(ALL)
+    assert len(cluster.list_workloads(Kind.DEPLOYMENT, "dev")) == len(ALL)
 
     stub.answer = lambda _: sleep(0.2)
     with pytest.raises(TimedOut):

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from guardrails.types import RolloutFacts, RolloutState
-from orchestrator.k8s.parse import NO_DEADLINE, parse_deployment
+from orchestrator.k8s.parse import NO_DEADLINE, parse_workload
 from orchestrator.k8s.revision import CLOCK_SKEW, latest_rollout, progress_deadline, rollout_state
-from orchestrator.k8s.types import Condition, Deployment, TemplateChange, WorkloadKey
+from orchestrator.k8s.types import Condition, TemplateChange, WorkloadKey, WorkloadObject
 from signals.proposals.restart import FIELD
 
 S = RolloutState
@@ -28,10 +28,10 @@ DONE = progressing("NewReplicaSetAvailable", updated=100)
 AVAILABLE = Condition("Available", "True", "MinimumReplicasAvailable")
 
 
-def web(*changes: tuple[str, float], **fields: Any) -> Deployment:
+def web(*changes: tuple[str, float], **fields: Any) -> WorkloadObject:
     """Created at T0, and complete with 3 replicas since 100 s, unless `fields` say otherwise. `changes` of the pod
     template: who and when."""
-    return Deployment(
+    return WorkloadObject(
         **{
             "key": WorkloadKey("shop", "web"),
             "uid": "u",
@@ -79,7 +79,7 @@ HALF: dict[str, Any] = {"updated_replicas": 1, "status_replicas": 4, "conditions
         (web(available_replicas=2, conditions=()), S.COMPLETE),
     ],
 )
-def test_only_a_rollout_of_the_template_is_a_rollout(deployment: Deployment, state: RolloutState) -> None:
+def test_only_a_rollout_of_the_template_is_a_rollout(deployment: WorkloadObject, state: RolloutState) -> None:
     assert rollout_state(deployment) is state
     assert latest_rollout(deployment).state is state
 
@@ -190,7 +190,7 @@ def test_a_rollout_ended_when_its_condition_came_to_say_so(condition: Condition,
         (web(**HALF | {"conditions": (progressing("ProgressDeadlineExceeded", "False"),)}), None),
     ],
 )
-def test_the_deadline_counts_from_the_last_progress(deployment: Deployment, seconds: float | None) -> None:
+def test_the_deadline_counts_from_the_last_progress(deployment: WorkloadObject, seconds: float | None) -> None:
     assert progress_deadline(deployment) == (None if seconds is None else at(seconds))
 
 
@@ -220,12 +220,12 @@ def test_rollout_facts_are_parsed() -> None:
              "lastUpdateTime": "2026-03-01T12:01:40Z"},
         ]},
     }  # fmt: skip
-    found = parse_deployment(raw)
+    found = parse_workload(raw)
 
     assert (found.created_at, found.progress_deadline, found.revision) == (T0, 90, 3)
     assert found.template_changes == (TemplateChange("helm", at(50)),)
     assert progress_deadline(found) == at(190)
-    assert parse_deployment(raw | {"spec": {"progressDeadlineSeconds": NO_DEADLINE}}).progress_deadline == 0
+    assert parse_workload(raw | {"spec": {"progressDeadlineSeconds": NO_DEADLINE}}).progress_deadline == 0
 
 
 RESTARTED: dict[str, Any] = {"f:metadata": {"f:annotations": {".": {}, "f:smartops.io/restart": {}}}}
@@ -267,7 +267,7 @@ def test_a_change_of_scale_does_not_make_a_rollout_ours(template: dict[str, Any]
              "lastUpdateTime": "2026-03-01T12:26:00Z"},
         ]},
     }  # fmt: skip
-    found = latest_rollout(parse_deployment(raw))
+    found = latest_rollout(parse_workload(raw))
 
     assert (found.state, found.ours, found.by) == (S.STUCK, ours, "smartops" if ours else "helm")
 

@@ -4,9 +4,10 @@ from queue import Queue
 from typing import Any
 
 from orchestrator.k8s.cache import ClusterCache
-from orchestrator.k8s.resources import AUTOSCALERS, DEPLOYMENTS
+from orchestrator.k8s.resources import AUTOSCALERS, DAEMON_SETS, DEPLOYMENTS, STATEFUL_SETS
 from orchestrator.k8s.types import WatchEvent, WatchEventType, WorkloadKey
 from orchestrator.reconciler.loop import Reconciler
+from signals.types import Kind
 from tests.orchestrator.reconciler.fake import END, Fake
 
 SYNCED: WatchEvent[Any] = WatchEvent(WatchEventType.SYNCED)
@@ -15,11 +16,15 @@ FIRST = "the first list has not ended yet"
 
 def test_a_cache_names_each_list_that_it_waits_for() -> None:
     fake, changes = Fake(), Queue[WorkloadKey]()
-    watches = [watched.setdefault(name, Queue()) for watched in (fake.deployments, fake.autoscalers) for name in "ab"]
+    watched = {
+        "daemonsets": fake.workloads[Kind.DAEMON_SET],
+        "deployments": fake.deployments,
+        "horizontalpodautoscalers": fake.autoscalers,
+        "statefulsets": fake.workloads[Kind.STATEFUL_SET],
+    }
+    watches = [queues.setdefault(name, Queue()) for queues in watched.values() for name in "ab"]
     cache = ClusterCache(fake.cluster, ["a", "b"], changes.put)
-    lists = [
-        f"{kind} in namespace {name}: {FIRST}" for kind in ("deployments", "horizontalpodautoscalers") for name in "ab"
-    ]
+    lists = [f"{resource} in namespace {name}: {FIRST}" for resource in watched for name in "ab"]
     cache.start()
     assert [str(one) for one in cache.unsynced()] == lists
 
@@ -34,28 +39,41 @@ def test_a_cache_names_each_list_that_it_waits_for() -> None:
 
 def test_an_unsynced_cache_makes_the_loop_unready() -> None:
     assert Reconciler(Fake().cluster, "default", ["*"]).problems() == [
-        f"cache not synced: deployments in all namespaces: {FIRST}",
-        f"cache not synced: horizontalpodautoscalers in all namespaces: {FIRST}",
+        f"cache not synced: {resource} in all namespaces: {FIRST}"
+        for resource in ("daemonsets", "deployments", "horizontalpodautoscalers", "statefulsets")
     ]
 
 
-def test_a_loop_is_ready_with_one_namespace_and_names_the_cause_of_each_other() -> None:
+def test_a_loop_is_ready_with_one_namespace_and_names_the_cause_of_each_list_that_it_cannot_read() -> None:
     reconciler = Reconciler(Fake().cluster, "default", ["left", "shop", "slow"])
     left = 'deployments.apps is forbidden: User "smartops" cannot list resource "deployments" in the namespace "left"'
+    sets = "statefulsets.apps is forbidden"
+    for namespace in ("left", "shop", "slow"):
+        for resource in (AUTOSCALERS, DAEMON_SETS):
+            reconciler.cache._report(resource, namespace, SYNCED)
+        reconciler.cache._report(STATEFUL_SETS, namespace, WatchEvent(WatchEventType.REFUSED, message=sets))
     reconciler.cache._report(DEPLOYMENTS, "left", WatchEvent(WatchEventType.REFUSED, message=left))
     reconciler.cache._report(DEPLOYMENTS, "slow", WatchEvent(WatchEventType.FAILED, message="Read timed out."))
-    for namespace in ("left", "shop", "slow"):
-        reconciler.cache._report(AUTOSCALERS, namespace, SYNCED)
-    waiting = f"cache not synced: deployments in namespace shop: {FIRST}"
-    broken = [
-        f"cache not synced: deployments in namespace left: {left}",
-        "cache not synced: deployments in namespace slow: Read timed out.",
-    ]
-    assert (reconciler.problems(), reconciler.warnings()) == ([broken[0], waiting, broken[1]], [])
-
     reconciler.cache._report(DEPLOYMENTS, "shop", SYNCED)
 
-    assert (reconciler.problems(), reconciler.warnings()) == ([], broken)
+    assert (reconciler.problems(), reconciler.warnings()) == (
+        [],
+        [
+            f"cache not synced: deployments in namespace left: {left}",
+            "cache not synced: deployments in namespace slow: Read timed out.",
+            *(f"cache not synced: statefulsets in namespace {one}: {sets}" for one in ("left", "shop", "slow")),
+        ],
+    )
+    assert reconciler.cache.readable == ["left", "shop", "slow"], "at least its DaemonSets"
+    assert [reconciler.cache.is_readable("shop", kind) for kind in Kind] == [True, False, True]
+
+
+def test_a_loop_that_can_read_no_kind_in_any_namespace_is_not_ready() -> None:
+    reconciler = Reconciler(Fake().cluster, "default", ["left"])
+    for resource in (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS):
+        message = f"{resource.name}.apps is forbidden"
+        reconciler.cache._report(resource, "left", WatchEvent(WatchEventType.REFUSED, message=message))
+    assert len(reconciler.problems()) == 4
 
 
 def test_a_loop_without_a_pass_is_stalled() -> None:

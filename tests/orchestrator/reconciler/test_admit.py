@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from guardrails.types import PolicyAnswer
+from orchestrator.k8s.sync import Delays
 from orchestrator.k8s.target import UNMANAGED, TargetState
 from orchestrator.models import Action, ActionState, DecisionRecord, Workload
 from orchestrator.reconciler import admit
@@ -18,8 +19,8 @@ from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
 from signals.models import Rule, Signal, SignalState
 from signals.reasons import Reason
-from signals.types import Target
-from tests.kit.signals import anomaly, post, root_cause
+from signals.types import Kind, Target
+from tests.kit.signals import anomaly, delayed, post, root_cause
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import poison, requested
 
@@ -37,7 +38,7 @@ def cluster() -> SimulatedCluster:
 
 def due(cluster: SimulatedCluster, limit: int = 100, asking: tuple[UUID, ...] = ()) -> tuple[list[Candidate], bool]:
     def observe(target: Target) -> TargetState:
-        return TargetState(seen=True, deployment=cluster.get_or_none(target))
+        return TargetState(seen=True, object=cluster.get_or_none(target))
 
     return admit.due("default", limit, asking, observe)
 
@@ -69,14 +70,15 @@ def test_the_signals_that_have_been_due_for_longest_come_first(cluster: Simulate
 @pytest.mark.parametrize(
     ("delays", "left"),
     [
-        ({"smartops-dev": 10.0}, ["elsewhere", "old"]),
-        ({"smartops-dev": 20.0}, ["elsewhere"]),
-        ({"elsewhere": 10.0, "another": 9.0}, ["old", "new"]),
-        ({"*": 10.0}, ["old"]),
+        (delayed(smartops_dev=10.0), ["elsewhere", "old"]),
+        (delayed(smartops_dev=20.0), ["elsewhere"]),
+        (delayed(elsewhere=10.0, another=9.0), ["old", "new"]),
+        (delayed(everywhere=10.0), ["old"]),
+        ({("smartops-dev", Kind.STATEFUL_SET): 10.0}, ["old", "new", "elsewhere"]),
         ({}, ["old", "new", "elsewhere"]),
     ],
 )
-def test_a_signal_of_a_namespace_that_has_not_synced_is_due_later(delays: dict[str, float], left: list[str]) -> None:
+def test_a_signal_of_a_namespace_that_has_not_synced_is_due_later(delays: Delays, left: list[str]) -> None:
     post(anomaly("old"))
     Signal.objects.update(not_before=Now() - timedelta(seconds=15))
     post(anomaly("new"))

@@ -22,9 +22,9 @@ from orchestrator.reconciler.resolve import Step
 from orchestrator.reconciler.retry import MAX_ATTEMPTS
 from signals.models import Signal
 from signals.reasons import Reason
-from signals.types import Origin
+from signals.types import Kind, Origin
 from tests.kit.history import rewritable
-from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.signals import NAMESPACE, anomaly, delayed, post
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import lease_ends, poison, requested, row
 
@@ -45,7 +45,7 @@ def claimed(name: str = "erp-simulator", *, planned: bool = False, ambiguous: bo
 
 def reading(claim: Claim, step: Step = Step.PLAN, error: Exception | None = None, **fields: Any) -> Reading:
     live = fields.pop("live", replace(LIVE, key=claim.action.workload.key))
-    return Reading(claim, step, TargetState(seen=True, deployment=live), error=error)
+    return Reading(claim, step, TargetState(seen=True, object=live), error=error)
 
 
 def check(*readings: Reading) -> list[Claim]:
@@ -169,13 +169,14 @@ def test_a_lost_claim_and_the_next_action_of_its_workload_may_share_a_batch() ->
 
 def test_an_action_of_a_namespace_that_has_not_synced_is_claimed_later() -> None:
     action = requested("a")
-    for delays in ({NAMESPACE: 10.0}, {"*": 10.0}, {"another": 0.0, NAMESPACE: 86_400.0}):
+    for delays in (delayed(smartops_dev=10.0), delayed(everywhere=10.0), delayed(another=0.0, smartops_dev=86_400.0)):
         assert dispatch.claim_due("default", 9, "reconciler:test", delays) == []
 
     Action.objects.update(not_before=Now() - timedelta(seconds=11))
 
-    assert dispatch.claim_due("default", 9, "reconciler:test", {NAMESPACE: 12.0}) == []
-    [claim] = dispatch.claim_due("default", 9, "reconciler:test", {NAMESPACE: 10.0, "another": 99.0})
+    assert dispatch.claim_due("default", 9, "reconciler:test", delayed(smartops_dev=12.0)) == []
+    others = {**delayed(another=99.0), ("*", Kind.DAEMON_SET): 99.0, (NAMESPACE, Kind.STATEFUL_SET): 99.0}
+    [claim] = dispatch.claim_due("default", 9, "reconciler:test", {**others, (NAMESPACE, Kind.DEPLOYMENT): 10.0})
     assert claim.action.pk == action.pk
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from orchestrator.k8s.types import Deployment
+from orchestrator.k8s.types import WorkloadObject
 from orchestrator.reconciler.resolve import Plan, Step, next_step
 from tests.kit.deployments import live
 
@@ -71,7 +71,7 @@ class World(NamedTuple):
     effects: int = 0
 
 
-Resolve = Callable[[Plan, Deployment], Step]
+Resolve = Callable[[Plan, WorkloadObject], Step]
 Successors = Iterator[tuple[str, World]]
 
 
@@ -244,16 +244,16 @@ def test_no_interleaving_doubles_an_effect_or_verifies_without_one(luck: Luck) -
     assert {"verifying", "needs_review"} <= states
 
 
-def refreshes_whatever_changed(plan: Plan, deployment: Deployment) -> Step:
+def refreshes_whatever_changed(plan: Plan, deployment: WorkloadObject) -> Step:
     step = next_step(plan, deployment)
     return Step.REFRESH if step is Step.REVIEW else step
 
 
-def plans_although_ambiguous(plan: Plan, deployment: Deployment) -> Step:
+def plans_although_ambiguous(plan: Plan, deployment: WorkloadObject) -> Step:
     return next_step(replace(plan, ambiguous=False), deployment)
 
 
-def never_reads_its_annotation(plan: Plan, deployment: Deployment) -> Step:
+def never_reads_its_annotation(plan: Plan, deployment: WorkloadObject) -> Step:
     return next_step(plan, replace(deployment, annotations={}))
 
 

@@ -7,6 +7,7 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from orchestrator.k8s.sync import Delays
 from orchestrator.models import Action, ActionState, transitions
 from orchestrator.reconciler import reclaim as reclaim_verb
 from orchestrator.reconciler.dispatch import claim_due
@@ -14,9 +15,9 @@ from orchestrator.reconciler.reclaim import FORGOTTEN_AFTER, cancel_resolved, ex
 from signals import transitions as signal_transitions
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
-from signals.types import Target
+from signals.types import Kind, Target
 from tests.kit.history import rewritable
-from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.kit.signals import NAMESPACE, anomaly, delayed, post
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.threads import at_once
 from tests.kit.verbs import lease_ends, poison, requested, row
@@ -99,14 +100,24 @@ def test_of_several_processes_one_reclaims_an_action() -> None:
 def test_an_action_of_a_namespace_that_has_not_synced_is_reclaimed_later() -> None:
     action = claimed()
     lease_ends(action)
-    assert reclaim("default", "reconciler:second", delays={NAMESPACE: 10.0}) == []
+    assert reclaim("default", "reconciler:second", delays=delayed(smartops_dev=10.0)) == []
 
     Action.objects.update(lease_until=Now() - timedelta(seconds=11))
-    assert len(reclaim("default", "reconciler:second", delays={NAMESPACE: 10.0})) == 1
+    assert len(reclaim("default", "reconciler:second", delays=delayed(smartops_dev=10.0))) == 1
 
 
-@pytest.mark.parametrize("delays", [{}, {"another": 10.0}, {NAMESPACE: 10.0}, {"*": 10.0}])
-def test_what_waited_for_a_namespace_is_due_when_it_can_be_read(delays: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    ("delays", "resumed"),
+    [
+        ({}, {"a", "c"}),
+        (delayed(another=10.0), {"a", "c"}),
+        ({("*", Kind.STATEFUL_SET): 10.0, (NAMESPACE, Kind.DAEMON_SET): 10.0}, {"a", "c"}),
+        ({(NAMESPACE, Kind.DEPLOYMENT): 10.0}, set()),
+        ({("*", Kind.DEPLOYMENT): 10.0}, set()),
+        (delayed(everywhere=10.0), set()),
+    ],
+)
+def test_what_waited_for_a_list_is_due_when_it_can_be_read(delays: Delays, resumed: set[str]) -> None:
     unreadable, frozen = claimed("a"), claimed("b")
     post(anomaly("c"), anomaly("d"))
     for action, reason in ((unreadable, Reason.NAMESPACE_UNREADABLE), (frozen, Reason.FROZEN)):
@@ -119,7 +130,7 @@ def test_what_waited_for_a_namespace_is_due_when_it_can_be_read(delays: dict[str
 
     due = {one.workload.name for one in Action.objects.filter(not_before__lte=Now()).select_related("workload")}
     due |= set(Signal.objects.filter(not_before__lte=Now()).values_list("workload", flat=True))
-    assert due == (set() if delays.keys() & {NAMESPACE, "*"} else {"a", "c"})
+    assert due == resumed
 
 
 def test_a_forgotten_signal_says_what_it_waited_for() -> None:

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.k8s.types import Deployment
+from orchestrator.k8s.types import WorkloadObject
 from orchestrator.reconciler.resolve import Plan, Step, next_step
 from tests.kit.deployments import live
 
 UNPLANNED = Plan("a1", planned_uid="", planned_resource_version="", planned_generation=None, ambiguous=False)
 PLANNED = Plan("a1", planned_uid="u1", planned_resource_version="7", planned_generation=3, ambiguous=False)
 DOUBTFUL = replace(PLANNED, ambiguous=True)
+UNVERSIONED = replace(PLANNED, unversioned=True)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,10 @@ DOUBTFUL = replace(PLANNED, ambiguous=True)
         (DOUBTFUL, live(action="an earlier one"), Step.RESEND),
         (PLANNED, live(version="8"), Step.REFRESH),
         (DOUBTFUL, live(version="8"), Step.REFRESH),
+        (UNVERSIONED, live(version="8"), Step.REFRESH),
+        (replace(UNVERSIONED, ambiguous=True), live(version="8"), Step.REVIEW),
+        (replace(UNVERSIONED, ambiguous=True), live(), Step.RESEND),
+        (replace(UNVERSIONED, ambiguous=True), live(version="8", action="a1"), Step.APPLIED),
         (PLANNED, live(version="8", generation=4), Step.PLAN),
         (PLANNED, live(version="8", generation=4, action="another"), Step.PLAN),
         (DOUBTFUL, live(version="8", generation=4), Step.REVIEW),
@@ -37,6 +42,6 @@ DOUBTFUL = replace(PLANNED, ambiguous=True)
     ],
 )
 def test_the_next_step_follows_from_the_plan_and_the_target(
-    plan: Plan, deployment: Deployment | None, step: Step
+    plan: Plan, deployment: WorkloadObject | None, step: Step
 ) -> None:
     assert next_step(plan, deployment) is step

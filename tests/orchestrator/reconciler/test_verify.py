@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from guardrails.types import Limits
 from orchestrator.k8s.errors import Forbidden, Unreached
-from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, Deployment, WorkloadKey
+from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, WorkloadKey, WorkloadObject
 from orchestrator.models import Action, ActionState, Verification, VerificationStatus, Workload, transitions
 from orchestrator.models.transitions import DEADLINE_MARGIN
 from orchestrator.reconciler import verify
@@ -68,13 +68,13 @@ class Scene:
         self.verifications.watch([action])
         return {one.action.pk: one for one in self.verifications.due([])}[action.pk]
 
-    def seen(self, watched: Watched) -> Deployment:
+    def seen(self, watched: Watched) -> WorkloadObject:
         return self.cluster.deployments[watched.key]
 
     def examine(self, watched: Watched) -> bool:
         return self.verifications.examine(watched, self.cluster.deployments.get(watched.key))
 
-    def confirm(self, watched: Watched, result: Deployment | Exception | None, pods: str = "") -> None:
+    def confirm(self, watched: Watched, result: WorkloadObject | Exception | None, pods: str = "") -> None:
         self.verifications.confirm(Confirmation(watched.key, watched.action.pk, result, pods))
 
     def due(self, *changed: WorkloadKey) -> list[str]:
@@ -196,7 +196,7 @@ FAILED = (VerificationStatus.FAILED, Reason.REPLICA_FAILURE)
 
 
 class TestPodsThatTheClusterRefuses:
-    def refuse(self, scene: Scene, watched: Watched, message: str, **counts: int) -> Deployment:
+    def refuse(self, scene: Scene, watched: Watched, message: str, **counts: int) -> WorkloadObject:
         condition = Condition("ReplicaFailure", "True", "FailedCreate", message, "12:00:01Z")
         return scene.cluster.change(watched.key, observed_generation=2, conditions=(condition,), **counts)
 
@@ -349,7 +349,7 @@ def test_a_verification_says_nothing_of_a_target_whose_namespace_has_not_synced(
     [ended] = scene.verifications.ended
     assert (ended.status, ended.reason) == (VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)
     assert ended.message == (
-        "The deadline has passed, and the Deployment cannot be read: deployments.apps is forbidden"
+        "The deadline has passed, and Deployment smartops-dev/erp cannot be read: deployments.apps is forbidden"
     )
 
 
@@ -420,8 +420,8 @@ def test_a_version_of_the_cache_before_the_write_says_nothing(scene: Scene) -> N
 
 
 def moving(
-    watched: Watched, seen: Deployment, ago: float, reason: str = "ReplicaSetUpdated", **counts: Any
-) -> Deployment:
+    watched: Watched, seen: WorkloadObject, ago: float, reason: str = "ReplicaSetUpdated", **counts: Any
+) -> WorkloadObject:
     """A rollout that made progress so many seconds ago, with a progress deadline of 100 s."""
     moved = timezone.now() - timedelta(seconds=ago)
     condition = Condition("Progressing", "True", reason, "", moved.isoformat())

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.k8s.parse import parse_workload
 from orchestrator.k8s.rollout import FREED_WITHIN, Complete, Failed, Progressing, obstacle_of, rollout
-from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, Deployment, WorkloadKey
+from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, WorkloadKey, WorkloadObject
 from orchestrator.verification.judge import Expected, judge
 from signals.reasons import Reason
-from tests.orchestrator.verification.rollouts import ROWS, Row
+from tests.orchestrator.verification.rollouts import EXCEEDED, NO_VERDICT, ROWS, Row
 
 DEADLINE_EXCEEDED = Condition("Progressing", "False", "ProgressDeadlineExceeded")
 
@@ -22,8 +23,8 @@ def deployment(
     updated: int = 3,
     available: int = 3,
     conditions: tuple[Condition, ...] = (),
-) -> Deployment:
-    return Deployment(
+) -> WorkloadObject:
+    return WorkloadObject(
         key=WorkloadKey("smartops-dev", "erp-simulator"),
         uid="uid-1",
         resource_version="100",
@@ -59,16 +60,48 @@ deployments = st.builds(
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_rollout_is_judged_by_its_numbers(row: Row) -> None:
-    target = deployment(
-        generation=row.generation,
-        observed=row.observed,
-        desired=row.desired,
-        replicas=row.replicas,
-        updated=row.updated,
-        available=row.available,
-        conditions=(DEADLINE_EXCEEDED,) if row.exceeded else (),
-    )
-    assert type(rollout(target)) is row.verdict
+    assert type(rollout(parsed(row))) is row.verdict
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_rollout_is_never_complete_for_us_before_it_is_for_kubectl(row: Row) -> None:
+    assert row.verdict is not Complete or row.done or row.kubectl == NO_VERDICT
+    assert (row.verdict is Failed) == (row.kubectl == EXCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "all pods above the partition are updated",
+            "1 of 3 replicas are updated above the partition 2; all are available",
+        ),
+        ("no pod above the partition is updated", "0 of 1 replicas are updated above the partition 2"),
+        ("a StatefulSet with a pod that is not ready", "0 of 3 replicas are updated"),
+        ("a StatefulSet that has not reached its smaller size", "1 surplus replicas are pending termination"),
+        ("a StatefulSet with a pod that is ready and not available yet", "2 of 3 replicas are available"),
+        ("the revisions differ", "The controller has not ended the rollout yet"),
+        (
+            "all pods of a StatefulSet that somebody has to delete are available",
+            "All 3 replicas are available; the update strategy is OnDelete",
+        ),
+        (
+            "a DaemonSet whose controller has not seen the change",
+            "Waiting for the DaemonSet controller to observe the change",
+        ),
+        ("a pod of a DaemonSet is not available", "1 of 2 updated pods are available"),
+        ("all pods of a DaemonSet are updated and available", "All 2 pods are updated and available"),
+        ("a DaemonSet without a node", "No node is to run a pod, and none does"),
+    ],
+)
+def test_the_words_are_those_of_the_kind(name: str, message: str) -> None:
+    [row] = (row for row in ROWS if row.name == name)
+    assert rollout(parsed(row)).message == message
+
+
+def parsed(row: Row) -> WorkloadObject:
+    manifest = row.manifest
+    return parse_workload({**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "100"}}, row.kind)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +115,7 @@ def test_a_rollout_is_judged_by_its_numbers(row: Row) -> None:
         (deployment(available=2), "2 of 3 updated replicas are available"),
     ],
 )
-def test_what_is_still_missing_is_said_with_numbers(target: Deployment, message: str) -> None:
+def test_what_is_still_missing_is_said_with_numbers(target: WorkloadObject, message: str) -> None:
     assert rollout(target) == Progressing(message)
 
 
@@ -187,7 +220,7 @@ PAUSED = replace(SCALED, paused=True)
     ids=["all are available", "one is missing", "two are too many", "not observed", "paused after the change"],
 )
 def test_a_pause_before_the_change_does_not_keep_it_from_its_end(
-    target: Deployment, expected: Expected, verdict: object
+    target: WorkloadObject, expected: Expected, verdict: object
 ) -> None:
     assert judge(replace(target, paused=True), expected) == verdict
 
@@ -197,20 +230,20 @@ def test_a_paused_deployment_that_is_resumed_after_the_change_is_rolled_out() ->
 
 
 @given(deployments)
-def test_complete_means_every_replica_is_new_and_available(target: Deployment) -> None:
+def test_complete_means_every_replica_is_new_and_available(target: WorkloadObject) -> None:
     if isinstance(rollout(target), Complete):
         assert target.observed_generation >= target.generation
         assert target.status_replicas <= target.updated_replicas == target.replicas <= target.available_replicas
 
 
 @given(deployments)
-def test_one_more_available_pod_never_takes_completion_back(target: Deployment) -> None:
+def test_one_more_available_pod_never_takes_completion_back(target: WorkloadObject) -> None:
     if isinstance(rollout(target), Complete):
         assert isinstance(rollout(replace(target, available_replicas=target.available_replicas + 1)), Complete)
 
 
 @given(deployments)
-def test_an_unobserved_generation_is_never_done_and_never_failed(target: Deployment) -> None:
+def test_an_unobserved_generation_is_never_done_and_never_failed(target: WorkloadObject) -> None:
     target = replace(target, observed_generation=target.generation - 1)
     assert isinstance(rollout(target), Progressing)
 
@@ -231,7 +264,9 @@ def test_an_unobserved_generation_is_never_done_and_never_failed(target: Deploym
         (deployment(updated=1, conditions=(DEADLINE_EXCEEDED,)), SCALED, Reason.PROGRESS_DEADLINE_EXCEEDED),
     ],
 )
-def test_a_change_that_did_not_hold_has_failed(target: Deployment | None, expected: Expected, reason: Reason) -> None:
+def test_a_change_that_did_not_hold_has_failed(
+    target: WorkloadObject | None, expected: Expected, reason: Reason
+) -> None:
     verdict = judge(target, expected)
     assert isinstance(verdict, Failed)
     assert verdict.reason is reason
@@ -272,14 +307,14 @@ def test_a_newer_generation_with_our_change_intact_is_verified_as_it_is() -> Non
 
 
 @given(deployments, st.sampled_from([{}, {ACTION_ANNOTATION: "action-0"}]))
-def test_a_view_older_than_our_write_judges_nothing(target: Deployment, annotations: dict[str, str]) -> None:
+def test_a_view_older_than_our_write_judges_nothing(target: WorkloadObject, annotations: dict[str, str]) -> None:
     target = replace(target, annotations=annotations)
     assert isinstance(judge(target, replace(SCALED, generation=target.generation + 1)), Progressing)
 
 
 @given(deployments, st.sampled_from([None, 0, 2, 3]), counts)
 def test_complete_is_never_smaller_than_asked_for_or_than_before(
-    target: Deployment, replicas: int | None, baseline: int
+    target: WorkloadObject, replicas: int | None, baseline: int
 ) -> None:
     verdict = judge(target, replace(RESTARTED, replicas=replicas, baseline=baseline))
     if isinstance(verdict, Complete):
@@ -299,7 +334,7 @@ PARKED = deployment(desired=0, replicas=0, updated=0, available=0)
     ],
 )
 def test_a_change_of_the_pods_that_reached_no_pod_is_no_success(
-    target: Deployment, expected: Expected, progress: type
+    target: WorkloadObject, expected: Expected, progress: type
 ) -> None:
     judged = judge(target, expected)
 

@@ -49,6 +49,9 @@ def of_container(**fields: Any) -> dict[str, Any]:
         {"spec": {"strategy": {"rollingUpdate": {"maxSurge": 8, "maxUnavailable": "50%"}}}},
         {"spec": {"strategy": {"type": None, "rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 1}}}},
         {"spec": {"strategy": {"rollingUpdate": None}}},
+        {"spec": {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}}},
+        {"spec": {"updateStrategy": {"rollingUpdate": {"maxSurge": 8, "maxUnavailable": "50%", "partition": None}}}},
+        {"spec": {"updateStrategy": None}},
         {"spec": {"strategy": None}},
         {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}},
         {"spec": {"template": {"metadata": {"annotations": {"c": "d", "e": None}}}}},
@@ -250,6 +253,18 @@ def rolling(**fields: Any) -> dict[str, Any]:
         ),
         (rolling(partition=1), "spec.strategy.rollingUpdate.partition"),
         ({"spec": {"strategy": [{}]}}, "spec.strategy"),
+        ({"spec": {"updateStrategy": {"type": "OnDelete"}}}, "spec.updateStrategy.type"),
+        *(
+            (
+                {"spec": {"updateStrategy": {"rollingUpdate": {name: wrong}}}},
+                f"spec.updateStrategy.rollingUpdate.{name}",
+            )
+            for name, wrong in (("partition", -1), ("maxUnavailable", 2), ("maxSurge", 9), ("podsPerNode", 1))
+        ),
+        *(
+            ({"spec": {name: None}}, f"spec.{name}")
+            for name in ("volumeClaimTemplates", "persistentVolumeClaimRetentionPolicy", "ordinals", "serviceName")
+        ),
         *((of_pods(tolerations=[{"key": key, "operator": "Exists"}]), f"{TOLERATION}.key") for key in SYSTEM_TAINTS),
         *(
             (of_pods(tolerations=[wrong]), TOLERATION)
@@ -426,7 +441,8 @@ ALLOWED_LEAF = re.compile(
     r"""
     metadata/(labels|annotations)/[^/$~]+
     | spec/template/metadata/annotations/[^/$~]+
-    | spec/(replicas|paused|minReadySeconds|progressDeadlineSeconds|revisionHistoryLimit|strategy(/.*)?)
+    | spec/(replicas|paused|minReadySeconds|progressDeadlineSeconds|revisionHistoryLimit)
+    | spec/(strategy|updateStrategy)(/.*)?
     | spec/template/spec/containers/\d+/(name|resources/(limits|requests)(/.*)?)
     | spec/template/spec/(terminationGracePeriodSeconds|nodeSelector|tolerations)(/.*)?
     | spec/template/spec/(affinity|topologySpreadConstraints)(/.*)?

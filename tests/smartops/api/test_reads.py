@@ -8,11 +8,11 @@ import pytest
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from guardrails.types import Limits
 from orchestrator.k8s.target import TargetState
-from orchestrator.k8s.types import Deployment, WorkloadKey
+from orchestrator.k8s.types import WorkloadKey, WorkloadObject
 from orchestrator.models import Action, VerificationStatus, transitions
 from signals.models import Signal
 from signals.reasons import Reason
-from signals.types import ActionType, Kind, Target
+from signals.types import ActionType, Target
 from smartops.tokens import Scope
 from tests.kit import verbs
 from tests.kit.api import Api, bearer
@@ -30,7 +30,7 @@ def ask(api: Api, deployment: str, **fields: Any) -> str:
 
 def carry_out(action_id: str, scale_increase: int = 2) -> None:
     """The life of an action, without a cluster."""
-    seen = Deployment(WorkloadKey("smartops-dev", "a"), "uid", "7", 2, 3, False, False, {}, ready_replicas=3)
+    seen = WorkloadObject(WorkloadKey("smartops-dev", "a"), "uid", "7", 2, 3, False, False, {}, ready_replicas=3)
     action = Action.objects.select_related("workload", "signal").get(pk=action_id)
     transitions.store([transitions.claim(action, "reconciler:test")])
     transitions.store([transitions.plan(action, seen, {"replicas": 3}, scale_increase, "reconciler:test")])
@@ -61,43 +61,6 @@ def test_actions_are_listed_newest_first_and_filtered(api: Api, query: dict[str,
     listed = api.get("/v1/actions", **query).json()
 
     assert [item["target"]["name"] for item in listed["items"]] == names
-
-
-def test_actions_of_one_kind_are_listed(api: Api) -> None:
-    verbs.requested("a")
-    verbs.requested("a", kind=Kind.STATEFUL_SET)
-
-    def listed(**query: str) -> list[str]:
-        return [item["target"]["kind"] for item in api.get("/v1/actions", **query).json()["items"]]
-
-    assert listed(workload="a") == ["StatefulSet", "Deployment"]
-    assert listed(workload="a", kind="Deployment") == ["Deployment"]
-    assert listed(kind="StatefulSet") == ["StatefulSet"]
-    assert listed(kind="DaemonSet") == []
-
-
-@pytest.mark.parametrize("path", ["/v1/actions", "/v1/signals", "/v1/guardrails"])
-@pytest.mark.parametrize("kind", ["Pod", "deployment", "", "\0"])
-def test_an_unknown_kind_is_refused_with_the_kinds_that_there_are(api: Api, path: str, kind: str) -> None:
-    answer = api.get(path, kind=kind)
-
-    assert answer.status_code == 422
-    assert answer.json()["detail"] == "kind: Input should be Deployment, StatefulSet or DaemonSet"
-
-
-def test_guardrails_are_those_of_a_kind(api: Api) -> None:
-    GuardrailSetting.objects.create(kind="StatefulSet", max_replicas=3)
-    Freeze.objects.create(kind="StatefulSet", namespace="erp", reason="storage", by="admin")
-
-    def asked(**query: str) -> list[Any]:
-        found = api.get("/v1/guardrails", namespace="erp", workload="db", **query).json()
-        return [found["kind"], found["limits"]["max_replicas"], [one["scope"] for one in found["freezes"]]]
-
-    default = {"value": 8, "source": "default"}
-    assert asked() == asked(kind="Deployment") == ["Deployment", default, []]
-    assert asked(kind="DaemonSet") == ["DaemonSet", default, []]
-    limited = {"value": 3, "source": "StatefulSets"}
-    assert asked(kind="StatefulSet") == ["StatefulSet", limited, ["StatefulSets in namespace erp"]]
 
 
 def test_a_page_costs_one_query_whatever_it_holds(api: Api, django_assert_num_queries: Any) -> None:
@@ -152,8 +115,8 @@ def test_a_signal_is_read_with_its_decisions_and_actions(api: Api) -> None:
 
 
 def admit(signal_id: str) -> None:
-    seen = Deployment(WorkloadKey("smartops-dev", "erp-simulator"), "uid", "7", 2, 3, False, False, {}, 2)
-    claim = verbs.admit(UUID(signal_id), lambda _: TargetState(seen=True, deployment=seen), "reconciler:test")
+    seen = WorkloadObject(WorkloadKey("smartops-dev", "erp-simulator"), "uid", "7", 2, 3, False, False, {}, 2)
+    claim = verbs.admit(UUID(signal_id), lambda _: TargetState(seen=True, object=seen), "reconciler:test")
     assert claim is not None, Signal.objects.values("state", "reason", "message").get(pk=signal_id)
 
 

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from guardrails.types import Limits
 from orchestrator.k8s.errors import Unreached
 from orchestrator.k8s.target import TargetState
-from orchestrator.k8s.types import Deployment, Preconditions, WorkloadKey
+from orchestrator.k8s.types import Preconditions, WorkloadKey, WorkloadObject
 from orchestrator.models import (
     Action,
     ActionState,
@@ -40,34 +40,34 @@ CORE_DNS = Target("default", "kube-system", "coredns")
 RECONCILER = "reconciler:smartops-7c9f4d6b8-x2lqp/1"
 
 
-def deployment(name: str, replicas: int, namespace: str = NAMESPACE) -> Deployment:
+def deployment(name: str, replicas: int, namespace: str = NAMESPACE) -> WorkloadObject:
     key, number = WorkloadKey(namespace, name), crc32(name.encode())
     uid = f"5b1f0c2e-8f3a-4d6e-9a07-{number:012x}"
-    return Deployment(key, uid, "48213", 6, replicas, False, False, {}, 6, replicas, replicas, replicas, replicas)
+    return WorkloadObject(key, uid, "48213", 6, replicas, False, False, {}, 6, replicas, replicas, replicas, replicas)
 
 
 @dataclass
 class Shop:
     """As much of a cluster as the verbs ask for. `silent` names whose writes go unanswered."""
 
-    deployments: dict[str, Deployment]
+    deployments: dict[str, WorkloadObject]
     silent: str = ""
 
-    def get_deployment_status(self, key: WorkloadKey) -> Deployment:
+    def get_workload(self, key: WorkloadKey) -> WorkloadObject:
         return self.deployments[key.name]
 
-    def scale_deployment(self, key: WorkloadKey, replicas: int, **how: Any) -> Deployment:
+    def scale_workload(self, key: WorkloadKey, replicas: int, **how: Any) -> WorkloadObject:
         return self._write(key, replicas=replicas, **how)
 
-    def restart_deployment(self, key: WorkloadKey, _value: str, **how: Any) -> Deployment:
+    def restart_workload(self, key: WorkloadKey, _value: str, **how: Any) -> WorkloadObject:
         return self._write(key, **how)
 
-    def patch_deployment(self, key: WorkloadKey, _patch: dict[str, Any], **how: Any) -> Deployment:
+    def patch_workload(self, key: WorkloadKey, _patch: dict[str, Any], **how: Any) -> WorkloadObject:
         return self._write(key, **how)
 
     def _write(
         self, key: WorkloadKey, preconditions: Preconditions, action: str, dry_run: bool, **changes: Any
-    ) -> Deployment:
+    ) -> WorkloadObject:
         assert preconditions.uid == self.deployments[key.name].uid
         assert action
         assert not dry_run
@@ -81,7 +81,7 @@ class Shop:
         return now
 
     def look(self, target: Target) -> TargetState:
-        return TargetState(seen=True, deployment=self.deployments.get(target.name))
+        return TargetState(seen=True, object=self.deployments.get(target.name))
 
 
 def anomaly(service: str, type_: str, score: float, window: str, **metadata: Any) -> Observation:
