@@ -3,16 +3,23 @@
 
 import os
 import sys
+from contextlib import nullcontext
 
 from django.core.management import execute_from_command_line
 from django.db import Error
 
+from signals import actors
+from signals.lib.acting import acting
 from signals.lib.availability import describe, is_repeatable
 
+PROCESSES = ("serve", "reconcile")  # nobody's commands: requests have their person, and actions their timeline
+
 if __name__ == "__main__":
+    command = next(iter(sys.argv[1:]), "")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smartops.settings")
     try:
-        execute_from_command_line(sys.argv)
+        with acting(actors.system(command or "help")) if command not in PROCESSES else nullcontext():
+            execute_from_command_line(sys.argv)
     except Error as error:
         if not is_repeatable(error):
             raise

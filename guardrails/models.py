@@ -138,7 +138,10 @@ class GuardrailSetting(Scope):
             models.UniqueConstraint(fields=["cluster", "namespace", "workload", "kind"], name="one_setting_per_scope"),
             models.CheckConstraint(condition=Q(workload="") | ~Q(namespace=""), name="setting_workload_has_namespace"),
         ]
-        triggers = [_wakes_signals(pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete)]
+        triggers = [
+            _wakes_signals(pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete),
+            *triggers.recorded(volatile=("updated_at",)),
+        ]
 
     def __str__(self) -> str:
         return f"limits of {self.scope}"
@@ -185,33 +188,55 @@ def _scope_of(row: Mapping[str, Any]) -> str:
     return scope_name(row["cluster"], row["kind"], row["namespace"], row["workload"])
 
 
+_LIFTED_NOT_DELETED = (
+    triggers.unchanged("lifted_unchanged", condition="OLD.lifted_at IS NOT NULL"),
+    triggers.never_deleted(),
+)
+
+
 class Freeze(Scope):
-    """The kill switch: no action starts in its scope while it lasts."""
+    """The kill switch: no action starts in its scope while it lasts. It is lifted, and never deleted."""
 
     reason = models.CharField(max_length=256)
     by = models.CharField(max_length=actors.MAX_LENGTH)
     created_at = models.DateTimeField(auto_now_add=True)
-    until = models.DateTimeField(null=True, blank=True, help_text="Empty: until it is deleted.")
+    until = models.DateTimeField(null=True, blank=True, help_text="Empty: until it is lifted.")
+    lifted_at = models.DateTimeField(null=True, editable=False)
+    lifted_by = models.CharField(max_length=actors.MAX_LENGTH, db_default="", editable=False)
+    lift_reason = models.CharField(max_length=256, db_default="", editable=False)
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(workload="") | ~Q(namespace=""), name="freeze_workload_has_namespace"),
             are_actors("freeze_names_actor", "by"),
+            models.CheckConstraint(
+                condition=Q(lifted_at=None, lifted_by="", lift_reason="")
+                | Q(lifted_at__isnull=False, lifted_by__regex=actors.PATTERN) & ~Q(lift_reason=""),
+                name="freeze_lifted_by_whom_and_why",
+            ),
         ]
-        triggers = [_wakes_signals(pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete)]
+        triggers = [_wakes_signals(pgtrigger.Insert | pgtrigger.Update), *triggers.recorded(), *_LIFTED_NOT_DELETED]
 
     def __str__(self) -> str:
         return f"freeze of {self.scope}"
 
     def clean(self) -> None:
         super().clean()
-        _require_end(self.until, LONGEST_FREEZE, "To end a freeze, delete it.", "Leave it empty to freeze for longer.")
+        _require_end(self.until, LONGEST_FREEZE, "To end a freeze, lift it.", "Leave it empty to freeze for longer.")
 
     @classmethod
     def in_force(cls, target: Target | None = None) -> "models.QuerySet[Freeze]":
-        """Those that cover the target, or all of them."""
+        """Those that cover the target, or all of them: neither lifted nor over."""
         covering = Q() if target is None else cls.covering(target)
-        return cls.objects.filter(covering, Q(until=None) | Q(until__gt=Now()))
+        return cls.objects.filter(covering, Q(until=None) | Q(until__gt=Now()), lifted_at=None)
+
+    def lift(self, by: str, reason: str) -> bool:
+        """Ends it. `by`: an actor. False if it is lifted already: who was first, and why, stays."""
+        return bool(
+            type(self)
+            .objects.filter(pk=self.pk, lifted_at=None)
+            .update(lifted_at=Now(), lifted_by=by, lift_reason=reason)
+        )
 
 
 def freeze_facts(row: Mapping[str, Any]) -> FreezeFacts:
@@ -244,6 +269,7 @@ class Cooldown(models.Model):
                 name="wake_signals_sooner",
                 condition=pgtrigger.Q(new__until__lt=pgtrigger.F("old__until")),
             ),
+            *triggers.recorded(unless=queries.PROLONGED_BY_RECONCILER),
         ]
 
     def __str__(self) -> str:

@@ -69,7 +69,7 @@ HISTORIES = f"""
             WHERE workload_id = wanted.workload AND NOT dry_run AND scale_increase > 0 AND applied_at IS NOT NULL
             ORDER BY applied_at DESC LIMIT 1),
         (SELECT json_agg(scope ORDER BY scope.id) FROM guardrails_freeze scope
-            WHERE {COVERING} AND coalesce(until > statement_timestamp(), true)),
+            WHERE {COVERING} AND lifted_at IS NULL AND coalesce(until > statement_timestamp(), true)),
         (SELECT json_agg(scope) FROM guardrails_guardrailsetting scope WHERE {COVERING})
     FROM json_to_recordset(%s::json) AS wanted(
         number int, workload bigint, cluster text, kind text, namespace text, name text, type text, params jsonb,

@@ -21,8 +21,11 @@ from signals.names import name_problems
 from signals.proposals import PROPOSAL_TYPES
 from signals.proposals.kinds import missing_field, why_missing
 from signals.proposals.types import ProposalType
+from signals.setting_changes import SettingChange
 from signals.sources.matching import THRESHOLDS, symptom_problem
 from signals.types import ActionType, Kind, RuleSpec, SignalFacts, Source, Target, workload_name
+
+__all__ = ["Allowance", "Observation", "Rule", "SettingChange", "Signal", "SignalState", "rule_spec"]
 
 
 class SignalState(models.TextChoices):
@@ -281,12 +284,13 @@ class Rule(models.Model):
         ordering = ["priority", "id"]
         constraints = [models.CheckConstraint(condition=~Q(name=""), name="rule_has_name")]  # it is that of an actor
         triggers = [
+            *triggers.recorded(volatile=("updated_at",)),
             triggers.Unswitched(
                 name="next_version",  # decisions name the version they were made by
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update,
                 func="NEW.version := OLD.version + 1; RETURN NEW;",
-            )
+            ),
         ]
 
     def __str__(self) -> str:

@@ -7,5 +7,6 @@ class SmartOpsConfig(AppConfig):
 
     def ready(self) -> None:
         from smartops import checks, privileges  # noqa: F401 - registers the checks
+        from smartops.web import sign_ins  # noqa: F401 - receives Django's signals
 
         post_migrate.connect(privileges.grant, sender=self)  # the last of the apps: all tables exist

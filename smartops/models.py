@@ -1,14 +1,17 @@
-"""API tokens, and failed sign-ins of people."""
+"""API tokens, sign-ins of people, and the triggers that record who was granted which role."""
 
 from datetime import timedelta
 
 import uuid_utils.compat as uuids
+from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from signals import actors
+from signals.lib import triggers
 from signals.names import name_problems
 
 LONGEST_LIFE = timedelta(days=3650)
@@ -38,6 +41,19 @@ class Token(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        triggers = [
+            *triggers.recorded(secrets=("digest",), volatile=("last_used_at",)),
+            triggers.never_deleted(),  # history refers to its name
+            triggers.unchanged("identity_unchanged", "id", "name", "lookup", "created_at"),
+            triggers.unchanged(
+                "revoked_unchanged",
+                *("digest", "scopes", "namespaces", "signals_per_minute", "waiting_signals"),
+                *("expires_at", "revoked_at"),
+                condition="OLD.revoked_at IS NOT NULL",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -73,3 +89,66 @@ class SignInFailures(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} until {self.last_at:%H:%M:%S}"
+
+
+class SignIn(models.Model):
+    """One sign-in, failed sign-in or sign-out of a person, or the `count` of failures that were too many for a row each
+    (smartops/web/sign_ins.py). `actor`: empty if no account has the name that was typed."""
+
+    at = models.DateTimeField(db_default=Now())
+    event = models.CharField(max_length=24)
+    actor = models.CharField(max_length=actors.MAX_LENGTH, blank=True)
+    address = models.CharField(max_length=64, blank=True)
+    reason = models.TextField(blank=True)
+    count = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        verbose_name = "sign-in"
+        indexes = [
+            models.Index(fields=["event", "-id"], name="sign_in_by_event"),
+            models.Index(fields=["actor", "-id"], name="sign_in_by_actor"),
+            models.Index(fields=["at"], name="sign_in_at"),
+        ]
+        triggers = [triggers.append_only()]
+
+    def __str__(self) -> str:
+        return f"{self.event} of {self.actor or 'an unknown name'}"
+
+
+# Proxies of Django's models: they have the triggers of tables that are not ours.
+
+
+class RecordedUser(User):
+    class Meta:
+        proxy, default_permissions = True, ()
+        triggers = triggers.recorded(secrets=("password",), volatile=("last_login",))
+
+
+class RecordedGroup(Group):
+    class Meta:
+        proxy, default_permissions = True, ()
+        triggers = triggers.recorded()
+
+
+class RecordedPermission(Permission):
+    class Meta:
+        proxy, default_permissions = True, ()
+        triggers = triggers.recorded()
+
+
+class RecordedUserGroup(User.groups.through):  # type: ignore[name-defined,misc]
+    class Meta:
+        proxy, default_permissions = True, ()
+        triggers = triggers.recorded()
+
+
+class RecordedUserPermission(User.user_permissions.through):  # type: ignore[name-defined,misc]
+    class Meta:
+        proxy, default_permissions = True, ()
+        triggers = triggers.recorded()
+
+
+class RecordedGroupPermission(Group.permissions.through):  # type: ignore[name-defined,misc]
+    class Meta:
+        proxy, default_permissions = True, ()
+        triggers = triggers.recorded()

@@ -28,8 +28,8 @@ from orchestrator.models import (
 from orchestrator.models.action import IDENTITY
 from orchestrator.models.evidence import VERIFICATION_BASIS
 from signals.models import IDENTITY as SIGNAL_IDENTITY
-from signals.models import Allowance, Observation, Rule, Signal
-from smartops.models import SignInFailures, Token
+from signals.models import Allowance, Observation, Rule, SettingChange, Signal
+from smartops.models import SignIn, SignInFailures, Token
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     Signal: Privileges(STORE, MOVE, fixed=SIGNAL_IDENTITY),
     Rule: Privileges(EDIT, READ),
     GuardrailSetting: Privileges(EDIT, READ),
-    Freeze: Privileges(EDIT, READ),
+    Freeze: Privileges(STORE, READ),
     Cooldown: Privileges(EDIT, STORE),
     Workload: Privileges(STORE, STORE),
     Action: Privileges(STORE, STORE, fixed=IDENTITY),
@@ -66,7 +66,9 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     PublisherCursor: Privileges(READ, STORE),
     Heartbeat: Privileges(READ, STORE),
     Allowance: Privileges(EDIT, NONE),
-    Token: Privileges(EDIT, NONE),
+    Token: Privileges(STORE, NONE),
+    SignIn: Privileges(APPEND, NONE),
+    SettingChange: Privileges(READ, NONE),  # triggers of the recorded tables insert its rows
     SignInFailures: Privileges(EDIT, NONE),
     LogEntry: Privileges(APPEND, NONE),
     ContentType: Privileges(READ, NONE),

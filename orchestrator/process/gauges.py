@@ -43,7 +43,7 @@ def measure(cluster: str) -> None:
     """Read all gauges of the cluster: three statements, each on a partial index of the rows that have not ended."""
     _measure_signals(cluster)
     _measure_actions(cluster)
-    FREEZES.set(Freeze.objects.filter(Q(until=None) | Q(until__gt=Now()), cluster__in=("", cluster)).count())
+    FREEZES.set(Freeze.in_force().filter(cluster__in=("", cluster)).count())
 
 
 def _measure_signals(cluster: str) -> None:

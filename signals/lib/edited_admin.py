@@ -23,10 +23,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from signals.lib.acting import give_reason
+
 Row = TypeVar("Row", bound=Model)
 VOLATILE = {"updated_at", "last_used_at", "last_login"}  # the software writes them while a form is open
 LOADED = "loaded"
 MAX_ROWS = 100  # of one bulk action
+REASON = "change_reason"
+REASON_MISSING = "Enter a reason: it is part of the history."
 
 
 def version_of(row: Model) -> str:
@@ -78,6 +82,7 @@ class EditedAdmin(admin.ModelAdmin[Row]):
 
     form: Any = EditedForm
     actions = ["delete_chosen"]
+    deletion_needs_reason = False
 
     def get_fieldsets(self, request: HttpRequest, obj: Row | None = None) -> Any:
         """With the hidden field in the first group. Who may only view has no form, and none of its own fields."""
@@ -108,7 +113,13 @@ class EditedAdmin(admin.ModelAdmin[Row]):
                 return HttpResponseRedirect(
                     reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
                 )
-            return super().delete_view(request, object_id, {**(extra_context or {}), LOADED: current})
+            reason = request.POST.get(REASON, "").strip()
+            give_reason(reason)
+            if request.method == "POST" and self.deletion_needs_reason and not reason:
+                self.message_user(request, f"Nothing was deleted. {REASON_MISSING}", messages.ERROR)
+                return HttpResponseRedirect(request.path)
+            shown = {LOADED: current, "needs_reason": self.deletion_needs_reason}
+            return super().delete_view(request, object_id, {**(extra_context or {}), **shown})
 
     def get_actions(self, request: HttpRequest) -> Any:
         return {name: found for name, found in super().get_actions(request).items() if name != "delete_selected"}
@@ -116,7 +127,9 @@ class EditedAdmin(admin.ModelAdmin[Row]):
     @admin.action(description="Delete, after a confirmation", permissions=["delete"])
     def delete_chosen(self, request: HttpRequest, chosen: QuerySet[Row]) -> HttpResponse | None:
         with transaction.atomic():
-            rows = confirmed(self, request, chosen, "delete_chosen", "Delete", lambda _: "is deleted")
+            rows = confirmed(
+                self, request, chosen, "delete_chosen", "Delete", lambda _: "is deleted", self.deletion_needs_reason
+            )
             if isinstance(rows, HttpResponse):
                 return rows
             if rows:
@@ -135,11 +148,13 @@ def confirmed(
     action: str,
     title: str,
     effect: Callable[[Row], str],
+    needs_reason: bool = False,
     *,
     lock: bool = True,
 ) -> list[Row] | HttpResponse:
     """The rows that a person has confirmed on a page that shows the `effect` on each; until then, that page. The rows
-    are locked, unless `lock` is false. Those that have changed since are left out, with a message."""
+    are locked, unless `lock` is false. Those that have changed since are left out, with a message. The page asks for a
+    reason, for the history of settings."""
     shown = dict(one.partition(":")[::2] for one in request.POST.getlist(LOADED))
     wanted = [*shown] or request.POST.getlist(ACTION_CHECKBOX_NAME)
     if len(wanted) > MAX_ROWS or (not shown and request.POST.get("select_across") == "1"):
@@ -148,9 +163,13 @@ def confirmed(
     keys = list(chosen.values_list("pk", flat=True))
     found = model_admin.model._default_manager.filter(pk__in=keys).order_by("pk")
     rows = list(found.select_for_update(of=("self",)) if lock else found)
-    if not shown:
+    reason = request.POST.get(REASON, "").strip()
+    give_reason(reason)
+    if not shown or (needs_reason and not reason):
+        if shown:
+            model_admin.message_user(request, f"Nothing was done. {REASON_MISSING}", messages.ERROR)
         effects = [(row, effect(row), f"{row.pk}:{version_of(row)}") for row in rows]
-        return _page(model_admin, request, action, title, effects)
+        return _page(model_admin, request, action, title, effects, needs_reason)
     for row in rows:
         if shown.get(str(row.pk)) != version_of(row):
             text = f"Nothing was done to {row}: it has changed since the page was shown.{last_change(row)}"
@@ -163,7 +182,12 @@ def confirmed(
 
 
 def _page(
-    model_admin: admin.ModelAdmin[Row], request: HttpRequest, action: str, title: str, effects: Sequence[Any]
+    model_admin: admin.ModelAdmin[Row],
+    request: HttpRequest,
+    action: str,
+    title: str,
+    effects: Sequence[Any],
+    needs_reason: bool,
 ) -> TemplateResponse:
     context = {
         **model_admin.admin_site.each_context(request),
@@ -172,6 +196,7 @@ def _page(
         "action": action,
         "button": title,
         "effects": effects,
+        "needs_reason": needs_reason,
         "checkbox": ACTION_CHECKBOX_NAME,
     }
     return TemplateResponse(request, "admin/confirm.html", context)

@@ -61,6 +61,50 @@ class FSM(Unswitched, pgtrigger.FSM):
     pass
 
 
+class Recorded(OwnersTrigger):
+    """Writes one SettingChange (signals/setting_changes.py) for each row that a statement inserts, changes or deletes.
+
+    `secrets`: columns of which only a change is recorded. `volatile`: columns that the software writes, which are left
+    out. `unless`: SQL about OLD, NEW, `was` and `becomes`; rows that fulfil it are not recorded."""
+
+    name = "recorded"
+    level = pgtrigger.Row
+    when = pgtrigger.After
+    operation = pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete
+
+    def __init__(self, secrets: tuple[str, ...], volatile: tuple[str, ...], unless: str) -> None:
+        super().__init__()
+        self._secrets, self._volatile, self._unless = secrets, volatile, unless
+
+    def get_declare(self, model: Any) -> list[tuple[str, str]]:  # noqa: ARG002 - the base class's
+        return [("was", "jsonb"), ("becomes", "jsonb"), ("secret", "text")]
+
+    def get_func(self, model: Any) -> str:
+        return f"""
+            was := to_jsonb(OLD) - {_array(self._volatile)};
+            becomes := to_jsonb(NEW) - {_array(self._volatile)};
+            IF was = becomes OR ({self._unless}) THEN RETURN NULL; END IF;
+            FOREACH secret IN ARRAY {_array(self._secrets)} LOOP
+                becomes := jsonb_set(becomes, ARRAY[secret], CASE
+                    WHEN was -> secret <> becomes -> secret THEN '"secret, changed"' ELSE '"secret"' END::jsonb);
+                was := jsonb_set(was, ARRAY[secret], '"secret"');
+            END LOOP;
+            INSERT INTO signals_settingchange
+                (at, table_name, key, operation, actor, login, address, reason, before, after, transaction_id)
+            VALUES (
+                clock_timestamp(), TG_TABLE_NAME, coalesce(was, becomes) ->> '{model._meta.pk.column}', lower(TG_OP),
+                coalesce(nullif(current_setting('smartops.actor', true), ''), 'system:' || session_user), session_user,
+                coalesce(nullif(current_setting('smartops.address', true), ''), host(inet_client_addr()), ''),
+                coalesce(current_setting('smartops.reason', true), ''),
+                was, becomes, pg_current_xact_id()::text::bigint);
+            RETURN NULL;
+        """  # noqa: S608 - our names
+
+
+def _array(names: tuple[str, ...]) -> str:
+    return f"ARRAY[{', '.join(map(repr, names))}]::text[]"
+
+
 class Refuse(Unswitched):
     """Refuses the operation: every statement, or at the level of rows every row that fulfils the condition."""
 
@@ -79,6 +123,18 @@ def append_only() -> Refuse:
 def never_truncated() -> Refuse:
     """For rows that change. Foreign keys of history refuse their deletion."""
     return Refuse(name="never_truncated", operation=pgtrigger.Truncate)
+
+
+def never_deleted() -> Refuse:
+    """For rows that end in another way, and whose names others refer to."""
+    return Refuse(name="never_deleted", operation=pgtrigger.Delete)
+
+
+def recorded(
+    *, secrets: tuple[str, ...] = (), volatile: tuple[str, ...] = (), unless: str = "false"
+) -> list[Unswitched]:
+    """For a table whose history is kept: each row that is inserted, changed or deleted, by anybody."""
+    return [Recorded(secrets, volatile, unless), never_truncated()]
 
 
 def unchanged(name: str, *fields: str, condition: str = "TRUE") -> Refuse:

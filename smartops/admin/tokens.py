@@ -5,14 +5,17 @@ its text."""
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from orchestrator.models import Workload
+from signals.lib.edited_admin import confirmed
 from smartops import tokens
 from smartops.admin.scopes import ScopedAdmin, ScopedForm
 from smartops.models import Token
@@ -60,6 +63,14 @@ class TokenAdmin(ScopedAdmin[Token]):
     list_display = ["name", "scopes", "namespaces", "created_at", "expires_at", "revoked_at", "last_used_at"]
     list_filter = ["revoked_at", "expires_at"]
     search_fields = ["name", "lookup"]
+    actions = ["revoke_chosen"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Token | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Token | None = None) -> bool:
+        """A token that was revoked may be in wrong hands: it stays so."""
+        return super().has_change_permission(request, obj) and (obj is None or obj.revoked_at is None)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         scope = ["scopes", "namespaces", "everything"]
@@ -69,10 +80,8 @@ class TokenAdmin(ScopedAdmin[Token]):
         return ["name", "lookup", *scope, *limits, "expires_at", "revoked_at", "created_at", "last_used_at"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        """The audit refers to the name. A token that was revoked may be in wrong hands: it stays so."""
-        if obj is None:
-            return []
-        return ["name", "lookup", "created_at", "last_used_at", *(["revoked_at"] if obj.revoked_at else [])]
+        """The audit refers to the name."""
+        return [] if obj is None else ["name", "lookup", "created_at", "last_used_at"]
 
     def workloads(self, row: Token) -> QuerySet[Workload]:
         return Workload.objects.filter(**{"namespace__in": row.namespaces} if row.namespaces else {})
@@ -88,9 +97,22 @@ class TokenAdmin(ScopedAdmin[Token]):
         obj.issued = text  # type: ignore[attr-defined]
         self.say_what_is_covered(request, obj)
 
-    def delete_model(self, request: HttpRequest, obj: Token) -> None:
-        super().delete_model(request, obj)
-        tokens.forget(obj.lookup)
+    @admin.action(description="Revoke, after a confirmation", permissions=["change"])
+    def revoke_chosen(self, request: HttpRequest, chosen: QuerySet[Token]) -> HttpResponse | None:
+        def effect(token: Token) -> str:
+            return "has been revoked already" if token.revoked_at else "is revoked, and cannot be restored"
+
+        with transaction.atomic():
+            rows = confirmed(self, request, chosen, "revoke_chosen", "Revoke", effect)
+            if isinstance(rows, HttpResponse):
+                return rows
+            for row in rows:
+                if Token.objects.filter(pk=row.pk, revoked_at=None).update(revoked_at=Now()):
+                    self.log_change(request, row, "Revoked.")
+                    self.message_user(request, f"Revoked: token {row}.", messages.SUCCESS)
+        for row in rows:
+            tokens.forget(row.lookup)
+        return None
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """Shows the token in the page: Django stores messages in a cookie."""

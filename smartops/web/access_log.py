@@ -2,19 +2,16 @@
 and for what Django reports as suspicious, as a host that is not allowed.
 
 A flood of them must not fill the log: beyond its budget a line is counted, and one line a minute says how many there
-were. No line has a secret. A name that somebody tried is shown only if an account has it: people type passwords there.
+were. No line has a secret.
 """
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from threading import Lock, Timer
 from time import monotonic
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
-from django.dispatch import receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
@@ -56,10 +53,11 @@ class Window:
 
 _lock = Lock()
 _window = Window(0.0)
+_summaries: deque[tuple[str, int, str]] = deque(maxlen=100)
 
 
-def record(event: str, level: int = logging.WARNING, **details: Any) -> None:
-    """`details`: peer, and what is known of actor, path, status_code, reason."""
+def record(event: str, level: int = logging.WARNING, **details: Any) -> bool:
+    """Whether it is a line. `details`: peer, and what is known of actor, path, status_code, reason."""
     with _lock:
         if monotonic() - _window.began >= WINDOW:
             _begin()
@@ -69,8 +67,9 @@ def record(event: str, level: int = logging.WARNING, **details: Any) -> None:
                 left = Timer(max(0.0, _window.began + WINDOW - monotonic()), summarize)
                 left.daemon = True
                 left.start()
-            return
+            return False
     log.log(level, event, extra={name: value for name, value in details.items() if value not in ("", None)})
+    return True
 
 
 def summarize() -> None:
@@ -86,6 +85,15 @@ def _begin() -> None:
         [(most, count)] = clients.most_common(1)
         message = f"{event}: {clients.total()} more times from {len(clients)} clients, {count} of them from {most}"
         log.warning(message, extra={"count": clients.total()})
+        _summaries.append((event, clients.total(), message))
+
+
+def take_summaries() -> list[tuple[str, int, str]]:
+    """Of the windows that have ended since: event, count, and the line."""
+    with _lock:
+        taken = list(_summaries)
+        _summaries.clear()
+    return taken
 
 
 class Suspicious(logging.Handler):
@@ -93,8 +101,8 @@ class Suspicious(logging.Handler):
 
     def emit(self, line: logging.LogRecord) -> None:
         request, status = getattr(line, "request", None), getattr(line, "status_code", None)
-        where = _where(request) if isinstance(request, HttpRequest) else {}
-        record("suspicious request", status_code=status, reason=line.getMessage()[:MAX_PATH], **where)
+        known = where(request) if isinstance(request, HttpRequest) else {}
+        record("suspicious request", status_code=status, reason=line.getMessage()[:MAX_PATH], **known)
 
 
 @async_only_middleware
@@ -110,44 +118,11 @@ def refusals(get_response: GetResponse) -> GetResponse:
             caller = getattr(request, "auth", None)
             actor = getattr(caller, "actor", "") or (actors.user(user.get_username()) if user and signed_in else "")
             status, reason = response.status_code, getattr(response, "refusal", "")
-            record("request refused", actor=actor, status_code=status, reason=reason, **_where(request))
+            record("request refused", actor=actor, status_code=status, reason=reason, **where(request))
         return response
 
     return middleware
 
 
-def throttled(request: HttpRequest, account: str) -> None:
-    record("sign-in throttled", actor=_known(account), status_code=429, **_where(request))
-
-
-def failed(request: HttpRequest, account: str, reason: str = "") -> None:
-    record("sign-in failed", actor=_known(account), reason=reason, **_where(request))
-
-
-@receiver(user_logged_in)
-def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
-    record("signed in", logging.INFO, actor=actors.user(user.get_username()), **_where(request))
-
-
-@receiver(user_logged_out)
-def _signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
-    if user is not None:
-        record("signed out", logging.INFO, actor=actors.user(user.get_username()), **_where(request))
-
-
-@receiver(user_login_failed)
-def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
-    if request is not None:  # a person; a command or a test has none
-        failed(request, str(credentials.get("username", "")))
-
-
-def _known(account: str) -> str:
-    """The actor, if an account has the name."""
-    model = get_user_model()
-    if "\0" in account or not model._default_manager.filter(**{model.USERNAME_FIELD: account}).exists():
-        return ""
-    return actors.user(account)
-
-
-def _where(request: HttpRequest) -> dict[str, Any]:
+def where(request: HttpRequest) -> dict[str, Any]:
     return {"peer": peer_of(request), "path": f"{request.method or ''} {escape_uri_path(request.path)}"[:MAX_PATH]}

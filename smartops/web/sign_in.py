@@ -22,7 +22,7 @@ from django.http.response import HttpResponseBase
 from signals.lib.clock import database_now
 from smartops.edge.proxies import network
 from smartops.models import SignInFailures
-from smartops.web import access_log, throttle
+from smartops.web import sign_ins, throttle
 from smartops.web.peers import peer_of
 from smartops.web.throttle import Allowance
 
@@ -42,7 +42,7 @@ class SignInForm(AdminAuthenticationForm):
         keys = _keys(self.request, account)
         self.wait = attempt(keys)  # counted before the password is checked: attempts at the same time are not free
         if self.wait:
-            access_log.throttled(self.request, account)
+            sign_ins.throttled(self.request, account)
             seconds = ceil(self.wait.total_seconds())
             raise ValidationError(f"Too many failed sign-ins. Try again in {seconds} s.", code="throttled")
         cleaned = super().clean()
@@ -53,7 +53,7 @@ class SignInForm(AdminAuthenticationForm):
         try:
             super().confirm_login_allowed(user)
         except ValidationError:
-            access_log.failed(self.request, user.get_username(), "the account lacks staff status")
+            sign_ins.failed(self.request, user.get_username(), "the account lacks staff status")
             raise
 
 

@@ -281,7 +281,7 @@ def test_a_lifted_freeze_lets_what_waited_act_at_once(world: World) -> None:
     world.drain()
     assert only_signal().reason == Reason.FROZEN
 
-    freeze.delete()
+    freeze.lift("user:ana", "it is over")
     world.drain()
 
     assert only_action().state == ActionState.SUCCEEDED

@@ -11,14 +11,24 @@ from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
 from signals.allowance import Quota
 from signals.lib.history_admin import HistoryAdmin
-from signals.models import Observation, Rule, Signal
-from smartops.models import Token
+from signals.models import Observation, Rule, SettingChange, Signal
+from smartops.models import SignIn, Token
 from smartops.tokens import Scope, issue, verify
 from tests.kit.forms import errors, page, save
 from tests.smartops.console.scene import Hour
 
 MODELS: list[Any] = sorted(admin.site._registry, key=lambda model: model._meta.label)
-HISTORY: set[Any] = {Workload, Action, DecisionRecord, Verification, AuditEvent, Signal, Observation}
+HISTORY: set[Any] = {
+    Workload,
+    Action,
+    DecisionRecord,
+    Verification,
+    AuditEvent,
+    Signal,
+    Observation,
+    SettingChange,
+    SignIn,
+}
 
 
 @pytest.fixture
@@ -34,6 +44,7 @@ def running(operator: Client, hour: Hour) -> Client:
     GuardrailSetting.objects.create(namespace="smartops-dev", max_replicas=6)
     Freeze.objects.create(reason="audit", by="user:ops")
     issue("agent-smith", [Scope.SIGNALS_WRITE])
+    SignIn.objects.create(event="signed in", actor="user:olga")
     return operator
 
 

@@ -13,14 +13,14 @@ from django.utils import timezone
 
 from guardrails.models import BOUNDS, LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting
 from orchestrator.models import Action, Workload
-from signals.models import Rule
+from signals.models import Rule, SettingChange
 from smartops.models import Token
 from smartops.tokens import Scope, issue, verify
 from tests.kit.forms import errors, load, page, save
 from tests.smartops.console.scene import Hour
 
-DELETABLE = [Rule, Freeze, GuardrailSetting, Cooldown, Token]
-EDITED = [*DELETABLE, User]
+DELETABLE = [Rule, GuardrailSetting, Cooldown]
+EDITED = [*DELETABLE, Freeze, Token, User]
 
 
 @pytest.fixture
@@ -57,6 +57,12 @@ def row(model: Any) -> Any:
         issue("agent", [Scope.READ], ["shop"])
         return Token.objects.get()
     return User.objects.create_user("rita", is_staff=True)
+
+
+def changed(row: Any) -> tuple[str, str, str]:
+    """The last change of a row: what, by whom, why."""
+    last = SettingChange.objects.filter(table_name=row._meta.db_table, key=str(row.pk)).latest("id")
+    return last.operation, last.actor, last.reason
 
 
 CHANGES: dict[Any, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -96,7 +102,7 @@ def test_an_impossible_or_empty_scope_is_refused(
 
 @pytest.mark.parametrize(
     ("ago", "said"),
-    [(timedelta(hours=1), "is in the past. To end a freeze, delete it."), (timedelta(days=-400), "more than 366 days")],
+    [(timedelta(hours=1), "is in the past. To end a freeze, lift it."), (timedelta(days=-400), "more than 366 days")],
 )
 def test_a_freeze_does_not_end_in_the_past_or_after_a_year(olga: Client, ago: timedelta, said: str) -> None:
     answer = olga.post(page(Freeze, "add"), {"namespace": "shop", "reason": "x", **at(timezone.now() - ago)})
@@ -269,7 +275,8 @@ def test_a_deletion_is_confirmed_for_the_version_that_was_shown(olga: Client, ot
     olga.post(url, {"post": "yes"})
     assert model.objects.filter(pk=one.pk).exists()
     [shown] = re.findall(r'name="loaded" value="(\w+)"', olga.get(url).content.decode())
-    olga.post(url, {"post": "yes", "loaded": shown})
+    olga.post(url, {"post": "yes", "loaded": shown, "change_reason": "no longer needed"})
+    assert changed(one) == ("delete", "user:olga", "no longer needed")
     assert not model.objects.filter(pk=one.pk).exists()
 
 
@@ -293,12 +300,14 @@ def test_a_bulk_deletion_says_what_it_deletes_and_leaves_newer_versions_alone(
     assert "is deleted" in effect
     loaded = re.findall(r'name="loaded" value="(.+?)"', asked.content.decode())
     save(otto, page(model, "change", one.pk), **CHANGES[model][0])
-    answer = olga.post(page(model, "changelist"), chosen | {"loaded": loaded}, follow=True)
+    reason = {"change_reason": "no longer needed"}
+    answer = olga.post(page(model, "changelist"), chosen | {"loaded": loaded} | reason, follow=True)
     assert "has changed since" in answer.content.decode()
     assert model.objects.filter(pk=one.pk).exists()
     asked = olga.post(page(model, "changelist"), chosen)
     loaded = re.findall(r'name="loaded" value="(.+?)"', asked.content.decode())
-    olga.post(page(model, "changelist"), chosen | {"loaded": loaded})
+    olga.post(page(model, "changelist"), chosen | {"loaded": loaded, "change_reason": "no longer needed"})
+    assert changed(one) == ("delete", "user:olga", "no longer needed")
     assert not model.objects.filter(pk=one.pk).exists()
 
 
@@ -345,10 +354,44 @@ def test_who_may_only_view_sees_the_row_without_a_form(db: None) -> None:
         assert client.get(page(model, "change", row(model).pk)).status_code == 200
 
 
-def test_a_deleted_token_is_refused_at_once(olga: Client) -> None:
-    text = issue("agent", [Scope.READ], ["shop"])
+def confirm(client: Client, one: Any, action: str, **fields: str) -> Any:
+    """Chooses a row in its list, and confirms on the page that follows."""
+    chosen = {"action": action, "_selected_action": [one.pk]}
+    asked = client.post(page(type(one), "changelist"), chosen)
+    loaded = re.findall(r'name="loaded" value="(.+?)"', asked.content.decode())
+    return client.post(page(type(one), "changelist"), chosen | {"loaded": loaded} | fields, follow=True)
+
+
+def test_a_revoked_token_is_refused_at_once_and_its_form_is_closed(olga: Client) -> None:
+    text = issue("agent", [Scope.READ])
+    token = Token.objects.get()
     assert verify(text)
-    url = page(Token, "delete", Token.objects.get().pk)
-    [shown] = re.findall(r'name="loaded" value="(\w+)"', olga.get(url).content.decode())
-    olga.post(url, {"post": "yes", "loaded": shown})
+    confirm(olga, token, "revoke_chosen", change_reason="leaked")
+
     assert verify(text) is None
+    assert changed(token) == ("update", "user:olga", "leaked")
+    assert olga.post(page(Token, "change", token.pk), {"scopes": ["actions:write"]}).status_code == 403
+    assert olga.get(page(Token, "delete", token.pk)).status_code == 403
+    assert list(errors(olga.post(page(Token, "add"), {"name": "agent", "scopes": ["read"], "everything": "on"}))) == [
+        "name"
+    ]
+
+
+def test_a_freeze_is_lifted_with_a_reason_and_stays(olga: Client, otto: Client) -> None:
+    freeze = row(Freeze)
+    assert "Enter a reason" in confirm(olga, freeze, "lift_chosen").content.decode()
+    assert Freeze.in_force().exists()
+    confirm(olga, freeze, "lift_chosen", change_reason="the release is out")
+    answer = confirm(otto, freeze, "lift_chosen", change_reason="too late")
+
+    assert "it has been lifted" in answer.content.decode()
+    freeze.refresh_from_db()
+    assert not Freeze.in_force().exists()
+    assert (freeze.lifted_by, freeze.lift_reason, freeze.lifted_at is not None) == (
+        "user:olga",
+        "the release is out",
+        True,
+    )
+    assert changed(freeze) == ("update", "user:olga", "the release is out")
+    assert olga.post(page(Freeze, "change", freeze.pk), {"reason": "x"}).status_code == 403
+    assert olga.get(page(Freeze, "delete", freeze.pk)).status_code == 403

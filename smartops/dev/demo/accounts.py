@@ -24,13 +24,16 @@ def admin(password: str) -> None:
 
 
 def agent(token: str) -> str:
+    from django.db.models.functions import Now
+
     from smartops.models import Token
     from smartops.tokens import Scope, issue, verify
 
     if verify(token):
         return token
-    Token.objects.filter(name=AGENT).delete()
-    return issue(AGENT, Scope)
+    Token.objects.filter(name__startswith=AGENT, revoked_at=None).update(revoked_at=Now())
+    former = Token.objects.filter(name__startswith=AGENT).count()  # a name is not used again
+    return issue(f"{AGENT}-{former + 1}" if former else AGENT, Scope)
 
 
 if __name__ == "__main__":

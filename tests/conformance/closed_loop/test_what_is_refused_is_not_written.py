@@ -154,7 +154,7 @@ def test_a_freeze_holds_everything_back_until_it_is_lifted(loop: Loop, judge: Ju
     assert (status, problem["reason"], problem["details"]["by"]) == (409, "Frozen", "user:an operator")
     assert writes(judge.events()) == []
 
-    frozen.delete()
+    frozen.lift("user:ana", "it is over")
     assert loop.outcome(signal)["state"] == "succeeded"
     assert judge.changes() == [("SCALE", SERVICE)]
 
@@ -166,7 +166,7 @@ def test_a_problem_that_is_over_before_the_freeze_leads_to_no_action(loop: Loop,
     assert told(loop.decided(signal)) == ("pending", "Frozen")
 
     loop.anomaly(SERVICE, isAnomaly=False)
-    frozen.delete()
+    frozen.lift("user:ana", "it is over")
 
     assert told(loop.signal(signal)) == ("resolved", "SignalResolved")
     assert loop.outcome(loop.root_cause(SERVICE))["state"] == "succeeded"  # what came later was decided on

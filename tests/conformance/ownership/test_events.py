@@ -134,7 +134,7 @@ def test_signals_that_wait_for_one_reason_make_one_event(loop: Loop, runs: Runs,
 
     GuardrailSetting.objects.create(namespace=loop.namespace, max_replicas=7)  # all that waits is looked at again
     until(lambda: len(loop.signal(signal)["decisions"]) == 2)
-    freeze.delete()
+    freeze.lift("user:ana", "it is over")
 
     assert events.after("Restarted") == [("Warning", "Frozen"), ("Normal", "Restarted")]
     assert f"(signal {signal})" in events.all()[0]["message"]

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import DatabaseError, transaction
 from django.test import AsyncClient, Client
 from pytest_django.fixtures import Settings
 
+from smartops.models import SignIn
 from smartops.tokens import Scope, issue
-from smartops.web import access_log
+from smartops.web import access_log, throttle
 from smartops.web.access_log import LINES, LINES_OF_CLIENT, WINDOW, Window, record, summarize
 
 PASSWORD = "correct-horse-battery"  # noqa: S105
@@ -24,6 +26,7 @@ def fresh(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
     caplog.set_level(logging.INFO)
     summarize()
+    access_log.take_summaries()
     caplog.clear()
 
 
@@ -202,3 +205,46 @@ def test_what_was_left_out_is_logged_although_nothing_follows(
         record("request refused", peer="192.0.2.1")
     assert len(started) == 1
     assert 0 < started[0] <= WINDOW
+
+
+def rows() -> list[tuple[str, str, str, int]]:
+    return list(SignIn.objects.order_by("id").values_list("event", "actor", "address", "count"))
+
+
+def test_sign_ins_and_failures_are_rows_with_the_address(olga: User, client: Client) -> None:
+    sign_in(client, "olga", "canary-1")
+    sign_in(client, "canary-2", "x")
+    sign_in(client, "olga", PASSWORD)
+    client.post("/admin/logout/")
+
+    assert rows() == [
+        ("sign-in failed", "user:olga", "127.0.0.1", 1),
+        ("sign-in failed", "", "127.0.0.1", 1),
+        ("signed in", "user:olga", "127.0.0.1", 1),
+        ("signed out", "user:olga", "127.0.0.1", 1),
+    ]
+
+
+def test_a_flood_of_failures_is_few_rows_and_their_count_and_hides_no_success(
+    olga: User, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle.Allowance, "pause", lambda *_: throttle.NONE)
+    for _ in range(30):
+        sign_in(client, "nobody", "x")
+    for _ in range(LINES_OF_CLIENT + 1):
+        sign_in(client, "olga", PASSWORD)
+    assert [one[0] for one in rows()].count("sign-in failed") == LINES_OF_CLIENT
+    assert [one[0] for one in rows()].count("signed in") == LINES_OF_CLIENT + 1
+
+    summarize()
+    sign_in(client, "olga", PASSWORD)
+
+    assert rows()[-2:] == [("sign-in failed", "", "", 30 - LINES_OF_CLIENT), ("signed in", "user:olga", "127.0.0.1", 1)]
+
+
+def test_sign_ins_are_never_changed(olga: User, client: Client) -> None:
+    sign_in(client, "olga", PASSWORD)
+    with pytest.raises(DatabaseError, match="append_only"), transaction.atomic():
+        SignIn.objects.update(actor="user:eve")
+    with pytest.raises(DatabaseError, match="append_only"), transaction.atomic():
+        SignIn.objects.all().delete()

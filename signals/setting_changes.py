@@ -1,0 +1,48 @@
+"""The history of settings: who changed what people set, when, from where and why.
+
+The trigger `recorded` (signals/lib/triggers.py) writes it, for every statement of every role. A table is added by one
+line: `triggers = [*triggers.recorded()]`.
+"""
+
+from django.db import models
+
+from signals.lib import triggers
+from signals.lib.constraints import are_actors
+
+
+class SettingChange(models.Model):
+    """One row of a recorded table that was inserted, changed or deleted.
+
+    `key`: its primary key before the change. `actor`: the typed actor that the application has set for the transaction
+    (signals/lib/acting.py); without one, `system:` and the login in the database. `login`: that login, always.
+    `address`: of the client; of its connection to the database without an actor. `before` is null for an insert,
+    `after` for a delete: the columns as a JSON object, in which a secret reads "secret", or "secret, changed".
+    `transaction_id`: changes that were made together have the same (pg_current_xact_id).
+    """
+
+    at = models.DateTimeField()
+    table_name = models.CharField(max_length=63)
+    key = models.CharField(max_length=255)
+    operation = models.CharField(max_length=6, choices=[(one, one) for one in ("insert", "update", "delete")])
+    actor = models.TextField()
+    login = models.CharField(max_length=63)
+    address = models.TextField()
+    reason = models.TextField()
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    transaction_id = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = "change of a setting"
+        verbose_name_plural = "changes of settings"
+        indexes = [
+            models.Index(fields=["key", "table_name", "-id"], name="setting_change_of_row"),
+            models.Index(fields=["table_name", "-id"], name="setting_change_of_table"),
+            models.Index(fields=["actor", "-id"], name="setting_change_by_actor"),
+            models.Index(fields=["at"], name="setting_change_at"),
+        ]
+        constraints = [are_actors("setting_change_names_actor", "actor")]
+        triggers = [triggers.append_only()]
+
+    def __str__(self) -> str:
+        return f"{self.operation} of {self.table_name} {self.key}"

@@ -1,0 +1,101 @@
+"""The history of settings and of sign-ins: read-only lists that load no payloads."""
+# ruff: noqa: ARG002 - the signatures are ModelAdmin's
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pgtrigger
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from signals.lib.history_admin import HistoryAdmin
+from signals.lib.triggers import Recorded
+from signals.models import SettingChange
+from smartops.models import SignIn
+
+MONTHS = 24
+
+
+def recorded_tables() -> dict[str, str]:
+    """Of each recorded table, what its rows are called."""
+    models = [model for model, trigger in pgtrigger.registered() if isinstance(trigger, Recorded)]
+    concrete = [one._meta.concrete_model or one for one in models]
+    return {one._meta.db_table: str(one._meta.verbose_name_plural) for one in sorted(concrete, key=str)}
+
+
+class TableFilter(admin.SimpleListFilter):
+    title, parameter_name = "table", "table_name"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(recorded_tables().items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(table_name=self.value()) if self.value() else queryset
+
+
+class MonthFilter(admin.SimpleListFilter):
+    title, parameter_name = "month", "month"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(f"{month:%Y-%m}", f"{month:%B %Y}") for month in _months()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        try:
+            first = datetime.strptime(str(self.value()), "%Y-%m").replace(tzinfo=UTC)
+        except ValueError:
+            return queryset.none()
+        return queryset.filter(at__gte=first, at__lt=(first + timedelta(days=32)).replace(day=1))
+
+
+def _months() -> Iterator[datetime]:
+    month = timezone.now()
+    for _ in range(MONTHS):
+        yield month
+        month = month.replace(day=1) - timedelta(days=1)
+
+
+def _only(name: str, description: str) -> Any:
+    """A column that leads to the rows with the same value."""
+
+    @admin.display(description=description)
+    def shown(row: Any) -> SafeString | str:
+        value = getattr(row, name)
+        return format_html('<a href="{}"><bdi>{}</bdi></a>', f"?q={value}", value) if value else "-"
+
+    return shown
+
+
+@admin.register(SettingChange)
+class SettingChangeAdmin(HistoryAdmin[SettingChange]):
+    list_display = ["at", "operation", "table_name", _only("key", "key"), _only("actor", "actor"), "address", "reason"]
+    list_filter = [TableFilter, MonthFilter]
+    large = ("before", "after")
+    ordering = ["-id"]
+    search_help_text = "The key of a row, or an actor: user:NAME, token:NAME, rule:NAME, reconciler:NAME, system:NAME."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[SettingChange], search_term: str
+    ) -> tuple[QuerySet[SettingChange], bool]:
+        term = search_term.strip()
+        return (queryset.filter(Q(actor=term) if ":" in term else Q(key=term)) if term else queryset), False
+
+
+@admin.register(SignIn)
+class SignInAdmin(HistoryAdmin[SignIn]):
+    list_display = ["at", "event", _only("actor", "actor"), "address", "reason", "count"]
+    list_filter = [MonthFilter]
+    ordering = ["-id"]
+    search_help_text = "An actor, as user:NAME, or an event, as sign-in failed."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[SignIn], search_term: str
+    ) -> tuple[QuerySet[SignIn], bool]:
+        term = search_term.strip()
+        return (queryset.filter(Q(actor=term) if ":" in term else Q(event=term)) if term else queryset), False
