@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from signals import queries
 from signals.actors import Actor
 from signals.ingest import Receipt, ingest
-from signals.models import Allowance, Signal
+from signals.models import Allowance, Problem
 from signals.types import Observation
 
 MARGIN = 2000  # signals of posts that were granted, and are not stored yet, when another one counts
@@ -81,5 +81,6 @@ def _beyond(observations: Sequence[Observation], room: int) -> set[str]:
     firing = dict.fromkeys(one.fingerprint for one in observations if one.firing)
     if room >= len(firing):
         return set()
-    known = set(Signal.objects.filter(fingerprint__in=firing, closed_at=None).values_list("fingerprint", flat=True))
+    open_ones = Problem.objects.filter(fingerprint__in=firing, signal__isnull=False, signal__closed_at=None)
+    known = set(open_ones.values_list("fingerprint", flat=True))
     return set([one for one in firing if one not in known][max(0, room) :])

@@ -43,7 +43,9 @@ class IngestTrace:
         """Ends the spans of the signals that were opened, and logs which were opened (several of them in one record)
         and which were resolved. Repeats, late beginnings and healthy windows change no state."""
         opened = []
-        changed = {(one.signal_id, one.state): None for one in receipts if not (one.duplicate or one.late)}
+        changed = {
+            (one.signal_id, one.state): None for one in receipts if one.signal_id and not (one.duplicate or one.late)
+        }
         for pk, state in changed:
             if state == "pending" and pk in self._begun:
                 opened.append((pk, self._begun.pop(pk)))

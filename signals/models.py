@@ -75,7 +75,7 @@ class Signal(models.Model):
     or RcaSignal (signals/sources). `count`: the observations that fired. A pending signal with a `not_before` in the
     future is deferred; `reason` and `message` say why. `kept_seconds`: how long it waited for SmartOps itself since it
     was last reported, until its last decision. An admitted signal closes with its action. `reported_by`: the actors
-    that reported it firing, in order, at most `queries.MAX_REPORTERS`.
+    that reported it firing, in order, at most 16.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -107,7 +107,6 @@ class Signal(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["fingerprint"], condition=Q(closed_at=None), name="one_open_signal"),
             models.CheckConstraint(
                 condition=Q(state="admitted")
                 | Q(state="pending", closed_at=None)
@@ -209,15 +208,13 @@ _SELECT_DUE = queries.SELECT_DUE.format(
 
 
 class Observation(models.Model):
-    """One report of an agent that was stored. `number` counts the reports of its window: beginnings (`firing`) and
-    ends. A beginning is `late` if it arrived after its end; it changed no signal. `payload`: the body, as the agent
-    sent it: a JSON object with the fields of AnomalySignal or RcaSignal (signals/sources)."""
+    """One report of an agent about a signal: the beginning of a window (`firing`) or its end. A beginning is `late` if
+    it arrived after its end; it changed no signal. `payload`: the body, as the agent sent it: a JSON object with the
+    fields of AnomalySignal or RcaSignal (signals/sources)."""
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     signal = models.ForeignKey(Signal, on_delete=models.PROTECT, related_name="observations")
-    fingerprint = models.CharField(max_length=32)
     window_id = models.CharField(max_length=256)
-    number = models.PositiveIntegerField()
     firing = models.BooleanField()
     late = models.BooleanField(db_default=False)
     payload = models.JSONField()
@@ -225,14 +222,61 @@ class Observation(models.Model):
     received_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["fingerprint", "window_id", "number"], name="one_order_of_reports"),
-            are_actors("observation_names_actor", "posted_by"),
-        ]
+        constraints = [are_actors("observation_names_actor", "posted_by")]
         triggers = [triggers.append_only()]
 
     def __str__(self) -> str:
         return f"{self.window_id} of {self.signal_id}"
+
+
+class Problem(models.Model):
+    """All that was ever reported of one problem of one workload: a row per fingerprint. Its row lock orders the reports
+    of the problem (`signals/migrations/0003_ingest.py`). Repeated posts are not counted."""
+
+    fingerprint = models.CharField(max_length=32, primary_key=True)
+    source = models.CharField(max_length=32)
+    cluster = models.CharField(max_length=63)
+    kind = models.CharField(max_length=32)
+    namespace = models.CharField(max_length=63)
+    workload = models.CharField(max_length=253)
+    symptom = models.CharField(max_length=128)
+    signal = models.ForeignKey(Signal, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+")
+    """The open signal, or the latest one; NULL if there was none, or if the retention has removed it."""
+    firing_count = models.PositiveBigIntegerField(db_default=0)
+    firing_at = models.DateTimeField(null=True)
+    firing_by = models.CharField(max_length=actors.MAX_LENGTH, db_default="")
+    healthy_count = models.PositiveBigIntegerField(db_default=0)
+    healthy_at = models.DateTimeField(null=True)
+    healthy_by = models.CharField(max_length=actors.MAX_LENGTH, db_default="")
+
+    class Meta:
+        indexes = [models.Index(fields=["cluster", "namespace", "workload"], name="problem_of_workload")]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.symptom} of {workload_name(self.kind, self.namespace, self.workload)}"
+
+
+class LastReport(models.IntegerChoices):
+    """What the last report of a window was (docs/adr/0035-a-window-is-free-again-after-its-end.md)."""
+
+    BEGINNING = 1
+    LATE_BEGINNING = 2
+    END = 3
+    END_WITHOUT_BEGINNING = 4
+
+
+class Window(models.Model):
+    """The last report of one window of one problem. It recognizes a repeat for a day, and while its signal is open;
+    then the retention deletes it. There is one for each window that is reported: the row is as small as possible."""
+
+    key = models.UUIDField(primary_key=True)
+    """`signals.types.Observation.window_key`"""
+    reported_at = models.DateTimeField()
+    signal_id = models.UUIDField(null=True)  # NULL: there was none
+    last = models.PositiveSmallIntegerField(choices=LastReport.choices)
+
+    def __str__(self) -> str:
+        return f"{LastReport(self.last).label} of {self.key}"
 
 
 class Allowance(models.Model):

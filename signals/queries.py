@@ -1,129 +1,20 @@
 """The SQL of this package that the ORM cannot express, or not at an acceptable cost (docs/adr/0018-raw-sql.md).
 
-FIRE and RESOLVE store observations of one polarity, at most one per (fingerprint, window). Parameters: the name of the
-poster, the rows as a JSON array (see `signals.ingest`). They return a row (fingerprint, window_id, signal id, signal
-state, is_repeat, is_late) for each observation. docs/signals.md has the table of what is a repeat, and what is late
-(docs/adr/0035-a-window-is-free-again-after-its-end.md).
+What ingest executes are functions of the database (signals/migrations/0003_ingest.py): each of their statements sees
+what was committed before it took its locks.
 
-Lock order: every statement that writes several rows of signals_signal locks them in the order of their fingerprint.
-Transactions that lock more than one row in this order cannot deadlock with each other. FIRE inserts, and locks on
-conflict, in the order of its ORDER BY; RESOLVE locks in `locked` before it updates; LOCK_OPEN comes first in a
-transaction of several FIRE and RESOLVE. The others select the rows in this order before they update them, and so does
-the trigger of `guardrails.queries`. NO KEY UPDATE, as the foreign key of a decision's record locks its signal, too.
+Lock order: every transaction that writes several signals locks them in the order of their fingerprint, and problems,
+in the same order, before them. Transactions that lock in this order cannot deadlock with each other. The trigger of
+`guardrails.queries` does so, too. NO KEY UPDATE, as the foreign key of a decision's record locks its signal, too.
 """
 
-from signals.reasons import Reason
-
-# A beginning that arrives within this time after an end of its window, to which no beginning was known, is late. A
-# client repeats a post within this time, too.
-DELAY = "interval '60 seconds'"
-# A report is known for as long as its signal is open, and at least for this time.
-KNOWN = "interval '1 day'"
-MAX_REPORTERS = 16  # that a signal names
-# What the last report of the window makes of the next one. Scalar subqueries, as the planner would hash the whole table
-# for an EXISTS.
-_BEGINNING = f"""
-    CASE WHEN last.late THEN last.received_at > statement_timestamp() - {DELAY}
-        WHEN last.firing THEN last.received_at > statement_timestamp() - {KNOWN} OR (
-            SELECT signal.closed_at IS NULL FROM signals_signal signal WHERE signal.id = last.signal_id)
-    END AS is_repeat,
-    NOT last.firing AND last.received_at > statement_timestamp() - {DELAY} AND (
-        SELECT begun.firing AND NOT begun.late FROM signals_observation begun
-        WHERE begun.fingerprint = input.fingerprint AND begun.window_id = input.window_id
-        AND begun.number = last.number - 1) IS NOT TRUE AS is_late
-"""
-_END = f"""
-    (last.late OR NOT last.firing) AND last.received_at > statement_timestamp() - {KNOWN} AND (
-        SELECT signal.first_seen_at >= last.received_at + {DELAY} FROM signals_signal signal
-        WHERE signal.fingerprint = input.fingerprint AND signal.closed_at IS NULL) IS NOT TRUE AS is_repeat,
-    false AS is_late
-"""
-# Estimates matter here: with IS NULL in place of IS NOT TRUE, or EXISTS, the planner expects one row, or half of the
-# table, and joins by nested loops, or reads the whole table.
-_NEW = """
-    input AS (SELECT *, %s::text AS posted_by FROM json_to_recordset(%s::json) AS t(
-        ord int, observation_id uuid, id uuid, fingerprint text, window_id text, source text, cluster text,
-        kind text, namespace text, workload text, symptom text, score float8, probability float8, confidence float8,
-        payload jsonb, traceparent text)),
-    judged AS MATERIALIZED (
-        SELECT input.*, coalesce(last.number, 0) + 1 AS number, last.signal_id AS last_signal, {judgement}
-        FROM input LEFT JOIN LATERAL (
-            SELECT number, firing, late, received_at, signal_id FROM signals_observation seen
-            WHERE seen.fingerprint = input.fingerprint AND seen.window_id = input.window_id
-            ORDER BY number DESC LIMIT 1) AS last ON true),
-    new AS (SELECT * FROM judged WHERE is_repeat IS NOT TRUE AND is_late IS NOT TRUE),
-    latest AS (SELECT DISTINCT ON (fingerprint) *, count(*) OVER (PARTITION BY fingerprint)
-               FROM new ORDER BY fingerprint, ord DESC)
-"""
-_COLUMNS = (
-    "id, source, cluster, kind, namespace, workload, symptom, fingerprint, score, probability, confidence, payload, "
-    "count, posted_by, traceparent"
-)
-# The unique key on (fingerprint, window_id, number) makes concurrent reports of one window conflict, also a beginning
-# and an end: the second transaction begins again, and sees the first.
-_STORE = """
-    accepted AS (
-        SELECT new.*, touched.id AS signal_id, touched.state FROM new JOIN touched USING (fingerprint)
-        UNION ALL
-        SELECT judged.*, signal.id, signal.state FROM judged JOIN signals_signal signal ON signal.id = last_signal
-        WHERE is_late),
-    stored AS (
-        INSERT INTO signals_observation
-            (id, signal_id, fingerprint, window_id, number, firing, late, payload, posted_by)
-        SELECT observation_id, signal_id, fingerprint, window_id, number, {firing}, is_late IS TRUE, payload, posted_by
-        FROM accepted)
-    SELECT fingerprint, window_id, signal_id, state, false, is_late IS TRUE FROM accepted
-    UNION ALL
-    SELECT judged.fingerprint, window_id, last_signal, signal.state, true, false
-    FROM judged JOIN signals_signal signal ON signal.id = last_signal WHERE is_repeat
-"""
-# An admitted signal keeps its state: the reconciler cancels the action if it is not applied yet, and closes the signal.
-# An observation that fires before that clears `resolved_at`: the problem is not over.
-FIRE = f"""
-    WITH {_NEW.format(judgement=_BEGINNING)},
-    touched AS (
-        INSERT INTO signals_signal AS open ({_COLUMNS}, state, reason, message, errors, reported_by)
-        SELECT {_COLUMNS}, 'pending', '', '', 0, jsonb_build_array(posted_by) FROM latest ORDER BY fingerprint
-        ON CONFLICT (fingerprint) WHERE closed_at IS NULL DO UPDATE SET
-            count = open.count + EXCLUDED.count, last_seen_at = statement_timestamp(), resolved_at = NULL,
-            kept_seconds = 0,
-            reported_by = CASE WHEN open.reported_by ? EXCLUDED.posted_by
-                OR jsonb_array_length(open.reported_by) >= {MAX_REPORTERS} THEN open.reported_by
-                ELSE open.reported_by || EXCLUDED.reported_by END,
-            payload = EXCLUDED.payload, score = EXCLUDED.score, probability = EXCLUDED.probability,
-            confidence = EXCLUDED.confidence
-        RETURNING id, fingerprint, state),
-    {_STORE.format(firing=True)}
-"""
-RESOLVE = f"""
-    WITH {_NEW.format(judgement=_END)},
-    locked AS (
-        SELECT open.id FROM signals_signal open JOIN latest USING (fingerprint)
-        WHERE open.closed_at IS NULL ORDER BY fingerprint FOR NO KEY UPDATE OF open),
-    ended AS (
-        UPDATE signals_signal open SET
-            resolved_at = coalesce(resolved_at, statement_timestamp()),
-            state = CASE open.state WHEN 'pending' THEN 'resolved' ELSE open.state END,
-            closed_at = CASE open.state WHEN 'pending' THEN statement_timestamp() END,
-            reason = CASE open.state WHEN 'pending' THEN '{Reason.SIGNAL_RESOLVED}' ELSE open.reason END,
-            message = CASE open.state WHEN 'pending' THEN 'The source reports that the problem is over.'
-                ELSE open.message END
-        FROM locked WHERE open.id = locked.id
-        RETURNING open.id, open.fingerprint, open.state),
-    healthy AS (
-        INSERT INTO signals_signal ({_COLUMNS}, state, reason, message, errors, resolved_at, closed_at)
-        SELECT {_COLUMNS}, 'resolved', '{Reason.HEALTHY}', 'No signal was open for this problem.', 0,
-            statement_timestamp(), statement_timestamp()
-        FROM latest WHERE fingerprint NOT IN (SELECT fingerprint FROM ended)
-        RETURNING id, fingerprint, state),
-    touched AS (SELECT * FROM ended UNION ALL SELECT * FROM healthy),
-    {_STORE.format(firing=False)}
-"""
-# Parameter: fingerprints.
-LOCK_OPEN = """
-    SELECT id FROM signals_signal WHERE fingerprint = ANY(%s) AND closed_at IS NULL
-    ORDER BY fingerprint FOR NO KEY UPDATE
-"""
+# Store observations of one polarity, at most one per window of a problem. Parameters: the name of the poster, the rows
+# as a JSON array (see `signals.ingest`). They return a row (ord, signal id or NULL, signal state, is_repeat, is_late)
+# for each.
+FIRE = "SELECT * FROM signals_fire(%s, %s::json)"
+RESOLVE = "SELECT * FROM signals_resolve(%s, %s::json)"
+# Locks the problems of a batch of several of them, and their open signals. Parameter: the rows of all.
+LOCK_PROBLEMS = "SELECT signals_lock(%s::json)"
 # Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ids; clusters,
 # kinds, namespaces and names of the workloads; the reasons of the deferral.
 RELEASE = """

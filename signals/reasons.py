@@ -46,7 +46,6 @@ class Reason(StrEnum):
     BELOW_THRESHOLD = "BelowThreshold"
     SIGNAL_EXPIRED = "SignalExpired"
     SIGNAL_RESOLVED = "SignalResolved"
-    HEALTHY = "Healthy"
     PROCESSING_ERROR = "ProcessingError"
 
     # Actions that end before they reach the cluster.

@@ -160,6 +160,11 @@ class Observation:
             parts.append(self.named_by)
         return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
+    @cached_property
+    def window_key(self) -> str:
+        """Equal for all reports of one window of one problem."""
+        return blake2b(f"{self.fingerprint}\x1f{self.window_id}".encode(), digest_size=16).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class SignalFacts:

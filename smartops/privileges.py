@@ -28,7 +28,7 @@ from orchestrator.models import (
 from orchestrator.models.action import IDENTITY
 from orchestrator.models.evidence import VERIFICATION_BASIS
 from signals.models import IDENTITY as SIGNAL_IDENTITY
-from signals.models import Allowance, Observation, Rule, SettingChange, Signal
+from signals.models import Allowance, Observation, Problem, Rule, SettingChange, Signal, Window
 from smartops.models import SignIn, SignInFailures, Token
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ class Privileges:
 PRIVILEGES: dict[type[Model], Privileges] = {
     Observation: Privileges(APPEND, READ),
     Signal: Privileges(STORE, MOVE, fixed=SIGNAL_IDENTITY),
+    Problem: Privileges(STORE, READ),
+    Window: Privileges(STORE, READ),
     Rule: Privileges(EDIT, READ),
     GuardrailSetting: Privileges(EDIT, READ),
     Freeze: Privileges(STORE, READ),

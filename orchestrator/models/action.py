@@ -79,7 +79,7 @@ class Action(models.Model):
     `change` is what the action's handler planned: SCALE `{"replicas": int}`, RESTART `{"value": str}`, PATCH
     `{"patch": {…}}`. `warnings` are the verdicts that warn, of the decision that allowed the plan:
     `[{"guardrail": str, "reason": str, "message": str, "details": {…}}]`. `reported_by` are the tokens that reported
-    the signal until the action was admitted: `[actor]`, at most `signals.queries.MAX_REPORTERS`.
+    the signal until the action was admitted: `[actor]`, at most 16.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)

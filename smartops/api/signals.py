@@ -42,7 +42,7 @@ router = Router(tags=["signals"], auth=BearerToken(Scope.SIGNALS_WRITE, require_
 
 
 class Accepted(BaseModel):
-    id: UUID
+    id: UUID | None = Field(description="Of the signal; null if the post ends a problem that has no open signal.")
     state: SignalState
     duplicate: bool = Field(description="An equal post was stored before; this one changed nothing.")
 
@@ -146,8 +146,10 @@ def _accept(request: AuthenticatedRequest, signal: AnomalySignal | RcaSignal, re
     [receipt] = _post(request, [_observed(request, signal)])
     if isinstance(receipt, Problem):
         raise receipt
-    response["Location"] = f"{get_script_prefix()}v1/signals/{receipt.signal_id}"
-    return Accepted(id=UUID(receipt.signal_id), state=SignalState(receipt.state), duplicate=receipt.duplicate)
+    pk = UUID(receipt.signal_id) if receipt.signal_id else None
+    if pk is not None:
+        response["Location"] = f"{get_script_prefix()}v1/signals/{pk}"
+    return Accepted(id=pk, state=SignalState(receipt.state), duplicate=receipt.duplicate)
 
 
 def _post(request: AuthenticatedRequest, observations: list[Observation]) -> list[Receipt | Problem]:
@@ -193,7 +195,7 @@ def _read(request: AuthenticatedRequest, index: int, item: Any, sizes: bool) -> 
 
 
 def _stored(index: int, receipt: Receipt) -> BatchItem:
-    item = {"index": index, "status": 202, "id": receipt.signal_id, "state": receipt.state}
+    item = {"index": index, "status": 202, "id": receipt.signal_id or None, "state": receipt.state}
     return BatchItem.model_validate(item | {"duplicate": receipt.duplicate})
 
 

@@ -49,6 +49,7 @@ def test_a_beginning_and_its_end_at_once_leave_nothing_open() -> None:
         [[begun], [ended]] = at_once([partial(post, begin), partial(post, end)])
 
         assert begun.signal_id == ended.signal_id
+        assert (begun.signal_id == "") is begun.late
     assert not Signal.objects.filter(closed_at=None).exists()
 
 
@@ -64,7 +65,7 @@ def test_equal_batches_at_once_are_stored_once() -> None:
 
 
 def test_batches_that_lock_in_opposite_order_all_succeed() -> None:
-    """Each ends one trouble before it reports the other: PostgreSQL breaks the deadlock, and the victim goes again."""
+    """Each ends one problem before it reports the other: both lock all their problems first, in one order."""
 
     def batch(first: str, second: str) -> list[Observation]:
         began = [anomaly(first), anomaly(first, firing=False), anomaly(first)]
@@ -86,7 +87,7 @@ def test_opposite_sorted_batches_of_many_problems_all_succeed() -> None:
         at_once([partial(post, *batch), partial(post, *reversed(again))])
 
     assert not Signal.objects.filter(closed_at=None).exists()
-    assert Signal.objects.filter(count=2, state=SignalState.RESOLVED).exclude(reason="Healthy").count() == 200
+    assert Signal.objects.filter(count=2, state=SignalState.RESOLVED).count() == 200
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -108,10 +109,9 @@ def test_a_storm_of_firing_and_resolving_is_explained_by_some_serial_order(seed:
 
     histories = [list(_steps(mine, theirs)) for mine, theirs in zip(batches, answers, strict=True)]
     assert _explained(histories), "no serial order of the posts gives these answers"
-    stored = StoredObservation.objects.select_related("signal")
-    assert len(stored) == len({(one.window_id, one.number) for one in stored})
+    stored = StoredObservation.objects.all()
     assert Signal.objects.filter(closed_at=None).count() <= 1
-    for signal in Signal.objects.exclude(reason="Healthy"):
+    for signal in Signal.objects.all():
         reports = [one for one in stored if one.signal_id == signal.pk and not one.late]
         assert signal.count == sum(one.firing for one in reports)
         assert (signal.closed_at is not None) == any(not one.firing for one in reports)
@@ -146,7 +146,7 @@ Reports = tuple[tuple[Report, str], ...]  # each with its signal
 
 @dataclass(frozen=True)
 class Episode:
-    """The serial world: which signal is open, and the reports of each window."""
+    """The serial world: which signal is open, and the reports of each window. An end has none if nothing is open."""
 
     open: str = ""
     windows: frozenset[tuple[str, Reports]] = frozenset()
@@ -154,14 +154,14 @@ class Episode:
     def after(self, step: Step) -> "Episode | None":
         """None: this step, done now, would have been answered otherwise."""
         windows = dict(self.windows)
-        known = {signal for reports in windows.values() for _, signal in reports}
+        known = {""} | {signal for reports in windows.values() for _, signal in reports}
         fresh = set()
         for one in step.said:
             reports = windows.get(one.window, ())
             last = reports[-1][1] if reports else ""
             opened = 0.0 if self.open else None
             judged = judge(
-                [report for report, _ in reports], step.firing, 0.0, is_open=last == self.open, opened_at=opened
+                [report for report, _ in reports], step.firing, 0.0, is_open=last == self.open != "", opened_at=opened
             )
             if (one.duplicate, one.late) != (judged is Judgement.REPEAT, judged is Judgement.LATE):
                 return None
@@ -174,7 +174,7 @@ class Episode:
         then = frozenset(windows.items())
         if not fresh:
             return Episode(self.open, then)
-        if len(fresh) > 1 or not (fresh == {self.open} if self.open else fresh.isdisjoint(known)):
+        if len(fresh) > 1 or not (fresh == {self.open} if self.open or not step.firing else fresh.isdisjoint(known)):
             return None
         return Episode(fresh.pop() if step.firing else "", then)
 

@@ -56,6 +56,8 @@ def wait(seconds: float) -> None:
         f"UPDATE signals_observation SET {ago.format('received_at')}",  # noqa: S608 - of constants
         "ALTER TABLE signals_observation ENABLE TRIGGER USER",
         f"UPDATE signals_signal SET {', '.join(map(ago.format, times))}",  # noqa: S608
+        f"UPDATE signals_window SET {ago.format('reported_at')}",  # noqa: S608
+        f"UPDATE signals_problem SET {', '.join(map(ago.format, ['firing_at', 'healthy_at']))}",  # noqa: S608
     ]
     with connection.cursor() as cursor:
         for statement in statements:

@@ -182,28 +182,6 @@ def test_a_signal_is_refused_what_contradicts_its_state(assignment: str, constra
     assert constraint in refused(statement, signal.pk)
 
 
-def test_a_trouble_has_one_open_signal() -> None:
-    signal = a_signal()
-
-    columns = ", ".join(field.column for field in Signal._meta.fields if field.column and field.column != "id")
-    assert "one_open_signal" in refused(
-        f"INSERT INTO signals_signal (id, {columns}) "  # noqa: S608
-        f"SELECT gen_random_uuid(), {columns} FROM signals_signal WHERE id = %s",
-        signal.pk,
-    )
-
-
-def test_the_reports_of_a_window_have_one_order() -> None:
-    signal = a_signal()
-
-    assert "one_order_of_reports" in refused(
-        "INSERT INTO signals_observation (id, signal_id, fingerprint, window_id, number, firing, payload, posted_by) "
-        "SELECT gen_random_uuid(), signal_id, fingerprint, window_id, number, NOT firing, payload, posted_by "
-        "FROM signals_observation WHERE signal_id = %s",
-        signal.pk,
-    )
-
-
 def an_observation() -> StoredObservation:
     return a_signal().observations.get()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
@@ -18,8 +19,8 @@ from hypothesis import strategies as st
 from signals import actors, transitions
 from signals.ingest import Receipt, ingest
 from signals.lib.notifications import CHANNEL, connect
+from signals.models import LastReport, Problem, Signal, SignalState, Window
 from signals.models import Observation as StoredObservation
-from signals.models import Signal, SignalState
 from signals.types import Kind, Observation, Source, Target
 from tests.kit.signals import wait
 from tests.signals.windows import Judgement, Report, judge
@@ -62,6 +63,7 @@ def test_a_first_observation_opens_a_signal() -> None:
     [receipt] = post(observed("w1", payload={"cpu": 96.3}, probability=0.5, confidence=0.25))
 
     signal = row(receipt)
+    assert Problem.objects.get().signal_id == signal.pk
     assert receipt == Receipt(str(signal.pk), "pending", duplicate=False)
     assert (signal.source, signal.symptom, str(signal.target)) == ("anomaly", "resource", "smartops-dev/erp-simulator")
     assert (signal.score, signal.probability, signal.confidence) == (0.9, 0.5, 0.25)
@@ -154,9 +156,10 @@ def test_a_beginning_after_its_end_does_not_act(admitted: bool) -> None:
     [repeat] = post(observed("w1"))
 
     assert (late.signal_id, late.state, late.duplicate, late.late) == (end.signal_id, end.state, False, True)
+    assert bool(end.signal_id) is admitted
     assert repeat == replace(late, duplicate=True, late=False)
     assert list(Signal.objects.values()) == before
-    assert StoredObservation.objects.filter(late=True).count() == 1
+    assert StoredObservation.objects.filter(late=True).count() == admitted
 
 
 def test_resolving_ends_what_is_pending() -> None:
@@ -191,12 +194,15 @@ def test_a_trouble_that_is_back_before_its_action_ended_is_not_over() -> None:
     assert not row(first).facts().resolved
 
 
-def test_a_healthy_window_alone_is_a_closed_signal() -> None:
-    [receipt] = post(observed("w1", firing=False))
+def test_a_healthy_window_with_nothing_open_is_counted() -> None:
+    receipts = [post(observed(window, firing=False))[0] for window in ("w1", "w1", "w2")]
 
-    signal = row(receipt)
-    assert (receipt.state, signal.reason) == ("resolved", "Healthy")
-    assert signal.closed_at is not None
+    assert receipts == [Receipt("", "resolved", duplicate) for duplicate in (False, True, False)]
+    assert everything() == ([], [])
+    problem = Problem.objects.get()
+    assert (problem.healthy_count, problem.healthy_by) == (2, "token:agent")
+    assert problem.healthy_at is not None
+    assert (problem.firing_count, problem.firing_at, problem.signal_id) == (0, None, None)
 
 
 @pytest.mark.parametrize("end", ["deny", "ignore", "fail"])
@@ -276,8 +282,7 @@ class Episode:
 
     @property
     def count(self) -> int:
-        """A healthy window has nothing that it could repeat."""
-        return self.seen[True] or self.seen[False]
+        return self.seen[True]
 
 
 class Episodes:
@@ -288,29 +293,30 @@ class Episodes:
         self.all: dict[str, Episode] = {}
         self.open: dict[str, Episode] = {}
         self.windows: dict[tuple[str, str], list[Report]] = defaultdict(list)
-        self.of: dict[tuple[str, str, int], Episode] = {}
+        self.of: dict[tuple[str, str, int], Episode | None] = {}
+        self.keys: dict[UUID, tuple[str, str]] = {}
+        self.heard: Counter[tuple[str, bool]] = Counter()
 
     def post(self, batch: Iterable[Observation], receipts: list[Receipt]) -> None:
-        healthy: dict[str, Episode] = {}  # what the batch ended: further healthy windows may join it
+        ended: dict[str, Episode] = {}  # what the batch ended: further healthy windows may join it
         for one, receipt in zip(batch, receipts, strict=True):
             reports = self.windows[one.fingerprint, one.window_id]
+            self.keys[UUID(one.window_key)] = (one.fingerprint, one.window_id)
             judged = self.judge(one, reports, self.open.get(one.fingerprint))
             if not one.firing and not receipt.duplicate:  # the ends of a statement are judged by what was open before
-                judged = self.judge(one, reports, self.open.get(one.fingerprint) or healthy.get(one.fingerprint))
+                judged = self.judge(one, reports, self.open.get(one.fingerprint) or ended.get(one.fingerprint))
             assert (receipt.duplicate, receipt.late) == (judged is Judgement.REPEAT, judged is Judgement.LATE)
-            last = self.of.get((one.fingerprint, one.window_id, len(reports)))
             if judged is Judgement.NEW:
-                known = self.fire(one, receipt) if one.firing else self.resolve(one, receipt, healthy)
-                if one.firing or not known.seen[True]:
-                    known.score = one.score
-                known.seen[one.firing] += 1
+                known = self.fire(one, receipt) if one.firing else self.resolve(one, receipt, ended)
+                if known:
+                    known.seen[one.firing] += 1
             else:
-                assert last is not None
-                known = last
+                known = self.of[one.fingerprint, one.window_id, len(reports)]
             if judged is not Judgement.REPEAT:
                 reports.append(Report(one.firing, self.now, judged is Judgement.LATE))
                 self.of[one.fingerprint, one.window_id, len(reports)] = known
-            assert receipt.signal_id == known.id
+                self.heard[one.fingerprint, one.firing] += 1
+            assert receipt.signal_id == (known.id if known else "")
 
     def judge(self, one: Observation, reports: list[Report], opened: Episode | None) -> Judgement:
         episode = self.of.get((one.fingerprint, one.window_id, len(reports)))
@@ -328,20 +334,20 @@ class Episodes:
 
     def fire(self, one: Observation, receipt: Receipt) -> Episode:
         episode = self.open.get(one.fingerprint) or self.new(one, receipt)
-        episode.resolved = False
+        episode.resolved, episode.score = False, one.score
         assert receipt.state == episode.state
         return episode
 
-    def resolve(self, one: Observation, receipt: Receipt, healthy: dict[str, Episode]) -> Episode:
+    def resolve(self, one: Observation, receipt: Receipt, ended: dict[str, Episode]) -> Episode | None:
         episode = self.open.get(one.fingerprint)
         if episode is None:
-            joined = healthy.get(one.fingerprint)
-            episode = joined if joined and joined.id == receipt.signal_id else self.new(one, receipt)
+            joined = ended.get(one.fingerprint)
+            return joined if joined and joined.id == receipt.signal_id else None
         episode.resolved = True
         if episode.state == "pending":
             self.end(one.fingerprint, "resolved")
         assert receipt.state == episode.state
-        healthy[one.fingerprint] = episode
+        ended[one.fingerprint] = episode
         return episode
 
     def new(self, one: Observation, receipt: Receipt) -> Episode:
@@ -359,14 +365,28 @@ class Episodes:
             for s in Signal.objects.all()
         }
         assert rows == {e.id: (e.state, e.resolved, e.closed, e.count, e.score) for e in self.all.values()}
-        stored = StoredObservation.objects.values_list(
-            "fingerprint", "window_id", "number", "firing", "late", "signal_id"
-        )
-        assert {(f, w, n): (firing, late, str(s)) for f, w, n, firing, late, s in stored} == {
-            (f, w, n): (report.firing, report.late, self.of[f, w, n].id)
+        stored = StoredObservation.objects.values_list("signal_id", "window_id", "firing", "late")
+        assert Counter((str(signal), *rest) for signal, *rest in stored) == Counter(
+            (episode.id, w, report.firing, report.late)
             for (f, w), reports in self.windows.items()
             for n, report in enumerate(reports, 1)
+            if (episode := self.of[f, w, n])
+        )
+        begun = (LastReport.BEGINNING, LastReport.LATE_BEGINNING)
+        assert {
+            self.keys[w.key]: (w.signal_id and str(w.signal_id), w.last in begun, w.last == LastReport.LATE_BEGINNING)
+            for w in Window.objects.all()
+        } == {
+            (f, w): ((episode := self.of[f, w, len(reports)]) and episode.id, reports[-1].firing, reports[-1].late)
+            for (f, w), reports in self.windows.items()
         }
+        heard = {
+            (p.fingerprint, firing): count
+            for p in Problem.objects.all()
+            for firing, count in ((True, p.firing_count), (False, p.healthy_count))
+            if count
+        }
+        assert heard == dict(self.heard)
 
 
 POSTS = st.lists(

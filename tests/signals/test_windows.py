@@ -80,6 +80,9 @@ def _step(step: str) -> str:
         (f"b1 e9 {MINUTE} b2 e9 {MINUTE} b3 e9", "opens ends opens ends opens ends"),
         (f"b1 e1 {MINUTE} e1", "opens ends repeat"),
         (f"e1 {DAY} e1", "healthy healthy"),
+        # A report that is no longer known
+        (f"b1 ignore {DAY} e1 b1", "opens healthy late"),
+        (f"b1 e1 {DAY} e1 b1", "opens ends healthy late"),
     ],
 )
 def test_a_sequence_of_reports_has_these_outcomes(sequence: str, expected: str) -> None:

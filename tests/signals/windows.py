@@ -25,7 +25,7 @@ class Report:
 def judge(reports: Sequence[Report], firing: bool, now: float, *, is_open: bool, opened_at: float | None) -> Judgement:
     """`reports` of this window, in their order. `is_open`: whether the signal of the last one is. `opened_at`: when the
     open signal of the problem was opened."""
-    if not reports:
+    if not reports or (now - reports[-1].at >= KNOWN and not is_open):
         return Judgement.NEW
     last = reports[-1]
     age = now - last.at
@@ -34,7 +34,7 @@ def judge(reports: Sequence[Report], firing: bool, now: float, *, is_open: bool,
         reopened = opened_at is not None and opened_at >= last.at + DELAY
         return Judgement.NEW if begun or age >= KNOWN or reopened else Judgement.REPEAT
     if begun:
-        return Judgement.REPEAT if is_open or age < KNOWN else Judgement.NEW
+        return Judgement.REPEAT
     if age >= DELAY:
         return Judgement.NEW
     if last.late:

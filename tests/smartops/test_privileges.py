@@ -28,6 +28,8 @@ WEB, RECONCILER = WEB_ROLE, RECONCILER_ROLE
 MAY = {
     "signals_observation": ("si", "s"),
     "signals_signal": ("siu", "su"),
+    "signals_problem": ("siu", "s"),
+    "signals_window": ("siu", "s"),
     "signals_allowance": ("siud", ""),
     "signals_rule": ("siud", "s"),
     "guardrails_guardrailsetting": ("siud", "s"),

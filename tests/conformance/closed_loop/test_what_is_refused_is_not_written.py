@@ -233,7 +233,6 @@ def test_what_is_not_there_is_not_found(loop: Loop, judge: Judge, http: Client) 
 @pytest.mark.parametrize(
     ("type_", "fields", "outcome"),
     [
-        ("resource", {"isAnomaly": False}, ("resolved", "Healthy")),
         ("resource", {"score": 0.5}, ("ignored", "BelowThreshold")),
         ("other", {}, ("ignored", "NoRule")),
     ],

@@ -254,7 +254,8 @@ def test_a_token_reads_signals_only_of_its_namespaces(api: Api) -> None:
 def test_signals_are_listed_newest_first_and_filtered(api: Api, query: dict[str, str], services: list[str]) -> None:
     api.post("/v1/signals/anomaly", ANOMALY | {"service": "a", "namespace": "erp"})
     api.post("/v1/signals/anomaly", ANOMALY | {"service": "b"})
-    api.post("/v1/signals/anomaly", ANOMALY | {"service": "c", "isAnomaly": False})
+    api.post("/v1/signals/anomaly", ANOMALY | {"service": "c"})
+    api.post("/v1/signals/anomaly", ANOMALY | {"service": "c", "isAnomaly": False, "windowId": "win-124"})
 
     listed = api.get("/v1/signals", **query).json()
 

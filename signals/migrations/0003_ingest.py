@@ -1,0 +1,175 @@
+"""The functions that store observations. `signals.queries` calls them.
+
+`signals_lock` creates the problems of the reports where they are new, and locks them and their open signals, both in
+the order of their fingerprint. So the reports of one problem have one order, it has at most one open signal, and no
+large table needs a unique key for that. The statement after it sees all that was stored before: that is why these are
+functions, as one statement sees only what was committed when it began.
+
+`signals_fire` and `signals_resolve` judge each report by the last one of its window, as docs/signals.md has it
+(docs/adr/0035-a-window-is-free-again-after-its-end.md), and store what is new.
+
+A version that stores reports in another way adds functions of another name: the version before still calls these.
+"""
+
+from django.db import migrations
+
+# A beginning that arrives within this time after an end of its window, to which no beginning was known, is late. A
+# client repeats a post within this time, too.
+DELAY = "interval '60 seconds'"
+# A report is known for as long as its signal is open, and at least for this time.
+KNOWN = "interval '1 day'"
+MAX_REPORTERS = 16  # that a signal names
+BEGINNING, LATE, END, END_WITHOUT_BEGINNING = 1, 2, 3, 4  # signals.models.LastReport
+
+_PROBLEM = "fingerprint, source, cluster, kind, namespace, workload, symptom"
+_SIGNAL = f"id, {_PROBLEM}, score, probability, confidence, payload, count, posted_by, traceparent"
+_REPORTS = """
+    json_to_recordset(reports) AS t(
+        ord int, observation_id uuid, id uuid, fingerprint text, window_key uuid, window_id text, source text,
+        cluster text, kind text, namespace text, workload text, symptom text, score float8, probability float8, confidence float8,
+        payload jsonb, traceparent text)
+"""
+LOCK = f"""
+    CREATE FUNCTION signals_lock(reports json) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+    BEGIN
+        -- A row that the condition excludes is locked all the same.
+        INSERT INTO signals_problem AS known ({_PROBLEM})
+        SELECT DISTINCT ON (fingerprint) {_PROBLEM} FROM {_REPORTS} ORDER BY fingerprint
+        ON CONFLICT (fingerprint) DO UPDATE SET firing_count = known.firing_count WHERE false;
+        PERFORM id FROM signals_signal
+        WHERE closed_at IS NULL AND id IN (
+            SELECT signal_id FROM signals_problem WHERE fingerprint IN (SELECT fingerprint FROM {_REPORTS}))
+        ORDER BY fingerprint FOR NO KEY UPDATE;
+    END $$
+"""
+# `moment` is later than every time that is stored of these problems.
+_FUNCTION = """
+    CREATE FUNCTION {name}(poster text, reports json)
+    RETURNS TABLE(place int, signal uuid, signal_state text, is_duplicate boolean, came_late boolean)
+    LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+    #variable_conflict use_column
+    DECLARE moment timestamptz;
+    BEGIN
+        PERFORM signals_lock(reports);
+        moment := clock_timestamp();
+        RETURN QUERY WITH {statement};
+    END $$
+"""
+# Each row is found by its key (OFFSET 0): a plan that reads a whole table would be kept when the table has grown.
+_JUDGED = f"""
+    judged AS MATERIALIZED (
+        SELECT input.*, poster AS posted_by, opened.id AS open_id, known.last, known.signal_id AS last_signal,
+            {{judgement}}
+        FROM {_REPORTS.replace(" AS t(", " AS input(")}
+        CROSS JOIN LATERAL (SELECT signal_id FROM signals_problem WHERE fingerprint = input.fingerprint OFFSET 0) problem
+        LEFT JOIN LATERAL (
+            SELECT id, first_seen_at FROM signals_signal WHERE id = problem.signal_id AND closed_at IS NULL OFFSET 0
+        ) opened ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM signals_window WHERE key = input.window_key
+            AND (reported_at > moment - {KNOWN} OR signal_id = opened.id) OFFSET 0) known ON true),
+    new AS (SELECT * FROM judged WHERE is_repeat IS NOT TRUE AND is_late IS NOT TRUE),
+    latest AS (SELECT DISTINCT ON (fingerprint) *, count(*) OVER (PARTITION BY fingerprint)
+               FROM new ORDER BY fingerprint, ord DESC)
+"""
+_ACCEPTED = """
+    accepted AS (
+        SELECT judged.*, CASE WHEN is_late THEN last_signal ELSE touched.id END AS signal_id, touched.state
+        FROM judged LEFT JOIN touched ON touched.fingerprint = judged.fingerprint AND is_late IS NOT TRUE
+        WHERE is_repeat IS NOT TRUE),
+    counted AS (
+        UPDATE signals_problem problem SET signal_id = coalesce(heard.signal_id, problem.signal_id),
+            {polarity}_count = {polarity}_count + heard.count, {polarity}_at = moment, {polarity}_by = poster
+        FROM (SELECT fingerprint, count(*), (array_agg(signal_id) FILTER (WHERE is_late IS NOT TRUE))[1] AS signal_id
+              FROM accepted GROUP BY fingerprint) AS heard
+        WHERE problem.fingerprint = heard.fingerprint),
+    remembered AS (
+        INSERT INTO signals_window (key, reported_at, signal_id, last)
+        SELECT window_key, moment, signal_id, {report} FROM accepted
+        ON CONFLICT (key) DO UPDATE SET
+            reported_at = EXCLUDED.reported_at, signal_id = EXCLUDED.signal_id, last = EXCLUDED.last),
+    stored AS (
+        INSERT INTO signals_observation (id, signal_id, window_id, firing, late, payload, posted_by, received_at)
+        SELECT observation_id, signal_id, window_id, {firing}, is_late IS TRUE, payload, poster, moment
+        FROM accepted WHERE signal_id IS NOT NULL)
+    SELECT ord, signal_id, coalesce(state, (SELECT state FROM signals_signal WHERE id = signal_id), 'resolved')::text,
+        false, is_late IS TRUE
+    FROM accepted
+    UNION ALL
+    SELECT ord, last_signal, coalesce((SELECT state FROM signals_signal WHERE id = last_signal), 'resolved')::text,
+        true, false
+    FROM judged WHERE is_repeat
+"""
+_BEGINNING = f"""
+    known.last = {BEGINNING} OR known.last = {LATE} AND known.reported_at > moment - {DELAY} AS is_repeat,
+    known.last = {END_WITHOUT_BEGINNING} AND known.reported_at > moment - {DELAY} AS is_late
+"""
+_END = f"""
+    known.last <> {BEGINNING} AND known.reported_at > moment - {KNOWN}
+        AND (opened.first_seen_at >= known.reported_at + {DELAY}) IS NOT TRUE AS is_repeat,
+    false AS is_late
+"""
+# An admitted signal keeps its state: the reconciler cancels the action if it is not applied yet, and closes the signal.
+# An observation that fires before that clears `resolved_at`: the problem is not over.
+FIRE = _FUNCTION.format(
+    name="signals_fire",
+    statement=f"""
+    {_JUDGED.format(judgement=_BEGINNING)},
+    repeated AS (
+        UPDATE signals_signal opened SET
+            count = opened.count + latest.count, last_seen_at = moment, resolved_at = NULL, kept_seconds = 0,
+            payload = latest.payload, score = latest.score, probability = latest.probability,
+            confidence = latest.confidence,
+            reported_by = CASE WHEN opened.reported_by ? poster
+                OR jsonb_array_length(opened.reported_by) >= {MAX_REPORTERS} THEN opened.reported_by
+                ELSE opened.reported_by || to_jsonb(poster) END
+        FROM latest WHERE opened.id = latest.open_id
+        RETURNING opened.id, opened.fingerprint, opened.state),
+    opened AS (
+        INSERT INTO signals_signal (
+            {_SIGNAL}, state, reason, message, errors, reported_by, first_seen_at, last_seen_at, not_before)
+        SELECT {_SIGNAL}, 'pending', '', '', 0, jsonb_build_array(poster), moment, moment, moment
+        FROM latest WHERE open_id IS NULL
+        RETURNING id, fingerprint, state),
+    touched AS (SELECT * FROM repeated UNION ALL SELECT * FROM opened),
+    {_ACCEPTED.format(polarity="firing", firing=True, report=f"CASE WHEN is_late THEN {LATE} ELSE {BEGINNING} END")}
+""",
+)
+RESOLVE = _FUNCTION.format(
+    name="signals_resolve",
+    statement=f"""
+    {_JUDGED.format(judgement=_END)},
+    touched AS (
+        UPDATE signals_signal opened SET
+            resolved_at = coalesce(resolved_at, moment),
+            state = CASE opened.state WHEN 'pending' THEN 'resolved' ELSE opened.state END,
+            closed_at = CASE opened.state WHEN 'pending' THEN moment END,
+            reason = CASE opened.state WHEN 'pending' THEN 'SignalResolved' ELSE opened.reason END,
+            message = CASE opened.state WHEN 'pending' THEN 'The source reports that the problem is over.'
+                ELSE opened.message END
+        FROM latest WHERE opened.id = latest.open_id
+        RETURNING opened.id, opened.fingerprint, opened.state),
+    {
+        _ACCEPTED.format(
+            polarity="healthy",
+            firing=False,
+            report=f"CASE last WHEN {BEGINNING} THEN {END} ELSE {END_WITHOUT_BEGINNING} END",
+        )
+    }
+""",
+)
+
+
+class Migration(migrations.Migration):
+    """A problem is updated in place by each report: with room left on the page, no index has to be touched (HOT)."""
+
+    dependencies = [("signals", "0002_default_rules")]
+    operations = [
+        migrations.RunSQL(LOCK, "DROP FUNCTION signals_lock"),
+        migrations.RunSQL(FIRE, "DROP FUNCTION signals_fire"),
+        migrations.RunSQL(RESOLVE, "DROP FUNCTION signals_resolve"),
+        migrations.RunSQL(
+            "ALTER TABLE signals_problem SET (fillfactor = 60)", "ALTER TABLE signals_problem RESET (fillfactor)"
+        ),
+    ]
