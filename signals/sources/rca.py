@@ -3,14 +3,15 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from signals.names import Cause, WorkloadName
-from signals.sources.body import Fraction, SignalBody
+from signals.sources.body import Fraction, NamedKind, SignalBody
 from signals.types import Observation, Source, Target
 
 
 class RankedCause(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    svc: WorkloadName = Field(description="Name of the Deployment.")
+    svc: WorkloadName = Field(description="Name of the workload.")
+    workload_kind: NamedKind = None
     cause: Cause = Field(examples=["memory_leak"])
     probability: Fraction
 
@@ -24,7 +25,7 @@ class RcaSignal(SignalBody):
         top = max(self.ranked_causes, key=lambda cause: cause.probability)
         return Observation(
             source=Source.RCA,
-            target=self.target(top.svc, default),
+            target=self.target(top.svc, top.workload_kind, default),
             symptom=top.cause,
             window_id=self.window_id,
             firing=True,

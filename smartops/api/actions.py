@@ -60,21 +60,21 @@ class ActionQuery(PageQuery):
     workload: WorkloadName | None = Field(None, description="The name of the target.")
 
 
-@router.post("/k8s/scale", response=RESPONSES, exclude_defaults=True, summary="Scale a Deployment")
+@router.post("/k8s/scale", response=RESPONSES, exclude_defaults=True, summary="Scale a Deployment or a StatefulSet")
 async def scale(
     request: AuthenticatedRequest, body: ScaleRequest, headers: Header[ActionHeaders], response: HttpResponse
 ) -> Reply:
     return await _act(request.auth, body.proposal(), headers, response)
 
 
-@router.post("/k8s/restart", response=RESPONSES, exclude_defaults=True, summary="Restart all pods of a Deployment")
+@router.post("/k8s/restart", response=RESPONSES, exclude_defaults=True, summary="Restart all pods of a workload")
 async def restart(
     request: AuthenticatedRequest, body: RestartRequest, headers: Header[ActionHeaders], response: HttpResponse
 ) -> Reply:
     return await _act(request.auth, body.proposal(), headers, response)
 
 
-@router.post("/k8s/patch", response=RESPONSES, exclude_defaults=True, summary="Patch a Deployment")
+@router.post("/k8s/patch", response=RESPONSES, exclude_defaults=True, summary="Patch a workload")
 async def patch(
     request: AuthenticatedRequest, body: PatchRequest, headers: Header[ActionHeaders], response: HttpResponse
 ) -> Reply:

@@ -2,16 +2,16 @@
 
 import json
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from django.conf import settings
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from signals.names import ClusterName, Namespace, Text, WorkloadName
+from signals.names import ClusterName, Namespace, Text, WorkloadKind, WorkloadName
 from signals.proposals.patch_allowlist import MAX_REPLICAS, forbidden
 from signals.reasons import Reason
-from signals.types import ActionType, Origin, Proposal, Target
+from signals.types import ActionType, Kind, Origin, Proposal, Target
 from smartops.api.problems import Problem
 
 Replicas = Annotated[int, Field(ge=0, le=MAX_REPLICAS)]
@@ -45,13 +45,14 @@ class _ActionBody(BaseModel):
 
 
 class RestartRequest(_ActionBody):
-    deployment: WorkloadName
+    deployment: WorkloadName = Field(description="The name of the workload, whatever its kind.")
+    kind: WorkloadKind | None = Field(None, description="Default: `Deployment`.")
     namespace: Namespace | None = Field(None, description="Default: `SMARTOPS_NAMESPACE`.")
     cluster: ClusterName | None = Field(None, description="Default: `SMARTOPS_CLUSTER`.")
 
     @property
     def target(self) -> Target:
-        return _target(self.cluster, self.namespace, self.deployment)
+        return _target(self.cluster, self.kind, self.namespace, self.deployment)
 
     def proposal(self) -> Proposal:
         return self._proposal(ActionType.RESTART, self.target, {})
@@ -74,7 +75,7 @@ class PatchRequest(RestartRequest):
 class K8sTarget(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    kind: Literal["Deployment"] = "Deployment"
+    kind: WorkloadKind | None = Field(None, description="Default: `Deployment`.")
     namespace: Namespace | None = Field(None, description="Default: `SMARTOPS_NAMESPACE`.")
     name: WorkloadName
     cluster: ClusterName | None = Field(None, description="Default: `SMARTOPS_CLUSTER`.")
@@ -113,8 +114,8 @@ class ActionRequest(_ActionBody):
             params = {"replicas": self.scale.replicas}
         if self.patch is not None:
             params = {"patch": allowed(self.patch)}
-        target = _target(self.target.cluster, self.target.namespace, self.target.name)
-        return self._proposal(self.type, target, params)
+        of = self.target
+        return self._proposal(self.type, _target(of.cluster, of.kind, of.namespace, of.name), params)
 
 
 def allowed(patch: dict[str, Any]) -> dict[str, Any]:
@@ -140,5 +141,6 @@ def digest(proposal: Proposal) -> str:
     return sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
-def _target(cluster: str | None, namespace: str | None, name: str) -> Target:
-    return Target(cluster or settings.SMARTOPS_CLUSTER, namespace or settings.SMARTOPS_NAMESPACE, name)
+def _target(cluster: str | None, kind: Kind | None, namespace: str | None, name: str) -> Target:
+    cluster, namespace = cluster or settings.SMARTOPS_CLUSTER, namespace or settings.SMARTOPS_NAMESPACE
+    return Target(cluster, namespace, name, kind or Kind.DEPLOYMENT)

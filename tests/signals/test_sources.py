@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from signals.sources.anomaly import AnomalySignal
 from signals.sources.matching import symptom_problem
 from signals.sources.rca import RcaSignal
-from signals.types import Source, Target
+from signals.types import Kind, Source, Target
 from tests.kit.signals import ANOMALY, CAUSE, RCA
 
 HERE = Target("default", "smartops-dev", "")
@@ -40,8 +40,22 @@ def test_a_body_may_name_its_place_and_null_is_as_good_as_nothing() -> None:
     elsewhere = AnomalySignal.model_validate(ANOMALY | {"namespace": "erp", "cluster": "eu-1.prod"})
     assert elsewhere.observation(HERE).target == Target("eu-1.prod", "erp", "erp-simulator")
 
-    nowhere = AnomalySignal.model_validate(ANOMALY | {"namespace": None, "cluster": None, "metadata": None})
+    nowhere = AnomalySignal.model_validate(
+        ANOMALY | {"namespace": None, "cluster": None, "metadata": None, "workloadKind": None}
+    )
     assert nowhere.observation(HERE).target == Target("default", "smartops-dev", "erp-simulator")
+
+
+@pytest.mark.parametrize("kind", [*Kind, None])
+def test_a_body_may_name_the_kind_of_its_workload(kind: Kind | None) -> None:
+    named = {} if kind is None else {"workloadKind": kind.value}
+    target = Target("default", "smartops-dev", "erp-simulator", kind or Kind.DEPLOYMENT)
+
+    anomaly = AnomalySignal.model_validate(ANOMALY | named).observation(HERE)
+    rca = RcaSignal.model_validate(RCA | {"rankedCauses": [CAUSE | named]}).observation(HERE)
+
+    assert anomaly.target == rca.target == target
+    assert anomaly.payload == ANOMALY | named
 
 
 def wrong_field(model: type[AnomalySignal | RcaSignal], body: dict[str, Any]) -> tuple[str | int, ...]:
@@ -59,6 +73,7 @@ WRONG: dict[str, list[Any]] = {
     "score": [-0.001, 1.001, float("nan"), float("inf"), "0.5", True, None, []],
     "type": ["memory", "Resource", "", None, 1],
     "metadata": [[], "x", 1],
+    "workloadKind": ["", "Pod", "deployment", 1, ["Deployment"]],
     "namespace": ["", "a.b", "A", "a" * 64, 1],
     "cluster": ["", "a b", "a" * 64],
     "typo": [1, None],

@@ -17,7 +17,7 @@ from orchestrator.models import Action, ActionState, DecisionRecord, transitions
 from orchestrator.reconciler.dispatch import claim_due
 from signals.lib.notifications import connect
 from signals.reasons import Reason
-from signals.types import Proposal
+from signals.types import Kind, Proposal
 from smartops.api import actions
 from smartops.api.waiting import DEFAULT_WAIT, MAX_WAIT, wait_of
 from smartops.tokens import Scope
@@ -28,6 +28,7 @@ RESTART = {"deployment": "erp-simulator"}
 PATCH = {"deployment": "erp-simulator", "patch": {"spec": {"minReadySeconds": 5}}}
 TARGET = {"kind": "Deployment", "namespace": "smartops-dev", "name": "erp-simulator"}
 ASYNC = {"prefer": "respond-async"}
+DIFFERENT = (Kind.DEPLOYMENT, Kind.STATEFUL_SET)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,10 @@ def test_a_caller_that_does_not_wait_gets_the_action_and_its_location(
         ("actions/execute", {"type": ["SCALE"], "target": TARGET}, "type"),
         ("actions/execute", {"type": "RESTART"}, "target"),
         ("actions/execute", {"type": "RESTART", "target": TARGET | {"kind": "Pod"}}, "target.kind"),
+        ("actions/execute", {"type": "RESTART", "target": TARGET | {"kind": ["Deployment"]}}, "target.kind"),
+        ("k8s/scale", SCALE | {"kind": "ReplicaSet"}, "kind"),
+        ("k8s/restart", RESTART | {"kind": "statefulset"}, "kind"),
+        ("k8s/patch", PATCH | {"kind": ""}, "kind"),
         ("actions/execute", {"type": "RESTART", "target": TARGET | {"uid": "x"}}, "target.uid"),
         ("actions/execute", {"type": "RESTART", "target": TARGET | {"name": ""}}, "target.name"),
         ("actions/execute", {"type": "SCALE", "target": TARGET}, "scale"),
@@ -103,6 +108,44 @@ def test_an_invalid_field_is_refused_by_its_name(api: Api, path: str, body: dict
 
     assert (answer.status_code, answer.json()["reason"]) == (422, "InvalidRequest")
     assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert not Action.objects.exists()
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_request_names_the_kind_of_its_target(api: Api, kind: Kind) -> None:
+    bodies = {
+        "k8s/restart": RESTART | {"kind": kind},
+        "k8s/patch": {"patch": {"spec": {"minReadySeconds": 5}}, "deployment": "b", "kind": kind},
+        "actions/execute": {"type": "RESTART", "target": TARGET | {"kind": kind, "name": "c"}},
+    }
+    for path, body in bodies.items():
+        assert api.post(f"/v1/{path}", body, **ASYNC).json()["target"]["kind"] == kind
+
+    assert [action.workload.target.kind for action in Action.objects.select_related("workload")] == [kind] * 3
+
+
+def test_an_unknown_kind_is_answered_with_the_kinds_that_there_are(api: Api) -> None:
+    answer = api.post("/v1/k8s/restart", RESTART | {"kind": "CronJob"}, **ASYNC)
+
+    assert answer.json()["detail"] == "kind: Input should be Deployment, StatefulSet or DaemonSet"
+
+
+def test_workloads_of_two_kinds_with_one_name_are_changed_at_the_same_time(api: Api) -> None:
+    deployment, stateful_set = (api.post("/v1/k8s/restart", RESTART | {"kind": one}, **ASYNC) for one in DIFFERENT)
+
+    assert (deployment.status_code, stateful_set.status_code) == (202, 202)
+    assert api.post("/v1/k8s/restart", RESTART, **ASYNC).json()["reason"] == Reason.TARGET_BUSY
+
+
+@pytest.mark.parametrize("path", ["k8s/scale", "actions/execute"])
+def test_a_daemon_set_is_not_scaled(api: Api, path: str) -> None:
+    execute = {"type": "SCALE", "target": TARGET | {"kind": "DaemonSet"}, "scale": {"replicas": 3}}
+
+    answer = api.post(f"/v1/{path}", execute if path == "actions/execute" else SCALE | {"kind": "DaemonSet"}, **ASYNC)
+
+    assert (answer.status_code, answer.json()["reason"]) == (400, Reason.UNSUPPORTED_BY_KIND)
+    assert answer.json()["details"] == {"kind": "DaemonSet", "field": "spec.replicas"}
+    assert DecisionRecord.objects.get().reason == Reason.UNSUPPORTED_BY_KIND
     assert not Action.objects.exists()
 
 
