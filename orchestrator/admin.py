@@ -1,5 +1,6 @@
 """History is read-only here. A person may only review an action whose write has an unknown outcome."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from django.contrib import admin, messages
@@ -13,19 +14,13 @@ from signals.admin import signals_of
 from signals.lib.edited_admin import LOADED, confirmed
 from signals.lib.history_admin import HistoryAdmin, Row
 from signals.models import Signal
-from signals.types import Target
 
 LARGE = ("params", "details", "before", "change")
 LARGE_OF_ACTION = tuple(f"action__{name}" for name in LARGE)
 
 
-def actions_of(target: Target) -> Q:
-    return Q(workload__in=Workload.objects.filter(_workloads(target)).values("pk"))
-
-
-def _workloads(target: Target) -> Q:
-    named = {"cluster": target.cluster, "namespace": target.namespace} | ({"name": target.name} if target.name else {})
-    return Q(**named)
+def actions_of(scope: Mapping[str, str]) -> Q:
+    return Q(workload__in=Workload.objects.filter(**scope).values("pk"))
 
 
 @admin.register(Workload)
@@ -34,8 +29,8 @@ class WorkloadAdmin(HistoryAdmin[Workload]):
     ids = ()
     ordering = ["cluster", "namespace", "name", "kind"]  # an index has this order
 
-    def of_workload(self, target: Target) -> Q:
-        return _workloads(target)
+    def of_workload(self, scope: Mapping[str, str]) -> Q:
+        return Q(**scope)
 
 
 @admin.register(Action)
@@ -48,8 +43,8 @@ class ActionAdmin(HistoryAdmin[Action]):
     ordering = ["-id"]
     actions = ["mark_as_applied", "mark_as_not_applied"]
 
-    def of_workload(self, target: Target) -> Q:
-        return actions_of(target)
+    def of_workload(self, scope: Mapping[str, str]) -> Q:
+        return actions_of(scope)
 
     def has_review_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("orchestrator.change_action")
@@ -99,9 +94,9 @@ class DecisionAdmin(HistoryAdmin[DecisionRecord]):
     ids = ("pk", "signal_id", "action_id")
     ordering = ["-id"]
 
-    def of_workload(self, target: Target) -> Q:
-        signals = Signal.objects.filter(signals_of(target)).values("pk")
-        return Q(signal__in=signals) | Q(action__in=Action.objects.filter(actions_of(target)).values("pk"))
+    def of_workload(self, scope: Mapping[str, str]) -> Q:
+        signals = Signal.objects.filter(signals_of(scope)).values("pk")
+        return Q(signal__in=signals) | Q(action__in=Action.objects.filter(actions_of(scope)).values("pk"))
 
 
 class OfActionAdmin(HistoryAdmin[Row]):
@@ -110,8 +105,8 @@ class OfActionAdmin(HistoryAdmin[Row]):
     list_select_related = ["action__workload"]
     ids = ("action_id",)
 
-    def of_workload(self, target: Target) -> Q:
-        return Q(action__in=Action.objects.filter(actions_of(target)).values("pk"))
+    def of_workload(self, scope: Mapping[str, str]) -> Q:
+        return Q(action__in=Action.objects.filter(actions_of(scope)).values("pk"))
 
 
 @admin.register(Verification)

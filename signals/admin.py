@@ -1,29 +1,27 @@
 """Signals and observations are read-only."""
 
+from collections.abc import Mapping
+
 from django.contrib import admin
 from django.db.models import Q
 
 from signals.lib.history_admin import HistoryAdmin
 from signals.models import Observation, Signal
-from signals.types import Target
 
 
-def signals_of(target: Target, prefix: str = "") -> Q:
-    named = {"cluster": target.cluster, "namespace": target.namespace} | (
-        {"workload": target.name} if target.name else {}
-    )
-    return Q(**{prefix + name: value for name, value in named.items()})
+def signals_of(scope: Mapping[str, str]) -> Q:
+    return Q(**{"workload" if name == "name" else name: value for name, value in scope.items()})
 
 
 @admin.register(Signal)
 class SignalAdmin(HistoryAdmin[Signal]):
-    list_display = ["first_seen_at", "source", "symptom", "namespace", "workload", "state", "reason", "count"]
+    list_display = ["first_seen_at", "source", "symptom", "kind", "namespace", "workload", "state", "reason", "count"]
     list_filter = ["state"]
     large = ("payload",)
     ordering = ["-id"]
 
-    def of_workload(self, target: Target) -> Q:
-        return signals_of(target)
+    def of_workload(self, scope: Mapping[str, str]) -> Q:
+        return signals_of(scope)
 
 
 @admin.register(Observation)
@@ -34,5 +32,5 @@ class ObservationAdmin(HistoryAdmin[Observation]):
     ids = ("pk", "signal_id")
     ordering = ["-id"]
 
-    def of_workload(self, target: Target) -> Q:
-        return Q(signal__in=Signal.objects.filter(signals_of(target)).values("pk"))
+    def of_workload(self, scope: Mapping[str, str]) -> Q:
+        return Q(signal__in=Signal.objects.filter(signals_of(scope)).values("pk"))

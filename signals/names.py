@@ -2,9 +2,12 @@
 and the metrics as it is."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from signals.types import Kind
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
@@ -14,6 +17,16 @@ WorkloadName = Annotated[
     str, Field(min_length=1, max_length=253, pattern=f"^{_SUBDOMAIN}$", examples=["erp-simulator"])
 ]
 ClusterName = Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{_SUBDOMAIN}$")]
+
+
+def _kind(value: Any) -> Kind:
+    if isinstance(value, str) and value in set(Kind):
+        return Kind(value)
+    *first, last = Kind
+    raise PydanticCustomError("kind", "{message}", {"message": f"Input should be {', '.join(first)} or {last}"})
+
+
+WorkloadKind = Annotated[Kind, BeforeValidator(_kind)]
 
 # No control characters: fingerprints use one as a separator.
 _PRINTABLE = "[^\\u0000-\\u001f\\u007f-\\u009f]*"

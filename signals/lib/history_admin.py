@@ -4,7 +4,7 @@ payload of a megabyte: lists load no payloads, count to a limit, and run only qu
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,12 +18,14 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from signals.types import Target
+from signals.types import Kind
 
 Row = TypeVar("Row", bound=Model)
 MAX_COUNTED = 10_000  # rows; older ones are found by search
 MAX_SHOWN = 16_384  # characters of a JSON column
-_WORKLOAD = re.compile(r"(?:([^:/\s]+):)?([^:/\s]+)/([^:/\s]*)")
+_WORKLOAD = re.compile(
+    rf"(?:(?P<cluster>[^:/\s]+):)?(?:(?P<kind>{'|'.join(Kind)}) )?(?P<namespace>[^:/\s]+)/(?P<name>[^:/\s]*)"
+)
 
 
 class BoundedPaginator(Paginator[Any]):
@@ -46,7 +48,10 @@ class HistoryAdmin(admin.ModelAdmin[Row]):
     list_per_page = 50
     list_max_show_all = 0
     search_fields = ["pk"]  # shows the field; `get_search_results` reads it
-    search_help_text = "An id, or namespace/workload, or namespace/; with “cluster:” in front for another cluster."
+    search_help_text = (
+        "An id, or namespace/workload, or namespace/. With a kind in front, for this kind alone: “StatefulSet "
+        "namespace/workload”. With “cluster:” in front, for another cluster."
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Row]:
         rows = super().get_queryset(request)
@@ -62,18 +67,17 @@ class HistoryAdmin(admin.ModelAdmin[Row]):
         if not term:
             return queryset, False
         if found := _WORKLOAD.fullmatch(term):
-            cluster, namespace, name = found.groups()
-            return queryset.filter(
-                self.of_workload(Target(cluster or settings.SMARTOPS_CLUSTER, namespace, name))
-            ), False
+            scope = {"cluster": settings.SMARTOPS_CLUSTER} | {k: v for k, v in found.groupdict().items() if v}
+            return queryset.filter(self.of_workload(scope)), False
         try:
             wanted = UUID(term)
         except ValueError:
             return queryset.none(), False
         return queryset.filter(Q.create([(name, wanted) for name in self.ids], connector=Q.OR)), False
 
-    def of_workload(self, target: Target) -> Q:
-        """The rows of a workload; of its namespace, if the target has no name."""
+    def of_workload(self, scope: Mapping[str, str]) -> Q:
+        """The rows of the workloads with this `cluster` and `namespace`, and with the `kind` and the `name` if it has
+        them."""
         raise NotImplementedError
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -13,13 +13,13 @@ from signals import actors
 from signals.lib.edited_admin import REASON, EditedAdmin, confirmed
 from smartops.admin.scopes import ScopedAdmin
 
-SCOPE: Any = ("Scope", {"fields": ["cluster", "namespace", "workload", "everything"]})
+SCOPE: Any = ("Scope", {"fields": ["cluster", "kind", "namespace", "workload", "everything"]})
 
 
 @admin.register(GuardrailSetting)
 class GuardrailSettingAdmin(ScopedAdmin[GuardrailSetting]):
     list_display = ["scope", *LIMIT_FIELDS, "updated_at"]
-    list_filter = ["cluster", "namespace"]
+    list_filter = ["cluster", "kind", "namespace"]
     search_fields = ["namespace", "workload"]
     deletion_needs_reason = True
     readonly_fields = ["updated_at"]
@@ -72,6 +72,6 @@ class FreezeAdmin(ScopedAdmin[Freeze]):
 
 @admin.register(Cooldown)
 class CooldownAdmin(EditedAdmin[Cooldown]):
-    list_display = ["cluster", "namespace", "workload", "action_type", "until"]
-    list_filter = ["action_type", "cluster", "namespace"]
+    list_display = ["cluster", "kind", "namespace", "workload", "action_type", "until"]
+    list_filter = ["action_type", "cluster", "kind", "namespace"]
     search_fields = ["workload"]

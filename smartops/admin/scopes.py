@@ -19,7 +19,7 @@ COMPARED = 2000  # names, to find a similar one
 class ScopedForm(EditedForm[Row]):
     """`scope`: the fields of which one must be set, or `everything` ticked."""
 
-    scope: tuple[str, ...] = ("cluster", "namespace", "workload")
+    scope: tuple[str, ...] = ("cluster", "kind", "namespace", "workload")
     everything = forms.BooleanField(
         required=False, label="Everything, on purpose", help_text="Required if all fields of the scope are empty."
     )
@@ -39,7 +39,7 @@ class ScopedAdmin(EditedAdmin[Row]):
 
     def workloads(self, row: Row) -> QuerySet[Workload]:
         """The known workloads that the row covers. A workload is known from the first decision about it."""
-        scope = {name: getattr(row, name, "") for name in ("cluster", "namespace")}
+        scope = {name: getattr(row, name, "") for name in ("cluster", "kind", "namespace")}
         scope["name"] = getattr(row, "workload", "")
         return Workload.objects.filter(**{name: value for name, value in scope.items() if value})
 
@@ -56,7 +56,7 @@ class ScopedAdmin(EditedAdmin[Row]):
 
 def coverage(rows: QuerySet[Workload]) -> str:
     """“3 known workloads: shop/api, shop/cart, shop/web.”"""
-    count, first = rows.count(), list(rows.order_by("namespace", "name", "pk")[:SHOWN])
+    count, first = rows.count(), list(rows.order_by("namespace", "name", "kind", "pk")[:SHOWN])
     if not count:
         return "0 known workloads. Check the names. SmartOps knows a workload after the first decision about it."
     names = ", ".join(map(str, first)) + (f" and {count - len(first)} more" if count > len(first) else "")

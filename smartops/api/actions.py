@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from orchestrator.decide.direct import KeyReused, Refused, admit_direct
 from orchestrator.models import FINAL, Action, ActionState
-from signals.names import ClusterName, Namespace, WorkloadName
+from signals.names import ClusterName, Namespace, WorkloadKind, WorkloadName
 from signals.types import ActionType, Proposal
 from smartops import queries
 from smartops.api import refusals
@@ -56,6 +56,7 @@ class ActionQuery(PageQuery):
     state: ActionState | None = None
     type: ActionType | None = None
     cluster: ClusterName | None = None
+    kind: WorkloadKind | None = Field(None, description="The kind of the target.")
     namespace: Namespace | None = None
     workload: WorkloadName | None = Field(None, description="The name of the target.")
 
@@ -92,8 +93,8 @@ async def execute(
 def list_actions(request: AuthenticatedRequest, query: Query[ActionQuery]) -> Page[ActionView]:
     rows = readable(queries.actions(), request.auth, query.namespace, "workload__namespace")
     rows = rows.filter(**query.model_dump(include={"state", "type", "cluster"}, exclude_none=True))
-    if query.workload:
-        rows = rows.filter(workload__name=query.workload)
+    of_workload = {"workload__kind": query.kind, "workload__name": query.workload}
+    rows = rows.filter(**{name: value for name, value in of_workload.items() if value is not None})
     found, following = paginate(request, rows, query)
     return Page(items=[ActionView.of(row) for row in found], next=following)
 

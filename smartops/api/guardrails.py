@@ -15,8 +15,8 @@ from guardrails.types import Facts, Limits, RecentAction
 from orchestrator.decide.history import Wanted, load_history
 from orchestrator.models import Workload
 from signals.lib.clock import database_now
-from signals.names import ClusterName, Namespace, WorkloadName
-from signals.types import ActionType, Origin, Proposal, Target
+from signals.names import ClusterName, Namespace, WorkloadKind, WorkloadName
+from signals.types import ActionType, Kind, Origin, Proposal, Target
 from smartops.api.principals import AuthenticatedRequest, BearerToken, require_namespace
 from smartops.api.problems import require_known
 from smartops.tokens import Scope
@@ -26,6 +26,7 @@ router = Router(tags=["guardrails"], auth=BearerToken(write=Scope.ACTIONS_WRITE)
 
 class ScopeQuery(BaseModel):
     cluster: ClusterName | None = None
+    kind: WorkloadKind = Field(Kind.DEPLOYMENT, description="The limits of workloads of this kind.")
     namespace: Namespace | None = Field(None, description="Default: all; with `workload`, `SMARTOPS_NAMESPACE`.")
     workload: WorkloadName | None = None
 
@@ -58,9 +59,11 @@ class Usage(BaseModel):
 
 
 class GuardrailsView(BaseModel):
-    """Guardrails of a workload, a namespace, a cluster, or everything. `usage` is null without a workload."""
+    """Guardrails of a workload, or of the workloads of one kind in a namespace, a cluster, or everywhere. `usage` is
+    null without a workload."""
 
     cluster: str
+    kind: Kind
     namespace: str | None
     workload: str | None
     limits: dict[str, Limit]
@@ -72,7 +75,7 @@ class GuardrailsView(BaseModel):
 def get_guardrails(request: AuthenticatedRequest, query: Query[ScopeQuery]) -> GuardrailsView:
     require_known(request.GET, ScopeQuery.model_fields)
     namespace = query.namespace or (settings.SMARTOPS_NAMESPACE if query.workload else "")
-    target = Target(query.cluster or settings.SMARTOPS_CLUSTER, namespace, query.workload or "")
+    target = Target(query.cluster or settings.SMARTOPS_CLUSTER, namespace, query.workload or "", query.kind)
     if namespace:
         require_namespace(request.auth, namespace)
     key = {"cluster": target.cluster, "namespace": target.namespace, "kind": target.kind, "name": target.name}
@@ -88,6 +91,7 @@ def _describe(target: Target, recent: Sequence[RecentAction], now: datetime) -> 
     limits = effective_limits(target)
     return GuardrailsView(
         cluster=target.cluster,
+        kind=target.kind,
         namespace=target.namespace or None,
         workload=target.name or None,
         limits={name: Limit(value=getattr(limits, name), source=limits.sources[name]) for name in LIMIT_FIELDS},

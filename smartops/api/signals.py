@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationErr
 from signals.allowance import Exceeded, post
 from signals.ingest import Receipt
 from signals.models import Signal, SignalState
-from signals.names import ClusterName, Namespace, WorkloadName
+from signals.names import ClusterName, Namespace, WorkloadKind, WorkloadName
 from signals.sources.anomaly import AnomalySignal
 from signals.sources.rca import RcaSignal
 from signals.types import Observation, Source, Target
@@ -88,6 +88,7 @@ class SignalQuery(PageQuery):
     state: SignalState | None = None
     source: Source | None = None
     cluster: ClusterName | None = None
+    kind: WorkloadKind | None = None
     namespace: Namespace | None = None
     workload: WorkloadName | None = None
 
@@ -126,7 +127,7 @@ def post_batch(request: AuthenticatedRequest, batch: Batch) -> HttpResponse:
 @router.get("/signals", response=Page[SignalView], summary="List signals, newest first")
 def list_signals(request: AuthenticatedRequest, query: Query[SignalQuery]) -> Page[SignalView]:
     rows = readable(Signal.objects.defer("payload"), request.auth, query.namespace, "namespace")
-    wanted = query.model_dump(include={"state", "source", "cluster", "workload"}, exclude_none=True)
+    wanted = query.model_dump(include={"state", "source", "cluster", "kind", "workload"}, exclude_none=True)
     found, following = paginate(request, rows.filter(**wanted), query)
     return Page(items=[SignalView.model_validate(row) for row in found], next=following)
 

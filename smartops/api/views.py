@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from orchestrator.models import Action, ActionState, Verification, VerificationStatus
 from signals.models import Signal, SignalState
-from signals.types import ActionType, Origin, Source
+from signals.types import ActionType, Kind, Origin, Source
 from smartops import queries
 
 OrNull = BeforeValidator(lambda value: value or None)
@@ -19,7 +19,7 @@ NullableText = Annotated[str | None, OrNull]
 class TargetView(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
-    kind: str
+    kind: Kind
     namespace: str
     name: str
     cluster: str
@@ -188,6 +188,7 @@ class SignalView(BaseModel):
     id: UUID
     source: Source
     cluster: str
+    kind: Kind
     namespace: str
     workload: str
     symptom: str = Field(description="The anomaly's type, or the most probable cause.")

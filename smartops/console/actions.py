@@ -21,6 +21,7 @@ from django.utils import timezone
 from guardrails.models import Freeze
 from orchestrator.models import ACTIVE, Action, ActionState, Workload
 from signals.models import Signal, SignalState
+from signals.types import Kind
 from smartops import queries
 from smartops.console.freshness import freshness
 from smartops.console.pages import reader
@@ -52,6 +53,7 @@ class Filter(forms.Form):
     since = forms.ChoiceField(
         required=False, label="Created", choices=[("", "At any time"), ("hour", "Last hour"), ("day", "Last 24 hours")]
     )
+    kind = forms.ChoiceField(required=False, choices=[("", "All kinds"), *((k.value, k.value) for k in Kind)])
     namespace = forms.ChoiceField(required=False)
     before = forms.UUIDField(required=False, widget=forms.HiddenInput)
     signals = forms.ChoiceField(
@@ -122,6 +124,8 @@ def of_actions(wanted: Mapping[str, Any], now: datetime) -> Q:
         where &= Q(state__in=STATES[state])
     if since := wanted.get("since"):
         where &= Q(pk__gte=_first_id(now - SINCE[since]))
+    if kind := wanted.get("kind"):
+        where &= Q(workload__kind=kind)
     if namespace := wanted.get("namespace"):
         where &= Q(workload__namespace=namespace)
     return where

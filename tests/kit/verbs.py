@@ -21,7 +21,7 @@ from orchestrator.reconciler.claim import Claim
 from signals import actors
 from signals.actors import Actor
 from signals.models import Signal
-from signals.types import ActionType, Origin, Proposal, Target
+from signals.types import ActionType, Kind, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE
 
 
@@ -71,9 +71,11 @@ def history(target: Target, action_type: ActionType = ActionType.SCALE) -> Workl
     return known
 
 
-def requested(name: str = "erp-simulator", *, signal: Signal | None = None, **terms: Any) -> Action:
+def requested(
+    name: str = "erp-simulator", *, kind: Kind = Kind.DEPLOYMENT, signal: Signal | None = None, **terms: Any
+) -> Action:
     """A pending action that scales a workload of NAMESPACE to 3, without a decision. `terms` are of its proposal."""
-    target = Target("default", NAMESPACE, name)
+    target = Target("default", NAMESPACE, name, kind)
     origin = Origin.CLOSED_LOOP if signal else Origin.DIRECT
     proposal = Proposal(ActionType.SCALE, target, origin, {"replicas": 3}, **terms)
     with transaction.atomic():

@@ -128,6 +128,8 @@ def test_a_valid_rule_is_saved_and_its_version_counted(operator: Client, fields:
         ("symptom", {"symptom": "cpu"}),
         ("namespace", {"namespace": "Smartops-Dev"}),
         ("workload", {"workload": "deployment/payments"}),
+        ("kind", {"kind": "Pod"}),
+        ("kind", {"kind": "DaemonSet"}),
         ("everything", {"everything": ""}),
     ],
 )

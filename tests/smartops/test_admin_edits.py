@@ -213,6 +213,8 @@ def test_after_saving_the_page_says_what_is_covered(olga: Client) -> None:
     assert "covers 2 known workloads: shop/cart, shop/payments." in said(namespace="shop")
     assert "covers 1 known workload: shop/payments." in said(namespace="shop", workload="payments")
     assert "covers 3 known workloads: erp/api, shop/cart, shop/payments." in said(everything="on")
+    Workload.objects.create(cluster="default", namespace="shop", kind="StatefulSet", name="db")
+    assert "covers 1 known workload: StatefulSet shop/db." in said(kind="StatefulSet")
     mistyped = said(namespace="shop", workload="paymnets")
     assert "covers 0 known workloads." in mistyped
     assert "Similar: payments." in mistyped

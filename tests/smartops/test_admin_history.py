@@ -11,7 +11,11 @@ from django.test.utils import CaptureQueriesContext
 from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
 from signals.lib import history_admin
 from signals.models import Observation, SettingChange, Signal
+from signals.types import Kind
 from tests.kit.forms import page
+from tests.kit.signals import anomaly as one_of
+from tests.kit.signals import post
+from tests.kit.verbs import requested
 from tests.smartops.console.scene import NAMESPACE, Hour, anomaly
 
 HISTORY: list[Any] = [Workload, Action, DecisionRecord, Verification, AuditEvent, Signal, Observation, SettingChange]
@@ -107,6 +111,21 @@ def test_a_search_finds_the_rows_of_a_workload(olga: Client, model: Any, count: 
     assert answer.context["cl"].result_count == count
     assert olga.get(page(model, "changelist"), {"q": "default:erp/erp-simulator"}).context["cl"].result_count == 0
     assert olga.get(page(model, "changelist"), {"q": "nothing"}).context["cl"].result_count == 0
+
+
+@pytest.mark.parametrize("model", [Workload, Action, Signal])
+def test_a_search_with_a_kind_finds_the_rows_of_this_kind(olga: Client, model: Any) -> None:
+    action = requested("erp-simulator", kind=Kind.STATEFUL_SET)
+    post(one_of("", target=action.workload.target))
+
+    def found(term: str) -> set[str]:
+        rows = olga.get(page(model, "changelist"), {"q": term}).context["cl"].result_list
+        return {one.workload.kind if model is Action else one.kind for one in rows}
+
+    assert found(f"{NAMESPACE}/erp-simulator") == {"Deployment", "StatefulSet"}
+    assert found(f"StatefulSet {NAMESPACE}/erp-simulator") == {"StatefulSet"}
+    assert found(f"default:StatefulSet {NAMESPACE}/") == {"StatefulSet"}
+    assert found(f"DaemonSet {NAMESPACE}/erp-simulator") == found(f"Pod {NAMESPACE}/erp-simulator") == set()
 
 
 def test_a_search_finds_a_row_by_its_id(olga: Client) -> None:

@@ -12,7 +12,7 @@ from orchestrator.k8s.types import WorkloadKey, WorkloadObject
 from orchestrator.models import Action, VerificationStatus, transitions
 from signals.models import Signal
 from signals.reasons import Reason
-from signals.types import ActionType, Target
+from signals.types import ActionType, Kind, Target
 from smartops.tokens import Scope
 from tests.kit import verbs
 from tests.kit.api import Api, bearer
@@ -61,6 +61,43 @@ def test_actions_are_listed_newest_first_and_filtered(api: Api, query: dict[str,
     listed = api.get("/v1/actions", **query).json()
 
     assert [item["target"]["name"] for item in listed["items"]] == names
+
+
+def test_actions_of_one_kind_are_listed(api: Api) -> None:
+    verbs.requested("a")
+    verbs.requested("a", kind=Kind.STATEFUL_SET)
+
+    def listed(**query: str) -> list[str]:
+        return [item["target"]["kind"] for item in api.get("/v1/actions", **query).json()["items"]]
+
+    assert listed(workload="a") == ["StatefulSet", "Deployment"]
+    assert listed(workload="a", kind="Deployment") == ["Deployment"]
+    assert listed(kind="StatefulSet") == ["StatefulSet"]
+    assert listed(kind="DaemonSet") == []
+
+
+@pytest.mark.parametrize("path", ["/v1/actions", "/v1/signals", "/v1/guardrails"])
+@pytest.mark.parametrize("kind", ["Pod", "deployment", "", "\0"])
+def test_an_unknown_kind_is_refused_with_the_kinds_that_there_are(api: Api, path: str, kind: str) -> None:
+    answer = api.get(path, kind=kind)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "kind: Input should be Deployment, StatefulSet or DaemonSet"
+
+
+def test_guardrails_are_those_of_a_kind(api: Api) -> None:
+    GuardrailSetting.objects.create(kind="StatefulSet", max_replicas=3)
+    Freeze.objects.create(kind="StatefulSet", namespace="erp", reason="storage", by="admin")
+
+    def asked(**query: str) -> list[Any]:
+        found = api.get("/v1/guardrails", namespace="erp", workload="db", **query).json()
+        return [found["kind"], found["limits"]["max_replicas"], [one["scope"] for one in found["freezes"]]]
+
+    default = {"value": 8, "source": "default"}
+    assert asked() == asked(kind="Deployment") == ["Deployment", default, []]
+    assert asked(kind="DaemonSet") == ["DaemonSet", default, []]
+    limited = {"value": 3, "source": "StatefulSets"}
+    assert asked(kind="StatefulSet") == ["StatefulSet", limited, ["StatefulSets in namespace erp"]]
 
 
 def test_a_page_costs_one_query_whatever_it_holds(api: Api, django_assert_num_queries: Any) -> None:

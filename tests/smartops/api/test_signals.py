@@ -8,11 +8,12 @@ import pytest
 from django.db.models.functions import Now
 
 from signals.models import Observation, Signal
+from signals.types import Kind, Target
 from smartops.api.intake import forget_count
 from smartops.models import Token
 from smartops.tokens import Scope
 from tests.kit.api import Api, bearer
-from tests.kit.signals import ANOMALY, RCA
+from tests.kit.signals import ANOMALY, NAMESPACE, RCA, anomaly, post
 
 
 @pytest.mark.parametrize(("path", "body"), [("/v1/signals/anomaly", ANOMALY), ("/v1/signals/rca", RCA)])
@@ -291,3 +292,14 @@ def test_an_unknown_or_repeated_filter_is_refused(api: Api) -> None:
     for query in ("?names=a", "?namespace=a&namespace=b"):
         answer = api.call("GET", f"/v1/signals{query}")
         assert (answer.status_code, answer.json()["reason"]) == (422, "InvalidRequest")
+
+
+def test_signals_of_one_kind_are_listed(api: Api) -> None:
+    post(anomaly("a"), anomaly("", target=Target("default", NAMESPACE, "a", Kind.DAEMON_SET)))
+
+    def listed(**query: str) -> set[str]:
+        return {item["kind"] for item in api.get("/v1/signals", workload="a", **query).json()["items"]}
+
+    assert listed() == {"Deployment", "DaemonSet"}
+    assert listed(kind="DaemonSet") == {"DaemonSet"}
+    assert listed(kind="StatefulSet") == set()

@@ -22,13 +22,15 @@ from orchestrator.models import (
 from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
-from signals.types import ActionType, Origin, Proposal
+from signals.types import ActionType, Kind, Origin, Proposal, Target
 from smartops.console.action import MAX_PAYLOAD
 from smartops.console.actions import HELD_BACK, NOT_PURSUED, PAGE, TILES, of_actions, tiles
 from smartops.console.freshness import judge
 from smartops.templatetags.console import badge, figures, headline, span
 from tests.kit import verbs
 from tests.kit.history import rewritable
+from tests.kit.signals import anomaly as anomaly_of
+from tests.kit.signals import post
 from tests.smartops.console.scene import NAMESPACE, Hour, anomaly, reconciled
 
 ACTIONS = "/console/"
@@ -106,12 +108,27 @@ def test_the_overview_shows_actions_and_signals_without_one(reading: Client, hou
         ("state=no-such-state", 10),
         ("namespace=elsewhere", 10),
         ("namespace=%00", 10),
+        ("kind=Deployment", 10),
+        ("kind=StatefulSet", 0),
+        ("kind=Pod", 10),
         ("before=junk", 10),
         ("before=00000000-0000-0000-0000-000000000000", 0),
     ],
 )
 def test_the_list_applies_valid_filters_and_ignores_others(reading: Client, hour: Hour, query: str, shown: int) -> None:
     assert text(reading.get(f"{ACTIONS}?{query}")).count('<tr id="action-') == shown
+
+
+def test_the_kind_is_shown_where_it_is_not_a_deployment(reading: Client) -> None:
+    action = verbs.requested("db", kind=Kind.STATEFUL_SET)
+    post(signal := anomaly_of("agent", target=Target("default", NAMESPACE, "agent", Kind.DAEMON_SET)))
+    Signal.objects.update(reason="Frozen")
+
+    overview, page = text(reading.get(ACTIONS)), text(reading.get(f"{ACTIONS}actions/{action.pk}/"))
+
+    assert f"StatefulSet · <code>{NAMESPACE}</code>" in overview
+    assert f"DaemonSet · <code>{signal.target.namespace}</code>" in overview
+    assert f"<code>StatefulSet {NAMESPACE}/db</code>" in page
 
 
 def test_older_actions_are_on_further_pages_and_none_is_missing(reading: Client, hour: Hour) -> None:
