@@ -87,7 +87,7 @@ def test_an_unknown_kind_is_refused_with_the_kinds_that_there_are(api: Api, path
 
 def test_guardrails_are_those_of_a_kind(api: Api) -> None:
     GuardrailSetting.objects.create(kind="StatefulSet", max_replicas=3)
-    Freeze.objects.create(kind="StatefulSet", namespace="erp", reason="storage", by="admin")
+    Freeze.objects.create(kind="StatefulSet", namespace="erp", reason="storage", by="user:admin")
 
     def asked(**query: str) -> list[Any]:
         found = api.get("/v1/guardrails", namespace="erp", workload="db", **query).json()
