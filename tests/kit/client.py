@@ -20,6 +20,9 @@ APPLY = "application/apply-patch+yaml"
 GROUPS = {  # all others that we use are in /api/v1
     "deployments": "/apis/apps/v1",
     "replicasets": "/apis/apps/v1",
+    "statefulsets": "/apis/apps/v1",
+    "daemonsets": "/apis/apps/v1",
+    "controllerrevisions": "/apis/apps/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
     "horizontalpodautoscalers": "/apis/autoscaling/v2",
     "roles": "/apis/rbac.authorization.k8s.io/v1",
@@ -90,11 +93,9 @@ class Client:
                 return found
         raise AssertionError(f"nothing in {path} became so")
 
-    def rolled_out(self, name: str, generation: int = 1) -> Object:
-        """The Deployment, once all its pods are of that generation or a later one, and available."""
-        return self.wait(
-            "deployments", lambda found: is_complete(found, generation), fieldSelector=f"metadata.name={name}"
-        )
+    def rolled_out(self, name: str, generation: int = 1, resource: str = "deployments") -> Object:
+        """The workload, once all its pods are of that generation or a later one, and available."""
+        return self.wait(resource, lambda found: is_complete(found, generation), fieldSelector=f"metadata.name={name}")
 
     def _address(self, path: str, query: dict[str, str]) -> str:
         if not path.startswith("/"):
@@ -105,9 +106,14 @@ class Client:
 
 
 def is_complete(found: Object, generation: int) -> bool:
-    status, desired = found.get("status", {}), found["spec"]["replicas"]
-    counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
-    return status.get("observedGeneration", 0) >= generation and counts == [desired] * 3
+    status, desired = found.get("status", {}), found["spec"].get("replicas")
+    names = ("replicas", "updatedReplicas", "availableReplicas")
+    if desired is None:  # a DaemonSet
+        desired = status.get("desiredNumberScheduled")
+        names = ("currentNumberScheduled", "updatedNumberScheduled", "numberAvailable")
+    counts = [status.get(name, 0) for name in names]
+    revisions = {status.get("currentRevision"), status.get("updateRevision")}  # of a StatefulSet
+    return status.get("observedGeneration", 0) >= generation and counts == [desired] * 3 and len(revisions) == 1
 
 
 def with_token(kubeconfig: Path, token: str, to: Path) -> Path:

@@ -3,13 +3,13 @@
 
 It imitates what `kubectl` and SmartOps' cluster client use: discovery, CRUD with resourceVersions and generations, the
 patch types, dry runs, field managers, watches, Events, evictions, garbage collection, and the controllers of
-Deployments, ReplicaSets and PodDisruptionBudgets. It also injects faults (`faults.py`), which a real API server does
-not offer.
+Deployments, ReplicaSets, StatefulSets, DaemonSets and PodDisruptionBudgets. It also injects faults (`faults.py`), which
+a real API server does not offer.
 
 It never imitates:
 
 - **containers and nodes**: no scheduler, images, logs, exec or network. Annotations decide when a pod is ready;
-- **other controllers**: StatefulSets, DaemonSets, Jobs, CronJobs, HorizontalPodAutoscalers, Services, quotas and
+- **other controllers**: Jobs, CronJobs, HorizontalPodAutoscalers, Services, quotas and
   volumes are stored, but nothing acts on them;
 - **admission**: no webhooks, no admission policies, no custom resources, no API aggregation;
 - **security**: no authentication and no TLS. Access is allowed unless a test forbids it; Roles are not evaluated;

@@ -7,17 +7,20 @@ from pathlib import Path
 import yaml
 from aiohttp import web
 
+from smartops.dev.sandbox.daemonsets import DaemonSetController
 from smartops.dev.sandbox.deployments import DeploymentController
 from smartops.dev.sandbox.discovery import VERSION
 from smartops.dev.sandbox.disruptions import DisruptionController
 from smartops.dev.sandbox.events import Recorder
 from smartops.dev.sandbox.garbage import GarbageCollector
 from smartops.dev.sandbox.kubelet import Kubelet
+from smartops.dev.sandbox.readiness import Readiness
 from smartops.dev.sandbox.registry import Registry, Writer
 from smartops.dev.sandbox.replicasets import ReplicaSetController
 from smartops.dev.sandbox.resources import BY_NAME, NAMESPACE
 from smartops.dev.sandbox.schema import decoded
 from smartops.dev.sandbox.server import Server
+from smartops.dev.sandbox.statefulsets import StatefulSetController
 from smartops.dev.sandbox.store import Store
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
@@ -32,8 +35,11 @@ class Cluster:
         self.registry = Registry(Store(history=history, version=int(time.time() * 1000)))
         self.server = Server(self.registry, bookmark_every=bookmark_every)
         Kubelet(self.registry, VERSION)
-        ReplicaSetController(self.registry)
-        DeploymentController(self.registry, Recorder(self.registry))
+        readiness, recorder = Readiness(self.registry.store), Recorder(self.registry)
+        ReplicaSetController(self.registry, readiness)
+        DeploymentController(self.registry, recorder)
+        StatefulSetController(self.registry, recorder, readiness)
+        DaemonSetController(self.registry, recorder, readiness)
         DisruptionController(self.registry)
         GarbageCollector(self.registry)
         for name in NAMESPACES:

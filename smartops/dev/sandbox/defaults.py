@@ -7,12 +7,15 @@ from smartops.dev.sandbox.objects import Object
 from smartops.dev.sandbox.resources import (
     AUTOSCALER,
     BY_NAME,
+    DAEMON_SET,
     DEPLOYMENT,
     DISRUPTION_BUDGET,
     NAMESPACE,
     POD,
     REPLICA_SET,
     SERVICE,
+    STATEFUL_SET,
+    TEMPLATE_GENERATION,
     Kind,
 )
 
@@ -57,14 +60,27 @@ def _replica_set(_: Object, spec: Object) -> None:
 
 def _stateful_set(_: Object, spec: Object) -> None:
     _fill(spec, replicas=1, podManagementPolicy="OrderedReady", revisionHistoryLimit=10)
-    _fill(spec, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 0}})
+    _fill(spec, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Retain"})
+    _update_strategy(spec, partition=0)
     _template(spec)
 
 
-def _daemon_set(_: Object, spec: Object) -> None:
+def _daemon_set(obj: Object, spec: Object) -> None:
     _fill(spec, revisionHistoryLimit=10)
-    _fill(spec, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}})
+    _update_strategy(spec, maxUnavailable=1, maxSurge=0)
     _template(spec)
+    if isinstance(obj.get("metadata"), dict):
+        annotations = obj["metadata"].setdefault("annotations", {})
+        if isinstance(annotations, dict):
+            _fill(annotations, **{TEMPLATE_GENERATION: "1"})
+
+
+def _update_strategy(spec: Object, **rolling: int) -> None:
+    strategy = spec.setdefault("updateStrategy", {})
+    if isinstance(strategy, dict):
+        _fill(strategy, type="RollingUpdate")
+        if strategy["type"] == "RollingUpdate":
+            strategy["rollingUpdate"] = {**rolling, **(strategy.get("rollingUpdate") or {})}
 
 
 def _cron_job(_: Object, spec: Object) -> None:
@@ -108,8 +124,8 @@ DEFAULTS: dict[Kind, Callable[[Object, Object], None]] = {
     SERVICE: _service,
     NAMESPACE: _namespace,
     POD: _pod,
-    BY_NAME["apps/v1", "StatefulSet"]: _stateful_set,
-    BY_NAME["apps/v1", "DaemonSet"]: _daemon_set,
+    STATEFUL_SET: _stateful_set,
+    DAEMON_SET: _daemon_set,
     BY_NAME["batch/v1", "CronJob"]: _cron_job,
     AUTOSCALER: _autoscaler,
     DISRUPTION_BUDGET: _disruption_budget,

@@ -4,10 +4,9 @@ import asyncio
 import hashlib
 
 from smartops.dev.sandbox.events import Recorder
-from smartops.dev.sandbox.objects import Object, Resource, controller_of, encode
+from smartops.dev.sandbox.objects import Object, Resource, controller_of, encode, reference
 from smartops.dev.sandbox.progress import Progress
 from smartops.dev.sandbox.registry import ALPHABET, Registry
-from smartops.dev.sandbox.replicasets import reference
 from smartops.dev.sandbox.resources import DEPLOYMENT, POD, REPLICA_SET
 from smartops.dev.sandbox.rollout import Size, fenceposts, rolling_step
 from smartops.dev.sandbox.store import Event

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from smartops.dev.sandbox.objects import Object, Resource, condition_of, controller_of, timestamp
+from smartops.dev.sandbox.readiness import is_ready
 from smartops.dev.sandbox.registry import Registry
-from smartops.dev.sandbox.replicasets import is_ready
 from smartops.dev.sandbox.resources import BY_NAME, DISRUPTION_BUDGET, POD
 from smartops.dev.sandbox.rollout import in_pods
 from smartops.dev.sandbox.selectors import matches

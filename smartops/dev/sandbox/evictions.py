@@ -3,8 +3,8 @@
 from smartops.dev.sandbox.disruptions import covers, with_status
 from smartops.dev.sandbox.errors import ApiError, Cause
 from smartops.dev.sandbox.objects import Object, Resource, timestamp
+from smartops.dev.sandbox.readiness import is_ready
 from smartops.dev.sandbox.registry import Registry
-from smartops.dev.sandbox.replicasets import is_ready
 from smartops.dev.sandbox.resources import DISRUPTION_BUDGET, POD
 
 SEVERAL = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."

@@ -69,7 +69,7 @@ class Kubelet:
         self._addresses += 1
         high, low = divmod(self._addresses, 250)
         status = {**now["status"], **_status(now), "podIP": f"10.244.{high % 256}.{low + 1}"}
-        spec = {**now["spec"], "nodeName": NODE_NAME}
+        spec = {"nodeName": NODE_NAME, **now["spec"]}  # a DaemonSet has chosen the node of its pod
         self._registry.write(POD, now, {**now, "spec": spec, "status": status}, subresource="status")
 
 

@@ -73,3 +73,14 @@ def controller_of(obj: Object) -> Object | None:
 
 def condition_of(obj: Object, kind: str) -> Object | None:
     return next((entry for entry in obj.get("status", {}).get("conditions", ()) if entry["type"] == kind), None)
+
+
+def reference(api_version: str, kind: str, owner: Resource) -> Object:
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

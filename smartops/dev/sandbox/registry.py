@@ -18,7 +18,16 @@ from smartops.dev.sandbox.errors import (
 )
 from smartops.dev.sandbox.managers import managed
 from smartops.dev.sandbox.objects import Object, Resource, canonical, timestamp
-from smartops.dev.sandbox.resources import DEPLOYMENT, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT, Kind
+from smartops.dev.sandbox.resources import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    NAMESPACE,
+    POD,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    TEMPLATE_GENERATION,
+    Kind,
+)
 from smartops.dev.sandbox.store import Store
 from smartops.dev.sandbox.validation import validate
 
@@ -125,6 +134,8 @@ class Registry:
             if kind.status:
                 new.pop("status", None)
                 new |= {"status": old["status"]} if "status" in old else {}
+            if kind is DAEMON_SET:
+                _count_templates(old, new)
             self._refuse_invalid(kind, new, old)
         return self.write(kind, old, new, writer=writer, subresource=subresource, dry_run=dry_run)
 
@@ -211,6 +222,13 @@ def _place(kind: Kind, metadata: Object, namespace: str) -> None:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     if not kind.namespaced:
         del metadata["namespace"]
+
+
+def _count_templates(old: Resource, new: Object) -> None:
+    """The API server counts the pod templates of a DaemonSet in an annotation, whatever a client sends."""
+    count = int(old.metadata["annotations"][TEMPLATE_GENERATION])
+    count += new["spec"].get("template") != old["spec"]["template"]
+    new["metadata"]["annotations"] = {**new["metadata"].get("annotations", {}), TEMPLATE_GENERATION: str(count)}
 
 
 def _moves_generation(kind: Kind, old: Object, new: Object) -> bool:

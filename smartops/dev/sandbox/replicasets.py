@@ -1,9 +1,8 @@
 """The ReplicaSet controller: creates and deletes pods, and counts them in the status."""
 
-import asyncio
-
 from smartops.dev.sandbox.defaults import POD_DEFAULTS
-from smartops.dev.sandbox.objects import Object, Resource, condition_of, controller_of
+from smartops.dev.sandbox.objects import Object, Resource, controller_of, reference
+from smartops.dev.sandbox.readiness import Readiness, is_ready
 from smartops.dev.sandbox.registry import Registry, random_suffix
 from smartops.dev.sandbox.resources import POD, REPLICA_SET
 from smartops.dev.sandbox.store import Event
@@ -13,11 +12,9 @@ BURST = 500  # pods made in one turn; their events bring the next turn
 
 
 class ReplicaSetController:
-    def __init__(self, registry: Registry) -> None:
-        self._registry, self._store = registry, registry.store
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, registry: Registry, readiness: Readiness) -> None:
+        self._registry, self._store, self._readiness = registry, registry.store, readiness
         self._queue = WorkQueue(self._reconcile)
-        self._ready_since: dict[str, float] = {}  # by the pods' uids; API timestamps are too coarse for minReadySeconds
         self._store.subscribe(REPLICA_SET, self._see_set)
         self._store.subscribe(POD, self._see_pod)
 
@@ -26,14 +23,9 @@ class ReplicaSetController:
             self._queue.add((event.object.namespace, event.object.name))
 
     def _see_pod(self, event: Event) -> None:
-        pod = event.object
-        if event.type == "DELETED" or not is_ready(pod):
-            self._ready_since.pop(pod.uid, None)
-        else:
-            self._ready_since.setdefault(pod.uid, self._loop.time())
-        owner = controller_of(pod)
+        owner = controller_of(event.object)
         if owner and owner["kind"] == REPLICA_SET.name:
-            self._queue.add((pod.namespace, owner["name"]))
+            self._queue.add((event.object.namespace, owner["name"]))
 
     def _reconcile(self, key: Key) -> None:
         found = self._store.get(REPLICA_SET, *key)
@@ -71,31 +63,17 @@ class ReplicaSetController:
         return self._registry.insert(POD, {"metadata": metadata, "spec": spec, "status": status})
 
     def _status(self, key: Key, found: Resource, pods: list[Resource], terminating: int) -> Object:
-        wait, now = found["spec"].get("minReadySeconds", 0), self._loop.time()
-        ready = [self._ready_since[pod.uid] for pod in pods if is_ready(pod)]
-        available = [since for since in ready if now - since >= wait]
-        if len(available) < len(ready):
-            self._queue.add_after(key, min(since for since in ready if now - since < wait) + wait - now)
-        counts = {"fullyLabeledReplicas": len(pods), "readyReplicas": len(ready), "availableReplicas": len(available)}
+        waits = [wait for pod in pods if (wait := self._readiness.wait(pod, found["spec"])) is not None]
+        if later := min(filter(None, waits), default=None):
+            self._queue.add_after(key, later)
+        counts = {
+            "fullyLabeledReplicas": len(pods),
+            "readyReplicas": len(waits),
+            "availableReplicas": sum(wait == 0 for wait in waits),
+        }
         return {
             "replicas": len(pods),
             "terminatingReplicas": terminating,
             **{name: count for name, count in counts.items() if count},
             "observedGeneration": found.metadata["generation"],
         }
-
-
-def is_ready(pod: Resource) -> bool:
-    ready = condition_of(pod, "Ready")
-    return ready is not None and ready["status"] == "True"
-
-
-def reference(api_version: str, kind: str, owner: Resource) -> Object:
-    return {
-        "apiVersion": api_version,
-        "kind": kind,
-        "name": owner.name,
-        "uid": owner.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }

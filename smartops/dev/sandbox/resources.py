@@ -1,5 +1,5 @@
-"""The kinds that the API serves. All are stored; only Deployments, ReplicaSets, Pods and PodDisruptionBudgets have
-controllers."""
+"""The kinds that the API serves. All are stored; only Deployments, ReplicaSets, StatefulSets, DaemonSets, Pods and
+PodDisruptionBudgets have controllers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,6 +56,12 @@ DEPLOYMENT = Kind(
 REPLICA_SET = Kind(
     "apps", "v1", "ReplicaSet", "replicasets", ("rs",), status=True, scale=True, generation=True, all=True
 )
+STATEFUL_SET = Kind(
+    "apps", "v1", "StatefulSet", "statefulsets", ("sts",), status=True, scale=True, generation=True, all=True
+)
+DAEMON_SET = Kind("apps", "v1", "DaemonSet", "daemonsets", ("ds",), status=True, generation=True, all=True)
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"  # an annotation of DaemonSets
+CONTROLLER_REVISION = Kind("apps", "v1", "ControllerRevision", "controllerrevisions")
 AUTOSCALER = Kind(
     *("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", ("hpa",)),
     status=True,
@@ -90,9 +96,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("", "v1", "LimitRange", "limitranges", ("limits",)),
     DEPLOYMENT,
     REPLICA_SET,
-    Kind("apps", "v1", "StatefulSet", "statefulsets", ("sts",), status=True, scale=True, generation=True, all=True),
-    Kind("apps", "v1", "DaemonSet", "daemonsets", ("ds",), status=True, generation=True, all=True),
-    Kind("apps", "v1", "ControllerRevision", "controllerrevisions"),
+    STATEFUL_SET,
+    DAEMON_SET,
+    CONTROLLER_REVISION,
     Kind("batch", "v1", "Job", "jobs", status=True, generation=True, all=True),
     Kind("batch", "v1", "CronJob", "cronjobs", ("cj",), status=True, generation=True, all=True),
     AUTOSCALER,

@@ -9,11 +9,13 @@ from smartops.dev.sandbox.objects import Object, encode
 from smartops.dev.sandbox.resources import (
     AUTOSCALER,
     BY_NAME,
+    DAEMON_SET,
     DEPLOYMENT,
     DISRUPTION_BUDGET,
     EVENT,
     POD,
     REPLICA_SET,
+    STATEFUL_SET,
     Kind,
 )
 from smartops.dev.sandbox.selectors import matches
@@ -72,6 +74,38 @@ def _deployment(obj: Object, old: Object | None) -> Iterator[Cause]:
     if rolling and all(str(rolling.get(field)) in ("0", "0%") for field in ("maxSurge", "maxUnavailable")):
         yield wrong("spec.strategy.rollingUpdate.maxUnavailable", rolling["maxUnavailable"],
                      "may not be 0 when `maxSurge` is 0")  # fmt: skip
+
+
+STATEFUL_SET_FIELDS = (
+    *("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit"),
+    *("persistentVolumeClaimRetentionPolicy", "minReadySeconds"),
+)
+
+
+def _stateful_set(obj: Object, old: Object | None) -> Iterator[Cause]:
+    yield from _workload(obj, None)
+    yield from _update_strategy(obj)
+    if old and _fixed_fields(obj) != _fixed_fields(old):
+        named = ", ".join(f"'{field}'" for field in STATEFUL_SET_FIELDS[:-1])
+        named += " and 'minReadySeconds'"
+        message = f"Forbidden: updates to statefulset spec for fields other than {named} are forbidden"
+        yield Cause("spec", "FieldValueForbidden", message)
+
+
+def _fixed_fields(obj: Object) -> Object:
+    return {name: value for name, value in obj["spec"].items() if name not in STATEFUL_SET_FIELDS}
+
+
+def _daemon_set(obj: Object, old: Object | None) -> Iterator[Cause]:
+    yield from _workload(obj, old)
+    yield from _update_strategy(obj)
+
+
+def _update_strategy(obj: Object) -> Iterator[Cause]:
+    type_ = obj["spec"]["updateStrategy"]["type"]
+    if type_ not in ("RollingUpdate", "OnDelete"):
+        message = f'Invalid value: "{type_}": must be "RollingUpdate" or "OnDelete"'
+        yield Cause("spec.updateStrategy", "FieldValueInvalid", message)
 
 
 def _pod_spec(path: str, spec: Object) -> Iterator[Cause]:
@@ -158,6 +192,8 @@ def _keys(obj: Object, _: Object | None) -> Iterator[Cause]:
 VALIDATORS: dict[Kind, Callable[[Object, Object | None], Iterator[Cause]]] = {
     DEPLOYMENT: _deployment,
     REPLICA_SET: _workload,
+    STATEFUL_SET: _stateful_set,
+    DAEMON_SET: _daemon_set,
     POD: _pod,
     DISRUPTION_BUDGET: _disruption_budget,
     AUTOSCALER: _autoscaler,

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from smartops.dev.sandbox.objects import Object
 from smartops.dev.sandbox.resources import (
     BY_NAME,
+    DAEMON_SET,
     DEPLOYMENT,
     DISRUPTION_BUDGET,
     EVENT,
@@ -16,6 +17,7 @@ from smartops.dev.sandbox.resources import (
     POD,
     REPLICA_SET,
     SERVICE,
+    STATEFUL_SET,
     Kind,
 )
 from smartops.dev.sandbox.selectors import in_words
@@ -145,6 +147,7 @@ def _reference(obj: Object) -> Cell:
 
 NAME = Column("Name", _of("metadata.name"))
 AGE = Column("Age", _since("metadata.creationTimestamp"))
+NODE_SELECTOR = "spec.template.spec.nodeSelector"
 TEMPLATE = (
     Column("Containers", _containers("spec.template.spec", "name"), wide=True),
     Column("Images", _containers("spec.template.spec", "image"), wide=True),
@@ -167,7 +170,18 @@ COLUMNS: dict[Kind, tuple[Column, ...]] = {
         AGE,
         *TEMPLATE,
     ),
-    BY_NAME["apps/v1", "StatefulSet"]: (NAME, Column("Ready", _ready_of_desired), AGE, *TEMPLATE[:2]),
+    STATEFUL_SET: (NAME, Column("Ready", _ready_of_desired), AGE, *TEMPLATE[:2]),
+    DAEMON_SET: (
+        NAME,
+        Column("Desired", _of("status.desiredNumberScheduled")),
+        Column("Current", _of("status.currentNumberScheduled")),
+        Column("Ready", _of("status.numberReady")),
+        Column("Up-to-date", _of("status.updatedNumberScheduled")),
+        Column("Available", _of("status.numberAvailable")),
+        Column("Node Selector", lambda obj: in_words({"matchLabels": _at(obj, NODE_SELECTOR, {})}) or "<none>"),
+        AGE,
+        *TEMPLATE,
+    ),
     POD: (
         NAME,
         Column("Ready", _pod_ready),
