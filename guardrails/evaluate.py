@@ -1,7 +1,7 @@
 """Inputs in, decision out. Pure: the same inputs give the same decision, today and in years."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from guardrails.checks.busy import one_action_at_a_time
 from guardrails.checks.freeze import freeze
@@ -30,7 +30,7 @@ from guardrails.types import (
     Unproposed,
     Verdict,
 )
-from signals.mapping import Unmatched, propose
+from signals.mapping import Unmatched, Waiting, propose
 from signals.reasons import Reason
 from signals.types import Proposal, RuleSpec
 
@@ -74,12 +74,25 @@ def decide(inputs: Inputs) -> Decision:
         reason = Reason.BELOW_THRESHOLD if found.below_threshold else Reason.NO_RULE
         verdict = Unproposed("rules", found.message, found.details, reason=reason)
         return Ignore(reason, found.message, (*verdicts, verdict), found.details)
+    if isinstance(found, Waiting):
+        return _decision((*verdicts, _wait(found, verdicts, inputs.now)), None, found.rule)
     rule, proposal = found
     verdicts += tuple(guardrail(proposal, inputs.facts, inputs.limits, inputs.now) for guardrail in GUARDRAILS)
     return _decision(verdicts, proposal, rule)
 
 
-def _proposed(inputs: Inputs) -> tuple[RuleSpec | None, Proposal] | Unmatched:
+def _wait(waiting: Waiting, verdicts: tuple[Verdict, ...], now: datetime) -> Deferral:
+    """Until the problem has lasted for long enough. What waits for another report makes it due; without one, the signal
+    expires."""
+    seconds = waiting.seconds
+    if seconds is None:
+        left = [one.details["limit_seconds"] - one.details["age_seconds"] for one in verdicts if one.details]
+        seconds = 1 + max(0, *left, 0)
+    until = now + timedelta(seconds=seconds)
+    return Deferral("rules", waiting.message, waiting.details, reason=waiting.reason, until=until)
+
+
+def _proposed(inputs: Inputs) -> tuple[RuleSpec | None, Proposal] | Waiting | Unmatched:
     if inputs.proposal is not None:
         return None, inputs.proposal
     if inputs.signal is not None:
@@ -87,7 +100,7 @@ def _proposed(inputs: Inputs) -> tuple[RuleSpec | None, Proposal] | Unmatched:
     return Unmatched("There is neither a signal nor a proposal.")
 
 
-def _decision(verdicts: tuple[Verdict, ...], proposal: Proposal, rule: RuleSpec | None) -> Decision:
+def _decision(verdicts: tuple[Verdict, ...], proposal: Proposal | None, rule: RuleSpec | None) -> Decision:
     for one in verdicts:
         if isinstance(one, Denial):
             return Deny(one.reason, one.message, verdicts, one.details, one.until, proposal, rule)
@@ -96,4 +109,5 @@ def _decision(verdicts: tuple[Verdict, ...], proposal: Proposal, rule: RuleSpec 
         longest = max(deferrals, key=lambda one: one.until)
         details = longest.details
         return Defer(proposal, longest.reason, longest.message, longest.until, verdicts, details, rule)
+    assert proposal is not None, "a rule that waits defers"
     return Allow(proposal, verdicts, rule)

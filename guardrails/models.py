@@ -20,6 +20,7 @@ from signals import actors
 from signals.lib import triggers
 from signals.lib.constraints import are_actors
 from signals.names import name_problems
+from signals.queries import WAKE_DEFERRED
 from signals.types import ActionType, Kind, Target, workload_name
 
 LIMIT_FIELDS = tuple(field.name for field in fields(Limits) if field.name != "sources")
@@ -50,7 +51,7 @@ def _wakes_signals(
         condition=condition,
         when=pgtrigger.After,
         operation=operation,
-        func=queries.WAKE_DEFERRED,
+        func=WAKE_DEFERRED,
     )
 
 

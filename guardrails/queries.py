@@ -7,16 +7,6 @@ COVERING = (
     "AND scope.namespace IN ('', wanted.namespace) AND scope.workload IN ('', wanted.name)"
 )
 
-# The body of a trigger. It locks signals in the order of their fingerprint, as all statements do (signals/queries.py).
-WAKE_DEFERRED = """
-    UPDATE signals_signal SET not_before = statement_timestamp()
-    WHERE id IN (
-        SELECT id FROM signals_signal
-        WHERE state = 'pending' AND not_before > statement_timestamp()
-        ORDER BY fingerprint FOR UPDATE);
-    RETURN NULL;
-"""
-
 # A condition of the trigger `recorded`: a reconciler starts or prolongs a cooldown, with every action. It is part of
 # the timeline of that action.
 PROLONGED_BY_RECONCILER = """

@@ -8,6 +8,7 @@ from django.db.models import Q
 from guardrails.models import GuardrailSetting, merge_limits
 from guardrails.types import Limits
 from signals.models import Rule
+from signals.names import name_matches
 from signals.proposals import desired_replicas
 from signals.types import ActionType, Origin, Proposal, Target
 
@@ -44,10 +45,12 @@ def _of_delta(delta: int, limits: Limits) -> str:
 
 def _loosest(rule: Rule) -> Limits:
     """Of the limits that apply somewhere in the scope of the rule, each at its loosest."""
-    namespace = Q(namespace__in=("", rule.namespace)) if rule.namespace else Q()
-    workload = Q(workload__in=("", rule.workload)) if rule.workload else Q()
     kind = Q(kind__in=("", rule.kind)) if rule.kind else Q()
-    rows: list[Mapping[str, Any]] = list(GuardrailSetting.objects.filter(namespace & workload & kind).values())
+    rows: list[Mapping[str, Any]] = [
+        one
+        for one in GuardrailSetting.objects.filter(kind).values()
+        if _may_apply(one["namespace"], rule.namespace) and _may_apply(one["workload"], rule.workload)
+    ]
     common = [one for one in rows if not one["cluster"] and _covers(one["namespace"], rule.namespace)]
     common = [one for one in common if _covers(one["kind"], rule.kind)]
     everywhere = merge_limits(one for one in common if _covers(one["workload"], rule.workload))
@@ -61,6 +64,11 @@ def _loosest(rule: Rule) -> Limits:
         max_scale_increase=max(values("max_scale_increase")),
         max_scale_decrease=max(values("max_scale_decrease")),
     )
+
+
+def _may_apply(scope: str, wanted: str) -> bool:
+    """Whether something that the rule matches by this name is in the scope."""
+    return scope == "" or name_matches(wanted, scope)
 
 
 def _covers(scope: str, name: str) -> bool:

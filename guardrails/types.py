@@ -274,11 +274,11 @@ class Allow:
 @dataclass(frozen=True, slots=True)
 class Defer:
     """A signal waits: it is decided again at `until`, or earlier if what it waits for ends. Reason, message and details
-    are those of the deferral that lasts longest."""
+    are those of the deferral that lasts longest. `proposal` is None while a rule waits for the problem to last."""
 
     outcome: ClassVar[Outcome] = Outcome.DEFER
 
-    proposal: Proposal
+    proposal: Proposal | None
     reason: Reason
     message: str
     until: datetime

@@ -1,9 +1,12 @@
 """Signals, observations and rules. `ingest` writes signals and observations; the reconciler decides on signals."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 import pgtrigger
@@ -17,15 +20,18 @@ from django.db.models.functions import Now
 from signals import actors, queries
 from signals.lib import triggers
 from signals.lib.constraints import are_actors
-from signals.names import name_problems
+from signals.mapping import considered
+from signals.matchers import MAX_TEXT as MAX_MATCHERS_TEXT
+from signals.patterns import MAX_PATTERN
 from signals.proposals import PROPOSAL_TYPES
 from signals.proposals.kinds import missing_field, why_missing
 from signals.proposals.types import ProposalType
 from signals.setting_changes import SettingChange
-from signals.sources.matching import THRESHOLDS, symptom_problem
+from signals.sources.matching import condition_problems
+from signals.symptoms import SymptomMatch, symptom_key
 from signals.types import ActionType, Kind, RuleSpec, SignalFacts, Source, Target, workload_name
 
-__all__ = ["Allowance", "Observation", "Rule", "SettingChange", "Signal", "SignalState", "rule_spec"]
+__all__ = ["Allowance", "Observation", "Rule", "SettingChange", "Signal", "SignalState"]
 
 
 class SignalState(models.TextChoices):
@@ -134,7 +140,9 @@ class Signal(models.Model):
             _announces("announce_moved", pgtrigger.Update),
         ]
 
-    rule_rows: Sequence[Mapping[str, Any]]  # only on rows that `due` and `lock_due` return
+    # Only on rows that `due` and `lock_due` return.
+    rules_version: str
+    lasted_seconds: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.source} {self.symptom} of {workload_name(self.kind, self.namespace, self.workload)}"
@@ -171,10 +179,15 @@ class Signal(models.Model):
         """Those that are still due and that no other process holds, locked until the transaction ends."""
         return list(cls.objects.raw(_SELECT_DUE + queries.LOCKED, [list(ids)]))
 
-    @property
+    @cached_property
     def rules(self) -> tuple[RuleSpec, ...]:
-        """The enabled rules for its source and symptom, in the order in which they are tried."""
-        return tuple(map(rule_spec, self.rule_rows))
+        """The enabled rules that what is proposed depends on (`considered`), in the order in which they are tried.
+        Raises ValueError if a rule that may be one of them cannot be read."""
+        rules, unreadable = _rules(self.rules_version)
+        for one in unreadable:
+            if one.source == self.source and one.symptom in ("", symptom_key(self.symptom)):
+                raise one.error
+        return considered(self.facts(), rules)
 
     @staticmethod
     def release(ended: Collection[UUID], targets: Collection[Target], reasons: Collection[str]) -> None:
@@ -199,7 +212,30 @@ class Signal(models.Model):
             kept_seconds=self.kept_seconds,
             deferred_for=self.reason,
             reported_by=tuple(self.reported_by),
+            lasted_seconds=self.lasted_seconds,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """A rule that another version of SmartOps has written. `symptom`: its key; empty: any."""
+
+    source: str
+    symptom: str
+    error: ValueError
+
+
+@lru_cache(maxsize=8)
+def _rules(_version: str) -> tuple[tuple[RuleSpec, ...], tuple[_Unreadable, ...]]:
+    """The enabled rules. A version that has changed meanwhile does not come back, so what is kept is never too old."""
+    rules, unreadable = list[RuleSpec](), list[_Unreadable]()
+    for rule in Rule.objects.filter(enabled=True).order_by("priority", "id"):
+        try:
+            rules.append(rule.spec)
+        except ValueError as error:
+            symptom = symptom_key(rule.symptom) if rule.symptom_match == SymptomMatch.EQUAL else ""
+            unreadable.append(_Unreadable(rule.source, symptom, error))
+    return tuple(rules), tuple(unreadable)
 
 
 _SELECT_DUE = queries.SELECT_DUE.format(
@@ -295,6 +331,9 @@ class Allowance(models.Model):
         return self.name
 
 
+MAX_ENABLED_RULES = 500  # each is tried on each signal
+
+
 class Rule(models.Model):
     """Which signal leads to which action. Rules are tried by priority, then age; the first that holds proposes.
 
@@ -305,15 +344,51 @@ class Rule(models.Model):
     priority = models.PositiveSmallIntegerField(default=100, help_text="Smaller is tried first.")
     enabled = models.BooleanField(default=True)
     source = models.CharField(max_length=32, choices=[(s.value, s.value) for s in Source])
-    symptom = models.CharField(max_length=128, help_text="The anomaly's type, or the cause.")
+    symptom = models.CharField(
+        max_length=MAX_PATTERN,
+        help_text="The anomaly's type, or the cause. Case and separators do not count: memory_leak is Memory Leak.",
+    )
+    symptom_match = models.CharField(
+        max_length=16,
+        choices=[(SymptomMatch.EQUAL, "is"), (SymptomMatch.ONE_OF, "is one of"), (SymptomMatch.PATTERN, "matches")],
+        default=SymptomMatch.EQUAL,
+        db_default=SymptomMatch.EQUAL,
+        help_text="Is one of: several, divided by commas. Matches: a regular expression (RE2) for the whole symptom.",
+    )
+    severity = models.CharField(
+        max_length=256,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="One or several, divided by commas. Empty: any.",
+    )
+    labels = models.CharField(
+        max_length=MAX_MATCHERS_TEXT,
+        blank=True,
+        default="",
+        db_default="",
+        help_text='Matchers as in Alertmanager: team="payments", tier!="test", zone=~"eu-.*". Empty: any.',
+    )
     kind = models.CharField(
         max_length=32, blank=True, choices=[(k.value, k.value) for k in Kind], help_text="Empty: any."
     )
-    namespace = models.CharField(max_length=63, blank=True, help_text="Empty: any.")
-    workload = models.CharField(max_length=253, blank=True, help_text="Empty: any.")
+    namespace = models.CharField(
+        max_length=MAX_PATTERN, blank=True, help_text="A name, or a regular expression (RE2): shop-.*. Empty: any."
+    )
+    workload = models.CharField(
+        max_length=MAX_PATTERN,
+        blank=True,
+        help_text="A name, or a regular expression (RE2): (cart|pay)-.*. Empty: any.",
+    )
     min_score = models.FloatField(null=True, blank=True)
     min_probability = models.FloatField(null=True, blank=True)
     min_confidence = models.FloatField(null=True, blank=True)
+    for_seconds = models.PositiveIntegerField(
+        "for",
+        default=0,
+        db_default=0,
+        help_text="Seconds that the problem has to last. Until then, the signal waits; its end cancels it.",
+    )
     action_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in ActionType])
     params = models.JSONField(
         default=dict, blank=True, help_text='SCALE: {"delta": 1} or {"replicas": 4, "direction": "up"}; RESTART: {}.'
@@ -326,9 +401,19 @@ class Rule(models.Model):
 
     class Meta:
         ordering = ["priority", "id"]
-        constraints = [models.CheckConstraint(condition=~Q(name=""), name="rule_has_name")]  # it is that of an actor
+        constraints = [
+            models.CheckConstraint(condition=~Q(name=""), name="rule_has_name"),  # it is that of an actor
+        ]
         triggers = [
             *triggers.recorded(volatile=("updated_at",)),
+            # A deferral may have been for the time or the reports that a rule asked for.
+            triggers.Unswitched(
+                name="wake_signals",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete,
+                func=queries.WAKE_DEFERRED,
+            ),
             triggers.Unswitched(
                 name="next_version",  # decisions name the version they were made by
                 when=pgtrigger.Before,
@@ -340,10 +425,33 @@ class Rule(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def spec(self) -> RuleSpec:
+        """Raises ValueError for a source, kind, match or type of action that does not exist."""
+        return RuleSpec(
+            id=self.pk or 0,
+            version=self.version,
+            name=self.name,
+            source=Source(self.source),
+            symptom=self.symptom,
+            action_type=ActionType(self.action_type),
+            params=self.params,
+            symptom_match=SymptomMatch(self.symptom_match),
+            kind=Kind(self.kind) if self.kind else "",
+            namespace=self.namespace,
+            workload=self.workload,
+            severity=self.severity,
+            labels=self.labels,
+            min_score=self.min_score,
+            min_probability=self.min_probability,
+            min_confidence=self.min_confidence,
+            for_seconds=self.for_seconds,
+        )
+
     def clean(self) -> None:
-        problems = name_problems(namespace=self.namespace, workload=self.workload)
-        if self.source in set(Source):
-            problems |= self._unreachable(Source(self.source))
+        problems: dict[str, str] = {}
+        with suppress(ValueError):  # of a field that the form refuses by itself
+            problems |= condition_problems(self.spec)
         for name in ("min_score", "min_probability", "min_confidence"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
@@ -356,6 +464,8 @@ class Rule(models.Model):
                 problems["params"] = problem
             elif problem := self._unsupported(proposal_type):
                 problems["kind"] = problem
+        if self.enabled and Rule.objects.filter(enabled=True).exclude(pk=self.pk).count() >= MAX_ENABLED_RULES:
+            problems["enabled"] = f"At most {MAX_ENABLED_RULES} rules are enabled at a time. Disable another one first."
         if problems:
             raise ValidationError(problems)
 
@@ -363,36 +473,3 @@ class Rule(models.Model):
         """Why no workload of the kind can take the change. Without a kind, some workload can."""
         field = missing_field(proposal_type, self.params, Kind(self.kind)) if self.kind in set(Kind) else ""
         return field and f"No such workload can be changed in this way: {why_missing(Kind(self.kind), field)}"
-
-    def _unreachable(self, source: Source) -> dict[str, str]:
-        """The conditions that no signal of the source meets."""
-        limits = [
-            name for name in ("min_score", "min_probability", "min_confidence") if getattr(self, name) is not None
-        ]
-        found = {
-            name: f"Signals of the source {source} have no {name.removeprefix('min_')}."
-            for name in limits
-            if name not in THRESHOLDS[source]
-        }
-        if problem := symptom_problem(source, self.symptom):
-            found["symptom"] = problem
-        return found
-
-
-def rule_spec(row: Mapping[str, Any]) -> RuleSpec:
-    """`row`: the columns of a rule."""
-    return RuleSpec(
-        id=row["id"],
-        version=row["version"],
-        name=row["name"],
-        source=Source(row["source"]),
-        symptom=row["symptom"],
-        action_type=ActionType(row["action_type"]),
-        params=row["params"],
-        kind=Kind(row["kind"]) if row["kind"] else "",
-        namespace=row["namespace"],
-        workload=row["workload"],
-        min_score=row["min_score"],
-        min_probability=row["min_probability"],
-        min_confidence=row["min_confidence"],
-    )

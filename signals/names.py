@@ -2,11 +2,13 @@
 and the metrics as it is."""
 
 import re
+import unicodedata
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from signals import patterns
 from signals.types import Kind
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -28,17 +30,39 @@ def _kind(value: Any) -> Kind:
 
 WorkloadKind = Annotated[Kind, BeforeValidator(_kind)]
 
+MAX_SYMPTOM = 128  # characters
 # No control characters: fingerprints use one as a separator.
 _PRINTABLE = "[^\\u0000-\\u001f\\u007f-\\u009f]*"
 Text = Annotated[str, Field(pattern=f"^{_PRINTABLE}$")]
+# What nobody sees: format characters, and the letters, signs and marks that have no shape.
+_INVISIBLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
+
+def invisible_character(text: str) -> str:
+    """The first character that nobody sees, as `U+200B (ZERO WIDTH SPACE)`. Empty if there is none."""
+    if (found := _INVISIBLE.search(text)) is None:
+        return ""
+    return f"U+{ord(found[0]):04X} ({unicodedata.name(found[0], 'a control character')})"
+
+
+def _visible(text: str) -> str:
+    if hidden := invisible_character(text):
+        raise ValueError(f"it contains the invisible character {hidden}")
+    return text
+
+
 Cause = Annotated[
     str,
     StringConstraints(
         strip_whitespace=True,
         min_length=1,
-        max_length=128,
+        max_length=MAX_SYMPTOM,
         pattern=rf"^{_PRINTABLE}[^\s\u0000-\u001f\u007f-\u009f]{_PRINTABLE}$",
     ),
+    AfterValidator(_visible),
 ]
 
 # The name that a detector uses for its target: it need not be one of Kubernetes. Invisible characters would make two
@@ -77,6 +101,40 @@ def name_problems(*, cluster: str = "", namespace: str = "", workload: str = "")
         "workload": _problem(workload, 253, _SUBDOMAIN),
     }
     return {field: problem for field, problem in found.items() if problem}
+
+
+def is_pattern(text: str) -> bool:
+    """Whether a rule's namespace or workload is a pattern: no name has any of its other characters."""
+    return re.search("[^a-z0-9.-]", text) is not None
+
+
+def name_matches(wanted: str, name: str) -> bool:
+    """Whether a name meets what a rule says of it: nothing, a name, or a pattern for the whole name."""
+    return wanted in ("", name) or (is_pattern(wanted) and patterns.matches(wanted, name))
+
+
+def pattern_problems(**wanted: str) -> dict[str, str]:
+    """By field (namespace, workload): why it is neither a name nor a pattern, and what to write instead."""
+    found = name_problems(**{field: text for field, text in wanted.items() if not _means_a_pattern(text)})
+    for field, text in wanted.items():
+        if _means_a_pattern(text) and (problem := _pattern_problem(text)):
+            found[field] = problem
+    return found
+
+
+def _means_a_pattern(text: str) -> bool:
+    return text != "*" and re.search(r"[^\w./\s-]", text) is not None
+
+
+def _pattern_problem(text: str) -> str:
+    if glob := re.search(r"(?<![.)\]}\\])[*]", text):
+        meant = re.sub(r"(?<![.)\]}\\])[*]", ".*", text)
+        before = text[: glob.start()][-1:]
+        why = f"repeats the “{before}”" if before else "repeats nothing"
+        return f"A pattern is a regular expression, in which * {why}. For any characters, write “{meant}”."
+    if re.search("[A-Z]", re.sub(r"\\.|\(\?[a-zA-Z]+|\[\[:.*?:\]", "", text)):
+        return "Kubernetes names have no upper-case letters: the pattern matches none of them."
+    return patterns.pattern_problem(text)
 
 
 def _problem(name: str, longest: int, pattern: str) -> str:

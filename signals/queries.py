@@ -4,8 +4,8 @@ What ingest executes are functions of the database (signals/migrations/0003_inge
 what was committed before it took its locks.
 
 Lock order: every transaction that writes several signals locks them in the order of their fingerprint, and problems,
-in the same order, before them. Transactions that lock in this order cannot deadlock with each other. The trigger of
-`guardrails.queries` does so, too. NO KEY UPDATE, as the foreign key of a decision's record locks its signal, too.
+in the same order, before them. Transactions that lock in this order cannot deadlock with each other. The trigger
+WAKE_DEFERRED does so, too. NO KEY UPDATE, as the foreign key of a decision's record locks its signal, too.
 """
 
 # Store observations of one polarity, at most one per window of a problem. Parameters: the name of the poster, the rows
@@ -31,12 +31,14 @@ RELEASE = """
         not_before = CASE WHEN is_over THEN signal.not_before ELSE statement_timestamp() END
     FROM locked WHERE signal.id = locked.id
 """
-# Due signals, each with the enabled rules for its source and symptom, as JSON. The columns are named: a prepared
-# statement with `*` fails as soon as the migration of the next version adds one. Continued by OLDEST or LOCKED.
+# Due signals, each with how long its problem has lasted, and with the version of the enabled rules: it changes with
+# each change of one of them, and never comes back. The columns are named: a prepared statement with `*` fails as soon
+# as the migration of the next version adds one. Continued by OLDEST or LOCKED.
 SELECT_DUE = """
-    SELECT {columns}, (
-        SELECT coalesce(json_agg(rule ORDER BY priority, rule.id), '[]') FROM signals_rule rule
-        WHERE rule.enabled AND rule.source = signal.source AND rule.symptom = signal.symptom) AS rule_rows
+    SELECT {columns},
+        extract(epoch FROM statement_timestamp() - first_seen_at)::float8 AS lasted_seconds,
+        (SELECT md5(string_agg(concat_ws(':', rule.id, rule.version, rule.xmin), ',' ORDER BY rule.id))
+        FROM signals_rule rule WHERE rule.enabled) AS rules_version
     FROM signals_signal signal
     WHERE state = 'pending' AND not_before <= statement_timestamp()
 """
@@ -93,6 +95,15 @@ OLDEST = f"""
 """
 # Parameter: ids. Signals that another transaction has locked are left out.
 LOCKED = "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR NO KEY UPDATE OF signal SKIP LOCKED"
+# The body of a trigger. It locks signals in the order of their fingerprint, as all statements do.
+WAKE_DEFERRED = """
+    UPDATE signals_signal SET not_before = statement_timestamp()
+    WHERE id IN (
+        SELECT id FROM signals_signal
+        WHERE state = 'pending' AND not_before > statement_timestamp()
+        ORDER BY fingerprint FOR UPDATE);
+    RETURN NULL;
+"""
 # One compare-and-set for each signal: it is stored only while it is pending. Parameter: the rows as a JSON array (see
 # `signals.transitions`). They are locked in the order of their fingerprint. Another transaction that holds one of them
 # may be about to move it: it is left as it is.

@@ -41,9 +41,11 @@ class Reason(StrEnum):
     # What waits and cannot be decided.
     NO_RECONCILER = "NoReconciler"
 
-    # Signals that lead to no action.
+    # Signals that lead to no action, or not yet.
     NO_RULE = "NoRule"
     BELOW_THRESHOLD = "BelowThreshold"
+    NOT_LASTED = "NotLasted"
+    TOO_FEW_REPORTS = "TooFewReports"
     SIGNAL_EXPIRED = "SignalExpired"
     SIGNAL_RESOLVED = "SignalResolved"
     PROCESSING_ERROR = "ProcessingError"

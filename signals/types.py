@@ -8,6 +8,8 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Literal
 
+from signals.symptoms import SymptomMatch, symptom_key
+
 
 class Source(StrEnum):
     """The kind of detector. Each has its parser in `signals.sources`."""
@@ -151,11 +153,11 @@ class Observation:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for all observations of one problem. It has what the observation names, not what that is resolved to:
-        the problem stays the same when an alias appears. Names cannot contain the separator: the parsers refuse control
-        characters."""
+        """Equal for all observations of one problem, however its symptom is spelled. It has what the observation names,
+        not what that is resolved to: the problem stays the same when an alias appears. Names cannot contain the
+        separator: the parsers refuse control characters."""
         target = self.target
-        parts = [self.source, target.cluster, target.kind, target.namespace, target.name, self.symptom]
+        parts = [self.source, target.cluster, target.kind, target.namespace, target.name, symptom_key(self.symptom)]
         if self.named_by:
             parts.append(self.named_by)
         return blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
@@ -171,7 +173,10 @@ class SignalFacts:
     """What a decision may know of a stored signal. `due_at`: since when it may be decided on. `kept_seconds`: how long
     SmartOps kept it waiting before that, since it was last reported. `deferred_for`: the reason of its deferral.
     `naming`: how the target was resolved, if the signal does not name it as the cluster does. `reported_by`: the actors
-    that reported it."""
+    that reported it.
+
+    `lasted_seconds`: from the beginning of the problem until the signal was read. `recent_reports`: the last reports of
+    the problem, as bits: the lowest is the latest one, and 1 says that the problem was there."""
 
     id: str
     source: Source
@@ -190,11 +195,17 @@ class SignalFacts:
     started_at: datetime | None = None
     naming: Naming | None = None
     reported_by: tuple[str, ...] = ()
+    lasted_seconds: float = 0.0
+    recent_reports: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSpec:
-    """A matcher and an action template. An empty kind, namespace or workload matches any; no threshold always holds."""
+    """A matcher and an action template. An empty condition always holds, and so does a threshold of None.
+
+    `namespace` and `workload`: a name, or a pattern for the whole name. `severity`: one or several, divided by commas.
+    `labels`: matchers (signals.matchers). `for_seconds`: how long the problem has to last. `min_reports` of the last
+    `of_reports` reports of the problem have to say that it is there; 0 of 0 always holds."""
 
     id: int
     version: int
@@ -203,12 +214,18 @@ class RuleSpec:
     symptom: str
     action_type: ActionType
     params: Mapping[str, Any] = field(hash=False)
+    symptom_match: SymptomMatch = SymptomMatch.EQUAL
     kind: Kind | Literal[""] = ""
     namespace: str = ""
     workload: str = ""
+    severity: str = ""
+    labels: str = ""
     min_score: float | None = None
     min_probability: float | None = None
     min_confidence: float | None = None
+    for_seconds: int = 0
+    min_reports: int = 0
+    of_reports: int = 0
 
 
 @dataclass(frozen=True, slots=True)

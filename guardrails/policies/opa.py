@@ -86,6 +86,6 @@ def _asked(action: Proposal) -> dict[str, Any]:
 def _described(signal: Signal) -> dict[str, Any]:
     """Its facts, and what the detector posted last: `payload.metadata` is the detector's own."""
     facts = asdict(signal.facts())
-    for name in ("due_at", "kept_seconds", "deferred_for"):  # they concern the queue, not the problem
-        del facts[name]
+    for name in ("due_at", "kept_seconds", "deferred_for", "lasted_seconds", "recent_reports"):
+        del facts[name]  # they concern the queue and the rules, not the problem
     return facts | {"last_seen_at": signal.last_seen_at.isoformat(), "payload": signal.payload}

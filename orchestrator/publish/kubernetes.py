@@ -24,7 +24,7 @@ from orchestrator.publish.types import (
     Terms,
     TransitionEntry,
 )
-from signals.mapping import Unmatched, propose
+from signals.mapping import Unmatched, Waiting, propose
 from signals.proposals import PROPOSAL_TYPES
 from signals.reasons import Reason
 from signals.types import ActionType
@@ -117,7 +117,7 @@ def event_of_decision(entry: DecisionEntry) -> KubernetesEvent | None:
     if inputs.signal is None or target is None:
         return None
     proposed = propose(inputs.signal, inputs.rules)
-    if isinstance(proposed, Unmatched):
+    if isinstance(proposed, Unmatched | Waiting):
         return None
     _, proposal = proposed
     message = f"{proposal.type} {verdict} (signal {entry.signal_id}): {entry.message}"

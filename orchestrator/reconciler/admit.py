@@ -24,7 +24,7 @@ from signals import transitions as signal_transitions
 from signals.lib import tracing
 from signals.lib.redaction import redacted
 from signals.lib.transition_log import log_transition
-from signals.mapping import Unmatched, propose
+from signals.mapping import Unmatched, Waiting, propose
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Proposal, Target
@@ -57,9 +57,9 @@ def needs_asking(candidate: Candidate, policy_is_configured: bool) -> bool:
 
 
 def proposal(signal: Signal) -> Proposal | None:
-    """What the first matching rule proposes; None if no rule matches."""
+    """What the first rule that holds proposes; None if none does."""
     match propose(signal.facts(), signal.rules):
-        case Unmatched():
+        case Unmatched() | Waiting():
             return None
         case (_, proposed):
             return proposed

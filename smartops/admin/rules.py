@@ -1,13 +1,20 @@
 """Rules: which signal leads to which action."""
 
+from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 
+from orchestrator.models import Workload
 from signals.models import Rule
+from signals.names import is_pattern, name_matches
 from smartops.admin.scopes import ScopedAdmin, ScopedForm
 
 
 class RuleForm(ScopedForm[Rule]):
-    scope = ("kind", "namespace", "workload")
+    scope = ("kind", "namespace", "workload", "labels")
+
+    class Meta:
+        widgets = {name: forms.Textarea({"rows": 2, "cols": 80}) for name in ("symptom", "labels")}
 
 
 @admin.register(Rule)
@@ -17,12 +24,25 @@ class RuleAdmin(ScopedAdmin[Rule]):
         "name", "priority", "enabled", "source", "symptom", "kind", "namespace", "workload", "action_type", "params",
     ]  # fmt: skip
     list_filter = ["enabled", "source", "action_type", "kind", "namespace"]
-    search_fields = ["name", "symptom", "namespace", "workload"]
+    search_fields = ["name", "symptom", "labels", "namespace", "workload"]
     readonly_fields = ["version", "updated_at"]
     fieldsets = [
         (None, {"fields": ["name", "enabled", "priority"]}),
-        ("Conditions", {"fields": ["source", "symptom", "kind", "namespace", "workload", "everything"]}),
+        ("The signal", {"fields": ["source", "symptom_match", "symptom", "severity", "labels"]}),
+        ("Its workload", {"fields": ["kind", "namespace", "workload", "everything"]}),
         ("Thresholds", {"fields": ["min_score", "min_probability", "min_confidence"]}),
+        ("Time", {"fields": ["for_seconds"]}),
         ("Action", {"fields": ["action_type", "params"]}),
         ("History", {"fields": ["version", "updated_at"]}),
     ]
+
+    def workloads(self, row: Rule) -> QuerySet[Workload]:
+        """The known workloads that the rule may match."""
+        rows = Workload.objects.filter(**{"kind": row.kind} if row.kind else {})
+        for field, wanted in (("namespace", row.namespace), ("name", row.workload)):
+            if is_pattern(wanted):
+                names = rows.order_by().values_list(field, flat=True).distinct()
+                rows = rows.filter(**{f"{field}__in": [name for name in names if name_matches(wanted, name)]})
+            elif wanted:
+                rows = rows.filter(**{field: wanted})
+        return rows

@@ -58,6 +58,7 @@ def wait(seconds: float) -> None:
         f"UPDATE signals_signal SET {', '.join(map(ago.format, times))}",  # noqa: S608
         f"UPDATE signals_window SET {ago.format('reported_at')}",  # noqa: S608
         f"UPDATE signals_problem SET {', '.join(map(ago.format, ['firing_at', 'healthy_at']))}",  # noqa: S608
+        "SET CONSTRAINTS ALL DEFERRED",
     ]
     with connection.cursor() as cursor:
         for statement in statements:

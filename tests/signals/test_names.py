@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from signals.names import name_problems
+from signals.names import Cause, invisible_character, name_matches, name_problems, pattern_problems
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,50 @@ def test_an_impossible_name_is_named_with_what_to_write_instead(names: dict[str,
 @given(st.text(max_size=300))
 def test_every_text_has_an_answer(text: str) -> None:
     assert set(name_problems(cluster=text, namespace=text, workload=text)) <= {"cluster", "namespace", "workload"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name", "held"),
+    [
+        ("", "shop", True),
+        ("shop", "shop", True),
+        ("shop", "shop-api", False),
+        ("shop-.*", "shop-api", True),
+        ("shop|erp", "erp", True),
+        ("api.v1", "api.v1", True),
+        ("api.v1", "apixv1", False),  # a name, as each of its characters may be in one
+        ("(", "shop", False),
+    ],
+)
+def test_a_rule_names_a_workload_or_a_pattern(wanted: str, name: str, held: bool) -> None:
+    assert name_matches(wanted, name) is held
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("", ""),
+        ("shop", ""),
+        ("shop-.*", ""),
+        ("(shop|erp)-[a-z]{3}", ""),
+        (r"shop-\W?", ""),
+        ("shop-*", "in which * repeats the “-”. For any characters, write “shop-.*”."),
+        ("*-api", "in which * repeats nothing. For any characters, write “.*-api”."),
+        ("*", "Leave the field empty"),
+        ("Shop-.*", "no upper-case letters"),
+        ("(shop", "not a regular expression of RE2"),
+        ("shop/api", "without the namespace"),
+        ("a" * 600 + "+", "at most 512 characters"),
+    ],
+)
+def test_a_pattern_with_a_mistake_says_what_to_write(wanted: str, said: str) -> None:
+    found = pattern_problems(namespace="", workload=wanted)
+    assert said in found.get("workload", "")
+    assert bool(found) is bool(said)
+
+
+def test_a_character_that_nobody_sees_is_named() -> None:
+    assert invisible_character("memory leak") == ""
+    assert invisible_character("memory\u00adleak") == "U+00AD (SOFT HYPHEN)"
+    with pytest.raises(ValidationError, match=r"it contains the invisible character U\+200B \(ZERO WIDTH SPACE\)"):
+        TypeAdapter(Cause).validate_python("memory\u200bleak")

@@ -1,14 +1,16 @@
 """From an agent's body to an Observation, or to the name of the field that is wrong."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from signals.sources.anomaly import AnomalySignal
-from signals.sources.matching import symptom_problem
+from signals.sources.matching import condition_problems, symptom_problem
 from signals.sources.rca import RcaSignal
-from signals.types import Kind, Source, Target
+from signals.symptoms import SymptomMatch
+from signals.types import ActionType, Kind, RuleSpec, Source, Target
 from tests.kit.signals import ANOMALY, CAUSE, RCA
 
 HERE = Target("default", "smartops-dev", "")
@@ -121,16 +123,65 @@ def test_a_fraction_may_be_written_as_an_integer(value: float) -> None:
     ("source", "symptom", "said"),
     [
         (Source.ANOMALY, "resource", ""),
-        (Source.ANOMALY, "Resource", "No anomaly has this type. The types are resource, latency, error, other."),
-        (Source.ANOMALY, "memory_leak", "No anomaly has this type."),
+        (Source.ANOMALY, "Resource", ""),
+        (Source.ANOMALY, "resources", "has the type “resources”. The types are resource, latency, error, other."),
+        (Source.ANOMALY, "memory_leak", "No anomaly has the type “memory_leak”."),
         (Source.RCA, "memory_leak", ""),
         (Source.RCA, "anything at all", ""),
-        (Source.RCA, " memory_leak", "no spaces around it"),
-        (Source.RCA, "memory\nleak", "without control characters"),
+        (Source.RCA, " memory_leak", ""),
+        (Source.RCA, "memory\nleak", "the invisible character U+000A (a control character)"),
+        (Source.RCA, "memory\u200bleak", "the invisible character U+200B (ZERO WIDTH SPACE)"),
         (Source.RCA, "x" * 129, "1 to 128 characters"),
+        (Source.RCA, " ", "1 to 128 characters"),
     ],
 )
 def test_a_symptom_that_no_signal_has_is_named(source: Source, symptom: str, said: str) -> None:
     problem = symptom_problem(source, symptom)
     assert said in problem
     assert bool(said) is bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("match", "source", "symptom", "said"),
+    [
+        (SymptomMatch.ONE_OF, Source.RCA, "oom, memory leak", ""),
+        (SymptomMatch.ONE_OF, Source.RCA, " , ", "Name at least one symptom."),
+        (SymptomMatch.ONE_OF, Source.RCA, "a,\u2060b", "U+2060"),
+        (SymptomMatch.ONE_OF, Source.ANOMALY, "resource, Error", ""),
+        (SymptomMatch.ONE_OF, Source.ANOMALY, "resource, leak", "No anomaly has the type “leak”."),
+        (SymptomMatch.PATTERN, Source.RCA, "mem.*", ""),
+        (SymptomMatch.PATTERN, Source.RCA, "(a+)+$", ""),  # no engine that goes back
+        (SymptomMatch.PATTERN, Source.RCA, r"(a)\1", "not a regular expression of RE2"),
+        (SymptomMatch.PATTERN, Source.RCA, "(", "not a regular expression of RE2"),
+        (SymptomMatch.PATTERN, Source.ANOMALY, "res.*|lat.*", ""),
+        (SymptomMatch.PATTERN, Source.ANOMALY, "mem.*", "No anomaly matches this pattern."),
+    ],
+)
+def test_a_list_or_a_pattern_that_no_symptom_meets_is_named(
+    match: SymptomMatch, source: Source, symptom: str, said: str
+) -> None:
+    problem = symptom_problem(source, symptom, match)
+    assert said in problem
+    assert bool(said) is bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("source", "fields", "field", "said"),
+    [
+        (Source.RCA, {"min_score": 0.5}, "min_score", "Signals of the source rca have no score."),
+        (Source.RCA, {"namespace": "shop/api"}, "namespace", "without the namespace"),
+        (Source.RCA, {"workload": "shop-*"}, "workload", "write “shop-.*”"),
+        (Source.RCA, {"severity": "high\u200b"}, "severity", "U+200B"),
+        (Source.RCA, {"labels": "team"}, "labels", "is expected after “team”"),
+        (Source.RCA, {"for_seconds": 604_801}, "for_seconds", "at most 604800 s, a week"),
+        (Source.RCA, {"min_reports": 3, "of_reports": 2}, "min_reports", "At least 3 of the last 2 reports"),
+        (Source.RCA, {"min_reports": 0, "of_reports": 2}, "min_reports", "At least 0 of the last 2 reports"),
+        (Source.RCA, {"min_reports": 1, "of_reports": 61}, "min_reports", "from 1 to 60"),
+    ],
+)
+def test_a_condition_with_a_mistake_is_named(source: Source, fields: dict[str, Any], field: str, said: str) -> None:
+    spec = RuleSpec(1, 1, "a", source, "leak", ActionType.RESTART, {})
+    assert condition_problems(spec) == {}
+    [(found, problem)] = condition_problems(replace(spec, **fields)).items()
+    assert found == field
+    assert said in problem

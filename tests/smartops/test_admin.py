@@ -76,7 +76,7 @@ def test_history_cannot_be_added_changed_or_deleted(running: Client, model: Any)
 
 def rule(**fields: Any) -> dict[str, Any]:
     ordinary = {"name": "mine", "priority": 5, "enabled": "on", "source": "anomaly", "symptom": "resource"}
-    ordinary["everything"] = "on"
+    ordinary |= {"everything": "on", "symptom_match": "equal", "for_seconds": 0}
     return ordinary | {"action_type": "SCALE", "params": '{"delta": 1}', "min_score": 0.8} | fields
 
 
@@ -91,6 +91,10 @@ def rule(**fields: Any) -> dict[str, Any]:
         {"min_score": 1},
         {"source": "rca", "symptom": "memory_leak", "min_score": "", "min_probability": 0, "min_confidence": 1},
         {"namespace": "shop", "everything": ""},
+        {"namespace": "shop-.*", "workload": "(cart|pay)-.*", "everything": ""},
+        {"labels": 'team="payments", tier!="test"', "everything": ""},
+        {"symptom": "Resource, LATENCY", "symptom_match": "one_of", "severity": "critical, major"},
+        {"symptom": "res.*|lat.*", "symptom_match": "pattern", "for_seconds": 600},
     ],
 )
 def test_a_valid_rule_is_saved_and_its_version_counted(operator: Client, fields: dict[str, Any]) -> None:
@@ -124,7 +128,13 @@ def test_a_valid_rule_is_saved_and_its_version_counted(operator: Client, fields:
         ("min_confidence", {"source": "rca", "symptom": "x", "min_score": "", "min_confidence": 95}),
         ("min_probability", {"min_probability": 0.5}),
         ("min_score", {"source": "rca", "symptom": "memory_leak"}),
-        ("symptom", {"symptom": "Resource"}),
+        ("symptom", {"symptom": "a(", "symptom_match": "pattern"}),
+        ("symptom", {"symptom": "memory.*", "symptom_match": "pattern"}),
+        ("symptom_match", {"symptom_match": "near"}),
+        ("workload", {"workload": "shop-*"}),
+        ("labels", {"labels": "team: payments"}),
+        ("labels", {"labels": "team=a, team=b"}),
+        ("for_seconds", {"for_seconds": 604_801}),
         ("symptom", {"symptom": "cpu"}),
         ("namespace", {"namespace": "Smartops-Dev"}),
         ("workload", {"workload": "deployment/payments"}),

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from guardrails.replay import replay
 from guardrails.types import PolicyAnswer
 from orchestrator.k8s.sync import Delays
 from orchestrator.k8s.target import UNMANAGED, TargetState
@@ -20,7 +21,7 @@ from orchestrator.reconciler.claim import Claim
 from signals.models import Rule, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Target
-from tests.kit.signals import anomaly, delayed, post, root_cause
+from tests.kit.signals import anomaly, delayed, post, root_cause, wait
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import poison, requested
 
@@ -136,6 +137,71 @@ def test_a_signal_that_is_being_asked_about_is_not_due_again(cluster: SimulatedC
 
     assert len(found) == 1
     assert found[0].signal.pk != first.signal.pk
+
+
+def test_a_signal_waits_until_its_problem_has_lasted_as_long_as_its_rule_asks(cluster: SimulatedCluster) -> None:
+    Rule.objects.filter(symptom="resource").update(for_seconds=60)
+    post(anomaly("a"))
+
+    assert decide(cluster) == []
+    seen = Signal.objects.get()
+    assert (seen.state, seen.reason) == (S.PENDING, Reason.NOT_LASTED)
+    assert timedelta(0) <= seen.not_before - seen.first_seen_at - timedelta(seconds=60) < timedelta(seconds=5)
+
+    wait(61)
+    assert [claim.action.workload.name for claim in decide(cluster)] == ["a"]
+    first, last = DecisionRecord.objects.order_by("pk")
+    assert (first.outcome, first.reason, last.outcome) == ("defer", Reason.NOT_LASTED, "allow")
+    assert [replay(one.inputs) for one in (first, last)] == [first.verdicts, last.verdicts]
+
+
+def test_a_problem_that_ends_does_not_wait_any_longer(cluster: SimulatedCluster) -> None:
+    Rule.objects.filter(symptom="resource").update(for_seconds=60)
+    post(anomaly("a"))
+    decide(cluster)
+
+    post(anomaly("a", firing=False))
+    wait(61)
+
+    assert decide(cluster) == []
+    assert rows() == {"a": (S.RESOLVED, Reason.SIGNAL_RESOLVED)}
+
+
+def test_a_signal_that_nobody_reports_again_expires_while_its_rule_waits(cluster: SimulatedCluster) -> None:
+    Rule.objects.filter(symptom="resource").update(for_seconds=3600)
+    post(anomaly("a"))
+    decide(cluster)
+
+    wait(3601)
+
+    assert decide(cluster) == []
+    assert rows() == {"a": (S.DENIED, Reason.SIGNAL_EXPIRED)}
+
+
+def test_a_changed_rule_is_applied_to_the_signals_that_wait_for_it(cluster: SimulatedCluster) -> None:
+    Rule.objects.filter(symptom="resource").update(for_seconds=3600)
+    post(anomaly("a"))
+    assert decide(cluster) == []
+
+    Rule.objects.filter(symptom="resource").update(for_seconds=0)
+
+    assert [claim.action.workload.name for claim in decide(cluster)] == ["a"]
+
+
+def test_rules_with_patterns_find_the_signals_that_they_match(cluster: SimulatedCluster) -> None:
+    Rule.objects.all().delete()
+    fields = {"source": "rca", "action_type": "RESTART", "params": {}}
+    Rule.objects.create(name="listed", symptom="oom, Dead Lock", symptom_match="one_of", workload="b.*", **fields)
+    Rule.objects.create(name="pattern", symptom="mem.*", symptom_match="pattern", namespace="smartops-.*", **fields)
+    post(root_cause("a", "Memory Leak"), root_cause("b", "deadlock"), root_cause("c", "deadlock"))
+
+    claims = decide(cluster)
+
+    assert sorted(claim.action.requested_by for claim in claims) == ["rule:listed", "rule:pattern"]
+    assert rows()["c"] == (S.IGNORED, Reason.NO_RULE)
+    [ignored] = DecisionRecord.objects.filter(outcome="ignore")
+    assert ignored.message.endswith("The nearest rule is listed: its workload is “b.*”, and not “c”.")
+    assert [one["name"] for one in ignored.inputs["rules"]] == ["listed"]
 
 
 def test_a_signal_whose_rule_cannot_be_read_costs_itself(cluster: SimulatedCluster) -> None:
