@@ -32,7 +32,7 @@ class Workload(models.Model):
 
     @property
     def key(self) -> WorkloadKey:
-        return WorkloadKey(self.namespace, self.name)
+        return WorkloadKey.of(self.target)
 
     @classmethod
     def lock(cls, targets: Iterable[Target]) -> dict[Target, "Workload"]:

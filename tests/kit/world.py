@@ -17,7 +17,7 @@ from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action
 from orchestrator.reconciler.loop import Reconciler
 from signals.models import Signal
-from signals.types import Target
+from signals.types import Kind, Target
 from smartops.dev.sandbox.sandbox import Sandbox
 from tests.kit import manifests
 from tests.kit.manifests import Object
@@ -28,6 +28,12 @@ from tests.kit.signals import NAMESPACE
 def deployment(service: str, replicas: int = 2, **behaviour: str) -> Object:
     """In NAMESPACE. `behaviour` of its pods: outcome, ready_after, ..."""
     return manifests.deployment(service, replicas, namespace=NAMESPACE, sim={"ready_after": "200ms"} | behaviour)
+
+
+def of_kind(kind: Kind, service: str, replicas: int = 2, **behaviour: str) -> Object:
+    """The same of any kind."""
+    sim = {"ready_after": "200ms"} | behaviour
+    return manifests.workload(kind, service, replicas, namespace=NAMESPACE, sim=sim)
 
 
 def endless(service: str) -> Object:
@@ -51,8 +57,9 @@ class World:
         self._manifest.write_text("\n---\n".join(json.dumps(one) for one in (namespace, *objects)))
         self.sandbox.load(self._manifest)
         for one in objects if settled else ():
-            if one["kind"] == "Deployment":
-                self._until_settled(WorkloadKey(one["metadata"]["namespace"], one["metadata"]["name"]))
+            if one["kind"] in set(Kind):
+                made = one["metadata"]
+                self._until_settled(WorkloadKey(made["namespace"], made["name"], Kind(one["kind"])))
 
     def settle(self, name: str) -> None:
         """Until its pods are ready: from then on nobody but us moves its version."""
@@ -72,14 +79,13 @@ class World:
         self.reconciler().run(drain=True)
 
     def observe(self, target: Target) -> TargetState:
-        key = WorkloadKey(target.namespace, target.name)
-        return TargetState(seen=True, object=self.cluster.get_workload(key))
+        return TargetState(seen=True, object=self.cluster.get_workload(WorkloadKey.of(target)))
 
-    def replicas(self, name: str) -> int:
-        return self.cluster.get_workload(WorkloadKey(NAMESPACE, name)).replicas
+    def replicas(self, name: str, kind: Kind = Kind.DEPLOYMENT) -> int:
+        return self.cluster.get_workload(WorkloadKey(NAMESPACE, name, kind)).replicas
 
     def writes(self) -> list[Any]:
-        """The PATCHes of Deployments that the cluster accepted, dry runs left out."""
+        """The PATCHes of workloads that the cluster accepted, dry runs left out."""
         return [
             request
             for request in self.sandbox.requests
