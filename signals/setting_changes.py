@@ -4,7 +4,10 @@ The trigger `recorded` (signals/lib/triggers.py) writes it, for every statement 
 line: `triggers = [*triggers.recorded()]`.
 """
 
+from typing import Any
+
 from django.db import models
+from django.db.models import Q
 
 from signals.lib import triggers
 from signals.lib.constraints import are_actors
@@ -46,3 +49,20 @@ class SettingChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operation} of {self.table_name} {self.key}"
+
+    @property
+    def differences(self) -> list[tuple[str, Any, Any]]:
+        """Column, value before and value after, of the columns that differ. A row that did not exist has None."""
+        before, after = self.before or {}, self.after or {}
+        names = dict.fromkeys([*before, *after])
+        return [(one, before.get(one), after.get(one)) for one in names if before.get(one) != after.get(one)]
+
+
+def changes_of(row: models.Model) -> "models.QuerySet[SettingChange]":
+    """The history of a row and of what it was granted or made a member of, newest first."""
+    of_row = Q(table_name=row._meta.db_table, key=str(row.pk))
+    for field in row._meta.many_to_many:
+        column: str = field.m2m_column_name()
+        linked = Q.create([(f"{when}__{column}", row.pk) for when in ("before", "after")], connector=Q.OR)
+        of_row |= Q(table_name=field.m2m_db_table()) & linked
+    return SettingChange.objects.filter(of_row).order_by("-id")

@@ -7,15 +7,14 @@ of a newer version is refused, and both versions are shown. The row is locked fr
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, TypeVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import unquote
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.db.models import Model, QuerySet
@@ -24,6 +23,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from signals.lib.acting import give_reason
+from signals.setting_changes import changes_of
 
 Row = TypeVar("Row", bound=Model)
 VOLATILE = {"updated_at", "last_used_at", "last_login"}  # the software writes them while a form is open
@@ -40,14 +40,36 @@ def version_of(row: Model) -> str:
 
 
 def last_change(row: Model) -> str:
-    """Who changed it last in the admin, and when; empty if that is unknown."""
-    about = {"content_type": ContentType.objects.get_for_model(row), "object_id": str(row.pk)}
-    entry = LogEntry.objects.filter(**about).select_related("user").order_by("-action_time").first()
-    return "" if entry is None else f" The last change is by {entry.user}, at {entry.action_time:%H:%M:%S} UTC."
+    """Who changed it last, when and why."""
+    last = changes_of(row).first()
+    if last is None:
+        return ""
+    why = f", because “{last.reason}”" if last.reason else ""
+    return f" The last change is by {last.actor}, at {last.at:%H:%M:%S} UTC{why}."
+
+
+def shown(value: Any) -> str:
+    """A value of a form or a row, as a message shows it."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, QuerySet | list | tuple):
+        return ", ".join(sorted(map(str, value)))
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else str(value)
 
 
 class EditedForm(forms.ModelForm[Row]):
+    """`own_reason`: the field of a new row that says why it is made; without one, `change_reason` is asked for, too."""
+
+    own_reason = ""
     loaded = forms.CharField(required=False, widget=forms.HiddenInput)
+    change_reason = forms.CharField(
+        required=False,
+        max_length=256,
+        label="Reason for the change",
+        help_text="For the history. Required if a limit is loosened or a freeze is changed.",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -59,7 +81,18 @@ class EditedForm(forms.ModelForm[Row]):
         cleaned = super().clean()
         if not self.adding and self.data.get(self.add_prefix(LOADED)) != self.current:
             raise ValidationError([self._conflict(), *self._differences()])
+        if not self.reason and (needed := self.needs_reason()):
+            self.add_error(REASON, f"Enter a reason: {needed}")
         return cleaned
+
+    @property
+    def reason(self) -> str:
+        field = self.own_reason if self.adding and self.own_reason else REASON
+        return str(self.cleaned_data.get(field) or "").strip()
+
+    def needs_reason(self) -> str:
+        """Why this change is not saved without a reason; "" if it is."""
+        return ""
 
     def _conflict(self) -> str:
         name = self._meta.model._meta.verbose_name
@@ -72,15 +105,15 @@ class EditedForm(forms.ModelForm[Row]):
         own = {field.name for field in self._meta.model._meta.get_fields()}
         for name in self.changed_data:
             if name in own:
-                yours = self[name].value()
-                yours = " ".join(map(str, yours)) if isinstance(yours, list) else yours
-                yield f"{self[name].label}: now “{self.initial.get(name)}”, in your form “{yours}”."
+                yours = self.cleaned_data.get(name, self[name].value())
+                yield f"{self[name].label}: now “{shown(self.initial.get(name))}”, in your form “{shown(yours)}”."
 
 
 class EditedAdmin(admin.ModelAdmin[Row]):
     """A subclass with a form of its own derives it from EditedForm."""
 
     form: Any = EditedForm
+    object_history_template = "admin/setting_history.html"
     actions = ["delete_chosen"]
     deletion_needs_reason = False
 
@@ -92,9 +125,25 @@ class EditedAdmin(admin.ModelAdmin[Row]):
             return [
                 (title, {**how, "fields": [name for name in how["fields"] if name not in own]}) for title, how in groups
             ]
-        (title, how), *others = groups
-        named = [name for name in how["fields"] if name != LOADED]
-        return [(title, {**how, "fields": [*named, LOADED]}), *others]
+        own = [LOADED] if obj is None and self.form.own_reason else [LOADED, REASON]
+        rest: list[Any] = [
+            (title, {**how, "fields": [one for one in how["fields"] if one not in own]}) for title, how in groups
+        ]
+        (title, how), *others = rest
+        reason: list[Any] = [(None, {"fields": [REASON]})] if REASON in own else []
+        return [(title, {**how, "fields": [*how["fields"], LOADED]}), *others, *reason]
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Row:
+        give_reason(getattr(form, "reason", ""))
+        row: Row = super().save_form(request, form, change)
+        return row
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        row = self.get_object(request, unquote(object_id))
+        changes = [] if row is None else changes_of(row)[:MAX_ROWS]
+        return super().history_view(
+            request, object_id, {**(extra_context or {}), "changes": changes, "table": self.opts.db_table}
+        )
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Row | None:
         found = super().get_object(request, object_id, from_field)

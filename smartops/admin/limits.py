@@ -1,6 +1,7 @@
 """Limits and freezes, which operators set, and cooldowns, which they may shorten or delete."""
 # ruff: noqa: ARG002 - the signatures are ModelAdmin's
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin, messages
@@ -8,16 +9,50 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting
+from guardrails.loosening import loosened
+from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting, Scope, merge_limits
 from signals import actors
 from signals.lib.edited_admin import REASON, EditedAdmin, confirmed
-from smartops.admin.scopes import ScopedAdmin
+from signals.types import Target
+from smartops.admin.scopes import ScopedAdmin, ScopedForm
 
+Row = Mapping[str, Any]  # columns of a setting
 SCOPE: Any = ("Scope", {"fields": ["cluster", "kind", "namespace", "workload", "everything"]})
+
+
+class LimitsForm(ScopedForm[GuardrailSetting]):
+    def needs_reason(self) -> str:
+        """Compares the limits of the scope that the row had, and of the one that it gets, before and after."""
+        names = ("cluster", "kind", "namespace", "workload", *LIMIT_FIELDS)
+        if self.errors:
+            return ""  # it is not saved anyway
+        stored = {name: getattr(self.instance, name) for name in names}
+        was, becomes = None if self.adding else stored, {name: self.cleaned_data[name] for name in names}
+        scopes = [one for one in (was, becomes) if one is not None]
+        found = dict.fromkeys(change for one in scopes for change in self._loosened(one, was, becomes))
+        return f"it loosens {', '.join(found)}." if found else ""
+
+    def _loosened(self, scope: Row, was: Row | None, becomes: Row) -> tuple[str, ...]:
+        target = Target(scope["cluster"], scope["namespace"], scope["workload"], scope["kind"])
+        others = [*GuardrailSetting.objects.filter(Scope.covering(target)).exclude(pk=self.instance.pk).values()]
+        before = merge_limits([*others, *([was] if was and covers(was, scope) else [])])
+        return loosened(before, merge_limits([*others, *([becomes] if covers(becomes, scope) else [])]))
+
+
+def covers(wide: Row, scope: Row) -> bool:
+    return all(wide[name] in ("", scope[name]) for name in ("cluster", "kind", "namespace", "workload"))
+
+
+class FreezeForm(ScopedForm[Freeze]):
+    own_reason = "reason"
+
+    def needs_reason(self) -> str:
+        return "" if self.adding else "others rely on this freeze."
 
 
 @admin.register(GuardrailSetting)
 class GuardrailSettingAdmin(ScopedAdmin[GuardrailSetting]):
+    form = LimitsForm
     list_display = ["scope", *LIMIT_FIELDS, "updated_at"]
     list_filter = ["cluster", "kind", "namespace"]
     search_fields = ["namespace", "workload"]
@@ -28,6 +63,7 @@ class GuardrailSettingAdmin(ScopedAdmin[GuardrailSetting]):
 
 @admin.register(Freeze)
 class FreezeAdmin(ScopedAdmin[Freeze]):
+    form = FreezeForm
     list_display = ["scope", "reason", "by", "created_at", "until", "lifted_at", "lifted_by"]
     list_filter = [("lifted_at", admin.EmptyFieldListFilter), "cluster", "kind", "namespace"]
     search_fields = ["reason", "by", "workload"]

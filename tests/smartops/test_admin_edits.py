@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.utils import timezone
 
@@ -114,7 +114,8 @@ def test_an_absurd_limit_is_refused(olga: Client, name: str, bounds: tuple[int, 
     for value in (bounds[0] - 1, bounds[1] + 1):
         assert name in errors(olga.post(page(GuardrailSetting, "add"), {"namespace": "shop", name: value}))
     for value in bounds:
-        assert olga.post(page(GuardrailSetting, "add"), {"namespace": f"n{value}", name: value}).status_code == 302
+        fields = {"namespace": f"n{value}", name: value, "change_reason": "a test"}
+        assert olga.post(page(GuardrailSetting, "add"), fields).status_code == 302
 
 
 def test_every_limit_that_is_a_number_has_bounds() -> None:
@@ -197,9 +198,10 @@ def test_a_scope_that_becomes_everything_is_asked_about_and_one_that_was_is_not(
     freeze = row(Freeze)
     url = page(Freeze, "change", freeze.pk)
     empty = {"cluster": "", "namespace": "", "workload": ""}
-    assert list(errors(save(olga, url, **empty))) == ["everything"]
-    assert save(olga, url, **empty, everything="on").status_code == 302
-    assert save(olga, url, reason="incident 43").status_code == 302
+    why = {"change_reason": "it is everywhere"}
+    assert list(errors(save(olga, url, **empty, **why))) == ["everything"]
+    assert save(olga, url, **empty, **why, everything="on").status_code == 302
+    assert save(olga, url, reason="incident 43", **why).status_code == 302
 
 
 def test_after_saving_the_page_says_what_is_covered(olga: Client) -> None:
@@ -234,19 +236,21 @@ def test_a_form_does_not_overwrite_a_newer_version(olga: Client, otto: Client, m
     url = page(model, "change", one.pk)
     his, hers = CHANGES[model]
     stale = load(olga, url)
-    assert save(otto, url, **his).status_code == 302
+    assert save(otto, url, **his, change_reason="first").status_code == 302
     stored = model.objects.filter(pk=one.pk).values().get()
 
     answer = olga.post(url, {name: value for name, value in (stale | hers).items() if value is not None})
 
     said = errors(answer)["__all__"]
     assert "Nothing was saved" in said[0]
-    assert "by otto" in said[0]
+    assert "by user:otto" in said[0]
+    assert "because “first”" in said[0]
     assert len(said) >= 2, "both versions are shown"
     assert model.objects.filter(pk=one.pk).values().get() == stored
     again = olga.post(url, {name: value for name, value in (stale | hers).items() if value is not None})
     assert "Nothing was saved" in errors(again)["__all__"][0], "not even the second time"
-    assert save(olga, url, **hers).status_code == 302
+    assert save(olga, url, **hers, change_reason="second").status_code == 302
+    assert changed(one) == ("update", "user:olga", "second")
 
 
 def test_a_form_without_a_version_is_refused(olga: Client) -> None:
@@ -397,3 +401,95 @@ def test_a_freeze_is_lifted_with_a_reason_and_stays(olga: Client, otto: Client) 
     assert changed(freeze) == ("update", "user:olga", "the release is out")
     assert olga.post(page(Freeze, "change", freeze.pk), {"reason": "x"}).status_code == 403
     assert olga.get(page(Freeze, "delete", freeze.pk)).status_code == 403
+
+
+# Why
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"max_replicas": 9}, "it loosens max_replicas from 8 to 9."),
+        ({"cooldown_seconds": 299, "max_replicas": 5}, "it loosens cooldown_seconds from 300 to 299."),
+        ({"respect_owners": "false"}, "it loosens respect_owners from True to False."),
+        ({"max_replicas": 8, "cooldown_seconds": 301}, ""),
+    ],
+)
+def test_a_limit_is_loosened_with_a_reason_only(olga: Client, fields: dict[str, Any], said: str) -> None:
+    answer = olga.post(page(GuardrailSetting, "add"), {"namespace": "shop", **fields})
+    if not said:
+        assert answer.status_code == 302
+        return
+    assert errors(answer) == {"change_reason": [f"Enter a reason: {said}"]}
+    reason = {"change_reason": "the sale begins"}
+    assert olga.post(page(GuardrailSetting, "add"), {"namespace": "shop", **fields, **reason}).status_code == 302
+    assert changed(GuardrailSetting.objects.get()) == ("insert", "user:olga", "the sale begins")
+
+
+def test_a_limit_that_moves_away_from_its_scope_loosens_it(olga: Client) -> None:
+    GuardrailSetting.objects.create(namespace="shop", max_replicas=5)
+    one = GuardrailSetting.objects.create(namespace="shop", workload="api", max_replicas=2)
+    url = page(GuardrailSetting, "change", one.pk)
+
+    assert save(olga, url, max_replicas=1).status_code == 302
+    assert "max_replicas from 1 to 5" in errors(save(olga, url, workload="web"))["change_reason"][0]
+    assert "max_replicas from 1 to 5" in errors(save(olga, url, max_replicas="", min_replicas=2))["change_reason"][0]
+    assert save(olga, url, workload="web", change_reason="the wrong one").status_code == 302
+
+
+def test_a_limit_is_deleted_with_a_reason_only(olga: Client) -> None:
+    one = row(GuardrailSetting)
+    url = page(GuardrailSetting, "delete", one.pk)
+    [shown] = re.findall(r'name="loaded" value="(\w+)"', olga.get(url).content.decode())
+
+    answer = olga.post(url, {"post": "yes", "loaded": shown}, follow=True)
+
+    assert "Nothing was deleted. Enter a reason" in answer.content.decode()
+    assert GuardrailSetting.objects.exists()
+
+
+def test_the_reason_of_a_freeze_and_of_each_change_of_it_is_in_the_history(olga: Client) -> None:
+    olga.post(page(Freeze, "add"), {"namespace": "shop", "reason": "incident 42"})
+    freeze = Freeze.objects.get()
+    assert changed(freeze) == ("insert", "user:olga", "incident 42")
+    url = page(Freeze, "change", freeze.pk)
+
+    assert list(errors(save(olga, url, namespace="erp"))) == ["change_reason"]
+    save(olga, url, namespace="erp", change_reason="the wrong namespace")
+
+    assert changed(freeze) == ("update", "user:olga", "the wrong namespace")
+
+
+def test_the_page_of_history_has_who_why_and_what_of_every_change_also_in_sql(olga: Client) -> None:
+    rita = User.objects.create_user("rita", password="canary", is_staff=True)  # noqa: S106
+    group = Group.objects.create(name="approvers")
+    save(olga, page(User, "change", rita.pk), groups=[group.pk], first_name="Rita", change_reason="new in the team")
+    User.objects.filter(pk=rita.pk).update(is_superuser=True)
+    last = SettingChange.objects.filter(table_name="auth_user_groups").get()
+    assert (last.actor, last.address, last.reason) == ("user:olga", "127.0.0.1", "new in the team")
+
+    shown = re.sub(r"\s+", " ", olga.get(page(User, "history", rita.pk)).content.decode())
+
+    for text in (
+        "<bdi>user:olga</bdi></td> <td>127.0.0.1</td> <td><bdi>new in the team</bdi>",
+        "first_name: <bdi></bdi> → <bdi>Rita</bdi>",
+        "insert in auth_user_groups",
+        "is_superuser: <bdi>False</bdi> → <bdi>True</bdi>",
+    ):
+        assert text in shown
+    assert rita.password not in shown
+
+
+def test_the_history_is_listed_by_table_month_actor_and_key(olga: Client) -> None:
+    freeze = row(Freeze)
+    save(olga, page(Freeze, "change", freeze.pk), until_0="2126-01-01", change_reason="x")
+    save(olga, page(Freeze, "change", freeze.pk), reason="incident 43", change_reason="more is known")
+
+    def count(**query: str) -> int:
+        return int(olga.get(page(SettingChange, "changelist"), query).context["cl"].result_count)
+
+    assert count(table_name="guardrails_freeze") == 2
+    assert count(table_name="guardrails_freeze", q="user:olga") == 1
+    assert count(table_name="guardrails_freeze", q=str(freeze.pk)) == 2
+    assert count(q="user:nobody") == count(month="2020-02") == count(month="February") == 0
+    assert count(month=f"{timezone.now():%Y-%m}") == SettingChange.objects.count()

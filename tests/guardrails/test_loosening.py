@@ -1,0 +1,36 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from guardrails.loosening import LOOSER_IF_HIGHER, LOOSER_IF_LOWER, NEITHER, loosened
+from guardrails.models import LIMIT_FIELDS
+from guardrails.types import Limits
+
+
+def test_every_limit_is_looser_in_one_direction_or_in_none() -> None:
+    assert sorted([*LOOSER_IF_HIGHER, *LOOSER_IF_LOWER, *NEITHER]) == sorted(LIMIT_FIELDS)
+
+
+@pytest.mark.parametrize("name", LOOSER_IF_HIGHER)
+def test_a_higher_maximum_is_looser(name: str) -> None:
+    before = Limits()
+    after = replace(before, **{name: getattr(before, name) + 1})
+
+    assert loosened(before, after) == (f"{name} from {getattr(before, name)} to {getattr(after, name)}",)
+    assert loosened(after, before) == ()
+
+
+@pytest.mark.parametrize("name", LOOSER_IF_LOWER)
+def test_a_lower_minimum_or_wait_is_looser(name: str) -> None:
+    before = Limits()
+    lower: Any = False if name == "respect_owners" else getattr(before, name) - 1
+    after = replace(before, **{name: lower})
+
+    assert loosened(before, after) == (f"{name} from {getattr(before, name)} to {lower}",)
+    assert loosened(after, before) == ()
+
+
+def test_a_time_for_the_verification_is_neither() -> None:
+    assert loosened(Limits(), Limits(verification_timeout_seconds=1)) == ()
+    assert loosened(Limits(), Limits(verification_timeout_seconds=9_000)) == ()
