@@ -180,6 +180,8 @@ def test_a_cooldown_is_not_extended_without_end(olga: Client) -> None:
                 "priority": 1,
                 "source": "anomaly",
                 "symptom": "error",
+                "symptom_match": "equal",
+                "for_seconds": 0,
                 "action_type": "RESTART",
                 "params": "{}",
             },
