@@ -14,7 +14,7 @@ import uuid_utils.compat as uuids
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection, models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from signals import actors, queries
@@ -27,7 +27,7 @@ from signals.proposals import PROPOSAL_TYPES
 from signals.proposals.kinds import missing_field, why_missing
 from signals.proposals.types import ProposalType
 from signals.setting_changes import SettingChange
-from signals.sources.matching import condition_problems
+from signals.sources.matching import MAX_REPORTS, condition_problems
 from signals.symptoms import SymptomMatch, symptom_key
 from signals.types import ActionType, Kind, RuleSpec, SignalFacts, Source, Target, workload_name
 
@@ -100,6 +100,7 @@ class Signal(models.Model):
     confidence = models.FloatField(null=True)
     payload = models.JSONField()
     count = models.PositiveIntegerField(default=1)
+    recent_reports = models.BigIntegerField(db_default=1)  # those of its problem, when it was last reported
     errors = models.PositiveSmallIntegerField(default=0)
     kept_seconds = models.FloatField(db_default=0)
     first_seen_at = models.DateTimeField(db_default=Now())
@@ -213,6 +214,7 @@ class Signal(models.Model):
             deferred_for=self.reason,
             reported_by=tuple(self.reported_by),
             lasted_seconds=self.lasted_seconds,
+            recent_reports=self.recent_reports,
         )
 
 
@@ -284,6 +286,8 @@ class Problem(models.Model):
     healthy_count = models.PositiveBigIntegerField(db_default=0)
     healthy_at = models.DateTimeField(null=True)
     healthy_by = models.CharField(max_length=actors.MAX_LENGTH, db_default="")
+    recent_reports = models.BigIntegerField(db_default=0)
+    """The last 60 reports, as bits: the lowest is the latest one, and 1 says that the problem was there."""
 
     class Meta:
         indexes = [models.Index(fields=["cluster", "namespace", "workload"], name="problem_of_workload")]
@@ -389,6 +393,15 @@ class Rule(models.Model):
         db_default=0,
         help_text="Seconds that the problem has to last. Until then, the signal waits; its end cancels it.",
     )
+    min_reports = models.PositiveSmallIntegerField(
+        "at least",
+        default=0,
+        db_default=0,
+        help_text="So many of the last reports of the problem have to say that it is there. 0: any number.",
+    )
+    of_reports = models.PositiveSmallIntegerField(
+        "of the last", default=0, db_default=0, help_text="So many reports of the problem are counted."
+    )
     action_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in ActionType])
     params = models.JSONField(
         default=dict, blank=True, help_text='SCALE: {"delta": 1} or {"replicas": 4, "direction": "up"}; RESTART: {}.'
@@ -403,6 +416,9 @@ class Rule(models.Model):
         ordering = ["priority", "id"]
         constraints = [
             models.CheckConstraint(condition=~Q(name=""), name="rule_has_name"),  # it is that of an actor
+            models.CheckConstraint(
+                condition=Q(min_reports__lte=F("of_reports"), of_reports__lte=MAX_REPORTS), name="reports_can_be_met"
+            ),
         ]
         triggers = [
             *triggers.recorded(volatile=("updated_at",)),
@@ -446,6 +462,8 @@ class Rule(models.Model):
             min_probability=self.min_probability,
             min_confidence=self.min_confidence,
             for_seconds=self.for_seconds,
+            min_reports=self.min_reports,
+            of_reports=self.of_reports,
         )
 
     def clean(self) -> None:

@@ -21,6 +21,11 @@ KNOWN = "interval '1 day'"
 MAX_REPORTERS = 16  # that a signal names
 BEGINNING, LATE, END, END_WITHOUT_BEGINNING = 1, 2, 3, 4  # signals.models.LastReport
 
+# The last reports of a problem, as bits, with {many} new ones that fired or were healthy: the lowest bit is the latest
+# report. 60 are remembered (signals.sources.matching.MAX_REPORTS).
+_SHIFTED = "({reports} << least({many}, 60)::int) & ((1::bigint << 60) - 1)"
+_FIRED = f"({_SHIFTED} | ((1::bigint << least({{many}}, 60)::int) - 1))"
+
 _PROBLEM = "fingerprint, source, cluster, kind, namespace, workload, symptom"
 _SIGNAL = f"id, {_PROBLEM}, score, probability, confidence, payload, count, posted_by, traceparent"
 _REPORTS = """
@@ -59,10 +64,13 @@ _FUNCTION = """
 # Each row is found by its key (OFFSET 0): a plan that reads a whole table would be kept when the table has grown.
 _JUDGED = f"""
     judged AS MATERIALIZED (
-        SELECT input.*, poster AS posted_by, opened.id AS open_id, known.last, known.signal_id AS last_signal,
+        SELECT input.*, poster AS posted_by, opened.id AS open_id, problem.recent_reports AS former_reports,
+            known.last, known.signal_id AS last_signal,
             {{judgement}}
         FROM {_REPORTS.replace(" AS t(", " AS input(")}
-        CROSS JOIN LATERAL (SELECT signal_id FROM signals_problem WHERE fingerprint = input.fingerprint OFFSET 0) problem
+        CROSS JOIN LATERAL (
+            SELECT signal_id, recent_reports FROM signals_problem WHERE fingerprint = input.fingerprint OFFSET 0
+        ) problem
         LEFT JOIN LATERAL (
             SELECT id, first_seen_at FROM signals_signal WHERE id = problem.signal_id AND closed_at IS NULL OFFSET 0
         ) opened ON true
@@ -80,8 +88,9 @@ _ACCEPTED = """
         WHERE is_repeat IS NOT TRUE),
     counted AS (
         UPDATE signals_problem problem SET signal_id = coalesce(heard.signal_id, problem.signal_id),
-            {polarity}_count = {polarity}_count + heard.count, {polarity}_at = moment, {polarity}_by = poster
-        FROM (SELECT fingerprint, count(*), (array_agg(signal_id) FILTER (WHERE is_late IS NOT TRUE))[1] AS signal_id
+            {polarity}_count = {polarity}_count + heard.count, {polarity}_at = moment, {polarity}_by = poster,
+            recent_reports = {reports}
+        FROM (SELECT fingerprint, count(*), count(*) FILTER (WHERE is_late IS NOT TRUE) AS new, (array_agg(signal_id) FILTER (WHERE is_late IS NOT TRUE))[1] AS signal_id
               FROM accepted GROUP BY fingerprint) AS heard
         WHERE problem.fingerprint = heard.fingerprint),
     remembered AS (
@@ -118,7 +127,10 @@ FIRE = _FUNCTION.format(
     {_JUDGED.format(judgement=_BEGINNING)},
     repeated AS (
         UPDATE signals_signal opened SET
-            count = opened.count + latest.count, last_seen_at = moment, resolved_at = NULL, kept_seconds = 0,
+            count = opened.count + latest.count,
+            recent_reports = {_FIRED.format(reports="latest.former_reports", many="latest.count")},
+            not_before = CASE opened.reason WHEN 'TooFewReports' THEN moment ELSE opened.not_before END,
+            last_seen_at = moment, resolved_at = NULL, kept_seconds = 0,
             payload = latest.payload, score = latest.score, probability = latest.probability,
             confidence = latest.confidence,
             reported_by = CASE WHEN opened.reported_by ? poster
@@ -128,12 +140,21 @@ FIRE = _FUNCTION.format(
         RETURNING opened.id, opened.fingerprint, opened.state),
     opened AS (
         INSERT INTO signals_signal (
-            {_SIGNAL}, state, reason, message, errors, reported_by, first_seen_at, last_seen_at, not_before)
-        SELECT {_SIGNAL}, 'pending', '', '', 0, jsonb_build_array(poster), moment, moment, moment
+            {_SIGNAL}, state, reason, message, errors, reported_by, recent_reports, first_seen_at, last_seen_at,
+            not_before)
+        SELECT {_SIGNAL}, 'pending', '', '', 0, jsonb_build_array(poster),
+            {_FIRED.format(reports="former_reports", many="count")}, moment, moment, moment
         FROM latest WHERE open_id IS NULL
         RETURNING id, fingerprint, state),
     touched AS (SELECT * FROM repeated UNION ALL SELECT * FROM opened),
-    {_ACCEPTED.format(polarity="firing", firing=True, report=f"CASE WHEN is_late THEN {LATE} ELSE {BEGINNING} END")}
+    {
+        _ACCEPTED.format(
+            polarity="firing",
+            firing=True,
+            report=f"CASE WHEN is_late THEN {LATE} ELSE {BEGINNING} END",
+            reports=_FIRED.format(reports="recent_reports", many="heard.new"),
+        )
+    }
 """,
 )
 RESOLVE = _FUNCTION.format(
@@ -155,6 +176,7 @@ RESOLVE = _FUNCTION.format(
             polarity="healthy",
             firing=False,
             report=f"CASE last WHEN {BEGINNING} THEN {END} ELSE {END_WITHOUT_BEGINNING} END",
+            reports=_SHIFTED.format(reports="recent_reports", many="heard.new"),
         )
     }
 """,

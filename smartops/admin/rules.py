@@ -31,7 +31,7 @@ class RuleAdmin(ScopedAdmin[Rule]):
         ("The signal", {"fields": ["source", "symptom_match", "symptom", "severity", "labels"]}),
         ("Its workload", {"fields": ["kind", "namespace", "workload", "everything"]}),
         ("Thresholds", {"fields": ["min_score", "min_probability", "min_confidence"]}),
-        ("Time", {"fields": ["for_seconds"]}),
+        ("Time", {"fields": ["for_seconds", ("min_reports", "of_reports")]}),
         ("Action", {"fields": ["action_type", "params"]}),
         ("History", {"fields": ["version", "updated_at"]}),
     ]

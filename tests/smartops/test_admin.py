@@ -76,7 +76,7 @@ def test_history_cannot_be_added_changed_or_deleted(running: Client, model: Any)
 
 def rule(**fields: Any) -> dict[str, Any]:
     ordinary = {"name": "mine", "priority": 5, "enabled": "on", "source": "anomaly", "symptom": "resource"}
-    ordinary |= {"everything": "on", "symptom_match": "equal", "for_seconds": 0}
+    ordinary |= {"everything": "on", "symptom_match": "equal", "for_seconds": 0, "min_reports": 0, "of_reports": 0}
     return ordinary | {"action_type": "SCALE", "params": '{"delta": 1}', "min_score": 0.8} | fields
 
 
@@ -95,6 +95,7 @@ def rule(**fields: Any) -> dict[str, Any]:
         {"labels": 'team="payments", tier!="test"', "everything": ""},
         {"symptom": "Resource, LATENCY", "symptom_match": "one_of", "severity": "critical, major"},
         {"symptom": "res.*|lat.*", "symptom_match": "pattern", "for_seconds": 600},
+        {"min_reports": 3, "of_reports": 5},
     ],
 )
 def test_a_valid_rule_is_saved_and_its_version_counted(operator: Client, fields: dict[str, Any]) -> None:
@@ -134,6 +135,7 @@ def test_a_valid_rule_is_saved_and_its_version_counted(operator: Client, fields:
         ("workload", {"workload": "shop-*"}),
         ("labels", {"labels": "team: payments"}),
         ("labels", {"labels": "team=a, team=b"}),
+        ("min_reports", {"min_reports": 3, "of_reports": 2}),
         ("for_seconds", {"for_seconds": 604_801}),
         ("symptom", {"symptom": "cpu"}),
         ("namespace", {"namespace": "Smartops-Dev"}),

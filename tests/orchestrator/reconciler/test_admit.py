@@ -18,7 +18,7 @@ from orchestrator.reconciler import admit
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
-from signals.models import Rule, Signal, SignalState
+from signals.models import Problem, Rule, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Target
 from tests.kit.signals import anomaly, delayed, post, root_cause, wait
@@ -176,6 +176,43 @@ def test_a_signal_that_nobody_reports_again_expires_while_its_rule_waits(cluster
 
     assert decide(cluster) == []
     assert rows() == {"a": (S.DENIED, Reason.SIGNAL_EXPIRED)}
+
+
+def test_a_rule_counts_the_last_reports_of_a_problem_also_those_of_earlier_episodes(cluster: SimulatedCluster) -> None:
+    Rule.objects.filter(symptom="resource").update(min_reports=3, of_reports=5)
+    for firing in (True, False, False, True):
+        post(anomaly("a", firing=firing))
+        assert decide(cluster) == []
+
+    waiting = Signal.objects.get(state=S.PENDING)
+    assert (waiting.reason, waiting.recent_reports) == (Reason.TOO_FEW_REPORTS, 0b1001)
+    assert waiting.not_before - waiting.last_seen_at > timedelta(seconds=900)  # then it expires
+
+    post(anomaly("a", score=0.9), anomaly("a"))  # it is due again at once
+    [claim] = decide(cluster)
+    assert claim.action.signal_id == waiting.pk
+    assert Signal.objects.get(pk=waiting.pk).recent_reports == 0b100111
+    assert Problem.objects.get().recent_reports == 0b100111
+
+
+def test_a_signal_that_is_not_reported_often_enough_expires(cluster: SimulatedCluster) -> None:
+    Rule.objects.filter(symptom="resource").update(min_reports=2, of_reports=2)
+    post(anomaly("a"))
+    decide(cluster)
+
+    wait((Signal.objects.get().not_before - Signal.objects.get().first_seen_at).total_seconds())
+
+    assert decide(cluster) == []
+    assert rows() == {"a": (S.DENIED, Reason.SIGNAL_EXPIRED)}
+
+
+def test_repeated_and_late_reports_are_not_counted(cluster: SimulatedCluster) -> None:
+    end, beginning = anomaly("a", firing=False), anomaly("a")
+    post(end, replace(end, firing=True), beginning, beginning)
+    post(beginning)
+
+    assert Problem.objects.get().recent_reports == 0b01
+    assert Signal.objects.get().recent_reports == 0b01
 
 
 def test_a_changed_rule_is_applied_to_the_signals_that_wait_for_it(cluster: SimulatedCluster) -> None:
