@@ -104,7 +104,7 @@ class Loop:
             Claim(
                 action=action["id"],
                 type=action["type"],
-                workload=(action["target"]["namespace"], action["target"]["name"]),
+                workload=(action["target"]["namespace"], _named(action["target"])),
                 applied=action["applied_at"] is not None,
                 direct=action["origin"] == "direct",
             )
@@ -115,6 +115,12 @@ class Loop:
         answer = self.agent.post(f"/v1/signals/{kind}", body)
         assert answer.status == 202, answer
         return str(answer.body["id"])
+
+
+def _named(target: Object) -> str:
+    """As the judge names it."""
+    name, resource = str(target["name"]), f"{target.get('kind', 'Deployment').lower()}s"
+    return name if resource == "deployments" else f"{resource}/{name}"
 
 
 class Judge:

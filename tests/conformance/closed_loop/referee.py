@@ -11,11 +11,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 Event = Mapping[str, Any]  # of audit.k8s.io/v1
-Workload = tuple[str, str]  # namespace, name
+Workload = tuple[str, str]  # namespace, name; that of another kind than a Deployment as `statefulsets/db`
+WORKLOADS = ("deployments", "statefulsets", "daemonsets")
 FIELD_MANAGER, USER_AGENT = "smartops", "smartops-orchestrator"
-ACTION, RESTART = "smartops.io/action", "smartops.io/restart"  # annotations of a Deployment, and of its pods
+ACTION, RESTART = "smartops.io/action", "smartops.io/restart"  # annotations of a workload, and of its pods
 HOUR, QUARTER = 3600.0, 900.0  # seconds
-# What SmartOps may write beside Deployments: what it tells about them, and what it asks about its own rights.
+# What SmartOps may write beside workloads: what it tells about them, and what it asks about its own rights.
 BESIDE = ("events", "selfsubjectaccessreviews")
 
 
@@ -88,11 +89,11 @@ def violations(events: Iterable[Event], claims: Iterable[Claim], limits: Limits 
 
 
 def writes(events: Iterable[Event]) -> list[Write]:
-    """What SmartOps sent to Deployments, refused ones and dry runs included, in the order of the answers."""
+    """What SmartOps sent to workloads, refused ones and dry runs included, in the order of the answers."""
     replicas: dict[Workload, int] = {}
     found = []
     for event in _answered(events):
-        if event["objectRef"]["resource"] != "deployments":
+        if event["objectRef"]["resource"] not in WORKLOADS:
             continue
         workload, wanted = _workload(event), _replicas(event)
         if _is_ours(event) and _is_write_of_action(event):
@@ -190,7 +191,8 @@ def _workload(event: Event) -> Workload:
     """A creation names its object in the body alone."""
     reference = event["objectRef"]
     name = reference.get("name") or event["requestObject"]["metadata"]["name"]
-    return reference["namespace"], name
+    resource = reference["resource"]
+    return reference["namespace"], name if resource == "deployments" else f"{resource}/{name}"
 
 
 def _answered(events: Iterable[Event]) -> list[Event]:
@@ -204,9 +206,9 @@ def _is_ours(event: Event) -> bool:
 
 
 def _is_write_of_action(event: Event) -> bool:
-    """The plain PATCH of a Deployment: a subresource cannot carry the action's id."""
+    """The plain PATCH of a workload: a subresource cannot carry the action's id."""
     reference = event["objectRef"]
-    return event["verb"] == "patch" and reference["resource"] == "deployments" and "subresource" not in reference
+    return event["verb"] == "patch" and reference["resource"] in WORKLOADS and "subresource" not in reference
 
 
 def _is_strange(event: Event) -> bool:
