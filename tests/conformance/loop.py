@@ -27,6 +27,9 @@ def transactional_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) 
         call_command("flush", verbosity=0, interactive=False)
 
 
+KIND = "workloadKind"
+
+
 @pytest.fixture(scope="module")
 def namespaces() -> str:
     """Those that SmartOps manages."""
@@ -55,12 +58,16 @@ class Loop:
             max_scale_increase=self.limits.added_in_a_quarter,
         )
 
-    def anomaly(self, service: str, type_: str = "resource", **fields: Any) -> str:
-        """Reports one; the signal's id."""
-        return self._report("anomaly", anomaly_body(self.namespace, service, type_, **fields))
+    def anomaly(self, service: str, type_: str = "resource", kind: str = "", **fields: Any) -> str:
+        """Reports one, of a Deployment unless a kind is named; the signal's id."""
+        named = {KIND: kind} if kind else {}
+        return self._report("anomaly", anomaly_body(self.namespace, service, type_, **named, **fields))
 
-    def root_cause(self, service: str, cause: str = "memory_leak", **fields: Any) -> str:
-        return self._report("rca", rca_body(self.namespace, service, cause, **fields))
+    def root_cause(self, service: str, cause: str = "memory_leak", kind: str = "", **fields: Any) -> str:
+        body = rca_body(self.namespace, service, cause, **fields)
+        if kind:
+            body["rankedCauses"] = [{**one, KIND: kind} for one in body["rankedCauses"]]
+        return self._report("rca", body)
 
     def ask(self, verb: str, deployment: str, **fields: Any) -> Answer:
         """For a direct action; answered when it has ended."""
