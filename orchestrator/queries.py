@@ -85,8 +85,8 @@ MOVE_ACTIONS = """
         id uuid, from_state text, from_epoch int, from_version text, lease_is_over boolean,
         state text, reason text, message text, details jsonb, moved_by text, epoch int, attempts int,
         ambiguous boolean, planned_uid text, planned_resource_version text, planned_generation bigint, before jsonb,
-        change jsonb, scale_increase int, scale_decrease int, warnings jsonb, not_before float8, deadline float8,
-        lease float8, applied boolean, finished boolean)),
+        change jsonb, before_image jsonb, after_image jsonb, scale_increase int, scale_decrease int, warnings jsonb,
+        not_before float8, deadline float8, lease float8, applied boolean, finished boolean)),
     locked AS (
         SELECT id FROM orchestrator_action WHERE id IN (SELECT id FROM moved) ORDER BY id FOR NO KEY UPDATE)
     UPDATE orchestrator_action AS action SET
@@ -94,6 +94,7 @@ MOVE_ACTIONS = """
         moved_by = moved.moved_by, epoch = moved.epoch, attempts = moved.attempts, ambiguous = moved.ambiguous,
         planned_uid = moved.planned_uid, planned_resource_version = moved.planned_resource_version,
         planned_generation = moved.planned_generation, before = moved.before, change = moved.change,
+        before_image = moved.before_image, after_image = moved.after_image,
         scale_increase = moved.scale_increase, scale_decrease = moved.scale_decrease, warnings = moved.warnings,
         updated_at = statement_timestamp(),
         not_before = coalesce(statement_timestamp() + make_interval(secs => moved.not_before), action.not_before),

@@ -19,6 +19,7 @@ NEW = {
 
 from typing import Any
 
+from signals.proposals.images import Images, Irreversible
 from signals.proposals.types import Before, Change, Params
 
 event = "Resumed"
@@ -52,8 +53,12 @@ def done(before: Before, change: Change) -> str:
     return "Resumed rollouts"
 
 
-def changes(before: Before, change: Change) -> list[tuple[str, str, str]]:
-    return [("spec.paused", "", "false")]
+def patch(change: Change) -> Params:
+    return {"spec": dict(change)}
+
+
+def inverse(change: Change, images: Images) -> Params | Irreversible:
+    return Irreversible("A rollout that has been resumed is not paused again.")
 ''',
     "orchestrator/actions/resume.py": '''
 """RESUME: writes `spec.paused: false`."""
@@ -135,7 +140,8 @@ key = WorkloadKey("dev", "web")
 live = WorkloadObject(key, "uid-1", "41", 1, 2, True, False, {})
 handler = HANDLERS[ActionType.RESUME]
 change = handler.plan(decision.proposal.params, live, "a-1")
-action = Action(workload=Workload(namespace="dev", name="web"), type="RESUME", params={}, before={}, change=change)
+action = Action(workload=Workload(namespace="dev", name="web"), type="RESUME", params={}, before={}, change=change,
+    before_image={"spec.paused": True}, after_image={})
 request = ActionRequest.model_validate_json('{"type": "resume", "target": {"name": "web"}}')
 document = {"type": "RESUME", "target": {"namespace": "dev", "name": "web"}, "before": {}, "change": change}
 print(json.dumps({
@@ -146,6 +152,7 @@ print(json.dumps({
     "write": handler.write(Cluster(), key, change, Preconditions("uid-1", "41"), "a-1", False),
     "verification": handler.expected_replicas(change),
     "console": [headline(action), changes(action)],
+    "inverse": str(action.inverse(())),
     "demo": change_of(document),
     "event": [PROPOSAL_TYPES[ActionType.RESUME].event, PROPOSAL_TYPES[ActionType.RESUME].done({}, change)],
 }))
@@ -193,7 +200,8 @@ def test_a_new_action_type_is_a_pair_of_files_and_three_entries(copy: Path) -> N
         "plan": {"paused": False},
         "write": ["dev/web", {"spec": {"paused": False}}, "a-1", "41"],
         "verification": None,
-        "console": ["web: Resume rollouts", [["spec.paused", "", "false"]]],
+        "console": ["web: Resume rollouts", [["spec.paused", "true", ""]]],
+        "inverse": "Irreversible(why='A rollout that has been resumed is not paused again.')",
         "demo": "dev/web: Resumed rollouts",
         "event": ["Resumed", "Resumed rollouts"],
     }

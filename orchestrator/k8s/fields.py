@@ -6,8 +6,17 @@ Only the spec, the labels and the annotations have paths.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from signals.proposals.patch_allowlist.marks import LAST_APPLIED
 from signals.proposals.paths import CONTAINERS, LEFT_OUT_OF_PODS, POD, join, mapping, touched
 
+# The fields of the patch allowlist (signals/proposals/patch_allowlist).
+SPEC_FIELDS = (
+    *("replicas", "paused", "minReadySeconds", "progressDeadlineSeconds", "revisionHistoryLimit"),
+    *("strategy", "updateStrategy"),
+)
+POD_FIELDS = (
+    *("terminationGracePeriodSeconds", "nodeSelector", "tolerations", "affinity", "topologySpreadConstraints"),
+)
 # Objects that are merged, not replaced: the owner of an empty one does not own what is added to it.
 MERGED = (
     *(".labels", ".annotations", ".strategy", ".rollingUpdate", ".resources", ".limits", ".requests"),
@@ -32,6 +41,20 @@ def stated(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from touched(mapping(manifest.get("spec")), "spec")
 
 
+def changeable(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an object that an action may change, in the form of a manifest."""
+    spec = mapping(manifest.get("spec"))
+    template = mapping(spec.get("template"))
+    pod = mapping(template.get("spec"))
+    listed = pod.get("containers")
+    containers = [_only(("name", "resources"), one) for one in (listed if isinstance(listed, list) else ())]
+    return {
+        "metadata": _labels(manifest),
+        "spec": _only(SPEC_FIELDS, spec)
+        | {"template": {"metadata": _labels(template), "spec": _only(POD_FIELDS, pod) | {"containers": containers}}},
+    }
+
+
 def overlapping(fields: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
     """Those of `fields` that a change of `paths` changes: one of them, a part of one, or an object that holds one."""
     paths = tuple(paths)
@@ -40,6 +63,18 @@ def overlapping(fields: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
         for field in fields
         if any(_within(field, path) or (_within(path, field) and not field.endswith(MERGED)) for path in paths)
     )
+
+
+def _labels(of: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = _only(("labels", "annotations"), of.get("metadata"))
+    if LAST_APPLIED in mapping(metadata.get("annotations")):
+        metadata["annotations"] = {name: one for name, one in metadata["annotations"].items() if name != LAST_APPLIED}
+    return metadata
+
+
+def _only(names: Iterable[str], of: Any) -> dict[str, Any]:
+    known = mapping(of)
+    return {name: known[name] for name in names if known.get(name) is not None}
 
 
 def _collect(found: list[str], fields: Mapping[str, Any], path: str) -> None:

@@ -2,6 +2,7 @@
 read by one call. The Kubernetes library's models cost 15 times as much on large lists.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from itertools import chain
 from sys import intern
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from orchestrator.k8s.fields import changeable
 from orchestrator.k8s.itself import own_deployment, own_mark
 from orchestrator.k8s.owners import ManagedFieldsEntry, ObjectMeta, field_owners, our_fields, template_changes
 from orchestrator.k8s.resources import DEPLOYMENTS, SCALED_KINDS
@@ -119,6 +121,7 @@ def parse_workload(raw: Any, kind: Kind = Kind.DEPLOYMENT) -> WorkloadObject:
         containers=_containers(spec),
         part_of_smartops=_part_of_smartops(key, metadata, spec),
         selector=_selector(_object(spec, "selector")),
+        document=json.dumps(changeable(raw), separators=(",", ":")),
     )
 
 

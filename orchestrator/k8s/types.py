@@ -113,6 +113,7 @@ class WorkloadObject:
     containers: tuple[str, ...] = ()  # their names, in order
     part_of_smartops: str = ""  # what marks it as one of SmartOps' own workloads; empty if nothing does
     selector: str = ""  # of its pods, as a list request takes it
+    document: str = "{}"  # the fields that an action may change, as JSON: what its image is taken from
 
     @property
     def kind(self) -> Kind:

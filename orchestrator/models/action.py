@@ -4,6 +4,7 @@ PostgreSQL refuses what must not be: two active actions on a workload, a finishe
 transition that the table of states does not have. `transitions.py` is the only writer of `state`.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,8 @@ from signals import actors
 from signals.lib import tracing, triggers
 from signals.lib.constraints import are_actors
 from signals.models import Signal
+from signals.proposals import inverse
+from signals.proposals.images import Images, Irreversible
 from signals.types import ActionType, Origin, Proposal
 
 PENDING_FOR = timedelta(minutes=15)
@@ -33,7 +36,9 @@ IDENTITY = (
     *("type", "params", "justification", "dry_run", "verify", "created_at", "traceparent"),
 )
 PLAN = (
-    *("planned_uid", "planned_resource_version", "planned_generation", "before", "change", "warnings"),
+    *("planned_uid", "planned_resource_version", "planned_generation"),
+    *("before", "change", "before_image", "after_image", "warnings"),
+    *("before_image", "after_image"),
     *("scale_increase", "scale_decrease"),
 )
 # A plan is made before the write, and again after a write that was refused.
@@ -77,9 +82,12 @@ class Action(models.Model):
     `reason`, as in the verdict of a guardrail. `before` is `{"replicas": int, "available": int, "paused": bool,
     "conditions": [[type, status, reason, updated_at]]}`, of the version that is planned.
     `change` is what the action's handler planned: SCALE `{"replicas": int}`, RESTART `{"value": str}`, PATCH
-    `{"patch": {…}}`. `warnings` are the verdicts that warn, of the decision that allowed the plan:
-    `[{"guardrail": str, "reason": str, "message": str, "details": {…}}]`. `reported_by` are the tokens that reported
-    the signal until the action was admitted: `[actor]`, at most 16.
+    `{"patch": {…}}`. `before_image` and `after_image` are the changed fields of the object: `{path: value}`, as
+    signals/proposals/images.py has them, without those that the object does not have. The first is of the planned
+    version; the second is planned with it, and replaced by the API server's answer to the write. `warnings` are the
+    verdicts that warn, of the decision that allowed the plan: `[{"guardrail": str, "reason": str, "message": str,
+    "details": {…}}]`. `reported_by` are the tokens that reported the signal until the action was admitted: `[actor]`,
+    at most 16.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -117,6 +125,8 @@ class Action(models.Model):
     planned_generation = models.BigIntegerField(null=True)
     before = models.JSONField(null=True)
     change = models.JSONField(null=True)
+    before_image = models.JSONField(null=True)
+    after_image = models.JSONField(null=True)
     scale_increase = models.PositiveIntegerField(default=0)
     scale_decrease = models.PositiveIntegerField(default=0, db_default=0)
     warnings = models.JSONField(default=list, db_default=[])
@@ -201,6 +211,18 @@ class Action(models.Model):
             verify=self.verify,
             requested_by=self.requested_by,
         )
+
+    @property
+    def images(self) -> Images | None:
+        """None until the change is planned."""
+        if self.before_image is None or self.after_image is None:
+            return None
+        return Images(self.before_image, self.after_image)
+
+    def inverse(self, prefixes: tuple[str, ...]) -> Mapping[str, Any] | Irreversible | None:
+        """The parameters of an action of the same type that puts the changed fields back; None until it is planned."""
+        images = self.images
+        return None if images is None else inverse(ActionType(self.type), self.change or {}, images, prefixes)
 
     @classmethod
     def new(cls, proposal: Proposal, workload: Workload, **fields: Any) -> "Action":

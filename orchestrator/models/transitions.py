@@ -5,6 +5,7 @@ and epoch of the copy that it was made from, so a process that lost the action c
 timeline and sends the notification.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from signals.lib import tracing
 from signals.lib.transition_log import log_transition
 from signals.models import Signal
 from signals.proposals import PROPOSAL_TYPES
+from signals.proposals.images import images, observe
 from signals.reasons import Reason
 from signals.types import ActionType
 
@@ -42,7 +44,7 @@ VERIFIED_AS = {
 # The columns that a transition may change, beside the times.
 COLUMNS = (
     *("epoch", "attempts", "ambiguous", "planned_uid", "planned_resource_version", "planned_generation"),
-    *("before", "change", "scale_increase", "scale_decrease", "warnings"),
+    *("before", "change", "before_image", "after_image", "scale_increase", "scale_decrease", "warnings"),
 )
 TIMES = ("updated_at", "not_before", "deadline_at", "lease_until", "applied_at", "finished_at")
 NO_PLAN: Mapping[str, Any] = {
@@ -50,6 +52,8 @@ NO_PLAN: Mapping[str, Any] = {
     "planned_resource_version": "",
     "planned_generation": None,
     "change": None,
+    "before_image": None,
+    "after_image": None,
     "scale_increase": 0,
     "scale_decrease": 0,
     "warnings": [],
@@ -125,6 +129,7 @@ def plan(
             "planned_generation": live.generation,
             "before": _before(live),
             "change": dict(change),
+            **_images(action, change, live),
             "scale_increase": scale_increase,
             "scale_decrease": scale_decrease,
             "warnings": list(warnings),
@@ -141,22 +146,24 @@ def keep_plan(
     columns = {
         "planned_resource_version": live.resource_version,
         "before": _before(live),
+        **_images(action, action.change or {}, live),
         "warnings": list(warnings),
     }
     return Transition(action, S.APPLYING, actor, message=message, columns=columns)
 
 
-def apply(action: Action, written: WorkloadObject, limits: Limits, actor: str) -> Transition:
+def apply(action: Action, written: WorkloadObject, limits: Limits, actor: str, *, answered: bool = True) -> Transition:
     """applying → verifying, or → succeeded if nothing is to be verified. From now on the action counts in the windows,
-    and its cooldown runs: `applied_at` is the latest moment at which the write can have taken effect."""
+    and its cooldown runs: `applied_at` is the latest moment at which the write can have taken effect. `answered`:
+    `written` is the answer to the write, and no later version."""
+    image = _stored(action, written) if answered else {}
     if action.dry_run:
-        return Transition(
-            action, S.SUCCEEDED, actor, message="The API server accepted the dry run; nothing was changed."
-        )
+        message = "The API server accepted the dry run; nothing was changed."
+        return Transition(action, S.SUCCEEDED, actor, message=message, columns=image)
     if not action.verify:
         message = "Applied. Not verified, as requested."
         cooldown = limits.cooldown_seconds
-        return Transition(action, S.SUCCEEDED, actor, message=message, applied=True, cooldown=cooldown)
+        return Transition(action, S.SUCCEEDED, actor, message=message, columns=image, applied=True, cooldown=cooldown)
     changed = PROPOSAL_TYPES[ActionType(action.type)].fields(action.params)
     own_deadline = written.progress_deadline and written.progress_deadline + DEADLINE_MARGIN
     baseline = {**(action.before or {}), "fields": list(overlapping(written.ours, changed))}
@@ -165,7 +172,7 @@ def apply(action: Action, written: WorkloadObject, limits: Limits, actor: str) -
         S.VERIFYING,
         actor,
         message=f"Applied as generation {written.generation}.",
-        columns={"planned_uid": written.uid},
+        columns={"planned_uid": written.uid, **image},
         deadline=max(limits.verification_timeout_seconds, own_deadline),
         applied=True,
         cooldown=limits.cooldown_seconds,
@@ -286,6 +293,19 @@ def _before(live: WorkloadObject) -> dict[str, Any]:
         "paused": live.paused,
         "conditions": [list(one.reported) for one in live.conditions],
     }
+
+
+def _images(action: Action, change: Mapping[str, Any], live: WorkloadObject) -> dict[str, Any]:
+    """Of the version that the write names: it is refused if the object has changed since."""
+    found = images(PROPOSAL_TYPES[ActionType(action.type)].patch(change), json.loads(live.document))
+    return {"before_image": dict(found.before), "after_image": dict(found.after)}
+
+
+def _stored(action: Action, written: WorkloadObject) -> dict[str, Any]:
+    """The fields as the API server has stored them, with its defaults. In a later version others may have changed them:
+    then the image stays as it was planned."""
+    paths = {**(action.before_image or {}), **(action.after_image or {})}
+    return {"after_image": dict(observe(paths, json.loads(written.document)))}
 
 
 def _next_claim(action: Action) -> dict[str, int]:

@@ -155,7 +155,7 @@ def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: f
             return transitions.cancel(action, Reason.TARGET_REPLACED, message, actor)
         case Step.APPLIED if live is not None:
             limits = claim.limits or effective_limits(action.workload.target)
-            return transitions.apply(action, live, limits, actor)
+            return transitions.apply(action, live, limits, actor, answered=False)
     message = "A write was not answered, and the target has changed since. Compare it with the planned change."
     return transitions.require_review(action, message, actor)
 

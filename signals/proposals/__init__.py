@@ -6,6 +6,7 @@ Guardrails, rules, API, console and Kubernetes Events ask these modules, and do 
 from collections.abc import Mapping
 
 from signals.proposals import patch, restart, scale
+from signals.proposals.images import Images, Irreversible
 from signals.proposals.paths import REPLICAS, TEMPLATE
 from signals.proposals.types import Params, ProposalType
 from signals.types import ActionType, Proposal
@@ -37,6 +38,17 @@ def scale_decrease(proposal: Proposal, current: int) -> int:
 
 def sets_replicas(proposal: Proposal) -> bool:
     return REPLICAS in PROPOSAL_TYPES[proposal.type].fields(proposal.params)
+
+
+def inverse(type_: ActionType, change: Params, images: Images, prefixes: tuple[str, ...] = ()) -> Params | Irreversible:
+    """The parameters of a proposal of the same type that puts the changed fields back. `prefixes` are those of names
+    that the installation allows in patches."""
+    proposal_type = PROPOSAL_TYPES[type_]
+    params = proposal_type.inverse(change, images)
+    if isinstance(params, Irreversible):
+        return params
+    refused = proposal_type.refusal(params, prefixes)
+    return Irreversible(refused) if refused else params
 
 
 def changes_template(type_: ActionType, params: Params) -> bool:

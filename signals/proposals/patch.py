@@ -4,12 +4,13 @@ Parameters and change `{"patch": {...}}`. A rule with a patch of `spec.replicas`
 SCALE. The guardrails also evaluate a patch that the allowlist refuses, so the functions take any patch.
 """
 
-import json
 from typing import Any
 
 from signals.proposals import direction
+from signals.proposals.images import Images, Irreversible
+from signals.proposals.images import inverse as inverse_patch
 from signals.proposals.patch_allowlist import forbidden
-from signals.proposals.paths import leaves, mapping, touched
+from signals.proposals.paths import mapping, touched
 from signals.proposals.types import Before, Change, Params
 
 event = "Patched"
@@ -58,8 +59,13 @@ def done(before: Before, change: Change) -> str:
     return f"Patched {', '.join(fields(change))}"
 
 
-def changes(before: Before, change: Change) -> list[tuple[str, str, str]]:
-    return [(path, "", json.dumps(value, ensure_ascii=False)) for path, value in leaves(change["patch"])]
+def patch(change: Change) -> Params:
+    return mapping(change["patch"])
+
+
+def inverse(change: Change, images: Images) -> Params | Irreversible:
+    restored = inverse_patch(patch(change), images)
+    return restored if isinstance(restored, Irreversible) else {"patch": restored}
 
 
 def _spec(params: Params) -> Params:

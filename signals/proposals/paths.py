@@ -5,9 +5,11 @@ Of a pod only the fields that an action may change have a path: the rest would b
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -41,6 +43,33 @@ def touched(patch: Mapping[str, Any], path: str = "") -> Iterator[str]:
 def mapping(value: Any) -> Mapping[str, Any]:
     """The value if it is an object; else an empty one."""
     return value if isinstance(value, (dict, Mapping)) else {}  # dict first: the check for Mapping is slow
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The item of a list that has this value under a key of the list."""
+
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"[{self.key}={self.value}]"
+
+
+_STEP = re.compile(
+    r"(?:^|\.)(?P<field>[^.\[]+)"
+    r'|\[(?P<name>"(?:[^"\\]|\\.)*")\]'
+    r"|\[(?P<key>[A-Za-z]+)=(?P<value>[^\]]*)\]"
+)
+
+
+@lru_cache(maxsize=4096)
+def split(path: str) -> tuple[str | Item, ...]:
+    """The names of the fields, and the items of lists, that lead to the path."""
+    return tuple(
+        Item(step["key"], step["value"]) if step["key"] else json.loads(step["name"]) if step["name"] else step["field"]
+        for step in _STEP.finditer(path)
+    )
 
 
 @lru_cache(maxsize=4096)

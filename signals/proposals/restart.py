@@ -5,6 +5,7 @@ Parameters `{}`; change `{"value": id}`.
 
 from typing import Any
 
+from signals.proposals.images import Images, Irreversible
 from signals.proposals.types import Before, Change, Params
 
 RESTART_ANNOTATION = "smartops.io/restart"  # of the pod template: a new value replaces all pods
@@ -41,5 +42,9 @@ def done(before: Before, change: Change) -> str:
     return "Restarted all pods"
 
 
-def changes(before: Before, change: Change) -> list[tuple[str, str, str]]:
-    return [(FIELD, "", str(change["value"]))]
+def patch(change: Change) -> Params:
+    return {"spec": {"template": {"metadata": {"annotations": {RESTART_ANNOTATION: change["value"]}}}}}
+
+
+def inverse(change: Change, images: Images) -> Params | Irreversible:
+    return Irreversible("A restart has replaced the pods. The former annotation would only replace them again.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from signals.proposals import direction
 from signals.proposals.direction import Direction
+from signals.proposals.images import UNCHANGED, Images, Irreversible
 from signals.proposals.paths import REPLICAS
 from signals.proposals.types import Before, Change, Params
 
@@ -55,5 +56,12 @@ def done(before: Before, change: Change) -> str:
     return f"Scaled from {before['replicas']} to {change['replicas']} replicas"
 
 
-def changes(before: Before, change: Change) -> list[tuple[str, str, str]]:
-    return [(REPLICAS, str(before["replicas"]), str(change["replicas"]))]
+def patch(change: Change) -> Params:
+    return {"spec": {"replicas": change["replicas"]}}
+
+
+def inverse(change: Change, images: Images) -> Params | Irreversible:
+    before = images.before.get(REPLICAS)
+    if before is None:
+        return Irreversible("The number of replicas before the change is unknown.")
+    return UNCHANGED if before == images.after.get(REPLICAS) else {"replicas": before}

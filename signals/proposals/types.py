@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from signals.proposals.images import Images, Irreversible
+
 Params = Mapping[str, Any]  # of a Proposal; the shape is the action type's own
 Change = Mapping[str, Any]  # the planned absolute change, as the acting half in orchestrator/actions makes it
 Before = Mapping[str, Any]  # {"replicas": n, "available": n}: the target when the change was planned
@@ -46,6 +48,10 @@ class ProposalType(Protocol):
         """What the applied change did, in the past tense: “Scaled from 2 to 3 replicas”."""
         ...
 
-    def changes(self, before: Before, change: Change) -> list[tuple[str, str, str]]:
-        """Each changed field as (path, before, after); an empty `before` is unknown."""
+    def patch(self, change: Change) -> Mapping[str, Any]:
+        """The change as a strategic merge patch."""
+        ...
+
+    def inverse(self, change: Change, images: Images) -> Params | Irreversible:
+        """The parameters of a change of the same type that puts the fields back, as `images` has them."""
         ...

@@ -4,11 +4,13 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Q
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from orchestrator.models import Action, ActionState, Verification, VerificationStatus
 from signals.models import Signal, SignalState
+from signals.proposals.images import Irreversible
 from signals.types import ActionType, Kind, Origin, Source
 from smartops import queries
 
@@ -127,9 +129,26 @@ class DecisionView(BaseModel):
     created_at: datetime
 
 
+class FieldView(BaseModel):
+    """A changed field. `before` and `after` are null where the object does not have the field."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+class InverseView(BaseModel):
+    """What puts the changed fields back: the parameters of an action of the same type, or why there is none."""
+
+    params: dict[str, Any] | None = None
+    reason: str | None = None
+
+
 class ActionDetail(ActionView):
     before: dict[str, Any] | None = Field(description="The target before the change.")
     change: dict[str, Any] | None = Field(description="The planned change, in absolute values.")
+    fields: list[FieldView] = Field(description="The changed fields; empty until the change is planned.")
+    inverse: InverseView | None = Field(description="Null until the change is planned.")
     timeline: list[TransitionView]
     decisions: list[DecisionView]
 
@@ -139,6 +158,8 @@ class ActionDetail(ActionView):
             **_fields(action),
             before=action.before,
             change=action.change,
+            fields=_changed(action),
+            inverse=_inverse(action),
             timeline=[TransitionView.model_validate(event) for event in action.events.all()],
             decisions=_decisions(Q(action=action)),
         )
@@ -221,6 +242,19 @@ class SignalDetail(SignalView):
             decisions=_decisions(Q(signal=signal)),
             actions=[ActionView.of(action) for action in queries.actions().filter(signal=signal).order_by("pk")],
         )
+
+
+def _changed(action: Action) -> list[FieldView]:
+    before, after = action.before_image or {}, action.after_image or {}
+    return [FieldView(path=path, before=before.get(path), after=after.get(path)) for path in sorted(before | after)]
+
+
+def _inverse(action: Action) -> InverseView | None:
+    match action.inverse(tuple(settings.SMARTOPS_ALLOWED_PATCH_PREFIXES)):
+        case Irreversible(why):
+            return InverseView(reason=why)
+        case params:
+            return None if params is None else InverseView(params=dict(params))
 
 
 def _decisions(about: Q) -> list[DecisionView]:

@@ -144,8 +144,13 @@ def figures(details: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 @register.filter
 def changes(action: Action) -> list[tuple[str, str, str]]:
-    """What a planned action changes, as (path, before, after)."""
-    return PROPOSAL_TYPES[ActionType(action.type)].changes(action.before or {}, action.change or {})
+    """What a planned action changes, as (path, before, after); empty where the object does not have the field."""
+    before, after = action.before_image or {}, action.after_image or {}
+    return [(path, _value(before, path), _value(after, path)) for path in sorted(before | after)]
+
+
+def _value(image: Mapping[str, Any], path: str) -> str:
+    return compact(image[path]) if path in image else ""
 
 
 @register.filter

@@ -24,6 +24,7 @@ from orchestrator.k8s.types import (
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.pool import Call
 from signals.types import Kind, Target
+from tests.kit.deployments import document
 from tests.kit.signals import NAMESPACE
 
 
@@ -101,6 +102,7 @@ class SimulatedCluster:
             paused=False,
             deleting=False,
             annotations={},
+            document=document(replicas),
         )
         self.roll_out(key)
         return key
@@ -121,7 +123,8 @@ class SimulatedCluster:
         """By somebody, as a new version."""
         found = self.deployments[key]
         version = str(int(found.resource_version) + 1)
-        self.deployments[key] = replace(found, **{"resource_version": version, **fields})
+        described = {"document": document(fields["replicas"])} if "replicas" in fields else {}
+        self.deployments[key] = replace(found, **{"resource_version": version, **described, **fields})
         return self.deployments[key]
 
     def get_workload(self, key: WorkloadKey) -> WorkloadObject:

@@ -37,6 +37,8 @@ OTHER_PLAN = {
     "planned_generation": "7",
     "before": "'{}'",
     "change": "'{}'",
+    "before_image": "'{}'",
+    "after_image": "'{}'",
     "scale_increase": "scale_increase + 1",
     "scale_decrease": "scale_decrease + 1",
     "warnings": "'[{}]'",

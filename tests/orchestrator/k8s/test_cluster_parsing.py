@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.k8s.fields import changeable
 from orchestrator.k8s.parse import parse_page, parse_pod, parse_workload
 from orchestrator.k8s.types import Condition, Pod, WorkloadKey, WorkloadObject
 
@@ -18,6 +19,7 @@ LEAST = WorkloadObject(
     paused=False,
     deleting=False,
     annotations={},
+    document='{"metadata":{},"spec":{"template":{"metadata":{},"spec":{"containers":[]}}}}',
 )
 
 
@@ -69,6 +71,7 @@ def test_a_deployment_is_parsed_in_full() -> None:
         available_replicas=3,
         unavailable_replicas=2,
         conditions=(Condition("Progressing", "True", "ReplicaSetUpdated"),),
+        document=json.dumps(changeable(raw), separators=(",", ":")),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.k8s.fields import overlapping, owned, stated
+from orchestrator.k8s.fields import changeable, overlapping, owned, stated
 from signals.proposals.paths import touched
 
 APP = "spec.template.spec.containers[name=app]"
@@ -176,3 +176,37 @@ def test_who_applies_a_manifest_owns_what_it_states(manifest: dict[str, Any]) ->
 def test_a_patch_concerns_whatever_it_states_itself(manifest: dict[str, Any]) -> None:
     found = tuple(stated(manifest))
     assert overlapping(found, stated(manifest)) == found
+
+
+def test_what_an_action_may_change_is_kept_and_nothing_else() -> None:
+    container = {
+        "name": "main",
+        "image": "shop:1",
+        "env": [{"name": "SECRET", "value": "s"}],
+        "resources": {"limits": {}},
+    }
+    last = "kubectl.kubernetes.io/last-applied-configuration"
+    pod = {"containers": [container], "volumes": [{}], "nodeSelector": {"disk": "ssd"}, "affinity": None}
+    manifest = {
+        "metadata": {"name": "web", "labels": {"team": "a"}, "annotations": {last: "{}", "note": "n"}, "uid": "u"},
+        "spec": {
+            "replicas": 2,
+            "selector": {},
+            "template": {"metadata": {"annotations": {"smartops.io/restart": "x"}}, "spec": pod},
+        },
+        "status": {"replicas": 2},
+    }
+
+    assert changeable(manifest) == {
+        "metadata": {"labels": {"team": "a"}, "annotations": {"note": "n"}},
+        "spec": {
+            "replicas": 2,
+            "template": {
+                "metadata": {"annotations": {"smartops.io/restart": "x"}},
+                "spec": {
+                    "containers": [{"name": "main", "resources": {"limits": {}}}],
+                    "nodeSelector": {"disk": "ssd"},
+                },
+            },
+        },
+    }

@@ -18,6 +18,7 @@ from signals.lib.notifications import connect, parse
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Target
+from tests.kit.deployments import document
 from tests.kit.history import rewritable
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import SimulatedCluster
@@ -29,7 +30,7 @@ S = ActionState
 cluster = SimulatedCluster()
 AVAILABLE = Condition("Available", "True", "MinimumReplicasAvailable", "It is available.", "2026-01-01T00:00:00Z")
 LIVE = replace(cluster.deployments[cluster.deploy("erp-simulator")], conditions=(AVAILABLE,))
-WRITTEN = replace(LIVE, resource_version="9", generation=2, replicas=3, uid="uid-2")
+WRITTEN = replace(LIVE, resource_version="9", generation=2, replicas=3, uid="uid-2", document=document(3))
 LIMITS = Limits(cooldown_seconds=7, verification_timeout_seconds=42, stabilization_seconds=3)
 PLAN = {
     "planned_uid": LIVE.uid,
@@ -253,9 +254,21 @@ def test_a_transition_stores_its_state_and_columns(case: Case) -> None:
         earlier.state,
         case.to,
         found.epoch,
-        "me",
+        ME,
     )
     assert AuditEvent.objects.count() == events + 1
+
+
+def test_a_plan_has_the_changed_fields_and_the_answer_to_the_write_corrects_them() -> None:
+    action = move(requested(), claim, plan)
+    assert (row(action).before_image, row(action).after_image) == ({"spec.replicas": 2}, {"spec.replicas": 3})
+
+    defaulted = replace(WRITTEN, document=document(4))
+    late = transitions.apply(action, defaulted, LIMITS, ME, answered=False)
+    assert late.columns == {"planned_uid": WRITTEN.uid}
+
+    move(action, lambda one: transitions.apply(one, defaulted, LIMITS, ME))
+    assert (row(action).before_image, row(action).after_image) == ({"spec.replicas": 2}, {"spec.replicas": 4})
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

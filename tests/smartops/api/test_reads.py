@@ -1,5 +1,6 @@
 """What was done and why, read back."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from signals.types import ActionType, Kind, Target
 from smartops.tokens import Scope
 from tests.kit import verbs
 from tests.kit.api import Api, bearer
+from tests.kit.deployments import document
 from tests.kit.rules import install_default_rules
 from tests.kit.signals import ANOMALY
 
@@ -31,10 +33,11 @@ def ask(api: Api, deployment: str, **fields: Any) -> str:
 def carry_out(action_id: str, scale_increase: int = 2) -> None:
     """The life of an action, without a cluster."""
     seen = WorkloadObject(WorkloadKey("smartops-dev", "a"), "uid", "7", 2, 3, False, False, {}, ready_replicas=3)
+    seen, written = replace(seen, document=document(2)), replace(seen, document=document(3))
     action = Action.objects.select_related("workload", "signal").get(pk=action_id)
     transitions.store([transitions.claim(action, "reconciler:test")])
     transitions.store([transitions.plan(action, seen, {"replicas": 3}, scale_increase, "reconciler:test")])
-    transitions.store([transitions.apply(action, seen, Limits(), "reconciler:test")])
+    transitions.store([transitions.apply(action, written, Limits(), "reconciler:test")])
     status, reason = VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE
     transitions.store([transitions.verified(action, status, reason, "All 3 replicas.", seen, "reconciler:test")])
 
@@ -117,6 +120,8 @@ def test_an_action_is_read_with_its_timeline_decisions_and_verification(api: Api
 
     assert (action["type"], action["state"], action["reason"]) == ("SCALE", "succeeded", "RolloutComplete")
     assert (action["justification"], action["change"]) == ("Monday morning", {"replicas": 3})
+    assert action["fields"] == [{"path": "spec.replicas", "before": 2, "after": 3}]
+    assert action["inverse"] == {"params": {"replicas": 2}, "reason": None}
     assert [(event["from_state"], event["to_state"]) for event in action["timeline"]] == [
         (None, "pending"),
         ("pending", "applying"),

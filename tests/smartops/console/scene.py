@@ -1,5 +1,6 @@
 """An ordinary hour of a shop, made by the loop's own verbs on a cluster of values; then moved back in time."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -28,8 +29,11 @@ from orchestrator.reconciler.claim import Claim
 from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
+from signals.proposals import restart, scale
 from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Source, Target
+from smartops.dev.sandbox.strategic import strategic_merge
+from tests.kit.deployments import document
 from tests.kit.history import rewritable
 from tests.kit.rules import install_default_rules
 from tests.kit.verbs import admit, claim, execute, propose
@@ -43,7 +47,8 @@ RECONCILER = "reconciler:smartops-7c9f4d6b8-x2lqp/1"
 def deployment(name: str, replicas: int, namespace: str = NAMESPACE) -> WorkloadObject:
     key, number = WorkloadKey(namespace, name), crc32(name.encode())
     uid = f"5b1f0c2e-8f3a-4d6e-9a07-{number:012x}"
-    return WorkloadObject(key, uid, "48213", 6, replicas, False, False, {}, 6, replicas, replicas, replicas, replicas)
+    counts = (6, replicas, replicas, replicas, replicas)
+    return WorkloadObject(key, uid, "48213", 6, replicas, False, False, {}, *counts, document=document(replicas))
 
 
 @dataclass
@@ -57,16 +62,16 @@ class Shop:
         return self.deployments[key.name]
 
     def scale_workload(self, key: WorkloadKey, replicas: int, **how: Any) -> WorkloadObject:
-        return self._write(key, replicas=replicas, **how)
+        return self._write(key, scale.patch({"replicas": replicas}), replicas=replicas, **how)
 
-    def restart_workload(self, key: WorkloadKey, _value: str, **how: Any) -> WorkloadObject:
-        return self._write(key, **how)
+    def restart_workload(self, key: WorkloadKey, value: str, **how: Any) -> WorkloadObject:
+        return self._write(key, restart.patch({"value": value}), **how)
 
-    def patch_workload(self, key: WorkloadKey, _patch: dict[str, Any], **how: Any) -> WorkloadObject:
-        return self._write(key, **how)
+    def patch_workload(self, key: WorkloadKey, patch: dict[str, Any], **how: Any) -> WorkloadObject:
+        return self._write(key, patch, **how)
 
     def _write(
-        self, key: WorkloadKey, preconditions: Preconditions, action: str, dry_run: bool, **changes: Any
+        self, key: WorkloadKey, patch: Any, preconditions: Preconditions, action: str, dry_run: bool, **changes: Any
     ) -> WorkloadObject:
         assert preconditions.uid == self.deployments[key.name].uid
         assert action
@@ -74,9 +79,9 @@ class Shop:
         if key.name == self.silent:
             raise Unreached("connect: connection refused")
         was = self.deployments[key.name]
-        now = replace(
-            was, generation=was.generation + 1, resource_version=str(int(was.resource_version) + 7), **changes
-        )
+        changes["document"] = json.dumps(strategic_merge(json.loads(was.document), patch))
+        version = str(int(was.resource_version) + 7)
+        now = replace(was, generation=was.generation + 1, resource_version=version, **changes)
         self.deployments[key.name] = now
         return now
 

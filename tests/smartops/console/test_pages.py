@@ -165,7 +165,7 @@ def test_the_page_of_an_action_shows_its_evidence(reading: Client, hour: Hour) -
     page = text(reading.get(f"/console/actions/{action.pk}/"))
     for said in (
         "recommendationservice: Scale by +1 (3\xa0→\xa04)", "VerificationTimedOut", "Max replicas", "Scale velocity",
-        "0 + 1 of 3", "spec.replicas", "<del>3</del>", "<ins>4</ins>", "Planned against version", "+5 min",
+        "0 + 1 of 3", "spec.replicas", '>3</bdi></del>', '>4</bdi></ins>', "Planned against version", "+5 min",
         "win-2118", "98.1", action.planned_uid, "Not evaluated", "No policy engine is configured.",
     ):  # fmt: skip
         assert said in page, said
@@ -201,7 +201,7 @@ def test_text_of_callers_is_escaped(reading: Client, hour: Hour) -> None:
     observed = anomaly("frontend", MARKUP, 0.9, MARKUP, note=MARKUP)
     hour.signal(observed)
     action = propose(1, reason=MARKUP)
-    transitions.store([transitions.cancel(action, MARKUP[:64], MARKUP, MARKUP)])
+    transitions.store([transitions.cancel(action, MARKUP[:64], MARKUP, actors.user(MARKUP))])
     with rewritable():
         Action.objects.filter(pk=action.pk).update(signal=Signal.objects.get(symptom=MARKUP))
     for page in (text(reading.get(path)) for path in (ACTIONS, f"/console/actions/{action.pk}/")):
