@@ -143,7 +143,8 @@ change = handler.plan(decision.proposal.params, live, "a-1")
 action = Action(workload=Workload(namespace="dev", name="web"), type="RESUME", params={}, before={}, change=change,
     before_image={"spec.paused": True}, after_image={})
 request = ActionRequest.model_validate_json('{"type": "resume", "target": {"name": "web"}}')
-document = {"type": "RESUME", "target": {"namespace": "dev", "name": "web"}, "before": {}, "change": change}
+named = {"kind": "Deployment", "namespace": "dev", "name": "web"}
+document = {"type": "RESUME", "target": named, "before": {}, "change": change}
 print(json.dumps({
     "rule": [rejected(), rejected(delta=1)],
     "decision": [decision.outcome, decision.proposal.type],

@@ -188,9 +188,9 @@ def test_the_commands_of_the_pages_work_as_printed_beside_a_demo(tmp_path: Path)
         [examples, create_token] = commands("README.md", "## API")
         answers = [json.loads(line) for line in shell(state, examples).splitlines()]
         assert [sorted(answer)[:1] for answer in answers[:2]] == [["duplicate"]] * 2
-        assert [answer.get("success") for answer in answers[2:4]] == [True, True]
-        assert answers[4]["state"] == "pending"
-        assert [len(answer["items"]) for answer in answers[6:]] == [1]
+        assert [answer.get("success") for answer in answers[2:5]] == [True] * 3
+        assert answers[5]["state"] == "pending"
+        assert [len(answer["items"]) for answer in answers[7:]] == [1]
 
         token = shell(state, create_token).strip()
         assert token != handles["token"]
@@ -254,9 +254,16 @@ def test_a_demo_adds_its_workloads_to_another_cluster_and_names_a_child_that_die
             assert "Scaled from 5 to 6 replicas" in story
             assert handles["kubeconfig"] == str(sandbox.kubeconfig)
             assert handles["pids"]["sandbox"] is None
-            deployments = get(f"{sandbox.url}/apis/apps/v1/namespaces/smartops-dev/deployments")
-            names = [one["metadata"]["name"] for one in json.loads(deployments)["items"]]
-            assert names == ["checkout", "erp-simulator", "inventory", "invoice-worker", "payments", "reporting"]
+            names = {
+                kind: [one["metadata"]["name"] for one in json.loads(get(f"{apps}/{kind}"))["items"]]
+                for apps in [f"{sandbox.url}/apis/apps/v1/namespaces/smartops-dev"]
+                for kind in ("deployments", "statefulsets", "daemonsets")
+            }
+            assert names == {
+                "deployments": ["checkout", "erp-simulator", "inventory", "invoice-worker", "payments", "reporting"],
+                "statefulsets": ["ledger"],
+                "daemonsets": ["log-agent"],
+            }
             os.kill(handles["pids"]["web"], signal.SIGKILL)
             elsewhere.read_until("web was killed by SIGKILL; the end of")
             assert elsewhere.status() == 1

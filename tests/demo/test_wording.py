@@ -57,7 +57,7 @@ def test_a_deferral_shows_the_time_of_the_next_decision() -> None:
     ],
 )
 def test_a_change_is_said_in_one_line(type_: str, change: dict[str, Any], words: str) -> None:
-    target = {"namespace": "dev", "name": "erp"}
+    target = {"kind": "Deployment", "namespace": "dev", "name": "erp"}
     action = {"type": type_, "target": target, "before": {"replicas": 2}, "change": change}
     assert change_of(action) == words
 

@@ -80,8 +80,8 @@ def _write(path: Path, items: list[dict[str, Any]]) -> None:
 
 def _name(manifest: dict[str, Any]) -> str:
     """The name as `kubectl --output=name` prints it."""
-    kind = {"Namespace": "namespace", "Deployment": "deployment.apps"}[manifest["kind"]]
-    return f"{kind}/{manifest['metadata']['name']}"
+    group = ".apps" if manifest["apiVersion"] == "apps/v1" else ""
+    return f"{manifest['kind'].lower()}{group}/{manifest['metadata']['name']}"
 
 
 def _counts(line: bytes) -> Counts:

@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 
+from signals.types import workload_name
 from smartops.dev.demo.cluster import Cluster, Counts
 from smartops.dev.demo.screen import GREEN, RED, YELLOW, Screen
 from smartops.dev.demo.state import DemoError
@@ -62,7 +63,7 @@ class Story:
                 raise DemoError(f"The reconciler has not decided signal {signal_id}. See reconciler.log")
             await asyncio.sleep(0.02)
         again = f", reported {signal['count']} times so far" if signal["count"] > 1 else ""
-        where = f"{signal['namespace']}/{signal['workload']}"
+        where = workload_name(signal["kind"], signal["namespace"], signal["workload"])
         self._event(signal["last_seen_at"], "stored", f"{signal['source']} {signal['symptom']} of {where}{again}")
         self._show_decision(signal)
         return signal

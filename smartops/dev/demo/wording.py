@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from signals.proposals import PROPOSAL_TYPES
-from signals.types import ActionType
+from signals.types import ActionType, workload_name
 
 Json = dict[str, Any]
 
@@ -67,7 +67,8 @@ def explain(verdict: Json) -> str:
 def change_of(action: Json) -> str:
     """What was changed, in one line."""
     done = PROPOSAL_TYPES[ActionType(action["type"])].done(action["before"], action["change"])
-    return f"{action['target']['namespace']}/{action['target']['name']}: {done}"
+    target = action["target"]
+    return f"{workload_name(target['kind'], target['namespace'], target['name'])}: {done}"
 
 
 def request_of(received: Json) -> Iterator[tuple[str, str]]:
