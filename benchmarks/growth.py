@@ -14,9 +14,15 @@ from benchmarks.figures import Figure, Target, median_ratio
 from benchmarks.servers import Servers
 
 WORKLOADS = 1000
-# Finished actions with their signals, evenly over the workloads and over 90 days, the youngest two hours old.
+MONTHS = 24
+# Finished actions with their signals, evenly over the workloads and months, the youngest two hours old.
 HISTORY = """
     BEGIN;
+    SELECT smartops_create_partition(c.relname, a.attname, month)
+    FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0],
+    generate_series(1, {months}) n, LATERAL (
+        SELECT date_trunc('month', now() AT TIME ZONE 'UTC') - n * interval '1 month' AS month) m;
     ALTER TABLE orchestrator_action DISABLE TRIGGER USER;
 
     INSERT INTO orchestrator_workload (cluster, namespace, kind, name)
@@ -24,7 +30,7 @@ HISTORY = """
 
     CREATE TEMPORARY TABLE past AS
     SELECT n, uuidv7(-age) AS signal, uuidv7(-age) AS action, now() - age AS at
-    FROM generate_series(1, {actions}) n, LATERAL (SELECT interval '2 hours' + interval '90 days'
+    FROM generate_series(1, {actions}) n, LATERAL (SELECT interval '2 hours' + interval '{months} months'
         * ({actions} - n) / {actions} AS age) a;
 
     INSERT INTO signals_signal (id, source, cluster, namespace, workload, symptom, fingerprint, state, reason, message,
@@ -48,7 +54,7 @@ HISTORY = """
 
 
 def decision_growth(servers: Servers, quick: bool = False) -> Iterator[Figure]:
-    few, many = (100, 1000) if quick else (10_000, 1_000_000)
+    few, many = (100, 1000) if quick else (10_000, 3_000_000)
     rounds, samples = (2, 5) if quick else (9, 100)
     with history(servers, few) as small, history(servers, many) as large:
         pairs = [
@@ -108,5 +114,5 @@ def _remember(url: str, actions: int) -> None:
     django.setup()
     call_command("migrate", verbosity=0)
     with psycopg.connect(url, autocommit=True) as session:
-        session.execute(HISTORY.format(workloads=WORKLOADS, actions=actions))
+        session.execute(HISTORY.format(workloads=WORKLOADS, actions=actions, months=MONTHS))
         session.execute("VACUUM (ANALYZE)")

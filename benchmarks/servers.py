@@ -32,18 +32,23 @@ from smartops.dev.demo.state import unused_port
 
 READY_WITHIN = 120.0  # seconds
 SERVE = ("manage.py", "serve")
-HISTORY = (
-    *("signals_signal", "signals_observation", "orchestrator_workload", "orchestrator_action"),
-    *("orchestrator_decisionrecord", "orchestrator_auditevent", "orchestrator_verification"),
-)
 # Triggers refuse to empty history, also for the owner.
-CLEAN = "; ".join(
-    [
-        *(f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in HISTORY),
-        "TRUNCATE signals_signal, orchestrator_workload, guardrails_cooldown, guardrails_guardrailsetting CASCADE",
-        *(f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in HISTORY),
-    ]
-)
+CLEAN = """
+    DO $$
+    DECLARE
+        history regclass[] := ARRAY['signals_signal', 'signals_observation', 'orchestrator_workload',
+            'orchestrator_action', 'orchestrator_decisionrecord', 'orchestrator_auditevent',
+            'orchestrator_verification', 'orchestrator_activeaction', 'orchestrator_idempotencykey',
+            'guardrails_cooldown', 'guardrails_guardrailsetting'];
+        name regclass;
+    BEGIN
+        SELECT array_agg(coalesce(relid, one)) INTO history
+            FROM unnest(history) one LEFT JOIN LATERAL pg_partition_tree(one) ON true;
+        FOREACH name IN ARRAY history LOOP EXECUTE format('ALTER TABLE %s DISABLE TRIGGER USER', name); END LOOP;
+        EXECUTE 'TRUNCATE ' || array_to_string(history, ', ') || ' CASCADE';
+        FOREACH name IN ARRAY history LOOP EXECUTE format('ALTER TABLE %s ENABLE TRIGGER USER', name); END LOOP;
+    END $$
+"""
 # The program of the real control plane; empty: none.
 CONTROL_PLANE = os.environ.get("SMARTOPS_CONTROLPLANE", str(SOURCES / ".conformance" / "controlplane"))
 

@@ -23,12 +23,12 @@ Row = Mapping[str, Any]
 LOCK_WORKLOADS = """
     SELECT workload.id, workload.cluster, workload.namespace, workload.kind, workload.name
     FROM orchestrator_workload workload
-    JOIN json_to_recordset(%s::json) AS wanted(cluster text, namespace text, kind text, name text)
+    JOIN json_to_recordset(%(rows)s::json) AS wanted(cluster text, namespace text, kind text, name text)
     USING (cluster, namespace, kind, name)
     ORDER BY workload.id FOR UPDATE OF workload
 """
 LOCK_WORKLOAD_ROWS = """
-    SELECT workload.id FROM orchestrator_workload workload JOIN json_to_recordset(%s::json) AS wanted(id bigint)
+    SELECT workload.id FROM orchestrator_workload workload JOIN json_to_recordset(%(rows)s::json) AS wanted(id bigint)
     USING (id) ORDER BY workload.id FOR UPDATE OF workload
 """
 LOCK_FREE_WORKLOADS = f"{LOCK_WORKLOADS} SKIP LOCKED"
@@ -38,40 +38,44 @@ LIMIT_LOCK_WAITS = "SET LOCAL lock_timeout = '250ms'"
 # Nothing was applied, and the same change is not likely to be accepted soon.
 FINAL_REFUSALS = tuple(map(str, (Reason.CLUSTER_REJECTED, Reason.CLUSTER_FORBIDDEN, Reason.RETRIES_EXHAUSTED)))
 
+# Of a partitioned table: bounds of the ids are bounds of the months, so that PostgreSQL reads few partitions.
+BOUNDED = "BETWEEN %(first)s AND %(last)s"
+
 # What the database knows about each workload: one row for each that is asked for, in the same order. Dry runs change
 # nothing and are not counted; direct actions are.
 HISTORIES = f"""
     SELECT
         clock_timestamp(),
-        (SELECT id FROM orchestrator_action
-            WHERE workload_id = wanted.workload AND state IN
-                ('awaiting_approval', 'pending', 'applying', 'verifying', 'needs_review')
-            AND id IS DISTINCT FROM wanted.own LIMIT 1),
+        (SELECT action_id FROM orchestrator_activeaction
+            WHERE workload_id = wanted.workload AND action_id IS DISTINCT FROM wanted.own),
         (SELECT until FROM guardrails_cooldown cooldown
             WHERE cooldown.cluster = wanted.cluster AND cooldown.kind = wanted.kind
             AND cooldown.namespace = wanted.namespace AND cooldown.workload = wanted.name
             AND action_type = wanted.type),
         (SELECT json_agg(json_build_array(type, applied_at, scale_increase, scale_decrease) ORDER BY applied_at)
             FROM orchestrator_action
-            WHERE workload_id = wanted.workload AND NOT dry_run
-            AND applied_at > statement_timestamp() - make_interval(secs => %s)),
+            WHERE workload_id = wanted.workload AND id {BOUNDED} AND NOT dry_run
+            AND applied_at > statement_timestamp() - make_interval(secs => %(window)s)),
         (SELECT json_build_array(count(*), max(finished_at), (array_agg(message ORDER BY finished_at DESC))[1])
             FROM orchestrator_action
-            WHERE workload_id = wanted.workload AND state = 'failed' AND applied_at IS NULL AND NOT dry_run
-            AND finished_at > statement_timestamp() - make_interval(secs => %s) AND reason IN {FINAL_REFUSALS}
-            AND type = wanted.type AND params = wanted.params AND finished_at > coalesce((
+            WHERE workload_id = wanted.workload AND id {BOUNDED} AND state = 'failed' AND applied_at IS NULL
+            AND NOT dry_run AND finished_at > statement_timestamp() - make_interval(secs => %(refusal_window)s)
+            AND reason IN {FINAL_REFUSALS} AND type = wanted.type AND params = wanted.params
+            AND finished_at > coalesce((
                 SELECT max(applied_at) FROM orchestrator_action
-                WHERE workload_id = wanted.workload AND NOT dry_run AND type = wanted.type AND params = wanted.params
+                WHERE workload_id = wanted.workload AND id {BOUNDED} AND NOT dry_run AND type = wanted.type
+                AND params = wanted.params
             ), '-infinity')),
         (SELECT CASE WHEN reason <> '{Reason.ROLLOUT_COMPLETE}'
                 THEN (before ->> 'replicas')::int + scale_increase END
             FROM orchestrator_action
-            WHERE workload_id = wanted.workload AND NOT dry_run AND scale_increase > 0 AND applied_at IS NOT NULL
+            WHERE workload_id = wanted.workload AND id {BOUNDED} AND NOT dry_run AND scale_increase > 0
+            AND applied_at IS NOT NULL
             ORDER BY applied_at DESC LIMIT 1),
         (SELECT json_agg(scope ORDER BY scope.id) FROM guardrails_freeze scope
             WHERE {COVERING} AND lifted_at IS NULL AND coalesce(until > statement_timestamp(), true)),
         (SELECT json_agg(scope) FROM guardrails_guardrailsetting scope WHERE {COVERING})
-    FROM json_to_recordset(%s::json) AS wanted(
+    FROM json_to_recordset(%(rows)s::json) AS wanted(
         number int, workload bigint, cluster text, kind text, namespace text, name text, type text, params jsonb,
         own uuid)
     ORDER BY number
@@ -80,15 +84,16 @@ HISTORIES = f"""
 # One compare-and-set for each action: the row is stored only while it is as its copy says. A planned version is part
 # of that, because a plan changes neither state nor epoch. The rows are locked in the order of their ids, as two batches
 # of the same rows could otherwise wait for each other.
-MOVE_ACTIONS = """
-    WITH moved AS (SELECT * FROM json_to_recordset(%s::json) AS moved(
+MOVE_ACTIONS = f"""
+    WITH moved AS (SELECT * FROM json_to_recordset(%(rows)s::json) AS moved(
         id uuid, from_state text, from_epoch int, from_version text, lease_is_over boolean,
         state text, reason text, message text, details jsonb, moved_by text, epoch int, attempts int,
         ambiguous boolean, planned_uid text, planned_resource_version text, planned_generation bigint, before jsonb,
         change jsonb, before_image jsonb, after_image jsonb, scale_increase int, scale_decrease int, warnings jsonb,
         not_before float8, deadline float8, lease float8, applied boolean, finished boolean)),
     locked AS (
-        SELECT id FROM orchestrator_action WHERE id IN (SELECT id FROM moved) ORDER BY id FOR NO KEY UPDATE)
+        SELECT id FROM orchestrator_action WHERE id {BOUNDED} AND id IN (SELECT id FROM moved)
+        ORDER BY id FOR NO KEY UPDATE)
     UPDATE orchestrator_action AS action SET
         state = moved.state, reason = moved.reason, message = moved.message, details = moved.details,
         moved_by = moved.moved_by, epoch = moved.epoch, attempts = moved.attempts, ambiguous = moved.ambiguous,
@@ -103,37 +108,38 @@ MOVE_ACTIONS = """
         applied_at = CASE WHEN moved.applied THEN statement_timestamp() ELSE action.applied_at END,
         finished_at = CASE WHEN moved.finished THEN statement_timestamp() END
     FROM moved JOIN locked USING (id)
-    WHERE action.id = moved.id AND action.state = moved.from_state AND action.epoch = moved.from_epoch
+    WHERE action.id = moved.id AND action.id {BOUNDED}
+        AND action.state = moved.from_state AND action.epoch = moved.from_epoch
         AND action.planned_resource_version = moved.from_version
         AND (NOT moved.lease_is_over OR action.lease_until <= statement_timestamp())
     RETURNING action.id, action.updated_at, action.not_before, action.deadline_at, action.lease_until,
         action.applied_at, action.finished_at
-"""
+"""  # noqa: S608 - it is composed of constants
 
-END_VERIFICATIONS = """
+END_VERIFICATIONS = f"""
     UPDATE orchestrator_verification AS verification SET
         status = ended.status, message = ended.message, finished_at = statement_timestamp(),
         desired_replicas = ended.desired_replicas, ready_replicas = ended.ready_replicas,
         available_replicas = ended.available_replicas, updated_replicas = ended.updated_replicas,
         observed_generation = ended.observed_generation
-    FROM json_to_recordset(%s::json) AS ended(
+    FROM json_to_recordset(%(rows)s::json) AS ended(
         action_id uuid, status text, message text, desired_replicas int, ready_replicas int, available_replicas int,
         updated_replicas int, observed_generation bigint)
-    WHERE verification.action_id = ended.action_id
-"""
+    WHERE verification.action_id = ended.action_id AND verification.action_id {BOUNDED}
+"""  # noqa: S608 - it is composed of constants
 
 
-def fetch(statement: str, rows: Iterable[Row], *parameters: Any) -> list[tuple[Any, ...]]:
-    """Executes a statement whose last parameter are the rows, and returns its result."""
+def fetch(statement: str, rows: Iterable[Row], **parameters: Any) -> list[tuple[Any, ...]]:
+    """Executes a statement with the parameter `rows`, and returns its result."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*parameters, _json(rows)])
+        cursor.execute(statement, {**parameters, "rows": _json(rows)})
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
 
 
-def execute(statement: str, rows: Iterable[Row]) -> None:
+def execute(statement: str, rows: Iterable[Row], **parameters: Any) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(statement, [_json(rows)])
+        cursor.execute(statement, {**parameters, "rows": _json(rows)})
 
 
 def insert(rows: Sequence[Model]) -> None:
@@ -157,7 +163,7 @@ def _insert(model: type[Model], computed: tuple[Any, ...]) -> str:
     meta = model._meta
     columns = ", ".join(str(one.column) for one in meta.concrete_fields if one not in computed)
     returned = ", ".join(str(one.column) for one in (meta.pk, *computed) if one is not None)
-    rows = f"SELECT {columns} FROM json_populate_recordset(NULL::{meta.db_table}, %s::json)"  # noqa: S608 - our names
+    rows = f"SELECT {columns} FROM json_populate_recordset(NULL::{meta.db_table}, %(rows)s::json)"  # noqa: S608 - our names
     return f"INSERT INTO {meta.db_table} ({columns}) {rows} RETURNING {returned}"
 
 

@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pydantic import TypeAdapter, ValidationError
 
 from signals.lib.migrations import unapplied_migrations
+from signals.lib.partitions import COUNTED_FOR
 from signals.lib.privileges import owns_history
 from signals.names import ClusterName, Namespace, WorkloadName
 from signals.types import Kind
@@ -97,6 +98,9 @@ def lower_bounds(**_: Any) -> list[CheckMessage]:
         "SMARTOPS_SIGNALS_PER_MINUTE": 1,
         "SMARTOPS_WAITING_SIGNALS": 1,
         "SMARTOPS_QUEUE_LIMIT": 1,
+        "SMARTOPS_RETAIN_ACTIONS_DAYS": COUNTED_FOR.days,  # decisions count the actions of that time
+        "SMARTOPS_RETAIN_DECISIONS_DAYS": 1,
+        "SMARTOPS_RETAIN_AUDIT_DAYS": 1,
     }
     return [
         Error(f"{name}={getattr(settings, name)} is less than {least}.", id="smartops.E032")

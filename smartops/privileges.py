@@ -18,9 +18,11 @@ from psycopg.sql import SQL, Composable, Identifier
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.models import (
     Action,
+    ActiveAction,
     AuditEvent,
     DecisionRecord,
     Heartbeat,
+    IdempotencyKey,
     PublisherCursor,
     Verification,
     Workload,
@@ -63,7 +65,9 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     Workload: Privileges(STORE, STORE),
     Action: Privileges(STORE, STORE, fixed=IDENTITY),
     DecisionRecord: Privileges(APPEND, APPEND),
-    AuditEvent: Privileges(READ, READ),  # triggers of Action insert its rows, with the rights of the owner
+    AuditEvent: Privileges(READ, READ),  # triggers of Action write these three, with the rights of the owner
+    ActiveAction: Privileges(READ, READ),
+    IdempotencyKey: Privileges(READ, NONE),
     Verification: Privileges(READ, STORE, fixed=VERIFICATION_BASIS),
     PublisherCursor: Privileges(READ, STORE),
     Heartbeat: Privileges(READ, STORE),
@@ -90,6 +94,10 @@ KEEP_FUNCTIONS = """
 """
 
 
+# A reconciler creates the partitions of the next months (signals/lib/partitions.py).
+CREATE_PARTITIONS = SQL("GRANT EXECUTE ON FUNCTION smartops_create_partitions() TO {}")
+
+
 def privileges_of(model: type[Model]) -> Privileges:
     """A model of ours that is not in the table is for both processes, one of Django for the web process."""
     default = Privileges(EDIT, EDIT if model._meta.app_label in OURS else NONE)
@@ -108,6 +116,8 @@ def grant(using: str, plan: Any = None, **_: Any) -> None:
             if _exists(cursor, role):
                 for statement in _statements(role, kind):
                     cursor.execute(statement)
+                if kind == "reconciler":
+                    cursor.execute(CREATE_PARTITIONS.format(Identifier(role)))
             else:
                 log.warning(
                     "The role %s does not exist, and the role of DATABASE_URL may not create it: nothing was granted. "

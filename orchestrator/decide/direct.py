@@ -10,7 +10,7 @@ from orchestrator import metrics, queries
 from orchestrator.decide.decision import Question, decide, store_records
 from orchestrator.decide.policy import ask_policy
 from orchestrator.k8s.target import UNOBSERVED
-from orchestrator.models import Action, Phase, Workload
+from orchestrator.models import Action, IdempotencyKey, Phase, Workload
 from signals.actors import Actor
 from signals.lib import tracing
 from signals.lib.transition_log import log_transition
@@ -82,7 +82,8 @@ def _admit(
 def _earlier(requested_by: str, idempotency_key: str | None, request_digest: str) -> Action | None:
     if idempotency_key is None:
         return None
-    action = Action.objects.filter(requested_by=requested_by, idempotency_key=idempotency_key).first()
+    key = IdempotencyKey.objects.filter(requested_by=requested_by, key=idempotency_key).first()
+    action = None if key is None else Action.objects.get(pk=key.action_id)
     if action is not None and action.request_digest != request_digest:
         raise KeyReused(idempotency_key)
     return action

@@ -6,11 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
+
 from guardrails.checks.refused import REFUSAL_WINDOW
 from guardrails.checks.windows import MAX_WINDOW
 from guardrails.models import freeze_facts, merge_limits
 from guardrails.types import FreezeFacts, Limits, RecentAction, RefusedFacts
 from orchestrator import queries
+from signals.lib.partitions import planned_once, recent_ids
 from signals.types import ActionType, Target
 
 
@@ -42,7 +45,7 @@ class WorkloadHistory:
 
 
 def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
-    """In one statement for all of them: one snapshot and one round trip. In the order given."""
+    """In one statement for all of them, which has one snapshot. In the order given."""
     rows = [
         {
             "number": number,
@@ -57,6 +60,16 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
         }
         for number, one in enumerate(wanted)
     ]
+    first, last = recent_ids(timezone.now())
+    with planned_once():
+        found = queries.fetch(
+            queries.HISTORIES,
+            rows,
+            window=MAX_WINDOW.total_seconds(),
+            refusal_window=REFUSAL_WINDOW.total_seconds(),
+            first=first,
+            last=last,
+        )
     return [
         WorkloadHistory(
             now=now,
@@ -71,9 +84,7 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
             freezes=tuple(map(freeze_facts, freezes or ())),
             limits=merge_limits(settings or ()),
         )
-        for now, active_action, cooldown_until, recent, refused, scaled_to, freezes, settings in queries.fetch(
-            queries.HISTORIES, rows, MAX_WINDOW.total_seconds(), REFUSAL_WINDOW.total_seconds()
-        )
+        for now, active_action, cooldown_until, recent, refused, scaled_to, freezes, settings in found
     ]
 
 

@@ -3,6 +3,7 @@
 from orchestrator.models.action import Action
 from orchestrator.models.evidence import AuditEvent, DecisionRecord, Phase, Verification, VerificationStatus
 from orchestrator.models.heartbeat import Heartbeat
+from orchestrator.models.keys import ActiveAction, IdempotencyKey
 from orchestrator.models.publishing import PublisherCursor
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.workload import Workload
@@ -13,9 +14,11 @@ __all__ = [
     "TRANSITIONS",
     "Action",
     "ActionState",
+    "ActiveAction",
     "AuditEvent",
     "DecisionRecord",
     "Heartbeat",
+    "IdempotencyKey",
     "Phase",
     "PublisherCursor",
     "Verification",

@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from orchestrator.k8s.sync import Delays
+from orchestrator.models.keys import ActiveAction
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
@@ -50,14 +51,31 @@ FORGOTTEN = (
 )
 
 
-def _audits(operation: pgtrigger.Operation, came_from: str, source: str, **how: Any) -> triggers.OwnersTrigger:
+# What is unique among all actions (orchestrator/models/keys.py).
+TAKE_KEYS = """
+    INSERT INTO orchestrator_activeaction (workload_id, action_id)
+    SELECT workload_id, id FROM moved WHERE finished_at IS NULL;
+    INSERT INTO orchestrator_idempotencykey (requested_by, key, action_id)
+    SELECT requested_by, idempotency_key, id FROM moved WHERE idempotency_key IS NOT NULL;
+"""
+FREE_WORKLOADS = """
+    DELETE FROM orchestrator_activeaction active USING moved
+    WHERE active.action_id = moved.id AND moved.finished_at IS NOT NULL;
+"""
+
+
+def _audits(
+    operation: pgtrigger.Operation, came_from: str, source: str, keys: str, **how: Any
+) -> triggers.OwnersTrigger:
     """No audit row, no effect: every statement that moves actions writes their rows of the timeline and notifies
-    listeners, in the same transaction. No role but the owner of the tables may insert into the timeline."""
+    listeners, in the same transaction. No role but the owner of the tables may insert into the timeline. `keys`: the
+    statements that take or free what is unique."""
     return triggers.OwnersTrigger(
         level=pgtrigger.Statement,
         when=pgtrigger.After,
         operation=operation,
         func=f"""
+            {keys}
             INSERT INTO orchestrator_auditevent
                 (action_id, at, from_state, to_state, epoch, reason, message, details, actor)
             SELECT moved.id, clock_timestamp(), {came_from}, moved.state, moved.epoch, moved.reason, moved.message,
@@ -97,7 +115,7 @@ class Action(models.Model):
     origin = models.CharField(max_length=16, choices=[(o.value, o.value) for o in Origin])
     requested_by = models.CharField(max_length=actors.MAX_LENGTH)
     reported_by = models.JSONField(default=list, db_default=[])
-    idempotency_key = models.CharField(max_length=256, null=True)  # noqa: DJ001 - NULL is what a unique key ignores
+    idempotency_key = models.CharField(max_length=256, null=True)  # noqa: DJ001 - NULL: none was given
     request_digest = models.CharField(max_length=64, blank=True)
     type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in ActionType])
     params = models.JSONField(default=dict)
@@ -135,14 +153,6 @@ class Action(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["workload"], condition=Q(state__in=ACTIVE), name="one_active_action_per_target"
-            ),
-            models.UniqueConstraint(
-                fields=["requested_by", "idempotency_key"],
-                condition=Q(idempotency_key__isnull=False),
-                name="one_action_per_idempotency_key",
-            ),
             models.CheckConstraint(
                 condition=Q(state__in=FINAL, finished_at__isnull=False) | Q(state__in=ACTIVE, finished_at=None),
                 name="finished_iff_final",
@@ -163,6 +173,7 @@ class Action(models.Model):
             models.Index(fields=["deadline_at"], condition=Q(state__in=ACTIVE), name="action_deadline"),
             models.Index(fields=["workload", "applied_at"], condition=Q(dry_run=False), name="action_window"),
             models.Index(fields=["state", "-id"], name="action_by_state"),
+            models.Index(fields=["-id"], condition=Q(state__in=[S.FAILED, S.TIMED_OUT]), name="action_unsuccessful"),
             models.Index(
                 fields=["workload", "finished_at"],
                 condition=Q(state=S.FAILED, applied_at=None, dry_run=False),
@@ -175,7 +186,7 @@ class Action(models.Model):
             ),
         ]
         triggers = [
-            triggers.never_truncated(),
+            triggers.kept(),
             triggers.unchanged("identity_unchanged", *IDENTITY),
             triggers.unchanged("plan_unchanged", *PLAN, condition=f"NOT ({PLANNING})"),
             triggers.unchanged("progress_kept", condition=FORGOTTEN),
@@ -185,12 +196,20 @@ class Action(models.Model):
                 field="state",
                 transitions=[(here.value, there.value) for here, theres in TRANSITIONS.items() for there in theres],
             ),
-            _audits(pgtrigger.Insert, "''", "moved", name="audit_new", referencing=pgtrigger.Referencing(new="moved")),
+            _audits(
+                pgtrigger.Insert,
+                "''",
+                "moved",
+                TAKE_KEYS,
+                name="audit_new",
+                referencing=pgtrigger.Referencing(new="moved"),
+            ),
             _audits(
                 pgtrigger.Update,
                 "earlier.state",
                 "moved JOIN earlier USING (id) WHERE (moved.state, moved.epoch, moved.updated_at) "
                 "IS DISTINCT FROM (earlier.state, earlier.epoch, earlier.updated_at)",
+                FREE_WORKLOADS,
                 name="audit_moved",
                 referencing=pgtrigger.Referencing(old="earlier", new="moved"),
             ),
@@ -250,6 +269,11 @@ class Action(models.Model):
             place = {} if namespace == "*" else {"workload__namespace": namespace}
             past &= ~Q(workload__kind=kind, **place) | Q(**{f"{moment}__lte": Now() - timedelta(seconds=seconds)})
         return past
+
+    @classmethod
+    def recent(cls) -> models.QuerySet["Action"]:
+        """All active actions, and others of the same months: for queries that no id bounds."""
+        return cls.objects.filter(pk__range=ActiveAction.bounds())
 
     @classmethod
     def new_id(cls) -> UUID:

@@ -3,7 +3,6 @@ verification never after its end."""
 
 from enum import StrEnum
 
-import pgtrigger
 import uuid_utils.compat as uuids
 from django.db import models
 from django.db.models import Q
@@ -42,7 +41,9 @@ class Verification(models.Model):
     the write.
     """
 
-    action = models.OneToOneField("Action", on_delete=models.PROTECT, primary_key=True, related_name="verification")
+    action = models.OneToOneField(
+        "Action", on_delete=models.PROTECT, primary_key=True, related_name="verification", db_constraint=False
+    )
     status = models.CharField(max_length=16, choices=VerificationStatus.choices, blank=True)
     message = models.TextField(blank=True)
     generation = models.BigIntegerField()
@@ -65,7 +66,7 @@ class Verification(models.Model):
             )
         ]
         triggers = [
-            triggers.Refuse(name="kept", operation=pgtrigger.Delete | pgtrigger.Truncate),
+            triggers.kept(),
             triggers.unchanged("finished_unchanged", condition="OLD.status <> ''"),
             triggers.unchanged("basis_unchanged", *VERIFICATION_BASIS),
         ]
@@ -86,7 +87,9 @@ class DecisionRecord(models.Model):
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     phase = models.CharField(max_length=8, choices=[(phase.value, phase.value) for phase in Phase])
     signal = models.ForeignKey(Signal, on_delete=models.PROTECT, null=True, related_name="decisions")
-    action = models.ForeignKey("Action", on_delete=models.PROTECT, null=True, related_name="decisions")
+    action = models.ForeignKey(
+        "Action", on_delete=models.PROTECT, null=True, related_name="decisions", db_constraint=False
+    )
     requested_by = models.CharField(max_length=actors.MAX_LENGTH)
     outcome = models.CharField(max_length=16)
     reason = models.CharField(max_length=64, blank=True)
@@ -112,7 +115,7 @@ class AuditEvent(models.Model):
     """One transition of one action, written by a trigger of Action: the rows of its timeline, in order."""
 
     id = models.BigAutoField(primary_key=True)
-    action = models.ForeignKey("Action", on_delete=models.PROTECT, related_name="events")
+    action = models.ForeignKey("Action", on_delete=models.PROTECT, related_name="events", db_constraint=False)
     at = models.DateTimeField(db_default=Now())
     from_state = models.CharField(max_length=24, blank=True)
     to_state = models.CharField(max_length=24)

@@ -27,6 +27,7 @@ from orchestrator.models.states import FINAL, ActionState
 from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
 from signals.lib import tracing
+from signals.lib.partitions import planned_once
 from signals.lib.transition_log import log_transition
 from signals.models import Signal
 from signals.proposals import PROPOSAL_TYPES
@@ -251,12 +252,17 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
         # Workloads before actions, as everywhere: a process that decides on the target finds it free, or has committed
         # its deferral, which `_release` then ends.
         Workload.lock_rows({one.action.workload_id for one in transitions if one.to in FINAL})
-        times = {row[0]: row[1:] for row in queries.fetch(queries.MOVE_ACTIONS, map(_row, transitions))}
+        ids = [one.action.pk for one in transitions]
+        bounds = {"first": min(ids), "last": max(ids)}
+        with planned_once():
+            moved = queries.fetch(queries.MOVE_ACTIONS, map(_row, transitions), **bounds)
+        times = {row[0]: row[1:] for row in moved}
         stored = [one for one in transitions if one.action.pk in times]
         if applied := [one for one in stored if one.cooldown is not None]:
             _record_applied(applied)
         if evidence := [_evidence(one.action.pk, one.evidence) for one in stored if one.evidence is not None]:
-            queries.execute(queries.END_VERIFICATIONS, evidence)
+            with planned_once():
+                queries.execute(queries.END_VERIFICATIONS, evidence, **bounds)
         Cooldown.begin_again(
             (one.action.workload.target, one.action.type, one.cooldown_again)
             for one in stored

@@ -43,7 +43,7 @@ def claim_due(cluster: str, limit: int, actor: str, delays: Delays = NO_DELAYS, 
     """Claims as many as are due. Several reconcilers share the work: each skips the rows that another one locks.
     `delays` are those of the cache. `direct`: only direct actions."""
     is_due = Action.is_past("not_before", delays)
-    due = Action.objects.filter(is_due, cluster=cluster, state=ActionState.PENDING)
+    due = Action.recent().filter(is_due, cluster=cluster, state=ActionState.PENDING)
     if direct:
         due = due.filter(origin=Origin.DIRECT)
     due = due.select_related("workload", "signal").order_by("not_before")

@@ -45,7 +45,7 @@ def reclaim(
     """Claims the actions whose lease has expired. `held` are those that this process itself still works on. `delays`
     are those of the cache."""
     is_over = Action.is_past("lease_until", delays)
-    expired = Action.objects.filter(is_over, cluster=cluster, state=ActionState.APPLYING)
+    expired = Action.recent().filter(is_over, cluster=cluster, state=ActionState.APPLYING)
     rows = expired.exclude(pk__in=list(held)).select_related("workload", "signal")
     with transaction.atomic():  # other reconcilers reclaim at the same time, in another order
         free = rows.select_for_update(skip_locked=True, of=("self",))[:limit]
@@ -64,7 +64,7 @@ def resume(cluster: str, delays: Delays) -> Delays:
     signals = Signal.objects.filter(waiting, *(~Q(**one) for one in unread), state=SignalState.PENDING)
     _make_due(Signal.objects, signals)
     of_workload = [{f"workload__{column}": value for column, value in one.items()} for one in unread]
-    actions = Action.objects.filter(waiting, *(~Q(**one) for one in of_workload), state=ActionState.PENDING)
+    actions = Action.recent().filter(waiting, *(~Q(**one) for one in of_workload), state=ActionState.PENDING)
     _make_due(Action.objects, actions)
     return delays
 
@@ -80,7 +80,7 @@ def wake(cluster: str, ended: Iterable[WorkloadKey]) -> None:
 def expire(actor: str) -> None:
     """Ends what no reconciler took up and nobody reviewed in time, of every cluster: one may have no reconciler."""
     unclaimed = Q(state=ActionState.PENDING, ambiguous=False)
-    over = Action.objects.filter(unclaimed | Q(state=ActionState.NEEDS_REVIEW), deadline_at__lte=Now())
+    over = Action.recent().filter(unclaimed | Q(state=ActionState.NEEDS_REVIEW), deadline_at__lte=Now())
     rows = list(over.select_related("workload", "signal")[:BATCH])
     for _ in together(rows, lambda some: transitions.store([_expired(row, actor) for row in some]), _log_failure):
         pass
@@ -94,7 +94,7 @@ def report_unattended(cluster: str) -> None:
     due = {"reason": "", "not_before__lte": Now() - UNATTENDED_AFTER}
     for rows in (
         Signal.objects.filter(**due, state=SignalState.PENDING).exclude(cluster=cluster),
-        Action.objects.filter(**due, state=ActionState.PENDING).exclude(cluster=cluster),
+        Action.recent().filter(**due, state=ActionState.PENDING).exclude(cluster=cluster),
     ):
         with transaction.atomic():
             free = rows.select_for_update(no_key=True, skip_locked=True).values_list("pk", "cluster")
@@ -111,7 +111,7 @@ def cancel_resolved(cluster: str, actor: str) -> None:
     """Cancels the actions that were not applied yet and whose signal is resolved. An ambiguous action is not cancelled:
     its next claim reads the target first."""
     waiting = [ActionState.PENDING, ActionState.AWAITING_APPROVAL]
-    unapplied = Action.objects.filter(
+    unapplied = Action.recent().filter(
         cluster=cluster, state__in=waiting, ambiguous=False, signal__resolved_at__isnull=False
     )
     rows = list(unapplied.select_related("workload", "signal")[:BATCH])

@@ -92,7 +92,7 @@ class Verifications:
 
     def load(self) -> None:
         """Begins with all of the cluster that are not watched yet: another process applied them."""
-        rows = Action.objects.filter(cluster=self._cluster_name, state=ActionState.VERIFYING)
+        rows = Action.recent().filter(cluster=self._cluster_name, state=ActionState.VERIFYING)
         ending = {one.watched.action.pk for one in self.ended}
         unknown = set(rows.values_list("pk", flat=True)) - self._watched.keys() - ending
         if unknown:

@@ -120,6 +120,11 @@ def append_only() -> Refuse:
     return Refuse(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete | pgtrigger.Truncate)
 
 
+def kept() -> Refuse:
+    """For rows that change and stay, in tables without foreign keys to them."""
+    return Refuse(name="kept", operation=pgtrigger.Delete | pgtrigger.Truncate)
+
+
 def never_truncated() -> Refuse:
     """For rows that change. Foreign keys of history refuse their deletion."""
     return Refuse(name="never_truncated", operation=pgtrigger.Truncate)

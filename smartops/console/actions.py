@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from guardrails.models import Freeze
 from orchestrator.models import ACTIVE, Action, ActionState, Workload
+from signals.lib.partitions import first_id
 from signals.models import Signal, SignalState
 from signals.types import Kind
 from smartops import queries
@@ -123,7 +124,7 @@ def of_actions(wanted: Mapping[str, Any], now: datetime) -> Q:
     if state := wanted.get("state"):
         where &= Q(state__in=STATES[state])
     if since := wanted.get("since"):
-        where &= Q(pk__gte=_first_id(now - SINCE[since]))
+        where &= Q(pk__gte=first_id(now - SINCE[since]))
     if kind := wanted.get("kind"):
         where &= Q(workload__kind=kind)
     if namespace := wanted.get("namespace"):
@@ -134,7 +135,7 @@ def of_actions(wanted: Mapping[str, Any], now: datetime) -> Q:
 def of_signals(wanted: Mapping[str, Any], now: datetime) -> Q:
     """Signals that are deferred, of any age, and those of the last 24 hours that were refused, ignored or failed."""
     deferred = Q(state=SignalState.PENDING) & ~Q(reason="")
-    recent = Q(pk__gte=_first_id(now - DAY))
+    recent = Q(pk__gte=first_id(now - DAY))
     match wanted.get("signals"):
         case "deferred":
             return deferred
@@ -144,11 +145,12 @@ def of_signals(wanted: Mapping[str, Any], now: datetime) -> Q:
 
 
 def tiles(now: datetime) -> list[Tile]:
-    """With their counts, in two queries: one of actions, one of signals."""
+    """With their counts, in three queries: two of actions, one of signals."""
     found: dict[str, int] = {}
-    for model, of_model, names_signals in ((Action, of_actions, False), (Signal, of_signals, True)):
+    recent = ((Action.recent(), of_actions, False), (Signal.objects.all(), of_signals, True))
+    for rows, of_model, names_signals in recent:
         own = {tile.label: of_model(tile.query, now) for tile in TILES if ("signals" in tile.query) is names_signals}
-        found |= _counts(model.objects.all(), own)
+        found |= _counts(rows, own)
     return [Tile(tile.label, tile.note, tile.query, tile.tone, found[tile.label]) for tile in TILES]
 
 
@@ -170,8 +172,3 @@ def _page(
     query: QueryDict = request.GET.copy()
     query[parameter] = str(found[size - 1].pk)
     return found[:size], f"?{query.urlencode()}{anchor}"
-
-
-def _first_id(moment: datetime) -> UUID:
-    """The smallest UUIDv7 of that moment: the primary key is the index on time."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)

@@ -12,8 +12,15 @@ from signals.lib.triggers import Refuse
 
 
 def guarded() -> list[str]:
-    """The tables with such a trigger."""
-    return sorted({model._meta.db_table for model, trigger in pgtrigger.registered() if isinstance(trigger, Refuse)})
+    """The tables with such a trigger, and their partitions."""
+    tables = sorted({model._meta.db_table for model, trigger in pgtrigger.registered() if isinstance(trigger, Refuse)})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(p.relid::text, wanted.name) FROM unnest(%s::text[]) wanted(name) "
+            "LEFT JOIN LATERAL pg_partition_tree(wanted.name::regclass) p ON true",
+            [tables],
+        )
+        return [name for [name] in cursor.fetchall()]
 
 
 def switched(how: str) -> list[str]:

@@ -39,6 +39,8 @@ MAY = {
     "orchestrator_action": ("siu", "siu"),
     "orchestrator_decisionrecord": ("si", "si"),
     "orchestrator_auditevent": ("s", "s"),
+    "orchestrator_activeaction": ("s", "s"),
+    "orchestrator_idempotencykey": ("s", ""),
     "orchestrator_verification": ("s", "siu"),
     "orchestrator_publishercursor": ("s", "siu"),
     "orchestrator_heartbeat": ("s", "siu"),
@@ -203,7 +205,7 @@ def test_no_role_of_a_process_writes_the_timeline_by_a_table_of_its_own(session:
 
 
 def test_a_migration_grants_the_same_again() -> None:
-    statement = "SELECT relname, relacl::text FROM pg_class WHERE relkind = 'r' AND relacl IS NOT NULL ORDER BY 1"
+    statement = "SELECT relname, relacl::text FROM pg_class WHERE relkind IN ('r', 'p') AND relacl <> '{}' ORDER BY 1"
     with connection.cursor() as cursor:
         cursor.execute(statement)
         before = cursor.fetchall()

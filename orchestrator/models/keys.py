@@ -1,0 +1,52 @@
+"""What is unique among all actions. A unique key of a partitioned table contains its partition key, so these keys are
+tables of their own. Triggers of Action write them, with the rights of the owner."""
+
+from uuid import UUID
+
+from django.db import models
+from django.utils import timezone
+
+from orchestrator.models.workload import Workload
+from signals.lib.partitions import recent_ids
+
+
+class ActiveAction(models.Model):
+    """The active action of a workload: inserted with the action, deleted when the action ends."""
+
+    workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="+", db_index=False)
+    action = models.OneToOneField(
+        "Action", on_delete=models.PROTECT, primary_key=True, related_name="+", db_constraint=False
+    )
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workload"], name="one_active_action_per_target")]
+
+    def __str__(self) -> str:
+        return f"{self.action_id} of {self.workload_id}"
+
+    @classmethod
+    def bounds(cls) -> tuple[UUID, UUID]:
+        """Between these ids are all active actions, and those that were requested lately: a query for active actions
+        reads few partitions."""
+        ids = cls.objects.values_list("pk", flat=True)
+        found = ids.order_by("pk")[:1].union(ids.order_by("-pk")[:1], all=True)
+        known = [*recent_ids(timezone.now()), *found]
+        return min(known), max(known)
+
+
+class IdempotencyKey(models.Model):
+    """The action that a requester created with a key. It lives as long as the action."""
+
+    action = models.OneToOneField(
+        "Action", on_delete=models.PROTECT, primary_key=True, related_name="+", db_constraint=False
+    )
+    requested_by = models.CharField(max_length=128)
+    key = models.CharField(max_length=256)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["requested_by", "key"], name="one_action_per_idempotency_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.requested_by}"

@@ -1,0 +1,120 @@
+"""Monthly partitions of the tables that grow: ranges of UUIDv7 ids, which begin with their time in milliseconds.
+
+Each such table is created with a default partition, so that no insert fails for a missing one. `create_ahead` creates
+the partitions of this month and the next ones. (docs/adr/0046-monthly-partitions.md)
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations import CreateModel
+from django.db.models import Model
+
+# The partitioned models, with the field that is the partition key.
+PARTITION_BY = {
+    "orchestrator.Action": "id",
+    "orchestrator.DecisionRecord": "id",
+    "orchestrator.AuditEvent": "action",
+    "orchestrator.Verification": "action",
+}
+
+# An action counts in the decisions on its workload for so long after it was requested; no id is newer than LATER.
+COUNTED_FOR, LATER = timedelta(days=35), timedelta(days=1)
+
+
+class CreatePartitionedModel(CreateModel):
+    """CreateModel of a table that is partitioned by the field `partition_by`, a UUIDv7.
+
+    A unique key of a partitioned table contains its partition key. So the primary key of a table that is partitioned by
+    another field has both columns. Its sequence keeps the ids unique.
+    """
+
+    def __init__(self, *arguments: Any, partition_by: str, **options: Any) -> None:
+        self.partition_by = partition_by
+        super().__init__(*arguments, **options)
+
+    def database_forwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
+    ) -> None:
+        plain = schema_editor.table_sql
+        schema_editor.table_sql = partial(self._table_sql, plain)  # type: ignore[method-assign]
+        try:
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+        finally:
+            schema_editor.table_sql = plain  # type: ignore[method-assign]
+        table = to_state.apps.get_model(app_label, self.name)._meta.db_table
+        schema_editor.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT", params=None)
+
+    def deconstruct(self) -> Any:
+        name, arguments, options = super().deconstruct()
+        return name, arguments, {**options, "partition_by": self.partition_by}
+
+    def _table_sql(
+        self, plain: Callable[[type[Model]], tuple[str, list[Any]]], model: type[Model]
+    ) -> tuple[str, list[Any]]:
+        sql, parameters = plain(model)
+        columns = {field.name: field.column for field in model._meta.local_fields}
+        key, own = columns[self.partition_by], model._meta.pk.column
+        if key != own:
+            sql = f"{sql.replace(' PRIMARY KEY', '', 1).removesuffix(')')}, PRIMARY KEY ({own}, {key}))"
+        return f"{sql} PARTITION BY RANGE ({key})", parameters
+
+
+def first_id(moment: datetime) -> UUID:
+    """The smallest UUIDv7 of that moment: the primary key is the index on time, and the partition key."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
+def recent_ids(now: datetime) -> tuple[UUID, UUID]:
+    """The first and the last id of the rows that decisions count: the bounds by which PostgreSQL leaves out the
+    partitions of other months."""
+    return first_id(now - COUNTED_FOR), first_id(now + LATER)
+
+
+@contextmanager
+def planned_once() -> Iterator[None]:
+    """For a statement in a transaction that bounds the ids by parameters. PostgreSQL plans it once per session, for all
+    partitions, and leaves most of them out when it begins to execute the plan. By itself it would plan it anew each
+    time, for these parameters, which takes longer than the execution. Behind a pooler it does, as nothing is prepared
+    there."""
+    session: Any = connection.connection
+    threshold = session.prepare_threshold if connection.in_atomic_block else None
+    if threshold is None:
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        session.prepare_threshold = 0
+        try:
+            yield
+        finally:
+            session.prepare_threshold = threshold
+        cursor.execute("SET LOCAL plan_cache_mode = auto")
+
+
+def create_ahead(using: str = DEFAULT_DB_ALIAS) -> list[str]:
+    """Creates the partitions of this month and of the next three where they are missing, and returns their names. Rows
+    of the default partition that belong to a new one move there."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT smartops_create_partitions()")
+        return [name for [name] in cursor.fetchall()]
+
+
+def limit_lock_waits(using: str, **_: Any) -> None:
+    """Before `migrate`. What waits for the lock of a table makes everything else wait that needs the table."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SET lock_timeout = '5s'")
+
+
+def create_after_migrate(using: str, plan: Any = None, **_: Any) -> None:
+    """`flush` has no plan, and leaves the partitions alone."""
+    if plan is not None:
+        create_ahead(using)
+        with connections[using].cursor() as cursor:
+            cursor.execute("RESET lock_timeout")

@@ -1,0 +1,40 @@
+"""Drops a partition that has been exported, if it is still what was exported."""
+
+from django.db import connection, transaction
+
+from orchestrator.models import Action, IdempotencyKey
+from smartops.retention.export import Manifest
+from smartops.retention.months import Partition, kept_by
+
+# Which versions of which rows the partition has: any change to it changes this.
+VERSIONS = """
+    SELECT count(*), coalesce(bit_xor(hashtextextended(ctid::text || xmin::text, 0)), 0) FROM {}
+"""
+# What waits for the lock of the table makes everything else wait that needs the table.
+LIMIT = "SET LOCAL lock_timeout = '1s'"
+
+
+class Changed(Exception):  # noqa: N818 - it is exported again in the next run
+    pass
+
+
+def versions(partition: Partition) -> tuple[int, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(VERSIONS.format(partition.name))
+        count, digest = cursor.fetchone()
+    return int(count), int(digest)
+
+
+def drop(partition: Partition, manifest: Manifest, exported: tuple[int, int]) -> None:
+    """`exported`: the versions before the export. Raises Changed if a row was written or referred to since then.
+    Readers and writers of other months wait for the moment of the DROP only."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(LIMIT)
+        cursor.execute(f"LOCK TABLE {partition.name} IN SHARE ROW EXCLUSIVE MODE")
+        if versions(partition) != exported or exported[0] != manifest.rows:
+            raise Changed(f"{partition} has changed since its export.")
+        if reason := kept_by(partition):
+            raise Changed(f"{partition} is needed: {reason}.")
+        if partition.model is Action:
+            IdempotencyKey.objects.filter(action_id__gte=partition.first, action_id__lt=partition.last).delete()
+        cursor.execute(f"DROP TABLE {partition.name}")

@@ -1,0 +1,265 @@
+"""`manage.py retain`: history is exported, verified and dropped by whole months, and nothing that is needed is."""
+
+import gzip
+import json
+from datetime import UTC, date, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from orchestrator.models import Action, AuditEvent, DecisionRecord, IdempotencyKey, Verification
+from signals.lib import partitions
+from signals.lib.notifications import connect
+from smartops import checks
+from smartops.retention import drop, export, months
+from smartops.retention.months import Partition
+from tests.orchestrator.test_constraints import an_action
+
+pytestmark = pytest.mark.django_db
+
+OLD = (timezone.now() - timedelta(days=100)).replace(day=10)
+MONTH = date(OLD.year, OLD.month, 1)
+TABLES = ("orchestrator_action", "orchestrator_auditevent", "orchestrator_decisionrecord", "orchestrator_verification")
+
+
+@pytest.fixture(autouse=True)
+def after_forty_days(settings: Settings) -> None:
+    settings.SMARTOPS_RETAIN_ACTIONS_DAYS = settings.SMARTOPS_RETAIN_DECISIONS_DAYS = 40
+    settings.SMARTOPS_RETAIN_AUDIT_DAYS = 40
+
+
+def retain(directory: Path, **options: Any) -> str:
+    out = StringIO()
+    call_command("retain", directory, stdout=out, stderr=out, **options)
+    return out.getvalue()
+
+
+def immediately() -> None:
+    """Foreign keys are checked, as at the end of a transaction: before that, a table cannot be dropped."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+
+
+def a_decision(action: Action, **columns: Any) -> None:
+    inputs = {"n": "ä\\\n"}
+    DecisionRecord.objects.create(
+        action=action, phase="plan", outcome="allow", inputs=inputs, verdicts=[], requested_by="token:ana", **columns
+    )
+
+
+def of_last_year(state: str = "succeeded", **columns: Any) -> Action:
+    """An action with its decision, timeline and verification, each in the partition of its month."""
+    action = an_action(state, id=partitions.first_id(OLD), **columns)
+    if state == "succeeded":
+        Verification.objects.create(action=action, generation=1, baseline={})
+    a_decision(action, id=partitions.first_id(OLD))
+    immediately()
+    partitions.create_ahead()
+    return action
+
+
+def files(directory: Path) -> list[str]:
+    """Of the month of the rows. The empty months after it are exported, too."""
+    return sorted(path.name for path in directory.glob(f"*{MONTH:_%Y_%m}.*"))
+
+
+def counts() -> list[int]:
+    return [model._default_manager.count() for model in (Action, AuditEvent, DecisionRecord, Verification)]
+
+
+def test_an_old_month_is_exported_with_its_manifest_and_dropped(tmp_path: Path) -> None:
+    action = of_last_year(requested_by="token:ana", idempotency_key="k")
+
+    said = retain(tmp_path)
+
+    assert counts() == [0, 0, 0, 0]
+    assert not IdempotencyKey.objects.exists()
+    assert said.count("Exported 1 rows of") == 4
+    assert files(tmp_path) == sorted(f"{table}{MONTH:_%Y_%m}.json{kind}" for table in TABLES for kind in ("", "l.gz"))
+    exported = (tmp_path / f"orchestrator_decisionrecord{MONTH:_%Y_%m}.jsonl.gz").read_bytes()
+    [row] = gzip.decompress(exported).decode().splitlines()
+    assert json.loads(row) | {"action_id": str(action.pk), "inputs": {"n": "ä\\\n"}} == json.loads(row)
+    manifest = json.loads((tmp_path / f"orchestrator_decisionrecord{MONTH:_%Y_%m}.json").read_text())
+    assert (manifest["rows"], manifest["month"]) == (1, f"{MONTH:%Y-%m}")
+    assert retain(tmp_path) == ""
+
+
+def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
+    of_last_year()
+
+    assert retain(tmp_path, dry_run=True).count("Would export and drop") >= 1
+    assert (counts(), files(tmp_path)) == ([1, 1, 1, 1], [])
+
+
+@pytest.mark.parametrize("state", ["pending", "applying", "verifying", "needs_review"])
+def test_the_month_of_an_active_action_is_kept(tmp_path: Path, state: str) -> None:
+    of_last_year(state)
+
+    said = retain(tmp_path)
+
+    assert f"Kept orchestrator_action of {MONTH:%Y-%m}: 1 rows of orchestrator_activeaction refer to it." in said
+    assert Action.objects.count() == 1
+
+
+def test_what_a_later_row_refers_to_is_kept(tmp_path: Path) -> None:
+    action = of_last_year()
+    a_decision(action)
+
+    assert "1 rows of orchestrator_decisionrecord refer to it" in retain(tmp_path)
+    assert counts() == [1, 0, 1, 0]
+
+
+def test_a_month_that_is_not_old_enough_is_kept(tmp_path: Path, settings: Settings) -> None:
+    of_last_year()
+    settings.SMARTOPS_RETAIN_ACTIONS_DAYS = settings.SMARTOPS_RETAIN_AUDIT_DAYS = 200
+
+    retain(tmp_path)
+
+    assert counts() == [1, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("month", "days", "now", "is_due"),
+    [
+        (date(2025, 1, 1), 30, datetime(2025, 3, 2, 23, 59, tzinfo=UTC), False),
+        (date(2025, 1, 1), 30, datetime(2025, 3, 3, tzinfo=UTC), True),
+        (date(2025, 12, 1), 1, datetime(2026, 1, 2, tzinfo=UTC), True),
+        (date(2025, 12, 1), 1, datetime(2026, 1, 1, 23, tzinfo=UTC), False),
+    ],
+)
+def test_a_month_is_due_when_its_last_row_is(month: date, days: int, now: datetime, is_due: bool) -> None:
+    partition = Partition(Action, month)
+
+    assert months.due([partition], days, now) == ([partition] if is_due else [])
+
+
+class Interrupted(Exception):  # noqa: N818
+    pass
+
+
+@pytest.mark.parametrize("place", ["_read", "_write_manifest", "drop"])
+def test_an_interrupted_run_is_completed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise Interrupted
+
+    of_last_year()
+    with monkeypatch.context() as patch:
+        patch.setattr(drop if place == "drop" else export, place, interrupt)
+        with pytest.raises(Interrupted):
+            retain(tmp_path)
+    assert counts() == [1, 1, 1, 1]
+
+    retain(tmp_path)
+
+    assert counts() == [0, 0, 0, 0]
+    assert len(files(tmp_path)) == 8
+
+
+def test_a_restored_backup_with_other_rows_is_not_dropped(tmp_path: Path) -> None:
+    of_last_year()
+    retain(tmp_path)
+    exported = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    of_last_year(justification="restored, and not the same")
+
+    with pytest.raises(CommandError, match=r"may have been restored from a backup\. Nothing is dropped."):
+        retain(tmp_path)
+
+    assert Action.objects.count() == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".part"} == exported
+
+
+def test_a_file_that_its_manifest_does_not_describe_keeps_the_rows(tmp_path: Path) -> None:
+    of_last_year()
+    action = Partition(Action, MONTH)
+    export.export(action, tmp_path)
+    (tmp_path / f"{action.name}.jsonl.gz").write_bytes(b"overwritten")
+
+    with pytest.raises(CommandError, match="does not have the digest of its manifest"):
+        retain(tmp_path)
+
+    assert Action.objects.count() == 1
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"month": "2024-01"}'])
+def test_a_broken_manifest_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "orchestrator_action_2024_01.json").write_text(text)
+
+    with pytest.raises(CommandError, match=r"orchestrator_action_2024_01\.json is not a manifest"):
+        retain(tmp_path)
+
+
+def test_a_gap_between_export_and_database_is_named(tmp_path: Path) -> None:
+    of_last_year()
+    retain(tmp_path)
+    [lost, *_] = months.stored(Action)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {lost.name}")
+
+    with pytest.raises(CommandError, match=f"orchestrator_action: the months {lost.month:%Y-%m} are neither"):
+        retain(tmp_path)
+
+    assert retain(tmp_path, allow_gap=True) == ""
+
+
+def test_a_row_that_was_written_since_the_export_keeps_its_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    action, real = of_last_year(), export.export
+
+    def then_a_row(partition: Partition, directory: Path) -> export.Manifest:
+        manifest = real(partition, directory)
+        if partition == Partition(AuditEvent, MONTH):
+            AuditEvent.objects.create(action=action, to_state="late", epoch=9, actor="a test")
+        return manifest
+
+    monkeypatch.setattr(export, "export", then_a_row)
+    assert f"Kept orchestrator_auditevent of {MONTH:%Y-%m}" in retain(tmp_path)
+    assert AuditEvent.objects.count() == 2
+    monkeypatch.undo()
+
+    retain(tmp_path)
+    assert AuditEvent.objects.count() == 0
+
+
+def test_rows_of_no_month_are_reported(tmp_path: Path) -> None:
+    an_action("succeeded", id="f0000000-0000-4000-8000-000000000000")
+
+    assert "1 rows of orchestrator_action have ids of no known month." in retain(tmp_path)
+
+
+def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
+    with connect() as other:
+        other.execute("SELECT pg_advisory_lock(hashtext('smartops retain'))")
+
+        with pytest.raises(CommandError, match=r"Another `manage\.py retain` runs"):
+            retain(tmp_path)
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="is not a directory"):
+        retain(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("name", "days"),
+    [
+        ("SMARTOPS_RETAIN_ACTIONS_DAYS", 0),
+        ("SMARTOPS_RETAIN_ACTIONS_DAYS", 34),
+        ("SMARTOPS_RETAIN_DECISIONS_DAYS", 0),
+        ("SMARTOPS_RETAIN_AUDIT_DAYS", -1),
+    ],
+)
+def test_a_retention_that_is_too_short_is_an_error(settings: Settings, name: str, days: int) -> None:
+    setattr(settings, name, days)
+
+    assert [str(one.msg) for one in checks.lower_bounds()] == [
+        f"{name}={days} is less than {35 if 'ACT' in name else 1}."
+    ]
