@@ -1,5 +1,7 @@
 """What the roles of the processes may do in the database, tried by each of them: every table, every operation."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,10 +18,10 @@ from orchestrator.models import Action, Verification
 from orchestrator.models.action import IDENTITY
 from orchestrator.models.evidence import VERIFICATION_BASIS
 from signals.models import IDENTITY as SIGNAL_IDENTITY
-from signals.models import Signal
+from signals.models import SettingChange, Signal
 from smartops import privileges
 from smartops.dev.postgres import RECONCILER_ROLE, WEB_ROLE
-from tests.kit.processes import environment
+from tests.kit.processes import ROOT, environment
 
 pytestmark = pytest.mark.django_db
 
@@ -202,6 +204,27 @@ def test_no_role_of_a_process_writes_the_timeline_by_a_table_of_its_own(session:
     for function in functions:
         trigger = f"CREATE TRIGGER own AFTER INSERT ON own FOR EACH ROW EXECUTE FUNCTION {function}"
         assert not allowed(session, f"{table}; {trigger}")
+
+
+def test_the_changes_of_the_web_process_are_recorded_although_it_may_not_write_the_history() -> None:
+    with psycopg.connect(environment(WEB)["DATABASE_URL"]) as session:
+        session.execute("SELECT set_config('smartops.actor', 'user:ana', true)")
+        session.execute("INSERT INTO auth_group (name) VALUES ('approvers')")
+        found = session.execute("SELECT actor, login, after ->> 'name' FROM signals_settingchange ORDER BY id DESC")
+        assert found.fetchone() == ("user:ana", WEB, "approvers")
+        session.execute("SELECT set_config('smartops.actor', 'ana', true)")
+        with pytest.raises(psycopg.errors.CheckViolation, match="setting_change_names_actor"):
+            session.execute("INSERT INTO auth_group (name) VALUES ('viewers')")
+        session.rollback()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_command_is_the_actor_of_its_changes() -> None:
+    command = [sys.executable, "manage.py", "create_token", "agent", "--scope", "read"]
+    subprocess.run(command, cwd=ROOT, env=environment(WEB), check=True, capture_output=True)
+
+    change = SettingChange.objects.get(table_name="smartops_token")
+    assert (change.actor, change.login, change.operation) == ("system:create_token", WEB, "insert")
 
 
 def test_a_migration_grants_the_same_again() -> None:
