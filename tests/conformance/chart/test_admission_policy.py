@@ -353,6 +353,54 @@ def test_a_patch_that_the_allowlist_refuses_is_refused_by_its_path(smartops: Cli
     assert path in paths.split(", ")
 
 
+ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}}
+OF_SETS: dict[str, tuple[Object, bool]] = {
+    "a restart by kubectl's annotation": (pod_marks(annotations={"kubectl.kubernetes.io/restartedAt": "now"}), True),
+    "limits": (app(resources={"limits": {"memory": "128Mi"}}), True),
+    "revisionHistoryLimit": ({"spec": {"revisionHistoryLimit": 3}}, True),
+    "updateStrategy": ({"spec": {"updateStrategy": ROLLING}}, True),
+    "too many unavailable": ({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 2}}}}, False),
+    "OnDelete": ({"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}}, False),
+    "an image": (app(image="example.test/app:2"), False),
+    "a ServiceAccount": (pod(serviceAccountName="other"), False),
+}
+
+
+@pytest.mark.parametrize("resource", ["statefulsets", "daemonsets"])
+@pytest.mark.parametrize(("patch", "admitted"), OF_SETS.values(), ids=OF_SETS)
+def test_sets_have_the_same_allowlist(
+    smartops: Client, admin: Client, resource: str, patch: Object, admitted: bool
+) -> None:
+    if admin.send("GET", f"{resource}/web")[0] == 404:
+        admin.create(resource, workload())
+    assert (forbidden(patch, PREFIXES, ("app", "sidecar")) is None) is admitted
+
+    status, answer = smartops.send("PATCH", f"{resource}/web", with_action(patch, str(uuid4())), STRATEGIC)
+
+    assert status == (200 if admitted else 403), answer["message"]
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"spec": {"replicas": 2}},
+        {"spec": {"updateStrategy": {"rollingUpdate": {"partition": 1}}}},
+        {"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}},
+        {"spec": {"ordinals": {"start": 1}}},
+    ],
+    ids=str,
+)
+def test_a_stateful_set_is_scaled_and_its_data_is_not_touched(smartops: Client, admin: Client, patch: Object) -> None:
+    if admin.send("GET", "statefulsets/web")[0] == 404:
+        admin.create("statefulsets", workload())
+    admitted = forbidden(patch) is None
+
+    status, answer = smartops.send("PATCH", "statefulsets/web", with_action(patch, str(uuid4())), STRATEGIC)
+
+    assert status == (200 if admitted else 403), answer["message"]
+    assert admitted is bool({"replicas", "updateStrategy"} & patch["spec"].keys())
+
+
 def test_a_restart_is_admitted_with_its_own_action_alone(smartops: Client) -> None:
     action, other = str(uuid4()), str(uuid4())
     restart = pod_marks(annotations={RESTART: action})
@@ -397,7 +445,7 @@ def test_a_write_that_the_role_allows_beyond_the_policy_is_refused(
     for method, path, body, content_type in writes:
         status, answer = smartops.send(method, path, body, content_type)
         assert status == 403, answer["message"]
-        assert "SmartOps patches Deployments" in answer["message"]
+        assert "SmartOps patches workloads" in answer["message"]
 
 
 def test_events_of_smartops_are_admitted(smartops: Client, release: Release) -> None:
@@ -426,12 +474,13 @@ def test_containers_in_another_order_are_refused(smartops: Client) -> None:
         ("running-as", {}, {}, "smartops-orchestrator"),
     ],
 )
+@pytest.mark.parametrize("resource", ["deployments", "statefulsets"])
 def test_an_own_workload_is_not_changed(
-    smartops: Client, admin: Client, name: str, labels: Object, selected: Object, account: str
+    smartops: Client, admin: Client, name: str, labels: Object, selected: Object, account: str, resource: str
 ) -> None:
-    path = f"deployments/{name}"
-    if admin.send("GET", path)[0] == 404:  # the release has the first
-        admin.create("deployments", own(name, labels, selected, account))
+    path = f"{resource}/{name}"
+    if admin.send("GET", path)[0] == 404:  # the release has the first Deployment
+        admin.create(resource, own(name, labels, selected, account))
     scaled = with_action({"spec": {"replicas": 3}}, str(uuid4()))
 
     status, answer = smartops.send("PATCH", path, scaled, STRATEGIC)

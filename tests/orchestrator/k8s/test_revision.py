@@ -8,9 +8,11 @@ import pytest
 
 from guardrails.types import RolloutFacts, RolloutState
 from orchestrator.k8s.parse import NO_DEADLINE, parse_workload
-from orchestrator.k8s.revision import CLOCK_SKEW, latest_rollout, progress_deadline, rollout_state
-from orchestrator.k8s.types import Condition, TemplateChange, WorkloadKey, WorkloadObject
+from orchestrator.k8s.revision import CLOCK_SKEW, held, latest_rollout, progress_deadline, rollout_state
+from orchestrator.k8s.types import Condition, TemplateChange, Update, WorkloadKey, WorkloadObject
 from signals.proposals.restart import FIELD
+from signals.types import Kind
+from tests.kit.deployments import live
 
 S = RolloutState
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -274,3 +276,54 @@ def test_a_change_of_scale_does_not_make_a_rollout_ours(template: dict[str, Any]
 
 def test_a_creation_time_that_is_unknown_makes_every_change_one_of_an_existing_workload() -> None:
     assert latest_rollout(replace(web(("kubectl", 0)), created_at=None)).changed_at == T0
+
+
+SET = replace(
+    live(), key=WorkloadKey("smartops-dev", "db", Kind.STATEFUL_SET), observed_generation=3, replicas=3,
+    status_replicas=3, updated_replicas=3, ready_replicas=3, available_replicas=3,
+)  # fmt: skip
+DAEMONS = replace(SET, key=WorkloadKey("smartops-dev", "agent", Kind.DAEMON_SET))
+
+
+@pytest.mark.parametrize(
+    ("workload", "state"),
+    [
+        (SET, RolloutState.COMPLETE),
+        (replace(SET, generation=4), RolloutState.IN_PROGRESS),
+        (replace(SET, is_current=False, updated_replicas=1), RolloutState.IN_PROGRESS),
+        (replace(SET, is_current=False, available_replicas=2), RolloutState.IN_PROGRESS),
+        (replace(SET, available_replicas=2, ready_replicas=2), RolloutState.COMPLETE),  # a pod has failed since
+        (replace(SET, replicas=5), RolloutState.COMPLETE),  # a change of scale
+        (replace(SET, partition=1, is_current=False, updated_replicas=1), RolloutState.IN_PROGRESS),
+        (replace(SET, partition=1, is_current=False, updated_replicas=2), RolloutState.COMPLETE),
+        (
+            replace(SET, partition=1, is_current=False, updated_replicas=2, available_replicas=2),
+            RolloutState.COMPLETE,  # all that may be replaced were
+        ),
+        (replace(SET, update=Update.ON_DELETE, is_current=False, updated_replicas=0), RolloutState.COMPLETE),
+        (DAEMONS, RolloutState.COMPLETE),
+        (replace(DAEMONS, updated_replicas=1), RolloutState.IN_PROGRESS),
+        (replace(DAEMONS, available_replicas=1), RolloutState.COMPLETE),
+        (replace(DAEMONS, replicas=4), RolloutState.COMPLETE),  # a node has joined
+        (replace(DAEMONS, generation=4), RolloutState.IN_PROGRESS),
+    ],
+)
+def test_the_status_of_a_set_shows_its_rollout(workload: WorkloadObject, state: RolloutState) -> None:
+    assert rollout_state(workload) is state
+    assert progress_deadline(workload) is None
+
+
+@pytest.mark.parametrize(
+    ("workload", "why"),
+    [
+        (SET, ""),
+        (replace(SET, partition=2), ""),
+        (replace(SET, partition=3), "its partition 3 leaves all 3 replicas at the old template"),
+        (replace(SET, update=Update.ON_DELETE), "its update strategy is OnDelete"),
+        (replace(DAEMONS, update=Update.ON_DELETE), "its update strategy is OnDelete"),
+        (DAEMONS, ""),
+    ],
+)
+def test_a_template_that_reaches_no_pod_is_held(workload: WorkloadObject, why: str) -> None:
+    assert held(workload) == why
+    assert workload.update is Update.ROLLING or latest_rollout(workload) == RolloutFacts()

@@ -19,6 +19,7 @@ from orchestrator.reconciler.clock import SystemClock
 from orchestrator.reconciler.dispatch import claim_due
 from orchestrator.reconciler.verify import ASK_AGAIN, OVERDUE, Ended, Verifications, Watched
 from signals.reasons import Reason
+from signals.types import Kind
 from tests.kit.history import rewritable
 from tests.kit.simulation import SimulatedClock, SimulatedCluster
 from tests.kit.verbs import poison, requested, row
@@ -349,7 +350,8 @@ def test_a_verification_says_nothing_of_a_target_whose_namespace_has_not_synced(
     [ended] = scene.verifications.ended
     assert (ended.status, ended.reason) == (VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)
     assert ended.message == (
-        "The deadline has passed, and Deployment smartops-dev/erp cannot be read: deployments.apps is forbidden"
+        "The deadline has passed, and Deployment smartops-dev/erp-simulator cannot be read: "
+        "deployments.apps is forbidden"
     )
 
 
@@ -484,3 +486,22 @@ def test_a_change_of_scale_has_no_deadline_of_its_own(scene: Scene) -> None:
     scene.clock.advance(60)
 
     assert scene.verifications.examine(watched, moving(watched, scene.seen(watched), -50, "NewReplicaSetAvailable"))
+
+
+def test_a_rollout_of_a_stateful_set_may_last_for_as_long_as_it_makes_progress(scene: Scene) -> None:
+    """Its controller has no deadline: the timeout of the verification begins again with each progress."""
+    watched = scene.watch()
+
+    def is_doubtful(updated: int) -> bool:
+        live = scene.seen(watched)
+        key = replace(live.key, kind=Kind.STATEFUL_SET)
+        seen = replace(live, key=key, observed_generation=live.generation, updated_replicas=updated)
+        return scene.verifications.examine(watched, seen)
+
+    assert not is_doubtful(updated=1)
+    scene.clock.advance(59)
+    assert not is_doubtful(updated=2)
+    scene.clock.advance(59)
+    assert not is_doubtful(updated=2)
+    scene.clock.advance(1)
+    assert is_doubtful(updated=2)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -6,9 +7,10 @@ from hypothesis import strategies as st
 
 from orchestrator.k8s.parse import parse_workload
 from orchestrator.k8s.rollout import FREED_WITHIN, Complete, Failed, Progressing, obstacle_of, rollout
-from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, WorkloadKey, WorkloadObject
+from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, Update, WorkloadKey, WorkloadObject
 from orchestrator.verification.judge import Expected, judge
 from signals.reasons import Reason
+from signals.types import Kind
 from tests.orchestrator.verification.rollouts import EXCEEDED, NO_VERDICT, ROWS, Row
 
 DEADLINE_EXCEEDED = Condition("Progressing", "False", "ProgressDeadlineExceeded")
@@ -341,3 +343,49 @@ def test_a_change_of_the_pods_that_reached_no_pod_is_no_success(
     assert type(judged) is progress
     assert not isinstance(judged, Failed) or judged.reason is Reason.NO_PODS
     assert "All 0 replicas" not in judged.message
+
+
+OF_SET = replace(RESTARTED, kind=Kind.STATEFUL_SET, needs_pods=True)
+OF_DAEMONS = replace(RESTARTED, kind=Kind.DAEMON_SET, needs_pods=True)
+
+
+def of(kind: Kind, **fields: Any) -> WorkloadObject:
+    target = deployment()
+    return replace(target, key=replace(target.key, kind=kind), **fields)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected", "reason", "words"),
+    [
+        (None, OF_SET, Reason.TARGET_GONE, "The StatefulSet was deleted"),
+        (
+            of(Kind.DAEMON_SET, uid="another"),
+            OF_DAEMONS,
+            Reason.TARGET_REPLACED,
+            "The DaemonSet was deleted and created anew",
+        ),
+        (
+            of(Kind.STATEFUL_SET, replicas=0),
+            replace(OF_SET, baseline=0),
+            Reason.NO_PODS,
+            "the StatefulSet is scaled to 0",
+        ),
+        (of(Kind.STATEFUL_SET, update=Update.ON_DELETE), OF_SET, Reason.NO_PODS, "its update strategy is OnDelete"),
+        (of(Kind.STATEFUL_SET, partition=3), OF_SET, Reason.NO_PODS, "its partition 3 leaves all 3 replicas"),
+        (of(Kind.DAEMON_SET, replicas=0), OF_DAEMONS, Reason.NO_PODS, "no node runs its pods"),
+        (of(Kind.STATEFUL_SET, replicas=2), OF_SET, Reason.SUPERSEDED, "Scaled from 3 to 2 replicas"),
+    ],
+)
+def test_a_change_of_a_set_that_did_not_hold_has_failed(
+    target: WorkloadObject | None, expected: Expected, reason: Reason, words: str
+) -> None:
+    verdict = judge(target, expected)
+    assert isinstance(verdict, Failed)
+    assert (verdict.reason, words in verdict.message) == (reason, True)
+
+
+def test_nodes_that_leave_supersede_no_change_of_a_daemon_set() -> None:
+    left = of(
+        Kind.DAEMON_SET, replicas=2, status_replicas=2, updated_replicas=2, ready_replicas=2, available_replicas=2
+    )
+    assert judge(left, OF_DAEMONS) == Complete("All 2 pods are updated and available")
