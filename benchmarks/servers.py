@@ -39,7 +39,7 @@ CLEAN = """
         history regclass[] := ARRAY['signals_signal', 'signals_observation', 'orchestrator_workload',
             'orchestrator_action', 'orchestrator_decisionrecord', 'orchestrator_auditevent',
             'orchestrator_verification', 'orchestrator_activeaction', 'orchestrator_idempotencykey',
-            'guardrails_cooldown', 'guardrails_guardrailsetting'];
+            'signals_problem', 'signals_window', 'guardrails_cooldown', 'guardrails_guardrailsetting'];
         name regclass;
     BEGIN
         SELECT array_agg(coalesce(relid, one)) INTO history

@@ -26,12 +26,12 @@ from signals.patterns import MAX_PATTERN
 from signals.proposals import PROPOSAL_TYPES
 from signals.proposals.kinds import missing_field, why_missing
 from signals.proposals.types import ProposalType
-from signals.setting_changes import SettingChange
+from signals.setting_changes import SettingChange, SettingsVersion
 from signals.sources.matching import MAX_REPORTS, condition_problems
 from signals.symptoms import SymptomMatch, symptom_key
 from signals.types import ActionType, Kind, RuleSpec, SignalFacts, Source, Target, workload_name
 
-__all__ = ["Allowance", "Observation", "Rule", "SettingChange", "Signal", "SignalState"]
+__all__ = ["Allowance", "Observation", "Rule", "SettingChange", "SettingsVersion", "Signal", "SignalState"]
 
 
 class SignalState(models.TextChoices):
@@ -75,7 +75,8 @@ IDENTITY = ("id", "source", "cluster", "kind", "namespace", "workload", "symptom
 
 class Signal(models.Model):
     """One problem of one workload: all observations with one fingerprint, from the first until `closed_at`. The next
-    observation opens another signal.
+    observation opens another signal, unless the decision on this one `holds` for it: then it is counted, and nothing
+    else is stored of it.
 
     `payload`: the body of the latest observation, as the agent sent it: a JSON object with the fields of AnomalySignal
     or RcaSignal (signals/sources). `count`: the observations that fired. A pending signal with a `not_before` in the
@@ -108,6 +109,7 @@ class Signal(models.Model):
     not_before = models.DateTimeField(db_default=Now())
     resolved_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
+    holds = models.JSONField(null=True)  # of an ignored or denied one: signals.holds.Hold
     posted_by = models.CharField(max_length=actors.MAX_LENGTH, db_default="")  # the token that opened it
     reported_by = models.JSONField(default=list, db_default=[])
     traceparent = models.CharField(max_length=55, blank=True, db_default="")  # of the request that opened it
@@ -129,6 +131,7 @@ class Signal(models.Model):
             ),
             models.Index(fields=["cluster", "namespace", "workload", "-id"], name="signal_of_workload"),
             models.Index(fields=["state", "-id"], name="signal_by_state"),
+            models.Index(fields=["cluster"], condition=Q(state="denied", holds__isnull=False), name="signal_held"),
         ]
         triggers = [
             triggers.never_truncated(),
@@ -144,6 +147,7 @@ class Signal(models.Model):
     # Only on rows that `due` and `lock_due` return.
     rules_version: str
     lasted_seconds: float = 0.0
+    settings_version: int
 
     def __str__(self) -> str:
         return f"{self.source} {self.symptom} of {workload_name(self.kind, self.namespace, self.workload)}"
@@ -189,6 +193,11 @@ class Signal(models.Model):
             if one.source == self.source and one.symptom in ("", symptom_key(self.symptom)):
                 raise one.error
         return considered(self.facts(), rules)
+
+    @property
+    def enabled_rules(self) -> tuple[RuleSpec, ...]:
+        """All of them, in the order in which they are tried."""
+        return _rules(self.rules_version)[0]
 
     @staticmethod
     def release(ended: Collection[UUID], targets: Collection[Target], reasons: Collection[str]) -> None:

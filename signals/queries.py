@@ -38,7 +38,8 @@ SELECT_DUE = """
     SELECT {columns},
         extract(epoch FROM statement_timestamp() - first_seen_at)::float8 AS lasted_seconds,
         (SELECT md5(string_agg(concat_ws(':', rule.id, rule.version, rule.xmin), ',' ORDER BY rule.id))
-        FROM signals_rule rule WHERE rule.enabled) AS rules_version
+        FROM signals_rule rule WHERE rule.enabled) AS rules_version,
+        coalesce((SELECT number FROM signals_settingsversion), 0) AS settings_version
     FROM signals_signal signal
     WHERE state = 'pending' AND not_before <= statement_timestamp()
 """
@@ -111,7 +112,7 @@ WAKE_DEFERRED = """
 MOVE = """
     WITH moved AS (SELECT * FROM json_to_recordset(%s::json) AS moved(
         id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean,
-        kept boolean)),
+        kept boolean, holds jsonb)),
     locked AS (
         SELECT id FROM signals_signal WHERE id IN (SELECT id FROM moved) AND state = 'pending'
         ORDER BY fingerprint FOR NO KEY UPDATE SKIP LOCKED)
@@ -122,7 +123,7 @@ MOVE = """
         kept_seconds = signal.kept_seconds + greatest(0, extract(epoch FROM CASE
             WHEN moved.kept THEN coalesce(moved.until, statement_timestamp() + make_interval(secs => moved.delay))
             ELSE statement_timestamp() END - greatest(signal.not_before, signal.last_seen_at))),
-        closed_at = CASE WHEN moved.closed THEN statement_timestamp() END
+        closed_at = CASE WHEN moved.closed THEN statement_timestamp() END, holds = moved.holds
     FROM moved JOIN locked USING (id)
     WHERE signal.id = moved.id AND signal.state = 'pending'
     RETURNING signal.id

@@ -6,6 +6,7 @@ line: `triggers = [*triggers.recorded()]`.
 
 from typing import Any
 
+import pgtrigger
 from django.db import models
 from django.db.models import Q
 
@@ -45,7 +46,20 @@ class SettingChange(models.Model):
             models.Index(fields=["at"], name="setting_change_at"),
         ]
         constraints = [are_actors("setting_change_names_actor", "actor")]
-        triggers = [triggers.append_only()]
+        triggers = [
+            triggers.append_only(),
+            triggers.OwnersTrigger(
+                name="next_settings",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                func="""
+                    INSERT INTO signals_settingsversion AS current (id, number) VALUES (1, 1)
+                    ON CONFLICT (id) DO UPDATE SET number = current.number + 1;
+                    RETURN NULL;
+                """,
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.operation} of {self.table_name} {self.key}"
@@ -66,3 +80,15 @@ def changes_of(row: models.Model) -> "models.QuerySet[SettingChange]":
         linked = Q.create([(f"{when}__{column}", row.pk) for when in ("before", "after")], connector=Q.OR)
         of_row |= Q(table_name=field.m2m_db_table()) & linked
     return SettingChange.objects.filter(of_row).order_by("-id")
+
+
+class SettingsVersion(models.Model):
+    """One row that counts the changes, in the transactions that make them: who reads settings and the version in one
+    statement knows by the version whether they have changed since. An id of SettingChange would not do: ids are given
+    before the commit. No row: nothing was changed yet."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    number = models.PositiveBigIntegerField()
+
+    def __str__(self) -> str:
+        return str(self.number)

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import connection
 
 from signals import queries
+from signals.holds import Hold
 from signals.lib.transition_log import log_transition
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
@@ -33,6 +34,7 @@ class Transition:
     until: datetime | None = None
     delay: float | None = None
     errors: int | None = None
+    holds: Hold | None = None
 
 
 def admit(signal: Signal) -> Transition:
@@ -40,12 +42,13 @@ def admit(signal: Signal) -> Transition:
     return Transition(signal, SignalState.ADMITTED)
 
 
-def deny(signal: Signal, reason: str, message: str) -> Transition:
-    return Transition(signal, SignalState.DENIED, reason, message)
+def deny(signal: Signal, reason: str, message: str, holds: Hold | None = None) -> Transition:
+    """`holds`: for which further reports. They are counted on the signal."""
+    return Transition(signal, SignalState.DENIED, reason, message, holds=holds)
 
 
-def ignore(signal: Signal, reason: str, message: str) -> Transition:
-    return Transition(signal, SignalState.IGNORED, reason, message)
+def ignore(signal: Signal, reason: str, message: str, holds: Hold | None = None) -> Transition:
+    return Transition(signal, SignalState.IGNORED, reason, message, holds=holds)
 
 
 def fail(signal: Signal, reason: str, message: str) -> Transition:
@@ -88,5 +91,6 @@ def _row(one: Transition) -> dict[str, Any]:
         "until": one.until and one.until.isoformat(),
         "delay": one.delay,
         "kept": one.reason in KEPT_WAITING,
+        "holds": one.holds,
         "closed": one.to in (SignalState.DENIED, SignalState.IGNORED, SignalState.FAILED),
     }

@@ -30,7 +30,7 @@ from orchestrator.models import (
 from orchestrator.models.action import IDENTITY
 from orchestrator.models.evidence import VERIFICATION_BASIS
 from signals.models import IDENTITY as SIGNAL_IDENTITY
-from signals.models import Allowance, Observation, Problem, Rule, SettingChange, Signal, Window
+from signals.models import Allowance, Observation, Problem, Rule, SettingChange, SettingsVersion, Signal, Window
 from smartops.models import SignIn, SignInFailures, Token
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     Signal: Privileges(STORE, MOVE, fixed=SIGNAL_IDENTITY),
     Problem: Privileges(STORE, READ),
     Window: Privileges(STORE, READ),
+    SettingsVersion: Privileges(READ, READ),  # a trigger of SettingChange counts
     Rule: Privileges(EDIT, READ),
     GuardrailSetting: Privileges(EDIT, READ),
     Freeze: Privileges(STORE, READ),

@@ -14,6 +14,7 @@ from django.db import transaction
 from guardrails.types import Allow, Defer, Deny, Ignore
 from orchestrator import metrics, queries
 from orchestrator.decide.decision import Decided, Question, decide, store_records
+from orchestrator.decide.hold import hold
 from orchestrator.decide.plan import plan
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.target import UNOBSERVED, Observe
@@ -167,9 +168,9 @@ def _transition(signal: Signal, decided: Decided) -> signal_transitions.Transiti
         case Defer(reason=reason, message=message, until=until):
             return signal_transitions.defer(signal, reason, message, until)
         case Deny(reason=reason, message=message):
-            return signal_transitions.deny(signal, reason, message)
+            return signal_transitions.deny(signal, reason, message, hold(signal, decided))
         case Ignore(reason=reason, message=message):
-            return signal_transitions.ignore(signal, reason, message)
+            return signal_transitions.ignore(signal, reason, message, hold(signal, decided))
 
 
 def _create(

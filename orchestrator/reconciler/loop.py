@@ -187,6 +187,7 @@ class Reconciler:
             self._next_measure = self._turned_at + MEASURE
             self._step(reclaim.expire, self.actor)
             self._step(reclaim.report_unattended, self.cluster_name)
+            self._step(reclaim.release_held, self.cluster_name, self.cache.observe)
             gauges.UNREADABLE.set(len(self.cache.namespaces) - len(self.cache.readable))
             self._step(gauges.measure, self.cluster_name)
 

@@ -16,7 +16,9 @@ from django.db.models.functions import Now
 
 from guardrails.models import effective_limits
 from orchestrator import metrics
+from orchestrator.decide.hold import digest
 from orchestrator.k8s.sync import NO_DELAYS, Delays
+from orchestrator.k8s.target import Observe
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, Workload, transitions
 from orchestrator.models.workload import limit_lock_waits
@@ -75,6 +77,19 @@ def wake(cluster: str, ended: Iterable[WorkloadKey]) -> None:
     with transaction.atomic():
         limit_lock_waits()
         Signal.release((), targets, (Reason.ROLLOUT_IN_PROGRESS, Reason.ROLLOUT_STUCK))
+
+
+def release_held(cluster: str, observe: Observe) -> None:
+    """Where the target has changed since a refusal, the refusal holds no longer: the next report is decided on."""
+    held = Signal.objects.filter(cluster=cluster, state=SignalState.DENIED, holds__isnull=False)
+    rows = held.only("cluster", "kind", "namespace", "workload", "holds")
+    changed = [row.pk for row in rows if (row.holds or {}).get("target") != digest(observe(row.target))]
+    if not changed:
+        return
+    with transaction.atomic():
+        signals = held.filter(pk__in=changed).order_by("fingerprint")
+        free = signals.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True)
+        Signal.objects.filter(pk__in=list(free)).update(holds=None)
 
 
 def expire(actor: str) -> None:

@@ -48,15 +48,24 @@ LOCK = f"""
         ORDER BY fingerprint FOR NO KEY UPDATE;
     END $$
 """
+# Whether a value is in an interval of a hold (signals/holds.py); NULL without one.
+WITHIN = """
+    CREATE FUNCTION signals_within(value float8, bounds jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN bounds = 'null' THEN value IS NULL
+        ELSE value >= coalesce((bounds ->> 0)::float8, '-infinity')
+            AND value < coalesce((bounds ->> 1)::float8, 'infinity') END
+    $$
+"""
 # `moment` is later than every time that is stored of these problems.
 _FUNCTION = """
     CREATE FUNCTION {name}(poster text, reports json)
     RETURNS TABLE(place int, signal uuid, signal_state text, is_duplicate boolean, came_late boolean)
     LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
     #variable_conflict use_column
-    DECLARE moment timestamptz;
+    DECLARE moment timestamptz; settings bigint;
     BEGIN
         PERFORM signals_lock(reports);
+        settings := coalesce((SELECT number FROM signals_settingsversion), 0);
         moment := clock_timestamp();
         RETURN QUERY WITH {statement};
     END $$
@@ -64,7 +73,7 @@ _FUNCTION = """
 # Each row is found by its key (OFFSET 0): a plan that reads a whole table would be kept when the table has grown.
 _JUDGED = f"""
     judged AS MATERIALIZED (
-        SELECT input.*, poster AS posted_by, opened.id AS open_id, problem.recent_reports AS former_reports,
+        SELECT input.*, poster AS posted_by, opened.id AS open_id, kept.id AS kept_id, problem.recent_reports AS former_reports,
             known.last, known.signal_id AS last_signal,
             {{judgement}}
         FROM {_REPORTS.replace(" AS t(", " AS input(")}
@@ -75,22 +84,31 @@ _JUDGED = f"""
             SELECT id, first_seen_at FROM signals_signal WHERE id = problem.signal_id AND closed_at IS NULL OFFSET 0
         ) opened ON true
         LEFT JOIN LATERAL (
+            SELECT id FROM signals_signal WHERE id = problem.signal_id AND closed_at IS NOT NULL
+            AND (holds ->> 'settings')::bigint = settings AND coalesce((holds ->> 'until')::timestamptz > moment, true)
+            AND signals_within(input.score, holds -> 'within' -> 'score')
+            AND signals_within(input.probability, holds -> 'within' -> 'probability')
+            AND signals_within(input.confidence, holds -> 'within' -> 'confidence') OFFSET 0) kept ON true
+        LEFT JOIN LATERAL (
             SELECT * FROM signals_window WHERE key = input.window_key
             AND (reported_at > moment - {KNOWN} OR signal_id = opened.id) OFFSET 0) known ON true),
     new AS (SELECT * FROM judged WHERE is_repeat IS NOT TRUE AND is_late IS NOT TRUE),
-    latest AS (SELECT DISTINCT ON (fingerprint) *, count(*) OVER (PARTITION BY fingerprint)
+    latest AS (SELECT DISTINCT ON (fingerprint) *, count(*) OVER (PARTITION BY fingerprint),
+                   CASE WHEN bool_and(kept_id IS NOT NULL) OVER (PARTITION BY fingerprint) THEN kept_id END AS held_id
                FROM new ORDER BY fingerprint, ord DESC)
 """
 _ACCEPTED = """
     accepted AS (
-        SELECT judged.*, CASE WHEN is_late THEN last_signal ELSE touched.id END AS signal_id, touched.state
+        SELECT judged.*, CASE WHEN is_late THEN last_signal ELSE touched.id END AS signal_id, touched.state,
+            touched.id = kept_id AS is_held
         FROM judged LEFT JOIN touched ON touched.fingerprint = judged.fingerprint AND is_late IS NOT TRUE
         WHERE is_repeat IS NOT TRUE),
     counted AS (
         UPDATE signals_problem problem SET signal_id = coalesce(heard.signal_id, problem.signal_id),
             {polarity}_count = {polarity}_count + heard.count, {polarity}_at = moment, {polarity}_by = poster,
             recent_reports = {reports}
-        FROM (SELECT fingerprint, count(*), count(*) FILTER (WHERE is_late IS NOT TRUE) AS new, (array_agg(signal_id) FILTER (WHERE is_late IS NOT TRUE))[1] AS signal_id
+        FROM (SELECT fingerprint, count(*), count(*) FILTER (WHERE is_late IS NOT TRUE) AS new,
+                  (array_agg(signal_id) FILTER (WHERE is_late IS NOT TRUE))[1] AS signal_id
               FROM accepted GROUP BY fingerprint) AS heard
         WHERE problem.fingerprint = heard.fingerprint),
     remembered AS (
@@ -101,7 +119,7 @@ _ACCEPTED = """
     stored AS (
         INSERT INTO signals_observation (id, signal_id, window_id, firing, late, payload, posted_by, received_at)
         SELECT observation_id, signal_id, window_id, {firing}, is_late IS TRUE, payload, poster, moment
-        FROM accepted WHERE signal_id IS NOT NULL)
+        FROM accepted WHERE signal_id IS NOT NULL AND is_held IS NOT TRUE)
     SELECT ord, signal_id, coalesce(state, (SELECT state FROM signals_signal WHERE id = signal_id), 'resolved')::text,
         false, is_late IS TRUE
     FROM accepted
@@ -136,7 +154,7 @@ FIRE = _FUNCTION.format(
             reported_by = CASE WHEN opened.reported_by ? poster
                 OR jsonb_array_length(opened.reported_by) >= {MAX_REPORTERS} THEN opened.reported_by
                 ELSE opened.reported_by || to_jsonb(poster) END
-        FROM latest WHERE opened.id = latest.open_id
+        FROM latest WHERE opened.id = coalesce(latest.open_id, latest.held_id)
         RETURNING opened.id, opened.fingerprint, opened.state),
     opened AS (
         INSERT INTO signals_signal (
@@ -144,7 +162,7 @@ FIRE = _FUNCTION.format(
             not_before)
         SELECT {_SIGNAL}, 'pending', '', '', 0, jsonb_build_array(poster),
             {_FIRED.format(reports="former_reports", many="count")}, moment, moment, moment
-        FROM latest WHERE open_id IS NULL
+        FROM latest WHERE open_id IS NULL AND held_id IS NULL
         RETURNING id, fingerprint, state),
     touched AS (SELECT * FROM repeated UNION ALL SELECT * FROM opened),
     {
@@ -189,6 +207,7 @@ class Migration(migrations.Migration):
     dependencies = [("signals", "0002_default_rules")]
     operations = [
         migrations.RunSQL(LOCK, "DROP FUNCTION signals_lock"),
+        migrations.RunSQL(WITHIN, "DROP FUNCTION signals_within"),
         migrations.RunSQL(FIRE, "DROP FUNCTION signals_fire"),
         migrations.RunSQL(RESOLVE, "DROP FUNCTION signals_resolve"),
         migrations.RunSQL(

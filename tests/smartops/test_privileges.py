@@ -32,6 +32,7 @@ MAY = {
     "signals_signal": ("siu", "su"),
     "signals_problem": ("siu", "s"),
     "signals_window": ("siu", "s"),
+    "signals_settingsversion": ("s", "s"),
     "signals_allowance": ("siud", ""),
     "signals_rule": ("siud", "s"),
     "guardrails_guardrailsetting": ("siud", "s"),

@@ -1,0 +1,54 @@
+"""For which further reports a decision on a signal holds: they are counted on the closed signal, and not decided again.
+Pure. docs/adr/0041-a-ledger-of-problems-and-windows.md has the argument.
+
+A hold is a JSON object: `settings`, the version of the settings at the decision; `within`, for each of score,
+probability and confidence the interval `[at least, below]` of the reports that it holds for, with null for no bound, or
+null if they lack the value; `until`, when it ends, in ISO 8601; `target`, a digest of what the decision used of the
+target. The last two are optional. `signals_fire` evaluates it for each report.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from signals.mapping import conditions_missed
+from signals.types import RuleSpec, SignalFacts
+
+Hold = Mapping[str, Any]
+Interval = list[float | None] | None
+
+MEASURES = ("score", "probability", "confidence")
+# What all reports of one problem have in common: a rule that asks for something else matches none of them.
+IDENTITY = {"source", "symptom", "kind", "namespace", "workload"}
+# The fields of a rule that give the same result for all reports of one problem, or beyond an interval.
+KNOWN = IDENTITY | {f"min_{name}" for name in MEASURES}
+KNOWN |= {"id", "version", "name", "action_type", "params", "symptom_match"}
+
+
+def hold(signal: SignalFacts, rules: Iterable[RuleSpec], settings: int) -> Hold | None:
+    """None: the next report is decided on, as it may lead to another result. `rules`: all that are enabled."""
+    relevant = [rule for rule in rules if not IDENTITY & conditions_missed(rule, signal).keys()]
+    if signal.naming is not None or any(map(_has_other_conditions, relevant)):
+        return None
+    within = {
+        name: _interval(getattr(signal, name), [getattr(rule, f"min_{name}") for rule in relevant]) for name in MEASURES
+    }
+    return {"settings": settings, "within": within}
+
+
+def _interval(value: float | None, limits: Iterable[float | None]) -> Interval:
+    """Every comparison of a value in it with one of the limits has the same result."""
+    if value is None:
+        return None
+    known = [limit for limit in limits if limit is not None]
+    met, missed = [one for one in known if one <= value], [one for one in known if one > value]
+    return [max(met, default=None), min(missed, default=None)]
+
+
+def _has_other_conditions(rule: RuleSpec) -> bool:
+    """Labels, durations, numbers of observations: whatever is not the same for all reports, and has no interval."""
+    return any(getattr(rule, one.name) != _default(one) for one in fields(rule) if one.name not in KNOWN)
+
+
+def _default(field: Any) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
