@@ -96,8 +96,8 @@ class ClusterCache:
 
     @property
     def readable(self) -> list[str]:
-        """The namespaces of which a kind can be read, or "*"."""
-        return [one for one in sorted(self.namespaces) if any(self.is_readable(one, kind) for kind in Kind)]
+        """The namespaces whose Deployments can be read, or "*": the permissions for other kinds are optional."""
+        return sorted(filter(self.is_readable, self.namespaces))
 
     def delays(self) -> Delays:
         """How many seconds later than usual a due row is taken up, as a list that it depends on has not synced: another

@@ -64,16 +64,17 @@ def test_a_loop_is_ready_with_one_namespace_and_names_the_cause_of_each_list_tha
             *(f"cache not synced: statefulsets in namespace {one}: {sets}" for one in ("left", "shop", "slow")),
         ],
     )
-    assert reconciler.cache.readable == ["left", "shop", "slow"], "at least its DaemonSets"
+    assert reconciler.cache.readable == ["shop"]
     assert [reconciler.cache.is_readable("shop", kind) for kind in Kind] == [True, False, True]
 
 
-def test_a_loop_that_can_read_no_kind_in_any_namespace_is_not_ready() -> None:
+def test_a_loop_that_can_read_no_deployments_in_any_namespace_is_not_ready() -> None:
     reconciler = Reconciler(Fake().cluster, "default", ["left"])
-    for resource in (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS):
-        message = f"{resource.name}.apps is forbidden"
-        reconciler.cache._report(resource, "left", WatchEvent(WatchEventType.REFUSED, message=message))
-    assert len(reconciler.problems()) == 4
+    for resource in (STATEFUL_SETS, DAEMON_SETS, AUTOSCALERS):
+        reconciler.cache._report(resource, "left", SYNCED)
+    refused: WatchEvent[Any] = WatchEvent(WatchEventType.REFUSED, message="deployments.apps is forbidden")
+    reconciler.cache._report(DEPLOYMENTS, "left", refused)
+    assert reconciler.problems() == ["cache not synced: deployments in namespace left: deployments.apps is forbidden"]
 
 
 def test_a_loop_without_a_pass_is_stalled() -> None:
