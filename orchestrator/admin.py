@@ -8,7 +8,16 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from guardrails.models import effective_limits
-from orchestrator.models import Action, ActionState, AuditEvent, DecisionRecord, Verification, Workload, transitions
+from orchestrator.models import (
+    Action,
+    ActionState,
+    AuditEvent,
+    DecisionRecord,
+    RefusedRequest,
+    Verification,
+    Workload,
+    transitions,
+)
 from signals import actors
 from signals.admin import signals_of
 from signals.lib.edited_admin import LOADED, confirmed
@@ -97,6 +106,16 @@ class DecisionAdmin(HistoryAdmin[DecisionRecord]):
     def of_workload(self, scope: Mapping[str, str]) -> Q:
         signals = Signal.objects.filter(signals_of(scope)).values("pk")
         return Q(signal__in=signals) | Q(action__in=Action.objects.filter(actions_of(scope)).values("pk"))
+
+
+@admin.register(RefusedRequest)
+class RefusedRequestAdmin(HistoryAdmin[RefusedRequest]):
+    list_display = ["last_at", "requested_by", "reason", "namespace", "name", "count", "message"]
+    ids = ()
+    ordering = ["-id"]
+
+    def of_workload(self, scope: Mapping[str, str]) -> Q:
+        return Q(**scope)
 
 
 class OfActionAdmin(HistoryAdmin[Row]):

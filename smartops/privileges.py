@@ -24,6 +24,7 @@ from orchestrator.models import (
     Heartbeat,
     IdempotencyKey,
     PublisherCursor,
+    RefusedRequest,
     Verification,
     Workload,
 )
@@ -66,6 +67,7 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     Workload: Privileges(STORE, STORE),
     Action: Privileges(STORE, STORE, fixed=IDENTITY),
     DecisionRecord: Privileges(APPEND, APPEND),
+    RefusedRequest: Privileges(STORE, NONE),
     AuditEvent: Privileges(READ, READ),  # triggers of Action write these three, with the rights of the owner
     ActiveAction: Privileges(READ, READ),
     IdempotencyKey: Privileges(READ, NONE),

@@ -5,6 +5,7 @@ from orchestrator.models.evidence import AuditEvent, DecisionRecord, Phase, Veri
 from orchestrator.models.heartbeat import Heartbeat
 from orchestrator.models.keys import ActiveAction, IdempotencyKey
 from orchestrator.models.publishing import PublisherCursor
+from orchestrator.models.refused_request import RefusedRequest
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.workload import Workload
 
@@ -21,6 +22,7 @@ __all__ = [
     "IdempotencyKey",
     "Phase",
     "PublisherCursor",
+    "RefusedRequest",
     "Verification",
     "VerificationStatus",
     "Workload",

@@ -12,7 +12,7 @@ from ninja.responses import Status
 from pydantic import BaseModel, Field
 
 from orchestrator.decide.direct import KeyReused, Refused, admit_direct
-from orchestrator.models import FINAL, Action, ActionState
+from orchestrator.models import FINAL, Action, ActionState, RefusedRequest
 from signals.names import ClusterName, Namespace, WorkloadKind, WorkloadName
 from signals.types import ActionType, Proposal
 from smartops import queries
@@ -27,6 +27,7 @@ from smartops.api.requests import (
     RestartRequest,
     ScaleRequest,
     digest,
+    require_allowed,
 )
 from smartops.api.views import ActionDetail, ActionResult, ActionView
 from smartops.api.waiting import MAX_WAIT, SETTLED, settled, wait_of
@@ -128,7 +129,12 @@ async def _act(principal: Principal, proposal: Proposal, headers: ActionHeaders,
 
 
 def _admit(proposal: Proposal, principal: Principal, idempotency_key: str | None) -> Action:
-    require_namespace(principal, proposal.target.namespace)
+    try:
+        require_namespace(principal, proposal.target.namespace)
+        require_allowed(proposal)
+    except Problem as problem:
+        RefusedRequest.record(principal.actor, proposal.target, problem.reason, problem.detail)
+        raise
     try:
         action = admit_direct(
             proposal, principal.actor, idempotency_key=idempotency_key, request_digest=digest(proposal)

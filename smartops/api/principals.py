@@ -7,6 +7,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
+from orchestrator.models.refused_request import NO_TARGET, RefusedRequest
 from smartops import tokens
 from smartops.api.problems import Problem, RequestReason, unauthenticated
 from smartops.tokens import Principal, Scope
@@ -40,6 +41,8 @@ class BearerToken(HttpBearer):
         if needed not in principal.scopes:
             detail = f"The token “{principal.name}” does not have the scope {needed}."
             details = {"needed": needed, "scopes": sorted(principal.scopes)}
+            if needed is Scope.ACTIONS_WRITE:
+                RefusedRequest.record(principal.actor, NO_TARGET, RequestReason.SCOPE_MISSING, detail)
             raise Problem(403, RequestReason.SCOPE_MISSING, detail, details=details)
         if self._require is not None and request.method != "GET":
             self._require()

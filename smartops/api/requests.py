@@ -69,7 +69,7 @@ class PatchRequest(RestartRequest):
     patch: Patch
 
     def proposal(self) -> Proposal:
-        return self._proposal(ActionType.PATCH, self.target, {"patch": allowed(self.patch)})
+        return self._proposal(ActionType.PATCH, self.target, {"patch": self.patch})
 
 
 class K8sTarget(BaseModel):
@@ -113,15 +113,17 @@ class ActionRequest(_ActionBody):
         if self.scale is not None:
             params = {"replicas": self.scale.replicas}
         if self.patch is not None:
-            params = {"patch": allowed(self.patch)}
+            params = {"patch": self.patch}
         of = self.target
         return self._proposal(self.type, _target(of.cluster, of.kind, of.namespace, of.name), params)
 
 
-def allowed(patch: dict[str, Any]) -> dict[str, Any]:
-    refusal = forbidden(patch, tuple(settings.SMARTOPS_ALLOWED_PATCH_PREFIXES))
+def require_allowed(proposal: Proposal) -> None:
+    """Raises Problem (400) if the patch of the proposal, if it has one, is not on the allowlist."""
+    patch = proposal.params.get("patch")
+    refusal = None if patch is None else forbidden(patch, tuple(settings.SMARTOPS_ALLOWED_PATCH_PREFIXES))
     if refusal is None:
-        return patch
+        return
     path, why = refusal
     field = path if path == "patch" else f"patch.{path}"
     raise Problem(400, Reason.PATCH_FORBIDDEN, f"{path}: {why}.", errors=[{"field": field, "message": why}])

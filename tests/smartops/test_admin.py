@@ -8,10 +8,12 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
-from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
+from orchestrator.models import Action, AuditEvent, DecisionRecord, RefusedRequest, Verification, Workload
+from signals import actors
 from signals.allowance import Quota
 from signals.lib.history_admin import HistoryAdmin
 from signals.models import Observation, Rule, SettingChange, Signal
+from signals.types import Target
 from smartops.models import SignIn, Token
 from smartops.tokens import Scope, issue, verify
 from tests.kit.forms import errors, page, save
@@ -24,6 +26,7 @@ HISTORY: set[Any] = {
     DecisionRecord,
     Verification,
     AuditEvent,
+    RefusedRequest,
     Signal,
     Observation,
     SettingChange,
@@ -45,6 +48,7 @@ def running(operator: Client, hour: Hour) -> Client:
     Freeze.objects.create(reason="audit", by="user:ops")
     issue("agent-smith", [Scope.SIGNALS_WRITE])
     SignIn.objects.create(event="signed in", actor="user:olga")
+    RefusedRequest.record(actors.token("agent-smith"), Target("default", "erp", "web"), "PatchForbidden", "no")
     return operator
 
 
