@@ -140,11 +140,15 @@ def _unmatched(signal: SignalFacts, rules: Sequence[RuleSpec]) -> Unmatched:
         return Unmatched(message)
     rule = nearest(rules, signal)
     missed = conditions_missed(rule, signal)
-    what = "; ".join(_in_words(name, one) for name, one in missed.items())
-    return Unmatched(f"{message} The nearest rule is {rule.name}: {what}.", {rule.name: missed})
+    return Unmatched(f"{message} The nearest rule is {rule.name}: {in_words(missed)}.", {rule.name: missed})
 
 
-def _in_words(name: str, missed: Mapping[str, Any]) -> str:
+def in_words(missed: Mapping[str, Any]) -> str:
+    """What `conditions_missed` says."""
+    return "; ".join(_condition_in_words(name, one) for name, one in missed.items())
+
+
+def _condition_in_words(name: str, missed: Mapping[str, Any]) -> str:
     if name == "labels":
         labels = "".join(f", and {label} is “{value}”" for label, value in missed["value"].items())
         return f"it needs {', '.join(missed['wanted'])}{labels}"

@@ -34,15 +34,9 @@ class Matcher:
     value: str
 
     def holds(self, value: str) -> bool:
-        match self.operator:
-            case Operator.EQUAL:
-                return value == self.value
-            case Operator.NOT_EQUAL:
-                return value != self.value
-            case Operator.MATCHES:
-                return patterns.matches(self.value, value)
-            case Operator.DOES_NOT_MATCH:
-                return not patterns.matches(self.value, value)
+        exact = self.operator in (Operator.EQUAL, Operator.NOT_EQUAL)
+        equal = value == self.value if exact else patterns.matches(self.value, value)
+        return equal is (self.operator in (Operator.EQUAL, Operator.MATCHES))
 
     def __str__(self) -> str:
         value = self.value.replace("\\", "\\\\").replace('"', r"\"").replace("\n", r"\n")
@@ -54,12 +48,12 @@ class NotMatchersError(ValueError):
 
 
 def matchers_problem(text: str) -> str:
-    """Why the text is no list of matchers, or why no signal can meet all of them. Empty if it is one."""
+    """Why the text is no list of matchers. Empty if it is one."""
     try:
-        found = parse_matchers(text)
+        parse_matchers(text)
     except NotMatchersError as error:
         return str(error)
-    return contradiction(found)
+    return ""
 
 
 @lru_cache(maxsize=1024)

@@ -27,7 +27,7 @@ from signals.proposals import PROPOSAL_TYPES
 from signals.proposals.kinds import missing_field, why_missing
 from signals.proposals.types import ProposalType
 from signals.setting_changes import SettingChange, SettingsVersion
-from signals.sources.matching import MAX_REPORTS, condition_problems
+from signals.sources.matching import MAX_REPORTS, condition_mistakes, conditions_never_met
 from signals.symptoms import SymptomMatch, symptom_key
 from signals.types import ActionType, Kind, RuleSpec, SignalFacts, Source, Target, workload_name
 
@@ -476,25 +476,42 @@ class Rule(models.Model):
         )
 
     def clean(self) -> None:
-        problems: dict[str, str] = {}
-        with suppress(ValueError):  # of a field that the form refuses by itself
-            problems |= condition_problems(self.spec)
-        for name in ("min_score", "min_probability", "min_confidence"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                problems[name] = "It is a number from 0 to 1."
-        if self.action_type in ActionType.__members__:
-            proposal_type = PROPOSAL_TYPES[ActionType(self.action_type)]
-            prefixes = tuple(settings.SMARTOPS_ALLOWED_PATCH_PREFIXES)
-            problem = proposal_type.problem(self.params) or proposal_type.refusal(self.params, prefixes)
-            if problem := problem or next(filter(None, (check(self) for check in self.checks)), ""):
-                problems["params"] = problem
-            elif problem := self._unsupported(proposal_type):
-                problems["kind"] = problem
+        problems = self.impossibilities() | self.mistakes()
         if self.enabled and Rule.objects.filter(enabled=True).exclude(pk=self.pk).count() >= MAX_ENABLED_RULES:
             problems["enabled"] = f"At most {MAX_ENABLED_RULES} rules are enabled at a time. Disable another one first."
         if problems:
             raise ValidationError(problems)
+
+    def mistakes(self) -> dict[str, str]:
+        """By field: what has to be corrected before it can be said what the rule does."""
+        found = {
+            name: "It is a number from 0 to 1."
+            for name in ("min_score", "min_probability", "min_confidence")
+            if (value := getattr(self, name)) is not None and not 0 <= value <= 1
+        }
+        known = self.action_type in ActionType.__members__
+        if known and (problem := PROPOSAL_TYPES[ActionType(self.action_type)].problem(self.params)):
+            found["params"] = problem
+        with suppress(ValueError):  # of a field that the form refuses by itself
+            found |= condition_mistakes(self.spec)
+        return found
+
+    def impossibilities(self) -> dict[str, str]:
+        """By field: why the rule matches no signal, or why its action is allowed for no workload."""
+        found: dict[str, str] = {}
+        with suppress(ValueError):
+            found |= conditions_never_met(self.spec)
+        if self.action_type in ActionType.__members__:
+            proposal_type = PROPOSAL_TYPES[ActionType(self.action_type)]
+            if proposal_type.problem(self.params):
+                return found
+            prefixes = tuple(settings.SMARTOPS_ALLOWED_PATCH_PREFIXES)
+            problem = proposal_type.refusal(self.params, prefixes)
+            if problem := problem or next(filter(None, (check(self) for check in self.checks)), ""):
+                found["params"] = problem
+            elif problem := self._unsupported(proposal_type):
+                found["kind"] = problem
+        return found
 
     def _unsupported(self, proposal_type: ProposalType) -> str:
         """Why no workload of the kind can take the change. Without a kind, some workload can."""

@@ -35,13 +35,10 @@ def one_of(text: str) -> tuple[str, ...]:
 
 def symptom_matches(match: SymptomMatch, wanted: str, symptom: str) -> bool:
     """Whether the condition `wanted` of a rule holds for the symptom of a signal."""
-    match match:
-        case SymptomMatch.EQUAL:
-            return symptom_key(wanted) == symptom_key(symptom)
-        case SymptomMatch.ONE_OF:
-            return symptom_key(symptom) in map(symptom_key, one_of(wanted))
-        case SymptomMatch.PATTERN:
-            return _pattern_matches(wanted, symptom)
+    if match is SymptomMatch.PATTERN:
+        return _pattern_matches(wanted, symptom)
+    known = one_of(wanted) if match is SymptomMatch.ONE_OF else (wanted,)
+    return symptom_key(symptom) in map(symptom_key, known)
 
 
 @lru_cache(maxsize=4096)

@@ -26,7 +26,7 @@ class Token(models.Model):
     name = models.CharField(max_length=64, unique=True, help_text="Name of the caller, as shown in the audit.")
     lookup = models.CharField(max_length=12, unique=True, editable=False)
     digest = models.BinaryField(max_length=32, editable=False)
-    scopes = models.JSONField(default=list, help_text="read, signals:write, actions:write")
+    scopes = models.JSONField(default=list, help_text="read, signals:write, actions:write, rules:try")
     namespaces = models.JSONField(default=list, blank=True, help_text="Namespaces that the token covers. Empty: all.")
     signals_per_minute = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)], help_text="Empty: SMARTOPS_SIGNALS_PER_MINUTE."

@@ -41,6 +41,7 @@ class Scope(StrEnum):
     READ = "read"
     SIGNALS_WRITE = "signals:write"
     ACTIONS_WRITE = "actions:write"
+    RULES_TRY = "rules:try"
 
 
 @dataclass(frozen=True, slots=True)

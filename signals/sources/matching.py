@@ -3,7 +3,7 @@
 from typing import get_args
 
 from signals import patterns
-from signals.matchers import matchers_problem
+from signals.matchers import contradiction, matchers_problem, parse_matchers
 from signals.names import MAX_SYMPTOM, invisible_character, pattern_problems
 from signals.sources.anomaly import AnomalySignal
 from signals.symptoms import SymptomMatch, one_of, symptom_matches
@@ -17,28 +17,37 @@ MAX_REPORTS = 60  # that are remembered of a problem
 
 def condition_problems(rule: RuleSpec) -> dict[str, str]:
     """By field: why the condition has a mistake, or why no signal can meet it."""
-    found = pattern_problems(namespace=rule.namespace, workload=rule.workload)
-    found |= {
+    return conditions_never_met(rule) | condition_mistakes(rule)
+
+
+def condition_mistakes(rule: RuleSpec) -> dict[str, str]:
+    """By field: what has to be corrected before it can be said what the condition means."""
+    found = pattern_problems(namespace=rule.namespace, workload=rule.workload) | {
+        "symptom": _symptom_mistake(rule.symptom, rule.symptom_match),
+        "severity": _severity_problem(rule.severity),
+        "labels": matchers_problem(rule.labels),
+        "for_seconds": "" if rule.for_seconds <= MAX_FOR else f"It is at most {MAX_FOR} s, a week.",
+        "min_reports": _reports_problem(rule),
+    }
+    return {field: problem for field, problem in found.items() if problem}
+
+
+def conditions_never_met(rule: RuleSpec) -> dict[str, str]:
+    """By field: why no signal can meet the condition. Of a rule without mistakes."""
+    found = {
         f"min_{name}": f"Signals of the source {rule.source} have no {name}."
         for name in ("score", "probability", "confidence")
         if getattr(rule, f"min_{name}") is not None and f"min_{name}" not in THRESHOLDS[rule.source]
     }
-    for field, problem in (
-        ("symptom", symptom_problem(rule.source, rule.symptom, rule.symptom_match)),
-        ("severity", _severity_problem(rule.severity)),
-        ("labels", matchers_problem(rule.labels)),
-        ("for_seconds", "" if rule.for_seconds <= MAX_FOR else f"It is at most {MAX_FOR} s, a week."),
-        ("min_reports", _reports_problem(rule)),
-    ):
-        if problem:
-            found[field] = problem
-    return found
+    found["symptom"] = _never_an_anomaly(rule.source, rule.symptom, rule.symptom_match)
+    if not matchers_problem(rule.labels):
+        found["labels"] = contradiction(parse_matchers(rule.labels))
+    return {field: problem for field, problem in found.items() if problem}
 
 
-def symptom_problem(source: Source, symptom: str, match: SymptomMatch = SymptomMatch.EQUAL) -> str:
-    """Why the condition has a mistake, or why no signal of the source can meet it. Empty if one can."""
+def _symptom_mistake(symptom: str, match: SymptomMatch) -> str:
     if match is SymptomMatch.PATTERN:
-        return patterns.pattern_problem(symptom) or _anomaly_problem(source, symptom, match)
+        return patterns.pattern_problem(symptom)
     wanted = one_of(symptom) if match is SymptomMatch.ONE_OF else (symptom,)
     if not wanted:
         return "Name at least one symptom."
@@ -47,15 +56,19 @@ def symptom_problem(source: Source, symptom: str, match: SymptomMatch = SymptomM
             return f"It contains the invisible character {hidden}."
         if not 1 <= len(one.strip()) <= MAX_SYMPTOM:
             return f"A symptom is a text of 1 to {MAX_SYMPTOM} characters."
-    return next(filter(None, (_anomaly_problem(source, one, SymptomMatch.EQUAL) for one in wanted)), "")
+    return ""
 
 
-def _anomaly_problem(source: Source, symptom: str, match: SymptomMatch) -> str:
-    if source is not Source.ANOMALY or any(symptom_matches(match, symptom, one) for one in ANOMALY_TYPES):
-        return ""
+def _never_an_anomaly(source: Source, symptom: str, match: SymptomMatch) -> str:
+    """Of several symptoms, each has to be one."""
+    wanted = one_of(symptom) if match is SymptomMatch.ONE_OF else (symptom,)
+    each = SymptomMatch.EQUAL if match is SymptomMatch.ONE_OF else match
     known = ", ".join(ANOMALY_TYPES)
-    what = "matches this pattern" if match is SymptomMatch.PATTERN else f"has the type “{symptom}”"
-    return f"No anomaly {what}. The types are {known}."
+    for one in wanted if source is Source.ANOMALY else ():
+        if not any(symptom_matches(each, one, type_) for type_ in ANOMALY_TYPES):
+            what = "matches this pattern" if match is SymptomMatch.PATTERN else f"has the type “{one}”"
+            return f"No anomaly {what}. The types are {known}."
+    return ""
 
 
 def _severity_problem(severity: str) -> str:

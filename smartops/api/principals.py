@@ -25,7 +25,7 @@ class BearerToken(HttpBearer):
 
     openapi_description = (
         "A token of `manage.py create_token`. Reading needs the scope `read`, posting signals `signals:write`, "
-        "executing actions `actions:write`. A token may be limited to namespaces."
+        "executing actions `actions:write`, trying rules `rules:try`. A token may be limited to namespaces."
     )
 
     def __init__(self, write: Scope, require: Callable[[], None] | None = None) -> None:

@@ -9,7 +9,7 @@ from ninja.operation import Operation
 from ninja.parser import Parser
 from pydantic import BaseModel, ConfigDict
 
-from smartops.api import actions, guardrails, problem_handlers, signals, strict_json
+from smartops.api import actions, guardrails, problem_handlers, rules, signals, strict_json
 from smartops.api.problems import Problem, RequestReason
 
 CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
@@ -80,5 +80,5 @@ api = API(
     parser=JsonBody(),
 )
 problem_handlers.handle_exceptions(api)
-for resource in (signals, actions, guardrails):
+for resource in (signals, actions, guardrails, rules):
     api.add_router("", resource.router)

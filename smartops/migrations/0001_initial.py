@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 ),
                 ("lookup", models.CharField(editable=False, max_length=12, unique=True)),
                 ("digest", models.BinaryField(max_length=32)),
-                ("scopes", models.JSONField(default=list, help_text="read, signals:write, actions:write")),
+                ("scopes", models.JSONField(default=list, help_text="read, signals:write, actions:write, rules:try")),
                 (
                     "namespaces",
                     models.JSONField(

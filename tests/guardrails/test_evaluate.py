@@ -120,6 +120,40 @@ def test_a_planned_action_keeps_its_proposal_whatever_the_rules_say_now() -> Non
 
 
 @pytest.mark.parametrize(
+    ("asks", "signal", "reason", "seconds"),
+    [
+        ({"for_seconds": 60}, replace(SIGNAL, lasted_seconds=20.0), Reason.NOT_LASTED, 40.0),
+        ({"min_reports": 2, "of_reports": 3}, SIGNAL, Reason.TOO_FEW_REPORTS, 896.0),  # 5 s old, of 900
+    ],
+)
+def test_a_rule_that_waits_defers_its_signal_and_no_guardrail_is_evaluated(
+    asks: dict[str, Any], signal: SignalFacts, reason: Reason, seconds: float
+) -> None:
+    waits = replace(RULE, **asks)
+    decision = decided(signal, waits)
+
+    assert isinstance(decision, Defer)
+    assert (decision.proposal, decision.rule, decision.reason) == (None, waits, reason)
+    assert decision.until - NOW == timedelta(seconds=seconds)
+    assert asked(decision) == ["signal", "rules"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"last_seen_at": ago(seconds=901)}, Reason.SIGNAL_EXPIRED),
+        ({"resolved": True}, Reason.SIGNAL_RESOLVED),
+    ],
+)
+@pytest.mark.parametrize("asks", [{"for_seconds": 6000}, {"min_reports": 2, "of_reports": 3}])
+def test_a_signal_that_is_over_does_not_wait(fields: dict[str, Any], reason: Reason, asks: dict[str, Any]) -> None:
+    decision = decided(replace(SIGNAL, **fields), replace(RULE, **asks))
+
+    assert isinstance(decision, Deny)
+    assert (decision.reason, decision.proposal) == (reason, None)
+
+
+@pytest.mark.parametrize(
     ("signal", "rules", "reason"),
     [
         (SIGNAL, [], Reason.NO_RULE),
@@ -332,7 +366,8 @@ def test_every_guardrail_is_asked_and_the_severest_verdict_decides(given_: Input
 
     severities = [SEVERITY[verdict.outcome] for verdict in decision.verdicts]
     assert SEVERITY[decision.outcome] == max(severities)
-    expected = ["signal"] * (given_.signal is not None) + (["rules"] if isinstance(decision, Ignore) else ALL)
+    proposed = not isinstance(decision, Ignore) and decision.proposal is not None
+    expected = ["signal"] * (given_.signal is not None) + (ALL if proposed else ["rules"])
     assert asked(decision) == expected
     assert len(ALL) == len(GUARDRAILS)
     deciding = [one for one in decision.verdicts if one.outcome is decision.outcome]

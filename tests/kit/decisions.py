@@ -180,6 +180,10 @@ def signals(draw: st.DrawFn) -> SignalFacts:
         due_at=draw(st.none() | PAST),
         kept_seconds=draw(st.floats(0, 9000)),
         deferred_for=draw(st.sampled_from(["", "CooldownActive"])),
+        severity=draw(st.sampled_from(["", "critical"])),
+        labels=draw(st.sampled_from([{}, {"team": "a"}])),
+        lasted_seconds=draw(st.floats(0, 100)),
+        recent_reports=draw(st.integers(1, 7)),
         reported_by=draw(st.sampled_from([(), ("token:agent", "token:another")])),
     )
 
@@ -199,6 +203,11 @@ def rules(draw: st.DrawFn) -> RuleSpec:
         namespace=draw(st.sampled_from(["", "smartops-dev"])),
         min_score=draw(FRACTIONS),
         min_confidence=draw(FRACTIONS),
+        severity=draw(st.sampled_from(["", "critical"])),
+        labels=draw(st.sampled_from(["", 'team="a"'])),
+        for_seconds=draw(st.sampled_from([0, 60])),
+        min_reports=draw(st.sampled_from([0, 2])),
+        of_reports=3,
     )
 
 

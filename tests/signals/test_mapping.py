@@ -240,6 +240,16 @@ def test_every_missed_threshold_is_told_by_its_rule() -> None:
     )
 
 
+def test_of_the_rules_those_that_lead_to_the_result_are_considered() -> None:
+    slow, strict, elsewhere = rule("slow", for_seconds=9), rule("strict", min_score=1.0), rule("else", symptom="error")
+    holds, later = rule("holds"), rule("later")
+
+    assert considered(signal(), [elsewhere, slow, strict, holds, later]) == (slow, strict, holds)
+    assert considered(signal(), [elsewhere, strict]) == (strict,)
+    assert considered(signal(), [rule("far", symptom="a", kind=Kind.DAEMON_SET), elsewhere]) == (elsewhere,)
+    assert considered(signal(), []) == ()
+
+
 FRACTIONS = st.none() | st.floats(0, 1)
 SIGNALS = st.builds(
     SignalFacts,

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals.matchers import Matcher, NotMatchersError, Operator, implied, matchers_problem, parse_matchers, unmet
+from signals.matchers import (
+    Matcher,
+    NotMatchersError,
+    Operator,
+    contradiction,
+    implied,
+    matchers_problem,
+    parse_matchers,
+    unmet,
+)
 
 EQUAL, NOT_EQUAL, MATCHES, DOES_NOT_MATCH = Operator
 
@@ -59,14 +68,25 @@ def test_matchers_are_read_as_alertmanager_reads_them(text: str, found: list[Mat
         ('team="a\u200b"', "U+200B (ZERO WIDTH SPACE)"),
         ("a=" + "b" * 2048, "at most 2048 characters; these have 2050"),
         (",".join(f"a{number}=b" for number in range(33)), "at most 32 matchers; these are 33"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(text: str, problem: str) -> None:
+    assert problem in matchers_problem(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a=b, a!=c, a=~b, c=d", ""),
+        ("a=~b, a=~c", ""),  # two patterns are not compared
         ("a=b, a=c", 'No signal meets both a="b" and a="c".'),
         ("a=b, a!=b", 'No signal meets both a="b" and a!="b".'),
         ('a=b, a=~"c|d"', 'No signal meets both a="b" and a=~"c|d".'),
         ("a!~b.*, a=bc", 'No signal meets both a="bc" and a!~"b.*".'),
     ],
 )
-def test_a_mistake_is_named_with_its_place(text: str, problem: str) -> None:
-    assert problem in matchers_problem(text)
+def test_two_matchers_that_exclude_each_other_are_named(text: str, problem: str) -> None:
+    assert contradiction(parse_matchers(text)) == problem
 
 
 def test_a_text_with_a_mistake_has_no_matchers() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from signals.sources.anomaly import AnomalySignal
-from signals.sources.matching import condition_problems, symptom_problem
+from signals.sources.matching import condition_problems
 from signals.sources.rca import RcaSignal
 from signals.symptoms import SymptomMatch
 from signals.types import ActionType, Kind, RuleSpec, Source, Target
@@ -119,6 +119,11 @@ def test_a_fraction_may_be_written_as_an_integer(value: float) -> None:
     assert AnomalySignal.model_validate(ANOMALY | {"score": value}).score == value
 
 
+def symptom_problem(source: Source, symptom: str, match: SymptomMatch) -> str:
+    spec = RuleSpec(1, 1, "a", source, symptom, ActionType.RESTART, {}, symptom_match=match)
+    return condition_problems(spec).get("symptom", "")
+
+
 @pytest.mark.parametrize(
     ("source", "symptom", "said"),
     [
@@ -136,7 +141,7 @@ def test_a_fraction_may_be_written_as_an_integer(value: float) -> None:
     ],
 )
 def test_a_symptom_that_no_signal_has_is_named(source: Source, symptom: str, said: str) -> None:
-    problem = symptom_problem(source, symptom)
+    problem = symptom_problem(source, symptom, SymptomMatch.EQUAL)
     assert said in problem
     assert bool(said) is bool(problem)
 
@@ -173,6 +178,7 @@ def test_a_list_or_a_pattern_that_no_symptom_meets_is_named(
         (Source.RCA, {"workload": "shop-*"}, "workload", "write “shop-.*”"),
         (Source.RCA, {"severity": "high\u200b"}, "severity", "U+200B"),
         (Source.RCA, {"labels": "team"}, "labels", "is expected after “team”"),
+        (Source.RCA, {"labels": "team=a, team=b"}, "labels", "No signal meets both"),
         (Source.RCA, {"for_seconds": 604_801}, "for_seconds", "at most 604800 s, a week"),
         (Source.RCA, {"min_reports": 3, "of_reports": 2}, "min_reports", "At least 3 of the last 2 reports"),
         (Source.RCA, {"min_reports": 0, "of_reports": 2}, "min_reports", "At least 0 of the last 2 reports"),
