@@ -122,7 +122,7 @@ from smartops.templatetags.console import changes, headline
 
 def rejected(**params):
     try:
-        Rule(source="anomaly", symptom="other", action_type="RESUME", params=params).clean()
+        Rule(source="anomaly", symptom="other", action_type="RESUME", params=params, enabled=False).clean()
     except ValidationError as error:
         return error.message_dict
 

@@ -198,6 +198,10 @@ def test_a_signal_is_sent_with_what_its_detector_posted(engine: Engine) -> None:
         "score": 0.95,
         "probability": None,
         "confidence": None,
+        "labels": {},
+        "severity": "",
+        "started_at": None,
+        "naming": None,
         "reported_by": ["token:an agent"],
         "payload": payload,
     }

@@ -234,10 +234,11 @@ def test_what_history_speaks_of_stays(table: str) -> None:
         cursor.execute(statement)
 
 
-@pytest.mark.parametrize("model", [GuardrailSetting, Freeze])
-def test_a_scope_names_the_namespace_of_its_workload(model: Any) -> None:
+@pytest.mark.parametrize("scope", [GuardrailSetting(), Freeze(by=actors.user("ana"))])
+def test_a_scope_names_the_namespace_of_its_workload(scope: Any) -> None:
+    scope.workload = "erp-simulator"
     with pytest.raises(DatabaseError, match="workload_has_namespace"), transaction.atomic():
-        model.objects.create(workload="erp-simulator")
+        scope.save()
 
 
 def test_a_scope_has_one_setting() -> None:
