@@ -55,6 +55,7 @@ VALUES: dict[str, Values] = {
             "replicas": 1,
             "workers": 4,
         },
+        "retention": {"enabled": True, "claim": "smartops-exports", "days": {"actions": 800}},
         "env": {"SMARTOPS_LOG_LEVEL": "WARNING"},
         "policy": {"url": "https://opa.example.com/v1/data/smartops/decision", "timeoutSeconds": 0.5},
         "admissionPolicy": {"enabled": True},
@@ -115,6 +116,7 @@ class Rendered:
         """The spec of each kind of pod, by its component."""
         with_templates = [*self.all("Deployment"), *self.all("Job")]
         pods = [one["spec"]["template"] for one in with_templates] + self.all("Pod")
+        pods += [one["spec"]["jobTemplate"]["spec"]["template"] for one in self.all("CronJob")]
         return {one["metadata"]["labels"]["app.kubernetes.io/component"]: one["spec"] for one in pods}
 
 

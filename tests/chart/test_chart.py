@@ -97,7 +97,7 @@ def test_pods_are_restricted(rendered: Rendered) -> None:
         assert context["runAsUser"] > 0
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-        assert all({"projected", "emptyDir"} & volume.keys() for volume in pod.get("volumes", []))
+        assert all({"projected", "emptyDir", "persistentVolumeClaim"} & volume.keys() for volume in pod.get("volumes", []))
         for container in pod["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -144,6 +144,7 @@ def test_secrets_are_files_that_are_mounted(rendered: Rendered) -> None:
                 "web": ("smartops-database", "uri"),
                 "reconciler": ("database-reconciler", "uri"),
                 "migrate": ("database-owner", "uri"),
+                "retain": ("database-owner", "uri"),
             },
         ),
     ],
@@ -229,6 +230,26 @@ def test_the_schema_is_migrated_before_new_processes_start() -> None:
         "migrate",
         "--no-input",
     ]
+
+
+def test_old_history_is_exported_to_the_claim() -> None:
+    chart = Rendered(VALUES["everything"])
+    pod = chart.pods()["retain"]
+    [container] = pod["containers"]
+
+    assert Rendered({}).all("CronJob") == []
+    assert container["command"] == ["python", "manage.py", "retain", "/exports"]
+    assert variables(pod)["SMARTOPS_RETAIN_ACTIONS_DAYS"] == "800"
+    assert {"name": "exports", "mountPath": "/exports"} in container["volumeMounts"]
+    assert {"name": "exports", "persistentVolumeClaim": {"claimName": "smartops-exports"}} in pod["volumes"]
+
+
+@pytest.mark.parametrize(
+    "retention", [{"enabled": True}, {"days": {"decisions": 0}}, {"days": {"actions": 34}}, {"schedule": ""}]
+)
+def test_a_retention_that_would_lose_history_is_refused(retention: Any) -> None:
+    with pytest.raises(helm.HelmError):
+        Rendered({"retention": retention})
 
 
 def test_reconcilers_alone_can_be_installed() -> None:
@@ -370,6 +391,7 @@ def test_all_pods_are_denied_the_traffic_that_is_not_opened(name: str) -> None:
             "web": {"ingress": [8000], "egress": [53, 443, 4317, 6432]},
             "reconciler": {"ingress": [9090], "egress": [53, 443, 4317, 6432, 6443]},
             "migrate": {"ingress": [], "egress": [53, 6432]},
+            "retain": {"ingress": [], "egress": [53, 6432]},
             "test": {"ingress": [], "egress": [53, 8000, 9090]},
         }
     )

@@ -103,7 +103,7 @@ topologySpreadConstraints:
 {{- $database := .root.Values.database -}}
 {{- $url := dict "secret" $database.secret "key" $database.key -}}
 {{- if eq .component "reconciler" }}{{ $url = $database.reconciler }}{{ end }}
-{{- if eq .component "migrate" }}{{ $url = $database.owner }}{{ end -}}
+{{- if has .component (list "migrate" "retain") }}{{ $url = $database.owner }}{{ end -}}
 name: secrets
 projected:
   defaultMode: 0440

@@ -1,0 +1,154 @@
+"""A database with years of history: `HISTORY` fills it, and `python -m benchmarks.history DIRECTORY` reports its size,
+and what work on it costs. The server's files are in the directory, and stay there.
+
+Each action has its signal, its decision with inputs of the usual size, four rows of the timeline, and a verification.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+
+from smartops.dev import postgres
+
+MONTHS = 24
+WORKLOADS = 1000
+PARTITIONS = """
+    SELECT smartops_create_partition(c.relname, a.attname, month)
+    FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0],
+    generate_series(1, {months}) n, LATERAL (
+        SELECT date_trunc('month', now() AT TIME ZONE 'UTC') - n * interval '1 month' AS month) m
+    WHERE to_regclass(c.relname || to_char(month, '_YYYY_MM')) IS NULL;
+"""
+# Finished actions with their signals, evenly over the workloads and months, the youngest two hours old.
+ACTIONS = """
+    INSERT INTO orchestrator_workload (cluster, namespace, kind, name)
+    SELECT 'default', 'smartops-dev', 'Deployment', 'w' || n FROM generate_series(0, {workloads} - 1) n
+    ON CONFLICT DO NOTHING;
+
+    CREATE TEMPORARY TABLE past AS
+    SELECT n, uuidv7(-age) AS signal, uuidv7(-age) AS action, now() - age AS at
+    FROM generate_series(1, {actions}) n, LATERAL (SELECT interval '2 hours' + interval '{months} months'
+        * ({actions} - n) / {actions} AS age) a;
+
+    INSERT INTO signals_signal (id, source, cluster, namespace, workload, symptom, fingerprint, state, reason, message,
+        payload, count, errors, first_seen_at, last_seen_at, not_before, closed_at)
+    SELECT signal, 'anomaly', 'default', 'smartops-dev', 'w' || n % {workloads}, 'resource', md5(n::text), 'admitted',
+        '', '', '{{}}', 1, 0, at, at, at, at
+    FROM past;
+
+    INSERT INTO orchestrator_action (id, workload_id, cluster, signal_id, origin, requested_by, moved_by,
+        request_digest, type, params, justification, dry_run, verify, state, reason, message, details, epoch, attempts,
+        created_at, updated_at, not_before, deadline_at, applied_at, finished_at, planned_uid, planned_resource_version,
+        scale_increase, ambiguous)
+    SELECT action, w.id, 'default', signal, 'closed_loop', 'rule:r', 'reconciler:r', '', 'SCALE', '{{"delta": 1}}', '',
+        false, true, 'succeeded', '', '', '{{}}', 1, 1, at, at, at, at, at, at, 'uid', 'rv', 1, false
+    FROM past JOIN orchestrator_workload w ON w.name = 'w' || n % {workloads};
+"""
+EVIDENCE = """
+    INSERT INTO orchestrator_decisionrecord (id, phase, signal_id, action_id, requested_by, outcome, reason, message,
+        inputs, verdicts, created_at)
+    SELECT action, 'admit', signal, action, 'rule:r', 'allow', '', '', inputs, verdicts, at
+    FROM past, (SELECT inputs, verdicts FROM usual) usual;
+
+    INSERT INTO orchestrator_auditevent (action_id, at, from_state, to_state, epoch, reason, message, details, actor)
+    SELECT action, at, lag, state, 1, '', 'Applied as generation 7.', '{{}}', 'reconciler:host-1/1'
+    FROM past, (VALUES ('', 'pending'), ('pending', 'applying'), ('applying', 'verifying'), ('verifying', 'succeeded'))
+        moves(lag, state);
+
+    INSERT INTO orchestrator_verification (action_id, status, message, generation, baseline, stabilization_seconds,
+        started_at, finished_at, desired_replicas, ready_replicas, available_replicas, updated_replicas,
+        observed_generation)
+    SELECT action, 'SUCCESS', 'The rollout is complete.', 7, '{{"replicas": 2}}', 30, at, at, 3, 3, 3, 3, 7 FROM past;
+"""
+BEGIN = "BEGIN; ALTER TABLE orchestrator_action DISABLE TRIGGER USER;"
+END = "SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE orchestrator_action ENABLE TRIGGER USER; COMMIT;"
+
+
+def fill(session: psycopg.Connection, actions: int, *, evidence: bool = False) -> None:
+    """In one transaction: a database that was migrated, and has no action yet. `evidence` needs the inputs of a
+    decision in the temporary table `usual`."""
+    text = PARTITIONS + BEGIN + ACTIONS + (EVIDENCE if evidence else "") + END
+    session.execute(text.format(workloads=WORKLOADS, actions=actions, months=MONTHS).encode())
+    session.execute("VACUUM (ANALYZE)")
+
+
+def main(directory: Path, actions: int) -> None:
+    url = postgres.start(directory / "postgres").uri
+    os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "smartops.settings", "SMARTOPS_INSECURE_HTTP": "1"}
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+    from benchmarks.growth import decide
+    from orchestrator.models import Action, DecisionRecord
+
+    if not Action.objects.exists():
+        with psycopg.connect(url, autocommit=True) as session:
+            fill_first(session)
+            decide(0, 1)
+            one = DecisionRecord.objects.latest("pk")
+            session.execute("CREATE TEMPORARY TABLE usual (inputs jsonb, verdicts jsonb)")
+            session.execute("INSERT INTO usual VALUES (%s, %s)", [json.dumps(one.inputs), json.dumps(one.verdicts)])
+            report("fill", lambda: fill(session, actions, evidence=True))
+    measure(url, directory, decide)
+
+
+def fill_first(session: psycopg.Connection) -> None:
+    """The partitions, before the first row of their months."""
+    session.execute(PARTITIONS.format(months=MONTHS).encode())
+
+
+def measure(url: str, directory: Path, decide: Callable[[int, int], float]) -> None:
+    from django.core.management import call_command
+    from django.test import Client
+
+    sizes = """
+        SELECT p.partrelid::regclass::text, pg_size_pretty(sum(pg_total_relation_size(relid)))
+        FROM pg_partitioned_table p, pg_partition_tree(p.partrelid) GROUP BY 1 ORDER BY 1
+    """
+    with psycopg.connect(url, autocommit=True) as session:
+        for name, size in session.execute(sizes).fetchall():
+            print(f"{name}: {size}")
+    for number in range(1, 4):
+        print(f"a decision: {1000 * decide(number, 100):.2f} ms", flush=True)
+    print_page(Client)
+    exports = directory / "exports"
+    exports.mkdir(exist_ok=True)
+    report("migrate with nothing to do", lambda: call_command("migrate", verbosity=0))
+    dump = directory / "dump"
+    if pg_dump := shutil.which("pg_dump"):
+        report("pg_dump", lambda: subprocess.run([pg_dump, "-Fc", "-Z1", "-f", dump, url], check=True))
+    report("retain", lambda: call_command("retain", exports))
+
+
+def print_page(client: type) -> None:
+    from django.contrib.auth.models import User
+
+    user, _ = User.objects.get_or_create(username="reader", is_staff=True, is_superuser=True)
+    browser = client()
+    browser.force_login(user)
+    took = []
+    for _ in range(10):
+        started = time.perf_counter()
+        answer = browser.get("/console/", HTTP_HOST="localhost", follow=True)
+        took.append(time.perf_counter() - started)
+    print(f"the console's list ({answer.status_code}): {1000 * sorted(took)[5]:.0f} ms", flush=True)
+
+
+def report(name: str, work: Callable[[], object]) -> None:
+    started = time.perf_counter()
+    work()
+    print(f"{name}: {time.perf_counter() - started:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 3_000_000)
