@@ -52,6 +52,7 @@ MAY = {
     "signals_settingchange": ("s", ""),
     "smartops_signinfailures": ("siud", ""),
     "auth_user": ("siud", ""),
+    "orchestrator_refusedrequest": ("siu", ""),
     "auth_group": ("siud", ""),
     "auth_permission": ("siud", ""),
     "auth_user_groups": ("siud", ""),
