@@ -97,7 +97,8 @@ def test_pods_are_restricted(rendered: Rendered) -> None:
         assert context["runAsUser"] > 0
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-        assert all({"projected", "emptyDir", "persistentVolumeClaim"} & volume.keys() for volume in pod.get("volumes", []))
+        kinds = {"projected", "emptyDir", "persistentVolumeClaim"}
+        assert all(kinds & volume.keys() for volume in pod.get("volumes", []))
         for container in pod["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
