@@ -12,6 +12,7 @@ from guardrails.checks.patch import patch_allowlist
 from guardrails.checks.policy import policy
 from guardrails.checks.refused import recently_refused
 from guardrails.checks.replicas import max_replicas, min_replicas, scale_direction
+from guardrails.checks.resolution import resolution
 from guardrails.checks.rollout import rollout
 from guardrails.checks.signal import freshness
 from guardrails.checks.target import own_workload, protected_namespace, readable_namespace, scaled_to_zero, target
@@ -69,16 +70,23 @@ def decide(inputs: Inputs) -> Decision:
     verdicts: tuple[Verdict, ...] = ()
     if inputs.signal is not None:
         verdicts = (freshness(inputs.signal, inputs.facts, inputs.limits, inputs.now),)
+        if inputs.signal.naming is not None:
+            resolved = resolution(inputs.signal.naming, inputs.now)
+            verdicts += (resolved,)
+            if isinstance(resolved, Deferral | Denial) and (refusal := _refusal(verdicts, None, None)):
+                return refusal
     found = _proposed(inputs)
     if isinstance(found, Unmatched):
         reason = Reason.BELOW_THRESHOLD if found.below_threshold else Reason.NO_RULE
         verdict = Unproposed("rules", found.message, found.details, reason=reason)
         return Ignore(reason, found.message, (*verdicts, verdict), found.details)
     if isinstance(found, Waiting):
-        return _decision((*verdicts, _wait(found, verdicts, inputs.now)), None, found.rule)
+        waits = _refusal((*verdicts, _wait(found, verdicts, inputs.now)), None, found.rule)
+        assert waits is not None, "the last verdict defers"
+        return waits
     rule, proposal = found
     verdicts += tuple(guardrail(proposal, inputs.facts, inputs.limits, inputs.now) for guardrail in GUARDRAILS)
-    return _decision(verdicts, proposal, rule)
+    return _refusal(verdicts, proposal, rule) or Allow(proposal, verdicts, rule)
 
 
 def _wait(waiting: Waiting, verdicts: tuple[Verdict, ...], now: datetime) -> Deferral:
@@ -86,7 +94,7 @@ def _wait(waiting: Waiting, verdicts: tuple[Verdict, ...], now: datetime) -> Def
     expires."""
     seconds = waiting.seconds
     if seconds is None:
-        left = [one.details["limit_seconds"] - one.details["age_seconds"] for one in verdicts if one.details]
+        left = [one.details["limit_seconds"] - one.details["age_seconds"] for one in verdicts[:1] if one.details]
         seconds = 1 + max(0, *left, 0)
     until = now + timedelta(seconds=seconds)
     return Deferral("rules", waiting.message, waiting.details, reason=waiting.reason, until=until)
@@ -100,7 +108,7 @@ def _proposed(inputs: Inputs) -> tuple[RuleSpec | None, Proposal] | Waiting | Un
     return Unmatched("There is neither a signal nor a proposal.")
 
 
-def _decision(verdicts: tuple[Verdict, ...], proposal: Proposal | None, rule: RuleSpec | None) -> Decision:
+def _refusal(verdicts: tuple[Verdict, ...], proposal: Proposal | None, rule: RuleSpec | None) -> Deny | Defer | None:
     for one in verdicts:
         if isinstance(one, Denial):
             return Deny(one.reason, one.message, verdicts, one.details, one.until, proposal, rule)
@@ -109,5 +117,4 @@ def _decision(verdicts: tuple[Verdict, ...], proposal: Proposal | None, rule: Ru
         longest = max(deferrals, key=lambda one: one.until)
         details = longest.details
         return Defer(proposal, longest.reason, longest.message, longest.until, verdicts, details, rule)
-    assert proposal is not None, "a rule that waits defers"
-    return Allow(proposal, verdicts, rule)
+    return None

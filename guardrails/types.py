@@ -278,7 +278,7 @@ class Defer:
 
     outcome: ClassVar[Outcome] = Outcome.DEFER
 
-    proposal: Proposal | None
+    proposal: Proposal | None  # None: no proposal can be made yet, as a rule or the name of the target waits
     reason: Reason
     message: str
     until: datetime

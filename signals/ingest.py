@@ -133,6 +133,11 @@ def _row(number: int, o: Observation, trace: IngestTrace) -> dict[str, Any]:
         "score": o.score,
         "probability": o.probability,
         "confidence": o.confidence,
+        "named_by": o.named_by,
+        "labels": dict(o.labels),
+        "annotations": dict(o.annotations),
+        "severity": o.severity,
+        "started_at": None if o.started_at is None else o.started_at.isoformat(),
         "payload": dict(o.payload),
         "traceparent": trace.traceparent(pk),
     }

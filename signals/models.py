@@ -18,10 +18,12 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from signals import actors, queries
+from signals.aliases import Alias  # noqa: F401 - Django finds the models of an app here
 from signals.lib import triggers
 from signals.lib.constraints import are_actors
 from signals.mapping import considered
 from signals.matchers import MAX_TEXT as MAX_MATCHERS_TEXT
+from signals.naming import Resolution, is_resolved, load_naming, resolve
 from signals.patterns import MAX_PATTERN
 from signals.proposals import PROPOSAL_TYPES
 from signals.proposals.kinds import missing_field, why_missing
@@ -29,7 +31,7 @@ from signals.proposals.types import ProposalType
 from signals.setting_changes import SettingChange, SettingsVersion
 from signals.sources.matching import MAX_REPORTS, condition_mistakes, conditions_never_met
 from signals.symptoms import SymptomMatch, symptom_key
-from signals.types import ActionType, Kind, RuleSpec, SignalFacts, Source, Target, workload_name
+from signals.types import ActionType, Kind, Named, RuleSpec, SignalFacts, Source, Target, workload_name
 
 __all__ = ["Allowance", "Observation", "Rule", "SettingChange", "SettingsVersion", "Signal", "SignalState"]
 
@@ -69,14 +71,19 @@ def _announces(name: str, operation: pgtrigger.Operation) -> triggers.Unswitched
     )
 
 
-# Of a signal: which problem it is, since when.
-IDENTITY = ("id", "source", "cluster", "kind", "namespace", "workload", "symptom", "fingerprint", "first_seen_at")
+# Of a signal: which problem it is, since when. Its target is stored once more if its name is resolved.
+IDENTITY = ("id", "source", "cluster", "named_by", "symptom", "fingerprint", "first_seen_at")
 
 
 class Signal(models.Model):
     """One problem of one workload: all observations with one fingerprint, from the first until `closed_at`. The next
     observation opens another signal, unless the decision on this one `holds` for it: then it is counted, and nothing
     else is stored of it.
+
+    `workload` is the name that the observations use until `naming` says how it was resolved (`signals.types.Naming`, as
+    JSON), and from then on the workload. `named_by`: the label that the name was taken from; empty for the name of a
+    workload, or what the detector takes for one. `nearest`: names of workloads that resemble an unresolved name.
+    `labels`, `annotations`, `severity`, `started_at`: those of the latest observation that fired.
 
     `payload`: the body of the latest observation, as the agent sent it: a JSON object with the fields of AnomalySignal
     or RcaSignal (signals/sources). `count`: the observations that fired. A pending signal with a `not_before` in the
@@ -91,6 +98,9 @@ class Signal(models.Model):
     kind = models.CharField(max_length=32, default=Kind.DEPLOYMENT, db_default=Kind.DEPLOYMENT)
     namespace = models.CharField(max_length=63)
     workload = models.CharField(max_length=253)
+    named_by = models.CharField(max_length=32, db_default="")
+    naming = models.JSONField(null=True)
+    nearest = models.JSONField(db_default=[])
     symptom = models.CharField(max_length=128)
     fingerprint = models.CharField(max_length=32)
     state = models.CharField(max_length=16, choices=SignalState.choices, default=SignalState.PENDING)
@@ -99,6 +109,10 @@ class Signal(models.Model):
     score = models.FloatField(null=True)
     probability = models.FloatField(null=True)
     confidence = models.FloatField(null=True)
+    labels = models.JSONField(db_default={})
+    annotations = models.JSONField(db_default={})
+    severity = models.CharField(max_length=32, db_default="")
+    started_at = models.DateTimeField(null=True)
     payload = models.JSONField()
     count = models.PositiveIntegerField(default=1)
     recent_reports = models.BigIntegerField(db_default=1)  # those of its problem, when it was last reported
@@ -132,9 +146,19 @@ class Signal(models.Model):
             models.Index(fields=["cluster", "namespace", "workload", "-id"], name="signal_of_workload"),
             models.Index(fields=["state", "-id"], name="signal_by_state"),
             models.Index(fields=["cluster"], condition=Q(state="denied", holds__isnull=False), name="signal_held"),
+            models.Index(
+                fields=["cluster", "posted_by"],
+                condition=Q(state="pending", reason="TargetUnresolved"),
+                name="signal_unresolved",
+            ),
         ]
         triggers = [
             triggers.never_truncated(),
+            triggers.unchanged(
+                "resolved_once",
+                *("kind", "namespace", "workload"),
+                condition="OLD.naming IS NOT NULL OR NEW.naming IS NULL OR OLD.state <> 'pending'",
+            ),
             _Transitions(
                 name="signal_transitions",
                 field="state",
@@ -155,6 +179,24 @@ class Signal(models.Model):
     @property
     def target(self) -> Target:
         return Target(self.cluster, self.namespace, self.workload, Kind(self.kind))
+
+    @property
+    def named(self) -> Named:
+        """What it calls its target, until that is resolved."""
+        source, kind = Source(self.source), Kind(self.kind)
+        return Named(source, self.cluster, self.namespace, self.workload, self.named_by, kind)
+
+    @property
+    def resolution(self) -> str:
+        """How its target was resolved, in words; empty if it is named as it is."""
+        naming = load_naming(self.naming)
+        found = None if naming is None else resolve(naming.named, naming.facts)
+        return found.path if isinstance(found, Resolution) else ""
+
+    @property
+    def unresolved(self) -> bool:
+        """Whether its name cannot be that of a workload, and stands for none yet."""
+        return self.naming is None and not is_resolved(self.workload, self.named_by)
 
     @classmethod
     def due(
@@ -221,6 +263,10 @@ class Signal(models.Model):
             due_at=self.not_before,
             kept_seconds=self.kept_seconds,
             deferred_for=self.reason,
+            labels=self.labels,
+            severity=self.severity,
+            started_at=self.started_at,
+            naming=load_naming(self.naming),
             reported_by=tuple(self.reported_by),
             lasted_seconds=self.lasted_seconds,
             recent_reports=self.recent_reports,

@@ -68,11 +68,16 @@ Cause = Annotated[
 # The name that a detector uses for its target: it need not be one of Kubernetes. Invisible characters would make two
 # names that look alike different.
 _VISIBLE = "[^\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff]*"
+MAX_SUBJECT = 253  # characters
 SubjectName = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=253, pattern=f"^{_VISIBLE}$"),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_SUBJECT, pattern=f"^{_VISIBLE}$"),
     Field(examples=["erp-simulator"]),
 ]
+
+
+def is_namespace(name: str) -> bool:
+    return len(name) <= 63 and re.fullmatch(_LABEL, name) is not None
 
 
 def is_workload_name(name: str) -> bool:

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from signals.names import is_workload_name
 from signals.patterns import matches
-from signals.types import AliasSpec, Kind, Named, NamingFacts, Target
+from signals.types import AliasSpec, Kind, Named, Naming, NamingFacts, Target
+
+_NAMING = TypeAdapter(Naming)
 
 # The labels that name a target, as kube-state-metrics, the kubelet and Prometheus call them; the most specific first.
 # `job` is the scrape job of Prometheus, by default the name of the Service; `job_name` is a Job of Kubernetes.
@@ -92,8 +97,7 @@ def is_resolved(name: str, by: str) -> bool:
 def candidates(named: Named) -> tuple[Target, ...]:
     """The workloads that the name itself may stand for, if they exist."""
     if not named.by:
-        kinds = sorted(Kind, key=lambda kind: kind is not named.kind)
-        found = [(kind, named.name) for kind in kinds] if is_workload_name(named.name) else []
+        found = [(named.kind, named.name)] if is_workload_name(named.name) else []
     else:
         patterns = {"Pod": _OF_POD, "ReplicaSet": _OF_REPLICA_SET}.get(OBJECTS.get(named.by, ""), ())
         hits = ((kind, pattern.fullmatch(named.name)) for kind, pattern in patterns)
@@ -147,7 +151,7 @@ def _by_owners(named: Named, facts: NamingFacts) -> Resolution | Unresolved:
         names = ", ".join(f"{target.kind} {target.name}" for target in found)
         return Unresolved(f"The {named} leads to several workloads of “{named.namespace}”: {names}.")
     why = f" {facts.error}" if facts.error else ""
-    return Unresolved(f"{others[0]} does not belong to a Deployment, StatefulSet or DaemonSet.{why}")
+    return Unresolved(f"{others[0]} leads to no Deployment, StatefulSet or DaemonSet.{why}")
 
 
 def alias_for(named: Named, aliases: Iterable[AliasSpec]) -> AliasSpec | None:
@@ -190,6 +194,15 @@ def _follows(first: AliasSpec, second: AliasSpec) -> bool:
         and second.workload != first.workload
         and matches(second.pattern, first.workload)
     )
+
+
+def dump_naming(naming: Naming) -> dict[str, Any]:
+    document: dict[str, Any] = _NAMING.dump_python(naming, mode="json")
+    return document
+
+
+def load_naming(document: Any) -> Naming | None:
+    return None if document is None else _NAMING.validate_python(document)
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,8 @@ in the same order, before them. Transactions that lock in this order cannot dead
 WAKE_DEFERRED does so, too. NO KEY UPDATE, as the foreign key of a decision's record locks its signal, too.
 """
 
+from signals.reasons import Reason
+
 # Store observations of one polarity, at most one per window of a problem. Parameters: the name of the poster, the rows
 # as a JSON array (see `signals.ingest`). They return a row (ord, signal id or NULL, signal state, is_repeat, is_late)
 # for each.
@@ -36,7 +38,7 @@ RELEASE = """
 # as the migration of the next version adds one. Continued by OLDEST or LOCKED.
 SELECT_DUE = """
     SELECT {columns},
-        extract(epoch FROM statement_timestamp() - first_seen_at)::float8 AS lasted_seconds,
+        extract(epoch FROM statement_timestamp() - least(first_seen_at, started_at))::float8 AS lasted_seconds,
         (SELECT md5(string_agg(concat_ws(':', rule.id, rule.version, rule.xmin), ',' ORDER BY rule.id))
         FROM signals_rule rule WHERE rule.enabled) AS rules_version,
         coalesce((SELECT number FROM signals_settingsversion), 0) AS settings_version
@@ -127,6 +129,26 @@ MOVE = """
     FROM moved JOIN locked USING (id)
     WHERE signal.id = moved.id AND signal.state = 'pending'
     RETURNING signal.id
+"""
+# The targets of signals that are resolved, which become due, and the nearest names of the others. Parameter: the rows
+# as a JSON array (see `signals.unresolved`). The caller holds the rows.
+NAME = """
+    UPDATE signals_signal AS signal SET
+        kind = named.kind, namespace = named.namespace, workload = named.workload, naming = named.naming,
+        nearest = named.nearest, reason = CASE WHEN named.naming IS NULL THEN signal.reason ELSE '' END,
+        message = CASE WHEN named.naming IS NULL THEN signal.message ELSE '' END
+    FROM json_to_recordset(%s::json) AS named(
+        id uuid, kind text, namespace text, workload text, naming jsonb, nearest jsonb)
+    WHERE signal.id = named.id AND signal.naming IS NULL AND signal.state = 'pending'
+"""
+# The body of a trigger of aliases.
+WAKE_UNRESOLVED = f"""
+    UPDATE signals_signal SET not_before = statement_timestamp()
+    WHERE id IN (
+        SELECT id FROM signals_signal
+        WHERE state = 'pending' AND reason = '{Reason.TARGET_UNRESOLVED}' AND not_before > statement_timestamp()
+        ORDER BY fingerprint FOR UPDATE);
+    RETURN NULL;
 """
 # A bucket for each token, which holds the signals of one minute, and of which `granted` are taken out. A lost commit
 # grants them again, so none waits for its disk. Parameters: name, wanted, per_minute. Returns (granted, spare, seconds

@@ -30,6 +30,7 @@ from orchestrator.models import (
 )
 from orchestrator.models.action import IDENTITY
 from orchestrator.models.evidence import VERIFICATION_BASIS
+from signals.aliases import Alias
 from signals.models import IDENTITY as SIGNAL_IDENTITY
 from signals.models import Allowance, Observation, Problem, Rule, SettingChange, SettingsVersion, Signal, Window
 from smartops.models import SignIn, SignInFailures, Token
@@ -61,6 +62,7 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     Window: Privileges(STORE, READ),
     SettingsVersion: Privileges(READ, READ),  # a trigger of SettingChange counts
     Rule: Privileges(EDIT, READ),
+    Alias: Privileges(EDIT, READ),
     GuardrailSetting: Privileges(EDIT, READ),
     Freeze: Privileges(STORE, READ),
     Cooldown: Privileges(EDIT, STORE),

@@ -64,6 +64,8 @@ class ClusterCache:
             resource: partial(self._follow_workloads, kind) for kind, resource in WORKLOADS.items()
         } | {AUTOSCALERS: self._follow_autoscalers}
         self._status = SyncStatus(self._follow, self.namespaces)
+        self.appeared = 0
+        """How many workloads have appeared: a name that was unknown before may be one of them."""
         self._stop = Event()
         self._threads: list[Thread] = []
 
@@ -116,6 +118,10 @@ class ClusterCache:
     def get(self, key: WorkloadKey) -> WorkloadObject | None:
         return self._workloads.get(key)
 
+    def workloads(self, namespace: str) -> list[WorkloadObject]:
+        """Those of the namespace that are in the cache."""
+        return [one for key, one in self._workloads.copy().items() if key.namespace == namespace]
+
     def observe(self, target: Target) -> TargetState:
         if not self.manages(target.namespace):
             return UNMANAGED
@@ -139,6 +145,10 @@ class ClusterCache:
             return replace(state, missing=True)
         except ClusterError as error:
             return replace(state, seen=False, unreadable=f"{key.kind} {key.place}: {error.message}")
+
+    def forget_missing(self, key: WorkloadKey) -> None:
+        """The name stands for something else: the next signal with it is resolved in the same way."""
+        self._missing.discard(key)
 
     def _scope(self, namespace: str) -> str:
         return "*" if "*" in self.namespaces else namespace
@@ -167,6 +177,7 @@ class ClusterCache:
                 self._workloads.pop(key, None)
             else:
                 before, self._workloads[key] = self._workloads.get(key), event.object
+                self.appeared += before is None
                 self._missing.discard(key)
                 if before is not None and _is_rolling(before) and not _is_rolling(event.object):
                     self._on_rollout_end(key)

@@ -15,9 +15,26 @@ from orchestrator.k8s.collection import Collection
 from orchestrator.k8s.connection import Connection
 from orchestrator.k8s.errors import NotFound, TimedOut
 from orchestrator.k8s.events import KubernetesEvent, event_of
-from orchestrator.k8s.parse import parse_autoscaler, parse_object, parse_pod, parse_workload
+from orchestrator.k8s.parse import (
+    parse_autoscaler,
+    parse_controlled,
+    parse_controller,
+    parse_object,
+    parse_pod,
+    parse_service_selector,
+    parse_workload,
+)
 from orchestrator.k8s.permissions import parse_review
-from orchestrator.k8s.resources import ACCESS_REVIEWS, AUTOSCALERS, EVENTS, PODS, WORKLOADS, Resource
+from orchestrator.k8s.resources import (
+    ACCESS_REVIEWS,
+    AUTOSCALERS,
+    CONTROLLED,
+    EVENTS,
+    PODS,
+    SERVICES,
+    WORKLOADS,
+    Resource,
+)
 from orchestrator.k8s.rollout import Progressing, rollout
 from orchestrator.k8s.types import (
     ACTION_ANNOTATION,
@@ -32,7 +49,7 @@ from orchestrator.k8s.types import (
     WorkloadObject,
 )
 from signals.proposals.restart import RESTART_ANNOTATION
-from signals.types import Kind
+from signals.types import Kind, Link
 
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 SERVER_TIMEOUT = "8s"  # of a write: then the API server gives it up, and still answers within our own timeout
@@ -70,6 +87,16 @@ class KubernetesCluster:
         self._connection.call(
             "create", PODS, parse_object, namespace=namespace, name=name, subresource="eviction", body=eviction
         )
+
+    def get_controller(self, kind: str, namespace: str, name: str) -> Link | None:
+        return self._connection.call("get", CONTROLLED[kind], parse_controller, namespace=namespace, name=name)
+
+    def list_controllers(self, namespace: str, selector: str) -> list[tuple[Link, Link | None]]:
+        pages = self._connection.pages(PODS, parse_controlled, namespace, {"labelSelector": selector})
+        return next(pages).items
+
+    def get_service_selector(self, namespace: str, name: str) -> str:
+        return self._connection.call("get", SERVICES, parse_service_selector, namespace=namespace, name=name)
 
     def list_workloads(self, kind: Kind, namespace: str) -> list[WorkloadObject]:
         pages = self._workloads(kind, namespace).pages()

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from orchestrator.k8s.events import KubernetesEvent
 from orchestrator.k8s.types import Autoscaler, Pod, Preconditions, WatchEvent, WorkloadKey, WorkloadObject
-from signals.types import Kind
+from signals.types import Kind, Link
 
 
 class Cluster(Protocol):
@@ -17,6 +17,15 @@ class Cluster(Protocol):
 
     def delete_pod(self, namespace: str, name: str, *, uid: str) -> None:
         """Evicts the pod if it still has the uid. DisruptionBudget if a PodDisruptionBudget does not allow it now."""
+
+    def get_controller(self, kind: str, namespace: str, name: str) -> Link | None:
+        """The owner that manages the Pod or ReplicaSet; None if none does. NotFound if there is no such object."""
+
+    def list_controllers(self, namespace: str, selector: str) -> list[tuple[Link, Link | None]]:
+        """Pods, each with its controller: the first page of the list, as the pods of a Service have few controllers."""
+
+    def get_service_selector(self, namespace: str, name: str) -> str:
+        """Of the pods of a Service, as a list request takes it; "" if it selects none. NotFound without a Service."""
 
     def list_workloads(self, kind: Kind, namespace: str) -> list[WorkloadObject]:
         """Of the namespace; "" is all namespaces."""

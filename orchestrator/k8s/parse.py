@@ -28,7 +28,7 @@ from orchestrator.k8s.types import (
 from signals.lib.redaction import redacted
 from signals.proposals.paths import TEMPLATE
 from signals.proposals.restart import FIELD, RESTART_ANNOTATION
-from signals.types import Kind
+from signals.types import Kind, Link
 
 T = TypeVar("T")
 
@@ -165,6 +165,22 @@ def parse_pod(raw: Any) -> Pod:
     )
 
 
+def parse_controller(raw: Any) -> Link | None:
+    """The controller of any object."""
+    return _controller(_object(parse_object(raw), "metadata"))
+
+
+def parse_controlled(raw: Any) -> tuple[Link, Link | None]:
+    """A pod with its controller."""
+    metadata = _object(parse_object(raw), "metadata")
+    return Link("Pod", _required(metadata, "name")), _controller(metadata)
+
+
+def parse_service_selector(raw: Any) -> str:
+    selector = _texts(_object(parse_object(raw), "spec"), "selector")
+    return ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
+
+
 def resource_version(raw: Mapping[str, Any]) -> str:
     return _required(_object(raw, "metadata"), "resourceVersion")
 
@@ -267,6 +283,16 @@ def _object_meta(key: WorkloadKey, annotations: Mapping[str, str], metadata: Map
     controllers = (one for one in _objects(metadata, "ownerReferences") if one.get("controller") is True)
     controller = next((f"{_text(one, 'kind')} {_text(one, 'name')}" for one in controllers), "")
     return ObjectMeta(key.kind, key.place, _texts(metadata, "labels"), annotations, controller)
+
+
+def _controller(metadata: Mapping[str, Any]) -> Link | None:
+    """A kind of another API than Kubernetes' own has its group in its name: there are several StatefulSets."""
+    for one in _objects(metadata, "ownerReferences"):
+        if one.get("controller") is True:
+            group = _text(one, "apiVersion").rpartition("/")[0]
+            kind = _required(one, "kind")
+            return Link(kind if group in ("", "apps", "batch") else f"{kind}.{group}", _required(one, "name"))
+    return None
 
 
 def _managed_fields(metadata: Mapping[str, Any]) -> list[ManagedFieldsEntry]:

@@ -43,6 +43,9 @@ PERMISSIONS = (
         )
     ),
     Permission("", "pods", ("list",), "SmartOps reports with it why a pod does not run", required=False),
+    Permission("", "pods", ("get",), "SmartOps finds with it the workload of a pod", required=False),
+    Permission("apps", "replicasets", ("get",), "SmartOps finds the Deployment of such a pod with it", required=False),
+    Permission("", "services", ("get",), "SmartOps finds the pods of a Service with it", required=False),
     Permission("", "events", ("create",), "SmartOps publishes Kubernetes Events with it", required=False),
 )
 

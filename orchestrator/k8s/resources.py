@@ -34,7 +34,10 @@ class Resource:
 
 
 PODS = Resource("", "v1", "pods")
+SERVICES = Resource("", "v1", "services")
 EVENTS = Resource("", "v1", "events")
+REPLICA_SETS = Resource("apps", "v1", "replicasets")
+CONTROLLED: Mapping[str, Resource] = {"Pod": PODS, "ReplicaSet": REPLICA_SETS}  # whose controllers are read
 DEPLOYMENTS = Resource("apps", "v1", "deployments")
 STATEFUL_SETS = Resource("apps", "v1", "statefulsets")
 DAEMON_SETS = Resource("apps", "v1", "daemonsets")

@@ -6,7 +6,9 @@ target that the cache does not have, and the policy engine, are asked before (`c
 """
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import cache
 from uuid import UUID
 
 from django.db import transaction
@@ -19,16 +21,19 @@ from orchestrator.decide.plan import plan
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.target import UNOBSERVED, Observe
 from orchestrator.models import Action, Phase, Workload, transitions
+from orchestrator.reconciler import naming
 from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
 from signals import transitions as signal_transitions
+from signals.aliases import Alias
 from signals.lib import tracing
 from signals.lib.redaction import redacted
 from signals.lib.transition_log import log_transition
 from signals.mapping import Unmatched, Waiting, propose
 from signals.models import Signal, SignalState
+from signals.naming import alias_for
 from signals.reasons import Reason
-from signals.types import Proposal, Target
+from signals.types import AliasSpec, Naming, NamingFacts, Proposal, Target
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +46,8 @@ def due(
     """The signals that have been due for longest, without those that are being asked about; and whether more may be
     due. `delays` are those of the cache."""
     signals = Signal.due(cluster, limit, asking, delays)
-    found = _one_for_each_workload([_candidate(signal, observe) for signal in signals])
+    aliases = cache(lambda: tuple(Alias.specs()))
+    found = _one_for_each_workload([_named(_candidate(signal, observe), aliases) for signal in signals])
     return found, len(signals) == limit or len(found) < len(signals)
 
 
@@ -52,13 +58,17 @@ def any_due(cluster: str, delays: Delays) -> bool:
 
 def needs_asking(candidate: Candidate, policy_is_configured: bool) -> bool:
     """Whether its decision takes a network call: before a target is called missing, the API server itself is asked."""
-    if candidate.proposal is None or candidate.state.unreadable:
+    if candidate.signal.unresolved:
+        return candidate.naming is None
+    if candidate.proposal is None or candidate.state.unreadable or candidate.naming is not None:
         return False
     return _is_unknown(candidate) or policy_is_configured
 
 
 def proposal(signal: Signal) -> Proposal | None:
-    """What the first rule that holds proposes; None if none does."""
+    """What the first rule that holds proposes; None if none does, or if the target is yet to be resolved."""
+    if signal.unresolved:
+        return None
     match propose(signal.facts(), signal.rules):
         case Unmatched() | Waiting():
             return None
@@ -85,13 +95,16 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
             and proposal(locked[one.signal.pk]) == one.proposal
             and (one.signal.target in workloads or not _may_reserve(one))
         ]
+        unresolved = naming.record([pair for pair in current if pair[0].naming is not None])
+        current = [pair for pair in current if pair[0].naming is None]
         questions = [_question(one, signal, workloads.get(signal.target)) for one, signal in current]
         decided = decide(questions)
         rows = list(zip(current, questions, decided, strict=True))
-        signal_transitions.store([_transition(signal, made) for (_, signal), _, made in rows])
+        followed = [*unresolved, *((signal, made) for (_, signal), _, made in rows)]
+        signal_transitions.store([_transition(signal, made) for signal, made in followed])
         store_records(decided)
         claims = _create(rows, workloads, actor)
-    for (_, signal), _, made in rows:
+    for signal, made in followed:
         _count(signal, made)
     for one in candidates:
         one.span.end()
@@ -142,9 +155,21 @@ def _may_reserve(candidate: Candidate) -> bool:
 def _candidate(signal: Signal, observe: Observe) -> Candidate:
     span = tracing.start_span("admit", signal.traceparent, signal=signal.pk)
     try:
-        return Candidate(signal, proposal(signal), observe(signal.target), span)
+        state = UNOBSERVED if signal.unresolved else observe(signal.target)
+        return Candidate(signal, proposal(signal), state, span)
     except Exception as error:  # noqa: BLE001 - it is recorded with the signal
         return Candidate(signal, None, UNOBSERVED, span, error=error)
+
+
+def _named(candidate: Candidate, aliases: Callable[[], tuple[AliasSpec, ...]]) -> Candidate:
+    """With the aliases, if its name may not be that of a workload. Of a target that is known to be missing, an alias
+    alone says what else it may be: nothing has to be read."""
+    signal, state = candidate.signal, candidate.state
+    if signal.unresolved or _is_unknown(candidate):
+        return replace(candidate, aliases=aliases())
+    if state.missing and signal.naming is None and (alias := alias_for(signal.named, aliases())):
+        return replace(candidate, naming=Naming(signal.named, NamingFacts(alias=alias)))
+    return candidate
 
 
 def _question(candidate: Candidate, signal: Signal, workload: Workload | None) -> Question:

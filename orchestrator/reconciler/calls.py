@@ -20,8 +20,9 @@ from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.resolve import Plan, Step, next_step
 from signals.lib import tracing
 from signals.models import Signal
+from signals.naming import Resolution, alias_for, resolve
 from signals.proposals import PROPOSAL_TYPES
-from signals.types import ActionType, Kind, Proposal
+from signals.types import ActionType, AliasSpec, Kind, Named, Naming, NamingFacts, Proposal
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -29,7 +30,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A due signal with what its decision needs to know. `error`: a call failed unexpectedly."""
+    """A due signal with what its decision needs to know. `error`: a call failed unexpectedly. `naming`: what is known
+    of its name, if that is not the name of a workload; `aliases` are those that may apply to it."""
 
     signal: Signal
     proposal: Proposal | None
@@ -37,6 +39,8 @@ class Candidate:
     span: Span
     policy: PolicyAnswer | None = None
     error: Exception | None = None
+    aliases: tuple[AliasSpec, ...] = ()
+    naming: Naming | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,20 @@ class Confirmation:
     pods: str = ""
 
 
-def ask(candidate: Candidate, observe_live: Callable[..., TargetState]) -> Candidate:
-    """Reads the target live if the cache does not have it, then asks the policy engine."""
+def ask(
+    candidate: Candidate, observe_live: Callable[..., TargetState], read_name: Callable[[Named], NamingFacts]
+) -> Candidate:
+    """Reads the target live if the cache does not have it, then asks the policy engine. Where there is no workload of
+    this name, reads what the name may stand for instead."""
     signal, proposal = candidate.signal, candidate.proposal
     try:
         with tracing.within(candidate.span, signal=signal.pk):
-            state = observe_live(signal.target)
+            state = candidate.state if signal.unresolved else observe_live(signal.target)
+            if signal.unresolved or (state.missing and signal.naming is None):
+                facts = read_name(signal.named)
+                naming = Naming(signal.named, replace(facts, alias=alias_for(signal.named, candidate.aliases)))
+                if signal.unresolved or isinstance(resolve(naming.named, naming.facts), Resolution):
+                    return replace(candidate, state=state, naming=naming)
             policy = None
             if proposal is not None and not state.unreadable:
                 policy = ask_policy(proposal, state, signal)

@@ -19,6 +19,7 @@ from django.db import Error, connection
 
 from orchestrator import metrics
 from orchestrator.decide.policy import policy_is_configured
+from orchestrator.k8s import naming
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.sync import Delays
@@ -38,7 +39,7 @@ from signals import actors
 from signals.lib import partitions
 from signals.lib.availability import describe, is_repeatable, is_unavailable, loses_session
 from signals.lib.notifications import listen
-from signals.types import Origin
+from signals.types import Named, NamingFacts, Origin
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Reconciler:
         self._turned_at = self._passed_at = self.clock.monotonic()
         self._next_sweep = self._next_measure = self._next_beat = self._next_partitions = 0.0
         self._resumed: Delays | None = None  # the delays for which waiting rows were made due
+        self._appeared = 0  # the workloads that the cache had when unresolved signals were made due
         self._changed_targets: set[WorkloadKey] = set()
         self._ended_rollouts: set[WorkloadKey] = set()
         self._lock = Lock()  # of these two sets
@@ -180,6 +182,9 @@ class Reconciler:
             self._take(claims)
             if len(claims) == room:
                 self._next_sweep = self._turned_at  # more may wait
+        if (appeared := self.cache.appeared) != self._appeared:
+            self._step(reclaim.wake_unresolved, self.cluster_name)
+            self._appeared = appeared
         if delays != self._resumed:
             self._resumed = self._step(reclaim.resume, self.cluster_name, delays)
         self._step(reclaim.cancel_resolved, self.cluster_name, self.actor)
@@ -217,11 +222,14 @@ class Reconciler:
             for one in found:
                 if admit.needs_asking(one, policy_is_configured()):
                     self._asking.add(one.signal.pk)
-                    self.pool.submit(partial(calls.ask, one, self.cache.observe_live))
+                    self.pool.submit(partial(calls.ask, one, self.cache.observe_live, self._read_name))
                 else:
                     candidates.append(one)
         for claim in together(candidates, partial(admit.admit, actor=self.actor), admit.record_failure):
             self._write(claim)
+
+    def _read_name(self, named: Named) -> NamingFacts:
+        return naming.read(named, self.cluster, self.cache)
 
     def _dispatch(self, room: int, *, direct: bool = False) -> int:
         """How many actions were claimed. `direct`: no others."""

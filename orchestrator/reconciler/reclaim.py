@@ -92,6 +92,12 @@ def release_held(cluster: str, observe: Observe) -> None:
         Signal.objects.filter(pk__in=list(free)).update(holds=None)
 
 
+def wake_unresolved(cluster: str) -> None:
+    """Makes the signals due whose names stand for no workload: one may have appeared."""
+    unresolved = {"cluster": cluster, "state": SignalState.PENDING, "reason": Reason.TARGET_UNRESOLVED}
+    _make_due(Signal.objects, Signal.objects.filter(**unresolved, not_before__gt=Now()))
+
+
 def expire(actor: str) -> None:
     """Ends what no reconciler took up and nobody reviewed in time, of every cluster: one may have no reconciler."""
     unclaimed = Q(state=ActionState.PENDING, ambiguous=False)

@@ -27,12 +27,14 @@ _SHIFTED = "({reports} << least({many}, 60)::int) & ((1::bigint << 60) - 1)"
 _FIRED = f"({_SHIFTED} | ((1::bigint << least({{many}}, 60)::int) - 1))"
 
 _PROBLEM = "fingerprint, source, cluster, kind, namespace, workload, symptom"
-_SIGNAL = f"id, {_PROBLEM}, score, probability, confidence, payload, count, posted_by, traceparent"
+_CARRIED = "score, probability, confidence, labels, annotations, severity, started_at, payload"
+_SIGNAL = f"id, {_PROBLEM}, named_by, {_CARRIED}, count, posted_by, traceparent"
 _REPORTS = """
     json_to_recordset(reports) AS t(
         ord int, observation_id uuid, id uuid, fingerprint text, window_key uuid, window_id text, source text,
         cluster text, kind text, namespace text, workload text, symptom text, score float8, probability float8, confidence float8,
-        payload jsonb, traceparent text)
+        labels jsonb, annotations jsonb, severity text, started_at timestamptz, named_by text, payload jsonb,
+        traceparent text)
 """
 LOCK = f"""
     CREATE FUNCTION signals_lock(reports json) RETURNS void
@@ -149,8 +151,7 @@ FIRE = _FUNCTION.format(
             recent_reports = {_FIRED.format(reports="latest.former_reports", many="latest.count")},
             not_before = CASE opened.reason WHEN 'TooFewReports' THEN moment ELSE opened.not_before END,
             last_seen_at = moment, resolved_at = NULL, kept_seconds = 0,
-            payload = latest.payload, score = latest.score, probability = latest.probability,
-            confidence = latest.confidence,
+            ({_CARRIED}) = (SELECT {", ".join(f"latest.{name}" for name in _CARRIED.split(", "))}),
             reported_by = CASE WHEN opened.reported_by ? poster
                 OR jsonb_array_length(opened.reported_by) >= {MAX_REPORTERS} THEN opened.reported_by
                 ELSE opened.reported_by || to_jsonb(poster) END

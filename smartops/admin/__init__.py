@@ -1,6 +1,6 @@
 """The admin of what people edit: rules, limits, freezes, cooldowns, tokens, accounts; and of its history. Other history
 has its pages in the packages that write it."""
 
-from smartops.admin import history, limits, people, rules, tokens
+from smartops.admin import aliases, history, limits, people, rules, tokens
 
-__all__ = ["history", "limits", "people", "rules", "tokens"]
+__all__ = ["aliases", "history", "limits", "people", "rules", "tokens"]

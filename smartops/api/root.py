@@ -9,11 +9,16 @@ from ninja.operation import Operation
 from ninja.parser import Parser
 from pydantic import BaseModel, ConfigDict
 
-from smartops.api import actions, guardrails, problem_handlers, rules, signals, strict_json
+from smartops.api import actions, aliases, guardrails, problem_handlers, rules, signals, strict_json
 from smartops.api.problems import Problem, RequestReason
 
 CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
-BATCHES = {"/v1/signals/batch": "signals"}  # path: the list whose items are parsed each on its own
+# By path: the list whose items are parsed each on its own.
+BATCHES = {
+    "/v1/signals/batch": "signals",
+    "/v1/signals/anomaly": "observations",
+    "/v1/signals/rca": "observations",
+}
 
 
 class JsonBody(Parser):
@@ -80,5 +85,5 @@ api = API(
     parser=JsonBody(),
 )
 problem_handlers.handle_exceptions(api)
-for resource in (signals, actions, guardrails, rules):
+for resource in (signals, actions, guardrails, aliases, rules):
     api.add_router("", resource.router)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.conf import settings
@@ -15,9 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationErr
 from signals.allowance import Exceeded, post
 from signals.ingest import Receipt
 from signals.models import Signal, SignalState
-from signals.names import ClusterName, Namespace, WorkloadKind, WorkloadName
+from signals.names import ClusterName, Namespace, SubjectName, WorkloadKind
+from signals.reasons import Reason
 from signals.sources.anomaly import AnomalySignal
 from signals.sources.rca import RcaSignal
+from signals.sources.several import OBSERVATIONS, divide
 from signals.types import Observation, Source, Target
 from smartops.api.intake import exceeded, require_room
 from smartops.api.pagination import Page, PageQuery, paginate
@@ -37,6 +39,7 @@ from smartops.tokens import Scope
 from smartops.web.bodies import MAX_BODY
 
 MAX_SIGNALS = 1000
+Model = type[AnomalySignal | RcaSignal]
 
 router = Router(tags=["signals"], auth=BearerToken(Scope.SIGNALS_WRITE, require_room))
 
@@ -45,6 +48,23 @@ class Accepted(BaseModel):
     id: UUID | None = Field(description="Of the signal; null if the post ends a problem that has no open signal.")
     state: SignalState
     duplicate: bool = Field(description="An equal post was stored before; this one changed nothing.")
+
+
+class AnomalyPost(BaseModel):
+    """Several anomalies. Each is parsed and validated on its own, with the fields of the post that it does not have
+    itself; labels and annotations are merged name by name."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    observations: list[SkipValidation[AnomalySignal]] = Field(min_length=1, max_length=MAX_SIGNALS)
+
+
+class RcaPost(BaseModel):
+    """Several root causes, as `AnomalyPost` has several anomalies."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    observations: list[SkipValidation[RcaSignal]] = Field(min_length=1, max_length=MAX_SIGNALS)
 
 
 class BatchAnomaly(AnomalySignal):
@@ -84,23 +104,32 @@ class BatchResult(BaseModel):
     items: list[BatchItem]
 
 
+# What arrives is a JSON object. Its observations are validated in the view, each on its own.
+AnomalyBody = Annotated[AnomalySignal | AnomalyPost, SkipValidation]
+RcaBody = Annotated[RcaSignal | RcaPost, SkipValidation]
+Response = Accepted | BatchResult | HttpResponse
+
+
 class SignalQuery(PageQuery):
     state: SignalState | None = None
+    reason: Reason | None = None
     source: Source | None = None
     cluster: ClusterName | None = None
     kind: WorkloadKind | None = None
     namespace: Namespace | None = None
-    workload: WorkloadName | None = None
+    workload: SubjectName | None = None
 
 
-@router.post("/signals/anomaly", response={202: Accepted}, summary="Post an anomaly, or the end of one")
-def post_anomaly(request: AuthenticatedRequest, signal: AnomalySignal, response: HttpResponse) -> Accepted:
-    return _accept(request, signal, response)
+@router.post("/signals/anomaly", response={202: Accepted | BatchResult}, summary="Post anomalies, or ends of them")
+def post_anomaly(request: AuthenticatedRequest, signal: AnomalyBody, response: HttpResponse) -> Response:
+    """A post with `observations` is answered as a batch of them."""
+    return _accept(request, signal, AnomalySignal, response)
 
 
-@router.post("/signals/rca", response={202: Accepted}, summary="Post ranked root causes")
-def post_rca(request: AuthenticatedRequest, signal: RcaSignal, response: HttpResponse) -> Accepted:
-    return _accept(request, signal, response)
+@router.post("/signals/rca", response={202: Accepted | BatchResult}, summary="Post ranked root causes")
+def post_rca(request: AuthenticatedRequest, signal: RcaBody, response: HttpResponse) -> Response:
+    """A post with `observations` is answered as a batch of them."""
+    return _accept(request, signal, RcaSignal, response)
 
 
 @router.post("/signals/batch", response={202: BatchResult}, summary="Post up to 1,000 signals of both kinds")
@@ -110,24 +139,13 @@ def post_batch(request: AuthenticatedRequest, batch: Batch) -> HttpResponse:
     signal beyond a limit of the token has the status 429; the response is 429 if none was stored. Only a body that is
     not JSON, or has no list `signals`, is refused as a whole."""
     sizes = len(request.body) > MAX_BODY
-    read = [_read(request, index, item, sizes) for index, item in enumerate(batch.signals)]
-    results = iter(_post(request, [one for one in read if isinstance(one, Observation)]))
-    done = [one if isinstance(one, Problem) else next(results) for one in read]
-    items = [
-        _refused(index, one) if isinstance(one, Problem) else _stored(index, one) for index, one in enumerate(done)
-    ]
-    problems = [one for one in done if isinstance(one, Problem)]
-    if len(problems) == len(done):
-        raise _all_refused(problems, [item.model_dump(exclude_none=True) for item in items])
-    # Rendered here: ninja would validate each item once more, and encode it in Python.
-    document = BatchResult(items=items).model_dump_json(exclude_none=True)
-    return HttpResponse(document, status=202, content_type="application/json; charset=utf-8")
+    return _accept_all(request, [_item(request, index, item, sizes) for index, item in enumerate(batch.signals)])
 
 
 @router.get("/signals", response=Page[SignalView], summary="List signals, newest first")
 def list_signals(request: AuthenticatedRequest, query: Query[SignalQuery]) -> Page[SignalView]:
     rows = readable(Signal.objects.defer("payload"), request.auth, query.namespace, "namespace")
-    wanted = query.model_dump(include={"state", "source", "cluster", "kind", "workload"}, exclude_none=True)
+    wanted = query.model_dump(include={"state", "reason", "source", "cluster", "kind", "workload"}, exclude_none=True)
     found, following = paginate(request, rows.filter(**wanted), query)
     return Page(items=[SignalView.model_validate(row) for row in found], next=following)
 
@@ -143,14 +161,43 @@ def get_signal(request: AuthenticatedRequest, signal_id: UUID) -> SignalDetail:
     return SignalDetail.of(row, row.reports)
 
 
-def _accept(request: AuthenticatedRequest, signal: AnomalySignal | RcaSignal, response: HttpResponse) -> Accepted:
-    [receipt] = _post(request, [_observed(request, signal)])
+def _accept(request: AuthenticatedRequest, body: Any, model: Model, response: HttpResponse) -> Response:
+    if OBSERVATIONS in body:
+        parts = enumerate(divide(_several(body)))
+        return _accept_all(request, [_read(request, one, model, (OBSERVATIONS, index)) for index, one in parts])
+    observation = _read(request, body, model, ())
+    if isinstance(observation, Problem):
+        raise observation
+    [receipt] = _post(request, [observation])
     if isinstance(receipt, Problem):
         raise receipt
     pk = UUID(receipt.signal_id) if receipt.signal_id else None
     if pk is not None:
         response["Location"] = f"{get_script_prefix()}v1/signals/{pk}"
     return Accepted(id=pk, state=SignalState(receipt.state), duplicate=receipt.duplicate)
+
+
+def _several(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        AnomalyPost.model_validate(body)
+    except ValidationError as error:
+        raise invalid(error.errors(include_url=False, include_input=False)) from None
+    return body
+
+
+def _accept_all(request: AuthenticatedRequest, read: list[Observation | Problem]) -> HttpResponse:
+    """Stores those that are valid. One item of the answer for each, in order."""
+    results = iter(_post(request, [one for one in read if isinstance(one, Observation)]))
+    done = [one if isinstance(one, Problem) else next(results) for one in read]
+    items = [
+        _refused(index, one) if isinstance(one, Problem) else _stored(index, one) for index, one in enumerate(done)
+    ]
+    problems = [one for one in done if isinstance(one, Problem)]
+    if len(problems) == len(done):
+        raise _all_refused(problems, [item.model_dump(exclude_none=True) for item in items])
+    # Rendered here: ninja would validate each item once more, and encode it in Python.
+    document = BatchResult(items=items).model_dump_json(exclude_none=True)
+    return HttpResponse(document, status=202, content_type="application/json; charset=utf-8")
 
 
 def _post(request: AuthenticatedRequest, observations: list[Observation]) -> list[Receipt | Problem]:
@@ -171,28 +218,35 @@ def _all_refused(problems: list[Problem], items: list[dict[str, Any]]) -> Proble
     return Problem(422, RequestReason.INVALID_REQUEST, "None of the signals is valid.", items=items)
 
 
-def _observed(request: AuthenticatedRequest, signal: AnomalySignal | RcaSignal) -> Observation:
-    observation = signal.observation(Target(settings.SMARTOPS_CLUSTER, settings.SMARTOPS_NAMESPACE, ""))
-    require_namespace(request.auth, observation.target.namespace)
-    return observation
-
-
-def _read(request: AuthenticatedRequest, index: int, item: Any, sizes: bool) -> Observation | Problem:
-    """`sizes`: whether the item may exceed the size of a single post."""
+def _item(request: AuthenticatedRequest, index: int, item: Any, sizes: bool) -> Observation | Problem:
+    """Of a batch. `sizes`: whether the item may exceed the size of a single post."""
     path = ("signals", index)
-    if isinstance(item, Malformed):
-        return malformed(item)
-    if not isinstance(item, Mapping):
-        return invalid([{"loc": (), "msg": "Input should be an object"}], path)
-    if sizes and (size := len(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode())) > MAX_BODY:
+    is_object = isinstance(item, Mapping)
+    if (
+        sizes
+        and is_object
+        and (size := len(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode())) > MAX_BODY
+    ):
         return too_large(f"item {field_name(path)}", size, MAX_BODY)
-    kind = item.get("kind", "rca" if "rankedCauses" in item else "anomaly")
+    is_rca = is_object and item.get("kind", "rca" if "rankedCauses" in item else "anomaly") == "rca"
+    return _read(request, item, BatchRca if is_rca else BatchAnomaly, path)
+
+
+def _read(request: AuthenticatedRequest, body: Any, model: Model, path: tuple[str | int, ...]) -> Observation | Problem:
+    """`path` leads to this observation in the body of the request."""
+    if isinstance(body, Malformed):
+        return malformed(body)
+    if not isinstance(body, Mapping):
+        return invalid([{"loc": (), "msg": "Input should be an object"}], path)
     try:
-        return _observed(request, (BatchRca if kind == "rca" else BatchAnomaly).model_validate(item))
+        signal = model.model_validate(body)
+        observation = signal.observation(Target(settings.SMARTOPS_CLUSTER, settings.SMARTOPS_NAMESPACE, ""))
+        require_namespace(request.auth, observation.target.namespace)
     except ValidationError as error:
         return invalid(error.errors(include_url=False, include_input=False), path)
     except Problem as problem:
         return problem
+    return observation
 
 
 def _stored(index: int, receipt: Receipt) -> BatchItem:

@@ -212,7 +212,13 @@ class SignalView(BaseModel):
     kind: Kind
     namespace: str
     workload: str
+    named_by: NullableText = Field(description="The label that names the target; null if it is named itself.")
+    resolution: NullableText = Field(description="How the target was resolved; null if it is named as it is.")
+    nearest: list[str] = Field(description="Names of workloads that resemble the name of an unresolved signal.")
     symptom: str = Field(description="The anomaly's type, or the most probable cause.")
+    severity: NullableText
+    labels: dict[str, str]
+    started_at: datetime | None = Field(description="When the problem began, if the detector says so.")
     state: SignalState
     reason: NullableText = Field(description="The CamelCase cause of the current state; null if it needs none.")
     message: NullableText
@@ -229,6 +235,7 @@ class SignalView(BaseModel):
 
 class SignalDetail(SignalView):
     payload: dict[str, Any] = Field(description="The body of the latest post.")
+    annotations: dict[str, str]
     observations: int = Field(description="Number of stored posts.")
     decisions: list[DecisionView]
     actions: list[ActionView]
@@ -238,6 +245,7 @@ class SignalDetail(SignalView):
         return cls(
             **SignalView.model_validate(signal).model_dump(),
             payload=signal.payload,
+            annotations=signal.annotations,
             observations=observations,
             decisions=_decisions(Q(signal=signal)),
             actions=[ActionView.of(action) for action in queries.actions().filter(signal=signal).order_by("pk")],

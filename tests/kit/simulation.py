@@ -127,6 +127,9 @@ class SimulatedCluster:
         self.deployments[key] = replace(found, **{"resource_version": version, **described, **fields})
         return self.deployments[key]
 
+    def get_service_selector(self, namespace: str, name: str) -> str:
+        raise NotFound(f"Service {namespace}/{name} not found", code=404)
+
     def get_workload(self, key: WorkloadKey) -> WorkloadObject:
         self.calls.append(f"read {key.name}")
         if self.reads and (error := self.reads.popleft()):

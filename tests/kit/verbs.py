@@ -21,7 +21,7 @@ from orchestrator.reconciler.claim import Claim
 from signals import actors
 from signals.actors import Actor
 from signals.models import Signal
-from signals.types import ActionType, Kind, Origin, Proposal, Target
+from signals.types import ActionType, Kind, NamingFacts, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE
 
 
@@ -30,7 +30,7 @@ def admit(signal_id: UUID, observe: Observe, actor: str) -> Claim | None:
     candidates, _ = verb.due("default", 1000, (), observe)
     [candidate] = [one for one in candidates if one.signal.pk == signal_id]
     if verb.needs_asking(candidate, policy_is_configured()):
-        candidate = calls.ask(candidate, observe)
+        candidate = calls.ask(candidate, observe, lambda _: NamingFacts())
     return next(iter(verb.admit([candidate], actor)), None)
 
 

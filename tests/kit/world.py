@@ -49,12 +49,16 @@ class World:
     def __init__(self, sandbox: Sandbox, tmp_path: Path) -> None:
         self.sandbox = sandbox
         self.cluster = KubernetesCluster(sandbox.kubeconfig, timeout=3)
+        self._deployed = False
         self._manifest = tmp_path / "workloads.json"
 
     def deploy(self, *objects: Object, settled: bool = True) -> None:
         """Until no first rollout of them is in progress, complete or stuck, unless not `settled`."""
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-        self._manifest.write_text("\n---\n".join(json.dumps(one) for one in (namespace, *objects)))
+        self._manifest.write_text(
+            "\n---\n".join(json.dumps(one) for one in (*(() if self._deployed else (namespace,)), *objects))
+        )
+        self._deployed = True
         self.sandbox.load(self._manifest)
         for one in objects if settled else ():
             if one["kind"] in set(Kind):

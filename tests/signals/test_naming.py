@@ -82,8 +82,8 @@ def test_a_name_that_a_workload_can_have_needs_no_resolution(name: str, by: str,
 @pytest.mark.parametrize(
     ("one", "expected"),
     [
-        (named("web"), [target("web"), target("web", S), target("web", DS)]),
-        (named("db", kind=S), [target("db", S), target("db"), target("db", DS)]),
+        (named("web"), [target("web")]),
+        (named("db", kind=S), [target("db", S)]),
         (named("Tomcat01"), []),
         (named("web-7d9f8b6c5d-x2x4z", "pod"), [target("web"), target("web-7d9f8b6c5d", DS)]),
         (named("db-0", "pod_name"), [target("db", S)]),
@@ -165,9 +165,9 @@ def test_a_name_is_resolved_by_the_cluster_and_else_by_an_alias(
         (
             named("web-5d8", "replicaset"),
             NamingFacts(chains=((RS, ROLLOUT),), error="Forbidden."),
-            "ReplicaSet web-5d8 → Rollout web does not belong to a Deployment, StatefulSet or DaemonSet. Forbidden.",
+            "ReplicaSet web-5d8 → Rollout web leads to no Deployment, StatefulSet or DaemonSet. Forbidden.",
         ),
-        (named("job", "pod"), NamingFacts(chains=((POD,),)), "Pod web-5d8-x2x4z does not belong to a Deployment"),
+        (named("job", "pod"), NamingFacts(chains=((POD,),)), "Pod web-5d8-x2x4z leads to no Deployment"),
     ],
 )
 def test_a_name_without_a_single_workload_is_unresolved(one: Named, facts: NamingFacts, message: str) -> None:

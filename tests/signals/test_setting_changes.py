@@ -13,6 +13,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
+from signals.aliases import Alias
 from signals.lib import triggers
 from signals.lib.acting import acting, give_reason
 from signals.models import Rule, SettingChange
@@ -56,6 +57,7 @@ def permission() -> Any:
 # Of each recorded table: how a row is made, and a change in SQL.
 RECORDED: dict[str, tuple[Callable[[], Any], str]] = {
     "signals_rule": (lambda: Rule.objects.create(name="mine", source="anomaly", symptom="x"), "priority = 7"),
+    "signals_alias": (lambda: Alias.objects.create(pattern="a", workload="b"), "priority = 7"),
     "guardrails_guardrailsetting": (lambda: GuardrailSetting.objects.create(**SCOPE), "max_replicas = 7"),
     "guardrails_freeze": (lambda: Freeze.objects.create(**SCOPE, reason="x", by="user:ana"), "until = now()"),
     "guardrails_cooldown": (

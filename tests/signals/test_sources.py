@@ -1,6 +1,7 @@
 """From an agent's body to an Observation, or to the name of the field that is wrong."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from signals.sources.anomaly import AnomalySignal
 from signals.sources.matching import condition_problems
 from signals.sources.rca import RcaSignal
+from signals.sources.several import divide
 from signals.symptoms import SymptomMatch
 from signals.types import ActionType, Kind, RuleSpec, Source, Target
 from tests.kit.signals import ANOMALY, CAUSE, RCA
@@ -70,7 +72,31 @@ def wrong_field(model: type[AnomalySignal | RcaSignal], body: dict[str, Any]) ->
 
 WRONG: dict[str, list[Any]] = {
     "windowId": ["", "a" * 257, "a\nb", "\x85", 7, None],
-    "service": ["", "Erp", "erp_simulator", "-erp", "erp-", "a..b", "ä", "a" * 254, None],
+    "service": ["", "  ", "a" * 254, "a\tb", "a\u200bb", "a\u202eb", 7, None],
+    "labels": [
+        [],
+        {"a": 1},
+        {"a b": "x"},
+        {"": "x"},
+        {"a": "x" * 1025},
+        {"a": "x\ny"},
+        {"namespace": "A B"},
+        {"pod": "x" * 254},
+        {f"label_{number}": "x" for number in range(65)},
+        {f"label_{number}": "x" * 1024 for number in range(64)},
+    ],
+    "annotations": [[], {"a": 1}, {"a": "x" * 9000, "b": "x" * 9000}],
+    "severity": ["x" * 33, "a\nb", 1, None],
+    "startedAt": [
+        "",
+        "yesterday",
+        "2026-11-28",
+        "2026-11-28T17:00:00",
+        "1999-12-31T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        1,
+        True,
+    ],
     "isAnomaly": ["true", 1, 0, None],
     "score": [-0.001, 1.001, float("nan"), float("inf"), "0.5", True, None, []],
     "type": ["memory", "Resource", "", None, 1],
@@ -85,7 +111,7 @@ WRONG: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
 def test_an_anomaly_with_a_wrong_field_is_refused_by_its_name(field: str, value: Any) -> None:
-    assert wrong_field(AnomalySignal, ANOMALY | {field: value}) == (field,)
+    assert wrong_field(AnomalySignal, ANOMALY | {field: value})[:1] == (field,)
 
 
 @pytest.mark.parametrize("field", ["windowId", "service", "isAnomaly", "score", "type"])
@@ -99,7 +125,7 @@ def test_an_anomaly_that_lacks_a_field_is_refused_by_its_name(field: str) -> Non
     [
         ({"rankedCauses": []}, ("rankedCauses",)),
         ({"rankedCauses": {}}, ("rankedCauses",)),
-        ({"rankedCauses": [CAUSE, CAUSE | {"svc": "A"}]}, ("rankedCauses", 1, "svc")),
+        ({"rankedCauses": [CAUSE, CAUSE | {"svc": ""}]}, ("rankedCauses", 1, "svc")),
         ({"rankedCauses": [CAUSE | {"cause": "  "}]}, ("rankedCauses", 0, "cause")),
         ({"rankedCauses": [CAUSE | {"cause": "a" * 129}]}, ("rankedCauses", 0, "cause")),
         ({"rankedCauses": [CAUSE | {"cause": "a\x1fb"}]}, ("rankedCauses", 0, "cause")),
@@ -191,3 +217,65 @@ def test_a_condition_with_a_mistake_is_named(source: Source, fields: dict[str, A
     [(found, problem)] = condition_problems(replace(spec, **fields)).items()
     assert found == field
     assert said in problem
+
+
+def test_an_observation_carries_labels_annotations_a_severity_and_a_start_time() -> None:
+    carried = {
+        "labels": {"pod": "web-5d8f7-x2x4z", "app.kubernetes.io/name": "web"},
+        "annotations": {"summary": "CPU\nis high"},
+        "severity": "critical",
+        "startedAt": "2026-11-28T17:00:00+02:00",
+    }
+    seen = AnomalySignal.model_validate(ANOMALY | carried).observation(HERE)
+
+    assert (seen.target.name, seen.named_by) == ("erp-simulator", "")
+    assert (seen.labels, seen.annotations, seen.severity) == (carried["labels"], carried["annotations"], "critical")
+    assert seen.started_at == datetime(2026, 11, 28, 15, tzinfo=UTC)
+    assert seen.payload == ANOMALY | carried
+
+
+@pytest.mark.parametrize(
+    ("labels", "target", "by"),
+    [
+        ({"deployment": "web"}, Target("default", "smartops-dev", "web"), ""),
+        ({"statefulset": "db", "namespace": "erp"}, Target("default", "erp", "db", Kind.STATEFUL_SET), ""),
+        ({"pod": "web-0", "exported_namespace": "erp"}, Target("default", "erp", "web-0"), "pod"),
+    ],
+)
+def test_a_label_names_the_target_of_a_body_without_a_name(labels: dict[str, str], target: Target, by: str) -> None:
+    anomaly = {name: value for name, value in ANOMALY.items() if name != "service"} | {"labels": labels}
+    rca = RCA | {"rankedCauses": [{"cause": "deadlock", "probability": 1}], "labels": labels}
+
+    for seen in (AnomalySignal.model_validate(anomaly), RcaSignal.model_validate(rca)):
+        observation = seen.observation(HERE)
+        assert (observation.target, observation.named_by) == (target, by)
+
+
+def test_the_namespace_of_a_body_goes_before_its_label() -> None:
+    body = ANOMALY | {"namespace": "shop", "labels": {"namespace": "Not a name"}}
+
+    assert AnomalySignal.model_validate(body).observation(HERE).target.namespace == "shop"
+
+
+def test_the_problem_of_a_pod_is_not_the_one_of_a_workload_of_this_name() -> None:
+    body = {name: value for name, value in ANOMALY.items() if name != "service"}
+    pod = AnomalySignal.model_validate(body | {"labels": {"pod": "web"}}).observation(HERE)
+    workload = AnomalySignal.model_validate(body | {"labels": {"deployment": "web"}}).observation(HERE)
+    named = AnomalySignal.model_validate(body | {"service": "web"}).observation(HERE)
+
+    assert pod.fingerprint != workload.fingerprint == named.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("post", "expected"),
+    [
+        ({"score": 1, "observations": [{"score": 2}, {}]}, [{"score": 2}, {"score": 1}]),
+        (
+            {"labels": {"a": "1", "b": "1"}, "observations": [{"labels": {"b": "2"}}, {"labels": 7}]},
+            [{"labels": {"a": "1", "b": "2"}}, {"labels": 7}],
+        ),
+        ({"annotations": 7, "observations": [{"annotations": {"b": "2"}}, 8]}, [{"annotations": {"b": "2"}}, 8]),
+    ],
+)
+def test_an_observation_has_the_fields_of_its_post(post: dict[str, Any], expected: list[Any]) -> None:
+    assert list(divide(post)) == expected

@@ -10,6 +10,7 @@ from django.test import Client
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.models import Action, AuditEvent, DecisionRecord, RefusedRequest, Verification, Workload
 from signals import actors
+from signals.aliases import Alias
 from signals.allowance import Quota
 from signals.lib.history_admin import HistoryAdmin
 from signals.models import Observation, Rule, SettingChange, Signal
@@ -54,7 +55,7 @@ def running(operator: Client, hour: Hour) -> Client:
 
 def test_every_model_is_in_the_admin_and_history_is_marked_as_such() -> None:
     ours = {model for model in MODELS if model._meta.app_label in ("signals", "guardrails", "orchestrator", "smartops")}
-    assert ours == HISTORY | {Rule, GuardrailSetting, Freeze, Cooldown, Token}
+    assert ours == HISTORY | {Rule, Alias, GuardrailSetting, Freeze, Cooldown, Token}
     assert {model for model in ours if isinstance(admin.site._registry[model], HistoryAdmin)} == HISTORY
 
 

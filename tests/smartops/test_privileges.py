@@ -35,6 +35,7 @@ MAY = {
     "signals_settingsversion": ("s", "s"),
     "signals_allowance": ("siud", ""),
     "signals_rule": ("siud", "s"),
+    "signals_alias": ("siud", "s"),
     "guardrails_guardrailsetting": ("siud", "s"),
     "guardrails_freeze": ("siu", "s"),
     "guardrails_cooldown": ("siud", "siu"),

@@ -1,0 +1,43 @@
+"""Signals whose target is not known by the name that they have."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from django.db import connection
+from django.db.models import Count
+
+from signals import queries
+from signals.models import Signal, SignalState
+from signals.naming import Resolution, dump_naming
+from signals.reasons import Reason
+from signals.types import Naming
+
+Found = tuple[Signal, Naming, Resolution | None]
+
+
+def store(found: Sequence[Found]) -> None:
+    """Stores the targets of signals that are resolved, and the nearest names of the others. The caller holds their
+    rows."""
+    rows = [_row(*one) for one in found]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(queries.NAME, [json.dumps(rows)])
+
+
+def _row(signal: Signal, naming: Naming, resolution: Resolution | None) -> dict[str, object]:
+    target = signal.target if resolution is None else resolution.target
+    return {
+        "id": str(signal.pk),
+        "kind": target.kind,
+        "namespace": target.namespace,
+        "workload": target.name,
+        "naming": None if resolution is None else dump_naming(naming),
+        "nearest": list(naming.facts.nearest) if resolution is None else [],
+    }
+
+
+def waiting(tokens: Collection[str]) -> Counter[str]:
+    """How many unresolved signals of each of the tokens wait."""
+    rows = Signal.objects.filter(state=SignalState.PENDING, posted_by__in=tokens, reason=Reason.TARGET_UNRESOLVED)
+    return Counter(dict(rows.values_list("posted_by").annotate(count=Count("pk")))) if tokens else Counter()
