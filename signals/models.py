@@ -33,7 +33,17 @@ from signals.sources.matching import MAX_REPORTS, condition_mistakes, conditions
 from signals.symptoms import SymptomMatch, symptom_key
 from signals.types import ActionType, Kind, Named, RuleSpec, SignalFacts, Source, Target, workload_name
 
-__all__ = ["Allowance", "Observation", "Rule", "SettingChange", "SettingsVersion", "Signal", "SignalState"]
+__all__ = [
+    "Allowance",
+    "Observation",
+    "Problem",
+    "Rule",
+    "SettingChange",
+    "SettingsVersion",
+    "Signal",
+    "SignalState",
+    "Window",
+]
 
 
 class SignalState(models.TextChoices):
@@ -236,6 +246,10 @@ class Signal(models.Model):
                 raise one.error
         return considered(self.facts(), rules)
 
+    def problem(self) -> "Problem | None":
+        """All reports of its problem. One query."""
+        return Problem.objects.filter(pk=self.fingerprint).first()
+
     @property
     def enabled_rules(self) -> tuple[RuleSpec, ...]:
         """All of them, in the order in which they are tried."""
@@ -372,6 +386,16 @@ class Window(models.Model):
 
     def __str__(self) -> str:
         return f"{LastReport(self.last).label} of {self.key}"
+
+    @staticmethod
+    def forget(batch: int = 50_000) -> int:
+        """Deletes those that recognize no repeat any more, so many in a transaction. Returns their number."""
+        deleted = [batch]
+        while deleted[-1] == batch:
+            with connection.cursor() as cursor:
+                cursor.execute(queries.FORGET_WINDOWS, [batch])
+                deleted.append(cursor.rowcount)
+        return sum(deleted[1:])
 
 
 class Allowance(models.Model):

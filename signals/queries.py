@@ -17,6 +17,14 @@ FIRE = "SELECT * FROM signals_fire(%s, %s::json)"
 RESOLVE = "SELECT * FROM signals_resolve(%s, %s::json)"
 # Locks the problems of a batch of several of them, and their open signals. Parameter: the rows of all.
 LOCK_PROBLEMS = "SELECT signals_lock(%s::json)"
+# Deletes windows that recognize no repeat any more. Parameter: at most how many. One that is reported again in between
+# stays. The interval is KNOWN of signals/migrations/0003_ingest.py.
+FORGET_WINDOWS = """
+    DELETE FROM signals_window WHERE reported_at <= statement_timestamp() - interval '1 day' AND key IN (
+        SELECT key FROM signals_window old WHERE reported_at <= statement_timestamp() - interval '1 day'
+        AND NOT EXISTS (SELECT FROM signals_signal signal WHERE signal.id = old.signal_id AND closed_at IS NULL)
+        LIMIT %s)
+"""
 # Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ids; clusters,
 # kinds, namespaces and names of the workloads; the reasons of the deferral.
 RELEASE = """

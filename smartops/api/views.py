@@ -9,7 +9,7 @@ from django.db.models import Q
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from orchestrator.models import Action, ActionState, Verification, VerificationStatus
-from signals.models import Signal, SignalState
+from signals.models import Problem, Signal, SignalState
 from signals.proposals.images import Irreversible
 from signals.types import ActionType, Kind, Origin, Source
 from smartops import queries
@@ -233,7 +233,30 @@ class SignalView(BaseModel):
     closed_at: datetime | None
 
 
+class HeardView(BaseModel):
+    """How often a problem was reported, and when and by which token last. Repeated posts are not counted."""
+
+    count: int
+    last_at: datetime | None
+    last_by: NullableText
+
+
+class ProblemView(BaseModel):
+    """All reports of one symptom of one workload by one kind of source, over all of its signals."""
+
+    firing: HeardView
+    healthy: HeardView = Field(description="Reports of its end, also those without an open signal.")
+
+    @classmethod
+    def of(cls, problem: Problem) -> "ProblemView":
+        return cls(
+            firing=HeardView(count=problem.firing_count, last_at=problem.firing_at, last_by=problem.firing_by),
+            healthy=HeardView(count=problem.healthy_count, last_at=problem.healthy_at, last_by=problem.healthy_by),
+        )
+
+
 class SignalDetail(SignalView):
+    problem: ProblemView | None = Field(description="Null if the history of the problem was removed.")
     payload: dict[str, Any] = Field(description="The body of the latest post.")
     annotations: dict[str, str]
     observations: int = Field(description="Number of stored posts.")
@@ -244,6 +267,7 @@ class SignalDetail(SignalView):
     def of(cls, signal: Signal, observations: int) -> "SignalDetail":
         return cls(
             **SignalView.model_validate(signal).model_dump(),
+            problem=None if (problem := signal.problem()) is None else ProblemView.of(problem),
             payload=signal.payload,
             annotations=signal.annotations,
             observations=observations,

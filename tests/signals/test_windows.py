@@ -8,7 +8,7 @@ import pytest
 from django.db.models.functions import Now
 
 from signals import transitions
-from signals.models import Signal
+from signals.models import Signal, Window
 from tests.kit.signals import anomaly, post, wait
 
 pytestmark = pytest.mark.django_db
@@ -87,3 +87,15 @@ def _step(step: str) -> str:
 )
 def test_a_sequence_of_reports_has_these_outcomes(sequence: str, expected: str) -> None:
     assert outcomes(sequence) == expected
+
+
+@pytest.mark.parametrize(
+    ("sequence", "kept"),
+    [("b1 b2", 2), (f"b1 {DAY} e2", 1), (f"b1 {DAY} b2", 2), (f"b1 ignore e2 {DAY}", 0), (f"e1 {DAY} e2", 1)],
+)
+def test_the_retention_deletes_windows_that_recognize_no_repeat(sequence: str, kept: int) -> None:
+    outcomes(sequence)
+
+    Window.forget(batch=1)
+
+    assert Window.objects.count() == kept

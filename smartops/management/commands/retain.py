@@ -13,6 +13,7 @@ from django.utils import timezone
 from signals.lib import partitions
 from signals.lib.migrations import unapplied_migrations
 from signals.lib.privileges import owns_history
+from signals.models import Window
 from smartops.retention import drop, export, months
 from smartops.retention.months import Partition
 
@@ -41,6 +42,8 @@ class Command(BaseCommand):
         problems = []
         if not dry_run and (created := partitions.create_ahead()):
             self.stdout.write(f"Created {', '.join(created)}.")
+        if not dry_run and (forgotten := Window.forget()):
+            self.stdout.write(f"Deleted {forgotten} windows that recognize no repeat any more.")
         for label in months.TABLES:
             model = apps.get_model(label)
             try:

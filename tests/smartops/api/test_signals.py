@@ -28,6 +28,20 @@ def test_a_signal_is_stored_and_acknowledged_with_its_address(api: Api, path: st
     assert Observation.objects.get().posted_by == "token:agent"
 
 
+def test_a_signal_says_how_often_and_when_its_problem_was_reported(api: Api) -> None:
+    first = api.post("/v1/signals/anomaly", ANOMALY).json()
+    api.post("/v1/signals/anomaly", ANOMALY | {"windowId": "win-124"})
+    api.post("/v1/signals/anomaly", ANOMALY | {"windowId": "win-124", "isAnomaly": False})
+
+    problem = api.get(f"/v1/signals/{first['id']}").json()["problem"]
+
+    assert {name: (one["count"], one["last_by"]) for name, one in problem.items()} == {
+        "firing": (2, "token:agent"),
+        "healthy": (1, "token:agent"),
+    }
+    assert problem["firing"]["last_at"] < problem["healthy"]["last_at"]
+
+
 def test_an_equal_post_is_a_duplicate_and_a_repeat_is_counted(api: Api) -> None:
     first = api.post("/v1/signals/anomaly", ANOMALY).json()
 
