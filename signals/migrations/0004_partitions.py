@@ -78,8 +78,9 @@ BEGIN
     END LOOP;
 END $$;
 """
-# From the month of the oldest row or partition to the third month from now, without a gap. An id that is no UUIDv7
-# names a month far away: it stays in the default partition.
+# From the month after the newest partition, or that of the oldest row without one, to the third month from now, without
+# a gap. A month that the retention has dropped is not created again because an older one is kept. An id that is no
+# UUIDv7 names a month far away: it stays in the default partition.
 ALL = """
 CREATE FUNCTION smartops_create_partitions() RETURNS SETOF name
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
@@ -101,7 +102,8 @@ BEGIN
         EXECUTE format('SELECT min(smartops_month(%1$I)) FROM %2$I WHERE %1$I BETWEEN $1 AND $2',
             parent.key, parent.name || '_default') INTO since
             USING smartops_first_id(today - interval '10 years'), smartops_first_id(today + interval '3 months');
-        SELECT least(today, since, min(to_date(right(inhrelid::regclass::text, 7), 'YYYY_MM'))) INTO since
+        SELECT least(today, since, max(to_date(right(inhrelid::regclass::text, 7), 'YYYY_MM')) + interval '1 month')
+            INTO since
             FROM pg_inherits WHERE inhparent = parent.oid AND inhrelid::regclass::text !~ '_default$';
         FOR month IN SELECT generate_series(since, today + interval '3 months', '1 month') LOOP
             IF to_regclass(parent.name || to_char(month, '_YYYY_MM')) IS NULL THEN

@@ -9,10 +9,11 @@ from uuid import UUID
 from django.apps import apps
 from django.conf import settings
 from django.db import connection
-from django.db.models import ForeignKey, Model
+from django.db.models import ForeignKey, Model, Q
 
-from orchestrator.models import IdempotencyKey
+from orchestrator.models import ActiveAction, IdempotencyKey
 from signals.lib.partitions import PARTITION_BY, first_id
+from signals.models import Signal
 
 PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass ORDER BY 1"
 # In the order in which they can be dropped: each refers to later ones. With the setting that has its days.
@@ -22,6 +23,7 @@ TABLES = {
     "orchestrator.DecisionRecord": "SMARTOPS_RETAIN_DECISIONS_DAYS",
     "orchestrator.Action": "SMARTOPS_RETAIN_ACTIONS_DAYS",
 }
+MANY = 1000  # more are not counted
 DELETED_WITH = (IdempotencyKey,)  # rows of an action that end with it
 
 
@@ -96,11 +98,29 @@ def kept_by(partition: Partition) -> str:
 
 
 def _references(partition: Partition) -> Iterator[str]:
+    if count := _open_rows(partition):
+        yield f"{_number(count)} rows belong to an active action or an open signal"
     for model in apps.get_models():
         for field in model._meta.local_fields:
             refers = isinstance(field, ForeignKey) and field.related_model is partition.model
             if not refers or model in DELETED_WITH:
                 continue
             bounds = {f"{field.attname}__gte": partition.first, f"{field.attname}__lt": partition.last}
-            if count := model._default_manager.filter(**bounds)[:1000].count():
-                yield f"{count if count < 1000 else '1,000 or more'} rows of {model._meta.db_table} refer to it"
+            if count := model._default_manager.filter(**bounds)[:MANY].count():
+                yield f"{_number(count)} rows of {model._meta.db_table} refer to it"
+
+
+def _open_rows(partition: Partition) -> int:
+    """How many rows of the partition belong to what has not ended: the next transition needs them, or adds to them."""
+    fields = {field.name for field in partition.model._meta.local_fields}
+    is_open = {
+        "action": Q(action__in=ActiveAction.objects.values("action")),
+        "signal": Q(signal__in=Signal.objects.filter(closed_at=None).values("pk")),
+    }
+    wanted = Q.create([is_open[name] for name in is_open if name in fields], connector=Q.OR)
+    bounds = {f"{partition.key}__gte": partition.first, f"{partition.key}__lt": partition.last}
+    return partition.model._default_manager.filter(wanted, **bounds)[:MANY].count()
+
+
+def _number(count: int) -> str:
+    return str(count) if count < MANY else f"{MANY:,} or more"

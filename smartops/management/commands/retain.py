@@ -47,7 +47,7 @@ class Command(BaseCommand):
         for label in months.TABLES:
             model = apps.get_model(label)
             try:
-                self._retain(model, directory, dry_run=dry_run, allow_gap=allow_gap)
+                problems += self._retain(model, directory, dry_run=dry_run, allow_gap=allow_gap)
             except (export.ExportError, OSError) as error:
                 problems.append(str(error))
         if problems:
@@ -65,7 +65,8 @@ class Command(BaseCommand):
             if not cursor.fetchone()[0]:
                 raise CommandError("Another `manage.py retain` runs on this database. Wait for its end.")
 
-    def _retain(self, model: type[Model], directory: Path, *, dry_run: bool, allow_gap: bool) -> None:
+    def _retain(self, model: type[Model], directory: Path, *, dry_run: bool, allow_gap: bool) -> list[str]:
+        """Returns what is wrong with single months. They stay, and keep no other month."""
         stored, days = months.stored(model), months.retention(model._meta.label)
         missing = export.gap(stored, export.manifests(directory, model._meta.db_table))
         if missing and not allow_gap:
@@ -73,14 +74,19 @@ class Command(BaseCommand):
                 f"{model._meta.db_table}: the months {missing} are neither in the database nor in {directory}. Copy "
                 f"their exports there, or restore them. If they are lost, run again with --allow-gap."
             )
+        problems = []
         for one in months.due(stored, days, timezone.now()):
             if reason := months.kept_by(one):
                 self.stdout.write(f"Kept {one}: {reason}.")
             elif dry_run:
                 self.stdout.write(f"Would export and drop {one}.")
             else:
-                self._end(one, directory)
+                try:
+                    self._end(one, directory)
+                except export.ExportError as error:
+                    problems.append(str(error))
         self._report_stray(model)
+        return problems
 
     def _end(self, partition: Partition, directory: Path) -> None:
         before = drop.versions(partition)

@@ -19,6 +19,7 @@ from signals.lib.notifications import connect
 from smartops import checks
 from smartops.retention import drop, export, months
 from smartops.retention.months import Partition
+from tests.kit.signals import anomaly, post
 from tests.orchestrator.test_constraints import an_action
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +47,7 @@ def immediately() -> None:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
 
 
-def a_decision(action: Action, **columns: Any) -> None:
+def a_decision(action: Action | None, **columns: Any) -> None:
     inputs = {"n": "ä\\\n"}
     DecisionRecord.objects.create(
         action=action, phase="plan", outcome="allow", inputs=inputs, verdicts=[], requested_by="token:ana", **columns
@@ -105,6 +106,38 @@ def test_the_month_of_an_active_action_is_kept(tmp_path: Path, state: str) -> No
 
     assert f"Kept orchestrator_action of {MONTH:%Y-%m}: 1 rows of orchestrator_activeaction refer to it." in said
     assert Action.objects.count() == 1
+
+
+def test_the_history_of_an_active_action_is_kept(tmp_path: Path) -> None:
+    action = of_last_year("needs_review")
+    a_decision(action, id=partitions.first_id(OLD + timedelta(seconds=1)))
+
+    said = retain(tmp_path)
+
+    for table in ("orchestrator_auditevent", "orchestrator_decisionrecord"):
+        assert f"Kept {table} of {MONTH:%Y-%m}" in said
+    assert counts() == [1, 1, 2, 0]
+
+
+def test_the_decisions_on_an_open_signal_are_kept(tmp_path: Path) -> None:
+    [receipt] = post(anomaly("a"))
+    a_decision(None, signal_id=receipt.signal_id, id=partitions.first_id(OLD))
+    immediately()
+    partitions.create_ahead()
+
+    assert "1 rows belong to an active action or an open signal" in retain(tmp_path)
+    assert DecisionRecord.objects.count() == 1
+
+
+def test_a_month_that_was_dropped_is_not_created_again_because_an_older_one_is_kept(tmp_path: Path) -> None:
+    of_last_year("needs_review")
+    action = an_action("succeeded", id=partitions.first_id(OLD + timedelta(days=31)))
+    immediately()
+    retain(tmp_path)
+    assert not Action.objects.filter(pk=action.pk).exists()
+
+    assert partitions.create_ahead() == []
+    assert "Exported" not in retain(tmp_path)
 
 
 def test_what_a_later_row_refers_to_is_kept(tmp_path: Path) -> None:
@@ -168,12 +201,15 @@ def test_a_restored_backup_with_other_rows_is_not_dropped(tmp_path: Path) -> Non
     retain(tmp_path)
     exported = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     of_last_year(justification="restored, and not the same")
+    [later] = [one for one in months.stored(Action) if one.month == months.following(MONTH)]
+    (tmp_path / f"{later.name}.json").unlink()
 
     with pytest.raises(CommandError, match=r"may have been restored from a backup\. Nothing is dropped."):
         retain(tmp_path)
 
     assert Action.objects.count() == 1
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".part"} == exported
+    assert later not in months.stored(Action), "one month keeps no other"
 
 
 def test_a_file_that_its_manifest_does_not_describe_keeps_the_rows(tmp_path: Path) -> None:
