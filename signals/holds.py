@@ -4,7 +4,8 @@ Pure. docs/adr/0041-a-ledger-of-problems-and-windows.md has the argument.
 A hold is a JSON object: `settings`, the version of the settings at the decision; `within`, for each of score,
 probability and confidence the interval `[at least, below]` of the reports that it holds for, with null for no bound, or
 null if they lack the value; `until`, when it ends, in ISO 8601; `target`, a digest of what the decision used of the
-target. The last two are optional. `signals_fire` evaluates it for each report.
+target. The last two are of orchestrator/decide/hold.py; an ignored signal has no `target`. `signals_fire` evaluates it
+for each report.
 """
 
 from collections.abc import Iterable, Mapping

@@ -15,6 +15,7 @@ from signals.models import Signal
 from signals.reasons import Reason
 
 POLICY_HOLDS = timedelta(minutes=5)  # nothing reports a change of the policies of an engine
+HOLDS = timedelta(days=1)  # nor what another version of SmartOps would decide
 
 OF_SIGNAL = (Reason.NO_RULE, Reason.BELOW_THRESHOLD)  # they depend on the signal and the rules only
 # They depend on the proposal, the settings, and of the target on what `digest` includes.
@@ -38,15 +39,15 @@ def hold(signal: Signal, decided: Decided) -> Hold | None:
     found, decision = holds.hold(signal.facts(), signal.enabled_rules, signal.settings_version), decided.decision
     if found is None:
         return None
-    state = decided.question.state
+    state, now = decided.question.state, decided.inputs.now
+    found = {**found, "until": (now + HOLDS).isoformat()}
     match decision:
         case Ignore(reason=reason) if reason in OF_SIGNAL:
             return found
         case Deny(reason=reason) if reason in OF_TARGET and state.seen:
             return {**found, "target": digest(state)}
         case Deny(reason=Reason.POLICY_DENIED) if state.seen:
-            until = decided.inputs.now + POLICY_HOLDS
-            return {**found, "target": digest(state), "until": until.isoformat()}
+            return {**found, "target": digest(state), "until": (now + POLICY_HOLDS).isoformat()}
     return None
 
 

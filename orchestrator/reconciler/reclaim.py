@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Manager, Q, QuerySet
+from django.db.models import Exists, Manager, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from guardrails.models import effective_limits
@@ -25,7 +25,7 @@ from orchestrator.models.workload import limit_lock_waits
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.claim import Claim
 from signals import transitions as signal_transitions
-from signals.models import Signal, SignalState
+from signals.models import Problem, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Target
 
@@ -80,10 +80,14 @@ def wake(cluster: str, ended: Iterable[WorkloadKey]) -> None:
 
 
 def release_held(cluster: str, observe: Observe) -> None:
-    """Where the target has changed since a refusal, the refusal holds no longer: the next report is decided on."""
+    """Where the target has changed since a refusal, the refusal holds no longer: the next report is decided on. Nor
+    does one hold that is not the latest signal of its problem: no report is counted on it."""
     held = Signal.objects.filter(cluster=cluster, state=SignalState.DENIED, holds__isnull=False)
-    rows = held.only("cluster", "kind", "namespace", "workload", "holds")
-    changed = [row.pk for row in rows if (row.holds or {}).get("target") != digest(observe(row.target))]
+    latest = Problem.objects.filter(pk=OuterRef("fingerprint"), signal=OuterRef("pk"))
+    rows = held.only("cluster", "kind", "namespace", "workload", "holds").annotate(is_latest=Exists(latest))
+    changed = [
+        row.pk for row in rows if not row.is_latest or (row.holds or {}).get("target") != digest(observe(row.target))
+    ]
     if not changed:
         return
     with transaction.atomic():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db.models.functions import Now
@@ -79,7 +79,7 @@ def save_a_rule() -> None:
 
 CHANGES = {
     "nothing": (nothing, False),
-    "a day": (lambda: wait(90_000), False),
+    "an hour": (lambda: wait(3600), False),
     "a rule": (save_a_rule, True),
     "a rule that is added": (
         lambda: Rule.objects.create(name="x", source="rca", symptom="x", action_type="RESTART"),
@@ -146,19 +146,47 @@ def test_a_change_of_the_target_ends_the_hold_of_a_refusal(loop: Loop) -> None:
     assert set(Signal.objects.filter(state=S.PENDING).values_list("workload", flat=True)) == {"full", "missing"}
 
 
-def test_a_refusal_by_the_policy_engine_holds_for_five_minutes(loop: Loop) -> None:
+@pytest.mark.parametrize(
+    ("service", "policy", "expected", "lasts"),
+    [
+        ("a", PolicyAnswer(False, "No.", ENGINE), "PolicyDenied", timedelta(minutes=5)),
+        ("missing", None, "TargetNotFound", timedelta(days=1)),
+    ],
+)
+def test_a_hold_ends_by_itself(
+    loop: Loop, service: str, policy: PolicyAnswer | None, expected: str, lasts: timedelta
+) -> None:
     loop.cluster.deploy("a")
-    post(anomaly("a"))
-    loop.decide(PolicyAnswer(False, "No.", ENGINE))
-    assert reason() == "PolicyDenied"
+    post(anomaly(service))
+    loop.decide(policy)
     signal = Signal.objects.get()
-    post(anomaly("a"))
+    holds = signal.holds or {}
+    assert signal.reason == expected
+    assert datetime.fromisoformat(holds["until"]) - DecisionRecord.objects.get().created_at == approx(lasts)
+    post(anomaly(service))
     assert Signal.objects.count() == 1
 
-    holds = signal.holds or {}
     Signal.objects.update(holds={**holds, "until": (signal.first_seen_at - timedelta(seconds=1)).isoformat()})
-    post(anomaly("a"))
+    post(anomaly(service))
     assert Signal.objects.count() == 2
+
+
+def approx(lasts: timedelta) -> object:
+    return pytest.approx(lasts, abs=timedelta(seconds=30))
+
+
+def test_only_the_latest_signal_of_a_problem_holds(loop: Loop) -> None:
+    """The reconciler reads all holds of refusals again and again: there are not more than problems."""
+    for score in (0.95, 0.5, 0.95, 0.5, 0.95):
+        post(anomaly("missing", "latency", score=score))
+        loop.decide()
+    assert Signal.objects.filter(state=S.DENIED, holds__isnull=False).count() == 3
+
+    release_held("default", loop.observe)
+
+    assert Signal.objects.filter(state=S.DENIED).exclude(holds=None).get() == Signal.objects.latest("id")
+    post(anomaly("missing", "latency", score=0.95))
+    assert Signal.objects.count() == 5, "the latest one still holds"
 
 
 def test_a_signal_that_has_expired_holds_for_no_report(loop: Loop) -> None:
