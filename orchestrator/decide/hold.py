@@ -15,6 +15,7 @@ from signals.models import Signal
 from signals.reasons import Reason
 
 POLICY_HOLDS = timedelta(minutes=5)  # nothing reports a change of the policies of an engine
+NAME_HOLDS = timedelta(minutes=15)  # nor that a name without a workload stands for another one now
 HOLDS = timedelta(days=1)  # nor what another version of SmartOps would decide
 
 OF_SIGNAL = (Reason.NO_RULE, Reason.BELOW_THRESHOLD)  # they depend on the signal and the rules only
@@ -31,23 +32,23 @@ OF_TARGET = (
     Reason.UNSUPPORTED_BY_KIND,
     Reason.PATCH_FORBIDDEN,
 )
+ENDS_SOONER = {Reason.POLICY_DENIED: POLICY_HOLDS, Reason.TARGET_NOT_FOUND: NAME_HOLDS}
 
 
-def hold(signal: Signal, decided: Decided) -> Hold | None:
+def hold(signal: Signal, decided: Decided, settings_version: int) -> Hold | None:
     """None: the next report opens a signal, and is decided on. That is so for every reason that is not listed above.
-    `signal` was read with its rules and the version of the settings (`Signal.lock_due`)."""
-    found, decision = holds.hold(signal.facts(), signal.enabled_rules, signal.settings_version), decided.decision
+    `signal` was read with its rules (`Signal.lock_due`), and the version of the settings before anything else that the
+    decision used."""
+    found = holds.hold(signal.facts(), signal.enabled_rules, settings_version)
     if found is None:
         return None
     state, now = decided.question.state, decided.inputs.now
-    found = {**found, "until": (now + HOLDS).isoformat()}
-    match decision:
+    match decided.decision:
         case Ignore(reason=reason) if reason in OF_SIGNAL:
-            return found
-        case Deny(reason=reason) if reason in OF_TARGET and state.seen:
-            return {**found, "target": digest(state)}
-        case Deny(reason=Reason.POLICY_DENIED) if state.seen:
-            return {**found, "target": digest(state), "until": (now + POLICY_HOLDS).isoformat()}
+            return {**found, "until": (now + HOLDS).isoformat()}
+        case Deny(reason=reason) if reason in (*OF_TARGET, Reason.POLICY_DENIED) and state.seen:
+            until = now + ENDS_SOONER.get(reason, HOLDS)
+            return {**found, "target": digest(state), "until": until.isoformat()}
     return None
 
 

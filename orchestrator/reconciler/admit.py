@@ -101,7 +101,9 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
         decided = decide(questions)
         rows = list(zip(current, questions, decided, strict=True))
         followed = [*unresolved, *((signal, made) for (_, signal), _, made in rows)]
-        signal_transitions.store([_transition(signal, made) for signal, made in followed])
+        # Aliases, targets and policies were read after this, and before the signals were locked.
+        settings = {one.signal.pk: one.signal.settings_version for one in candidates}
+        signal_transitions.store([_transition(signal, made, settings[signal.pk]) for signal, made in followed])
         store_records(decided)
         claims = _create(rows, workloads, actor)
     for signal, made in followed:
@@ -186,16 +188,16 @@ def _question(candidate: Candidate, signal: Signal, workload: Workload | None) -
     )
 
 
-def _transition(signal: Signal, decided: Decided) -> signal_transitions.Transition:
+def _transition(signal: Signal, decided: Decided, settings_version: int) -> signal_transitions.Transition:
     match decided.decision:
         case Allow():
             return signal_transitions.admit(signal)
         case Defer(reason=reason, message=message, until=until):
             return signal_transitions.defer(signal, reason, message, until)
         case Deny(reason=reason, message=message):
-            return signal_transitions.deny(signal, reason, message, hold(signal, decided))
+            return signal_transitions.deny(signal, reason, message, hold(signal, decided, settings_version))
         case Ignore(reason=reason, message=message):
-            return signal_transitions.ignore(signal, reason, message, hold(signal, decided))
+            return signal_transitions.ignore(signal, reason, message, hold(signal, decided, settings_version))
 
 
 def _create(

@@ -13,6 +13,7 @@ from orchestrator.k8s.target import TargetState
 from orchestrator.models import DecisionRecord
 from orchestrator.reconciler import admit
 from orchestrator.reconciler.reclaim import release_held
+from signals.aliases import Alias
 from signals.models import Observation, Problem, Rule, Signal, SignalState
 from signals.types import Target
 from tests.kit.signals import anomaly, post, root_cause, wait
@@ -150,13 +151,15 @@ def test_a_change_of_the_target_ends_the_hold_of_a_refusal(loop: Loop) -> None:
     ("service", "policy", "expected", "lasts"),
     [
         ("a", PolicyAnswer(False, "No.", ENGINE), "PolicyDenied", timedelta(minutes=5)),
-        ("missing", None, "TargetNotFound", timedelta(days=1)),
+        ("missing", None, "TargetNotFound", timedelta(minutes=15)),
+        ("full", None, "ReplicaLimit", timedelta(days=1)),
     ],
 )
 def test_a_hold_ends_by_itself(
     loop: Loop, service: str, policy: PolicyAnswer | None, expected: str, lasts: timedelta
 ) -> None:
     loop.cluster.deploy("a")
+    loop.cluster.deploy("full", replicas=8)
     post(anomaly(service))
     loop.decide(policy)
     signal = Signal.objects.get()
@@ -169,6 +172,17 @@ def test_a_hold_ends_by_itself(
     Signal.objects.update(holds={**holds, "until": (signal.first_seen_at - timedelta(seconds=1)).isoformat()})
     post(anomaly(service))
     assert Signal.objects.count() == 2
+
+
+def test_a_change_while_the_cluster_and_the_policy_engine_are_asked_ends_the_hold(loop: Loop) -> None:
+    post(anomaly("missing"))
+    candidates, _ = admit.due("default", 9, (), loop.observe)  # reads the aliases, and observes the targets
+    Alias.objects.create(pattern="missing", workload="a")
+    admit.admit(candidates, "reconciler:test")
+    assert reason() == "TargetNotFound"
+    post(anomaly("missing"))
+
+    assert Signal.objects.filter(state=S.PENDING).exists()
 
 
 def approx(lasts: timedelta) -> object:
