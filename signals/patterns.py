@@ -36,6 +36,11 @@ def matches(pattern: str, text: str) -> bool:
         return False
 
 
+def escaped(text: str) -> str:
+    """The pattern that matches this text alone."""
+    return str(re2.escape(text))
+
+
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> Any:
     options = re2.Options()

@@ -22,6 +22,7 @@ from guardrails.models import Freeze
 from orchestrator.models import ACTIVE, Action, ActionState, Workload
 from signals.lib.partitions import first_id
 from signals.models import Signal, SignalState
+from signals.reasons import Reason
 from signals.types import Kind
 from smartops import queries
 from smartops.console.freshness import freshness
@@ -58,7 +59,9 @@ class Filter(forms.Form):
     namespace = forms.ChoiceField(required=False)
     before = forms.UUIDField(required=False, widget=forms.HiddenInput)
     signals = forms.ChoiceField(
-        required=False, widget=forms.HiddenInput, choices=[(name, name) for name in ("", "deferred", "refused")]
+        required=False,
+        widget=forms.HiddenInput,
+        choices=[(name, name) for name in ("", "deferred", "unresolved", "refused")],
     )
     signals_before = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
@@ -91,6 +94,7 @@ TILES = (
     Tile("succeeded", "last hour", {"state": "succeeded", "since": "hour"}),
     Tile("failed", "or timed out, last hour", {"state": "unsuccessful", "since": "hour"}, "bad"),
     Tile("signals deferred", "", {"signals": "deferred"}),
+    Tile("unresolved names", "", {"signals": "unresolved"}, "warn"),
     Tile("refused", "last 24 hours", {"signals": "refused"}),
 )
 
@@ -139,6 +143,8 @@ def of_signals(wanted: Mapping[str, Any], now: datetime) -> Q:
     match wanted.get("signals"):
         case "deferred":
             return deferred
+        case "unresolved":
+            return Q(state=SignalState.PENDING, reason=Reason.TARGET_UNRESOLVED)
         case "refused":
             return Q(state=SignalState.DENIED) & recent
     return deferred | Q(state__in=NOT_PURSUED) & recent

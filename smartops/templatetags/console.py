@@ -4,15 +4,19 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django import template
 from django.templatetags.static import static
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from orchestrator.models import Action, ActionState
+from signals.models import Signal
+from signals.patterns import escaped
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType
 
@@ -52,6 +56,15 @@ def icon(name: str) -> SafeString:
     return format_html(
         '<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>', static("console/icons.svg"), name
     )
+
+
+@register.filter
+def alias_form(signal: Signal) -> str:
+    """The address of the form for an alias of its name, filled in."""
+    fields = {"pattern": escaped(signal.workload), "source": signal.source, "namespace": signal.namespace}
+    if signal.nearest:
+        fields["workload"] = signal.nearest[0]
+    return f"{reverse('admin:signals_alias_add')}?{urlencode(fields)}"
 
 
 @register.filter

@@ -2,7 +2,7 @@ from time import perf_counter
 
 import pytest
 
-from signals.patterns import MAX_PATTERN, matches, pattern_problem
+from signals.patterns import MAX_PATTERN, escaped, matches, pattern_problem
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,9 @@ def test_a_pattern_takes_linear_time_where_a_backtracking_engine_takes_exponenti
     assert not matches(pattern, "a" * 10_000 + "x" * 100 + "!")
 
     assert perf_counter() - begun < 1
+
+
+@pytest.mark.parametrize("text", ["Tomcat01", "Checkout Service (v2)", "a.b*c", "Prüfung"])
+def test_an_escaped_text_is_the_pattern_of_itself(text: str) -> None:
+    assert matches(escaped(text), text)
+    assert not matches(escaped(text), f"{text}x")

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
@@ -256,10 +256,27 @@ def test_each_number_is_the_count_of_the_rows_behind_its_link(reading: Client, h
         actors.token("agent"),
     )
     Signal.objects.filter(workload__startswith="waiting-").update(reason="Frozen")
+    Signal.objects.filter(workload__startswith="waiting-1").update(reason="TargetUnresolved")
     [found] = [one for one in reading.get(ACTIONS).context["tiles"] if one.label == tile]
     listed = all_pages(reading, ACTIONS + found.href)["signals" in found.query]
     assert found.count == listed
     assert found.count > 0
+
+
+def test_an_unresolved_signal_is_shown_with_its_count_and_the_nearest_names(reading: Client, reader: User) -> None:
+    for window in ("first", "second"):
+        ingest([anomaly("Tomcat01", "resource", 0.94, window)], actors.token("agent"))
+    Signal.objects.filter(workload="Tomcat01").update(
+        reason="TargetUnresolved", nearest=["tomcat"], not_before=timezone.now() + timedelta(minutes=1)
+    )
+    found = text(reading.get(ACTIONS, {"signals": "unresolved"}))
+    assert re.search("<bdi>Tomcat01</bdi>.*nearest: <code>tomcat</code>.*<small>2 times", found, re.DOTALL)
+    assert "Add an alias" not in found
+
+    reader.user_permissions.add(Permission.objects.get(codename="add_alias"))
+    [form] = re.findall('href="([^"]*alias/add[^"]*)"', text(reading.get(ACTIONS)))
+    assert "pattern=Tomcat01&amp;source=anomaly&amp;namespace=" in form
+    assert form.endswith("&amp;workload=tomcat")
 
 
 def test_numbers_and_lists_of_the_last_hour_leave_older_actions_out(reading: Client, hour: Hour) -> None:
