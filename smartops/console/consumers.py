@@ -92,7 +92,7 @@ class ChangesConsumer(AsyncWebsocketConsumer):
         access_log.record(
             "websocket refused" if self._counted is None else "websocket closed",
             level,
-            actor=actors.user(user.get_username()) if user else "",
+            actor=actors.user(name) if (name := user.get_username()) else "",
             reason=code.name.lower(),
             path=f"WEBSOCKET {self.scope['path']}",
             peer=peer_of_socket(self.scope),
