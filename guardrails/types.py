@@ -249,8 +249,8 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All that a decision depends on: a signal with the rules for its symptom, a direct proposal, or a planned action's
-    proposal with its signal."""
+    """All that a decision depends on: a signal with the rules that count (`signals.mapping.considered`), a direct
+    proposal, or a planned action's proposal with its signal."""
 
     now: datetime
     facts: Facts

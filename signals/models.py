@@ -298,7 +298,7 @@ class _Unreadable:
 
 @lru_cache(maxsize=8)
 def _rules(_version: str) -> tuple[tuple[RuleSpec, ...], tuple[_Unreadable, ...]]:
-    """The enabled rules. A version that has changed meanwhile does not come back, so what is kept is never too old."""
+    """The enabled rules. A version never comes back after a change, so what is kept is never too old."""
     rules, unreadable = list[RuleSpec](), list[_Unreadable]()
     for rule in Rule.objects.filter(enabled=True).order_by("priority", "id"):
         try:

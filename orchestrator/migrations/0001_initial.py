@@ -165,7 +165,7 @@ class Migration(migrations.Migration):
                         to="orchestrator.action",
                     ),
                 ),
-                ("requested_by", models.CharField(max_length=128)),
+                ("requested_by", models.CharField(max_length=192)),
                 ("key", models.CharField(max_length=256)),
             ],
         ),
@@ -638,9 +638,9 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="plan_unchanged",
                 sql=signals.lib.triggers.TriggerSql(
-                    condition='WHEN (((OLD."after_image" IS DISTINCT FROM (NEW."after_image") OR OLD."after_image" IS DISTINCT FROM (NEW."after_image") OR OLD."before" IS DISTINCT FROM (NEW."before") OR OLD."before_image" IS DISTINCT FROM (NEW."before_image") OR OLD."before_image" IS DISTINCT FROM (NEW."before_image") OR OLD."change" IS DISTINCT FROM (NEW."change") OR OLD."planned_generation" IS DISTINCT FROM (NEW."planned_generation") OR OLD."planned_resource_version" IS DISTINCT FROM (NEW."planned_resource_version") OR OLD."planned_uid" IS DISTINCT FROM (NEW."planned_uid") OR OLD."scale_decrease" IS DISTINCT FROM (NEW."scale_decrease") OR OLD."scale_increase" IS DISTINCT FROM (NEW."scale_increase") OR OLD."warnings" IS DISTINCT FROM (NEW."warnings"))) AND (NOT (OLD.state IN (\'awaiting_approval\', \'pending\', \'applying\'))))',
+                    condition='WHEN (((OLD."after_image" IS DISTINCT FROM (NEW."after_image") OR OLD."before" IS DISTINCT FROM (NEW."before") OR OLD."before_image" IS DISTINCT FROM (NEW."before_image") OR OLD."change" IS DISTINCT FROM (NEW."change") OR OLD."planned_generation" IS DISTINCT FROM (NEW."planned_generation") OR OLD."planned_resource_version" IS DISTINCT FROM (NEW."planned_resource_version") OR OLD."planned_uid" IS DISTINCT FROM (NEW."planned_uid") OR OLD."scale_decrease" IS DISTINCT FROM (NEW."scale_decrease") OR OLD."scale_increase" IS DISTINCT FROM (NEW."scale_increase") OR OLD."warnings" IS DISTINCT FROM (NEW."warnings"))) AND (NOT (OLD.state IN (\'awaiting_approval\', \'pending\', \'applying\'))))',
                     func="RAISE EXCEPTION 'Cannot update rows of %: history is kept (%)', TG_TABLE_NAME, TG_NAME;",
-                    hash="6bde397e79d9688c0ba0986c64170eba925f132b",
+                    hash="e9b788fd18ec8f512219e0be9a0d9dcfae6fd422",
                     operation="UPDATE",
                     pgid="pgtrigger_plan_unchanged_57df9",
                     table="orchestrator_action",

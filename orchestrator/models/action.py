@@ -39,7 +39,6 @@ IDENTITY = (
 PLAN = (
     *("planned_uid", "planned_resource_version", "planned_generation"),
     *("before", "change", "before_image", "after_image", "warnings"),
-    *("before_image", "after_image"),
     *("scale_increase", "scale_decrease"),
 )
 # A plan is made before the write, and again after a write that was refused.

@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from orchestrator.models.workload import Workload
+from signals import actors
 from signals.lib.partitions import recent_ids
 
 
@@ -40,7 +41,7 @@ class IdempotencyKey(models.Model):
     action = models.OneToOneField(
         "Action", on_delete=models.PROTECT, primary_key=True, related_name="+", db_constraint=False
     )
-    requested_by = models.CharField(max_length=128)
+    requested_by = models.CharField(max_length=actors.MAX_LENGTH)
     key = models.CharField(max_length=256)
 
     class Meta:
