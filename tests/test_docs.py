@@ -44,6 +44,10 @@ Edge = tuple[str, str]
 DOMAIN = (
     "signals.types",
     "signals.models",
+    "signals.ledger",
+    "signals.rules",
+    "signals.aliases",
+    "signals.setting_changes",
     "signals.mapping",
     "signals.reasons",
     "signals.proposals",

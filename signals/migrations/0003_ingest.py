@@ -19,7 +19,7 @@ DELAY = "interval '60 seconds'"
 # A report is known for as long as its signal is open, and at least for this time.
 KNOWN = "interval '1 day'"
 MAX_REPORTERS = 16  # that a signal names
-BEGINNING, LATE, END, END_WITHOUT_BEGINNING = 1, 2, 3, 4  # signals.models.LastReport
+BEGINNING, LATE, END, END_WITHOUT_BEGINNING = 1, 2, 3, 4  # signals.ledger.LastReport
 
 # The last reports of a problem, as bits, with {many} new ones that fired or were healthy: the lowest bit is the latest
 # report. 60 are remembered (signals.sources.matching.MAX_REPORTS).

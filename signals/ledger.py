@@ -1,0 +1,70 @@
+"""What recognizes a report: its problem, and its window (docs/adr/0041-a-ledger-of-problems-and-windows.md)."""
+
+from django.db import connection, models
+
+from signals import actors, queries
+from signals.types import workload_name
+
+
+class Problem(models.Model):
+    """All that was ever reported of one problem of one workload: a row per fingerprint. Its row lock orders the reports
+    of the problem (`signals/migrations/0003_ingest.py`). Repeated posts are not counted."""
+
+    fingerprint = models.CharField(max_length=32, primary_key=True)
+    source = models.CharField(max_length=32)
+    cluster = models.CharField(max_length=63)
+    kind = models.CharField(max_length=32)
+    namespace = models.CharField(max_length=63)
+    workload = models.CharField(max_length=253)
+    symptom = models.CharField(max_length=128)
+    signal = models.ForeignKey(
+        "signals.Signal", on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+    )
+    """The open signal, or the latest one; NULL if there was none, or if the retention has removed it."""
+    firing_count = models.PositiveBigIntegerField(db_default=0)
+    firing_at = models.DateTimeField(null=True)
+    firing_by = models.CharField(max_length=actors.MAX_LENGTH, db_default="")
+    healthy_count = models.PositiveBigIntegerField(db_default=0)
+    healthy_at = models.DateTimeField(null=True)
+    healthy_by = models.CharField(max_length=actors.MAX_LENGTH, db_default="")
+    recent_reports = models.BigIntegerField(db_default=0)
+    """The last 60 reports, as bits: the lowest is the latest one, and 1 says that the problem was there."""
+
+    class Meta:
+        indexes = [models.Index(fields=["cluster", "namespace", "workload"], name="problem_of_workload")]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.symptom} of {workload_name(self.kind, self.namespace, self.workload)}"
+
+
+class LastReport(models.IntegerChoices):
+    """What the last report of a window was (docs/adr/0035-a-window-is-free-again-after-its-end.md)."""
+
+    BEGINNING = 1
+    LATE_BEGINNING = 2
+    END = 3
+    END_WITHOUT_BEGINNING = 4
+
+
+class Window(models.Model):
+    """The last report of one window of one problem. It recognizes a repeat for a day, and while its signal is open;
+    then the retention deletes it. There is one for each window that is reported: the row is as small as possible."""
+
+    key = models.UUIDField(primary_key=True)
+    """`signals.types.Observation.window_key`"""
+    reported_at = models.DateTimeField()
+    signal_id = models.UUIDField(null=True)  # NULL: there was none
+    last = models.PositiveSmallIntegerField(choices=LastReport.choices)
+
+    def __str__(self) -> str:
+        return f"{LastReport(self.last).label} of {self.key}"
+
+    @staticmethod
+    def forget(batch: int = 50_000) -> int:
+        """Deletes those that recognize no repeat any more, so many in a transaction. Returns their number."""
+        deleted = [batch]
+        while deleted[-1] == batch:
+            with connection.cursor() as cursor:
+                cursor.execute(queries.FORGET_WINDOWS, [batch])
+                deleted.append(cursor.rowcount)
+        return sum(deleted[1:])
