@@ -30,6 +30,7 @@ VOLATILE = {"updated_at", "last_used_at", "last_login"}  # the software writes t
 LOADED = "loaded"
 MAX_ROWS = 100  # of one bulk action
 REASON = "change_reason"
+MAX_REASON = 256  # characters
 REASON_MISSING = "Enter a reason: it is part of the history."
 
 
@@ -46,6 +47,11 @@ def last_change(row: Model) -> str:
         return ""
     why = f", because “{last.reason}”" if last.reason else ""
     return f" The last change is by {last.actor}, at {last.at:%H:%M:%S} UTC{why}."
+
+
+def posted_reason(request: HttpRequest) -> str:
+    """Of a page without a form. PostgreSQL stores no NUL."""
+    return request.POST.get(REASON, "").replace("\0", "").strip()[:MAX_REASON]
 
 
 def shown(value: Any) -> str:
@@ -66,7 +72,7 @@ class EditedForm(forms.ModelForm[Row]):
     loaded = forms.CharField(required=False, widget=forms.HiddenInput)
     change_reason = forms.CharField(
         required=False,
-        max_length=256,
+        max_length=MAX_REASON,
         label="Reason for the change",
         help_text="For the history. Required if a limit is loosened or a freeze is changed.",
     )
@@ -162,7 +168,7 @@ class EditedAdmin(admin.ModelAdmin[Row]):
                 return HttpResponseRedirect(
                     reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
                 )
-            reason = request.POST.get(REASON, "").strip()
+            reason = posted_reason(request)
             give_reason(reason)
             if request.method == "POST" and self.deletion_needs_reason and not reason:
                 self.message_user(request, f"Nothing was deleted. {REASON_MISSING}", messages.ERROR)
@@ -212,7 +218,7 @@ def confirmed(
     keys = list(chosen.values_list("pk", flat=True))
     found = model_admin.model._default_manager.filter(pk__in=keys).order_by("pk")
     rows = list(found.select_for_update(of=("self",)) if lock else found)
-    reason = request.POST.get(REASON, "").strip()
+    reason = posted_reason(request)
     give_reason(reason)
     if not shown or (needs_reason and not reason):
         if shown:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from guardrails.loosening import loosened
 from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting, Scope, merge_limits
 from signals import actors
-from signals.lib.edited_admin import REASON, EditedAdmin, confirmed
+from signals.lib.edited_admin import EditedAdmin, confirmed, posted_reason
 from signals.types import Target
 from smartops.admin.scopes import ScopedAdmin, ScopedForm
 
@@ -96,7 +96,7 @@ class FreezeAdmin(ScopedAdmin[Freeze]):
             rows = confirmed(self, request, chosen, "lift_chosen", "Lift", effect, needs_reason=True)
             if isinstance(rows, HttpResponse):
                 return rows
-            reason = request.POST[REASON].strip()[:256]
+            reason = posted_reason(request)
             for row in rows:
                 if row.lift(actors.user(request.user.get_username()), reason):
                     self.log_change(request, row, f"Lifted: {reason}")

@@ -448,6 +448,8 @@ def test_a_limit_is_deleted_with_a_reason_only(olga: Client) -> None:
 
     assert "Nothing was deleted. Enter a reason" in answer.content.decode()
     assert GuardrailSetting.objects.exists()
+    olga.post(url, {"post": "yes", "loaded": shown, "change_reason": "the sale\0 is over " + "!" * 10_000})
+    assert changed(one) == ("delete", "user:olga", "the sale is over ".ljust(256, "!"))
 
 
 def test_the_reason_of_a_freeze_and_of_each_change_of_it_is_in_the_history(olga: Client) -> None:
