@@ -48,7 +48,8 @@ class LastReport(models.IntegerChoices):
 
 class Window(models.Model):
     """The last report of one window of one problem. It recognizes a repeat for a day, and while its signal is open;
-    then the retention deletes it. There is one for each window that is reported: the row is as small as possible."""
+    then a reconciler or the retention deletes it. There is one for each window that is reported: the row is as small as
+    possible."""
 
     key = models.UUIDField(primary_key=True)
     """`signals.types.Observation.window_key`"""
@@ -59,12 +60,17 @@ class Window(models.Model):
     def __str__(self) -> str:
         return f"{LastReport(self.last).label} of {self.key}"
 
-    @staticmethod
-    def forget(batch: int = 50_000) -> int:
+    @classmethod
+    def forget(cls, batch: int = 50_000) -> int:
         """Deletes those that recognize no repeat any more, so many in a transaction. Returns their number."""
-        deleted = [batch]
+        deleted = [cls.forget_some(batch)]
         while deleted[-1] == batch:
-            with connection.cursor() as cursor:
-                cursor.execute(queries.FORGET_WINDOWS, [batch])
-                deleted.append(cursor.rowcount)
-        return sum(deleted[1:])
+            deleted.append(cls.forget_some(batch))
+        return sum(deleted)
+
+    @staticmethod
+    def forget_some(most: int = 20_000) -> int:
+        """The same in one transaction."""
+        with connection.cursor() as cursor:
+            cursor.execute(queries.FORGET_WINDOWS, [most])
+            return int(cursor.rowcount)

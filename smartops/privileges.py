@@ -41,6 +41,7 @@ NONE: Sequence[str] = ()
 READ = ("SELECT",)
 APPEND = ("SELECT", "INSERT")
 MOVE = ("SELECT", "UPDATE")
+END = ("SELECT", "DELETE")
 STORE = ("SELECT", "INSERT", "UPDATE")
 EDIT = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
@@ -59,7 +60,7 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     Observation: Privileges(APPEND, READ),
     Signal: Privileges(STORE, MOVE, fixed=SIGNAL_IDENTITY),
     Problem: Privileges(STORE, READ),
-    Window: Privileges(STORE, READ),
+    Window: Privileges(STORE, END),
     SettingsVersion: Privileges(READ, READ),  # a trigger of SettingChange counts
     Rule: Privileges(EDIT, READ),
     Alias: Privileges(EDIT, READ),

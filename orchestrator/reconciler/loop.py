@@ -36,6 +36,7 @@ from orchestrator.reconciler.inbox import Inbox
 from orchestrator.reconciler.outage import Outage
 from orchestrator.reconciler.pool import RESERVED, Pool, ThreadPool
 from signals import actors
+from signals.ledger import Window
 from signals.lib import partitions
 from signals.lib.availability import describe, is_repeatable, is_unavailable, loses_session
 from signals.lib.notifications import listen
@@ -48,6 +49,7 @@ STALLED = 30.0  # seconds without a pass
 MEASURE = 10.0  # seconds between two measurements of how much waits, and the grain of deadlines
 PACE = 0.05  # seconds from one pass to the next under load: what arrives in between shares its transactions
 PARTITIONS = 3600.0  # seconds between two attempts to create the partitions of the next months
+FORGET = 600.0  # seconds between two deletions of windows that recognize no repeat any more
 BEAT = 5.0  # seconds between two heartbeats; the console calls a reconciler stopped after 15
 GRACE = 20.0  # seconds in which claimed actions may end after `stop`
 
@@ -79,6 +81,7 @@ class Reconciler:
         self._signals_due = self._actions_due = self._direct_due = True
         self._turned_at = self._passed_at = self.clock.monotonic()
         self._next_sweep = self._next_measure = self._next_beat = self._next_partitions = 0.0
+        self._next_forget = 0.0
         self._resumed: Delays | None = None  # the delays for which waiting rows were made due
         self._appeared = 0  # the workloads that the cache had when unresolved signals were made due
         self._changed_targets: set[WorkloadKey] = set()
@@ -171,6 +174,9 @@ class Reconciler:
         if self._passed_at >= self._next_partitions:
             self._next_partitions = self._passed_at + PARTITIONS
             self._step(partitions.create_ahead)
+        if self._passed_at >= self._next_forget:
+            self._next_forget = self._passed_at + FORGET
+            self._step(Window.forget_some)
         return True
 
     def _reclaim(self) -> None:

@@ -31,7 +31,7 @@ MAY = {
     "signals_observation": ("si", "s"),
     "signals_signal": ("siu", "su"),
     "signals_problem": ("siu", "s"),
-    "signals_window": ("siu", "s"),
+    "signals_window": ("siu", "sd"),
     "signals_settingsversion": ("s", "s"),
     "signals_allowance": ("siud", ""),
     "signals_rule": ("siud", "s"),

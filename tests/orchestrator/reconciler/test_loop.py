@@ -27,9 +27,10 @@ from orchestrator.reconciler.pool import ThreadPool
 from signals import actors
 from signals import transitions as signal_transitions
 from signals.ingest import ingest
+from signals.ledger import Window
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
-from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
+from tests.kit.signals import NAMESPACE, anomaly, post, root_cause, wait
 from tests.kit.simulation import Simulation
 from tests.kit.verbs import fail_once, lease_ends, poison, requested, row
 from tests.kit.world import only_action
@@ -704,3 +705,13 @@ def test_a_pass_that_fails_leaves_no_heartbeat(simulation: Simulation, monkeypat
     with suppress(OperationalError):
         simulation.run()
     assert not Heartbeat.objects.exists()
+
+
+def test_a_reconciler_deletes_windows_that_recognize_no_repeat(simulation: Simulation) -> None:
+    post(anomaly("a", firing=False))
+    wait(86_401)
+    post(anomaly("a", firing=False))
+
+    simulation.reconciler.run_once()
+
+    assert Window.objects.count() == 1
