@@ -1,4 +1,4 @@
-"""Fields of a Deployment as paths: `spec.replicas`, `metadata.labels["app.kubernetes.io/name"]`,
+"""Fields of a workload as paths: `spec.replicas`, `metadata.labels["app.kubernetes.io/name"]`,
 `spec.template.spec.containers[name=main].resources.limits.cpu`. Pure.
 
 Of a pod only the fields that an action may change have a path: the rest would be most of the memory.
