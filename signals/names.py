@@ -65,13 +65,12 @@ Cause = Annotated[
     AfterValidator(_visible),
 ]
 
-# The name that a detector uses for its target: it need not be one of Kubernetes. Invisible characters would make two
-# names that look alike different.
-_VISIBLE = "[^\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff]*"
+# The name that a detector uses for its target: it need not be one of Kubernetes.
 MAX_SUBJECT = 253  # characters
 SubjectName = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_SUBJECT, pattern=f"^{_VISIBLE}$"),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_SUBJECT, pattern=f"^{_PRINTABLE}$"),
+    AfterValidator(_visible),
     Field(examples=["erp-simulator"]),
 ]
 
