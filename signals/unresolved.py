@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from signals import queries
 from signals.models import Signal, SignalState
@@ -14,6 +14,8 @@ from signals.reasons import Reason
 from signals.types import Naming
 
 Found = tuple[Signal, Naming, Resolution | None]
+
+UNRESOLVED = Q(state=SignalState.PENDING, reason=Reason.TARGET_UNRESOLVED)
 
 
 def store(found: Sequence[Found]) -> None:
@@ -39,5 +41,5 @@ def _row(signal: Signal, naming: Naming, resolution: Resolution | None) -> dict[
 
 def waiting(tokens: Collection[str]) -> Counter[str]:
     """How many unresolved signals of each of the tokens wait."""
-    rows = Signal.objects.filter(state=SignalState.PENDING, posted_by__in=tokens, reason=Reason.TARGET_UNRESOLVED)
+    rows = Signal.objects.filter(UNRESOLVED, posted_by__in=tokens)
     return Counter(dict(rows.values_list("posted_by").annotate(count=Count("pk")))) if tokens else Counter()

@@ -28,6 +28,7 @@ from signals import transitions as signal_transitions
 from signals.models import Problem, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Target
+from signals.unresolved import UNRESOLVED
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +99,7 @@ def release_held(cluster: str, observe: Observe) -> None:
 
 def wake_unresolved(cluster: str) -> None:
     """Makes the signals due whose names stand for no workload: one may have appeared."""
-    unresolved = {"cluster": cluster, "state": SignalState.PENDING, "reason": Reason.TARGET_UNRESOLVED}
-    _make_due(Signal.objects, Signal.objects.filter(**unresolved, not_before__gt=Now()))
+    _make_due(Signal.objects, Signal.objects.filter(UNRESOLVED, cluster=cluster, not_before__gt=Now()))
 
 
 def expire(actor: str) -> None:

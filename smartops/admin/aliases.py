@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from orchestrator.models import Workload
 from signals.aliases import Alias
 from signals.lib.edited_admin import EditedAdmin
-from signals.models import Signal, SignalState
+from signals.models import Signal
 from signals.naming import alias_for
-from signals.reasons import Reason
+from signals.unresolved import UNRESOLVED
 from smartops.admin.scopes import similar
 
 COMPARED, SHOWN = 1000, 5  # unresolved signals
@@ -38,10 +38,9 @@ class AliasAdmin(EditedAdmin[Alias]):
 
 
 def matched(alias: Alias) -> str:
-    """“matches 2 unresolved signals: Tomcat01, Tomcat02.”"""
-    waiting = Signal.objects.filter(state=SignalState.PENDING, reason=Reason.TARGET_UNRESOLVED)
+    """“matches these names of unresolved signals: Tomcat01, Tomcat02. They are decided on now.”"""
     spec = alias.spec()
-    rows = waiting.defer("payload").order_by("-pk")[:COMPARED]
+    rows = Signal.objects.filter(UNRESOLVED).defer("payload").order_by("-pk")[:COMPARED]
     found = list(dict.fromkeys(row.workload for row in rows if alias_for(row.named, [spec])))
     if not found:
         return "matches no signal that is unresolved now."

@@ -12,12 +12,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from signals.aliases import Alias
-from signals.models import Signal, SignalState
+from signals.models import Signal
 from signals.names import ClusterName, Namespace, SubjectName
 from signals.naming import alias_for
 from signals.patterns import MAX_PATTERN, matches, pattern_problem
-from signals.reasons import Reason
 from signals.types import Kind, Named, Source
+from signals.unresolved import UNRESOLVED
 from smartops.api.principals import AuthenticatedRequest, BearerToken, readable, require_namespace
 from smartops.api.problems import require_known
 from smartops.tokens import Principal, Scope
@@ -116,8 +116,7 @@ def _alias(request: AuthenticatedRequest, query: MatchQuery, name: str) -> Alias
 
 
 def _unresolved(request: AuthenticatedRequest, query: MatchQuery) -> list[Signal]:
-    waiting = Signal.objects.filter(state=SignalState.PENDING, reason=Reason.TARGET_UNRESOLVED).defer("payload")
-    rows = readable(waiting, request.auth, query.namespace, "namespace")
+    rows = readable(Signal.objects.filter(UNRESOLVED).defer("payload"), request.auth, query.namespace, "namespace")
     rows = rows.filter(**query.model_dump(include={"source", "cluster"}, exclude_none=True)).order_by("-pk")
     if query.pattern is None:
         return list(rows.filter(workload=query.name)[:MAX_MATCHES])

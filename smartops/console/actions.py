@@ -22,8 +22,8 @@ from guardrails.models import Freeze
 from orchestrator.models import ACTIVE, Action, ActionState, Workload
 from signals.lib.partitions import first_id
 from signals.models import Signal, SignalState
-from signals.reasons import Reason
 from signals.types import Kind
+from signals.unresolved import UNRESOLVED
 from smartops import queries
 from smartops.console.freshness import freshness
 from smartops.console.pages import reader
@@ -144,7 +144,7 @@ def of_signals(wanted: Mapping[str, Any], now: datetime) -> Q:
         case "deferred":
             return deferred
         case "unresolved":
-            return Q(state=SignalState.PENDING, reason=Reason.TARGET_UNRESOLVED)
+            return UNRESOLVED
         case "refused":
             return Q(state=SignalState.DENIED) & recent
     return deferred | Q(state__in=NOT_PURSUED) & recent
