@@ -1,4 +1,4 @@
-"""Which Deployments are SmartOps' own: what the chart writes to them, and the pod that this process runs in.
+"""Which workloads are SmartOps' own: what the chart writes to them, and the pod that this process runs in.
 
 The labels of the chart are read from the object, from its pod template, and from its selector, which nobody can change.
 Another component, such as the policy engine, is protected by the label `app.kubernetes.io/part-of: smartops`.
@@ -17,7 +17,7 @@ NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def own_mark(labelled: Iterable[Mapping[str, str]], account: str) -> str:
-    """By what a Deployment with these labels and this ServiceAccount is recognized as SmartOps' own, or ""."""
+    """By what a workload with these labels and this ServiceAccount is recognized as SmartOps' own, or ""."""
     for labels in labelled:
         for name, value in OWN_LABELS.items():
             if labels.get(name) == value:

@@ -234,7 +234,7 @@ def expire_review(action: Action, limits: Limits, actor: str) -> Transition:
 def verified(
     action: Action, status: VerificationStatus, reason: Reason, message: str, seen: WorkloadObject | None, actor: str
 ) -> Transition:
-    """verifying → succeeded, failed or timed_out, with the evidence: the Deployment as it was observed last. If the
+    """verifying → succeeded, failed or timed_out, with the evidence: the workload as it was observed last. If the
     cooldown is over by then, it begins again."""
     evidence = {"status": status, "message": message, **({} if seen is None else observed_counts(seen))}
     found: Verification | None = getattr(action, "verification", None)  # a row that cannot be read may have none

@@ -144,14 +144,14 @@ def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: f
         return _follow(reading, decided, live, actor)
     match reading.step:
         case Step.NOT_FOUND:
-            return transitions.cancel(
-                action, Reason.TARGET_NOT_FOUND, f"There is no Deployment {action.workload}.", actor
-            )
+            message = f"There is no {action.workload.target.with_kind}."
+            return transitions.cancel(action, Reason.TARGET_NOT_FOUND, message, actor)
         case Step.GONE:
-            message = f"Deployment {action.workload} was deleted after the change was planned."
+            message = f"{action.workload.target.with_kind} was deleted after the change was planned."
             return transitions.fail(action, Reason.TARGET_GONE, message, actor)
         case Step.REPLACED:
-            message = f"Deployment {action.workload} was deleted and created again; the new object was not changed."
+            name = action.workload.target.with_kind
+            message = f"{name} was deleted and created again; the new object was not changed."
             return transitions.cancel(action, Reason.TARGET_REPLACED, message, actor)
         case Step.APPLIED if live is not None:
             limits = claim.limits or effective_limits(action.workload.target)

@@ -29,7 +29,7 @@ def resources(*names: str) -> dict[str, Any]:
     [
         (("app", "proxy"), ActionState.SUCCEEDED, ""),
         (("proxy",), ActionState.SUCCEEDED, ""),
-        (("proxy", "app"), ActionState.CANCELLED, "in their order in the Deployment: app, proxy"),
+        (("proxy", "app"), ActionState.CANCELLED, "in their order in the workload: app, proxy"),
         (("app", "miner"), ActionState.CANCELLED, "there is no container miner"),
     ],
 )

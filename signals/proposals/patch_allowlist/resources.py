@@ -47,7 +47,7 @@ def reordered(containers: Any, live: tuple[str, ...], path: str) -> Refusal | No
         if name not in live:
             return f"{path}[{index}].name", f"there is no container {name}"
         if live.index(name) < position:
-            return path, f"the containers must be in their order in the Deployment: {', '.join(live)}"
+            return path, f"the containers must be in their order in the workload: {', '.join(live)}"
         position = live.index(name)
     return None
 

@@ -108,6 +108,16 @@ def test_a_reading_that_needs_no_write_ends_the_attempt(planned: bool, step: Ste
     assert DecisionRecord.objects.count() == 0
 
 
+@pytest.mark.parametrize("step", [Step.NOT_FOUND, Step.GONE, Step.REPLACED], ids=lambda step: step.name)
+def test_a_target_that_is_missing_is_named_with_its_kind(step: Step) -> None:
+    claim = claimed("db", kind=Kind.STATEFUL_SET, planned=step is not Step.NOT_FOUND)
+
+    check(reading(claim, step))
+    message = row(claim.action).message
+    assert f"StatefulSet {NAMESPACE}/db" in message
+    assert "Deployment" not in message
+
+
 @pytest.mark.parametrize("step", [Step.PLAN, Step.REFRESH, Step.RESEND], ids=lambda step: step.name)
 def test_a_reading_that_needs_a_write_is_decided_and_planned(step: Step) -> None:
     claim = claimed(planned=step is not Step.PLAN)
