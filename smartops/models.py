@@ -60,8 +60,11 @@ class Token(models.Model):
 
     def clean(self) -> None:
         problems: dict[str, str] = {}
-        if not 1 <= len(self.name.strip()) <= 64 or not self.name.isprintable():
-            problems["name"] = "The name must have 1 to 64 printable characters."
+        if not 1 <= len(self.name) <= 64 or not self.name.isprintable() or self.name != self.name.strip():
+            problems["name"] = "The name must have 1 to 64 printable characters, and none may be a space around it."
+        elif self._state.adding:  # an equal name is refused by its key, also if it was taken just now
+            for other in Token.objects.filter(name__iexact=self.name).exclude(name=self.name):
+                problems["name"] = f"There is a token “{other.name}”. Choose a name that differs in more than case."
         for namespace in self.namespaces:
             if problem := name_problems(namespace=namespace):
                 problems["namespaces"] = f"“{namespace}”: {problem['namespace']}"

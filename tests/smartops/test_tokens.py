@@ -4,6 +4,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db.models import F
 from django.utils import timezone
@@ -192,6 +193,17 @@ def test_two_tokens_cannot_have_the_same_name() -> None:
     create_token("agent", "--scope", "read")
     with pytest.raises(CommandError, match="already"):
         create_token("agent", "--scope", "read")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("Agent", "There is a token “agent”"), ("agent ", "none may be a space")]
+)
+def test_a_name_does_not_imitate_that_of_another_token(db: None, name: str, message: str) -> None:
+    issue("agent", [Scope.READ])
+    Token.objects.update(revoked_at=F("created_at"))
+
+    with pytest.raises(ValidationError, match=message):
+        issue(name, [Scope.READ])
 
 
 def test_a_token_may_have_limits_of_its_own(db: None) -> None:
