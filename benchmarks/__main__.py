@@ -16,6 +16,7 @@ from benchmarks.servers import Servers, clean, database
 BENCHMARKS = {
     "ingest-single": ("benchmarks.ingest", "single"),
     "ingest-batch": ("benchmarks.ingest", "batch"),
+    "repeats": ("benchmarks.repeats", "a_day"),
     "reaction": ("benchmarks.loop", "reaction"),
     "storm": ("benchmarks.storm", "storm"),
     "kill": ("benchmarks.kill", "kill"),
