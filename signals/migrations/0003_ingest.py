@@ -44,9 +44,10 @@ LOCK = f"""
         INSERT INTO signals_problem AS known ({_PROBLEM})
         SELECT DISTINCT ON (fingerprint) {_PROBLEM} FROM {_REPORTS} ORDER BY fingerprint
         ON CONFLICT (fingerprint) DO UPDATE SET firing_count = known.firing_count WHERE false;
+        -- Arrays: their index scans are planned once, where a join of the partitions is planned in each call.
         PERFORM id FROM signals_signal
-        WHERE closed_at IS NULL AND id IN (
-            SELECT signal_id FROM signals_problem WHERE fingerprint IN (SELECT fingerprint FROM {_REPORTS}))
+        WHERE closed_at IS NULL AND id = ANY(ARRAY(
+            SELECT signal_id FROM signals_problem WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM {_REPORTS}))))
         ORDER BY fingerprint FOR NO KEY UPDATE;
     END $$
 """
