@@ -3,6 +3,7 @@
 from django.db import connection, models
 
 from signals import actors, queries
+from signals.lib import triggers
 from signals.types import workload_name
 
 
@@ -32,6 +33,7 @@ class Problem(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["cluster", "namespace", "workload"], name="problem_of_workload")]
+        triggers = [triggers.never_truncated()]  # a second signal would open beside each open one
 
     def __str__(self) -> str:
         return f"{self.source} {self.symptom} of {workload_name(self.kind, self.namespace, self.workload)}"

@@ -90,5 +90,8 @@ class SettingsVersion(models.Model):
     id = models.PositiveSmallIntegerField(primary_key=True)
     number = models.PositiveBigIntegerField()
 
+    class Meta:
+        triggers = [triggers.kept()]  # a count that began again would repeat versions
+
     def __str__(self) -> str:
         return str(self.number)

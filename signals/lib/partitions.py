@@ -24,8 +24,9 @@ PARTITION_BY = {
     "orchestrator.Verification": "action",
 }
 
-# An action counts in the decisions on its workload for so long after it was requested; no id is newer than LATER.
-COUNTED_FOR, LATER = timedelta(days=35), timedelta(days=1)
+# An action counts in the decisions on its workload for so long after it was requested, also if the clock of the process
+# that requested it was ahead.
+COUNTED_FOR, LATER = timedelta(days=35), timedelta(days=366)
 
 
 class CreatePartitionedModel(CreateModel):
