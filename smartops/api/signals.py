@@ -39,6 +39,7 @@ from smartops.tokens import Scope
 from smartops.web.bodies import MAX_BODY
 
 MAX_SIGNALS = 1000
+MAX_SHARED = 4 * MAX_BODY  # of the fields that the observations of a post share, counted for each of them
 Model = type[AnomalySignal | RcaSignal]
 
 router = Router(tags=["signals"], auth=BearerToken(Scope.SIGNALS_WRITE, require_room))
@@ -182,7 +183,15 @@ def _several(body: Mapping[str, Any]) -> Mapping[str, Any]:
         AnomalyPost.model_validate(body)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False, include_input=False)) from None
+    shared = {name: value for name, value in body.items() if name != OBSERVATIONS}
+    size, number = _size(shared), len(body[OBSERVATIONS])
+    if size * number > MAX_SHARED:
+        raise too_large(f"content that {number} observations share, {size} bytes each,", size * number, MAX_SHARED)
     return body
+
+
+def _size(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _accept_all(request: AuthenticatedRequest, read: list[Observation | Problem]) -> HttpResponse:
@@ -222,11 +231,7 @@ def _item(request: AuthenticatedRequest, index: int, item: Any, sizes: bool) -> 
     """Of a batch. `sizes`: whether the item may exceed the size of a single post."""
     path = ("signals", index)
     is_object = isinstance(item, Mapping)
-    if (
-        sizes
-        and is_object
-        and (size := len(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode())) > MAX_BODY
-    ):
+    if sizes and is_object and (size := _size(item)) > MAX_BODY:
         return too_large(f"item {field_name(path)}", size, MAX_BODY)
     is_rca = is_object and item.get("kind", "rca" if "rankedCauses" in item else "anomaly") == "rca"
     return _read(request, item, BatchRca if is_rca else BatchAnomaly, path)
