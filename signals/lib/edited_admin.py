@@ -86,7 +86,9 @@ class EditedForm(forms.ModelForm[Row]):
     def clean(self) -> Any:
         cleaned = super().clean()
         if not self.adding and self.data.get(self.add_prefix(LOADED)) != self.current:
-            raise ValidationError([self._conflict(), *self._differences()])
+            differences = list(self._differences())
+            said = "These fields differ:" if differences else "Your form has the same values."
+            raise ValidationError([f"{self._conflict()} {said}", *differences])
         if not self.reason and (needed := self.needs_reason()):
             self.add_error(REASON, f"Enter a reason: {needed}")
         return cleaned
@@ -104,15 +106,15 @@ class EditedForm(forms.ModelForm[Row]):
         name = self._meta.model._meta.verbose_name
         return (
             f"Nothing was saved: this {name} has changed since you opened it.{last_change(self.instance)} "
-            "Open the page again to edit the current version. These fields differ:"
+            "Open the page again to edit the current version."
         )
 
     def _differences(self) -> Iterable[str]:
         own = {field.name for field in self._meta.model._meta.get_fields()}
         for name in self.changed_data:
-            if name in own:
-                yours = self.cleaned_data.get(name, self[name].value())
-                yield f"{self[name].label}: now “{shown(self.initial.get(name))}”, in your form “{shown(yours)}”."
+            stored, yours = shown(self.initial.get(name)), shown(self.cleaned_data.get(name, self[name].value()))
+            if name in own and stored != yours:
+                yield f"{self[name].label}: now “{stored}”, in your form “{yours}”."
 
 
 class EditedAdmin(admin.ModelAdmin[Row]):

@@ -49,9 +49,10 @@ class MonthFilter(admin.SimpleListFilter):
             return queryset
         try:
             first = datetime.strptime(str(self.value()), "%Y-%m").replace(tzinfo=UTC)
-        except ValueError:
+            following = (first + timedelta(days=32)).replace(day=1)
+        except (ValueError, OverflowError):
             return queryset.none()
-        return queryset.filter(at__gte=first, at__lt=(first + timedelta(days=32)).replace(day=1))
+        return queryset.filter(at__gte=first, at__lt=following)
 
 
 def _months() -> Iterator[datetime]:

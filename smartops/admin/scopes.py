@@ -29,7 +29,7 @@ class ScopedForm(EditedForm[Row]):
         is_set = any(self.cleaned_data.get(name) for name in self.scope) or bool(self.errors.keys() & {*self.scope})
         touched = self.adding or bool({*self.scope} & {*self.changed_data})
         if touched and not is_set and not self.cleaned_data.get("everything"):
-            names = " or ".join(f"“{self.fields[name].label}”" for name in self.scope)
+            names = " or ".join(f"“{self[name].label}”" for name in self.scope)
             self.add_error("everything", f"It would cover everything. Confirm that here, or fill in {names}.")
         return cleaned
 

@@ -145,6 +145,7 @@ def test_a_rollout_cannot_be_stable_for_longer_than_its_verification_lasts(olga:
         ({"namespaces": " , "}, "everything"),
         ({"namespaces": "shop", "scopes": []}, "scopes"),
         ({"namespaces": "shop", "name": "two\u202elines"}, "name"),
+        ({"namespaces": "shop", "name": "admin\u3164"}, "name"),
     ],
 )
 def test_a_token_with_impossible_fields_is_refused(olga: Client, fields: dict[str, Any], field: str) -> None:
@@ -191,7 +192,9 @@ def test_what_covers_everything_is_saved_only_on_purpose(olga: Client, model: An
     before = model.objects.count()
     loaded = {name: value for name, value in load(olga, page(model, "add")).items() if value is not None}
     fields = loaded | fields
-    assert list(errors(olga.post(page(model, "add"), fields))) == ["everything"]
+    found = errors(olga.post(page(model, "add"), fields))
+    assert list(found) == ["everything"]
+    assert "“Namespace" in found["everything"][0]
     olga.post(page(model, "add"), fields | {"everything": "on"})
     assert model.objects.count() == before + 1
 
@@ -497,3 +500,16 @@ def test_the_history_is_listed_by_table_month_actor_and_key(olga: Client) -> Non
     assert count(table_name="guardrails_freeze", q=str(freeze.pk)) == 2
     assert count(q="user:nobody") == count(month="2020-02") == count(month="February") == 0
     assert count(month=f"{timezone.now():%Y-%m}") == SettingChange.objects.count()
+
+
+def test_a_conflict_names_only_fields_that_differ(olga: Client, otto: Client) -> None:
+    rule = row(Rule)
+    url = page(Rule, "change", rule.pk)
+    opened = load(olga, url)
+    save(otto, url, priority=7)
+
+    why, *fields = list(errors(olga.post(url, opened | {"priority": 8}))["__all__"])
+    assert why.endswith("These fields differ:")
+    assert fields == ["Priority: now “7”, in your form “8”."]
+    [why] = list(errors(olga.post(url, opened | {"priority": 7}))["__all__"])
+    assert why.endswith("Your form has the same values.")

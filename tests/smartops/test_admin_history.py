@@ -148,3 +148,8 @@ def test_a_list_offers_no_order_and_no_filter_without_an_index(olga: Client, mod
 def test_a_list_counts_to_a_limit(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_admin, "MAX_COUNTED", 5)
     assert olga.get(page(AuditEvent, "changelist")).context["cl"].result_count == 5
+
+
+@pytest.mark.parametrize("month", ["x", "2026-13", "0001-01", "9999-12"])
+def test_a_month_without_rows_has_an_empty_list(olga: Client, month: str) -> None:
+    assert olga.get(page(SettingChange, "changelist"), {"month": month}).context["cl"].result_count == 0
