@@ -86,7 +86,7 @@ def _earlier(rule: Rule) -> list[RuleSpec]:
 
 def _facts(row: Signal) -> SignalFacts:
     """Of the signal as it was last reported."""
-    began = row.first_seen_at
+    began = min(row.first_seen_at, row.started_at or row.first_seen_at)
     return replace(row.facts(), lasted_seconds=(row.last_seen_at - began).total_seconds())
 
 

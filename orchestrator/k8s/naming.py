@@ -44,9 +44,11 @@ def _existing(named: Named, cache: ClusterCache) -> tuple[Target, ...]:
 
 
 def _chains(named: Named, cluster: Cluster) -> Iterator[tuple[Link, ...]]:
+    if not is_workload_name(named.name):
+        return  # no object has it
     if named.by in OBJECTS:
         yield _chain((Link(OBJECTS[named.by], named.name),), named.namespace, cluster)
-    elif named.by in SERVICES or (not named.by and is_workload_name(named.name)):
+    elif named.by in SERVICES or not named.by:
         yield from _of_service(named, cluster)
 
 

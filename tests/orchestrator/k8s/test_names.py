@@ -87,6 +87,7 @@ def test_a_name_leads_to_a_workload(name: str, by: str, kind: Kind, workload: st
         ("proxy", "container", "may belong to several workloads"),
         ("nightly-1", "job_name", "Job nightly-1 leads to no Deployment"),
         ("gone-7f9-zzzzz", "pod", "is known by the name pod"),
+        ("../secrets", "pod", "No workload of the namespace “shop” is known by the name pod “../secrets”."),
     ],
 )
 def test_a_name_that_leads_to_no_single_workload_says_why(
