@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from signals import patterns
-from signals.names import invisible_character
+from signals.invisible import invisible_character
 
 MAX_TEXT = 2048  # characters
 MAX_MATCHERS = 32
@@ -61,7 +61,7 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
     """Divided by commas, in braces or without. An empty text has none. Raises NotMatchersError."""
     if len(text) > MAX_TEXT:
         raise NotMatchersError(f"The matchers have at most {MAX_TEXT} characters; these have {len(text)}.")
-    if hidden := invisible_character(text.replace("\n", " ").replace("\t", " ")):
+    if hidden := invisible_character(re.sub(r"[\t\r\n]", " ", text)):
         raise NotMatchersError(f"The matchers contain the invisible character {hidden}.")
     found = tuple(_matchers(text))
     if len(found) > MAX_MATCHERS:
@@ -75,7 +75,11 @@ def unmet(matchers: Sequence[Matcher], labels: Mapping[str, str]) -> list[Matche
 
 
 def contradiction(matchers: Sequence[Matcher]) -> str:
-    """Two matchers that no label meets both. Empty if none was found: two patterns are not compared."""
+    """Two matchers that no label meets both. Empty if none was found: two different patterns are not compared."""
+    for one in matchers:
+        opposite = Matcher(one.label, Operator.DOES_NOT_MATCH, one.value)
+        if one.operator is Operator.MATCHES and opposite in matchers:
+            return f"No signal meets both {one} and {opposite}."
     for equal in (one for one in matchers if one.operator is Operator.EQUAL):
         for other in matchers:
             if other.label == equal.label and not other.holds(equal.value):

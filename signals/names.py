@@ -2,13 +2,13 @@
 and the metrics as it is."""
 
 import re
-import unicodedata
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from signals import patterns
+from signals.invisible import invisible_problem
 from signals.types import Kind
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -21,56 +21,35 @@ WorkloadName = Annotated[
 ClusterName = Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{_SUBDOMAIN}$")]
 
 
-def _kind(value: Any) -> Kind:
+def kind_of(value: Any) -> Kind:
     if isinstance(value, str) and value in set(Kind):
         return Kind(value)
     *first, last = Kind
     raise PydanticCustomError("kind", "{message}", {"message": f"Input should be {', '.join(first)} or {last}"})
 
 
-WorkloadKind = Annotated[Kind, BeforeValidator(_kind)]
+WorkloadKind = Annotated[Kind, BeforeValidator(kind_of)]
 
 MAX_SYMPTOM = 128  # characters
 # No control characters: fingerprints use one as a separator.
 _PRINTABLE = "[^\\u0000-\\u001f\\u007f-\\u009f]*"
 Text = Annotated[str, Field(pattern=f"^{_PRINTABLE}$")]
-# What nobody sees: format characters, and the letters, signs and marks that have no shape.
-_INVISIBLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
-
-
-def invisible_character(text: str) -> str:
-    """The first character that nobody sees, as `U+200B (ZERO WIDTH SPACE)`. Empty if there is none."""
-    if (found := _INVISIBLE.search(text)) is None:
-        return ""
-    return f"U+{ord(found[0]):04X} ({unicodedata.name(found[0], 'a control character')})"
 
 
 def _visible(text: str) -> str:
-    if hidden := invisible_character(text):
-        raise ValueError(f"it contains the invisible character {hidden}")
+    if problem := invisible_problem(text):
+        raise PydanticCustomError("invisible", "{message}", {"message": problem})
     return text
 
 
-Cause = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True,
-        min_length=1,
-        max_length=MAX_SYMPTOM,
-        pattern=rf"^{_PRINTABLE}[^\s\u0000-\u001f\u007f-\u009f]{_PRINTABLE}$",
-    ),
-    AfterValidator(_visible),
-]
-
+VISIBLE = AfterValidator(_visible)
+Cause = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_SYMPTOM), VISIBLE]
 # The name that a detector uses for its target: it need not be one of Kubernetes.
 MAX_SUBJECT = 253  # characters
 SubjectName = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_SUBJECT, pattern=f"^{_PRINTABLE}$"),
-    AfterValidator(_visible),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_SUBJECT),
+    VISIBLE,
     Field(examples=["erp-simulator"]),
 ]
 

@@ -86,7 +86,7 @@ def named_by(labels: Mapping[str, str]) -> tuple[str, str, Kind] | None:
 
 def of_target(labels: Mapping[str, str], label: str) -> str:
     """The value of the label that concerns the target, and not the exporter."""
-    return labels.get(f"exported_{label}") or labels.get(label, "")
+    return labels.get(f"exported_{label}", "").strip() or labels.get(label, "").strip()
 
 
 def is_resolved(name: str, by: str) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 import re2
 
+from signals.invisible import invisible_problem
+
 MAX_PATTERN = 512  # characters
 MAX_MEMORY = 1 << 20  # bytes of one compiled pattern: `(a{1000}){1000}` is refused instead of compiled
 
@@ -15,6 +17,8 @@ def pattern_problem(pattern: str) -> str:
     """Why it is no pattern, for the person who writes it. Empty if it is one."""
     if len(pattern) > MAX_PATTERN:
         return f"A pattern has at most {MAX_PATTERN} characters; this one has {len(pattern)}."
+    if problem := invisible_problem(pattern):
+        return problem
     try:
         _compiled(pattern)
     except re2.error as error:
@@ -23,8 +27,6 @@ def pattern_problem(pattern: str) -> str:
             f"It is not a regular expression of RE2: {why}. RE2 has no backreferences and no look-around; "
             "https://github.com/google/re2/wiki/Syntax has its syntax."
         )
-    except UnicodeEncodeError:
-        return "A pattern consists of Unicode characters; this one has half of a surrogate pair."
     return ""
 
 

@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from signals import queries
+from signals.invisible import invisible_problem
 from signals.lib import triggers
 from signals.matchers import MAX_TEXT as MAX_MATCHERS_TEXT
 from signals.patterns import MAX_PATTERN
@@ -168,6 +169,8 @@ class Rule(models.Model):
             for name in ("min_score", "min_probability", "min_confidence")
             if (value := getattr(self, name)) is not None and not 0 <= value <= 1
         }
+        if problem := invisible_problem(self.name):  # it is that of an actor
+            found["name"] = problem
         known = self.action_type in ActionType.__members__
         if known and (problem := PROPOSAL_TYPES[ActionType(self.action_type)].problem(self.params)):
             found["params"] = problem

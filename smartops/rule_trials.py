@@ -3,16 +3,17 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from guardrails.replay import dump_verdicts
 from guardrails.types import Decision, Outcome
 from orchestrator.decide.rule_trial import RuleTrial, RuleWarning, Tried, Warns
 from signals.models import Rule
+from signals.names import kind_of
 from signals.proposals import PROPOSAL_TYPES
 from signals.symptoms import SymptomMatch
 from signals.trial import Fit
@@ -34,7 +35,7 @@ class RuleBody(BaseModel):
     symptom_match: SymptomMatch = SymptomMatch.EQUAL
     severity: str = ""
     labels: str = Field("", description='Matchers: `team="payments", tier!="test"`.')
-    kind: Kind | Literal[""] = ""
+    kind: Annotated[Kind | Literal[""], BeforeValidator(lambda value: value and kind_of(value))] = ""
     namespace: str = ""
     workload: str = ""
     min_score: float | None = Field(None, allow_inf_nan=False)

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from signals import naming
-from signals.names import MAX_SUBJECT, ClusterName, Namespace, Text, WorkloadKind, is_namespace
+from signals.invisible import invisible_problem
+from signals.names import MAX_SUBJECT, VISIBLE, ClusterName, Namespace, Text, WorkloadKind, is_namespace
 from signals.types import Kind, Target
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -76,7 +77,7 @@ class SignalBody(BaseModel):
         description=f"Without another name, the first of these names the target: {', '.join(naming.LABELS)}.",
     )
     annotations: Annotations = Field({}, description="Stored and shown.")
-    severity: Annotated[Text, Field(max_length=32)] = Field("", examples=["critical"])
+    severity: Annotated[str, Field(max_length=32), VISIBLE] = Field("", examples=["critical"])
     started_at: Moment | None = Field(None, alias="startedAt", description="When the problem began.")
     metadata: dict[str, Any] | None = Field(
         None, description="Any further data. It is stored, shown, and sent to the policy engine; rules ignore it."
@@ -89,9 +90,12 @@ class SignalBody(BaseModel):
         if namespace and info.data.get("namespace") is None and not is_namespace(namespace):
             message = "The label namespace has no name of a namespace: correct it, or set the field namespace"
             raise PydanticCustomError("label_namespace", "{message}", {"message": message})
-        if (found := naming.named_by(labels)) and len(found[1]) > MAX_SUBJECT:
-            message = f"The value that names the target should have at most {MAX_SUBJECT} characters"
-            raise PydanticCustomError("label_target", "{message}", {"message": message})
+        _, name, _ = naming.named_by(labels) or UNNAMED
+        message = (
+            f"At most {MAX_SUBJECT} characters are allowed." if len(name) > MAX_SUBJECT else invisible_problem(name)
+        )
+        if message:
+            raise PydanticCustomError("label_target", "The name of the target: {message}", {"message": message})
         return labels
 
     def named(self, name: str | None, kind: Kind | None, default: Target) -> dict[str, Any]:

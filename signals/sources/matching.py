@@ -3,8 +3,9 @@
 from typing import get_args
 
 from signals import patterns
+from signals.invisible import invisible_problem
 from signals.matchers import contradiction, matchers_problem, parse_matchers
-from signals.names import MAX_SYMPTOM, invisible_character, pattern_problems
+from signals.names import MAX_SYMPTOM, pattern_problems
 from signals.sources.anomaly import AnomalySignal
 from signals.symptoms import SymptomMatch, one_of, symptom_matches
 from signals.types import RuleSpec, Source
@@ -52,8 +53,8 @@ def _symptom_mistake(symptom: str, match: SymptomMatch) -> str:
     if not wanted:
         return "Name at least one symptom."
     for one in wanted:
-        if hidden := invisible_character(one):
-            return f"It contains the invisible character {hidden}."
+        if problem := invisible_problem(one):
+            return problem
         if not 1 <= len(one.strip()) <= MAX_SYMPTOM:
             return f"A symptom is a text of 1 to {MAX_SYMPTOM} characters."
     return ""
@@ -72,8 +73,9 @@ def _never_an_anomaly(source: Source, symptom: str, match: SymptomMatch) -> str:
 
 
 def _severity_problem(severity: str) -> str:
-    hidden = invisible_character(severity)
-    return f"It contains the invisible character {hidden}." if hidden else ""
+    if severity and not one_of(severity):
+        return "Name at least one severity, or leave the field empty for any."
+    return invisible_problem(severity)
 
 
 def _reports_problem(rule: RuleSpec) -> str:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from signals.names import Cause, invisible_character, name_matches, name_problems, pattern_problems
+from signals.invisible import invisible_character
+from signals.names import Cause, name_matches, name_problems, pattern_problems
 
 
 @pytest.mark.parametrize(
@@ -100,5 +101,5 @@ def test_a_pattern_with_a_mistake_says_what_to_write(wanted: str, said: str) -> 
 def test_a_character_that_nobody_sees_is_named() -> None:
     assert invisible_character("memory leak") == ""
     assert invisible_character("memory\u00adleak") == "U+00AD (SOFT HYPHEN)"
-    with pytest.raises(ValidationError, match=r"it contains the invisible character U\+200B \(ZERO WIDTH SPACE\)"):
+    with pytest.raises(ValidationError, match=r"It contains the invisible character U\+200B \(ZERO WIDTH SPACE\)"):
         TypeAdapter(Cause).validate_python("memory\u200bleak")

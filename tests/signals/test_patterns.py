@@ -38,7 +38,8 @@ def test_a_pattern_matches_the_whole_text(pattern: str, text: str, expected: boo
         ("(a{1000}){1000}", "invalid repetition size: {1000}"),
         (r"(\pL{1,30}){1,33}", "pattern too large"),
         ("x" * (MAX_PATTERN + 1), "at most 512 characters; this one has 513"),
-        ("\ud800", "half of a surrogate pair"),
+        ("\ud800", "U+D800"),
+        ("a\u200bb", "It contains the invisible character U+200B (ZERO WIDTH SPACE)."),
     ],
 )
 def test_a_pattern_with_a_problem_has_a_sentence_about_it(pattern: str, problem: str) -> None:

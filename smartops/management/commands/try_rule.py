@@ -1,6 +1,5 @@
 """`manage.py try_rule`: what a rule would do with the newest signals, before it is saved."""
 
-import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.forms import model_to_dict
 
 from orchestrator.decide.rule_trial import try_rule
+from signals.invisible import invisible_character
 from signals.models import Rule, Signal
 from signals.trial import Fit
+from smartops.api import strict_json
 from smartops.api.problems import field_name
 from smartops.rule_trials import MAX_SIGNALS, RuleBody, RuleTrialView, TriedSignal, field_errors
 
@@ -54,7 +55,7 @@ class Command(BaseCommand):
 def _saved(name: str | None) -> dict[str, Any]:
     if name is None:
         return {}
-    rule = Rule.objects.filter(name=name).first()
+    rule = None if invisible_character(name) else Rule.objects.filter(name=name).first()
     if rule is None:
         raise CommandError(f"There is no rule “{name}”.")
     return model_to_dict(rule, fields=RuleBody.model_fields.keys())
@@ -64,12 +65,9 @@ def _read(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return strict_json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CommandError(f"{path}: {error}") from None
-    if not isinstance(document, dict):
-        raise CommandError(f"{path}: The document must be a JSON object.")
-    return document
 
 
 def _field(text: str) -> tuple[str, Any]:
@@ -79,9 +77,9 @@ def _field(text: str) -> tuple[str, Any]:
     if name != "params":
         return name, value
     try:
-        return name, json.loads(value)
+        return name, strict_json.loads(value.encode(errors="surrogateescape"))
     except ValueError as error:
-        raise CommandError(f"params is not JSON: {error}") from None
+        raise CommandError(f"params: {error}") from None
 
 
 def _line(one: TriedSignal) -> str:

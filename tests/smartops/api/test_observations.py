@@ -1,5 +1,6 @@
 """Several observations in one post, and names that only operators know, over HTTP."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -58,6 +59,44 @@ def test_an_rca_post_may_have_several_observations(api: Api) -> None:
     answer = api.post("/v1/signals/rca", {"windowId": "w", "confidence": 0.9, "observations": causes})
 
     assert [item["state"] for item in answer.json()["items"]] == ["pending", "pending"]
+
+
+def test_what_observations_share_is_bounded_before_it_is_copied_to_each_of_them(api: Api) -> None:
+    shared = {**ANOMALY, "metadata": {"text": "x" * 50_000}}
+
+    answer = api.post("/v1/signals/anomaly", {**shared, "observations": [{}] * 100})
+
+    assert (answer.status_code, answer.json()["reason"]) == (413, "BodyTooLarge")
+    assert "The content that 100 observations share, 50" in answer.json()["detail"]
+    assert not Signal.objects.exists()
+    assert api.post("/v1/signals/anomaly", {**shared, "observations": [{}] * 10}).status_code == 202
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u3164", "\ufe0f", "\u202e", "\U000e0041"])
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("service", lambda text: {"service": text}),
+        ("labels", lambda text: {"service": None, "labels": {"pod": text}}),
+        ("severity", lambda text: {"severity": text}),
+    ],
+)
+def test_an_invisible_character_that_would_make_equal_names_different_is_named(
+    api: Api, hidden: str, field: str, fields: Callable[[str], dict[str, Any]]
+) -> None:
+    answer = api.post("/v1/signals/anomaly", ANOMALY | fields(f"tom{hidden}cat"))
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == field
+    assert f"the invisible character U+{ord(hidden):04X}" in answer.json()["detail"]
+
+
+def test_the_space_around_the_name_of_a_label_does_not_count(api: Api) -> None:
+    labels = {"namespace": " shop ", "pod": "  ", "service": " web "}
+    api.post("/v1/signals/anomaly", ANOMALY | {"service": None, "labels": labels})
+
+    signal = Signal.objects.get()
+    assert (signal.namespace, signal.named_by, signal.workload) == ("shop", "service", "web")
 
 
 def test_64_kib_of_labels_are_refused_by_their_name(api: Api) -> None:

@@ -1,6 +1,7 @@
 """`POST /v1/rules/try` and `manage.py try_rule`: what a rule would do, before it is saved."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -146,12 +147,15 @@ def test_a_rule_whose_signals_others_take_is_shadowed_on_the_stored_signals(oper
         ({"surplus": 1}, "surplus"),
         ({"min_confidence": 95}, "min_confidence"),
         ({"name": "n" * 65}, "name"),
+        ({"name": "mine\u200b"}, "name"),
+        ({"severity": " , "}, "severity"),
+        ({"workload": "a\u200b.*"}, "workload"),
     ],
 )
 def test_a_mistake_in_a_rule_is_named_with_its_field(operator: Api, fields: dict[str, Any], field: str) -> None:
     answer = operator.post("/v1/rules/try", LEAK | fields)
     assert answer.status_code == 422
-    assert field in answer.json()["errors"][0]["field"]
+    assert [one["field"] for one in answer.json()["errors"]] == [field]
 
 
 def test_an_agent_may_not_try_rules_and_a_token_tries_them_in_its_namespaces(db: None) -> None:
@@ -174,6 +178,11 @@ def test_reports_and_time_of_a_stored_signal_are_those_of_its_last_report(operat
     Signal.objects.update(last_seen_at=Signal.objects.get().first_seen_at)
     assert tried(operator, min_reports=2, of_reports=3)["counts"]["proposes"] == 1
     assert tried(operator, for_seconds=1)["counts"]["waits"] == 1
+
+
+def test_a_trial_counts_the_time_of_a_problem_from_its_reported_beginning(operator: Api) -> None:
+    post(root_cause("a", started_at=datetime.now(UTC) - timedelta(minutes=5)))
+    assert tried(operator, for_seconds=240)["counts"]["proposes"] == 1
 
 
 def command(*arguments: str, **options: Any) -> str:
@@ -210,14 +219,24 @@ def test_the_command_takes_fields_a_document_or_a_saved_rule(tmp_path: Path) -> 
         (["source"], {}, "“source” is not FIELD=VALUE."),
         (["source=rca"], {}, "symptom: Field required"),
         ([*FIELDS, "labels=team"], {}, "labels: One of = != =~ !~ is expected"),
-        ([*FIELDS, "params={"], {}, "params is not JSON"),
+        ([*FIELDS, "params={"], {}, "params: The body is not JSON"),
+        ([*FIELDS, "name=a\udcff"], {}, "name: It contains the invisible character U+DCFF"),
+        ([], {"rule": "\udcff"}, "There is no rule"),
         ([*FIELDS], {"signals": 0}, "--signals must be 1 to 1000."),
         ([], {"rule": "none"}, "There is no rule “none”."),
         ([], {"file": Path("/nowhere/rule.json")}, "No such file"),
-        ([], {"file": Path(__file__)}, "Extra data"),
+        ([], {"file": Path(__file__)}, "The body is not JSON"),
     ],
 )
 def test_the_command_names_a_mistake(arguments: list[str], options: dict[str, Any], said: str) -> None:
     with pytest.raises(CommandError) as caught:
         command(*arguments, **options)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["\\u0000", "\\ud800", "[" * 100_000])
+def test_the_command_reads_a_document_as_the_api_does(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "rule.json"
+    file.write_text(f'{{"name": "{name}", "params": {name}}}' if name[0] == "[" else f'{{"name": "{name}"}}')
+    with pytest.raises(CommandError, match=r"rule\.json: .*The"):
+        command(file=file)
