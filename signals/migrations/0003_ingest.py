@@ -38,7 +38,7 @@ _REPORTS = """
 """
 LOCK = f"""
     CREATE FUNCTION signals_lock(reports json) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
     BEGIN
         -- A row that the condition excludes is locked all the same.
         INSERT INTO signals_problem AS known ({_PROBLEM})
@@ -63,7 +63,7 @@ WITHIN = """
 _FUNCTION = """
     CREATE FUNCTION {name}(poster text, reports json)
     RETURNS TABLE(place int, signal uuid, signal_state text, is_duplicate boolean, came_late boolean)
-    LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
     #variable_conflict use_column
     DECLARE moment timestamptz; settings bigint;
     BEGIN
@@ -73,7 +73,8 @@ _FUNCTION = """
         RETURN QUERY WITH {statement};
     END $$
 """
-# Each row is found by its key (OFFSET 0): a plan that reads a whole table would be kept when the table has grown.
+# Each row is found by its key (OFFSET 0, and arrays of keys, without sequential scans): a session that began with empty
+# tables keeps its plans while they grow, until they are analyzed.
 _JUDGED = f"""
     judged AS MATERIALIZED (
         SELECT input.*, poster AS posted_by, opened.id AS open_id, kept.id AS kept_id, problem.recent_reports AS former_reports,
@@ -113,7 +114,8 @@ _ACCEPTED = """
         FROM (SELECT fingerprint, count(*), count(*) FILTER (WHERE is_late IS NOT TRUE) AS new,
                   (array_agg(signal_id) FILTER (WHERE is_late IS NOT TRUE))[1] AS signal_id
               FROM accepted GROUP BY fingerprint) AS heard
-        WHERE problem.fingerprint = heard.fingerprint),
+        WHERE problem.fingerprint = heard.fingerprint
+        AND problem.fingerprint = ANY(ARRAY(SELECT fingerprint FROM judged))),
     remembered AS (
         INSERT INTO signals_window (key, reported_at, signal_id, last)
         SELECT window_key, moment, signal_id, {report} FROM accepted
@@ -157,6 +159,7 @@ FIRE = _FUNCTION.format(
                 OR jsonb_array_length(opened.reported_by) >= {MAX_REPORTERS} THEN opened.reported_by
                 ELSE opened.reported_by || to_jsonb(poster) END
         FROM latest WHERE opened.id = coalesce(latest.open_id, latest.held_id)
+        AND opened.id = ANY(ARRAY(SELECT coalesce(open_id, held_id) FROM latest))
         RETURNING opened.id, opened.fingerprint, opened.state),
     opened AS (
         INSERT INTO signals_signal (
@@ -189,7 +192,7 @@ RESOLVE = _FUNCTION.format(
             reason = CASE opened.state WHEN 'pending' THEN 'SignalResolved' ELSE opened.reason END,
             message = CASE opened.state WHEN 'pending' THEN 'The source reports that the problem is over.'
                 ELSE opened.message END
-        FROM latest WHERE opened.id = latest.open_id
+        FROM latest WHERE opened.id = latest.open_id AND opened.id = ANY(ARRAY(SELECT open_id FROM latest))
         RETURNING opened.id, opened.fingerprint, opened.state),
     {
         _ACCEPTED.format(

@@ -192,6 +192,21 @@ def test_ingest_reads_no_big_table_from_end_to_end(many_rows: None, firing: bool
     assert whole_reads() == before
 
 
+@pytest.mark.parametrize("firing", [True, False])
+def test_a_session_that_began_with_empty_tables_does_not_read_them_from_end_to_end(firing: bool) -> None:
+    """It keeps the plans that it made when they were empty, and until they are analyzed no other are made."""
+    with rewritable(), connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {', '.join(BIG)} CASCADE")
+        cursor.execute("DISCARD PLANS")
+    for _ in range(6):
+        ingest(observed(uuid4().hex, firing=firing), actors.token("an agent"))
+
+    before = whole_reads()
+    ingest(observed(uuid4().hex, firing=firing), actors.token("an agent"))
+
+    assert whole_reads() == before
+
+
 def whole_reads() -> dict[str, int]:
     """The number of reads of each big table from end to end, in this transaction."""
     with connection.cursor() as cursor:

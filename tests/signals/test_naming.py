@@ -9,13 +9,15 @@ from signals.naming import (
     alias_for,
     candidates,
     cycle,
+    dump_naming,
     is_resolved,
+    load_naming,
     named_by,
     nearest,
     of_target,
     resolve,
 )
-from signals.types import AliasSpec, Kind, Link, Named, NamingFacts, Source, Target
+from signals.types import AliasSpec, Kind, Link, Named, Naming, NamingFacts, Source, Target
 
 D, S, DS = Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET
 
@@ -227,3 +229,12 @@ def test_aliases_that_lead_back_to_the_first_are_a_cycle(
 )
 def test_the_nearest_names_disregard_case_and_separators(name: str, expected: tuple[str, ...]) -> None:
     assert nearest(name, ("checkout", "checkout-service", "tomcat", "web")) == expected
+
+
+def test_what_was_known_about_a_name_is_stored_and_read_again() -> None:
+    chain = (Link("Pod", "web-5d8-x2x4z"), Link("ReplicaSet", "web-5d8"))
+    facts = NamingFacts((chain,), (target("web"),), alias("web-.*", "web", source=Source.RCA), ("wed",), 3, "timeout")
+    naming = Naming(named("web-5d8-x2x4z", "pod"), facts)
+
+    assert load_naming(dump_naming(naming)) == naming
+    assert load_naming(None) is None

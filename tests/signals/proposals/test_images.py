@@ -64,8 +64,8 @@ DOCUMENTS = workloads(st.nothing()).filter(
 PATCHES = workloads(st.none())
 
 
-def limited(memory: str) -> dict[str, Any]:
-    container = {"name": "main", "resources": {"limits": {"memory": memory}}}
+def resources(**limits: str) -> dict[str, Any]:
+    container = {"name": "main", "resources": {"limits": limits}}
     return {"spec": {"template": {"spec": {"containers": [container]}}}}
 
 
@@ -139,10 +139,10 @@ def test_an_inverse_is_a_patch_that_may_be_requested_or_says_why_there_is_none(
             {"spec": {"template": {"spec": {"affinity": None}}}},
         ),
         (
-            limited("2Gi"),
+            resources(memory="2Gi"),
             {LIMIT: "1Gi"},
             {LIMIT: "2Gi"},
-            limited("1Gi"),
+            resources(memory="1Gi"),
         ),
         ({"spec": {"template": {"spec": {"volumes": []}}}}, {}, {}, UNCHANGED),
     ],
@@ -161,6 +161,38 @@ def test_an_image_has_the_fields_of_the_patch(
 
     assert known == Images(before, after)
     assert inverse_patch(change, known) == restored
+
+
+def spread(**skews: int | None) -> dict[str, Any]:
+    items = [{"topologyKey": key} | ({"maxSkew": skew} if skew else {}) for key, skew in skews.items()]
+    return {"spec": {"template": {"spec": {"topologySpreadConstraints": items}}}}
+
+
+@pytest.mark.parametrize(
+    ("document", "change", "restored"),
+    [
+        ({"spec": {"replicas": 2}}, {"spec": {"replicas": 2}}, UNCHANGED),
+        (spread(zone=1, host=1), spread(zone=2), spread(zone=1, host=None)),
+        (
+            {"spec": {"template": {"spec": {}}}},
+            spread(zone=2),
+            {"spec": {"template": {"spec": {"topologySpreadConstraints": None}}}},
+        ),
+        (resources(memory="1Gi", cpu="1"), resources(memory="2Gi", cpu="2"), resources(memory="1Gi", cpu="1")),
+    ],
+    ids=["nothing changes", "one of two constraints", "the first constraints", "two fields of a container"],
+)
+def test_a_change_of_list_items_is_put_back(document: dict[str, Any], change: dict[str, Any], restored: Any) -> None:
+    known = images(change, document)
+    changed = strategic_merge(document, change)
+
+    back = inverse_patch(change, known)
+
+    assert back == restored
+    assert by_key(known.after) == by_key(observe(known.after, changed))
+    assert isinstance(back, Irreversible) or by_key(observe(known.after, strategic_merge(changed, back))) == by_key(
+        known.before
+    )
 
 
 def test_defaults_of_the_api_server_are_put_back_too() -> None:
