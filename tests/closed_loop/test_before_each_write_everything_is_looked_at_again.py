@@ -83,7 +83,7 @@ def test_a_rescuer_that_read_the_row_before_the_plan_takes_nothing_over(world: W
     calls.write(claim, world.cluster)  # and dies
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
 
-    assert transitions.store([transitions.reclaim(read_before_the_plan, "a slow rescuer")]) == []
+    assert transitions.store([transitions.reclaim(read_before_the_plan, "reconciler:slow")]) == []
 
     go_on(world)
     world.drain()

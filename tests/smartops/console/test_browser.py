@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from guardrails.models import Freeze
 from orchestrator.models import Action, Heartbeat, VerificationStatus, transitions
+from signals import actors
 from signals.reasons import Reason
 from signals.types import ActionType
 from tests.kit.web import Web
@@ -117,7 +118,7 @@ def test_a_burst_of_changes_costs_few_refreshes(serve: Callable[..., Web], scene
     began = time.monotonic()
     for _ in range(60):
         last = scene.direct(ActionType.RESTART, "redis-cart", {}, "ops-cli", "again")
-        transitions.store([transitions.cancel(last, Reason.SIGNAL_RESOLVED, "Never mind.", "ops-cli")])
+        transitions.store([transitions.cancel(last, Reason.SIGNAL_RESOLVED, "Never mind.", actors.token("ops-cli"))])
     expect(row(page, last)).to_contain_text("Cancelled")
     lasted = time.monotonic() - began
     assert len(fetched) <= 4 * lasted + 2
@@ -230,11 +231,11 @@ LONG = "w" * 120 + ".x" * 66
 def hostile(scene: Hour) -> Action:
     """Names and texts as long as they may be, some of which change the direction of what follows."""
     text = BIDI * 60 + "x" * 400
-    Freeze.objects.create(namespace="elsewhere", workload=LONG, reason=(BIDI * 20)[:256], by=f"user:{BIDI[:20]}")
+    Freeze.objects.create(namespace="elsewhere", workload=LONG, reason=(BIDI * 20)[:256], by=actors.user(BIDI[:20]))
     scene.signal(anomaly(LONG, "resource", 0.94, "w"))
     scene.signal(anomaly(LONG, (BIDI * 20)[:128], 0.94, "w"))
     action = scene.direct(ActionType.RESTART, LONG, {}, (BIDI * 20)[:128], text)
-    transitions.store([transitions.cancel(action, Reason.SIGNAL_RESOLVED, text, BIDI[:20])])
+    transitions.store([transitions.cancel(action, Reason.SIGNAL_RESOLVED, text, actors.user(BIDI[:20]))])
     return action
 
 
