@@ -209,7 +209,7 @@ def test_a_verification_outlives_the_rights_of_its_namespace(two: World) -> None
         until(lambda: Action.objects.get(pk=action.pk).state != ActionState.VERIFYING)
     ended = Action.objects.get(pk=action.pk)
     assert (ended.state, ended.reason) == (ActionState.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)
-    assert ended.message.startswith("The deadline has passed, and the Deployment cannot be read: ")
+    assert ended.message.startswith("The deadline has passed, and Deployment left/api cannot be read: ")
     assert 'cannot get resource "deployments"' in ended.message
 
 

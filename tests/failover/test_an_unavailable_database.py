@@ -169,7 +169,7 @@ def test_a_full_disk_refuses_what_needs_room(site: Site) -> None:
         site.primary.sql(f"CREATE TABLESPACE small LOCATION '{disk}'", SUPERUSER)
         try:
             site.primary.sql("GRANT CREATE ON TABLESPACE small TO smartops", SUPERUSER)
-            site.primary.sql("ALTER TABLE signals_observation SET TABLESPACE small")
+            site.primary.sql("ALTER TABLE signals_window SET TABLESPACE small")
             fill(disk / "filler")
 
             eventually(lambda: refused(site.post()))
@@ -179,7 +179,7 @@ def test_a_full_disk_refuses_what_needs_room(site: Site) -> None:
             eventually(lambda: answered(site.post) == 202)
         finally:
             (disk / "filler").unlink(missing_ok=True)
-            site.primary.sql("ALTER TABLE signals_observation SET TABLESPACE pg_default")
+            site.primary.sql("ALTER TABLE signals_window SET TABLESPACE pg_default")
             site.primary.sql("DROP TABLESPACE small", SUPERUSER)
 
 

@@ -58,7 +58,7 @@ def test_each_action_is_one_event_and_is_signed(
 
     assert events.after("Patched") == [("Normal", "Scaled"), ("Normal", "Restarted"), ("Normal", "Patched")]
     actions = [answer.body["details"]["action"] for answer in answers]
-    by = "requested by an agent"
+    by = "requested by token:an agent"
     assert [event["message"] for event in events.all()] == [
         f"Scaled from 2 to 3 replicas (action {actions[0]}, {by})",
         f"Restarted all pods (action {actions[1]}, {by}): it leaks",
