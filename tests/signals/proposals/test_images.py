@@ -85,7 +85,11 @@ def as_stored(image: dict[str, Any]) -> dict[str, Any]:
 
 
 def by_key(image: Any) -> dict[str, Any]:
-    return {path: sorted(map(str, one)) if path == SPREAD else one for path, one in image.items()}
+    """Neither the order of constraints nor that of their keys matters."""
+    return {
+        path: {item["topologyKey"]: item for item in one} if path == SPREAD and one else one
+        for path, one in image.items()
+    }
 
 
 @given(DOCUMENTS, PATCHES)
