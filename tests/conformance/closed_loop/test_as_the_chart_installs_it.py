@@ -167,7 +167,7 @@ def test_a_reconciler_without_a_right_is_not_ready_and_says_which(
     target: str,
     tmp_path: Path,
 ) -> None:
-    [patch] = [right for right in PERMISSIONS if right.verbs == ("patch",)]
+    [patch] = [right for right in PERMISSIONS if (right.verbs, right.resource) == (("patch",), "deployments")]
     more = ("--metrics-host", "127.0.0.1")
 
     with (
