@@ -80,12 +80,17 @@ def without(control_plane: ControlPlane, namespace: str, right: Permission, verb
     """The Role of that namespace lacks the verb meanwhile."""
     path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles/smartops-orchestrator"
 
-    def rest(rule: Object) -> list[str]:
-        concerned = right.group in rule["apiGroups"] and right.resource in rule["resources"]
-        return [each for each in rule["verbs"] if not (concerned and each == verb)]
+    def rest(rule: Object) -> list[Object]:
+        """The rule, with one of its own for the resource that lacks the verb."""
+        if right.group not in rule["apiGroups"] or right.resource not in rule["resources"]:
+            return [rule]
+        others = [one for one in rule["resources"] if one != right.resource]
+        verbs = [one for one in rule["verbs"] if one != verb]
+        parts = [{**rule, "resources": others}, {**rule, "resources": [right.resource], "verbs": verbs}]
+        return [part for part in parts if part["resources"] and part["verbs"]]
 
     with closing(Client(control_plane.kubeconfig)) as client:
         rules = client.get(path)["rules"]
-        client.patch(path, {"rules": [{**rule, "verbs": rest(rule)} for rule in rules if rest(rule)]})
+        client.patch(path, {"rules": [part for rule in rules for part in rest(rule)]})
         yield
         client.patch(path, {"rules": rules})

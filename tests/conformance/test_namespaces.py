@@ -7,7 +7,7 @@ import pytest
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.permissions import PERMISSIONS
-from orchestrator.k8s.resources import AUTOSCALERS, DEPLOYMENTS
+from orchestrator.k8s.resources import AUTOSCALERS, DEPLOYMENTS, WORKLOADS
 from orchestrator.k8s.types import WorkloadKey
 from signals.types import Target
 from tests.conformance.control_plane import ControlPlane
@@ -34,7 +34,7 @@ def test_a_namespace_that_does_not_exist_is_named_with_the_missing_right_and_the
             assert cache.readable == [namespace]
             assert cache.get(WorkloadKey(namespace, "web")) is not None
             missing = {one.resource: str(one) for one in cache.unsynced()}
-            assert missing.keys() == {DEPLOYMENTS, AUTOSCALERS}
+            assert missing.keys() == {*WORKLOADS.values(), AUTOSCALERS}
             assert (
                 'cannot list resource "deployments" in API group "apps" in the namespace "no-such-namespace"'
                 in (missing[DEPLOYMENTS])

@@ -96,7 +96,7 @@ def writes(events: Iterable[Event]) -> list[Write]:
         if event["objectRef"]["resource"] not in WORKLOADS:
             continue
         workload, wanted = _workload(event), _replicas(event)
-        if _is_ours(event) and _is_write_of_action(event):
+        if _is_ours(event) and _is_write_of_action(event) and not _is_incomplete(event):
             found.append(_write(event, workload, replicas.get(workload), wanted))
         if _changed(event) and wanted is not None:
             replicas[workload] = wanted
@@ -203,6 +203,11 @@ def _answered(events: Iterable[Event]) -> list[Event]:
 def _is_ours(event: Event) -> bool:
     manager = parse_qs(urlsplit(event["requestURI"]).query).get("fieldManager")
     return manager == [FIELD_MANAGER] or str(event.get("userAgent", "")).startswith(USER_AGENT)
+
+
+def _is_incomplete(event: Event) -> bool:
+    """Its author died while it sent the body: the API server has read none, and applied nothing."""
+    return "requestObject" not in event and event["responseStatus"]["code"] >= 400
 
 
 def _is_write_of_action(event: Event) -> bool:

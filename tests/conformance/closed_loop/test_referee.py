@@ -73,6 +73,11 @@ def without(change: Object, field: str) -> Object:
     return change
 
 
+def bodiless(change: Object) -> Object:
+    del change["requestObject"]
+    return change
+
+
 WITHIN_LIMITS: dict[str, tuple[Sequence[Object], Sequence[Claim]]] = {
     "nothing at all": ([], []),
     "one write of each applied action": (
@@ -82,6 +87,10 @@ WITHIN_LIMITS: dict[str, tuple[Sequence[Object], Sequence[Claim]]] = {
     "a copy that was refused": ([created(), scaled("a", 2, code=409), scaled("a", 2, 1)], [scale("a")]),
     "an action that was refused": ([created(), scaled("a", 2, code=422)], [scale("a", applied=False)]),
     "a write whose author died while it was under way": ([created(), scaled("a", 2, code=504)], [scale("a")]),
+    "a write whose author died while it sent it": (
+        [created(), bodiless(scaled("a", 2, code=400)), scaled("a", 2, 30)],
+        [scale("a")],
+    ),
     "another that was sent again": ([created(), scaled("a", 2, code=504), scaled("a", 2, 30)], [scale("a")]),
     "another that a person has to look at": ([created(), scaled("a", 2, code=504)], [scale("a", applied=False)]),
     "a dry run": ([created(), scaled("a", 2, query=f"{SMARTOPS}&dryRun=All")], [scale("a", applied=False)]),
