@@ -4,9 +4,9 @@ maxSurge, and OnDelete. Nodes have no taints here, and affinities are not read: 
 
 from collections.abc import Iterable
 
-from smartops.dev.sandbox.defaults import POD_DEFAULTS
 from smartops.dev.sandbox.events import Recorder
-from smartops.dev.sandbox.objects import Object, Resource, controller_of, reference
+from smartops.dev.sandbox.objects import Object, Resource
+from smartops.dev.sandbox.pods import follow, new_pod
 from smartops.dev.sandbox.readiness import Readiness, is_ready
 from smartops.dev.sandbox.registry import Registry, random_suffix
 from smartops.dev.sandbox.resources import DAEMON_SET, NODE, POD, TEMPLATE_GENERATION
@@ -21,18 +21,8 @@ class DaemonSetController:
         self._registry, self._store, self._recorder, self._readiness = registry, registry.store, recorder, readiness
         self._revisions = Revisions(registry, DAEMON_SET)
         self._queue = WorkQueue(self._reconcile)
-        self._store.subscribe(DAEMON_SET, self._see_set)
-        self._store.subscribe(POD, self._see_pod)
+        follow(self._store, DAEMON_SET, self._queue)
         self._store.subscribe(NODE, self._see_node)
-
-    def _see_set(self, event: Event) -> None:
-        if event.type != "DELETED":
-            self._queue.add((event.object.namespace, event.object.name))
-
-    def _see_pod(self, event: Event) -> None:
-        owner = controller_of(event.object)
-        if owner and owner["kind"] == DAEMON_SET.name:
-            self._queue.add((event.object.namespace, owner["name"]))
 
     def _see_node(self, _: Event) -> None:
         for found in self._store.objects(DAEMON_SET):
@@ -88,23 +78,16 @@ class DaemonSetController:
     def _create(self, owner: Resource, node: str, revision: str) -> None:
         template = owner["spec"]["template"]
         generation = owner.metadata["annotations"][TEMPLATE_GENERATION]
-        metadata: Object = {
-            **template["metadata"],
-            "name": f"{owner.name}-{random_suffix()}",
-            "generateName": f"{owner.name}-",
-            "namespace": owner.namespace,
-            "labels": {
-                **template["metadata"].get("labels", {}),
-                REVISION_HASH: revision,
-                "pod-template-generation": generation,
-            },
-            "ownerReferences": [reference(DAEMON_SET.api_version, DAEMON_SET.name, owner)],
+        labels = {
+            **template["metadata"].get("labels", {}),
+            REVISION_HASH: revision,
+            "pod-template-generation": generation,
         }
         term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
         required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
-        spec = {**POD_DEFAULTS, **template["spec"], "affinity": {"nodeAffinity": required}, "nodeName": node}
-        status = {"phase": "Pending", "qosClass": "BestEffort"}
-        pod = self._registry.insert(POD, {"metadata": metadata, "spec": spec, "status": status})
+        spec = {"affinity": {"nodeAffinity": required}, "nodeName": node}
+        name, inherited = f"{owner.name}-{random_suffix()}", {**template["metadata"], "labels": labels}
+        pod = self._registry.insert(POD, new_pod(DAEMON_SET, owner, name, template, inherited, spec))
         self._record(owner, "SuccessfulCreate", f"Created pod: {pod.name}")
 
     def _delete(self, owner: Resource, pod: Resource) -> None:

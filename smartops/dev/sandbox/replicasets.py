@@ -1,11 +1,10 @@
 """The ReplicaSet controller: creates and deletes pods, and counts them in the status."""
 
-from smartops.dev.sandbox.defaults import POD_DEFAULTS
-from smartops.dev.sandbox.objects import Object, Resource, controller_of, reference
+from smartops.dev.sandbox.objects import Object, Resource
+from smartops.dev.sandbox.pods import follow, new_pod
 from smartops.dev.sandbox.readiness import Readiness, is_ready
 from smartops.dev.sandbox.registry import Registry, random_suffix
 from smartops.dev.sandbox.resources import POD, REPLICA_SET
-from smartops.dev.sandbox.store import Event
 from smartops.dev.sandbox.workqueue import Key, WorkQueue
 
 BURST = 500  # pods made in one turn; their events bring the next turn
@@ -15,17 +14,7 @@ class ReplicaSetController:
     def __init__(self, registry: Registry, readiness: Readiness) -> None:
         self._registry, self._store, self._readiness = registry, registry.store, readiness
         self._queue = WorkQueue(self._reconcile)
-        self._store.subscribe(REPLICA_SET, self._see_set)
-        self._store.subscribe(POD, self._see_pod)
-
-    def _see_set(self, event: Event) -> None:
-        if event.type != "DELETED":
-            self._queue.add((event.object.namespace, event.object.name))
-
-    def _see_pod(self, event: Event) -> None:
-        owner = controller_of(event.object)
-        if owner and owner["kind"] == REPLICA_SET.name:
-            self._queue.add((event.object.namespace, owner["name"]))
+        follow(self._store, REPLICA_SET, self._queue)
 
     def _reconcile(self, key: Key) -> None:
         found = self._store.get(REPLICA_SET, *key)
@@ -51,16 +40,8 @@ class ReplicaSetController:
         inherited = {
             name: template["metadata"][name] for name in ("labels", "annotations") if name in template["metadata"]
         }
-        metadata: Object = {
-            "name": f"{owner.name}-{random_suffix()}",
-            "generateName": f"{owner.name}-",
-            "namespace": owner.namespace,
-            "ownerReferences": [reference(REPLICA_SET.api_version, REPLICA_SET.name, owner)],
-            **inherited,
-        }
-        spec = {**POD_DEFAULTS, **template["spec"]}
-        status = {"phase": "Pending", "qosClass": "BestEffort"}
-        return self._registry.insert(POD, {"metadata": metadata, "spec": spec, "status": status})
+        name = f"{owner.name}-{random_suffix()}"
+        return self._registry.insert(POD, new_pod(REPLICA_SET, owner, name, template, inherited, {}))
 
     def _status(self, key: Key, found: Resource, pods: list[Resource], terminating: int) -> Object:
         waits = [wait for pod in pods if (wait := self._readiness.wait(pod, found["spec"])) is not None]

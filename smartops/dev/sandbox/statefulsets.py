@@ -4,15 +4,14 @@ OnDelete.
 Claims of volumes are stored with the StatefulSet, and no volume is claimed.
 """
 
-from smartops.dev.sandbox.defaults import POD_DEFAULTS
 from smartops.dev.sandbox.events import Recorder
-from smartops.dev.sandbox.objects import Object, Resource, controller_of, reference
+from smartops.dev.sandbox.objects import Object, Resource
+from smartops.dev.sandbox.pods import follow, new_pod
 from smartops.dev.sandbox.readiness import Readiness, is_ready
 from smartops.dev.sandbox.registry import Registry
 from smartops.dev.sandbox.resources import POD, STATEFUL_SET
 from smartops.dev.sandbox.revisions import REVISION_HASH, Revisions
 from smartops.dev.sandbox.rollout import in_pods
-from smartops.dev.sandbox.store import Event
 from smartops.dev.sandbox.workqueue import Key, WorkQueue
 
 POD_NAME, POD_INDEX = "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"
@@ -23,17 +22,7 @@ class StatefulSetController:
         self._registry, self._store, self._recorder, self._readiness = registry, registry.store, recorder, readiness
         self._revisions = Revisions(registry, STATEFUL_SET)
         self._queue = WorkQueue(self._reconcile)
-        self._store.subscribe(STATEFUL_SET, self._see_set)
-        self._store.subscribe(POD, self._see_pod)
-
-    def _see_set(self, event: Event) -> None:
-        if event.type != "DELETED":
-            self._queue.add((event.object.namespace, event.object.name))
-
-    def _see_pod(self, event: Event) -> None:
-        owner = controller_of(event.object)
-        if owner and owner["kind"] == STATEFUL_SET.name:
-            self._queue.add((event.object.namespace, owner["name"]))
+        follow(self._store, STATEFUL_SET, self._queue)
 
     def _reconcile(self, key: Key) -> None:
         found = self._store.get(STATEFUL_SET, *key)
@@ -93,17 +82,9 @@ class StatefulSetController:
         if self._store.get(POD, owner.namespace, name):
             return  # somebody else's pod has the name
         labels = {**template["metadata"].get("labels", {}), REVISION_HASH: revision}
-        metadata: Object = {
-            **template["metadata"],
-            "name": name,
-            "generateName": f"{owner.name}-",
-            "namespace": owner.namespace,
-            "labels": {**labels, POD_NAME: name, POD_INDEX: str(ordinal)},
-            "ownerReferences": [reference(STATEFUL_SET.api_version, STATEFUL_SET.name, owner)],
-        }
-        spec = {**POD_DEFAULTS, **template["spec"], "hostname": name, "subdomain": owner["spec"].get("serviceName", "")}
-        status = {"phase": "Pending", "qosClass": "BestEffort"}
-        self._registry.insert(POD, {"metadata": metadata, "spec": spec, "status": status})
+        inherited = {**template["metadata"], "labels": {**labels, POD_NAME: name, POD_INDEX: str(ordinal)}}
+        spec = {"hostname": name, "subdomain": owner["spec"].get("serviceName", "")}
+        self._registry.insert(POD, new_pod(STATEFUL_SET, owner, name, template, inherited, spec))
         self._record(owner, "SuccessfulCreate", f"create Pod {name} in StatefulSet {owner.name} successful")
 
     def _delete(self, owner: Resource, pod: Resource) -> None:
