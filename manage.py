@@ -12,7 +12,7 @@ from signals import actors
 from signals.lib.acting import acting
 from signals.lib.availability import describe, is_repeatable
 
-PROCESSES = ("serve", "reconcile")  # nobody's commands: requests have their person, and actions their timeline
+PROCESSES = ("serve", "reconcile")  # no command of a person: each request and each action has an actor of its own
 
 if __name__ == "__main__":
     command = next(iter(sys.argv[1:]), "")

@@ -45,14 +45,7 @@ def _wakes_signals(
     operation: pgtrigger.Operation, name: str = "wake_signals", condition: pgtrigger.Condition | None = None
 ) -> triggers.Unswitched:
     """A trigger that makes every deferred signal due: the end of a deferral was computed from the former settings."""
-    return triggers.Unswitched(
-        name=name,
-        level=pgtrigger.Row if condition else pgtrigger.Statement,
-        condition=condition,
-        when=pgtrigger.After,
-        operation=operation,
-        func=WAKE_DEFERRED,
-    )
+    return triggers.after(name, operation, WAKE_DEFERRED, condition)
 
 
 def _require_end(until: datetime | None, longest: timedelta, past: str, late: str) -> None:

@@ -30,7 +30,7 @@ class Alias(models.Model):
         "namespace of the workload",
         max_length=63,
         blank=True,
-        help_text="Empty: that of the signal. Whoever may post such a name can then cause changes in this namespace.",
+        help_text="Empty: that of the signal. A token that may post such a name can cause changes in this namespace.",
     )
     workload = models.CharField(max_length=253)
     priority = models.PositiveSmallIntegerField(default=100, help_text="Smaller is tried first.")
@@ -42,12 +42,8 @@ class Alias(models.Model):
         verbose_name_plural = "aliases"
         ordering = ["priority", "id"]
         triggers = [
-            triggers.Unswitched(
-                name="wake_unresolved",
-                level=pgtrigger.Statement,
-                when=pgtrigger.After,
-                operation=pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete,
-                func=queries.WAKE_UNRESOLVED,
+            triggers.after(
+                "wake_unresolved", pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete, queries.WAKE_UNRESOLVED
             ),
             *triggers.recorded(volatile=("updated_at",)),
         ]

@@ -13,16 +13,15 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from signals.mapping import conditions_missed
-from signals.types import RuleSpec, SignalFacts
+from signals.types import MEASURES, MINIMA, RuleSpec, SignalFacts
 
 Hold = Mapping[str, Any]
 Interval = list[float | None] | None
 
-MEASURES = ("score", "probability", "confidence")
 # What all reports of one problem have in common: a rule that asks for something else matches none of them.
 IDENTITY = {"source", "symptom", "kind", "namespace", "workload"}
 # The fields of a rule that give the same result for all reports of one problem, or beyond an interval.
-KNOWN = IDENTITY | {f"min_{name}" for name in MEASURES}
+KNOWN = IDENTITY | {*MINIMA}
 KNOWN |= {"id", "version", "name", "action_type", "params", "symptom_match"}
 
 
@@ -47,7 +46,7 @@ def _interval(value: float | None, limits: Iterable[float | None]) -> Interval:
 
 
 def _has_other_conditions(rule: RuleSpec) -> bool:
-    """Labels, durations, numbers of observations: whatever is not the same for all reports, and has no interval."""
+    """Labels, durations, numbers of reports: conditions whose result may differ between two reports of one problem."""
     return any(getattr(rule, one.name) != _default(one) for one in fields(rule) if one.name not in KNOWN)
 
 

@@ -9,7 +9,7 @@ from signals.matchers import NotMatchersError, parse_matchers, unmet
 from signals.names import name_matches
 from signals.reasons import Reason
 from signals.symptoms import SymptomMatch, similarity, symptom_matches
-from signals.types import Origin, Proposal, RuleSpec, SignalFacts
+from signals.types import MEASURES, MINIMA, Origin, Proposal, RuleSpec, SignalFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,10 @@ def conditions_missed(rule: RuleSpec, signal: SignalFacts) -> dict[str, Any]:
 
 def shortfalls(rule: RuleSpec, signal: SignalFacts) -> dict[str, Any]:
     """The thresholds that the signal misses: name → {"value", "limit"}. A value that it lacks misses its threshold."""
-    pairs = {
-        "score": (signal.score, rule.min_score),
-        "probability": (signal.probability, rule.min_probability),
-        "confidence": (signal.confidence, rule.min_confidence),
-    }
+    pairs = ((name, getattr(signal, name), getattr(rule, limit)) for name, limit in zip(MEASURES, MINIMA, strict=True))
     return {
         name: {"value": value, "limit": limit}
-        for name, (value, limit) in pairs.items()
+        for name, value, limit in pairs
         if limit is not None and (value is None or value < limit)
     }
 

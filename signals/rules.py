@@ -22,7 +22,7 @@ from signals.proposals.kinds import missing_field, why_missing
 from signals.proposals.types import ProposalType
 from signals.sources.matching import MAX_REPORTS, condition_mistakes, conditions_never_met
 from signals.symptoms import SymptomMatch, symptom_key
-from signals.types import ActionType, Kind, RuleSpec, Source
+from signals.types import MINIMA, ActionType, Kind, RuleSpec, Source
 
 MAX_ENABLED_RULES = 500  # each is tried on each signal
 
@@ -112,12 +112,8 @@ class Rule(models.Model):
         triggers = [
             *triggers.recorded(volatile=("updated_at",)),
             # A deferral may have been for the time or the reports that a rule asked for.
-            triggers.Unswitched(
-                name="wake_signals",
-                level=pgtrigger.Statement,
-                when=pgtrigger.After,
-                operation=pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete,
-                func=queries.WAKE_DEFERRED,
+            triggers.after(
+                "wake_signals", pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete, queries.WAKE_DEFERRED
             ),
             triggers.Unswitched(
                 name="next_version",  # decisions name the version they were made by
@@ -166,7 +162,7 @@ class Rule(models.Model):
         """By field: what has to be corrected before it can be said what the rule does."""
         found = {
             name: "It is a number from 0 to 1."
-            for name in ("min_score", "min_probability", "min_confidence")
+            for name in MINIMA
             if (value := getattr(self, name)) is not None and not 0 <= value <= 1
         }
         if problem := invisible_problem(self.name):  # it is that of an actor

@@ -10,7 +10,7 @@ from signals.matchers import implied, parse_matchers
 from signals.names import is_pattern, name_matches
 from signals.sources.matching import ANOMALY_TYPES
 from signals.symptoms import SymptomMatch, one_of, symptom_key, symptom_matches
-from signals.types import Proposal, RuleSpec, SignalFacts, Source
+from signals.types import MINIMA, Proposal, RuleSpec, SignalFacts, Source
 
 
 class Fit(StrEnum):
@@ -65,10 +65,7 @@ def _covers(one: RuleSpec, other: RuleSpec) -> bool:
         and _covers_names(one.workload, other.workload)
         and _covers_severities(one.severity, other.severity)
         and all(implied(matcher, parse_matchers(other.labels)) for matcher in parse_matchers(one.labels))
-        and all(
-            _covers_threshold(getattr(one, name), getattr(other, name))
-            for name in ("min_score", "min_probability", "min_confidence")
-        )
+        and all(_covers_threshold(getattr(one, name), getattr(other, name)) for name in MINIMA)
         and one.for_seconds <= other.for_seconds
         and (one.min_reports == 0 or (one.of_reports == other.of_reports and one.min_reports <= other.min_reports))
     )

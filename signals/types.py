@@ -168,6 +168,10 @@ class Observation:
         return blake2b(f"{self.fingerprint}\x1f{self.window_id}".encode(), digest_size=16).hexdigest()
 
 
+MEASURES = ("score", "probability", "confidence")  # of a signal, each from 0 to 1
+MINIMA = tuple(f"min_{name}" for name in MEASURES)  # of a rule, in the same order
+
+
 @dataclass(frozen=True, slots=True)
 class SignalFacts:
     """What a decision may know of a stored signal. `due_at`: since when it may be decided on. `kept_seconds`: how long

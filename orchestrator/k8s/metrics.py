@@ -41,7 +41,7 @@ EVENTS_DROPPED = Counter(
     "Kubernetes Events that were not created: the API server refused them, or was unavailable for too long",
 )
 
-TARGET = ("namespace", "deployment", "kind")  # "deployment" is the name, whatever the kind
+TARGET = ("namespace", "deployment", "kind")  # "deployment" is the name of a workload of any kind
 _watched: dict[WorkloadKey, WorkloadObject] = {}
 
 

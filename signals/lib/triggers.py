@@ -105,6 +105,14 @@ def _array(names: tuple[str, ...]) -> str:
     return f"ARRAY[{', '.join(map(repr, names))}]::text[]"
 
 
+def after(
+    name: str, operation: pgtrigger.Operation, func: str, condition: pgtrigger.Condition | None = None
+) -> Unswitched:
+    """Runs `func` once after each statement; with a condition, after each row that fulfils it."""
+    level = pgtrigger.Row if condition else pgtrigger.Statement
+    return Unswitched(name=name, level=level, condition=condition, when=pgtrigger.After, operation=operation, func=func)
+
+
 class Refuse(Unswitched):
     """Refuses the operation: every statement, or at the level of rows every row that fulfils the condition."""
 

@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
                     "to_namespace",
                     models.CharField(
                         blank=True,
-                        help_text="Empty: that of the signal. Whoever may post such a name can then cause changes in this namespace.",
+                        help_text="Empty: that of the signal. A token that may post such a name can cause changes in this namespace.",
                         max_length=63,
                         verbose_name="namespace of the workload",
                     ),

@@ -8,17 +8,12 @@ from signals.matchers import contradiction, matchers_problem, parse_matchers
 from signals.names import MAX_SYMPTOM, pattern_problems
 from signals.sources.anomaly import AnomalySignal
 from signals.symptoms import SymptomMatch, one_of, symptom_matches
-from signals.types import RuleSpec, Source
+from signals.types import MEASURES, RuleSpec, Source
 
 ANOMALY_TYPES: tuple[str, ...] = get_args(AnomalySignal.model_fields["type"].annotation)
 THRESHOLDS = {Source.ANOMALY: ("min_score",), Source.RCA: ("min_probability", "min_confidence")}
 MAX_FOR = 7 * 86_400  # seconds
 MAX_REPORTS = 60  # that are remembered of a problem
-
-
-def condition_problems(rule: RuleSpec) -> dict[str, str]:
-    """By field: why the condition has a mistake, or why no signal can meet it."""
-    return conditions_never_met(rule) | condition_mistakes(rule)
 
 
 def condition_mistakes(rule: RuleSpec) -> dict[str, str]:
@@ -37,7 +32,7 @@ def conditions_never_met(rule: RuleSpec) -> dict[str, str]:
     """By field: why no signal can meet the condition. Of a rule without mistakes."""
     found = {
         f"min_{name}": f"Signals of the source {rule.source} have no {name}."
-        for name in ("score", "probability", "confidence")
+        for name in MEASURES
         if getattr(rule, f"min_{name}") is not None and f"min_{name}" not in THRESHOLDS[rule.source]
     }
     found["symptom"] = _never_an_anomaly(rule.source, rule.symptom, rule.symptom_match)

@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from orchestrator.models import Workload
 from signals.models import Rule
 from signals.names import is_pattern, name_matches
+from signals.types import MINIMA
 from smartops.admin.scopes import ScopedAdmin, ScopedForm
 
 
@@ -30,7 +31,7 @@ class RuleAdmin(ScopedAdmin[Rule]):
         (None, {"fields": ["name", "enabled", "priority"]}),
         ("The signal", {"fields": ["source", "symptom_match", "symptom", "severity", "labels"]}),
         ("Its workload", {"fields": ["kind", "namespace", "workload", "everything"]}),
-        ("Thresholds", {"fields": ["min_score", "min_probability", "min_confidence"]}),
+        ("Thresholds", {"fields": [*MINIMA]}),
         ("Time", {"fields": ["for_seconds", ("min_reports", "of_reports")]}),
         ("Action", {"fields": ["action_type", "params"]}),
         ("History", {"fields": ["version", "updated_at"]}),

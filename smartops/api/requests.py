@@ -45,7 +45,7 @@ class _ActionBody(BaseModel):
 
 
 class RestartRequest(_ActionBody):
-    deployment: WorkloadName = Field(description="The name of the workload, whatever its kind.")
+    deployment: WorkloadName = Field(description="The name of the workload. It may have any kind.")
     kind: WorkloadKind | None = Field(None, description="Default: `Deployment`.")
     namespace: Namespace | None = Field(None, description="Default: `SMARTOPS_NAMESPACE`.")
     cluster: ClusterName | None = Field(None, description="Default: `SMARTOPS_CLUSTER`.")

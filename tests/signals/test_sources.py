@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from signals.sources.anomaly import AnomalySignal
-from signals.sources.matching import condition_problems
+from signals.sources.matching import condition_mistakes, conditions_never_met
 from signals.sources.rca import RcaSignal
 from signals.sources.several import divide
 from signals.symptoms import SymptomMatch
@@ -145,9 +145,13 @@ def test_a_fraction_may_be_written_as_an_integer(value: float) -> None:
     assert AnomalySignal.model_validate(ANOMALY | {"score": value}).score == value
 
 
+def problems(rule: RuleSpec) -> dict[str, str]:
+    return conditions_never_met(rule) | condition_mistakes(rule)
+
+
 def symptom_problem(source: Source, symptom: str, match: SymptomMatch) -> str:
     spec = RuleSpec(1, 1, "a", source, symptom, ActionType.RESTART, {}, symptom_match=match)
-    return condition_problems(spec).get("symptom", "")
+    return problems(spec).get("symptom", "")
 
 
 @pytest.mark.parametrize(
@@ -213,8 +217,8 @@ def test_a_list_or_a_pattern_that_no_symptom_meets_is_named(
 )
 def test_a_condition_with_a_mistake_is_named(source: Source, fields: dict[str, Any], field: str, said: str) -> None:
     spec = RuleSpec(1, 1, "a", source, "leak", ActionType.RESTART, {})
-    assert condition_problems(spec) == {}
-    [(found, problem)] = condition_problems(replace(spec, **fields)).items()
+    assert problems(spec) == {}
+    [(found, problem)] = problems(replace(spec, **fields)).items()
     assert found == field
     assert said in problem
 

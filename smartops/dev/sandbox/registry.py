@@ -225,7 +225,7 @@ def _place(kind: Kind, metadata: Object, namespace: str) -> None:
 
 
 def _count_templates(old: Resource, new: Object) -> None:
-    """The API server counts the pod templates of a DaemonSet in an annotation, whatever a client sends."""
+    """The API server counts the pod templates of a DaemonSet in an annotation. It ignores the value of a client."""
     count = int(old.metadata["annotations"][TEMPLATE_GENERATION])
     count += new["spec"].get("template") != old["spec"]["template"]
     new["metadata"]["annotations"] = {**new["metadata"].get("annotations", {}), TEMPLATE_GENERATION: str(count)}

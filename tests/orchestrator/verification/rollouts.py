@@ -193,7 +193,7 @@ ROWS = (
         generation=1, observed=1, desired=3, replicas=1, updated=0, available=1,
         kubectl=NO_VERDICT, done=False, verdict=Progressing,
     ),
-    Row(  # there is no rollout: all pods are available, whatever their template
+    Row(  # there is no rollout: all pods are available, of any template
         name="all pods of a StatefulSet that somebody has to delete are available", kind=Kind.STATEFUL_SET,
         strategy="OnDelete", revisions=("web-1", "web-2"),
         generation=1, observed=1, desired=3, replicas=3, updated=0, available=3,
