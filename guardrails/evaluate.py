@@ -95,7 +95,7 @@ def _wait(waiting: Waiting, verdicts: tuple[Verdict, ...], now: datetime) -> Def
     seconds = waiting.seconds
     if seconds is None:
         left = [one.details["limit_seconds"] - one.details["age_seconds"] for one in verdicts[:1] if one.details]
-        seconds = 1 + max(0, *left, 0)
+        seconds = 1 + max([0, *left])
     until = now + timedelta(seconds=seconds)
     return Deferral("rules", waiting.message, waiting.details, reason=waiting.reason, until=until)
 

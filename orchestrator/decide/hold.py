@@ -39,17 +39,17 @@ def hold(signal: Signal, decided: Decided, settings_version: int) -> Hold | None
     """None: the next report opens a signal, and is decided on. That is so for every reason that is not listed above.
     `signal` was read with its rules (`Signal.lock_due`), and the version of the settings before anything else that the
     decision used."""
-    found = holds.hold(signal.facts(), signal.enabled_rules, settings_version)
-    if found is None:
-        return None
     state, now = decided.question.state, decided.inputs.now
     match decided.decision:
         case Ignore(reason=reason) if reason in OF_SIGNAL:
-            return {**found, "until": (now + HOLDS).isoformat()}
+            bounds = {"until": (now + HOLDS).isoformat()}
         case Deny(reason=reason) if reason in (*OF_TARGET, Reason.POLICY_DENIED) and state.seen:
             until = now + ENDS_SOONER.get(reason, HOLDS)
-            return {**found, "target": digest(state), "until": until.isoformat()}
-    return None
+            bounds = {"target": digest(state), "until": until.isoformat()}
+        case _:
+            return None
+    found = holds.hold(signal.facts(), signal.enabled_rules, settings_version)
+    return None if found is None else {**found, **bounds}
 
 
 def digest(state: TargetState) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import ClusterError, NotFound
+from orchestrator.k8s.resources import CONTROLLED
 from orchestrator.k8s.types import WorkloadKey
 from signals.names import is_workload_name
 from signals.naming import OBJECTS, SERVICES, candidates, nearest
 from signals.types import Link, Named, NamingFacts, Target
 
-READ = ("Pod", "ReplicaSet")  # the kinds whose controllers are read; others are named, and not followed
 MAX_CHAIN = 5  # objects
 MAX_CHAINS = 20  # of the pods of one Service
 
@@ -54,7 +54,7 @@ def _chains(named: Named, cluster: Cluster) -> Iterator[tuple[Link, ...]]:
 
 def _chain(links: tuple[Link, ...], namespace: str, cluster: Cluster) -> tuple[Link, ...]:
     """Continued by the controllers, up to a workload or an object whose controller is not read."""
-    while len(links) < MAX_CHAIN and links[-1].kind in READ:
+    while len(links) < MAX_CHAIN and links[-1].kind in CONTROLLED:
         controller = cluster.get_controller(links[-1].kind, namespace, links[-1].name)
         if controller is None:
             break
@@ -71,6 +71,6 @@ def _of_service(named: Named, cluster: Cluster) -> Iterator[tuple[Link, ...]]:
         by_controller.setdefault(controller or pod, pod)
     for owner, pod in list(by_controller.items())[:MAX_CHAINS]:
         chain = (service, pod) if owner == pod else (service, pod, owner)
-        yield _chain(chain, named.namespace, cluster) if owner.kind in READ and owner != pod else chain
+        yield _chain(chain, named.namespace, cluster) if owner.kind in CONTROLLED and owner != pod else chain
     if not by_controller:
         yield (service,)

@@ -280,19 +280,23 @@ def _part_of_smartops(key: WorkloadKey, metadata: Mapping[str, Any], spec: Mappi
 
 
 def _object_meta(key: WorkloadKey, annotations: Mapping[str, str], metadata: Mapping[str, Any]) -> ObjectMeta:
-    controllers = (one for one in _objects(metadata, "ownerReferences") if one.get("controller") is True)
-    controller = next((f"{_text(one, 'kind')} {_text(one, 'name')}" for one in controllers), "")
+    owner = _controlling(metadata)
+    controller = "" if owner is None else f"{_text(owner, 'kind')} {_text(owner, 'name')}"
     return ObjectMeta(key.kind, key.place, _texts(metadata, "labels"), annotations, controller)
 
 
 def _controller(metadata: Mapping[str, Any]) -> Link | None:
     """A kind of another API than Kubernetes' own has its group in its name: there are several StatefulSets."""
-    for one in _objects(metadata, "ownerReferences"):
-        if one.get("controller") is True:
-            group = _text(one, "apiVersion").rpartition("/")[0]
-            kind = _required(one, "kind")
-            return Link(kind if group in ("", "apps", "batch") else f"{kind}.{group}", _required(one, "name"))
-    return None
+    owner = _controlling(metadata)
+    if owner is None:
+        return None
+    group, kind = _text(owner, "apiVersion").rpartition("/")[0], _required(owner, "kind")
+    return Link(kind if group in ("", "apps", "batch") else f"{kind}.{group}", _required(owner, "name"))
+
+
+def _controlling(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The reference to the controller."""
+    return next((one for one in _objects(metadata, "ownerReferences") if one.get("controller") is True), None)
 
 
 def _managed_fields(metadata: Mapping[str, Any]) -> list[ManagedFieldsEntry]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pgtrigger
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from signals.lib.history_admin import HistoryAdmin
+from signals.lib.history_admin import HistoryAdmin, Row
 from signals.lib.triggers import Recorded
 from signals.models import SettingChange
 from smartops.models import SignIn
@@ -73,30 +73,32 @@ def _only(name: str, description: str) -> Any:
     return shown
 
 
+class ActorHistoryAdmin(HistoryAdmin[Row]):
+    """A search finds the rows of an actor, or those with the value in the column `searched`."""
+
+    searched: str
+    ordering = ["-id"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Row], search_term: str
+    ) -> tuple[QuerySet[Row], bool]:
+        if term := search_term.strip():
+            queryset = queryset.filter(**{"actor" if ":" in term else self.searched: term})
+        return queryset, False
+
+
 @admin.register(SettingChange)
-class SettingChangeAdmin(HistoryAdmin[SettingChange]):
+class SettingChangeAdmin(ActorHistoryAdmin[SettingChange]):
     list_display = ["at", "operation", "table_name", _only("key", "key"), _only("actor", "actor"), "address", "reason"]
     list_filter = [TableFilter, MonthFilter]
     large = ("before", "after")
-    ordering = ["-id"]
     search_help_text = "The key of a row, or an actor: user:NAME, token:NAME, rule:NAME, reconciler:NAME, system:NAME."
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[SettingChange], search_term: str
-    ) -> tuple[QuerySet[SettingChange], bool]:
-        term = search_term.strip()
-        return (queryset.filter(Q(actor=term) if ":" in term else Q(key=term)) if term else queryset), False
+    searched = "key"
 
 
 @admin.register(SignIn)
-class SignInAdmin(HistoryAdmin[SignIn]):
+class SignInAdmin(ActorHistoryAdmin[SignIn]):
     list_display = ["at", "event", _only("actor", "actor"), "address", "reason", "count"]
     list_filter = [MonthFilter]
-    ordering = ["-id"]
     search_help_text = "An actor, as user:NAME, or an event, as sign-in failed."
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[SignIn], search_term: str
-    ) -> tuple[QuerySet[SignIn], bool]:
-        term = search_term.strip()
-        return (queryset.filter(Q(actor=term) if ":" in term else Q(event=term)) if term else queryset), False
+    searched = "event"
