@@ -131,8 +131,16 @@ def _of_template(changes: Iterable[TemplateChange], completed: datetime | None) 
 
 def _is_creation(change: TemplateChange, workload: WorkloadObject) -> bool:
     """Times have a resolution of a second. A template that was changed within it has a second revision, of which
-    SmartOps may be the author."""
+    SmartOps may be the author. Of an only revision, a later time is that of other fields of the manager's entry."""
+    if _has_one_revision(workload):
+        return True
     if workload.created_at is None or change.at > workload.created_at + CREATION:
         return False
     has_ours = any(one.manager == FIELD_MANAGER for one in workload.template_changes)
     return workload.revision <= 1 or has_ours or any(field.startswith(TEMPLATE) for field in workload.ours)
+
+
+def _has_one_revision(workload: WorkloadObject) -> bool:
+    """A Deployment's controller counts when it has seen a change; of a DaemonSet, the API server counts at once."""
+    is_counted = workload.kind is Kind.DAEMON_SET or workload.observed_generation >= workload.generation
+    return workload.revision == 1 and is_counted

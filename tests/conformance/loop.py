@@ -103,8 +103,7 @@ class Loop:
     def outcome(self, signal: str) -> Any:
         """The only action of a signal, once it has ended."""
         try:
-            # Pods that crash make progress now and then: each time, the decision waits for another minute.
-            until(lambda: self.signal(signal)["state"] != "pending", 300)
+            until(lambda: self.signal(signal)["state"] != "pending")
         except AssertionError:
             raise AssertionError(f"the signal still waits: {self.signal(signal)}") from None
         [action] = self.signal(signal)["actions"]

@@ -1,6 +1,7 @@
 """A change that does not help, that somebody undoes, or whose target goes away: told as it was seen, with the evidence,
 and never written again."""
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -40,6 +41,19 @@ def test_a_restart_that_does_not_help_is_told_with_what_was_seen(
     assert [(event["from_state"], event["to_state"]) for event in action["timeline"]][-1] == ("verifying", "failed")
     shown = kubectl("rollout", "status", f"deployment/{SERVICE}", "--watch=false")
     assert (shown.code, "exceeded its progress deadline" in shown.said) == (1, True)
+    assert judge.changes() == [("RESTART", SERVICE)]
+
+
+def test_a_label_that_the_creator_adds_to_a_stuck_first_rollout_is_no_change_of_its_pods(
+    loop: Loop, judge: Judge, http: Client
+) -> None:
+    """managedFields have one time for all fields of a manager."""
+    http.create("deployments", deployment(SERVICE, sim={"outcome": "stuck"}, replicas=2, progressDeadlineSeconds=1))
+    _wait_until_given_up(http)
+    time.sleep(1)  # the resolution of these times
+    http.patch(PATH, {"metadata": {"labels": {"team": "shop"}}})
+
+    assert loop.outcome(loop.root_cause(SERVICE))["type"] == "RESTART"
     assert judge.changes() == [("RESTART", SERVICE)]
 
 

@@ -126,7 +126,9 @@ def test_the_latest_change_of_the_template_is_whose_rollout_it_is(
         ([("kubectl", 1)], 1, True, None),
         ([("kubectl", 1)], 2, False, "kubectl"),  # changed within the second of its creation
         ([("kubectl", 0), ("smartops", 1)], 2, True, None),  # by ourselves: there is no other template
-        ([("kubectl", 2)], 1, False, "kubectl"),
+        ([("kubectl", 2)], 1, True, None),  # its first template: what it changed later are other fields
+        ([("kubectl", 2)], 2, False, "kubectl"),
+        ([("kubectl", 2)], 0, False, "kubectl"),  # no revision is known
     ],
 )
 def test_a_second_revision_tells_a_quick_change_from_the_creation(
@@ -135,6 +137,14 @@ def test_a_second_revision_tells_a_quick_change_from_the_creation(
     found = latest_rollout(web(*changes, **HALF, revision=revision))
 
     assert (found.first, found.changed_by) == (first, changed or "")
+
+
+def test_the_revision_of_a_deployment_counts_once_its_controller_has_seen_the_change() -> None:
+    seen = web(("kubectl", 2), **HALF, revision=1)
+    unseen = replace(seen, generation=seen.observed_generation + 1)
+
+    assert latest_rollout(unseen).changed_by == "kubectl"
+    assert latest_rollout(replace(unseen, key=replace(unseen.key, kind=Kind.DAEMON_SET))).changed_by == ""
 
 
 def test_a_second_revision_that_we_made_before_our_last_change_of_scale_is_ours() -> None:
