@@ -53,9 +53,10 @@ ACTIONS = """
     FROM past JOIN orchestrator_workload w ON w.name = 'w' || n % {workloads};
 """
 EVIDENCE = """
-    INSERT INTO orchestrator_decisionrecord (id, phase, signal_id, action_id, requested_by, outcome, reason, message,
-        inputs, verdicts, created_at)
-    SELECT action, 'admit', signal, action, 'rule:r', 'allow', '', '', inputs, verdicts, at
+    INSERT INTO orchestrator_decisionrecord (id, phase, signal_id, action_id, cluster, kind, namespace, workload,
+        requested_by, outcome, reason, message, inputs, verdicts, created_at)
+    SELECT action, 'admit', signal, action, 'default', 'Deployment', 'smartops-dev', 'w' || n % {workloads}, 'rule:r',
+        'allow', '', '', inputs, verdicts, at
     FROM past, (SELECT inputs, verdicts FROM usual) usual;
 
     INSERT INTO orchestrator_auditevent (action_id, at, from_state, to_state, epoch, reason, message, details, actor)

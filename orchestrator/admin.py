@@ -22,7 +22,6 @@ from signals import actors
 from signals.admin import signals_of
 from signals.lib.edited_admin import LOADED, confirmed
 from signals.lib.history_admin import HistoryAdmin, Row
-from signals.models import Signal
 
 LARGE = ("params", "details", "before", "change")
 LARGE_OF_ACTION = tuple(f"action__{name}" for name in LARGE)
@@ -104,8 +103,7 @@ class DecisionAdmin(HistoryAdmin[DecisionRecord]):
     ordering = ["-id"]
 
     def of_workload(self, scope: Mapping[str, str]) -> Q:
-        signals = Signal.objects.filter(signals_of(scope)).values("pk")
-        return Q(signal__in=signals) | Q(action__in=Action.objects.filter(actions_of(scope)).values("pk"))
+        return signals_of(scope)
 
 
 @admin.register(RefusedRequest)

@@ -125,6 +125,10 @@ def _record(decided: Decided) -> DecisionRecord:
     record = DecisionRecord(
         phase=question.phase,
         signal_id=None if question.signal is None else question.signal.id,
+        cluster=question.target.cluster,
+        kind=question.target.kind,
+        namespace=question.target.namespace,
+        workload=question.target.name,
         requested_by=_requested_by(question, decision),
         outcome=decision.outcome,
         inputs=dump_inputs(decided.inputs),

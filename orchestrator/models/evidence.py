@@ -79,9 +79,11 @@ class DecisionRecord(models.Model):
     """Why something was done or not: all inputs, and the verdict of every guardrail. `decide(inputs)` returns the same
     verdicts again, always.
 
-    `requested_by` is the actor of the proposal: a token, or the rule that matched. If no rule matched, it is the token
-    that opened the signal. `outcome` is that of guardrails.types.Decision, with room for `ask` and `observe`. `inputs`
-    is guardrails.types.Inputs as JSON, `verdicts` a list of guardrails.types.Verdict.
+    `cluster`, `kind`, `namespace` and `workload` are the target that was decided on, as in Signal: a name that stands
+    for no workload yet is as it was reported. `requested_by` is the actor of the proposal: a token, or the rule that
+    matched. If no rule matched, it is the token that opened the signal. `outcome` is that of guardrails.types.Decision,
+    with room for `ask` and `observe`. `inputs` is guardrails.types.Inputs as JSON, `verdicts` a list of
+    guardrails.types.Verdict.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -90,6 +92,10 @@ class DecisionRecord(models.Model):
     action = models.ForeignKey(
         "Action", on_delete=models.PROTECT, null=True, related_name="decisions", db_constraint=False
     )
+    cluster = models.CharField(max_length=63)
+    kind = models.CharField(max_length=32)
+    namespace = models.CharField(max_length=63)
+    workload = models.CharField(max_length=253)
     requested_by = models.CharField(max_length=actors.MAX_LENGTH)
     outcome = models.CharField(max_length=16)
     reason = models.CharField(max_length=64, blank=True)
@@ -103,7 +109,10 @@ class DecisionRecord(models.Model):
     class Meta:
         verbose_name = "decision"
         # A decision that led to an action is published with the action's transitions.
-        indexes = [models.Index(fields=["xid"], condition=Q(action=None), name="decision_published")]
+        indexes = [
+            models.Index(fields=["xid"], condition=Q(action=None), name="decision_published"),
+            models.Index(fields=["namespace", "workload", "-id"], name="decision_of_workload"),
+        ]
         constraints = [are_actors("decision_names_actor", "requested_by")]
         triggers = [triggers.append_only()]
 
@@ -128,7 +137,9 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering = ["id"]
-        indexes = [models.Index(fields=["xid"], name="auditevent_published")]
+        indexes = [
+            models.Index(fields=["xid"], name="auditevent_published"),
+        ]
         triggers = [triggers.append_only()]
 
     def __str__(self) -> str:

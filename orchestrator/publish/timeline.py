@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
-from django.db.models import F, OuterRef, Q, Subquery, TextField, Value
+from django.db.models import F, OuterRef, Subquery, TextField, Value
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce, NullIf
 
@@ -96,8 +96,7 @@ def _uid() -> Coalesce:
 
 
 def _decisions(cluster: str, after: int, xid: int) -> Iterator[tuple[int, DecisionEntry]]:
-    direct = Q(signal=None, inputs__proposal__target__cluster=cluster)
-    rows = DecisionRecord.objects.filter(Q(signal__cluster=cluster) | direct, xid__gt=after, xid__lte=xid, action=None)
+    rows = DecisionRecord.objects.filter(cluster=cluster, xid__gt=after, xid__lte=xid, action=None)
     columns = ("xid", "signal_id", "outcome", "reason", "message", "inputs")
     for row in rows.order_by("xid", "id").values(*columns, at=F("created_at"), decision_id=F("id")):
         yield row.pop("xid"), DecisionEntry(**row)

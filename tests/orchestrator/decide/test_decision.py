@@ -92,6 +92,16 @@ def of_every_kind() -> list[Question]:
     ]
 
 
+def test_a_record_says_which_target_was_decided_on() -> None:
+    """Also without an action, a signal or a row of the workload."""
+    _, records = ask([question("refused", replicas=99), question("nowhere", locked=False)])
+
+    assert [(one.cluster, one.kind, one.namespace, one.workload) for one in records] == [
+        ("default", "Deployment", NAMESPACE, "refused"),
+        ("default", "Deployment", NAMESPACE, "nowhere"),
+    ]
+
+
 def test_questions_in_a_batch_are_decided_as_each_alone() -> None:
     questions = of_every_kind()
 

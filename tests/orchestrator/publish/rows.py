@@ -66,9 +66,13 @@ def inputs(signal: str = "0199-s", **fields: Any) -> Inputs:
 
 
 def decide(outcome: Outcome, reason: str = "", *, of: Inputs | None = None, **about: Any) -> DecisionRecord:
+    made_of = of or inputs()
+    asked = made_of.proposal or made_of.signal
+    on = asked.target if asked else target()
+    place = {"cluster": on.cluster, "kind": on.kind, "namespace": on.namespace, "workload": on.name}
     given = {"phase": "admit", "requested_by": "rule:scale-up", "message": "The last SCALE needs 9 s.", "verdicts": []}
     return DecisionRecord.objects.create(
-        outcome=outcome, reason=reason, inputs=dump_inputs(of or inputs()), **given | about
+        outcome=outcome, reason=reason, inputs=dump_inputs(made_of), **place | given | about
     )
 
 
