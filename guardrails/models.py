@@ -10,7 +10,7 @@ import pgtrigger
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import connection, models
-from django.db.models import Q
+from django.db.models import OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -223,6 +223,18 @@ class Freeze(Scope):
         """Those that cover the target, or all of them: neither lifted nor over."""
         covering = Q() if target is None else cls.covering(target)
         return cls.objects.filter(covering, Q(until=None) | Q(until__gt=Now()), lifted_at=None)
+
+    @classmethod
+    def over_rows(cls, workload: str = "") -> "models.QuerySet[Freeze]":
+        """Those in force that cover the row of an outer query, whose columns are those of a target. `workload`: the
+        prefix of the columns, and the name of the last one, if the row refers to a Workload."""
+        kind, namespace, name = (f"{workload}__{one}" if workload else one for one in ("kind", "namespace", "name"))
+        return cls.in_force().filter(
+            cluster__in=["", OuterRef("cluster")],
+            kind__in=["", OuterRef(kind)],
+            namespace__in=["", OuterRef(namespace)],
+            workload__in=["", OuterRef(name if workload else "workload")],
+        )
 
     def lift(self, by: str, reason: str) -> bool:
         """Ends it. `by`: an actor. False if it is lifted already: who was first, and why, stays."""

@@ -7,20 +7,19 @@ from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from guardrails.models import effective_limits
+from orchestrator.acts import Done
+from orchestrator.acts.actions import settle, settle_refusal
 from orchestrator.models import (
     Action,
-    ActionState,
     AuditEvent,
     DecisionRecord,
     RefusedRequest,
     Verification,
     Workload,
-    transitions,
 )
 from signals import actors
 from signals.admin import signals_of
-from signals.lib.edited_admin import LOADED, confirmed
+from signals.lib.edited_admin import confirmed, posted_reason
 from signals.lib.history_admin import HistoryAdmin, Row
 
 LARGE = ("params", "details", "before", "change")
@@ -68,28 +67,23 @@ class ActionAdmin(HistoryAdmin[Action]):
     def _review(
         self, request: HttpRequest, chosen: QuerySet[Action], name: str, *, applied: bool
     ) -> HttpResponse | None:
-        user = actors.user(request.user.get_username())
         result = "applied" if applied else "not applied"
-        found: list[Action] | HttpResponse = [*chosen]
-        if chosen.count() > 1 or LOADED in request.POST:
-            # No row is locked: the workload's row comes first, and `store` compares and sets.
-            found = confirmed(self, request, chosen, name, f"Mark as {result}", partial(_effect, applied), lock=False)
+        # No row is locked: the workload's row comes first, and the act compares and sets.
+        found = confirmed(
+            self, request, chosen, name, f"Mark as {result}", partial(_effect, applied), needs_reason=True, lock=False
+        )
         if isinstance(found, HttpResponse):
             return found
+        user = actors.user(request.user.get_username())
         for action in found:
-            if action.state != ActionState.NEEDS_REVIEW:
-                self.message_user(request, f"{action} does not need a review.", messages.WARNING)
-                continue
-            message, limits = f"{user} marked the change as {result}.", effective_limits(action.workload.target)
-            if transitions.store([transitions.reviewed(action, applied, message, limits, user)]):
-                self.message_user(request, f"{action} is marked as {result}.", messages.SUCCESS)
-            else:
-                self.message_user(request, f"{action} was reviewed by somebody else first.", messages.WARNING)
+            outcome = settle(action.pk, applied, user, posted_reason(request))
+            level = messages.SUCCESS if isinstance(outcome, Done) else messages.WARNING
+            self.message_user(request, outcome.message, level)
         return None
 
 
 def _effect(applied: bool, action: Action) -> str:
-    if action.state != ActionState.NEEDS_REVIEW:
+    if settle_refusal(action) is not None:
         return "does not need a review, and is not changed"
     return "is marked as applied, and succeeds" if applied else "is marked as not applied, and is cancelled"
 

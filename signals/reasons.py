@@ -54,6 +54,7 @@ class Reason(StrEnum):
 
     # Actions that end before they reach the cluster.
     ACTION_EXPIRED = "ActionExpired"
+    CANCELLED = "Cancelled"
 
     # What the cluster said to the write.
     TARGET_REPLACED = "TargetReplaced"

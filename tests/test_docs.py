@@ -58,6 +58,7 @@ DOMAIN = (
     "guardrails.models",
     "guardrails.checks",
     "guardrails.evaluate",
+    "orchestrator.acts",
     "orchestrator.models",
     "orchestrator.actions",
     "orchestrator.decide",

@@ -1,6 +1,8 @@
 """Direct requests: a caller asks through the API, and learns at once what refuses the change."""
 
+import json
 from dataclasses import replace
+from hashlib import sha256
 
 from django.db import IntegrityError, transaction
 from psycopg.errors import UniqueViolation
@@ -44,6 +46,20 @@ def admit_direct(
         if not isinstance(error.__cause__, UniqueViolation) or idempotency_key is None:
             raise
         raise KeyReused(idempotency_key) from error
+
+
+def digest(proposal: Proposal) -> str:
+    """Equal for equivalent requests, by whatever path they come."""
+    target = proposal.target
+    meaning = [
+        proposal.type,
+        [target.cluster, target.namespace, target.kind, target.name],
+        proposal.params,
+        proposal.reason,
+        proposal.dry_run,
+        proposal.verify,
+    ]
+    return sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
 def _admit(

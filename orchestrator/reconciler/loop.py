@@ -83,6 +83,7 @@ class Reconciler:
         self._next_sweep = self._next_measure = self._next_beat = self._next_partitions = 0.0
         self._next_forget = 0.0
         self._resumed: Delays | None = None  # the delays for which waiting rows were made due
+        self._settings: int | None = None  # the version for which freed rows were made due
         self._appeared = 0  # the workloads that the cache had when unresolved signals were made due
         self._changed_targets: set[WorkloadKey] = set()
         self._ended_rollouts: set[WorkloadKey] = set()
@@ -193,6 +194,7 @@ class Reconciler:
             self._appeared = appeared
         if delays != self._resumed:
             self._resumed = self._step(reclaim.resume, self.cluster_name, delays)
+        self._settings = self._step(reclaim.wake_freed, self.cluster_name, self._settings)
         self._step(reclaim.cancel_resolved, self.cluster_name, self.actor)
         if self._turned_at >= self._next_measure:
             self._next_measure = self._turned_at + MEASURE

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, Manager, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from guardrails.models import effective_limits
+from guardrails.models import Freeze, effective_limits
 from orchestrator import metrics
 from orchestrator.decide.hold import digest
 from orchestrator.k8s.sync import NO_DELAYS, Delays
@@ -25,7 +25,7 @@ from orchestrator.models.workload import limit_lock_waits
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.claim import Claim
 from signals import transitions as signal_transitions
-from signals.models import Problem, Signal, SignalState
+from signals.models import Problem, SettingsVersion, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Target
 from signals.unresolved import UNRESOLVED
@@ -78,6 +78,24 @@ def wake(cluster: str, ended: Iterable[WorkloadKey]) -> None:
     with transaction.atomic():
         limit_lock_waits()
         Signal.release((), targets, (Reason.ROLLOUT_IN_PROGRESS, Reason.ROLLOUT_STUCK))
+
+
+def wake_freed(cluster: str, seen: int | None) -> int | None:
+    """Makes those signals and actions due that wait for a freeze or a cooldown of which there is none any more. Returns
+    the version of the settings; it has nothing to do while that is the version that was `seen`. None: there may be
+    more of them.
+
+    The triggers of freezes and cooldowns wake signals, too. But they do not see what a decision that is under way is
+    about to defer. Such a decision of this process is committed before its next sweep."""
+    version = SettingsVersion.objects.values_list("number", flat=True).first() or 0
+    if version == seen:
+        return version
+    later = Q(cluster=cluster, not_before__gt=Now())
+    freed = Q(reason=Reason.FROZEN) & ~Exists(Freeze.over_rows()) | Q(reason=Reason.COOLDOWN_ACTIVE)
+    signals = _make_due(Signal.objects, Signal.objects.filter(freed, later, state=SignalState.PENDING))
+    freed = Q(reason=Reason.FROZEN) & ~Exists(Freeze.over_rows("workload")) | Q(reason=Reason.COOLDOWN_ACTIVE)
+    actions = _make_due(Action.objects, Action.recent().filter(freed, later, state=ActionState.PENDING))
+    return None if RESUMED in (signals, actions) else version
 
 
 def release_held(cluster: str, observe: Observe) -> None:
@@ -160,10 +178,11 @@ def cancel_resolved(cluster: str, actor: str) -> None:
         )
 
 
-def _make_due(table: Manager[Any], waiting: QuerySet[Any]) -> None:
+def _make_due(table: Manager[Any], waiting: QuerySet[Any]) -> int:
+    """How many; at most RESUMED. A row that another session has locked is left to it."""
     with transaction.atomic():
         free = waiting.select_for_update(no_key=True, skip_locked=True, of=("self",)).values_list("pk", flat=True)
-        table.filter(pk__in=list(free[:RESUMED])).update(not_before=Now())
+        return table.filter(pk__in=list(free[:RESUMED])).update(not_before=Now())
 
 
 def _log_failure(action: Action, error: Exception) -> None:

@@ -38,8 +38,10 @@ current: ContextVar[Acting | None] = ContextVar("acting", default=None)
 
 @contextmanager
 def acting(actor: str, address: str = "", reason: str = "") -> Iterator[None]:
-    """`actor` makes the changes of this block, and of the rest of a transaction that began before it."""
-    token = current.set(Acting(lambda: actor, address, reason))
+    """`actor` makes the changes of this block, and of the rest of a transaction that began before it. Without an
+    address, it is that of the block or request around it."""
+    around = current.get()
+    token = current.set(Acting(lambda: actor, address or (around.address if around else ""), reason))
     try:
         yield
     finally:

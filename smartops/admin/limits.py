@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from guardrails.loosening import loosened
 from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting, Scope, merge_limits
+from orchestrator.acts import Done
+from orchestrator.acts.freezes import lift
 from signals import actors
 from signals.lib.edited_admin import EditedAdmin, confirmed, posted_reason
 from signals.types import Target
@@ -92,17 +93,15 @@ class FreezeAdmin(ScopedAdmin[Freeze]):
         def effect(freeze: Freeze) -> str:
             return "has been lifted already" if freeze.lifted_at else "is lifted: actions start again in its scope"
 
-        with transaction.atomic():
-            rows = confirmed(self, request, chosen, "lift_chosen", "Lift", effect, needs_reason=True)
-            if isinstance(rows, HttpResponse):
-                return rows
-            reason = posted_reason(request)
-            for row in rows:
-                if row.lift(actors.user(request.user.get_username()), reason):
-                    self.log_change(request, row, f"Lifted: {reason}")
-                    self.message_user(request, f"Lifted: {row}.", messages.SUCCESS)
-                else:
-                    self.message_user(request, f"Nothing was done to {row}: it has been lifted.", messages.WARNING)
+        rows = confirmed(self, request, chosen, "lift_chosen", "Lift", effect, needs_reason=True, lock=False)
+        if isinstance(rows, HttpResponse):
+            return rows
+        for row in rows:
+            outcome = lift(row.pk, actors.user(request.user.get_username()), reason := posted_reason(request))
+            level = messages.SUCCESS if isinstance(outcome, Done) else messages.WARNING
+            self.message_user(request, outcome.message, level)
+            if isinstance(outcome, Done):
+                self.log_change(request, row, f"Lifted: {reason}")
         return None
 
 

@@ -11,7 +11,7 @@ from ninja import Header, Query, Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field
 
-from orchestrator.decide.direct import KeyReused, Refused, admit_direct
+from orchestrator.decide.direct import KeyReused, Refused, admit_direct, digest
 from orchestrator.models import FINAL, Action, ActionState, RefusedRequest
 from signals.names import ClusterName, Namespace, WorkloadKind, WorkloadName
 from signals.types import ActionType, Proposal
@@ -26,7 +26,6 @@ from smartops.api.requests import (
     PatchRequest,
     RestartRequest,
     ScaleRequest,
-    digest,
     require_allowed,
 )
 from smartops.api.views import ActionDetail, ActionResult, ActionView

@@ -1,7 +1,5 @@
 """Request bodies of direct actions, and the proposal that each makes."""
 
-import json
-from hashlib import sha256
 from typing import Annotated, Any
 
 from django.conf import settings
@@ -127,20 +125,6 @@ def require_allowed(proposal: Proposal) -> None:
     path, why = refusal
     field = path if path == "patch" else f"patch.{path}"
     raise Problem(400, Reason.PATCH_FORBIDDEN, f"{path}: {why}.", errors=[{"field": field, "message": why}])
-
-
-def digest(proposal: Proposal) -> str:
-    """Equal for equivalent requests, also to different paths."""
-    target = proposal.target
-    meaning = [
-        proposal.type,
-        [target.cluster, target.namespace, target.kind, target.name],
-        proposal.params,
-        proposal.reason,
-        proposal.dry_run,
-        proposal.verify,
-    ]
-    return sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
 def _target(cluster: str | None, kind: Kind | None, namespace: str | None, name: str) -> Target:

@@ -1,5 +1,6 @@
 """Pages of the admin, and their forms as a browser loads and sends them."""
 
+import re
 from typing import Any
 
 from django.forms import BoundField, Form
@@ -32,6 +33,14 @@ def errors(response: Any) -> dict[str, list[str]]:
     """By field; those of the form as a whole are under `__all__`."""
     assert response.status_code == 200
     return dict(response.context["adminform"].form.errors)
+
+
+def confirm(client: Client, one: Any, action: str, **fields: str) -> Any:
+    """Chooses a row in its list, and confirms on the page that follows."""
+    chosen = {"action": action, "_selected_action": [one.pk]}
+    asked = client.post(page(type(one), "changelist"), chosen)
+    loaded = re.findall(r'name="loaded" value="(.+?)"', asked.content.decode())
+    return client.post(page(type(one), "changelist"), chosen | {"loaded": loaded} | fields, follow=True)
 
 
 def _inputs(field: BoundField) -> list[tuple[str, Any]]:

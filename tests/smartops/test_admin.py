@@ -17,7 +17,7 @@ from signals.models import Observation, Rule, SettingChange, Signal
 from signals.types import Target
 from smartops.models import SignIn, Token
 from smartops.tokens import Scope, issue, verify
-from tests.kit.forms import errors, page, save
+from tests.kit.forms import confirm, errors, page, save
 from tests.smartops.console.scene import Hour
 
 MODELS: list[Any] = sorted(admin.site._registry, key=lambda model: model._meta.label)
@@ -170,16 +170,23 @@ def test_a_freeze_names_who_set_it(operator: Client) -> None:
 @pytest.mark.parametrize(("choice", "state"), [("mark_as_applied", "succeeded"), ("mark_as_not_applied", "cancelled")])
 def test_a_reviewer_marks_an_unknown_write_as_applied_or_not(running: Client, choice: str, state: str) -> None:
     action = Action.objects.get(state="needs_review")
-    running.post(page(Action, "changelist"), {"action": choice, "_selected_action": [action.pk]})
+    confirm(running, action, choice, change_reason="I compared it.")
     action.refresh_from_db()
     assert (action.state, action.reason) == (state, "Reviewed")
-    assert AuditEvent.objects.filter(action=action).latest("id").actor == "user:olga"
+    event = AuditEvent.objects.filter(action=action).latest("id")
+    assert (event.actor, "I compared it." in event.message) == ("user:olga", True)
+
+
+def test_a_review_needs_a_reason(running: Client) -> None:
+    action = Action.objects.get(state="needs_review")
+    assert "Enter a reason" in confirm(running, action, "mark_as_applied").content.decode()
+    action.refresh_from_db()
+    assert action.state == "needs_review"
 
 
 def test_an_action_that_needs_no_review_is_not_reviewed(running: Client) -> None:
     action = Action.objects.get(state="verifying")
-    chosen = {"action": "mark_as_applied", "_selected_action": [action.pk]}
-    answer = running.post(page(Action, "changelist"), chosen, follow=True)
+    answer = confirm(running, action, "mark_as_applied", change_reason="I compared it.")
     action.refresh_from_db()
     assert action.state == "verifying"
     assert "does not need a review" in answer.content.decode()
@@ -195,7 +202,7 @@ def test_a_review_needs_the_permission_to_change_actions(client: Client, hour: H
     action.refresh_from_db()
     assert action.state == "needs_review"
     clerk.user_permissions.add(Permission.objects.get(codename="change_action"))
-    client.post(page(Action, "changelist"), chosen)
+    confirm(client, action, "mark_as_applied", change_reason="I compared it.")
     action.refresh_from_db()
     assert action.state == "succeeded"
 
