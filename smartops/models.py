@@ -1,4 +1,5 @@
-"""API tokens, sign-ins of people, and the triggers that record who was granted which role."""
+"""API tokens, sign-ins of people, and the triggers that record changes of accounts and groups. Role grants have a
+module of their own (smartops/people/grants.py)."""
 
 from datetime import timedelta
 
@@ -14,6 +15,9 @@ from signals import actors
 from signals.invisible import invisible_problem
 from signals.lib import triggers
 from signals.names import name_problems
+from smartops.people.grants import RoleGrant
+
+__all__ = ["RoleGrant", "SignIn", "SignInFailures", "Token"]
 
 LONGEST_LIFE = timedelta(days=3650)
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections, transaction
 from django.db.migrations.recorder import MigrationRecorder
@@ -33,7 +34,7 @@ from orchestrator.models.evidence import VERIFICATION_BASIS
 from signals.aliases import Alias
 from signals.models import IDENTITY as SIGNAL_IDENTITY
 from signals.models import Allowance, Observation, Problem, Rule, SettingChange, SettingsVersion, Signal, Window
-from smartops.models import SignIn, SignInFailures, Token
+from smartops.models import RoleGrant, SignIn, SignInFailures, Token
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,12 @@ EDIT = ("SELECT", "INSERT", "UPDATE", "DELETE")
 @dataclass(frozen=True, slots=True)
 class Privileges:
     """Of the two roles on one table. UPDATE does not include the columns of the fields `fixed`. It is also what locks a
-    row."""
+    row. `read`: the fields whose columns a reconciler may read, if not all."""
 
     web: Sequence[str]
     reconciler: Sequence[str]
     fixed: Sequence[str] = ()
+    read: Sequence[str] = ()
 
 
 PRIVILEGES: dict[type[Model], Privileges] = {
@@ -82,6 +84,10 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     SignIn: Privileges(APPEND, NONE),
     SettingChange: Privileges(READ, NONE),  # triggers of the recorded tables insert its rows
     SignInFailures: Privileges(EDIT, NONE),
+    User: Privileges(EDIT, READ, read=("id", "username", "is_active", "is_superuser")),  # whether it still may
+    Group: Privileges(EDIT, READ),
+    User.groups.through: Privileges(EDIT, READ),
+    RoleGrant: Privileges(EDIT, READ),
     LogEntry: Privileges(APPEND, NONE),
     ContentType: Privileges(READ, NONE),
     MigrationRecorder.Migration: Privileges(READ, READ),
@@ -154,15 +160,19 @@ def _statements(role: str, kind: str) -> Iterator[Composable]:
     yield SQL("REVOKE ALL ON {} FROM {}").format(tables, Identifier(role))
     for model in managed:
         privileges = privileges_of(model)
-        wanted = getattr(privileges, kind)
-        given = [_privilege(model, one, privileges.fixed) for one in wanted]
+        wanted, read = getattr(privileges, kind), privileges.read if kind == "reconciler" else ()
+        given = [_privilege(model, one, privileges.fixed, read) for one in wanted]
         if given:
             table = Identifier(model._meta.db_table)
             yield SQL("GRANT {} ON {} TO {}").format(SQL(", ").join(given), table, Identifier(role))
 
 
-def _privilege(model: type[Model], privilege: str, fixed: Sequence[str]) -> Composable:
-    if privilege != "UPDATE" or not fixed:
+def _privilege(model: type[Model], privilege: str, fixed: Sequence[str], read: Sequence[str]) -> Composable:
+    fields = model._meta.concrete_fields
+    if privilege == "UPDATE" and fixed:
+        columns = [str(field.column) for field in fields if field.name not in fixed]
+    elif privilege == "SELECT" and read:
+        columns = [str(field.column) for field in fields if field.name in read]
+    else:
         return SQL(privilege)
-    columns = [str(field.column) for field in model._meta.concrete_fields if field.name not in fixed]
-    return SQL("UPDATE ({})").format(SQL(", ").join(map(Identifier, columns)))
+    return SQL("{} ({})").format(SQL(privilege), SQL(", ").join(map(Identifier, columns)))

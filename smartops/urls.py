@@ -18,6 +18,7 @@ urlpatterns = [
     path("metrics", metrics),
     path("v1/", api.urls),
     path("admin/login/", sign_in),
+    path("admin/logout/", admin.site.logout),  # also for accounts that the admin itself does not admit
     path("admin/", admin.site.urls),
     path("console/", include("smartops.console.urls")),
 ]

@@ -36,11 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """A test with transactions leaves an empty database, also without the default rules of the migration: the tests
+    """A test with transactions leaves an empty database, also without the rules and roles of the migrations: the tests
     that come after it in the same process would have none. `flush` sends `post_migrate`."""
     from tests.kit import history, processes  # models cannot be imported before the settings are read
 
     post_migrate.connect(keep_default_rules, sender=apps.get_app_config("signals"))
+    post_migrate.connect(keep_roles, sender=apps.get_app_config("smartops"))
     with django_db_blocker.unblock():
         processes.let_roles_log_in()
     with pytest.MonkeyPatch.context() as patch:
@@ -52,6 +53,12 @@ def keep_default_rules(**_: object) -> None:
     from tests.kit.rules import install_default_rules  # models cannot be imported before the settings are read
 
     install_default_rules()
+
+
+def keep_roles(**_: object) -> None:
+    from tests.kit.people import install_roles
+
+    install_roles()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Accounts and groups: Django's own forms, with the protection against lost updates."""
+"""Accounts and groups: Django's own forms, with the protection against lost updates. Role grants."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group, User
 
 from signals.lib.edited_admin import EditedAdmin, EditedForm
+from smartops.models import RoleGrant
 
 admin.site.unregister([User, Group])
 
@@ -32,3 +33,17 @@ class PersonAdmin(EditedAdmin[User], UserAdmin[User]):
 @admin.register(Group)
 class TeamAdmin(EditedAdmin[Group], GroupAdmin):
     pass
+
+
+@admin.register(RoleGrant)
+class RoleGrantAdmin(EditedAdmin[RoleGrant]):
+    list_display = ["role", "group", "user", "cluster", "namespace"]
+    list_filter = ["role", "cluster", "namespace"]
+    list_select_related = ["group", "user"]
+    search_fields = ["user__username", "group__name", "namespace"]
+    autocomplete_fields = ["user", "group"]
+    fieldsets = [
+        (None, {"fields": ["role"]}),
+        ("To whom", {"fields": ["group", "user"], "description": "Choose an account or a group."}),
+        ("Where", {"fields": ["cluster", "namespace"]}),
+    ]

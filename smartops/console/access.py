@@ -6,10 +6,12 @@ from typing import Any
 from channels.auth import get_user
 from django.conf import settings
 
+from smartops.people.access import Right, access_of
+
 
 def may_read(user: Any) -> bool:
-    """Active accounts with staff status, as in the admin."""
-    return bool(user is not None and user.is_active and user.is_staff)
+    """Active accounts that may read something."""
+    return access_of(user).has(Right.READ)
 
 
 async def user_of_session(key: str | None) -> Any:

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any
 from urllib.parse import parse_qs
 
+from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import Error
@@ -28,7 +29,7 @@ _open: Counter[Any] = Counter()  # sockets of this process, by the id of the use
 class Close(IntEnum):
     """Why the socket was closed. Before it is accepted, the client sees a 403 instead."""
 
-    NOT_ALLOWED = 4403  # the session has ended, or the account is not active or lacks staff status
+    NOT_ALLOWED = 4403  # the session has ended, or the account is not active or has no role
     TOO_MANY = 4429
     UNAVAILABLE = 1013  # the database is: try again
 
@@ -43,7 +44,7 @@ class ChangesConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         user: Any = self.scope["user"]
-        if not may_read(user):
+        if not await database_sync_to_async(may_read)(user):
             await self._refuse(Close.NOT_ALLOWED, user)
             return
         if _open[user.pk] >= settings.SMARTOPS_SOCKETS_PER_USER:
@@ -78,13 +79,14 @@ class ChangesConsumer(AsyncWebsocketConsumer):
             await asyncio.sleep(RECHECK)
             try:
                 user = await user_of_session(self.scope["session"].session_key)
+                allowed = user.pk == self._counted and await database_sync_to_async(may_read)(user)
             except Exception as error:
                 if not isinstance(error, Error):  # an outage of the database is in the log already
                     log.exception("The account of a websocket could not be checked; the websocket is closed")
                 self._release()
                 await self.close(Close.UNAVAILABLE)
                 return
-            if not may_read(user) or user.pk != self._counted:
+            if not allowed:
                 await self._refuse(Close.NOT_ALLOWED, self.scope["user"], logging.INFO)
                 return
 

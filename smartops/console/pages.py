@@ -17,8 +17,8 @@ View = Callable[..., HttpResponseBase]
 
 
 def reader(view: View) -> View:
-    """A page for those who may read. Others are sent to the sign-in page, which says what the account lacks. A page
-    that refreshes itself (htmx) cannot follow a redirect; it gets the address in a header."""
+    """A page for those who may read. Others are sent to the sign-in page, which says that the account lacks a role. A
+    page that refreshes itself (htmx) cannot follow a redirect; it gets the address in a header."""
 
     @require_safe
     @csp_update({"require-trusted-types-for": ["'script'"], "trusted-types": ["smartops"]})

@@ -1,39 +1,21 @@
 """What a person may see and do, and where.
 
-Every page, act, socket and admin page asks here. Accounts with staff status have every right everywhere.
+Every page, act, socket and admin page asks here. The rights come from role grants (grants.py). A superuser has all of
+them. Staff status opens the admin site, and gives no right. (docs/adr/0048-roles-are-granted-for-places.md)
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
+from django.contrib.auth.backends import BaseBackend
 from django.db.models import Q
 
 from signals.types import Target
+from smartops.people.grants import RoleGrant
+from smartops.people.roles import EVERYWHERE, RIGHTS, Place, Right, Role
 
-
-class Right(StrEnum):
-    READ = "read"  # see signals, decisions, actions, workloads and settings
-    ACT = "act"  # freeze and lift, settle, cancel, retry, hold, clear a cooldown, request direct actions
-    APPROVE = "approve"  # approve or reject what waits for a person
-    TUNE = "tune"  # change limits, modes, rules and aliases
-    ADMINISTER = "administer"  # people, tokens and role grants
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A namespace of a cluster; an empty field means all of them."""
-
-    cluster: str = ""
-    namespace: str = ""
-
-    def contains(self, cluster: str, namespace: str) -> bool:
-        """Whether all of that place is in this one."""
-        return self.cluster in ("", cluster) and self.namespace in ("", namespace)
-
-
-EVERYWHERE = Place()
+__all__ = ["EVERYWHERE", "Access", "Place", "Right", "Role", "access_by", "access_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +35,77 @@ class Access:
         """Anywhere at all."""
         return bool(self.places.get(right))
 
+    def sees(self, cluster: str = "", namespace: str = "") -> bool:
+        """Whether `affecting` finds a row with these values."""
+        return any(place.overlaps(cluster, namespace) for place in self.places.get(Right.READ, ()))
+
     def visible(self, *, cluster: str = "cluster", namespace: str = "namespace") -> Q:
         """The condition for rows that the person may see. `cluster` and `namespace` are the names of their columns, for
         instance `workload__namespace`."""
-        return _within(self.places.get(Right.READ, ()), cluster, namespace)
+        return self.where(Right.READ, cluster=cluster, namespace=namespace)
+
+    def where(self, right: Right, *, cluster: str = "cluster", namespace: str = "namespace") -> Q:
+        """The condition for rows in places where the person has the right."""
+        found = Q(pk__in=())
+        for place in self.places.get(right, ()):
+            if place == EVERYWHERE:
+                return Q()
+            named = {cluster: place.cluster, namespace: place.namespace}
+            found |= Q(**{column: value for column, value in named.items() if value})
+        return found
+
+    def affecting(self, *, cluster: str = "cluster", namespace: str = "namespace") -> Q:
+        """The condition for rows with a scope, whose empty columns mean any: those that affect something that the
+        person may see. A name of "" stands for a column that the rows do not have."""
+        found = Q(pk__in=())
+        for place in self.places.get(Right.READ, ()):
+            named = {cluster: place.cluster, namespace: place.namespace}
+            scope = {f"{column}__in": ("", value) for column, value in named.items() if column and value}
+            if not scope:
+                return Q()
+            found |= Q(**scope)
+        return found
+
+
+def access_by(grants: Iterable[tuple[str, str, str]]) -> Access:
+    """`grants`: role, cluster and namespace of each. Places that another one contains are left out."""
+    places: dict[Right, set[Place]] = {}
+    for role, cluster, namespace in grants:
+        for right in RIGHTS[Role(role)]:
+            places.setdefault(right, set()).add(Place(cluster, namespace))
+    return Access({right: _widest(places[right]) for right in Right if right in places})
+
+
+def _widest(places: set[Place]) -> tuple[Place, ...]:
+    kept = [one for one in places if not any(other != one and other.contains(*_names(one)) for other in places)]
+    return tuple(sorted(kept, key=_names))
+
+
+def _names(place: Place) -> tuple[str, str]:
+    return place.cluster, place.namespace
+
+
+ALL = access_by([(Role.ADMIN, "", "")])
 
 
 def access_of(user: Any) -> Access:
-    """No access for an anonymous or inactive account."""
-    if user is None or not user.is_active or not user.is_staff:
+    """No access for an anonymous or inactive account. One query, none for a superuser. Each call reads the grants
+    again: a request keeps the result as `request.access`."""
+    if user is None or not user.is_active:
         return Access()
-    return Access(dict.fromkeys(Right, (EVERYWHERE,)))
+    if user.is_superuser:
+        return ALL
+    grants = RoleGrant.objects.filter(Q(user=user.pk) | Q(group__user=user.pk)).order_by()
+    return access_by(grants.values_list("role", "cluster", "namespace"))
 
 
-def _within(places: Iterable[Place], cluster: str, namespace: str) -> Q:
-    found = Q(pk__in=())
-    for place in places:
-        if place == EVERYWHERE:
-            return Q()
-        named = {cluster: place.cluster, namespace: place.namespace}
-        found |= Q(**{column: value for column, value in named.items() if value})
-    return found
+class RoleBackend(BaseBackend):
+    """`user.has_perm("smartops.approve", target)`, for packages that cannot import this one: whether the account has
+    the right where the target is; without a target, anywhere."""
+
+    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        app, _, name = perm.partition(".")
+        if app != "smartops" or name not in set(Right):
+            return False
+        access = access_of(user_obj)
+        return access.has(Right(name)) if obj is None else access.may_change(Right(name), obj)

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature
 from django.db import transaction
@@ -18,6 +19,7 @@ from django.db.models import F
 from django.db.models.functions import Greatest, Now
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.shortcuts import resolve_url
 
 from signals.lib.clock import database_now
 from smartops.edge.proxies import network
@@ -31,7 +33,10 @@ DEVICE_KNOWN_FOR = timedelta(days=180)
 Keys = Mapping[str, Allowance]
 
 
-class SignInForm(AdminAuthenticationForm):
+class SignInForm(AuthenticationForm):
+    """For every active account. What it may see after that, its roles say (smartops/people)."""
+
+    required_css_class = "required"
     wait: timedelta = throttle.NONE
     request: HttpRequest  # of `AdminSite.login`, always
 
@@ -49,20 +54,14 @@ class SignInForm(AdminAuthenticationForm):
         succeeded(keys)
         return cleaned
 
-    def confirm_login_allowed(self, user: Any) -> None:
-        try:
-            super().confirm_login_allowed(user)
-        except ValidationError:
-            sign_ins.failed(self.request, user.get_username(), "the account lacks staff status")
-            raise
-
 
 admin.site.login_form = SignInForm
 
 
 def sign_in(request: HttpRequest) -> HttpResponseBase:
-    """The sign-in page of admin and console. 429 with Retry-After while the client has to wait."""
-    response: HttpResponseBase = admin.site.login(request)
+    """The sign-in page of admin and console, which leads to the page that asked for it, else to the console. 429 with
+    Retry-After while the client has to wait."""
+    response: HttpResponseBase = admin.site.login(request, _from(request))
     form = (getattr(response, "context_data", None) or {}).get("form")
     if isinstance(form, SignInForm) and form.wait:
         response.status_code = 429
@@ -74,6 +73,12 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
             samesite="Lax",
         )  # fmt: skip
     return response
+
+
+def _from(request: HttpRequest) -> dict[str, str]:
+    if REDIRECT_FIELD_NAME in request.GET or REDIRECT_FIELD_NAME in request.POST:
+        return {}
+    return {REDIRECT_FIELD_NAME: resolve_url(settings.LOGIN_REDIRECT_URL)}
 
 
 def attempt(keys: Keys) -> timedelta:

@@ -27,12 +27,6 @@ def throttled(request: HttpRequest, account: str) -> None:
         _store(THROTTLED, request, actor)
 
 
-def failed(request: HttpRequest, account: str, reason: str = "") -> None:
-    actor = _known(account)
-    if record(FAILED, actor=actor, reason=reason, **where(request)):
-        _store(FAILED, request, actor, reason)
-
-
 @receiver(user_logged_in)
 def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
     actor = actors.user(user.get_username())
@@ -50,17 +44,20 @@ def _signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
 
 @receiver(user_login_failed)
 def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
-    if request is not None:  # a person; a command or a test has none
-        failed(request, str(credentials.get("username", "")))
+    if request is None:  # a command or a test, and no person
+        return
+    actor = _known(str(credentials.get("username", "")))
+    if record(FAILED, actor=actor, **where(request)):
+        _store(FAILED, request, actor)
 
 
-def _store(event: str, request: HttpRequest, actor: str, reason: str = "") -> None:
+def _store(event: str, request: HttpRequest, actor: str) -> None:
     counted = [
         SignIn(event=event, count=count, reason=line)
         for event, count, line in take_summaries()
         if event in (THROTTLED, FAILED)
     ]
-    SignIn.objects.bulk_create([*counted, SignIn(event=event, actor=actor, address=peer_of(request), reason=reason)])
+    SignIn.objects.bulk_create([*counted, SignIn(event=event, actor=actor, address=peer_of(request))])
 
 
 def _known(account: str) -> str:

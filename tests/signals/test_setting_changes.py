@@ -19,7 +19,9 @@ from signals.lib.acting import acting, give_reason
 from signals.models import Rule, SettingChange
 from signals.types import ActionType, Target
 from smartops.models import Token
+from smartops.people.roles import Role
 from smartops.tokens import Scope, issue
+from tests.kit.people import grant as grant_role
 from tests.kit.threads import at_once
 
 SCOPE = {"cluster": "default", "namespace": "shop", "workload": "api"}
@@ -49,6 +51,10 @@ def group_grant() -> Any:
     return Group.permissions.through.objects.get(group=group)
 
 
+def role_grant() -> Any:
+    return grant_role(User.objects.create_user("rita"), "viewer")
+
+
 def permission() -> Any:
     kind = Permission.objects.earliest("id").content_type
     return Permission.objects.create(codename="approve", name="Can approve", content_type=kind)
@@ -65,6 +71,7 @@ RECORDED: dict[str, tuple[Callable[[], Any], str]] = {
         "until = now() + interval '1 hour'",
     ),
     "smartops_token": (a_token, "scopes = '[]'"),
+    "smartops_rolegrant": (role_grant, "role = 'admin'"),
     "auth_user": (lambda: User.objects.create_user("rita"), "is_superuser = true"),
     "auth_group": (lambda: Group.objects.create(name="approvers"), "name = 'viewers'"),
     "auth_permission": (permission, "name = 'Can approve anything'"),
@@ -91,7 +98,9 @@ def refusal(statement: str, *parameters: Any) -> str:
 
 
 def changes(table: str) -> list[Any]:
-    return list(SettingChange.objects.filter(table_name=table).order_by("id"))
+    """In their order, without those that made the groups of the installation."""
+    rows = SettingChange.objects.filter(table_name=table).order_by("id")
+    return [row for row in rows if (row.after or {}).get("name") not in set(Role)]
 
 
 @pytest.mark.django_db

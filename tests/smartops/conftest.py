@@ -12,7 +12,9 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
 
+from smartops.people.roles import Role
 from smartops.web import access_log
+from tests.kit.people import person
 from tests.kit.web import Web
 from tests.smartops.console.scene import Hour, an_ordinary_hour
 
@@ -28,7 +30,8 @@ def no_timers() -> Iterator[None]:
 
 @pytest.fixture
 def reader(db: None) -> User:
-    return User.objects.create_user("rita", is_staff=True)
+    """Who may see everything, and change nothing."""
+    return person("rita", Role.VIEWER)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from signals.allowance import Quota
 from signals.lib.history_admin import HistoryAdmin
 from signals.models import Observation, Rule, SettingChange, Signal
 from signals.types import Target
-from smartops.models import SignIn, Token
+from smartops.models import RoleGrant, SignIn, Token
 from smartops.tokens import Scope, issue, verify
 from tests.kit.forms import confirm, errors, page, save
 from tests.smartops.console.scene import Hour
@@ -55,7 +55,7 @@ def running(operator: Client, hour: Hour) -> Client:
 
 def test_every_model_is_in_the_admin_and_history_is_marked_as_such() -> None:
     ours = {model for model in MODELS if model._meta.app_label in ("signals", "guardrails", "orchestrator", "smartops")}
-    assert ours == HISTORY | {Rule, Alias, GuardrailSetting, Freeze, Cooldown, Token}
+    assert ours == HISTORY | {Rule, Alias, GuardrailSetting, Freeze, Cooldown, Token, RoleGrant}
     assert {model for model in ours if isinstance(admin.site._registry[model], HistoryAdmin)} == HISTORY
 
 

@@ -18,6 +18,7 @@ from orchestrator.models import Action, Heartbeat, VerificationStatus, transitio
 from signals import actors
 from signals.reasons import Reason
 from signals.types import ActionType
+from tests.kit.people import lose_roles
 from tests.kit.web import Web
 from tests.smartops.console.chromium import CHROMIUM, launch
 from tests.smartops.console.scene import Hour, an_ordinary_hour, anomaly, reconciled
@@ -218,7 +219,7 @@ def test_a_page_that_may_not_be_read_any_more_goes_to_the_login_page(
     serve: Callable[..., Web], scene: Hour, visit: Visitor
 ) -> None:
     page = visit(serve())
-    User.objects.update(is_staff=False)
+    lose_roles()
     page.wait_for_url("**/admin/login/?next=/console/")
     expect(page.locator("body")).to_contain_text("not authorized")
     visit.errors.clear()  # the browser notes the 401

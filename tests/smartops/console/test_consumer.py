@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -12,6 +12,8 @@ from pytest_django.fixtures import Settings
 
 from smartops.console import consumers
 from smartops.console.consumers import Close
+from smartops.people.roles import Role
+from tests.kit.people import lose_roles, person
 from tests.kit.web import notify
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,22 +104,22 @@ def test_the_websocket_ignores_messages_of_the_client(reading: Client) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("lost", ["is_active", "is_staff"])
-def test_the_websocket_refuses_an_account_without_the_role(reading: Client, reader: User, lost: str) -> None:
-    User.objects.update(**{lost: False})
-
-    async def scenario() -> None:
-        assert not await accepted(socket(reading))
-
-    run(scenario())
-
-
 def deactivate(client: Client) -> None:
     User.objects.update(is_active=False)
 
 
 def demote(client: Client) -> None:
-    User.objects.update(is_staff=False)
+    lose_roles()
+
+
+@pytest.mark.parametrize("lose", [deactivate, demote], ids=lambda one: one.__name__)
+def test_the_websocket_refuses_an_account_without_a_role(reading: Client, lose: Callable[[Client], None]) -> None:
+    lose(reading)
+
+    async def scenario() -> None:
+        assert not await accepted(socket(reading))
+
+    run(scenario())
 
 
 def change_password(client: Client) -> None:
@@ -168,7 +170,7 @@ def test_a_websocket_is_checked_again_every_30_seconds() -> None:
 def test_the_websockets_of_one_user_are_bounded(reading: Client, settings: Settings) -> None:
     settings.SMARTOPS_SOCKETS_PER_USER = 2
     other = Client()
-    other.force_login(User.objects.create_user("olaf", is_staff=True))
+    other.force_login(person("olaf", Role.VIEWER))
 
     async def scenario() -> None:
         first, second, third, others = (socket(one) for one in (reading, reading, reading, other))

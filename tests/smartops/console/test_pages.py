@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -29,6 +30,7 @@ from smartops.console.freshness import judge
 from smartops.templatetags.console import badge, figures, headline, span
 from tests.kit import verbs
 from tests.kit.history import rewritable
+from tests.kit.people import lose_roles
 from tests.kit.signals import anomaly as anomaly_of
 from tests.kit.signals import post
 from tests.smartops.console.scene import NAMESPACE, Hour, anomaly, reconciled
@@ -60,24 +62,24 @@ def test_a_refresh_after_the_end_of_the_session_gets_the_login_page(db: None, cl
     assert answer.headers["HX-Redirect"] == "/admin/login/?next=/console/"
 
 
-def test_staff_may_read_the_console_and_nobody_may_write(reading: Client) -> None:
+def test_a_viewer_reads_the_console_and_changes_nothing(reading: Client) -> None:
     assert "No action yet" in text(reading.get(ACTIONS))
     assert reading.post(ACTIONS).status_code == 405
 
 
-@pytest.mark.parametrize("lost", ["is_active", "is_staff"])
+@pytest.mark.parametrize("lose", [lambda: User.objects.update(is_active=False), lose_roles], ids=["account", "role"])
 @pytest.mark.parametrize("path", [ACTIONS, "/console/actions/0199c0de-0000-7000-8000-000000000000/"])
 def test_who_loses_the_account_or_the_role_may_not_read_any_more(
-    reading: Client, reader: User, lost: str, path: str
+    reading: Client, lose: Callable[[], None], path: str
 ) -> None:
-    User.objects.filter(pk=reader.pk).update(**{lost: False})
+    lose()
     assert reading.get(path).headers["Location"] == f"/admin/login/?next={path}"
     refresh = reading.get(path, headers={"HX-Request": "true"})
     assert refresh.headers["HX-Redirect"] == f"/admin/login/?next={path}"
 
 
-def test_the_sign_in_page_says_that_the_account_lacks_the_role(reading: Client, reader: User) -> None:
-    User.objects.filter(pk=reader.pk).update(is_staff=False)
+def test_the_sign_in_page_says_that_the_account_lacks_the_role(reading: Client) -> None:
+    lose_roles()
     assert "not authorized" in text(reading.get(ACTIONS, follow=True))
 
 
@@ -143,25 +145,25 @@ def test_older_actions_are_on_further_pages_and_none_is_missing(reading: Client,
     assert {one.pk for page in (first, second) for one in page.context["actions"]} == pending
 
 
-def test_the_list_takes_eleven_queries_however_long_it_is(
+def test_the_list_takes_twelve_queries_however_long_it_is(
     reading: Client, hour: Hour, django_assert_num_queries: Any
 ) -> None:
     for count in (0, 30):
         for number in range(count):
             propose(number)
-        # session, user, namespaces, freezes, actions, signals, the active actions, the counts of both, heartbeats, the
-        # clock
-        with django_assert_num_queries(11):
+        # session, user, role grants, namespaces, freezes, actions, signals, the active actions, the counts of both,
+        # heartbeats, the clock
+        with django_assert_num_queries(12):
             reading.get(ACTIONS)
 
 
-def test_an_action_takes_seven_queries_and_one_about_its_problem(
+def test_an_action_takes_eight_queries_and_one_about_its_problem(
     reading: Client, hour: Hour, django_assert_num_queries: Any
 ) -> None:
     for action in Action.objects.all():
         with django_assert_num_queries(
-            8 if action.signal_id else 7
-        ):  # session, user, action, decisions, events, heartbeats, the clock
+            9 if action.signal_id else 8
+        ):  # session, user, role grants, action, decisions, events, heartbeats, the clock
             reading.get(f"/console/actions/{action.pk}/")
 
 
@@ -332,7 +334,7 @@ def test_no_page_of_the_console_loads_a_payload(
 ) -> None:
     action = hour.execute(hour.signal(anomaly("cartservice", "latency", 0.99, "big", dump="x" * 950_000)))
     for path in (ACTIONS, f"/console/actions/{action.pk}/"):
-        with django_assert_max_num_queries(11) as queries:
+        with django_assert_max_num_queries(12) as queries:
             page = text(reading.get(path))
         assert len(page) < 200_000
         assert not any('"signals_signal"."payload",' in query["sql"] for query in queries)

@@ -11,8 +11,10 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from smartops.models import SignInFailures
+from smartops.people.roles import Role
 from smartops.web import throttle
 from smartops.web.sign_in import DEVICE_COOKIE, attempt
+from tests.kit.people import person
 from tests.kit.threads import at_once
 
 PASSWORD = "correct-horse-battery"  # noqa: S105
@@ -34,7 +36,7 @@ def fast_hashes(settings: Settings) -> None:
 
 @pytest.fixture
 def olga(db: None, fast_hashes: None) -> User:
-    return User.objects.create_user("olga", password=PASSWORD, is_staff=True)
+    return person("olga", Role.OPERATOR, password=PASSWORD)
 
 
 def sign_in(account: str, password: str, peer: str, client: Client | None = None) -> Any:
@@ -100,7 +102,7 @@ def test_a_browser_that_signed_in_before_is_not_slowed_down_by_others(olga: User
 
 
 def test_a_known_browser_has_the_limit_of_one_client_and_only_for_its_account(olga: User) -> None:
-    User.objects.create_user("root", password=PASSWORD, is_staff=True)
+    person("root", Role.ADMIN, password=PASSWORD)
     browser = Client()
     sign_in("olga", PASSWORD, OFFICE, browser)
     browser.post("/admin/logout/")
@@ -153,8 +155,16 @@ def test_an_unknown_account_is_answered_as_a_known_one(olga: User) -> None:
         SignInFailures.objects.all().delete()
 
 
-def test_an_account_without_the_role_is_counted_as_a_failure(olga: User) -> None:
-    User.objects.filter(pk=olga.pk).update(is_staff=False)
+def test_a_role_is_enough_to_sign_in_and_leads_to_the_console(olga: User) -> None:
+    form = {"username": "olga", "password": PASSWORD}
+    browser = Client()
+    assert browser.post("/admin/login/", form).headers["Location"] == "/console/"
+    assert browser.get("/console/").status_code == 200
+    assert browser.get("/admin/").headers["Location"] == "/admin/login/?next=/admin/"
+
+
+def test_an_inactive_account_is_counted_as_a_failure(olga: User) -> None:
+    User.objects.filter(pk=olga.pk).update(is_active=False)
     assert [sign_in("olga", PASSWORD, OFFICE).status_code for _ in range(7)] == [200] * 6 + [429]
 
 
