@@ -12,7 +12,7 @@ from smartops.web.unavailable import server_error
 
 handler500 = server_error
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="console:actions")),
+    path("", RedirectView.as_view(pattern_name="console:overview")),
     path("healthz", healthz),
     path("readyz", readyz),
     path("metrics", metrics),

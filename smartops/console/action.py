@@ -9,26 +9,29 @@ from uuid import UUID
 
 from django.db.models import Q, TextField
 from django.db.models.functions import Cast, Left
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 
 from orchestrator.models import Action, AuditEvent
 from smartops import queries
-from smartops.console.freshness import freshness
-from smartops.console.pages import reader
+from smartops.console.actions import ActionFilter, address, visible
+from smartops.console.listing import around
+from smartops.console.pages import ConsoleRequest, page
 
 MAX_PAYLOAD = 16_384  # characters
 
 
-@reader
-def action(request: HttpRequest, pk: UUID) -> HttpResponse:
+@page
+def action(request: ConsoleRequest, pk: UUID) -> HttpResponse:
     payload = Left(Cast("signal__payload", TextField()), MAX_PAYLOAD + 1)  # a body may have a megabyte
     rows = queries.actions().select_related("signal").defer("signal__payload").annotate(payload=payload)
-    row: Any = get_object_or_404(rows, pk=pk)
+    row: Any = get_object_or_404(rows.filter(visible(request)), pk=pk)
     about = Q(action=row) | Q(signal=row.signal_id, action=None) if row.signal_id else Q(action=row)
     decisions = list(queries.decisions(about).reverse())
     context: dict[str, Any] = {"action": row, "timeline": list(_timeline(row)), "decisions": decisions}
-    context |= {"payload": _shown(row.payload or ""), "freshness": freshness()}
+    seen = Action.objects.filter(visible(request)).only("pk")
+    context |= {"around": around(request, ActionFilter, seen, row, "console:actions", address)}
+    context |= {"payload": _shown(row.payload or "")}
     return render(request, "console/action.html", context)
 
 

@@ -4,9 +4,11 @@ from django.urls import path
 
 from smartops.console.action import action
 from smartops.console.actions import actions
+from smartops.console.overview import overview
 
 app_name = "console"
 urlpatterns = [
-    path("", actions, name="actions"),
+    path("", overview, name="overview"),
+    path("actions/", actions, name="actions"),
     path("actions/<uuid:pk>/", action, name="action"),
 ]

@@ -58,6 +58,21 @@ def icon(name: str) -> SafeString:
     )
 
 
+@register.simple_tag
+def act(text: str, href: str, kind: str = "") -> SafeString:
+    """The button that opens the form of an act in the page's dialog; without a script, as a page. `kind`: "primary",
+    "danger", or nothing."""
+    answers = (403, 404)  # those that are shown there, beside 200
+    return format_html(
+        '<a class="button {}" role="button" href="{}" hx-get="{}" hx-target="#act" hx-swap="innerHTML"{}>{}</a>',
+        kind,
+        href,
+        href,
+        format_html_join("", ' hx-status:{}="swap:innerHTML"', ((status,) for status in answers)),
+        text,
+    )
+
+
 @register.filter
 def alias_form(signal: Signal) -> str:
     """The address of the form for an alias of its name, filled in."""

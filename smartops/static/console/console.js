@@ -31,10 +31,39 @@
       lost();
       if (detail?.code === NOT_ALLOWED) htmx.trigger("#live", "refused"); // the answer leads to the sign-in page
     },
-    htmx_response_error: lost,
-    htmx_error: lost,
-    htmx_after_swap: (element, { ctx }) => { if (ctx.response?.status < 400) { refreshed = performance.now(); show(); } },
+    htmx_response_error: (element, { ctx }) => ofDialog(ctx) ? failed(ctx) : lost(),
+    htmx_error: (element, { ctx }) => ofDialog(ctx) ? failed(ctx) : lost(),
+    htmx_after_swap: (element, { ctx }) => {
+      if (ofDialog(ctx)) opened();
+      else if (ctx.response?.status < 400) { refreshed = performance.now(); show(); }
+    },
+    // A refresh leaves alone what a person has opened or entered.
+    htmx_before_morph_attr: (element, { attrName }) =>
+      !(attrName === "open" && element.matches("details")) && !(attrName === "value" && element.matches(".entered")),
   });
+
+  // The form of an act, in the dialog.
+  const dialog = () => document.getElementById("act");
+  const ofDialog = ctx => ctx?.target?.id === "act" || ctx?.target === "#act";
+  const opened = () => {
+    const it = dialog();
+    if (!it.open) it.showModal();
+    (it.querySelector("[role=alert]:not([hidden])") ?? it.querySelector("form :is(input, select, textarea):not([type=hidden])"))?.focus();
+  };
+  const failed = ctx => {
+    if ([401, 403, 404, 422].includes(ctx?.response?.status)) return; // they are shown
+    const said = dialog().querySelector("[data-failed]");
+    if (said) { said.hidden = false; said.focus(); }
+  };
+  addEventListener("click", event => {
+    if (event.target.closest?.("dialog [data-close]")) { event.preventDefault(); dialog().close(); }
+  });
+  addEventListener("input", event => event.target.classList?.add("entered"));
+  addEventListener("formdata", event => { // of a filter: what is empty does not belong into the address
+    if (!event.target.matches(".filter")) return;
+    for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);
+  });
+  addEventListener("DOMContentLoaded", () => document.querySelector(".messages")?.focus());
 
   const units = [[86400, "d"], [3600, "h"], [60, "min"]];
   const span = seconds => {
@@ -45,7 +74,8 @@
     show();
     for (const time of document.querySelectorAll("time[data-ticks]")) {
       const passed = span((Date.now() - Date.parse(time.dateTime)) / 1000);
-      time.textContent = time.dataset.ticks === "ago" ? `${passed} ago` : passed;
+      const text = time.dataset.ticks === "ago" ? `${passed} ago` : passed;
+      if (time.textContent !== text) time.textContent = text; // else a selection would end
     }
   }, 1000);
 })();

@@ -1,0 +1,87 @@
+"""The form behind each button: what it will do to which objects, why the person does it, and the answer.
+
+An act is a function below the console that checks everything again and changes rows. It raises ValidationError to
+refuse; its `code` may be a Reason. CONTRIBUTING.md, "Add an act", has an example.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+
+from signals.lib.acting import give_reason
+from smartops.console.pages import ConsoleRequest
+
+MAX_REASON = 1000  # characters
+
+
+class ActForm(forms.Form):
+    """Fields of the act come before the reason. No choice has an initial value: the person decides."""
+
+    reason_required = False
+    reason = forms.CharField(
+        max_length=MAX_REASON, required=False, widget=forms.Textarea(attrs={"rows": 3}), label="Reason"
+    )
+
+    def __init__(self, data: Any = None, **more: Any) -> None:
+        super().__init__(data, label_suffix="", **more)
+        self.fields["reason"].required = self.reason_required
+        self.order_fields([*(name for name in self.fields if name != "reason"), "reason"])
+
+
+class ReasonedForm(ActForm):
+    """For acts that need a reason: reject, freeze, settle, and loosening a limit."""
+
+    reason_required = True
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What a person reads before the act. `button`: the text of the button, and the name of the act. `targets`: the
+    objects, resolved. `back`: where the answer leads, and the way out. `details`: a template for more, within the
+    form. `danger`: the button is red."""
+
+    button: str
+    title: str
+    consequence: str
+    back: str
+    targets: Sequence[Any] = ()
+    danger: bool = False
+    details: str = ""
+
+
+def respond(
+    request: ConsoleRequest,
+    form: forms.Form,
+    confirmation: Confirmation,
+    perform: Callable[[dict[str, Any]], str],
+    **context: Any,
+) -> HttpResponseBase:
+    """GET: the form. POST: `perform(cleaned_data)` in one transaction, with the reason for the history. It returns the
+    message of success, or raises ValidationError: the form again, with the reason, in 422."""
+    if request.method == "POST" and form.is_valid():
+        give_reason(form.cleaned_data.get("reason", ""))
+        try:
+            with transaction.atomic():
+                message = perform(form.cleaned_data)
+        except ValidationError as error:
+            form.add_error(None, error)
+        else:
+            messages.success(request, message)
+            return _leave(request, confirmation.back)
+    context |= {"form": form, "confirmation": confirmation}
+    return render(request, "console/act.html", context, status=422 if form.errors else 200)
+
+
+def _leave(request: ConsoleRequest, to: str) -> HttpResponseBase:
+    """A request of htmx would put the page behind a redirect into the dialog. It gets the address in a header."""
+    if "HX-Request" in request.headers:
+        return HttpResponse(status=204, headers={"HX-Redirect": to})
+    return redirect(to)

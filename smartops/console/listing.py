@@ -1,0 +1,191 @@
+"""Lists: filters and search from the URL, pages by id in both directions, and the rows before and after one row.
+
+A page takes one query. A page begins after an id and not after a number of rows, so rows that arrive while somebody
+pages neither repeat nor hide others.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db.models import Model, QuerySet
+from django.http import QueryDict
+from django.urls import reverse
+from django.utils import timezone
+from django_filters import CharFilter, ChoiceFilter, FilterSet
+
+from orchestrator.models import Workload
+from signals.lib.partitions import first_id
+from smartops.console.pages import ConsoleRequest
+
+PAGE = 50
+SUGGESTED = 500
+POSITION = ("before", "after")  # parameters: the id at which a page ends or begins
+SINCE = {
+    "hour": ("Last hour", timedelta(hours=1)),
+    "day": ("Last 24 hours", timedelta(days=1)),
+    "week": ("Last 7 days", timedelta(days=7)),
+    "month": ("Last 30 days", timedelta(days=30)),
+}
+A_NAMESPACE = RegexValidator(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z", "This is not the name of a namespace.")
+
+Row = TypeVar("Row", bound=Model)
+
+
+class FilterForm(forms.Form):
+    """Also refuses parameters that it does not have: a misspelt filter must not show all rows."""
+
+    data: QueryDict
+
+    def __init__(self, data: QueryDict, **more: Any) -> None:
+        super().__init__(data, label_suffix="", **more)
+
+    def clean(self) -> None:
+        for name in self.data:
+            if name not in self.fields and name not in POSITION:
+                self.add_error(None, f"There is no filter “{name}”.")
+            elif len(self.data.getlist(name)) > 1 and not isinstance(
+                self.fields.get(name), forms.MultipleChoiceField | forms.ModelMultipleChoiceField
+            ):
+                self.add_error(None, f"“{name}” is given more than once.")
+
+
+class Filter(FilterSet):  # type: ignore[misc]  # django-filter has no types
+    """Declare filters as those of django-filter; `q` with a method `search` is the free text. An invalid parameter is
+    an error of the form, and the list has no rows then."""
+
+    class Meta:
+        form = FilterForm
+
+    @property
+    def chosen(self) -> bool:
+        """Whether anything is filtered."""
+        return any(value for name, value in self.data.items() if name not in POSITION)
+
+    @property
+    def namespaces(self) -> Iterable[str]:
+        """What the field of that name suggests: those that have had actions, and that the person may see."""
+        rows = Workload.objects.filter(self.request.access.visible())
+        return rows.order_by("namespace").values_list("namespace", flat=True).distinct()[:SUGGESTED]
+
+
+def search() -> CharFilter:
+    """The free text; the filter has a method `search`."""
+    return CharFilter(method="search", label="Search", max_length=253, widget=forms.TextInput({"type": "search"}))
+
+
+def namespace(column: str = "namespace") -> CharFilter:
+    widget = forms.TextInput({"list": "namespaces"})
+    return CharFilter(column, label="Namespace", max_length=63, validators=[A_NAMESPACE], widget=widget)
+
+
+def choice(column: str | None, every: str, choices: Iterable[tuple[str, str]], **more: Any) -> ChoiceFilter:
+    """`every`: the choice of all rows."""
+    return ChoiceFilter(column, empty_label=every, choices=list(choices), **more)
+
+
+def since() -> ChoiceFilter:
+    """Of rows whose ids are UUIDv7: sorting by id is sorting by time."""
+
+    def created(rows: "QuerySet[Any]", _: str, age: str) -> "QuerySet[Any]":
+        return rows.filter(pk__gte=first_id(timezone.now() - SINCE[age][1]))
+
+    return choice(
+        None, "At any time", ((name, label) for name, (label, _) in SINCE.items()), label="Since", method=created
+    )
+
+
+def as_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Row]):
+    """One page of rows. `newer` and `older` are the addresses of the pages around it, or empty. `query`: the filter, to
+    be appended to the address of a row, so that its page knows the list."""
+
+    filter: Filter
+    rows: list[Row]
+    newer: str = ""
+    older: str = ""
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Of one row: the list that it belongs to, and the rows before and after it there; empty if there are none."""
+
+    back: str
+    previous: str
+    next: str
+
+
+def listing(request: ConsoleRequest, filters: type[Filter], rows: "QuerySet[Row]", size: int = PAGE) -> Listing[Row]:
+    """The rows that pass the filter, newest first."""
+    chosen = filters(request.GET, rows, request=request)
+    before, after = (_position(chosen, rows, name) for name in POSITION)
+    if before is not None and after is not None:
+        chosen.form.add_error(None, "A page has either “before” or “after”.")
+    if not chosen.is_valid():
+        return Listing(chosen, [])
+    if after is not None:
+        found = list(chosen.qs.filter(pk__gt=after).order_by("pk")[: size + 1])
+        if len(found) > size:
+            return _page(request, chosen, found[size - 1 :: -1], newer=True, older=True)
+        before = None  # these are fewer than a page: the newest page has them
+    first = chosen.qs if before is None else chosen.qs.filter(pk__lt=before)
+    found = list(first.order_by("-pk")[: size + 1])
+    return _page(request, chosen, found[:size], newer=before is not None, older=len(found) > size)
+
+
+def around(
+    request: ConsoleRequest,
+    filters: type[Filter],
+    rows: "QuerySet[Row]",
+    row: Row,
+    screen: str,
+    address: Callable[[Row], str],
+) -> Around:
+    """Takes two queries. `screen`: the URL name of the list. `address`: of the page of a row."""
+    chosen, query = filters(request.GET, rows, request=request), _query(request.GET)
+    back = reverse(screen) + query
+    if not chosen.is_valid():
+        return Around(back, "", "")
+    newer = chosen.qs.filter(pk__gt=row.pk).order_by("pk").first()
+    older = chosen.qs.filter(pk__lt=row.pk).order_by("-pk").first()
+    return Around(back, *("" if one is None else address(one) + query for one in (newer, older)))
+
+
+def _page(request: ConsoleRequest, chosen: Filter, rows: list[Row], *, newer: bool, older: bool) -> Listing[Row]:
+    first = _query(request.GET) or "?"
+    to_newer = _query(request.GET, after=str(rows[0].pk)) if rows else first
+    to_older = _query(request.GET, before=str(rows[-1].pk)) if rows else first
+    return Listing(chosen, rows, to_newer if newer else "", to_older if older else "", _query(request.GET))
+
+
+def _position(chosen: Filter, rows: "QuerySet[Any]", name: str) -> Any:
+    if not (given := chosen.data.get(name)):
+        return None
+    try:
+        return rows.model._meta.pk.clean(given, None)
+    except ValidationError:
+        chosen.form.add_error(None, f"“{name}” is not the id of a row.")
+        return None
+
+
+def _query(parameters: QueryDict, **position: str) -> str:
+    """The filter as a query string, without empty parameters."""
+    left = QueryDict(mutable=True)
+    for name, values in parameters.lists():
+        if name not in POSITION and any(values):
+            left.setlist(name, values)
+    left.update(position)
+    return f"?{left.urlencode()}" if left else ""
