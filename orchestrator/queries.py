@@ -128,6 +128,42 @@ END_VERIFICATIONS = f"""
     WHERE verification.action_id = ended.action_id AND verification.action_id {BOUNDED}
 """  # noqa: S608 - it is composed of constants
 
+# One reconciler writes the observed workloads of a namespace: it takes or renews the lease, and holds the row for the
+# rest of the transaction. It returns the namespaces that it has got. Parameters: cluster, reconciler, and how many
+# seconds the lease lasts. The rows say of a namespace whether everything of it is stored.
+OBSERVE_NAMESPACES = """
+    INSERT INTO orchestrator_observednamespace AS held (cluster, namespace, reconciler, lease_until, complete_at)
+    SELECT %(cluster)s, namespace, %(reconciler)s, statement_timestamp() + make_interval(secs => %(lease)s),
+        CASE WHEN complete THEN statement_timestamp() END
+    FROM json_to_recordset(%(rows)s::json) AS wanted(namespace text, complete boolean) ORDER BY namespace
+    ON CONFLICT (cluster, namespace) DO UPDATE SET
+        reconciler = EXCLUDED.reconciler, lease_until = EXCLUDED.lease_until,
+        complete_at = coalesce(EXCLUDED.complete_at, held.complete_at)
+    WHERE held.reconciler = EXCLUDED.reconciler OR held.lease_until <= statement_timestamp()
+    RETURNING namespace
+"""
+
+# The workloads of a cluster that have changed. The rows have the columns of orchestrator_observedworkload, without the
+# cluster, its id and its time.
+_OBSERVED = (
+    "kind", "namespace", "name", "uid", "generation", "replicas", "ready", "available", "updated", "rollout",
+    "rollout_message", "rollout_by", "rollout_since", "paused", "deleting", "held", "problem", "own", "autoscaler",
+    "owners", "digest",
+)  # fmt: skip
+STORE_OBSERVED = f"""
+    INSERT INTO orchestrator_observedworkload (cluster, {", ".join(_OBSERVED)})
+    SELECT %(cluster)s, {", ".join(_OBSERVED)}
+    FROM json_populate_recordset(NULL::orchestrator_observedworkload, %(rows)s::json)
+    ORDER BY namespace, name, kind
+    ON CONFLICT (cluster, namespace, name, kind) DO UPDATE SET
+        {", ".join(f"{name} = EXCLUDED.{name}" for name in _OBSERVED[3:])}, observed_at = statement_timestamp()
+"""  # noqa: S608 - it is composed of constants
+DELETE_OBSERVED = """
+    DELETE FROM orchestrator_observedworkload AS row
+    USING json_to_recordset(%(rows)s::json) AS gone(kind text, namespace text, name text)
+    WHERE row.cluster = %(cluster)s AND (row.kind, row.namespace, row.name) = (gone.kind, gone.namespace, gone.name)
+"""
+
 
 def fetch(statement: str, rows: Iterable[Row], **parameters: Any) -> list[tuple[Any, ...]]:
     """Executes a statement with the parameter `rows`, and returns its result."""

@@ -94,7 +94,7 @@ class ClusterCache:
 
     def is_readable(self, namespace: str, kind: Kind = Kind.DEPLOYMENT) -> bool:
         """Whether its workloads of the kind are in the cache: without them, no decision may be made on them."""
-        return self.manages(namespace) and self._status.find(WORKLOADS[kind], self._scope(namespace)) is None
+        return self.manages(namespace) and self._status.find(WORKLOADS[kind], self.scope(namespace)) is None
 
     @property
     def readable(self) -> list[str]:
@@ -118,6 +118,10 @@ class ClusterCache:
     def get(self, key: WorkloadKey) -> WorkloadObject | None:
         return self._workloads.get(key)
 
+    def keys(self) -> list[WorkloadKey]:
+        """Of all workloads that are in the cache."""
+        return list(self._workloads.copy())
+
     def workloads(self, namespace: str) -> list[WorkloadObject]:
         """Those of the namespace that are in the cache."""
         return [one for key, one in self._workloads.copy().items() if key.namespace == namespace]
@@ -125,7 +129,7 @@ class ClusterCache:
     def observe(self, target: Target) -> TargetState:
         if not self.manages(target.namespace):
             return UNMANAGED
-        key, scope = WorkloadKey.of(target), self._scope(target.namespace)
+        key, scope = WorkloadKey.of(target), self.scope(target.namespace)
         autoscaler, unlisted = self._autoscalers.of(key), self._status.find(AUTOSCALERS, scope)
         known = TargetState(True, True, self.get(key), autoscaler, unlisted.why if unlisted else "")
         if unreadable := self._status.find(WORKLOADS[key.kind], scope):
@@ -146,11 +150,14 @@ class ClusterCache:
         except ClusterError as error:
             return replace(state, seen=False, unreadable=f"{key.kind} {key.place}: {error.message}")
 
+    def autoscaler_of(self, key: WorkloadKey) -> AutoscalerFacts | None:
+        return self._autoscalers.of(key)
+
     def forget_missing(self, key: WorkloadKey) -> None:
         """The name stands for something else: the next signal with it is resolved in the same way."""
         self._missing.discard(key)
 
-    def _scope(self, namespace: str) -> str:
+    def scope(self, namespace: str) -> str:
         return "*" if "*" in self.namespaces else namespace
 
     def _keep_following(self, resource: Resource, namespace: str, follow: Callable[[str], None]) -> None:
@@ -188,7 +195,9 @@ class ClusterCache:
             if event.object is None:
                 self._report(AUTOSCALERS, namespace, event)
             else:
-                self._autoscalers.update(event.object, deleted=event.type is WatchEventType.DELETED)
+                changed = self._autoscalers.update(event.object, deleted=event.type is WatchEventType.DELETED)
+                for key in changed:
+                    self._on_change(key)
 
     def _forget(self, resource: Resource, namespace: str) -> None:
         """Another watch does not know what this one has listed, so it cannot report what was deleted in between."""
@@ -216,8 +225,9 @@ class AutoscalerIndex:
         self._workloads: dict[ObjectKey, WorkloadKey] = {}  # by autoscaler
         self._lock = Lock()  # between watching threads
 
-    def update(self, autoscaler: Autoscaler, *, deleted: bool) -> None:
-        """Readers take no lock: each value is replaced as a whole, and the old one is there until the new one is."""
+    def update(self, autoscaler: Autoscaler, *, deleted: bool) -> set[WorkloadKey]:
+        """The workloads that it scaled or scales. Readers take no lock: each value is replaced as a whole, and the old
+        one is there until the new one is."""
         key, workload = autoscaler.key, None if deleted else autoscaler.target
         with self._lock:
             before = self._workloads.pop(key, None)
@@ -230,6 +240,7 @@ class AutoscalerIndex:
                     self._by_workload[before] = others
                 else:
                     del self._by_workload[before]
+        return {one for one in (before, workload) if one is not None}
 
     def of(self, workload: WorkloadKey) -> AutoscalerFacts | None:
         """The first by name. Several autoscalers of one workload work against each other; each is a reason not to

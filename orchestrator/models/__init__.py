@@ -4,6 +4,7 @@ from orchestrator.models.action import Action
 from orchestrator.models.evidence import AuditEvent, DecisionRecord, Phase, Verification, VerificationStatus
 from orchestrator.models.heartbeat import Heartbeat
 from orchestrator.models.keys import ActiveAction, IdempotencyKey
+from orchestrator.models.observed import ObservedNamespace, ObservedWorkload
 from orchestrator.models.publishing import PublisherCursor
 from orchestrator.models.refused_request import RefusedRequest
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
@@ -20,6 +21,8 @@ __all__ = [
     "DecisionRecord",
     "Heartbeat",
     "IdempotencyKey",
+    "ObservedNamespace",
+    "ObservedWorkload",
     "Phase",
     "PublisherCursor",
     "RefusedRequest",

@@ -24,7 +24,7 @@ from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.sync import Delays
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import Heartbeat
+from orchestrator.models import Heartbeat, ObservedWorkload
 from orchestrator.process import gauges
 from orchestrator.publish.kubernetes import KubernetesEvents
 from orchestrator.publish.publishers import Publishers
@@ -35,6 +35,7 @@ from orchestrator.reconciler.clock import Clock, SystemClock
 from orchestrator.reconciler.inbox import Inbox
 from orchestrator.reconciler.outage import Outage
 from orchestrator.reconciler.pool import RESERVED, Pool, ThreadPool
+from orchestrator.reconciler.snapshot import Snapshot
 from signals import actors
 from signals.ledger import Window
 from signals.lib import partitions
@@ -51,6 +52,7 @@ PACE = 0.05  # seconds from one pass to the next under load: what arrives in bet
 PARTITIONS = 3600.0  # seconds between two attempts to create the partitions of the next months
 FORGET = 600.0  # seconds between two deletions of windows that recognize no repeat any more
 BEAT = 5.0  # seconds between two heartbeats; the console calls a reconciler stopped after 15
+SNAPSHOT = 1.0  # seconds between two batches of observed workloads
 GRACE = 20.0  # seconds in which claimed actions may end after `stop`
 
 
@@ -73,6 +75,7 @@ class Reconciler:
         self.pool = pool or ThreadPool(workers, self._wake)
         self.cache = ClusterCache(cluster, namespaces, self._target_changed, self.clock.monotonic, self._rollout_ended)
         self.verifications = verify.Verifications(cluster_name, self.clock)
+        self.snapshot = Snapshot(cluster_name, self.actor, self.cache)
         self.publishers = Publishers(cluster_name, [KubernetesEvents(cluster)])
         self._inbox = Inbox()
         self._outage = Outage()
@@ -81,7 +84,7 @@ class Reconciler:
         self._signals_due = self._actions_due = self._direct_due = True
         self._turned_at = self._passed_at = self.clock.monotonic()
         self._next_sweep = self._next_measure = self._next_beat = self._next_partitions = 0.0
-        self._next_forget = 0.0
+        self._next_forget = self._next_snapshot = 0.0
         self._resumed: Delays | None = None  # the delays for which waiting rows were made due
         self._settings: int | None = None  # the version for which freed rows were made due
         self._appeared = 0  # the workloads that the cache had when unresolved signals were made due
@@ -172,12 +175,16 @@ class Reconciler:
         if self._passed_at >= self._next_beat:
             self._next_beat = self._passed_at + BEAT
             self._step(Heartbeat.beat, self.cluster_name, self.actor)
+        if self._passed_at >= self._next_snapshot:
+            self._next_snapshot = self._passed_at + SNAPSHOT
+            self._step(self.snapshot.store, self._passed_at)
         if self._passed_at >= self._next_partitions:
             self._next_partitions = self._passed_at + PARTITIONS
             self._step(partitions.create_ahead)
         if self._passed_at >= self._next_forget:
             self._next_forget = self._passed_at + FORGET
             self._step(Window.forget_some)
+            self._step(ObservedWorkload.forget_unobserved)
         return True
 
     def _reclaim(self) -> None:
@@ -279,7 +286,9 @@ class Reconciler:
             self.verifications.load()
         while self._inbox.confirmations:
             self.verifications.confirm(self._inbox.confirmations.pop())
-        for one in self.verifications.due(self._take_changed_targets()):
+        changed = self._take_changed_targets()
+        self.snapshot.changed(changed)
+        for one in self.verifications.due(changed):
             known = self.cache.is_readable(one.key.namespace, one.key.kind)
             if self.verifications.examine(one, self.cache.get(one.key), known=known):
                 self.pool.submit(partial(calls.confirm, one.key, one.action.pk, one.span, self.cluster))

@@ -48,6 +48,8 @@ MAY = {
     "orchestrator_verification": ("s", "siu"),
     "orchestrator_publishercursor": ("s", "siu"),
     "orchestrator_heartbeat": ("s", "siu"),
+    "orchestrator_observedworkload": ("s", "siud"),
+    "orchestrator_observednamespace": ("s", "siud"),
     "smartops_token": ("siu", ""),
     "smartops_signin": ("si", ""),
     "signals_settingchange": ("s", ""),
