@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from signals import queries
 from signals.actors import Actor
 from signals.ingest import Receipt, ingest
-from signals.models import Allowance, Problem
+from signals.models import Allowance, Problem, Signal
 from signals.types import Observation
 
 MARGIN = 2000  # signals of posts that were granted, and are not stored yet, when another one counts
@@ -64,7 +64,7 @@ def _count_and_store(observations: Sequence[Observation], posted_by: Actor, wait
     with transaction.atomic():
         Allowance.objects.select_for_update().get(pk=posted_by)
         with connection.cursor() as cursor:
-            cursor.execute(queries.WAITING, [posted_by])
+            cursor.execute(queries.WAITING, {"name": posted_by, **Signal.pending_bounds()})
             room = waiting - cursor.fetchone()[0]
         beyond = _beyond(observations, room)
         refused = [one.firing and one.fingerprint in beyond for one in observations]

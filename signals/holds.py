@@ -4,8 +4,8 @@ Pure. docs/adr/0041-a-ledger-of-problems-and-windows.md has the argument.
 A hold is a JSON object: `settings`, the version of the settings at the decision; `within`, for each of score,
 probability and confidence the interval `[at least, below]` of the reports that it holds for, with null for no bound, or
 null if they lack the value; `until`, when it ends, in ISO 8601; `target`, a digest of what the decision used of the
-target. The last two are of orchestrator/decide/hold.py; an ignored signal has no `target`. `signals_fire` evaluates it
-for each report.
+target. The last two are of orchestrator/decide/hold.py; an ignored signal has no `target`. A deferred signal has
+`within` alone. `signals_fire` evaluates it for each report.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,13 +27,25 @@ KNOWN |= {"id", "version", "name", "action_type", "params", "symptom_match"}
 
 def hold(signal: SignalFacts, rules: Iterable[RuleSpec], settings: int) -> Hold | None:
     """None: the next report is decided on, as it may lead to another result. `rules`: all that are enabled."""
-    relevant = [rule for rule in rules if not IDENTITY & conditions_missed(rule, signal).keys()]
+    relevant = _relevant(signal, rules)
     if signal.naming is not None or any(map(_has_other_conditions, relevant)):
         return None
-    within = {
-        name: _interval(getattr(signal, name), [getattr(rule, f"min_{name}") for rule in relevant]) for name in MEASURES
-    }
-    return {"settings": settings, "within": within}
+    return {"settings": settings, **_within(signal, relevant)}
+
+
+def until_it_differs(signal: SignalFacts, rules: Iterable[RuleSpec]) -> Hold:
+    """Of a deferred signal, which is decided on again when its deferral ends. A report beyond the intervals makes it
+    due at once, as another rule may hold for it."""
+    return _within(signal, _relevant(signal, rules))
+
+
+def _relevant(signal: SignalFacts, rules: Iterable[RuleSpec]) -> list[RuleSpec]:
+    return [rule for rule in rules if not IDENTITY & conditions_missed(rule, signal).keys()]
+
+
+def _within(signal: SignalFacts, rules: Iterable[RuleSpec]) -> Hold:
+    limits = {name: [getattr(rule, f"min_{name}") for rule in rules] for name in MEASURES}
+    return {"within": {name: _interval(getattr(signal, name), limits[name]) for name in MEASURES}}
 
 
 def _interval(value: float | None, limits: Iterable[float | None]) -> Interval:

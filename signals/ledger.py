@@ -1,5 +1,7 @@
 """What recognizes a report: its problem, and its window (docs/adr/0041-a-ledger-of-problems-and-windows.md)."""
 
+from uuid import UUID
+
 from django.db import connection, models
 
 from signals import actors, queries
@@ -19,9 +21,10 @@ class Problem(models.Model):
     workload = models.CharField(max_length=253)
     symptom = models.CharField(max_length=128)
     signal = models.ForeignKey(
-        "signals.Signal", on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+        "signals.Signal", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, null=True, related_name="+"
     )
-    """The open signal, or the latest one; NULL if there was none, or if the retention has removed it."""
+    """The open signal, or the closed one that a decision holds on. NULL: neither, so the next report opens a signal.
+    A report that finds it closed sets NULL, and so does the retention before it drops the signal's month."""
     firing_count = models.PositiveBigIntegerField(db_default=0)
     firing_at = models.DateTimeField(null=True)
     firing_by = models.CharField(max_length=actors.MAX_LENGTH, db_default="")
@@ -37,6 +40,12 @@ class Problem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} {self.symptom} of {workload_name(self.kind, self.namespace, self.workload)}"
+
+    @staticmethod
+    def forget_signals(first: UUID, last: UUID) -> None:
+        """Ends the references to closed signals, `first <= id < last`: their rows are about to be dropped."""
+        with connection.cursor() as cursor:
+            cursor.execute(queries.FORGET_SIGNALS, [first, last])
 
 
 class LastReport(models.IntegerChoices):

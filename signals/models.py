@@ -3,8 +3,10 @@ modules of their own."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 import pgtrigger
@@ -18,6 +20,7 @@ from signals.aliases import Alias
 from signals.ledger import LastReport, Problem, Window
 from signals.lib import triggers
 from signals.lib.constraints import are_actors
+from signals.lib.partitions import Unended, bounds_of, planned_once
 from signals.mapping import considered
 from signals.naming import Resolution, is_resolved, load_naming, resolve
 from signals.rules import Rule, require_readable, rules_of
@@ -126,7 +129,7 @@ class Signal(models.Model):
     not_before = models.DateTimeField(db_default=Now())
     resolved_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
-    holds = models.JSONField(null=True)  # of an ignored or denied one: signals.holds.Hold
+    holds = models.JSONField(null=True)  # of an ignored, denied or deferred one: signals.holds.Hold
     posted_by = models.CharField(max_length=actors.MAX_LENGTH, db_default="")  # the token that opened it
     reported_by = models.JSONField(default=list, db_default=[])
     traceparent = models.CharField(max_length=55, blank=True, db_default="")  # of the request that opened it
@@ -156,7 +159,7 @@ class Signal(models.Model):
             ),
         ]
         triggers = [
-            triggers.never_truncated(),
+            triggers.kept(),
             triggers.unchanged(
                 "resolved_once",
                 *("kind", "namespace", "workload"),
@@ -217,6 +220,7 @@ class Signal(models.Model):
             of_kinds = [delays[namespace, kind] for kind in Kind if (namespace, kind) in delays]
             later |= {namespace: min(of_kinds)} if len(of_kinds) == len(Kind) else {}
         parameters = {
+            **cls.pending_bounds(),
             "cluster": cluster,
             "limit": limit,
             "without": list(without),
@@ -227,7 +231,11 @@ class Signal(models.Model):
     @classmethod
     def lock_due(cls, ids: Iterable[UUID]) -> list["Signal"]:
         """Those that are still due and that no other process holds, locked until the transaction ends."""
-        return list(cls.objects.raw(_SELECT_DUE + queries.LOCKED, [list(ids)]))
+        wanted = list(ids)
+        if not wanted:
+            return []
+        with planned_once():
+            return list(cls.objects.raw(_SELECT_DUE + queries.LOCKED, {"ids": wanted, **bounds_of(wanted)}))
 
     @cached_property
     def rules(self) -> tuple[RuleSpec, ...]:
@@ -246,12 +254,42 @@ class Signal(models.Model):
         return rules_of(self.rules_version)
 
     @staticmethod
-    def release(ended: Collection[UUID], targets: Collection[Target], reasons: Collection[str]) -> None:
-        """Closes the signals of actions that have ended, and makes those pending signals of the workloads due that are
-        deferred for one of these reasons. One statement does both, so that all rows are locked in one order."""
-        places = zip(*((one.cluster, one.kind, one.namespace, one.name) for one in targets), strict=True)
+    def pending_bounds() -> dict[str, UUID]:
+        """The parameters `first` and `last` of a query for pending signals."""
+        return bounds_of(_PENDING())
+
+    @classmethod
+    def pending(cls) -> models.QuerySet["Signal"]:
+        """All pending signals."""
+        return cls.objects.filter(state=SignalState.PENDING, pk__range=_PENDING())
+
+    @staticmethod
+    def resolved(ids: Iterable[UUID]) -> list[UUID]:
+        """Those of these signals whose problem is over."""
+        wanted = list(ids)
+        if not wanted:
+            return []
         with connection.cursor() as cursor:
-            cursor.execute(queries.RELEASE, [list(ended), *map(list, places), list(reasons)])
+            cursor.execute(queries.RESOLVED, {"ids": wanted, **bounds_of(wanted)})
+            return [pk for [pk] in cursor.fetchall()]
+
+    @staticmethod
+    def release(ended: Collection[UUID], targets: Collection[Target], reasons: Collection[str]) -> dict[UUID, datetime]:
+        """Closes the signals of actions that have ended, and makes those pending signals of the workloads due that are
+        deferred for one of these reasons. One statement does both, so that all rows are locked in one order. Returns
+        when each of them was first reported."""
+        parameters: dict[str, Any] = {
+            **bounds_of([*_PENDING(), *ended]),
+            "ended": list(ended),
+            "clusters": [one.cluster for one in targets],
+            "kinds": [one.kind for one in targets],
+            "namespaces": [one.namespace for one in targets],
+            "names": [one.name for one in targets],
+            "reasons": list(reasons),
+        }
+        with planned_once(), connection.cursor() as cursor:
+            cursor.execute(queries.RELEASE, parameters)
+            return dict(cursor.fetchall())
 
     def facts(self) -> SignalFacts:
         return SignalFacts(
@@ -278,8 +316,17 @@ class Signal(models.Model):
 
 
 _SELECT_DUE = queries.SELECT_DUE.format(
-    columns=", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields)
+    columns=", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields), bounded=queries.BOUNDED
 )
+
+
+def _oldest_and_newest() -> list[UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(queries.PENDING)
+        return [pk for [pk] in cursor.fetchall()]
+
+
+_PENDING = Unended(_oldest_and_newest, before=timedelta(days=1), after=timedelta(days=1))
 
 
 class Observation(models.Model):
@@ -288,7 +335,7 @@ class Observation(models.Model):
     fields of AnomalySignal or RcaSignal (signals/sources)."""
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
-    signal = models.ForeignKey(Signal, on_delete=models.PROTECT, related_name="observations")
+    signal = models.ForeignKey(Signal, on_delete=models.PROTECT, related_name="observations", db_constraint=False)
     window_id = models.CharField(max_length=256)
     firing = models.BooleanField()
     late = models.BooleanField(db_default=False)

@@ -25,22 +25,41 @@ FORGET_WINDOWS = """
         AND NOT EXISTS (SELECT FROM signals_signal signal WHERE signal.id = old.signal_id AND closed_at IS NULL)
         LIMIT %s)
 """
-# Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ids; clusters,
-# kinds, namespaces and names of the workloads; the reasons of the deferral.
-RELEASE = """
-    WITH wanted AS (SELECT %s::uuid[] AS ended),
-    locked AS (
-        SELECT id, id = ANY(ended) AS is_over FROM signals_signal, wanted
-        WHERE id = ANY(ended) AND closed_at IS NULL
+# Of a partitioned table: bounds of the ids are bounds of the months, so that PostgreSQL reads few partitions.
+BOUNDED = "BETWEEN %(first)s AND %(last)s"
+# The ids of the oldest pending signal, and of the newest one.
+PENDING = """
+    (SELECT id FROM signals_signal WHERE state = 'pending' ORDER BY id LIMIT 1) UNION ALL
+    (SELECT id FROM signals_signal WHERE state = 'pending' ORDER BY id DESC LIMIT 1)
+"""
+# Parameters: the bounds of the ids of a month that the retention drops.
+FORGET_SIGNALS = """
+    UPDATE signals_problem problem SET signal_id = NULL
+    FROM (
+        SELECT fingerprint FROM signals_problem WHERE signal_id >= %s AND signal_id < %s
+        ORDER BY fingerprint FOR NO KEY UPDATE) AS locked
+    WHERE problem.fingerprint = locked.fingerprint
+"""
+# Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ended, the ids
+# of the first; clusters, kinds, namespaces and names of the workloads; the reasons of the deferral; bounds of all ids.
+# Returns what it has moved, with the time of its first report.
+RELEASE = f"""
+    WITH locked AS (
+        SELECT id, id = ANY(%(ended)s::uuid[]) AS is_over FROM signals_signal
+        WHERE id {BOUNDED} AND (id = ANY(%(ended)s::uuid[]) AND closed_at IS NULL
         OR (cluster, kind, namespace, workload)
-            IN (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]))
-            AND reason = ANY(%s::text[]) AND state = 'pending'
+            IN (SELECT * FROM unnest(
+                %(clusters)s::text[], %(kinds)s::text[], %(namespaces)s::text[], %(names)s::text[]))
+            AND reason = ANY(%(reasons)s::text[]) AND state = 'pending')
         ORDER BY fingerprint FOR NO KEY UPDATE OF signals_signal)
     UPDATE signals_signal AS signal SET
         closed_at = CASE WHEN is_over THEN statement_timestamp() END,
         not_before = CASE WHEN is_over THEN signal.not_before ELSE statement_timestamp() END
-    FROM locked WHERE signal.id = locked.id
+    FROM locked WHERE signal.id = locked.id AND signal.id {BOUNDED}
+    RETURNING signal.id, signal.first_seen_at
 """
+# Parameters: ids, with their bounds.
+RESOLVED = f"SELECT id FROM signals_signal WHERE id {BOUNDED} AND id = ANY(%(ids)s::uuid[]) AND resolved_at IS NOT NULL"
 # Due signals, each with how long its problem has lasted, and with the version of the enabled rules: it changes with
 # each change of one of them, and never comes back. The columns are named: a prepared statement with `*` fails as soon
 # as the migration of the next version adds one. Continued by OLDEST or LOCKED.
@@ -51,20 +70,21 @@ SELECT_DUE = """
         FROM signals_rule rule WHERE rule.enabled) AS rules_version,
         coalesce((SELECT number FROM signals_settingsversion), 0) AS settings_version
     FROM signals_signal signal
-    WHERE state = 'pending' AND not_before <= statement_timestamp()
+    WHERE state = 'pending' AND not_before <= statement_timestamp() AND id {bounded}
 """
 # A flow is what one token posts about one namespace. A loose index scan finds the flows that have due signals, at most
 # 200 of a token, and then the oldest of each: what it costs depends on the number of flows, and not on how much waits
 # in one of them. Within a flow workloads take turns: the first signal of each, then the second of each. A signal's
 # round is its place among those of its token or of its namespace, whichever is later, where flows take turns, too:
-# neither a token with many namespaces, nor a namespace with many tokens delays others. Parameters: cluster; without,
-# the ids to leave out; limit; delays, a JSON object with how many seconds later the signals of a namespace ("*": of
-# all) become due: all of them, and those of a kind (namespace/kind). The first bounds what is read from the index.
-_OF_FLOW = """
-    state = 'pending' AND cluster = %(cluster)s AND signal.posted_by = flow.posted_by
+# neither a token with many namespaces, nor a namespace with many tokens delays others. Parameters: first and last, the
+# bounds of all pending signals; cluster; without, the ids to leave out; limit; delays, a JSON object with how many
+# seconds later the signals of a namespace ("*": of all) become due: all of them, and those of a kind (namespace/kind).
+# The first bounds what is read from the index.
+_OF_FLOW = f"""
+    state = 'pending' AND id {BOUNDED} AND cluster = %(cluster)s AND signal.posted_by = flow.posted_by
     AND signal.namespace = flow.namespace AND not_before <= statement_timestamp() - make_interval(secs => coalesce(
         %(delays)s::jsonb ->> flow.namespace, %(delays)s::jsonb ->> '*', '0')::float8)
-    AND (%(delays)s::jsonb = '{}'::jsonb OR not_before <= statement_timestamp() - make_interval(secs => coalesce(
+    AND (%(delays)s::jsonb = '{{}}'::jsonb OR not_before <= statement_timestamp() - make_interval(secs => coalesce(
         %(delays)s::jsonb ->> (flow.namespace || '/' || signal.kind), %(delays)s::jsonb ->> ('*/' || signal.kind),
         '0')::float8))
 """
@@ -77,7 +97,8 @@ OLDEST = f"""
                 CASE WHEN flow.posted_by = last_one THEN many ELSE 0 END + due.is_due::int, due.is_due
             FROM (
                 SELECT following.*, last.posted_by AS last_one, last.many FROM flow AS last CROSS JOIN LATERAL (
-                    SELECT posted_by, namespace FROM signals_signal WHERE state = 'pending' AND cluster = %(cluster)s
+                    SELECT posted_by, namespace FROM signals_signal
+                    WHERE state = 'pending' AND id {BOUNDED} AND cluster = %(cluster)s
                     AND (posted_by, namespace)
                         > (last.posted_by, CASE WHEN many < 200 THEN last.namespace ELSE repeat('z', 64) END)
                     ORDER BY posted_by, namespace LIMIT 1) AS following) AS flow
@@ -104,8 +125,8 @@ OLDEST = f"""
         ORDER BY round, not_before LIMIT %(limit)s))
     ORDER BY not_before
 """
-# Parameter: ids. Signals that another transaction has locked are left out.
-LOCKED = "AND id = ANY(%s::uuid[]) ORDER BY fingerprint FOR NO KEY UPDATE OF signal SKIP LOCKED"
+# Parameters: ids, with their bounds. Signals that another transaction has locked are left out.
+LOCKED = "AND id = ANY(%(ids)s::uuid[]) ORDER BY fingerprint FOR NO KEY UPDATE OF signal SKIP LOCKED"
 # The body of a trigger. It locks signals in the order of their fingerprint, as all statements do.
 WAKE_DEFERRED = """
     UPDATE signals_signal SET not_before = statement_timestamp()
@@ -115,16 +136,16 @@ WAKE_DEFERRED = """
         ORDER BY fingerprint FOR UPDATE);
     RETURN NULL;
 """
-# One compare-and-set for each signal: it is stored only while it is pending. Parameter: the rows as a JSON array (see
-# `signals.transitions`). They are locked in the order of their fingerprint. Another transaction that holds one of them
-# may be about to move it: it is left as it is.
+# One compare-and-set for each signal: it is stored only while it is pending. Parameters: rows, as a JSON array (see
+# `signals.transitions`), with the bounds of their ids. They are locked in the order of their fingerprint. Another
+# transaction that holds one of them may be about to move it: it is left as it is.
 # What a signal waits after it is due, it waits for SmartOps; with `kept`, also the deferral.
-MOVE = """
-    WITH moved AS (SELECT * FROM json_to_recordset(%s::json) AS moved(
+MOVE = f"""
+    WITH moved AS (SELECT * FROM json_to_recordset(%(rows)s::json) AS moved(
         id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean,
         kept boolean, holds jsonb)),
     locked AS (
-        SELECT id FROM signals_signal WHERE id IN (SELECT id FROM moved) AND state = 'pending'
+        SELECT id FROM signals_signal WHERE id {BOUNDED} AND id IN (SELECT id FROM moved) AND state = 'pending'
         ORDER BY fingerprint FOR NO KEY UPDATE SKIP LOCKED)
     UPDATE signals_signal AS signal SET
         state = moved.state, reason = moved.reason, message = moved.message, errors = moved.errors,
@@ -135,19 +156,19 @@ MOVE = """
             ELSE statement_timestamp() END - greatest(signal.not_before, signal.last_seen_at))),
         closed_at = CASE WHEN moved.closed THEN statement_timestamp() END, holds = moved.holds
     FROM moved JOIN locked USING (id)
-    WHERE signal.id = moved.id AND signal.state = 'pending'
+    WHERE signal.id = moved.id AND signal.id {BOUNDED} AND signal.state = 'pending'
     RETURNING signal.id
 """
-# The targets of signals that are resolved, which become due, and the nearest names of the others. Parameter: the rows
-# as a JSON array (see `signals.unresolved`). The caller holds the rows.
-NAME = """
+# The targets of signals that are resolved, which become due, and the nearest names of the others. Parameters: rows, as
+# a JSON array (see `signals.unresolved`), with the bounds of their ids. The caller holds the rows.
+NAME = f"""
     UPDATE signals_signal AS signal SET
         kind = named.kind, namespace = named.namespace, workload = named.workload, naming = named.naming,
         nearest = named.nearest, reason = CASE WHEN named.naming IS NULL THEN signal.reason ELSE '' END,
         message = CASE WHEN named.naming IS NULL THEN signal.message ELSE '' END
-    FROM json_to_recordset(%s::json) AS named(
+    FROM json_to_recordset(%(rows)s::json) AS named(
         id uuid, kind text, namespace text, workload text, naming jsonb, nearest jsonb)
-    WHERE signal.id = named.id AND signal.naming IS NULL AND signal.state = 'pending'
+    WHERE signal.id = named.id AND signal.id {BOUNDED} AND signal.naming IS NULL AND signal.state = 'pending'
 """
 # The body of a trigger of aliases.
 WAKE_UNRESOLVED = f"""
@@ -181,7 +202,10 @@ TAKE = """
     SELECT granted, spare, greatest(0, extract(epoch FROM full_at - clock_timestamp()) - 60 + each)::float8
     FROM taken, asked
 """
-# The number of signals that wait for a decision. Parameters: the name of the token.
-WAITING = "SELECT count(*) FROM signals_signal WHERE state = 'pending' AND posted_by = %s"
-# The number of all signals that wait for a decision, up to a limit. Parameter: the limit.
-QUEUE_LENGTH = "SELECT count(*) FROM (SELECT FROM signals_signal WHERE state = 'pending' LIMIT %s) AS waiting"
+# The number of signals that wait for a decision. Parameters: the bounds of pending signals; the name of the token.
+WAITING = f"SELECT count(*) FROM signals_signal WHERE state = 'pending' AND id {BOUNDED} AND posted_by = %(name)s"
+# The number of all signals that wait for a decision, up to a limit. Parameters: the bounds of pending signals; limit.
+QUEUE_LENGTH = f"""
+    SELECT count(*) FROM (
+        SELECT FROM signals_signal WHERE state = 'pending' AND id {BOUNDED} LIMIT %(limit)s) AS waiting
+"""

@@ -10,6 +10,7 @@ from django.db import connection
 
 from signals import queries
 from signals.holds import Hold
+from signals.lib.partitions import bounds_of, planned_once
 from signals.lib.transition_log import log_transition
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
@@ -55,9 +56,9 @@ def fail(signal: Signal, reason: str, message: str) -> Transition:
     return Transition(signal, SignalState.FAILED, reason, message)
 
 
-def defer(signal: Signal, reason: str, message: str, until: datetime) -> Transition:
-    """It stays pending, and is due again at `until`."""
-    return Transition(signal, SignalState.PENDING, reason, message, until=until)
+def defer(signal: Signal, reason: str, message: str, until: datetime, holds: Hold | None = None) -> Transition:
+    """It stays pending, and is due again at `until`, or with the first report that `holds` does not include."""
+    return Transition(signal, SignalState.PENDING, reason, message, until=until, holds=holds)
 
 
 def retry(signal: Signal, reason: str, message: str, delay: float) -> Transition:
@@ -70,8 +71,9 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
     others."""
     if not transitions:
         return []
-    with connection.cursor() as cursor:
-        cursor.execute(queries.MOVE, [json.dumps([_row(one) for one in transitions])])
+    rows = json.dumps([_row(one) for one in transitions])
+    with planned_once(), connection.cursor() as cursor:
+        cursor.execute(queries.MOVE, {"rows": rows, **bounds_of([one.signal.pk for one in transitions])})
         moved = {pk for (pk,) in cursor.fetchall()}
     stored = [one for one in transitions if one.signal.pk in moved]
     for one in stored:

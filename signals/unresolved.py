@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import Count, Q
 
 from signals import queries
+from signals.lib.partitions import bounds_of, planned_once
 from signals.models import Signal, SignalState
 from signals.naming import Resolution, dump_naming
 from signals.reasons import Reason
@@ -23,8 +24,9 @@ def store(found: Sequence[Found]) -> None:
     rows."""
     rows = [_row(*one) for one in found]
     if rows:
-        with connection.cursor() as cursor:
-            cursor.execute(queries.NAME, [json.dumps(rows)])
+        bounds = bounds_of([signal.pk for signal, _, _ in found])
+        with planned_once(), connection.cursor() as cursor:
+            cursor.execute(queries.NAME, {"rows": json.dumps(rows), **bounds})
 
 
 def _row(signal: Signal, naming: Naming, resolution: Resolution | None) -> dict[str, object]:
@@ -41,5 +43,5 @@ def _row(signal: Signal, naming: Naming, resolution: Resolution | None) -> dict[
 
 def waiting(tokens: Collection[str]) -> Counter[str]:
     """How many unresolved signals of each of the tokens wait."""
-    rows = Signal.objects.filter(UNRESOLVED, posted_by__in=tokens)
+    rows = Signal.pending().filter(UNRESOLVED, posted_by__in=tokens)
     return Counter(dict(rows.values_list("posted_by").annotate(count=Count("pk")))) if tokens else Counter()

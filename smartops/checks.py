@@ -98,6 +98,8 @@ def lower_bounds(**_: Any) -> list[CheckMessage]:
         "SMARTOPS_SIGNALS_PER_MINUTE": 1,
         "SMARTOPS_WAITING_SIGNALS": 1,
         "SMARTOPS_QUEUE_LIMIT": 1,
+        "SMARTOPS_RETAIN_OBSERVATIONS_DAYS": 1,
+        "SMARTOPS_RETAIN_SIGNALS_DAYS": 1,
         "SMARTOPS_RETAIN_ACTIONS_DAYS": COUNTED_FOR.days,  # decisions count the actions of that time
         "SMARTOPS_RETAIN_DECISIONS_DAYS": 1,
         "SMARTOPS_RETAIN_AUDIT_DAYS": 1,

@@ -12,6 +12,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db.models.signals import post_migrate
 
+from signals.lib.partitions import Unended
 from smartops.dev import postgres
 
 # How long an example takes says more of the machine than of the code.
@@ -47,6 +48,12 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         history.allow_flush(patch)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_known_bounds() -> None:
+    """What this process knows of the rows of another test."""
+    Unended.forget_all()
 
 
 def keep_default_rules(**_: object) -> None:

@@ -124,7 +124,7 @@ def _absolute(action: Action) -> Mapping[str, Any]:
 
 
 def _find(pk: UUID) -> Action | NotDone:
-    found = Action.objects.select_related("workload", "signal").filter(pk=pk).first()
+    found = Action.objects.select_related("workload").filter(pk=pk).first()
     return found or NotDone(WhyNot.GONE, f"There is no action {pk}.")
 
 

@@ -18,7 +18,7 @@ from orchestrator.acts.types import Done, NotDone, Outcome, WhyNot, require_reas
 from orchestrator.models import Action, ActionState
 from signals.actors import Actor
 from signals.lib.acting import acting
-from signals.models import Signal, SignalState
+from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import Origin, Target
 from signals.unresolved import UNRESOLVED
@@ -120,7 +120,7 @@ def lift(pk: int, by: Actor, reason: str) -> Outcome:
 def would_hold(scope: FreezeScope) -> Effect:
     """What waits in the scope now, and would wait for the end of a freeze. A signal whose name stands for no workload
     yet is in no scope."""
-    signals = Signal.objects.filter(scope.contains(), state=SignalState.PENDING).exclude(UNRESOLVED)
+    signals = Signal.pending().filter(scope.contains()).exclude(UNRESOLVED)
     actions = Action.recent().filter(scope.contains("workload"), state__in=WAITING)
     return Effect(signals, actions.exclude(origin=Origin.DIRECT), actions.filter(origin=Origin.DIRECT))
 
@@ -131,9 +131,7 @@ def would_start(freeze: Freeze) -> Effect:
     scope = FreezeScope(freeze.cluster, freeze.kind, freeze.namespace, freeze.workload)
     over_signals = Freeze.over_rows().exclude(pk=freeze.pk)
     over_actions = Freeze.over_rows("workload").exclude(pk=freeze.pk)
-    signals = Signal.objects.filter(
-        ~Exists(over_signals), scope.contains(), state=SignalState.PENDING, reason=Reason.FROZEN
-    )
+    signals = Signal.pending().filter(~Exists(over_signals), scope.contains(), reason=Reason.FROZEN)
     actions = Action.recent().filter(~Exists(over_actions), scope.contains("workload"), reason=Reason.FROZEN)
     waiting = actions.filter(state=ActionState.PENDING)
     return Effect(signals, waiting, waiting.none())

@@ -1,7 +1,7 @@
 """For which further reports a refusal holds, and when a change of the target ends that."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 
 from django.conf import settings
@@ -50,6 +50,12 @@ def hold(signal: Signal, decided: Decided, settings_version: int) -> Hold | None
             return None
     found = holds.hold(signal.facts(), signal.enabled_rules, settings_version)
     return None if found is None else {**found, **bounds}
+
+
+def is_over(held: Hold, state: TargetState, now: datetime) -> bool:
+    """Whether a refusal holds no longer, for its time or because its target has changed."""
+    until = held.get("until")
+    return held.get("target") != digest(state) or (until is not None and datetime.fromisoformat(until) <= now)
 
 
 def digest(state: TargetState) -> str:

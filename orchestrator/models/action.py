@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from orchestrator.k8s.sync import Delays
-from orchestrator.models.keys import ActiveAction
+from orchestrator.models.keys import ACTIVE_IDS
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
 from orchestrator.models.states import ActionState as S
 from orchestrator.models.workload import Workload
@@ -110,7 +110,7 @@ class Action(models.Model):
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="actions")
     cluster = models.CharField(max_length=63)  # the workload's: each reconciler claims for its own
-    signal = models.ForeignKey(Signal, on_delete=models.PROTECT, null=True, related_name="actions")
+    signal = models.ForeignKey(Signal, on_delete=models.PROTECT, null=True, related_name="actions", db_constraint=False)
     origin = models.CharField(max_length=16, choices=[(o.value, o.value) for o in Origin])
     requested_by = models.CharField(max_length=actors.MAX_LENGTH)
     reported_by = models.JSONField(default=list, db_default=[])
@@ -272,7 +272,7 @@ class Action(models.Model):
     @classmethod
     def recent(cls) -> models.QuerySet["Action"]:
         """All active actions, and others of the same months: for queries that no id bounds."""
-        return cls.objects.filter(pk__range=ActiveAction.bounds())
+        return cls.objects.filter(pk__range=ACTIVE_IDS())
 
     @classmethod
     def new_id(cls) -> UUID:

@@ -88,7 +88,9 @@ class DecisionRecord(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     phase = models.CharField(max_length=8, choices=[(phase.value, phase.value) for phase in Phase])
-    signal = models.ForeignKey(Signal, on_delete=models.PROTECT, null=True, related_name="decisions")
+    signal = models.ForeignKey(
+        Signal, on_delete=models.PROTECT, null=True, related_name="decisions", db_constraint=False
+    )
     action = models.ForeignKey(
         "Action", on_delete=models.PROTECT, null=True, related_name="decisions", db_constraint=False
     )

@@ -4,11 +4,10 @@ tables of their own. Triggers of Action write them, with the rights of the owner
 from uuid import UUID
 
 from django.db import models
-from django.utils import timezone
 
 from orchestrator.models.workload import Workload
 from signals import actors
-from signals.lib.partitions import recent_ids
+from signals.lib.partitions import COUNTED_FOR, LATER, Unended
 
 
 class ActiveAction(models.Model):
@@ -26,13 +25,13 @@ class ActiveAction(models.Model):
         return f"{self.action_id} of {self.workload_id}"
 
     @classmethod
-    def bounds(cls) -> tuple[UUID, UUID]:
-        """Between these ids are all active actions, and those that were requested lately: a query for active actions
-        reads few partitions."""
+    def oldest_and_newest(cls) -> list[UUID]:
         ids = cls.objects.values_list("pk", flat=True)
-        found = ids.order_by("pk")[:1].union(ids.order_by("-pk")[:1], all=True)
-        known = [*recent_ids(timezone.now()), *found]
-        return min(known), max(known)
+        return list(ids.order_by("pk")[:1].union(ids.order_by("-pk")[:1], all=True))
+
+
+# Between these ids are all active actions, and those that were requested lately.
+ACTIVE_IDS = Unended(ActiveAction.oldest_and_newest, before=COUNTED_FOR, after=LATER)
 
 
 class IdempotencyKey(models.Model):

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -268,12 +268,12 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
             for one in stored
             if one.cooldown_again is not None
         )
-        if ended := [one.action for one in stored if one.to in FINAL]:
-            _release(ended)
+        ended = [one.action for one in stored if one.to in FINAL]
+        reported = _release(ended) if ended else {}
         for one in stored:
             _log(one)
             _update_copy(one, times[one.action.pk])
-        transaction.on_commit(partial(_count, stored), robust=True)
+        transaction.on_commit(partial(_count, ended, reported), robust=True)
     return stored
 
 
@@ -354,10 +354,11 @@ def _record_applied(applied: Sequence[Transition]) -> None:
     queries.insert([one.begins for one in applied if one.begins is not None])
 
 
-def _release(ended: Sequence[Action]) -> None:
-    """The targets are free: the signals of these actions close, and the signals that wait for the targets are due."""
+def _release(ended: Sequence[Action]) -> Mapping[UUID, datetime]:
+    """The targets are free: the signals of these actions close, and the signals that wait for the targets are due.
+    Returns when the signals were first reported."""
     signals = [action.signal_id for action in ended if action.signal_id]
-    Signal.release(signals, [action.workload.target for action in ended], (Reason.TARGET_BUSY,))
+    return Signal.release(signals, [action.workload.target for action in ended], (Reason.TARGET_BUSY,))
 
 
 def _update_copy(one: Transition, times: Sequence[Any]) -> None:
@@ -381,11 +382,13 @@ def _log(one: Transition) -> None:
     )
 
 
-def _count(stored: Iterable[Transition]) -> None:
-    for action in (one.action for one in stored if one.to in FINAL):
+def _count(ended: Iterable[Action], reported: Mapping[UUID, datetime]) -> None:
+    """`reported`: when the signals of the actions were first reported."""
+    for action in ended:
         assert action.finished_at is not None
-        signal, took = action.signal, (action.finished_at - action.created_at).total_seconds()
-        since_signal = None if signal is None else (action.finished_at - signal.first_seen_at).total_seconds()
+        took = (action.finished_at - action.created_at).total_seconds()
+        since = None if action.signal_id is None else reported.get(action.signal_id)
+        since_signal = None if since is None else (action.finished_at - since).total_seconds()
         with tracing.continued(action.traceparent):
             metrics.record_end(action.type, action.state, took, since_signal)
 

@@ -14,7 +14,7 @@ from prometheus_client import Gauge
 from guardrails.models import Freeze
 from orchestrator.models import ACTIVE, Action
 from orchestrator.models import ActionState as S
-from signals.models import Signal, SignalState
+from signals.models import Signal
 
 QUEUE_DEPTH = Gauge("orchestrator_closed_loop_queue_depth", "Number of pending signals, deferred ones included.")
 QUEUE_DEFERRED = Gauge(
@@ -47,7 +47,7 @@ def measure(cluster: str) -> None:
 
 
 def _measure_signals(cluster: str) -> None:
-    waiting = Signal.objects.filter(cluster=cluster, state=SignalState.PENDING).values("reason")
+    waiting = Signal.pending().filter(cluster=cluster).values("reason")
     rows = list(waiting.annotate(all=Count("pk"), deferred=Count("pk", filter=Q(not_before__gt=Now())), age=_AGE))
     QUEUE_DEPTH.set(sum(row["all"] for row in rows))
     OLDEST_DUE.labels("signal").set(_longest(row["age"] for row in rows))

@@ -26,6 +26,7 @@ from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
 from signals import transitions as signal_transitions
 from signals.aliases import Alias
+from signals.holds import until_it_differs
 from signals.lib import tracing
 from signals.lib.redaction import redacted
 from signals.lib.transition_log import log_transition
@@ -193,7 +194,8 @@ def _transition(signal: Signal, decided: Decided, settings_version: int) -> sign
         case Allow():
             return signal_transitions.admit(signal)
         case Defer(reason=reason, message=message, until=until):
-            return signal_transitions.defer(signal, reason, message, until)
+            strength = until_it_differs(signal.facts(), signal.enabled_rules)
+            return signal_transitions.defer(signal, reason, message, until, strength)
         case Deny(reason=reason, message=message):
             return signal_transitions.deny(signal, reason, message, hold(signal, decided, settings_version))
         case Ignore(reason=reason, message=message):

@@ -46,7 +46,7 @@ def claim_due(cluster: str, limit: int, actor: str, delays: Delays = NO_DELAYS, 
     due = Action.recent().filter(is_due, cluster=cluster, state=ActionState.PENDING)
     if direct:
         due = due.filter(origin=Origin.DIRECT)
-    due = due.select_related("workload", "signal").order_by("not_before")
+    due = due.select_related("workload").order_by("not_before")
     with transaction.atomic():
         rows = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
         messages = {row.pk: row.message for row in rows}
@@ -92,7 +92,7 @@ def record_claim_failure(claim: Claim, error: Exception, actor: str) -> None:
     review it."""
     metrics.FAILED_STEPS.inc()
     log.error("action %s could not be executed", claim.action.pk, exc_info=error)
-    action = Action.objects.select_related("workload", "signal").get(pk=claim.action.pk)
+    action = Action.objects.select_related("workload").get(pk=claim.action.pk)
     if action.state != ActionState.APPLYING or action.epoch != claim.action.epoch:
         return
     message = redacted(f"{type(error).__name__}: {error}")[:1000]

@@ -13,10 +13,11 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, Manager, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from guardrails.models import Freeze, effective_limits
 from orchestrator import metrics
-from orchestrator.decide.hold import digest
+from orchestrator.decide.hold import is_over
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.target import Observe
 from orchestrator.k8s.types import WorkloadKey
@@ -49,7 +50,7 @@ def reclaim(
     are those of the cache."""
     is_over = Action.is_past("lease_until", delays)
     expired = Action.recent().filter(is_over, cluster=cluster, state=ActionState.APPLYING)
-    rows = expired.exclude(pk__in=list(held)).select_related("workload", "signal")
+    rows = expired.exclude(pk__in=list(held)).select_related("workload")
     with transaction.atomic():  # other reconcilers reclaim at the same time, in another order
         free = rows.select_for_update(skip_locked=True, of=("self",))[:limit]
         stored = transitions.store([transitions.reclaim(row, actor) for row in free])
@@ -64,7 +65,7 @@ def resume(cluster: str, delays: Delays) -> Delays:
     unread = [{"kind": kind} | ({} if place == "*" else {"namespace": place}) for place, kind in delays]
     if len({one["kind"] for one in unread if "namespace" not in one}) == len(Kind):
         return delays
-    signals = Signal.objects.filter(waiting, *(~Q(**one) for one in unread), state=SignalState.PENDING)
+    signals = Signal.pending().filter(waiting, *(~Q(**one) for one in unread))
     _make_due(Signal.objects, signals)
     of_workload = [{f"workload__{column}": value for column, value in one.items()} for one in unread]
     actions = Action.recent().filter(waiting, *(~Q(**one) for one in of_workload), state=ActionState.PENDING)
@@ -92,7 +93,7 @@ def wake_freed(cluster: str, seen: int | None) -> int | None:
         return version
     later = Q(cluster=cluster, not_before__gt=Now())
     freed = Q(reason=Reason.FROZEN) & ~Exists(Freeze.over_rows()) | Q(reason=Reason.COOLDOWN_ACTIVE)
-    signals = _make_due(Signal.objects, Signal.objects.filter(freed, later, state=SignalState.PENDING))
+    signals = _make_due(Signal.objects, Signal.pending().filter(freed, later))
     freed = Q(reason=Reason.FROZEN) & ~Exists(Freeze.over_rows("workload")) | Q(reason=Reason.COOLDOWN_ACTIVE)
     actions = _make_due(Action.objects, Action.recent().filter(freed, later, state=ActionState.PENDING))
     return None if RESUMED in (signals, actions) else version
@@ -100,34 +101,33 @@ def wake_freed(cluster: str, seen: int | None) -> int | None:
 
 def release_held(cluster: str, observe: Observe) -> None:
     """Where the target has changed since a refusal, the refusal holds no longer: the next report is decided on. Nor
-    does one hold that is not the latest signal of its problem: no report is counted on it."""
+    does one hold that is not the latest signal of its problem, or whose time is over: no report is counted on it."""
     held = Signal.objects.filter(cluster=cluster, state=SignalState.DENIED, holds__isnull=False)
     latest = Problem.objects.filter(pk=OuterRef("fingerprint"), signal=OuterRef("pk"))
     rows = held.only("cluster", "kind", "namespace", "workload", "holds").annotate(is_latest=Exists(latest))
-    changed = [
-        row.pk for row in rows if not row.is_latest or (row.holds or {}).get("target") != digest(observe(row.target))
-    ]
-    if not changed:
+    now = timezone.now()
+    over = [row.pk for row in rows if not row.is_latest or is_over(row.holds or {}, observe(row.target), now)]
+    if not over:
         return
     with transaction.atomic():
-        signals = held.filter(pk__in=changed).order_by("fingerprint")
+        signals = held.filter(pk__in=over).order_by("fingerprint")
         free = signals.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True)
         Signal.objects.filter(pk__in=list(free)).update(holds=None)
 
 
 def wake_unresolved(cluster: str) -> None:
     """Makes the signals due whose names stand for no workload: one may have appeared."""
-    _make_due(Signal.objects, Signal.objects.filter(UNRESOLVED, cluster=cluster, not_before__gt=Now()))
+    _make_due(Signal.objects, Signal.pending().filter(UNRESOLVED, cluster=cluster, not_before__gt=Now()))
 
 
 def expire(actor: str) -> None:
     """Ends what no reconciler took up and nobody reviewed in time, of every cluster: one may have no reconciler."""
     unclaimed = Q(state=ActionState.PENDING, ambiguous=False)
     over = Action.recent().filter(unclaimed | Q(state=ActionState.NEEDS_REVIEW), deadline_at__lte=Now())
-    rows = list(over.select_related("workload", "signal")[:BATCH])
+    rows = list(over.select_related("workload")[:BATCH])
     for _ in together(rows, lambda some: transitions.store([_expired(row, actor) for row in some]), _log_failure):
         pass
-    forgotten = Signal.objects.filter(state=SignalState.PENDING, last_seen_at__lte=Now() - FORGOTTEN_AFTER)
+    forgotten = Signal.pending().filter(last_seen_at__lte=Now() - FORGOTTEN_AFTER)
     signals = forgotten.order_by("fingerprint").defer("payload")[:BATCH]
     signal_transitions.store([signal_transitions.deny(one, Reason.SIGNAL_EXPIRED, _forgotten(one)) for one in signals])
 
@@ -136,7 +136,7 @@ def report_unattended(cluster: str) -> None:
     """Says why the due rows of other clusters wait. They stay due for a reconciler of that cluster."""
     due = {"reason": "", "not_before__lte": Now() - UNATTENDED_AFTER}
     for rows in (
-        Signal.objects.filter(**due, state=SignalState.PENDING).exclude(cluster=cluster),
+        Signal.pending().filter(**due).exclude(cluster=cluster),
         Action.recent().filter(**due, state=ActionState.PENDING).exclude(cluster=cluster),
     ):
         with transaction.atomic():
@@ -154,12 +154,11 @@ def cancel_resolved(cluster: str, actor: str) -> None:
     """Cancels the actions that were not applied yet and whose signal is resolved. An ambiguous action is not cancelled:
     its next claim reads the target first."""
     waiting = [ActionState.PENDING, ActionState.AWAITING_APPROVAL]
-    unapplied = Action.recent().filter(
-        cluster=cluster, state__in=waiting, ambiguous=False, signal__resolved_at__isnull=False
-    )
-    rows = list(unapplied.select_related("workload", "signal")[:BATCH])
-    if not rows:
+    of_signals = Action.recent().filter(cluster=cluster, state__in=waiting, ambiguous=False, signal__isnull=False)
+    resolved = Signal.resolved(of_signals.values_list("signal_id", flat=True))
+    if not resolved:
         return
+    rows = list(of_signals.filter(signal__in=resolved[:BATCH]).select_related("workload"))
     with transaction.atomic():
         free = Workload.lock_free_rows({row.workload_id for row in rows})
         signals = Signal.objects.filter(
@@ -167,13 +166,13 @@ def cancel_resolved(cluster: str, actor: str) -> None:
         )
         # A signal that fires again clears `resolved_at`: its row is locked until the action is cancelled.
         locked = signals.order_by("fingerprint").select_for_update(no_key=True, skip_locked=True)
-        resolved = set(locked.values_list("pk", flat=True))
+        still_resolved = set(locked.values_list("pk", flat=True))
         message = "The problem was resolved before the action was applied."
         transitions.store(
             [
                 transitions.cancel(row, Reason.SIGNAL_RESOLVED, message, actor)
                 for row in rows
-                if row.signal_id in resolved
+                if row.signal_id in still_resolved
             ]
         )
 

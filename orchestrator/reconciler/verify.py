@@ -96,7 +96,7 @@ class Verifications:
         ending = {one.watched.action.pk for one in self.ended}
         unknown = set(rows.values_list("pk", flat=True)) - self._watched.keys() - ending
         if unknown:
-            rows = rows.filter(pk__in=unknown).select_related("workload", "verification", "signal")
+            rows = rows.filter(pk__in=unknown).select_related("workload", "verification")
             for action in rows.annotate(read_at=Now()):
                 try:
                     self._watch(action, action.read_at)

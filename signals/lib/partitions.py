@@ -4,20 +4,24 @@ Each such table is created with a default partition, so that no insert fails for
 the partitions of this month and the next ones. (docs/adr/0046-monthly-partitions.md)
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import CreateModel
 from django.db.models import Model
+from django.utils import timezone
 
 # The partitioned models, with the field that is the partition key.
 PARTITION_BY = {
+    "signals.Signal": "id",
+    "signals.Observation": "id",
     "orchestrator.Action": "id",
     "orchestrator.DecisionRecord": "id",
     "orchestrator.AuditEvent": "action",
@@ -76,6 +80,43 @@ def recent_ids(now: datetime) -> tuple[UUID, UUID]:
     """The first and the last id of the rows that decisions count: the bounds by which PostgreSQL leaves out the
     partitions of other months."""
     return first_id(now - COUNTED_FOR), first_id(now + LATER)
+
+
+def bounds_of(ids: Collection[UUID]) -> dict[str, UUID]:
+    """The parameters `first` and `last` of a statement about rows with these ids, of which there is one at least."""
+    return {"first": min(ids), "last": max(ids)}
+
+
+class Unended:
+    """Between which ids all rows are that have not ended, of tables whose rows begin with an id of that moment and do
+    not begin again after their end. By these bounds PostgreSQL leaves out the partitions of other months.
+
+    `find` reads the ids of the oldest and of the newest one. What it found holds for `SECONDS`: in that time rows end,
+    and others begin. So their ids are up to `before` and `after` now, also if the clock of the process that began them
+    differs by less. One whose clock differs by more is found at the next time."""
+
+    SECONDS = 10.0
+    _all: ClassVar[list["Unended"]] = []
+
+    def __init__(self, find: Callable[[], Iterable[UUID]], before: timedelta, after: timedelta) -> None:
+        self._find, self._before, self._after = find, before, after
+        self._known = (0.0, (UUID(int=0), UUID(int=0)))  # until when, and the bounds
+        self._all.append(self)
+
+    def __call__(self) -> tuple[UUID, UUID]:
+        until, bounds = self._known
+        if until <= time.monotonic():
+            until, now = time.monotonic() + self.SECONDS, timezone.now()
+            ids = [first_id(now - self._before), first_id(now + self._after), *self._find()]
+            bounds = min(ids), max(ids)
+            self._known = until, bounds
+        return bounds
+
+    @classmethod
+    def forget_all(cls) -> None:
+        """Each reads again at its next call."""
+        for one in cls._all:
+            one._known = (0.0, one._known[1])
 
 
 @contextmanager

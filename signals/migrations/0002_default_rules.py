@@ -20,6 +20,8 @@ DEFAULT_RULES: list[dict[str, Any]] = [
     {"name": "deadlock-restart", "symptom": "deadlock", **_RCA, **_RESTART},
     {"name": "errors-restart", "symptom": "errors", **_RCA, **_RESTART},
 ]
+# Each partition that is created gets the parameters of the default one.
+FILLFACTOR = "ALTER TABLE signals_signal_default SET (fillfactor = 60)"
 
 
 def install(apps, _schema_editor):
@@ -33,7 +35,5 @@ class Migration(migrations.Migration):
     dependencies = [("signals", "0001_initial")]
     operations = [
         migrations.RunPython(install, migrations.RunPython.noop),
-        migrations.RunSQL(
-            "ALTER TABLE signals_signal SET (fillfactor = 60)", "ALTER TABLE signals_signal RESET (fillfactor)"
-        ),
+        migrations.RunSQL(FILLFACTOR, "ALTER TABLE signals_signal_default RESET (fillfactor)"),
     ]

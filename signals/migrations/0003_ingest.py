@@ -1,7 +1,8 @@
 """The functions that store observations. `signals.queries` calls them.
 
 `signals_lock` creates the problems of the reports where they are new, and locks them and their open signals, both in
-the order of their fingerprint. So the reports of one problem have one order, it has at most one open signal, and no
+the order of their fingerprint. It returns the bounds of the ids of their signals, by which the next statement leaves out
+the partitions of other months. So the reports of one problem have one order, it has at most one open signal, and no
 large table needs a unique key for that. The statement after it sees all that was stored before: that is why these are
 functions, as one statement sees only what was committed when it began.
 
@@ -36,38 +37,69 @@ _REPORTS = """
         labels jsonb, annotations jsonb, severity text, started_at timestamptz, named_by text, payload jsonb,
         traceparent text)
 """
+# Statements are planned once per session, for all partitions, and leave most of them out when they begin.
+_SETTINGS = """
+    SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
+"""
 LOCK = f"""
-    CREATE FUNCTION signals_lock(reports json) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
+    CREATE FUNCTION signals_lock(reports json, OUT oldest uuid, OUT newest uuid)
+    LANGUAGE plpgsql {_SETTINGS} AS $$
+    DECLARE ids uuid[];
     BEGIN
         -- A row that the condition excludes is locked all the same.
         INSERT INTO signals_problem AS known ({_PROBLEM})
         SELECT DISTINCT ON (fingerprint) {_PROBLEM} FROM {_REPORTS} ORDER BY fingerprint
         ON CONFLICT (fingerprint) DO UPDATE SET firing_count = known.firing_count WHERE false;
-        -- Arrays: their index scans are planned once, where a join of the partitions is planned in each call.
-        PERFORM id FROM signals_signal
-        WHERE closed_at IS NULL AND id = ANY(ARRAY(
-            SELECT signal_id FROM signals_problem WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM {_REPORTS}))))
-        ORDER BY fingerprint FOR NO KEY UPDATE;
+        ids := ARRAY(
+            SELECT signal_id FROM signals_problem
+            WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM {_REPORTS})) AND signal_id IS NOT NULL
+            ORDER BY signal_id);
+        IF ids <> '{{}}' THEN
+            oldest := ids[1];
+            newest := ids[cardinality(ids)];
+            PERFORM id FROM signals_signal
+            WHERE closed_at IS NULL AND id = ANY(ids) AND id BETWEEN oldest AND newest
+            ORDER BY fingerprint FOR NO KEY UPDATE;
+        END IF;
     END $$
 """
-# Whether a value is in an interval of a hold (signals/holds.py); NULL without one.
+# NULL if the retention has dropped it.
+STATE = """
+    CREATE FUNCTION signals_state(wanted uuid) RETURNS text LANGUAGE plpgsql STABLE STRICT AS $$
+    BEGIN
+        RETURN (SELECT state FROM signals_signal WHERE id = wanted);
+    END $$
+"""
+# Whether a value is in an interval (signals/holds.py), whether all values of a report are, and whether the decision on a
+# closed signal still holds; NULL without a hold.
 WITHIN = """
     CREATE FUNCTION signals_within(value float8, bounds jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN bounds = 'null' THEN value IS NULL
         ELSE value >= coalesce((bounds ->> 0)::float8, '-infinity')
             AND value < coalesce((bounds ->> 1)::float8, 'infinity') END
+    $$;
+
+    CREATE FUNCTION signals_alike(holds jsonb, score float8, probability float8, confidence float8) RETURNS boolean
+    LANGUAGE sql IMMUTABLE AS $$
+    SELECT signals_within(score, holds -> 'within' -> 'score')
+        AND signals_within(probability, holds -> 'within' -> 'probability')
+        AND signals_within(confidence, holds -> 'within' -> 'confidence')
+    $$;
+
+    CREATE FUNCTION signals_holds(holds jsonb, settings bigint, moment timestamptz) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+    SELECT (holds ->> 'settings')::bigint = settings AND coalesce((holds ->> 'until')::timestamptz > moment, true)
     $$
 """
 # `moment` is later than every time that is stored of these problems.
 _FUNCTION = """
     CREATE FUNCTION {name}(poster text, reports json)
     RETURNS TABLE(place int, signal uuid, signal_state text, is_duplicate boolean, came_late boolean)
-    LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
+    LANGUAGE plpgsql {settings} AS $$
     #variable_conflict use_column
-    DECLARE moment timestamptz; settings bigint;
+    DECLARE moment timestamptz; settings bigint; first_id uuid; last_id uuid;
     BEGIN
-        PERFORM signals_lock(reports);
+        SELECT oldest, newest INTO first_id, last_id FROM signals_lock(reports);
         settings := coalesce((SELECT number FROM signals_settingsversion), 0);
         moment := clock_timestamp();
         RETURN QUERY WITH {statement};
@@ -77,7 +109,7 @@ _FUNCTION = """
 # tables keeps its plans while they grow, until they are analyzed.
 _JUDGED = f"""
     judged AS MATERIALIZED (
-        SELECT input.*, poster AS posted_by, opened.id AS open_id, kept.id AS kept_id, problem.recent_reports AS former_reports,
+        SELECT input.*, poster AS posted_by, latest.*, problem.recent_reports AS former_reports,
             known.last, known.signal_id AS last_signal,
             {{judgement}}
         FROM {_REPORTS.replace(" AS t(", " AS input(")}
@@ -85,17 +117,15 @@ _JUDGED = f"""
             SELECT signal_id, recent_reports FROM signals_problem WHERE fingerprint = input.fingerprint OFFSET 0
         ) problem
         LEFT JOIN LATERAL (
-            SELECT id, first_seen_at FROM signals_signal WHERE id = problem.signal_id AND closed_at IS NULL OFFSET 0
-        ) opened ON true
-        LEFT JOIN LATERAL (
-            SELECT id FROM signals_signal WHERE id = problem.signal_id AND closed_at IS NOT NULL
-            AND (holds ->> 'settings')::bigint = settings AND coalesce((holds ->> 'until')::timestamptz > moment, true)
-            AND signals_within(input.score, holds -> 'within' -> 'score')
-            AND signals_within(input.probability, holds -> 'within' -> 'probability')
-            AND signals_within(input.confidence, holds -> 'within' -> 'confidence') OFFSET 0) kept ON true
+            SELECT id AS live_id, CASE WHEN closed_at IS NULL THEN id END AS open_id,
+                CASE WHEN closed_at IS NULL THEN first_seen_at END AS opened_at,
+                CASE WHEN closed_at IS NOT NULL
+                    AND signals_alike(holds, input.score, input.probability, input.confidence) THEN id END AS kept_id
+            FROM signals_signal WHERE id = problem.signal_id AND id BETWEEN first_id AND last_id
+            AND (closed_at IS NULL OR signals_holds(holds, settings, moment)) OFFSET 0) latest ON true
         LEFT JOIN LATERAL (
             SELECT * FROM signals_window WHERE key = input.window_key
-            AND (reported_at > moment - {KNOWN} OR signal_id = opened.id) OFFSET 0) known ON true),
+            AND (reported_at > moment - {KNOWN} OR signal_id = open_id) OFFSET 0) known ON true),
     new AS (SELECT * FROM judged WHERE is_repeat IS NOT TRUE AND is_late IS NOT TRUE),
     latest AS (SELECT DISTINCT ON (fingerprint) *, count(*) OVER (PARTITION BY fingerprint),
                    CASE WHEN bool_and(kept_id IS NOT NULL) OVER (PARTITION BY fingerprint) THEN kept_id END AS held_id
@@ -103,15 +133,17 @@ _JUDGED = f"""
 """
 _ACCEPTED = """
     accepted AS (
-        SELECT judged.*, CASE WHEN is_late THEN last_signal ELSE touched.id END AS signal_id, touched.state,
-            touched.id = kept_id AS is_held
+        SELECT judged.*, touched.state, touched.id = kept_id AS is_held,
+            CASE WHEN NOT is_late IS TRUE THEN touched.id
+                WHEN signals_state(last_signal) IS NOT NULL THEN last_signal END AS signal_id
         FROM judged LEFT JOIN touched ON touched.fingerprint = judged.fingerprint AND is_late IS NOT TRUE
         WHERE is_repeat IS NOT TRUE),
     counted AS (
-        UPDATE signals_problem problem SET signal_id = coalesce(heard.signal_id, problem.signal_id),
+        UPDATE signals_problem problem SET signal_id = coalesce(heard.signal_id, heard.live_id),
             {polarity}_count = {polarity}_count + heard.count, {polarity}_at = moment, {polarity}_by = poster,
             recent_reports = {reports}
         FROM (SELECT fingerprint, count(*), count(*) FILTER (WHERE is_late IS NOT TRUE) AS new,
+                  (array_agg(live_id))[1] AS live_id,
                   (array_agg(signal_id) FILTER (WHERE is_late IS NOT TRUE))[1] AS signal_id
               FROM accepted GROUP BY fingerprint) AS heard
         WHERE problem.fingerprint = heard.fingerprint
@@ -125,13 +157,11 @@ _ACCEPTED = """
         INSERT INTO signals_observation (id, signal_id, window_id, firing, late, payload, posted_by, received_at)
         SELECT observation_id, signal_id, window_id, {firing}, is_late IS TRUE, payload, poster, moment
         FROM accepted WHERE signal_id IS NOT NULL AND is_held IS NOT TRUE)
-    SELECT ord, signal_id, coalesce(state, (SELECT state FROM signals_signal WHERE id = signal_id), 'resolved')::text,
-        false, is_late IS TRUE
+    SELECT ord, signal_id, coalesce(state, signals_state(signal_id), 'resolved')::text, false, is_late IS TRUE
     FROM accepted
     UNION ALL
-    SELECT ord, last_signal, coalesce((SELECT state FROM signals_signal WHERE id = last_signal), 'resolved')::text,
-        true, false
-    FROM judged WHERE is_repeat
+    SELECT ord, CASE WHEN known IS NOT NULL THEN last_signal END, coalesce(known, 'resolved')::text, true, false
+    FROM (SELECT *, signals_state(last_signal) AS known FROM judged WHERE is_repeat OFFSET 0) repeated
 """
 _BEGINNING = f"""
     known.last = {BEGINNING} OR known.last = {LATE} AND known.reported_at > moment - {DELAY} AS is_repeat,
@@ -139,27 +169,31 @@ _BEGINNING = f"""
 """
 _END = f"""
     known.last <> {BEGINNING} AND known.reported_at > moment - {KNOWN}
-        AND (opened.first_seen_at >= known.reported_at + {DELAY}) IS NOT TRUE AS is_repeat,
+        AND (opened_at >= known.reported_at + {DELAY}) IS NOT TRUE AS is_repeat,
     false AS is_late
 """
 # An admitted signal keeps its state: the reconciler cancels the action if it is not applied yet, and closes the signal.
 # An observation that fires before that clears `resolved_at`: the problem is not over.
 FIRE = _FUNCTION.format(
     name="signals_fire",
+    settings=_SETTINGS,
     statement=f"""
     {_JUDGED.format(judgement=_BEGINNING)},
     repeated AS (
         UPDATE signals_signal opened SET
             count = opened.count + latest.count,
             recent_reports = {_FIRED.format(reports="latest.former_reports", many="latest.count")},
-            not_before = CASE opened.reason WHEN 'TooFewReports' THEN moment ELSE opened.not_before END,
+            not_before = CASE
+                WHEN opened.reason = 'TooFewReports' OR opened.state = 'pending' AND opened.holds IS NOT NULL
+                    AND NOT signals_alike(opened.holds, latest.score, latest.probability, latest.confidence)
+                THEN least(opened.not_before, moment) ELSE opened.not_before END,
             last_seen_at = moment, resolved_at = NULL, kept_seconds = 0,
             ({_CARRIED}) = (SELECT {", ".join(f"latest.{name}" for name in _CARRIED.split(", "))}),
             reported_by = CASE WHEN opened.reported_by ? poster
                 OR jsonb_array_length(opened.reported_by) >= {MAX_REPORTERS} THEN opened.reported_by
                 ELSE opened.reported_by || to_jsonb(poster) END
         FROM latest WHERE opened.id = coalesce(latest.open_id, latest.held_id)
-        AND opened.id = ANY(ARRAY(SELECT coalesce(open_id, held_id) FROM latest))
+        AND opened.id BETWEEN first_id AND last_id AND opened.id = ANY(ARRAY(SELECT coalesce(open_id, held_id) FROM latest))
         RETURNING opened.id, opened.fingerprint, opened.state),
     opened AS (
         INSERT INTO signals_signal (
@@ -182,6 +216,7 @@ FIRE = _FUNCTION.format(
 )
 RESOLVE = _FUNCTION.format(
     name="signals_resolve",
+    settings=_SETTINGS,
     statement=f"""
     {_JUDGED.format(judgement=_END)},
     touched AS (
@@ -192,7 +227,7 @@ RESOLVE = _FUNCTION.format(
             reason = CASE opened.state WHEN 'pending' THEN 'SignalResolved' ELSE opened.reason END,
             message = CASE opened.state WHEN 'pending' THEN 'The source reports that the problem is over.'
                 ELSE opened.message END
-        FROM latest WHERE opened.id = latest.open_id AND opened.id = ANY(ARRAY(SELECT open_id FROM latest))
+        FROM latest WHERE opened.id = latest.open_id AND opened.id BETWEEN first_id AND last_id AND opened.id = ANY(ARRAY(SELECT open_id FROM latest))
         RETURNING opened.id, opened.fingerprint, opened.state),
     {
         _ACCEPTED.format(
@@ -212,7 +247,8 @@ class Migration(migrations.Migration):
     dependencies = [("signals", "0002_default_rules")]
     operations = [
         migrations.RunSQL(LOCK, "DROP FUNCTION signals_lock"),
-        migrations.RunSQL(WITHIN, "DROP FUNCTION signals_within"),
+        migrations.RunSQL(STATE, "DROP FUNCTION signals_state"),
+        migrations.RunSQL(WITHIN, "DROP FUNCTION signals_holds, signals_alike, signals_within"),
         migrations.RunSQL(FIRE, "DROP FUNCTION signals_fire"),
         migrations.RunSQL(RESOLVE, "DROP FUNCTION signals_resolve"),
         migrations.RunSQL(

@@ -7,6 +7,7 @@ from django.db import connection
 
 from signals import queries
 from signals.allowance import Exceeded
+from signals.models import Signal
 from smartops.api.problems import Problem, RequestReason
 
 COUNTED_FOR = 1.0  # seconds: in this time, the queue may become longer than its limit
@@ -49,7 +50,8 @@ def _waiting() -> int:
     until, waiting = _counted
     if until <= monotonic():
         with connection.cursor() as cursor:
-            cursor.execute(queries.QUEUE_LENGTH, [settings.SMARTOPS_QUEUE_LIMIT])
+            limit = {"limit": settings.SMARTOPS_QUEUE_LIMIT}
+            cursor.execute(queries.QUEUE_LENGTH, {**limit, **Signal.pending_bounds()})
             [waiting] = cursor.fetchone()
         _counted = (monotonic() + COUNTED_FOR, waiting)
     return waiting

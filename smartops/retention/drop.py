@@ -3,6 +3,7 @@
 from django.db import connection, transaction
 
 from orchestrator.models import Action, IdempotencyKey
+from signals.models import Problem, Signal
 from smartops.retention.export import Manifest
 from smartops.retention.months import Partition, kept_by
 
@@ -27,14 +28,16 @@ def versions(partition: Partition) -> tuple[int, int]:
 
 def drop(partition: Partition, manifest: Manifest, exported: tuple[int, int]) -> None:
     """`exported`: the versions before the export. Raises Changed if a row was written or referred to since then.
-    Readers and writers of other months wait for the moment of the DROP only."""
+    Writers of other months, too, wait from the LOCK to the end: their statements lock all partitions."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(LIMIT)
+        if partition.model is Signal:  # problems are locked before signals, as everywhere
+            Problem.forget_signals(partition.first, partition.last)
         cursor.execute(f"LOCK TABLE {partition.name} IN SHARE ROW EXCLUSIVE MODE")
         if versions(partition) != exported or exported[0] != manifest.rows:
             raise Changed(f"{partition} has changed since its export.")
         if reason := kept_by(partition):
             raise Changed(f"{partition} is needed: {reason}.")
         if partition.model is Action:
-            IdempotencyKey.objects.filter(action_id__gte=partition.first, action_id__lt=partition.last).delete()
+            IdempotencyKey.objects.filter(partition.within("action_id")).delete()
         cursor.execute(f"DROP TABLE {partition.name}")

@@ -3,28 +3,34 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from django.apps import apps
 from django.conf import settings
 from django.db import connection
 from django.db.models import ForeignKey, Model, Q
+from django.db.models.functions import Now
 
-from orchestrator.models import ActiveAction, IdempotencyKey
+from orchestrator.models import Action, ActiveAction, IdempotencyKey
 from signals.lib.partitions import PARTITION_BY, first_id
-from signals.models import Signal
+from signals.models import Problem, Signal
 
 PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass ORDER BY 1"
 # In the order in which they can be dropped: each refers to later ones. With the setting that has its days.
 TABLES = {
+    "signals.Observation": "SMARTOPS_RETAIN_OBSERVATIONS_DAYS",
     "orchestrator.Verification": "SMARTOPS_RETAIN_AUDIT_DAYS",
     "orchestrator.AuditEvent": "SMARTOPS_RETAIN_AUDIT_DAYS",
     "orchestrator.DecisionRecord": "SMARTOPS_RETAIN_DECISIONS_DAYS",
     "orchestrator.Action": "SMARTOPS_RETAIN_ACTIONS_DAYS",
+    "signals.Signal": "SMARTOPS_RETAIN_SIGNALS_DAYS",
 }
 MANY = 1000  # more are not counted
-DELETED_WITH = (IdempotencyKey,)  # rows of an action that end with it
+# A decision holds for a day at most after it has closed its signal, and a report of that day is known for another day:
+# until then, reports are counted on the signal, or refer to it.
+REPORTED_FOR = timedelta(days=2)
+RELEASED = (IdempotencyKey, Problem)  # what refers to the rows and does not keep them: `drop` ends the references
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,10 @@ class Partition:
     @property
     def last(self) -> UUID:
         return first_id(midnight(following(self.month)))
+
+    def within(self, column: str) -> Q:
+        """Whether the column has an id of a row of this month."""
+        return Q(**{f"{column}__gte": self.first, f"{column}__lt": self.last})
 
     def __str__(self) -> str:
         return f"{self.table} of {self.month:%Y-%m}"
@@ -99,27 +109,30 @@ def kept_by(partition: Partition) -> str:
 
 def _references(partition: Partition) -> Iterator[str]:
     if count := _open_rows(partition):
-        yield f"{_number(count)} rows belong to an active action or an open signal"
+        yield f"{_number(count)} rows belong to an active action, or to a signal that is open or was closed lately"
     for model in apps.get_models():
         for field in model._meta.local_fields:
             refers = isinstance(field, ForeignKey) and field.related_model is partition.model
-            if not refers or model in DELETED_WITH:
+            if not refers or model in RELEASED:
                 continue
-            bounds = {f"{field.attname}__gte": partition.first, f"{field.attname}__lt": partition.last}
-            if count := model._default_manager.filter(**bounds)[:MANY].count():
+            if count := model._default_manager.filter(partition.within(field.attname))[:MANY].count():
                 yield f"{_number(count)} rows of {model._meta.db_table} refer to it"
 
 
 def _open_rows(partition: Partition) -> int:
     """How many rows of the partition belong to what has not ended: the next transition needs them, or adds to them."""
     fields = {field.name for field in partition.model._meta.local_fields}
+    active = ActiveAction.objects.values("action")
+    # An admitted signal is open while its action is active.
+    of_open_signal = Q(signal__in=Signal.pending().values("pk"))
+    of_open_signal |= Q(signal__in=Action.recent().filter(pk__in=active, signal__isnull=False).values("signal"))
     is_open = {
-        "action": Q(action__in=ActiveAction.objects.values("action")),
-        "signal": Q(signal__in=Signal.objects.filter(closed_at=None).values("pk")),
+        "action": Q(action__in=active),
+        "signal": of_open_signal,
+        "closed_at": Q(closed_at=None) | Q(closed_at__gt=Now() - REPORTED_FOR),
     }
     wanted = Q.create([is_open[name] for name in is_open if name in fields], connector=Q.OR)
-    bounds = {f"{partition.key}__gte": partition.first, f"{partition.key}__lt": partition.last}
-    return partition.model._default_manager.filter(wanted, **bounds)[:MANY].count()
+    return partition.model._default_manager.filter(wanted, partition.within(partition.key))[:MANY].count()
 
 
 def _number(count: int) -> str:

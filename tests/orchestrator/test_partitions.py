@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from orchestrator.models import Action, ActionState, ActiveAction, AuditEvent, IdempotencyKey
+from orchestrator.models.keys import ACTIVE_IDS
 from signals.lib import partitions
 from signals.lib.notifications import connect
 from smartops.dev.postgres import RECONCILER_ROLE, WEB_ROLE
@@ -161,7 +162,7 @@ def test_a_plan_for_all_partitions_is_for_one_statement_only() -> None:
 
 def test_an_active_action_is_found_however_old_it_is() -> None:
     old = an_action(id=partitions.first_id(timezone.now() - timedelta(days=300)))
-    first, last = ActiveAction.bounds()
+    first, last = ACTIVE_IDS()
 
     assert first == old.pk
     assert last > partitions.first_id(timezone.now())

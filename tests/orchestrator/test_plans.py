@@ -208,12 +208,12 @@ def test_a_session_that_began_with_empty_tables_does_not_read_them_from_end_to_e
 
 
 def whole_reads() -> dict[str, int]:
-    """The number of reads of each big table from end to end, in this transaction."""
+    """The number of reads of each big table or partition from end to end, in this transaction."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE relname = ANY(%s)", [sorted(BIG)])
-        return dict(cursor.fetchall())
+        cursor.execute("SELECT relname, seq_scan FROM pg_stat_xact_user_tables")
+        return {name: reads for name, reads in cursor.fetchall() if name.startswith(BIG)}
 
 
 def test_a_query_without_an_index_is_noticed(many_rows: None) -> None:
     with pytest.raises(AssertionError, match="reads all of signals_signal"):
-        indexes_used(lambda: Signal.objects.filter(message="no index for this").first())
+        indexes_used(lambda: list(Signal.objects.filter(message="no index for this")))

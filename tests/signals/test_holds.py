@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals.holds import Hold, Interval, hold
+from signals.holds import Hold, Interval, hold, until_it_differs
 from signals.mapping import propose
 from signals.symptoms import SymptomMatch
 from signals.types import ActionType, RuleSpec, SignalFacts, Source, Target
@@ -82,6 +82,14 @@ def test_the_interval_ends_at_the_nearest_threshold_each_way(
 
     assert found is not None
     assert found["within"]["score"] == interval
+
+
+def test_a_deferred_signal_has_intervals_whatever_else_the_rules_ask_for() -> None:
+    rules = [replace(RULE, min_score=0.5, severity="critical"), replace(RULE, min_score=0.9, for_seconds=60)]
+
+    assert until_it_differs(signal(0.6), rules) == {
+        "within": {"score": [0.5, 0.9], "probability": None, "confidence": None}
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db.models.functions import Now
@@ -212,3 +212,38 @@ def test_a_signal_that_has_expired_holds_for_no_report(loop: Loop) -> None:
     post(anomaly("a"))
 
     assert Signal.objects.count() == 2
+
+
+@pytest.mark.parametrize(("score", "at_once"), [(0.83, False), (0.9, True), (0.7, True)])
+def test_a_deferred_signal_is_due_at_once_when_its_strength_crosses_a_threshold(
+    loop: Loop, score: float, at_once: bool
+) -> None:
+    Rule.objects.all().delete()
+    for name, least in (("restart", 0.8), ("patch", 0.9)):
+        conditions = {"source": "anomaly", "symptom": "latency", "min_score": least}
+        Rule.objects.create(name=name, action_type="RESTART", priority=100 - int(100 * least), **conditions)
+    Freeze.objects.create(reason="x", by="user:ana")
+    loop.cluster.deploy("a")
+    post(anomaly("a", "latency", score=0.85))
+    loop.decide()
+    assert reason() == "Frozen"
+
+    post(anomaly("a", "latency", score=score))
+
+    assert bool(admit.due("default", 9, (), loop.observe)[0]) is at_once
+    loop.decide()
+    assert DecisionRecord.objects.count() == 1 + at_once
+    post(anomaly("a", "latency", score=score))
+    assert not admit.due("default", 9, (), loop.observe)[0], "not again for the same strength"
+
+
+def test_a_refusal_whose_time_is_over_is_released(loop: Loop) -> None:
+    post(anomaly("missing"))
+    loop.decide()
+    held = Signal.objects.get().holds
+    assert held is not None
+
+    Signal.objects.update(holds={**held, "until": datetime.now(UTC).isoformat()})
+    release_held("default", loop.observe)
+
+    assert Signal.objects.get().holds is None

@@ -32,7 +32,7 @@ TABLES = ("orchestrator_action", "orchestrator_auditevent", "orchestrator_decisi
 @pytest.fixture(autouse=True)
 def after_forty_days(settings: Settings) -> None:
     settings.SMARTOPS_RETAIN_ACTIONS_DAYS = settings.SMARTOPS_RETAIN_DECISIONS_DAYS = 40
-    settings.SMARTOPS_RETAIN_AUDIT_DAYS = 40
+    settings.SMARTOPS_RETAIN_AUDIT_DAYS = settings.SMARTOPS_RETAIN_SIGNALS_DAYS = 40
 
 
 def retain(directory: Path, **options: Any) -> str:
@@ -125,7 +125,7 @@ def test_the_decisions_on_an_open_signal_are_kept(tmp_path: Path) -> None:
     immediately()
     partitions.create_ahead()
 
-    assert "1 rows belong to an active action or an open signal" in retain(tmp_path)
+    assert "1 rows belong to an active action, or to a signal that is open" in retain(tmp_path)
     assert DecisionRecord.objects.count() == 1
 
 
@@ -287,6 +287,8 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "days"),
     [
+        ("SMARTOPS_RETAIN_OBSERVATIONS_DAYS", 0),
+        ("SMARTOPS_RETAIN_SIGNALS_DAYS", 0),
         ("SMARTOPS_RETAIN_ACTIONS_DAYS", 0),
         ("SMARTOPS_RETAIN_ACTIONS_DAYS", 34),
         ("SMARTOPS_RETAIN_DECISIONS_DAYS", 0),
