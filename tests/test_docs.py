@@ -58,6 +58,7 @@ DOMAIN = (
     "guardrails.models",
     "guardrails.checks",
     "guardrails.evaluate",
+    "guardrails.words",
     "orchestrator.acts",
     "orchestrator.models",
     "orchestrator.actions",

@@ -1,0 +1,117 @@
+"""Limits in words, and what is left of them. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from guardrails.checks.windows import (
+    RATE_WINDOW,
+    SCALE_WINDOW,
+    actions_in_window,
+    decreases_in_window,
+    increases_in_window,
+)
+from guardrails.types import Limits, RecentAction
+from signals.types import ActionType
+
+NOUNS: Mapping[ActionType, tuple[str, str]] = {
+    ActionType.SCALE: ("scaling", "scalings"),
+    ActionType.RESTART: ("restart", "restarts"),
+    ActionType.PATCH: ("patch", "patches"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the closed loop may still do in a window. `limit` is the name of the field of Limits, `text` the limit in
+    words. `next_at`: when the window has more room; None if nothing is in it."""
+
+    limit: str
+    text: str
+    used: int
+    left: int
+    next_at: datetime | None
+
+    def __str__(self) -> str:
+        """“at most 6 restarts per hour; 2 left, the next at 12:41 UTC”"""
+        more = f", the next at {self.next_at:%H:%M} UTC" if self.next_at else ""
+        return f"{self.text}; {self.left} left{more}"
+
+
+def budgets(limits: Limits, recent: Sequence[RecentAction], now: datetime) -> tuple[Budget, ...]:
+    """Of each type of action per hour, and of the replicas added and removed within 15 minutes. `recent`: as in
+    Facts."""
+    found = []
+    for type_, (one, many) in NOUNS.items():
+        limit = limits.max_actions_per_hour
+        text = f"at most {counted(limit, one, many)} per hour"
+        moved = [(done.at, 1) for done in actions_in_window(type_, recent, now)]
+        found.append(_budget("max_actions_per_hour", text, limit, moved, RATE_WINDOW))
+    added = [(one.at, one.scale_increase) for one in increases_in_window(recent, now)]
+    removed = [(one.at, one.scale_decrease) for one in decreases_in_window(recent, now)]
+    for name, moved in (("max_scale_increase", added), ("max_scale_decrease", removed)):
+        limit = getattr(limits, name)
+        found.append(_budget(name, in_words(name, limit), limit, moved, SCALE_WINDOW))
+    return tuple(found)
+
+
+def _budget(name: str, text: str, limit: int, moved: Sequence[tuple[datetime, int]], window: timedelta) -> Budget:
+    """`moved`: when and how much, oldest first. What leaves the window makes room only below the limit."""
+    used = sum(by for _, by in moved)
+    left, next_at, kept = max(0, limit - used), None, used
+    for at, by in moved:
+        kept -= by
+        if max(0, limit - kept) > left:
+            next_at = at + window
+            break
+    return Budget(name, text, used, left, next_at)
+
+
+def in_words(name: str, value: Any) -> str:
+    """A value of a field of Limits."""
+    said = WORDS.get(name)
+    return said(value) if said else f"{name}: {value}"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """“1 replica”, “2 replicas”."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def lasting(seconds: float) -> str:
+    """“5 minutes”, “90 seconds”, “1 hour”."""
+    whole = int(seconds)
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if whole and whole % size == 0:
+            return counted(whole // size, unit)
+    return counted(whole, "second")
+
+
+WORDS: Mapping[str, Callable[[Any], str]] = {
+    "max_replicas": lambda value: f"at most {counted(value, 'replica')}",
+    "min_replicas": lambda value: f"the closed loop leaves at least {counted(value, 'replica')}",
+    "cooldown_seconds": lambda value: (
+        f"{lasting(value)} from an action to the next one of its type" if value else "no pause between actions"
+    ),
+    "max_actions_per_hour": lambda value: f"at most {counted(value, 'action')} of each type per hour",
+    "max_scale_increase": lambda value: f"at most {counted(value, 'replica')} added within 15 minutes",
+    "max_scale_decrease": lambda value: f"at most {counted(value, 'replica')} removed within 15 minutes",
+    "rollout_settle_seconds": lambda value: (
+        f"{lasting(value)} from a change of the pod template by somebody else to the next action"
+        if value
+        else "no pause after a change of the pod template by somebody else"
+    ),
+    "signal_ttl_seconds": lambda value: f"a signal expires {lasting(value)} after its last report",
+    "verification_timeout_seconds": lambda value: f"a rollout has {lasting(value)} to be complete",
+    "stabilization_seconds": lambda value: (
+        f"a complete rollout has to stay complete for {lasting(value)}"
+        if value
+        else "a rollout counts when it is complete"
+    ),
+    "respect_owners": lambda value: (
+        "fields that an autoscaler, GitOps or an operator sets are left alone"
+        if value
+        else "fields that an autoscaler, GitOps or an operator sets may be changed"
+    ),
+}
