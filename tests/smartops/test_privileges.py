@@ -50,6 +50,7 @@ MAY = {
     "orchestrator_heartbeat": ("s", "siu"),
     "orchestrator_observedworkload": ("s", "siud"),
     "orchestrator_observednamespace": ("s", "siud"),
+    "orchestrator_preview": ("siud", ""),
     "smartops_token": ("siu", ""),
     "smartops_signin": ("si", ""),
     "signals_settingchange": ("s", ""),
