@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from guardrails.checks.approval import failed_before, large_change, mode, protected_labels
 from guardrails.checks.busy import one_action_at_a_time
 from guardrails.checks.freeze import freeze
 from guardrails.checks.kind import kind
@@ -19,6 +20,8 @@ from guardrails.checks.target import own_workload, protected_namespace, readable
 from guardrails.checks.windows import actions_per_hour, cooldown, scale_down_velocity, scale_velocity
 from guardrails.types import (
     Allow,
+    Ask,
+    Asked,
     Decision,
     Defer,
     Deferral,
@@ -28,6 +31,8 @@ from guardrails.types import (
     Ignore,
     Inputs,
     Limits,
+    Observe,
+    Observed,
     Unproposed,
     Verdict,
 )
@@ -61,12 +66,17 @@ GUARDRAILS: tuple[Guardrail, ...] = (
     actions_per_hour,
     scale_velocity,
     scale_down_velocity,
+    mode,
+    large_change,
+    protected_labels,
+    failed_before,
 )
 
 
 def decide(inputs: Inputs) -> Decision:
     """Evaluates every guardrail, also when an earlier one refuses. The first denial decides; without one, the deferral
-    that lasts longest. A guardrail that was not evaluated neither allows nor refuses."""
+    that lasts longest; without one, a verdict that only observes; without one, the verdicts that ask for an approval. A
+    guardrail that was not evaluated neither allows nor refuses."""
     verdicts: tuple[Verdict, ...] = ()
     if inputs.signal is not None:
         verdicts = (freshness(inputs.signal, inputs.facts, inputs.limits, inputs.now),)
@@ -86,7 +96,7 @@ def decide(inputs: Inputs) -> Decision:
         return waits
     rule, proposal = found
     verdicts += tuple(guardrail(proposal, inputs.facts, inputs.limits, inputs.now) for guardrail in GUARDRAILS)
-    return _refusal(verdicts, proposal, rule) or Allow(proposal, verdicts, rule)
+    return _refusal(verdicts, proposal, rule) or _permission(verdicts, proposal, rule)
 
 
 def _wait(waiting: Waiting, verdicts: tuple[Verdict, ...], now: datetime) -> Deferral:
@@ -106,6 +116,16 @@ def _proposed(inputs: Inputs) -> tuple[RuleSpec | None, Proposal] | Waiting | Un
     if inputs.signal is not None:
         return propose(inputs.signal, inputs.rules)
     return Unmatched("There is neither a signal nor a proposal.")
+
+
+def _permission(verdicts: tuple[Verdict, ...], proposal: Proposal, rule: RuleSpec | None) -> Allow | Ask | Observe:
+    for one in verdicts:
+        if isinstance(one, Observed):
+            return Observe(proposal, one.reason, one.message, verdicts, one.details, rule)
+    if asked := [one for one in verdicts if isinstance(one, Asked)]:
+        message = " ".join(one.message for one in asked)
+        return Ask(proposal, asked[0].reason, message, verdicts, asked[0].details, rule)
+    return Allow(proposal, verdicts, rule)
 
 
 def _refusal(verdicts: tuple[Verdict, ...], proposal: Proposal | None, rule: RuleSpec | None) -> Deny | Defer | None:

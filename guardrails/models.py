@@ -1,6 +1,7 @@
 """What operators set: limits per scope, and freezes. What the reconciler sets: cooldowns."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
@@ -15,13 +16,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from guardrails import queries
+from guardrails.checks.approval import labels_of
 from guardrails.types import FreezeFacts, Limits
 from signals import actors
 from signals.lib import triggers
 from signals.lib.constraints import are_actors
 from signals.names import name_problems
 from signals.queries import WAKE_DEFERRED
-from signals.types import ActionType, Kind, Target, workload_name
+from signals.types import ActionType, Kind, Mode, Target, workload_name
 
 LIMIT_FIELDS = tuple(field.name for field in fields(Limits) if field.name != "sources")
 # The least and the most that a person may set. What is beyond is a typing error, or would make a guardrail useless.
@@ -36,7 +38,12 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
     "signal_ttl_seconds": (10, 86_400),
     "verification_timeout_seconds": (5, 86_400),
     "stabilization_seconds": (0, 3_600),
+    "max_unapproved_replicas": (0, 10_000),
+    "max_unapproved_percent": (0, 1_000_000),
+    "approvals_required": (1, 10),
+    "approval_timeout_seconds": (60, 7 * 86_400),
 }
+_LABEL = r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?(=[A-Za-z0-9._-]{0,63})?"
 KINDS = [(kind.value, kind.value) for kind in Kind]
 LONGEST_FREEZE, LONGEST_COOLDOWN = timedelta(days=366), timedelta(days=7)
 
@@ -124,6 +131,35 @@ class GuardrailSetting(Scope):
     respect_owners = models.BooleanField(
         null=True, blank=True, help_text="Leave alone what an autoscaler, GitOps or an operator would set again."
     )
+    mode = models.CharField(  # noqa: DJ001 - NULL: it inherits, as every limit
+        max_length=16,
+        null=True,
+        blank=True,
+        choices=[(mode.value, mode.value) for mode in Mode],
+        help_text="Approve: persons decide on each action. Observe: nothing is written. A stricter mode of the rule "
+        "takes precedence.",
+    )
+    max_unapproved_replicas = models.PositiveIntegerField(
+        null=True, blank=True, help_text="An action that adds or removes more replicas takes an approval."
+    )
+    max_unapproved_percent = models.PositiveIntegerField(
+        null=True, blank=True, help_text="The same in percent of the replicas that there are."
+    )
+    protected_labels = models.CharField(  # noqa: DJ001 - NULL: it inherits, as every limit
+        max_length=1024,
+        null=True,
+        blank=True,
+        help_text="NAME or NAME=VALUE, divided by commas: a workload with one of these labels takes an approval.",
+    )
+    approve_after_failure = models.BooleanField(
+        null=True, blank=True, help_text="The same action takes an approval after its verification has failed."
+    )
+    approvals_required = models.PositiveIntegerField(
+        null=True, blank=True, help_text="So many persons have to approve an action."
+    )
+    approval_timeout_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="After this time without a decision, the action expires."
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -155,10 +191,18 @@ class GuardrailSetting(Scope):
             problems["stabilization_seconds"] = (
                 "It must be less than verification_timeout_seconds, or no rollout is stable in time."
             )
+        if problem := labels_problem(limits.get("protected_labels", "")):
+            problems["protected_labels"] = problem
         if limits.get("min_replicas", 0) > limits.get("max_replicas", BOUNDS["max_replicas"][1]):
             problems["min_replicas"] = "It must not be more than max_replicas."
         if problems:
             raise ValidationError(problems)
+
+
+def labels_problem(text: str) -> str:
+    """What is wrong with `protected_labels`; empty if nothing is."""
+    wrong = [one for one in labels_of(text) if not re.fullmatch(_LABEL, one)]
+    return f"“{wrong[0]}” is no label. Enter NAME or NAME=VALUE, divided by commas." if wrong else ""
 
 
 def effective_limits(target: Target) -> Limits:
@@ -173,6 +217,7 @@ def merge_limits(rows: Iterable[Mapping[str, Any]]) -> Limits:
     limits, sources = Limits(), dict.fromkeys(LIMIT_FIELDS, "default")
     for row in sorted(rows, key=lambda row: [row[name] != "" for name in ("workload", "namespace", "cluster", "kind")]):
         own = {name: row[name] for name in LIMIT_FIELDS if row[name] is not None}
+        own |= {"mode": Mode(own["mode"])} if "mode" in own else {}
         limits = replace(limits, **own)
         sources |= dict.fromkeys(own, _scope_of(row))
     return replace(limits, sources=sources)

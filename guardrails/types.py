@@ -8,13 +8,15 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from signals.reasons import Reason
-from signals.types import ActionType, Proposal, RuleSpec, SignalFacts
+from signals.types import ActionType, Mode, Proposal, RuleSpec, SignalFacts
 
 
 class Outcome(StrEnum):
     """The outcome of a verdict or a decision. Only verdicts are `not_evaluated`."""
 
     ALLOW = "allow"
+    ASK = "ask"  # a person has to approve the plan
+    OBSERVE = "observe"  # what would have been done is recorded, and not done
     DEFER = "defer"
     DENY = "deny"
     WARN = "warn"  # allows, and the answer to the caller has a warning
@@ -47,6 +49,22 @@ class Warned(Verdict):
     """Allows a direct action that the closed loop would not take. The message is part of the answer to the caller."""
 
     outcome: Outcome = field(init=False, default=Outcome.WARN)
+    reason: Reason = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Verdict):
+    """Yes, once enough persons have approved the plan."""
+
+    outcome: Outcome = field(init=False, default=Outcome.ASK)
+    reason: Reason = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed(Verdict):
+    """Nothing is written. The action counts in the limits as if it had been done."""
+
+    outcome: Outcome = field(init=False, default=Outcome.OBSERVE)
     reason: Reason = field(kw_only=True)
 
 
@@ -91,6 +109,13 @@ class Limits:
     verification_timeout_seconds: int = 300
     stabilization_seconds: int = 2
     respect_owners: bool = True  # leave alone what an autoscaler, GitOps or an operator would set again
+    mode: Mode = Mode.AUTO
+    max_unapproved_replicas: int = 10_000  # added or removed by one action; more takes an approval
+    max_unapproved_percent: int = 1_000_000  # the same in percent of the replicas that there are, at least of one
+    protected_labels: str = ""  # as a label selector has them: a workload with one of them takes an approval
+    approve_after_failure: bool = False  # where the verification of the same action has failed the last time
+    approvals_required: int = 1
+    approval_timeout_seconds: int = 1800
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
@@ -154,6 +179,27 @@ class RolloutFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedVerification:
+    """Of the last action of the same type, with the same parameters, that was applied to the workload."""
+
+    action: str
+    state: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalFacts:
+    """The approvals of an action, right before its write. `shown` is the digest of the plan that was approved, `now`
+    that of the plan that would be written. `by`: the persons who approved it and still have the right to; `lost`: those
+    who have it no longer."""
+
+    shown: str
+    now: str
+    by: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TargetFacts:
     """`owners` are those of the fields that the proposal changes, and of these only. `part_of_smartops` is what marks
     the object as one of SmartOps' own workloads; empty if nothing does. `containers` are the names of its containers in
@@ -173,6 +219,7 @@ class TargetFacts:
     part_of_smartops: str = ""
     containers: tuple[str, ...] | None = None
     rollout: RolloutFacts = RolloutFacts()
+    protected_by: tuple[str, ...] = ()  # which of `protected_labels` it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +276,7 @@ class Facts:
     `target` is None if the workload does not exist. `target_seen` is False if the deciding process does not observe
     the cluster (the web process): the reconciler decides again before it writes. `history_loaded` is False if nothing
     can be reserved, as there is no proposal or no target: then `active_action`, `cooldown_until`, `recent`,
-    `refused`, `scaled_to` and `freezes` are unknown.
+    `refused`, `scaled_to`, `freezes` and `failed` are unknown. `approval` is None until a person was asked.
     """
 
     target_seen: bool
@@ -244,6 +291,8 @@ class Facts:
     scaled_to: int | None = None  # the replicas that SmartOps last added to; None if all of them have been available
     freezes: tuple[FreezeFacts, ...] = ()
     policy: PolicyAnswer | None = None
+    failed: FailedVerification | None = None
+    approval: ApprovalFacts | None = None
     exemptions: Exemptions = Exemptions()
 
 
@@ -268,6 +317,35 @@ class Allow:
 
     proposal: Proposal
     verdicts: tuple[Verdict, ...]
+    rule: RuleSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Nothing defers or denies the proposal, and persons have to approve it. Reason and details are those of the first
+    verdict that asks; the message has those of all."""
+
+    outcome: ClassVar[Outcome] = Outcome.ASK
+
+    proposal: Proposal
+    reason: Reason
+    message: str
+    verdicts: tuple[Verdict, ...]
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    rule: RuleSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Nothing defers or denies the proposal. What it would have done is recorded, and not done."""
+
+    outcome: ClassVar[Outcome] = Outcome.OBSERVE
+
+    proposal: Proposal
+    reason: Reason
+    message: str
+    verdicts: tuple[Verdict, ...]
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rule: RuleSpec | None = None
 
 
@@ -314,4 +392,4 @@ class Ignore:
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
-Decision = Allow | Defer | Deny | Ignore
+Decision = Allow | Ask | Observe | Defer | Deny | Ignore

@@ -52,6 +52,16 @@ HISTORIES = f"""
             WHERE cooldown.cluster = wanted.cluster AND cooldown.kind = wanted.kind
             AND cooldown.namespace = wanted.namespace AND cooldown.workload = wanted.name
             AND action_type = wanted.type),
+        (SELECT json_build_array(id, state, message) FROM (
+            SELECT id, state, message FROM orchestrator_action
+            WHERE workload_id = wanted.workload AND id {BOUNDED} AND NOT dry_run AND applied_at IS NOT NULL
+            AND finished_at IS NOT NULL AND state <> 'observed' AND id IS DISTINCT FROM wanted.own
+            AND type = wanted.type AND params = wanted.params
+            ORDER BY applied_at DESC LIMIT 1) AS last WHERE state IN ('failed', 'timed_out')),
+        (SELECT json_build_array(version, mode) FROM signals_rule WHERE name = wanted.rule AND enabled),
+        (SELECT json_agg(json_build_array(by, decision, digest)) FROM (
+            SELECT DISTINCT ON (by) by, decision, digest FROM orchestrator_approval
+            WHERE action_id = wanted.asked ORDER BY by, id DESC) AS latest),
         (SELECT json_agg(json_build_array(type, applied_at, scale_increase, scale_decrease) ORDER BY applied_at)
             FROM orchestrator_action
             WHERE workload_id = wanted.workload AND id {BOUNDED} AND NOT dry_run
@@ -64,20 +74,20 @@ HISTORIES = f"""
             AND finished_at > coalesce((
                 SELECT max(applied_at) FROM orchestrator_action
                 WHERE workload_id = wanted.workload AND id {BOUNDED} AND NOT dry_run AND type = wanted.type
-                AND params = wanted.params
+                AND params = wanted.params AND state <> 'observed'
             ), '-infinity')),
         (SELECT CASE WHEN reason <> '{Reason.ROLLOUT_COMPLETE}'
                 THEN (before ->> 'replicas')::int + scale_increase END
             FROM orchestrator_action
             WHERE workload_id = wanted.workload AND id {BOUNDED} AND NOT dry_run AND scale_increase > 0
-            AND applied_at IS NOT NULL
+            AND applied_at IS NOT NULL AND state <> 'observed'
             ORDER BY applied_at DESC LIMIT 1),
         (SELECT json_agg(scope ORDER BY scope.id) FROM guardrails_freeze scope
             WHERE {COVERING} AND lifted_at IS NULL AND coalesce(until > statement_timestamp(), true)),
         (SELECT json_agg(scope) FROM guardrails_guardrailsetting scope WHERE {COVERING})
     FROM json_to_recordset(%(rows)s::json) AS wanted(
         number int, workload bigint, cluster text, kind text, namespace text, name text, type text, params jsonb,
-        own uuid)
+        own uuid, rule text, asked uuid)
     ORDER BY number
 """  # noqa: S608 - it is composed of constants
 
@@ -90,7 +100,7 @@ MOVE_ACTIONS = f"""
         state text, reason text, message text, details jsonb, moved_by text, epoch int, attempts int,
         ambiguous boolean, planned_uid text, planned_resource_version text, planned_generation bigint, before jsonb,
         change jsonb, before_image jsonb, after_image jsonb, scale_increase int, scale_decrease int, warnings jsonb,
-        not_before float8, deadline float8, lease float8, applied boolean, finished boolean)),
+        digest text, shown jsonb, not_before float8, deadline float8, lease float8, applied boolean, finished boolean)),
     locked AS (
         SELECT id FROM orchestrator_action WHERE id {BOUNDED} AND id IN (SELECT id FROM moved)
         ORDER BY id FOR NO KEY UPDATE)
@@ -101,6 +111,7 @@ MOVE_ACTIONS = f"""
         planned_generation = moved.planned_generation, before = moved.before, change = moved.change,
         before_image = moved.before_image, after_image = moved.after_image,
         scale_increase = moved.scale_increase, scale_decrease = moved.scale_decrease, warnings = moved.warnings,
+        digest = moved.digest, shown = moved.shown,
         updated_at = statement_timestamp(),
         not_before = coalesce(statement_timestamp() + make_interval(secs => moved.not_before), action.not_before),
         deadline_at = coalesce(statement_timestamp() + make_interval(secs => moved.deadline), action.deadline_at),

@@ -96,6 +96,7 @@ def proposal_of(rule: RuleSpec, signal: SignalFacts) -> Proposal:
         params=rule.params,
         reason=f"{signal.source} {signal.symptom} ({rule.name})",
         requested_by=actors.rule(rule.name),
+        mode=rule.mode,
     )
 
 

@@ -39,6 +39,15 @@ class Reason(StrEnum):
     PATCH_FORBIDDEN = "PatchForbidden"
     RECENTLY_REFUSED = "RecentlyRefused"
     REPLICAS_MISSING = "ReplicasMissing"
+    APPROVAL_REQUIRED = "ApprovalRequired"
+    OBSERVE_ONLY = "ObserveOnly"
+
+    # Approvals.
+    APPROVED = "Approved"
+    REJECTED = "Rejected"
+    APPROVAL_EXPIRED = "ApprovalExpired"
+    PLAN_CHANGED = "PlanChanged"
+    OVERRIDDEN = "Overridden"
 
     # What waits and cannot be decided.
     NO_RECONCILER = "NoReconciler"
@@ -112,4 +121,6 @@ GUARDRAIL_REASONS = (
     Reason.PATCH_FORBIDDEN,
     Reason.RECENTLY_REFUSED,
     Reason.REPLICAS_MISSING,
+    Reason.APPROVAL_REQUIRED,
+    Reason.OBSERVE_ONLY,
 )

@@ -22,7 +22,7 @@ from signals.proposals.kinds import missing_field, why_missing
 from signals.proposals.types import ProposalType
 from signals.sources.matching import MAX_REPORTS, condition_mistakes, conditions_never_met
 from signals.symptoms import SymptomMatch, symptom_key
-from signals.types import MINIMA, ActionType, Kind, RuleSpec, Source
+from signals.types import MINIMA, ActionType, Kind, Mode, RuleSpec, Source
 
 MAX_ENABLED_RULES = 500  # each is tried on each signal
 
@@ -95,6 +95,14 @@ class Rule(models.Model):
     params = models.JSONField(
         default=dict, blank=True, help_text='SCALE: {"delta": 1} or {"replicas": 4, "direction": "up"}; RESTART: {}.'
     )
+    mode = models.CharField(
+        max_length=16,
+        choices=[(mode.value, mode.value) for mode in Mode],
+        default=Mode.AUTO,
+        db_default=Mode.AUTO,
+        help_text="Approve: a person decides on each action. Observe: nothing is written. A stricter mode of the scope "
+        "in the guardrail settings takes precedence.",
+    )
     version = models.PositiveIntegerField(default=1, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -149,6 +157,7 @@ class Rule(models.Model):
             for_seconds=self.for_seconds,
             min_reports=self.min_reports,
             of_reports=self.of_reports,
+            mode=Mode(self.mode),
         )
 
     def clean(self) -> None:

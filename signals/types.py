@@ -32,6 +32,14 @@ class ActionType(StrEnum):
     PATCH = "PATCH"
 
 
+class Mode(StrEnum):
+    """How actions are made: of a rule, and of a scope. The strictest one counts."""
+
+    AUTO = "auto"  # without a person
+    APPROVE = "approve"  # after a person has approved the plan
+    OBSERVE = "observe"  # not at all: what would have been done is recorded
+
+
 class Origin(StrEnum):
     CLOSED_LOOP = "closed_loop"  # a rule matched a signal
     DIRECT = "direct"  # an API request
@@ -230,12 +238,13 @@ class RuleSpec:
     for_seconds: int = 0
     min_reports: int = 0
     of_reports: int = 0
+    mode: Mode = Mode.AUTO
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A change that somebody wants. `params` by type: SCALE `{"replicas": n}` or `{"delta": n}`, RESTART `{}`,
-    PATCH `{"patch": {...}}`. `requested_by` is an actor (signals/actors.py)."""
+    PATCH `{"patch": {...}}`. `requested_by` is an actor (signals/actors.py). `mode` is that of the rule."""
 
     type: ActionType
     target: Target
@@ -245,3 +254,4 @@ class Proposal:
     dry_run: bool = False
     verify: bool = True
     requested_by: str = ""
+    mode: Mode = Mode.AUTO

@@ -20,6 +20,7 @@ from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.models import (
     Action,
     ActiveAction,
+    Approval,
     AuditEvent,
     DecisionRecord,
     Heartbeat,
@@ -75,6 +76,7 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     Workload: Privileges(STORE, STORE),
     Action: Privileges(STORE, STORE, fixed=IDENTITY),
     DecisionRecord: Privileges(APPEND, APPEND),
+    Approval: Privileges(APPEND, READ),
     RefusedRequest: Privileges(STORE, NONE),
     AuditEvent: Privileges(READ, READ),  # triggers of Action write these three, with the rights of the owner
     ActiveAction: Privileges(READ, READ),

@@ -17,7 +17,7 @@ from signals.names import kind_of
 from signals.proposals import PROPOSAL_TYPES
 from signals.symptoms import SymptomMatch
 from signals.trial import Fit
-from signals.types import ActionType, Kind, Proposal, Source
+from signals.types import ActionType, Kind, Mode, Proposal, Source
 
 MAX_SIGNALS = 1000
 MAX_SHOWN = 100  # signals in a result, those that the rule matches first
@@ -46,6 +46,7 @@ class RuleBody(BaseModel):
     of_reports: int = Field(0, ge=0)
     action_type: ActionType
     params: dict[str, Any] = Field(default_factory=dict)
+    mode: Mode = Mode.AUTO
 
     def rule(self) -> Rule:
         """Not saved. Raises ValidationError, by field, for mistakes."""

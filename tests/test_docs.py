@@ -158,7 +158,7 @@ def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
 
 def test_the_limits_in_guardrails_have_their_defaults() -> None:
     text = section(page("docs/guardrails.md"), "## Limits and their scopes")
-    rows = re.findall(r"^\| `(\w+)` \| (\d+|true|false) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+|true|false|\"\w*\") \|", text, re.MULTILINE)
     told = {name: json.loads(value) for name, value in rows}
 
     assert told == {one.name: one.default for one in fields(Limits) if one.name in LIMIT_FIELDS}
@@ -240,7 +240,7 @@ def test_every_guardrail_is_explained() -> None:
     assert first_cells(section(page("docs/guardrails.md"), "## Each guardrail"))[1 : 1 + len(names)] == names
 
 
-OUTCOMES = {"allow", "warn", "defer", "deny"}
+OUTCOMES = {"allow", "ask", "observe", "warn", "defer", "deny"}
 
 
 @pytest.mark.parametrize("guardrail", GUARDRAILS)

@@ -16,7 +16,7 @@ OWN_NAME = re.compile(r"(^|[-.])smartops-orchestrator($|[-.])")  # the chart's n
 def target(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
     """Protects what SmartOps does not manage, and finds out early that there is nothing to change.
 
-    Closed loop: deny. Direct action: deny; the web process does not observe the target, so the reconciler says it.
+    Closed loop: deny. Direct action: deny; the web process has no access to the target, so the reconciler says it.
     """
     name = "target"
     if not facts.managed:

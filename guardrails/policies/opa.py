@@ -80,7 +80,8 @@ def _read(engine: str, status: int, body: Any) -> PolicyAnswer:
 
 
 def _asked(action: Proposal) -> dict[str, Any]:
-    return {name: value for name, value in asdict(action).items() if name != "requested_by"}  # the context has it
+    left_out = ("requested_by", "mode")  # the context has the first, and guardrails answer for the second
+    return {name: value for name, value in asdict(action).items() if name not in left_out}
 
 
 def _described(signal: Signal) -> dict[str, Any]:

@@ -5,6 +5,7 @@ right before a write (`reconciler/dispatch.py`). The caller holds the rows of th
 it reserves are one.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -12,14 +13,31 @@ from uuid import UUID
 from django.conf import settings
 
 from guardrails import evaluate
+from guardrails.checks.approval import protecting
 from guardrails.replay import dump_inputs, dump_verdicts
-from guardrails.types import Allow, Decision, Defer, Deny, Exemptions, Facts, Ignore, Inputs, Limits, PolicyAnswer
+from guardrails.types import (
+    Allow,
+    ApprovalFacts,
+    Ask,
+    Decision,
+    Defer,
+    Deny,
+    Exemptions,
+    Facts,
+    Ignore,
+    Inputs,
+    Limits,
+    Observe,
+    PolicyAnswer,
+    TargetFacts,
+)
 from orchestrator import queries
+from orchestrator.decide.approval import approval_facts, planned, rule_of, shown
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.k8s.target import TargetState
-from orchestrator.models import DecisionRecord, Phase, Workload
+from orchestrator.models import Action, DecisionRecord, Phase, Workload
 from signals.proposals import PROPOSAL_TYPES
-from signals.types import Proposal, RuleSpec, SignalFacts, Target
+from signals.types import Mode, Proposal, RuleSpec, SignalFacts, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +45,8 @@ class Question:
     """What is to be decided. `action_id` is the id of the action that an Allow leads to, or whose write is checked.
     `proposal` is None if no rule matches the signal. Without a locked `workload` nothing can be reserved, and its
     history is not loaded. `rules` are those that may match the signal; without them, `proposal` is decided on as it
-    is."""
+    is, with the mode that its rule has now. `asked`: the action, if persons were asked to approve it. `overrides`: the
+    active action that ends if this one is allowed."""
 
     phase: Phase
     action_id: UUID
@@ -38,15 +57,19 @@ class Question:
     workload: Workload | None = None
     signal: SignalFacts | None = None
     rules: tuple[RuleSpec, ...] | None = None
+    asked: Action | None = None
+    overrides: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision with the inputs that lead to it, on what was asked."""
+    """A decision with the inputs that lead to it, on what was asked. `rule_version`: that of the rule that requests the
+    change; None if there is none, or no longer."""
 
     question: Question
     decision: Decision
     inputs: Inputs
+    rule_version: int | None = None
 
     @property
     def limits(self) -> Limits:
@@ -59,7 +82,8 @@ def decide(questions: Sequence[Question]) -> list[Decided]:
     decided = []
     for question, history in zip(questions, histories, strict=True):
         inputs = _inputs(question, history)
-        decided.append(Decided(question, evaluate.decide(inputs), inputs))
+        decision = evaluate.decide(inputs)
+        decided.append(Decided(question, decision, inputs, _rule_version(decision, history)))
     return decided
 
 
@@ -76,7 +100,9 @@ def _wanted(question: Question) -> Wanted:
         workload=None if workload is None else workload.pk,
         action_type=None if proposal is None else proposal.type,
         params=None if proposal is None else proposal.params,
-        own=question.action_id,
+        own=question.overrides or question.action_id,
+        rule="" if proposal is None or question.rules is not None else rule_of(proposal.requested_by),
+        asked=None if question.asked is None else question.asked.pk,
     )
 
 
@@ -87,8 +113,18 @@ def _inputs(question: Question, history: WorkloadHistory) -> Inputs:
         limits=history.limits,
         signal=question.signal,
         rules=question.rules or (),
-        proposal=question.proposal if question.rules is None else None,
+        proposal=None if question.rules is not None else _in_its_mode(question.proposal, history),
     )
+
+
+def _in_its_mode(proposal: Proposal | None, history: WorkloadHistory) -> Proposal | None:
+    """With the mode of its rule as it is now."""
+    return proposal and replace(proposal, mode=Mode.AUTO if history.rule is None else history.rule[1])
+
+
+def _rule_version(decision: Decision, history: WorkloadHistory) -> int | None:
+    rule = None if isinstance(decision, Ignore) else decision.rule
+    return rule.version if rule is not None else history.rule and history.rule[0]
 
 
 def _facts(question: Question, history: WorkloadHistory) -> Facts:
@@ -96,7 +132,7 @@ def _facts(question: Question, history: WorkloadHistory) -> Facts:
     changed = () if proposal is None else PROPOSAL_TYPES[proposal.type].fields(proposal.params)
     known = Facts(
         target_seen=state.seen,
-        target=state.facts(changed),
+        target=_protected(state, state.facts(changed), history.limits),
         managed=state.managed,
         unreadable=state.unreadable,
         policy=question.policy,
@@ -117,7 +153,26 @@ def _facts(question: Question, history: WorkloadHistory) -> Facts:
         refused=history.refused,
         scaled_to=history.scaled_to,
         freezes=history.freezes,
+        failed=history.failed,
+        approval=_approval(question, history),
     )
+
+
+def _protected(state: TargetState, target: TargetFacts | None, limits: Limits) -> TargetFacts | None:
+    if target is None or state.object is None or not limits.protected_labels:
+        return target
+    labels = json.loads(state.object.document).get("metadata", {}).get("labels")
+    return replace(target, protected_by=protecting(limits.protected_labels, labels))
+
+
+def _approval(question: Question, history: WorkloadHistory) -> ApprovalFacts | None:
+    """Without a target, nothing is approved: that is denied anyway."""
+    action, live = question.asked, question.state.object
+    if action is None or live is None:
+        return None
+    version = history.rule and history.rule[0]
+    now = shown(planned(action, live), rule_of(action.requested_by), version, history.limits)
+    return approval_facts(action, history.votes, now)
 
 
 def _record(decided: Decided) -> DecisionRecord:
@@ -134,7 +189,7 @@ def _record(decided: Decided) -> DecisionRecord:
         inputs=dump_inputs(decided.inputs),
         verdicts=dump_verdicts(decision.verdicts),
     )
-    if isinstance(decision, Allow) or question.phase is Phase.PLAN:
+    if isinstance(decision, Allow | Ask | Observe) or question.phase is Phase.PLAN:
         record.action_id = question.action_id
     if not isinstance(decision, Allow):
         record.reason, record.message = decision.reason, decision.message

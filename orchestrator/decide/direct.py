@@ -3,20 +3,23 @@
 import json
 from dataclasses import replace
 from hashlib import sha256
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from psycopg.errors import UniqueViolation
 
-from guardrails.types import Allow, Defer, Deny, Ignore, PolicyAnswer
+from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe, PolicyAnswer
 from orchestrator import metrics, queries
 from orchestrator.decide.decision import Question, decide, store_records
 from orchestrator.decide.policy import ask_policy
 from orchestrator.k8s.target import UNOBSERVED
-from orchestrator.models import Action, IdempotencyKey, Phase, Workload
+from orchestrator.models import Action, ActionState, ActiveAction, IdempotencyKey, Phase, Workload, transitions
 from signals.actors import Actor
 from signals.lib import tracing
 from signals.lib.transition_log import log_transition
-from signals.types import Proposal
+from signals.reasons import Reason
+from signals.types import Origin, Proposal
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is an answer
@@ -75,11 +78,16 @@ def _admit(
         earlier = _earlier(proposal.requested_by, idempotency_key, request_digest)
         if earlier is not None:
             return earlier
+        waits = None if proposal.dry_run else _overridable(workload)
         question = Question(Phase.ADMIT, action_id, proposal.target, UNOBSERVED, proposal, policy, workload)
-        [decided] = decide([question])
+        [decided] = decide([question if waits is None else replace(question, overrides=waits.pk)])
+        if waits is not None and isinstance(decided.decision, Allow | Ask | Observe):
+            overridden = transitions.store([_override(waits, proposal, action_id)])
+            if not overridden:  # a reconciler has just claimed it
+                [decided] = decide([question])
         store_records([decided])
         decision = decided.decision
-        if isinstance(decision, Allow):
+        if isinstance(decision, Allow | Ask | Observe):  # a reconciler reads the target, then asks or records it
             action = Action.new(
                 proposal,
                 workload,
@@ -93,6 +101,20 @@ def _admit(
     # The decision record of a refusal is committed, too.
     metrics.DIRECT_REFUSALS.labels(proposal.type.lower(), decision.reason).inc()
     raise Refused(decision)
+
+
+def _overridable(workload: Workload) -> Action | None:
+    """The action of the workload that waits, and of which no write is under way. Another direct action that is about to
+    be executed is not overridden."""
+    closed_loop = Q(origin=Origin.CLOSED_LOOP, ambiguous=False)
+    waits = Q(state=ActionState.AWAITING_APPROVAL) | closed_loop & Q(state=ActionState.PENDING)
+    active = ActiveAction.objects.filter(workload=workload).values("action")
+    return Action.recent().filter(waits, pk__in=active).select_related("workload").first()
+
+
+def _override(waits: Action, proposal: Proposal, action_id: UUID) -> transitions.Transition:
+    message = f"{proposal.requested_by} requested the direct action {action_id} of the workload."
+    return transitions.cancel(waits, Reason.OVERRIDDEN, message, proposal.requested_by, {"action": str(action_id)})
 
 
 def _earlier(requested_by: str, idempotency_key: str | None, request_digest: str) -> Action | None:

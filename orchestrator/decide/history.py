@@ -11,28 +11,32 @@ from django.utils import timezone
 from guardrails.checks.refused import REFUSAL_WINDOW
 from guardrails.checks.windows import MAX_WINDOW
 from guardrails.models import freeze_facts, merge_limits
-from guardrails.types import FreezeFacts, Limits, RecentAction, RefusedFacts
+from guardrails.types import FailedVerification, FreezeFacts, Limits, RecentAction, RefusedFacts
 from orchestrator import queries
 from signals.lib.partitions import planned_once, recent_ids
-from signals.types import ActionType, Target
+from signals.types import ActionType, Mode, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """`workload` is the id of its row, None if it has none. `own` is an action that does not count as active, because
-    the decision is about it."""
+    the decision is about it. `rule`: the name of the rule that requested it. `asked`: the action whose approvals are
+    wanted."""
 
     target: Target
     workload: int | None = None
     action_type: ActionType | None = None
     params: Mapping[str, Any] | None = None
     own: UUID | None = None
+    rule: str = ""
+    asked: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadHistory:
-    """Its active action, cooldown, recent and refused actions, with the freezes and limits that cover it: all of one
-    moment."""
+    """Its active action, cooldown, recent, refused and failed actions, with the freezes and limits that cover it: all
+    of one moment. `rule`: version and mode of the enabled rule that was asked for. `votes`: the last decision of each
+    person on the action, as (by, decision, digest)."""
 
     now: datetime
     active_action: str  # its id, or ""
@@ -42,6 +46,9 @@ class WorkloadHistory:
     scaled_to: int | None
     freezes: tuple[FreezeFacts, ...]
     limits: Limits
+    failed: FailedVerification | None = None
+    rule: tuple[int, Mode] | None = None
+    votes: tuple[tuple[str, str, str], ...] = ()
 
 
 def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
@@ -57,6 +64,8 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
             "type": one.action_type,
             "params": None if one.params is None else dict(one.params),
             "own": one.own and str(one.own),
+            "rule": one.rule,
+            "asked": one.asked and str(one.asked),
         }
         for number, one in enumerate(wanted)
     ]
@@ -83,8 +92,23 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
             scaled_to=scaled_to,
             freezes=tuple(map(freeze_facts, freezes or ())),
             limits=merge_limits(settings or ()),
+            failed=FailedVerification(*failed) if failed else None,
+            rule=(rule[0], Mode(rule[1])) if rule else None,
+            votes=tuple((by, decision, digest) for by, decision, digest in votes or ()),
         )
-        for now, active_action, cooldown_until, recent, refused, scaled_to, freezes, settings in found
+        for (
+            now,
+            active_action,
+            cooldown_until,
+            failed,
+            rule,
+            votes,
+            recent,
+            refused,
+            scaled_to,
+            freezes,
+            settings,
+        ) in found
     ]
 
 

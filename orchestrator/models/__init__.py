@@ -1,6 +1,7 @@
 """What is done: workloads, actions, and the evidence of both."""
 
 from orchestrator.models.action import Action
+from orchestrator.models.approval import Approval, Vote
 from orchestrator.models.evidence import AuditEvent, DecisionRecord, Phase, Verification, VerificationStatus
 from orchestrator.models.heartbeat import Heartbeat
 from orchestrator.models.keys import ActiveAction, IdempotencyKey
@@ -18,6 +19,7 @@ __all__ = [
     "Action",
     "ActionState",
     "ActiveAction",
+    "Approval",
     "AuditEvent",
     "DecisionRecord",
     "Heartbeat",
@@ -30,5 +32,6 @@ __all__ = [
     "RefusedRequest",
     "Verification",
     "VerificationStatus",
+    "Vote",
     "Workload",
 ]

@@ -40,6 +40,7 @@ PLAN = (
     *("planned_uid", "planned_resource_version", "planned_generation"),
     *("before", "change", "before_image", "after_image", "warnings"),
     *("scale_increase", "scale_decrease"),
+    *("digest", "shown"),
 )
 # A plan is made before the write, and again after a write that was refused.
 PLANNING = "OLD.state IN ('awaiting_approval', 'pending', 'applying')"
@@ -97,14 +98,14 @@ class Action(models.Model):
 
     JSON columns: `params` are those of the proposal, by type (signals.types.Proposal). `details` are the facts behind
     `reason`, as in the verdict of a guardrail. `before` is `{"replicas": int, "available": int, "paused": bool,
-    "conditions": [[type, status, reason, updated_at]]}`, of the version that is planned.
-    `change` is what the action's handler planned: SCALE `{"replicas": int}`, RESTART `{"value": str}`, PATCH
-    `{"patch": {…}}`. `before_image` and `after_image` are the changed fields of the object: `{path: value}`, as
-    signals/proposals/images.py has them, without those that the object does not have. The first is of the planned
-    version; the second is planned with it, and replaced by the API server's answer to the write. `warnings` are the
-    verdicts that warn, of the decision that allowed the plan: `[{"guardrail": str, "reason": str, "message": str,
-    "details": {…}}]`. `reported_by` are the tokens that reported the signal until the action was admitted: `[actor]`,
-    at most 16.
+    "conditions": [[type, status, reason, updated_at]]}`, of the version that is planned. `change` is what the action's
+    handler planned: SCALE `{"replicas": int}`, RESTART `{"value": str}`, PATCH `{"patch": {…}}`. `before_image` and
+    `after_image` are the changed fields of the object: `{path: value}`, as signals/proposals/images.py has them,
+    without those that the object does not have. The first is of the planned version; the second is planned with it, and
+    replaced by the API server's answer to the write. `warnings` are the verdicts that warn, of the decision that
+    allowed the plan: `[{"guardrail": str, "reason": str, "message": str, "details": {…}}]`. `shown` is what persons are
+    asked to approve (orchestrator/decide/approval.py, `Shown`), and `digest` its digest; null and empty if nobody was
+    asked. `reported_by` are the tokens that reported the signal until the action was admitted: `[actor]`, at most 16.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -147,6 +148,8 @@ class Action(models.Model):
     scale_increase = models.PositiveIntegerField(default=0)
     scale_decrease = models.PositiveIntegerField(default=0, db_default=0)
     warnings = models.JSONField(default=list, db_default=[])
+    digest = models.CharField(max_length=64, blank=True, db_default="")
+    shown = models.JSONField(null=True)
     ambiguous = models.BooleanField(default=False)
     traceparent = models.CharField(max_length=55, blank=True, db_default="")  # of its admission
 
@@ -161,14 +164,19 @@ class Action(models.Model):
                 name="leased_iff_applying",
             ),
             models.CheckConstraint(
-                condition=~Q(state__in=[S.VERIFYING, S.TIMED_OUT]) | Q(applied_at__isnull=False),
+                condition=~Q(state__in=[S.VERIFYING, S.TIMED_OUT, S.OBSERVED]) | Q(applied_at__isnull=False),
                 name="verified_only_what_was_applied",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=S.AWAITING_APPROVAL) | ~Q(digest="") & Q(shown__isnull=False),
+                name="asked_only_what_is_shown",
             ),
             are_actors("action_names_actors", "requested_by", "moved_by"),
         ]
         indexes = [
             models.Index(fields=["cluster", "not_before"], condition=Q(state="pending"), name="action_due"),
             models.Index(fields=["cluster", "lease_until"], condition=Q(state="applying"), name="action_leased"),
+            models.Index(fields=["cluster", "id"], condition=Q(state="awaiting_approval"), name="action_waiting"),
             models.Index(fields=["deadline_at"], condition=Q(state__in=ACTIVE), name="action_deadline"),
             models.Index(fields=["workload", "applied_at"], condition=Q(dry_run=False), name="action_window"),
             models.Index(fields=["state", "-id"], name="action_by_state"),

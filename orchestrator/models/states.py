@@ -5,11 +5,11 @@ from django.db import models
 
 class ActionState(models.TextChoices):
     AWAITING_APPROVAL = "awaiting_approval"
-    """Prepared for approvals: no code sets it yet. A person decides, or the deadline ends it. A crash leaves it as it
-    is."""
+    """Set when a guardrail asks for an approval of the plan, and again when what was shown has changed. Persons decide,
+    or `deadline_at` ends it. A crash leaves it as it is."""
     PENDING = "pending"
-    """Set when an action is admitted and when an attempt is to be repeated. A reconciler claims it after `not_before`.
-    A crash leaves it as it is; `deadline_at` cancels it."""
+    """Set when an action is admitted, when it is approved, and when an attempt is to be repeated. A reconciler claims
+    it after `not_before`. A crash leaves it as it is; `deadline_at` cancels it."""
     APPLYING = "applying"
     """Set by the reconciler that claims it, until `lease_until`. The write to the cluster happens in this state. After
     a crash the lease ends, and another reconciler reclaims the action under a new epoch."""
@@ -28,18 +28,23 @@ class ActionState(models.TextChoices):
     CANCELLED = "cancelled"
     """Final. Set when the action ended before its change was applied."""
     REJECTED = "rejected"
-    """Final. Prepared for approvals: a person refused."""
+    """Final. Set when a person rejects it."""
     EXPIRED = "expired"
-    """Final. Prepared for approvals: no person decided in time."""
+    """Final. Set when too few persons have approved it by `deadline_at`."""
+    OBSERVED = "observed"
+    """Final. Set in the mode `observe`, instead of the write. It counts as if it had been applied."""
 
 
 S = ActionState
 ACTIVE = (S.AWAITING_APPROVAL, S.PENDING, S.APPLYING, S.VERIFYING, S.NEEDS_REVIEW)
 FINAL = tuple(state for state in ActionState if state not in ACTIVE)
 TRANSITIONS: dict[ActionState, tuple[ActionState, ...]] = {
-    S.AWAITING_APPROVAL: (S.PENDING, S.REJECTED, S.EXPIRED, S.CANCELLED),
-    S.PENDING: (S.APPLYING, S.CANCELLED),
-    S.APPLYING: (S.PENDING, S.VERIFYING, S.SUCCEEDED, S.FAILED, S.CANCELLED, S.NEEDS_REVIEW),
+    S.AWAITING_APPROVAL: (S.PENDING, S.REJECTED, S.EXPIRED, S.CANCELLED, S.OBSERVED),
+    S.PENDING: (S.APPLYING, S.CANCELLED, S.AWAITING_APPROVAL, S.OBSERVED),
+    S.APPLYING: (
+        *(S.PENDING, S.VERIFYING, S.SUCCEEDED, S.FAILED, S.CANCELLED, S.NEEDS_REVIEW),
+        *(S.AWAITING_APPROVAL, S.OBSERVED),
+    ),
     S.VERIFYING: (S.SUCCEEDED, S.FAILED, S.TIMED_OUT),
     S.NEEDS_REVIEW: (S.SUCCEEDED, S.FAILED, S.CANCELLED),
 }

@@ -21,7 +21,7 @@ from guardrails.types import Limits
 from orchestrator import metrics, queries
 from orchestrator.k8s.fields import overlapping
 from orchestrator.k8s.types import WorkloadObject
-from orchestrator.models.action import Action
+from orchestrator.models.action import PENDING_FOR, Action
 from orchestrator.models.evidence import Verification, VerificationStatus
 from orchestrator.models.states import FINAL, ActionState
 from orchestrator.models.states import ActionState as S
@@ -46,6 +46,7 @@ VERIFIED_AS = {
 COLUMNS = (
     *("epoch", "attempts", "ambiguous", "planned_uid", "planned_resource_version", "planned_generation"),
     *("before", "change", "before_image", "after_image", "scale_increase", "scale_decrease", "warnings"),
+    *("digest", "shown"),
 )
 TIMES = ("updated_at", "not_before", "deadline_at", "lease_until", "applied_at", "finished_at")
 NO_PLAN: Mapping[str, Any] = {
@@ -59,8 +60,23 @@ NO_PLAN: Mapping[str, Any] = {
     "scale_decrease": 0,
     "warnings": [],
 }
+# No write has been made of the plan, and none will be: neither a crash nor a read may take it for one.
+UNWRITTEN: Mapping[str, Any] = {"planned_resource_version": "", "ambiguous": False}
 # A rollout that the Deployment controller gives up shows it a moment after its progress deadline.
 DEADLINE_MARGIN = 10  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """What persons are asked to approve (orchestrator/decide/approval.py), why, and for how many seconds. `details`
+    have under `changed` what is not as it was shown before."""
+
+    shown: Mapping[str, Any]
+    digest: str
+    reason: Reason
+    message: str
+    details: Mapping[str, Any]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +134,88 @@ def plan(
 ) -> Transition:
     """The plan, committed before the write: what will be written, and to which version of which object. It claims a
     pending action. `warnings`: as in Action."""
+    columns = planned(action, live, change, scale_increase, scale_decrease=scale_decrease, warnings=warnings)
     return Transition(
         action,
         S.APPLYING,
         actor,
         message=f"Planned against version {live.resource_version}.",
-        columns={
-            **(_next_claim(action) if action.state == S.PENDING else {}),
-            "planned_uid": live.uid,
-            "planned_resource_version": live.resource_version,
-            "planned_generation": live.generation,
-            "before": _before(live),
-            "change": dict(change),
-            **_images(action, change, live),
-            "scale_increase": scale_increase,
-            "scale_decrease": scale_decrease,
-            "warnings": list(warnings),
-        },
+        columns={**(_next_claim(action) if action.state == S.PENDING else {}), **columns},
     )
+
+
+def planned(
+    action: Action,
+    live: WorkloadObject,
+    change: Mapping[str, Any],
+    scale_increase: int,
+    *,
+    scale_decrease: int = 0,
+    warnings: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The columns of a plan."""
+    return {
+        "planned_uid": live.uid,
+        "planned_resource_version": live.resource_version,
+        "planned_generation": live.generation,
+        "before": _before(live),
+        "change": dict(change),
+        **_images(action, change, live),
+        "scale_increase": scale_increase,
+        "scale_decrease": scale_decrease,
+        "warnings": list(warnings),
+    }
+
+
+def ask(action: Action, plan: Mapping[str, Any], asks: Asks, actor: str) -> Transition:
+    """pending, applying or awaiting_approval → awaiting_approval: the plan is shown, and nothing is written. Approvals
+    of what was shown before count no longer. `plan`: its columns."""
+    return Transition(
+        action,
+        S.AWAITING_APPROVAL,
+        actor,
+        asks.reason,
+        asks.message,
+        asks.details,
+        columns={**plan, **UNWRITTEN, "digest": asks.digest, "shown": dict(asks.shown)},
+        deadline=asks.seconds,
+    )
+
+
+def observe_only(
+    action: Action, plan: Mapping[str, Any], message: str, details: Mapping[str, Any], cooldown: int, actor: str
+) -> Transition:
+    """pending, applying or awaiting_approval → observed: nothing is written, and it counts as if it had been. `plan`:
+    its columns. `cooldown`: in seconds."""
+    columns = {**plan, **UNWRITTEN}
+    return Transition(
+        action,
+        S.OBSERVED,
+        actor,
+        Reason.OBSERVE_ONLY,
+        message,
+        details,
+        columns=columns,
+        applied=True,
+        cooldown=cooldown,
+    )
+
+
+def approve(action: Action, message: str, details: Mapping[str, Any], actor: str) -> Transition:
+    """awaiting_approval → pending: enough persons have approved what was shown. It is checked again before its
+    write."""
+    seconds = PENDING_FOR.total_seconds()
+    return Transition(action, S.PENDING, actor, Reason.APPROVED, message, details, not_before=0.0, deadline=seconds)
+
+
+def reject(action: Action, message: str, actor: str) -> Transition:
+    """awaiting_approval → rejected: a person does not want it."""
+    return Transition(action, S.REJECTED, actor, Reason.REJECTED, message)
+
+
+def expire_approval(action: Action, message: str, actor: str) -> Transition:
+    """awaiting_approval → expired."""
+    return Transition(action, S.EXPIRED, actor, Reason.APPROVAL_EXPIRED, message)
 
 
 def keep_plan(

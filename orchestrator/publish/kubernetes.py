@@ -1,4 +1,5 @@
-"""Publishes on the target, as Kubernetes Events: each applied change, each failure, each refusal or deferral.
+"""Publishes on the target, as Kubernetes Events: each applied change, each failure, each refusal or deferral, and each
+step of an approval.
 
 A success that was verified is no Event: the workload shows it itself.
 """
@@ -36,6 +37,18 @@ PROBLEMS: Mapping[str, str] = {
     S.FAILED: "failed",
     S.TIMED_OUT: "timed out",
     S.NEEDS_REVIEW: "needs a review",
+    S.REJECTED: "rejected",
+    S.EXPIRED: "expired",
+}
+# Steps of an approval that worked, or wait for persons. Their reasons say which.
+STEPS: Mapping[tuple[str, str], str] = {
+    (S.PENDING, S.AWAITING_APPROVAL): "waits for an approval",
+    (S.APPLYING, S.AWAITING_APPROVAL): "waits for an approval",
+    (S.AWAITING_APPROVAL, S.AWAITING_APPROVAL): "waits for an approval",
+    (S.AWAITING_APPROVAL, S.PENDING): "approved",
+    (S.PENDING, S.OBSERVED): "observed, not done",
+    (S.APPLYING, S.OBSERVED): "observed, not done",
+    (S.AWAITING_APPROVAL, S.OBSERVED): "observed, not done",
 }
 VERDICTS: Mapping[str, str] = {Decided.DENY: "refused", Decided.DEFER: "deferred"}
 
@@ -100,6 +113,9 @@ def event_of_transition(entry: TransitionEntry) -> KubernetesEvent | None:
         type_ = PROPOSAL_TYPES[ActionType(entry.type)]
         done = type_.done(entry.before, entry.change)
         return _event(entry, EventType.NORMAL, type_.event, done, entry.justification)
+    step = STEPS.get((entry.from_state, entry.to_state))
+    if step is not None:
+        return _event(entry, EventType.NORMAL, entry.reason, f"{entry.type} {step}", entry.message)
     problem = PROBLEMS.get(entry.to_state)
     if problem is None or not entry.reason or entry.reason in SUPPRESSED:
         return None

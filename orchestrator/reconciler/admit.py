@@ -13,14 +13,15 @@ from uuid import UUID
 
 from django.db import transaction
 
-from guardrails.types import Allow, Defer, Deny, Ignore
+from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe
 from orchestrator import metrics, queries
 from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.hold import hold
-from orchestrator.decide.plan import plan
+from orchestrator.decide.plan import follow
 from orchestrator.k8s.sync import NO_DELAYS, Delays
-from orchestrator.k8s.target import UNOBSERVED, Observe
-from orchestrator.models import Action, Phase, Workload, transitions
+from orchestrator.k8s.target import UNOBSERVED
+from orchestrator.k8s.target import Observe as ObserveTarget
+from orchestrator.models import Action, ActionState, Phase, Workload, transitions
 from orchestrator.reconciler import naming
 from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
@@ -42,7 +43,7 @@ MAX_ERRORS = 5
 
 
 def due(
-    cluster: str, limit: int, asking: Collection[UUID], observe: Observe, delays: Delays = NO_DELAYS
+    cluster: str, limit: int, asking: Collection[UUID], observe: ObserveTarget, delays: Delays = NO_DELAYS
 ) -> tuple[list[Candidate], bool]:
     """The signals that have been due for longest, without those that are being asked about; and whether more may be
     due. `delays` are those of the cache."""
@@ -155,7 +156,7 @@ def _may_reserve(candidate: Candidate) -> bool:
     return candidate.proposal is not None and candidate.state.object is not None
 
 
-def _candidate(signal: Signal, observe: Observe) -> Candidate:
+def _candidate(signal: Signal, observe: ObserveTarget) -> Candidate:
     span = tracing.start_span("admit", signal.traceparent, signal=signal.pk)
     try:
         state = UNOBSERVED if signal.unresolved else observe(signal.target)
@@ -191,7 +192,7 @@ def _question(candidate: Candidate, signal: Signal, workload: Workload | None) -
 
 def _transition(signal: Signal, decided: Decided, settings_version: int) -> signal_transitions.Transition:
     match decided.decision:
-        case Allow():
+        case Allow() | Ask() | Observe():
             return signal_transitions.admit(signal)
         case Defer(reason=reason, message=message, until=until):
             strength = until_it_differs(signal.facts(), signal.enabled_rules)
@@ -205,10 +206,11 @@ def _transition(signal: Signal, decided: Decided, settings_version: int) -> sign
 def _create(
     rows: Sequence[tuple[tuple[Candidate, Signal], Question, Decided]], workloads: dict[Target, Workload], actor: str
 ) -> list[Claim]:
-    """The actions of what is allowed, with their plans: nothing has to be read again before these writes."""
+    """The actions of what is not refused, with their plans. Nothing has to be read again before the writes of what is
+    allowed, whose claims are returned. The others wait for an approval, or have ended."""
     planned = []
     for (candidate, signal), question, decided in rows:
-        if isinstance(decided.decision, Allow):
+        if isinstance(decided.decision, Allow | Ask | Observe):
             live = question.state.object
             assert live is not None, "a target that does not exist is denied"
             action = Action.new(
@@ -220,13 +222,13 @@ def _create(
                 signal=signal,
                 traceparent=tracing.context_of(candidate.span),
             )
-            planned.append((action, live, decided.decision, decided.limits))
+            planned.append((action, live, decided))
     queries.insert([action for action, *_ in planned])
     for action, *_ in planned:
         about: dict[str, object] = {"signal": action.signal_id, "target": action.workload, "actor": actor}
         log_transition("action", action.pk, "", action.state, traceparent=action.traceparent, **about)
-    transitions.store([plan(action, live, decision, actor) for action, live, decision, _ in planned])
-    return [Claim.of(action, limits) for action, _, _, limits in planned]
+    transitions.store([follow(action, live, decided, actor) for action, live, decided in planned])
+    return [Claim.of(action, decided.limits) for action, _, decided in planned if action.state == ActionState.APPLYING]
 
 
 def _count(signal: Signal, decided: Decided) -> None:

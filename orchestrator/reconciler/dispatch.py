@@ -13,10 +13,10 @@ from django.db import transaction
 
 from guardrails.checks.answers import RECHECK
 from guardrails.models import effective_limits
-from guardrails.types import Allow, Defer, Deny, Ignore
+from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe
 from orchestrator import metrics
 from orchestrator.decide.decision import Decided, Question, decide, store_records
-from orchestrator.decide.plan import keep_plan, plan
+from orchestrator.decide.plan import follow
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.types import WorkloadObject
@@ -129,6 +129,7 @@ def _question(reading: Reading, workloads: dict[Target, Workload], signals: dict
         policy=reading.policy,
         workload=workloads[action.workload.target],
         signal=None if signal is None else signal.facts(),
+        asked=action if action.digest else None,
     )
 
 
@@ -163,19 +164,24 @@ def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: f
 def _follow(reading: Reading, decided: Decided, live: WorkloadObject | None, actor: str) -> Transition:
     action = reading.claim.action
     decision = decided.decision
-    if not isinstance(decision, Allow):
+    if isinstance(decision, Defer | Deny | Ignore) or (_may_be_applied(reading) and not isinstance(decision, Allow)):
         return _block(reading, decision, decided, actor)
     assert live is not None, "a target that does not exist is denied"
-    planned = plan if reading.step is Step.PLAN else keep_plan
-    return planned(action, live, decision, actor)
+    return follow(action, live, decided, actor, keep=reading.step is not Step.PLAN)
 
 
-def _block(reading: Reading, decision: Defer | Deny | Ignore, decided: Decided, actor: str) -> Transition:
+def _may_be_applied(reading: Reading) -> bool:
+    """If the version has not changed, an earlier copy of the write may still be applied: the plan must be kept, and the
+    action must neither be cancelled nor wait for an approval."""
+    return reading.claim.action.ambiguous and reading.step is Step.RESEND
+
+
+def _block(
+    reading: Reading, decision: Ask | Observe | Defer | Deny | Ignore, decided: Decided, actor: str
+) -> Transition:
     action, reason, message = reading.claim.action, decision.reason, decision.message
     metrics.GUARDRAIL_BLOCKS.labels(type=action.type.lower(), reason=reason).inc()
-    # If the version has not changed, an earlier copy of the write may still be applied: the plan must be kept, and the
-    # action must not be cancelled.
-    may_be_applied = action.ambiguous and reading.step is Step.RESEND
+    may_be_applied = _may_be_applied(reading)
     if isinstance(decision, Defer) or may_be_applied:
         until = decision.until if isinstance(decision, Defer) else None
         wait = until - decided.inputs.now if until else RECHECK

@@ -28,7 +28,7 @@ from orchestrator.models import Heartbeat, ObservedWorkload
 from orchestrator.process import gauges
 from orchestrator.publish.kubernetes import KubernetesEvents
 from orchestrator.publish.publishers import Publishers
-from orchestrator.reconciler import admit, calls, dispatch, reclaim, settle, verify
+from orchestrator.reconciler import admit, approvals, calls, dispatch, reclaim, settle, verify
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.clock import Clock, SystemClock
@@ -87,6 +87,7 @@ class Reconciler:
         self._next_forget = self._next_snapshot = 0.0
         self._resumed: Delays | None = None  # the delays for which waiting rows were made due
         self._settings: int | None = None  # the version for which freed rows were made due
+        self._asked_after: UUID | None = None  # the last waiting action that was compared with its target
         self._appeared = 0  # the workloads that the cache had when unresolved signals were made due
         self._changed_targets: set[WorkloadKey] = set()
         self._ended_rollouts: set[WorkloadKey] = set()
@@ -203,6 +204,7 @@ class Reconciler:
             self._resumed = self._step(reclaim.resume, self.cluster_name, delays)
         self._settings = self._step(reclaim.wake_freed, self.cluster_name, self._settings)
         self._step(reclaim.cancel_resolved, self.cluster_name, self.actor)
+        self._step(self._ask_again)
         if self._turned_at >= self._next_measure:
             self._next_measure = self._turned_at + MEASURE
             self._step(reclaim.expire, self.actor)
@@ -210,6 +212,13 @@ class Reconciler:
             self._step(reclaim.release_held, self.cluster_name, self.cache.observe)
             gauges.UNREADABLE.set(len(self.cache.namespaces) - len(self.cache.readable))
             self._step(gauges.measure, self.cluster_name)
+
+    def _ask_again(self) -> None:
+        """The next of the actions that wait for an approval; after the last one, the first ones again."""
+        rows = approvals.waiting(self.cluster_name, self._asked_after)
+        self._asked_after = rows[-1].pk if len(rows) == approvals.BATCH else None
+        if rows:
+            approvals.ask_again(rows, self.cache.observe, self.actor)
 
     def _wake_deferred(self) -> None:
         """The signals that wait for a rollout are due when the cache shows its end. It does so before they are decided

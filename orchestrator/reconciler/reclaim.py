@@ -123,7 +123,8 @@ def wake_unresolved(cluster: str) -> None:
 def expire(actor: str) -> None:
     """Ends what no reconciler took up and nobody reviewed in time, of every cluster: one may have no reconciler."""
     unclaimed = Q(state=ActionState.PENDING, ambiguous=False)
-    over = Action.recent().filter(unclaimed | Q(state=ActionState.NEEDS_REVIEW), deadline_at__lte=Now())
+    undecided = Q(state__in=[ActionState.NEEDS_REVIEW, ActionState.AWAITING_APPROVAL])
+    over = Action.recent().filter(unclaimed | undecided, deadline_at__lte=Now())
     rows = list(over.select_related("workload")[:BATCH])
     for _ in together(rows, lambda some: transitions.store([_expired(row, actor) for row in some]), _log_failure):
         pass
@@ -193,6 +194,10 @@ def _log_failure(action: Action, error: Exception) -> None:
 def _expired(action: Action, actor: str) -> transitions.Transition:
     if action.state == ActionState.NEEDS_REVIEW:
         return transitions.expire_review(action, effective_limits(action.workload.target), actor)
+    if action.state == ActionState.AWAITING_APPROVAL:
+        required = (action.shown or {}).get("limits", {}).get("approvals_required", 1)
+        persons = "Nobody" if required == 1 else f"Fewer than {required} persons"
+        return transitions.expire_approval(action, f"{persons} approved it in time.", actor)
     message = action.message or f"No reconciler of the cluster “{action.cluster}” took it up in time."
     return transitions.cancel(action, Reason.ACTION_EXPIRED, message, actor)
 

@@ -26,6 +26,7 @@ PARTITION_BY = {
     "orchestrator.DecisionRecord": "id",
     "orchestrator.AuditEvent": "action",
     "orchestrator.Verification": "action",
+    "orchestrator.Approval": "action",
 }
 
 # An action counts in the decisions on its workload for so long after it was requested, also if the clock of the process

@@ -23,8 +23,9 @@ class RuleAdmin(ScopedAdmin[Rule]):
     form = RuleForm
     list_display = [
         "name", "priority", "enabled", "source", "symptom", "kind", "namespace", "workload", "action_type", "params",
+        "mode",
     ]  # fmt: skip
-    list_filter = ["enabled", "source", "action_type", "kind", "namespace"]
+    list_filter = ["enabled", "source", "action_type", "mode", "kind", "namespace"]
     search_fields = ["name", "symptom", "labels", "namespace", "workload"]
     readonly_fields = ["version", "updated_at"]
     fieldsets = [
@@ -33,7 +34,7 @@ class RuleAdmin(ScopedAdmin[Rule]):
         ("Its workload", {"fields": ["kind", "namespace", "workload", "everything"]}),
         ("Thresholds", {"fields": [*MINIMA]}),
         ("Time", {"fields": ["for_seconds", ("min_reports", "of_reports")]}),
-        ("Action", {"fields": ["action_type", "params"]}),
+        ("Action", {"fields": ["action_type", "params", "mode"]}),
         ("History", {"fields": ["version", "updated_at"]}),
     ]
 

@@ -32,7 +32,7 @@ class ScopeQuery(BaseModel):
 
 
 class Limit(BaseModel):
-    value: bool | int
+    value: bool | int | str
     source: str = Field(description="`default`, or the scope that sets the value.")
 
 

@@ -21,6 +21,7 @@ PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent =
 TABLES = {
     "signals.Observation": "SMARTOPS_RETAIN_OBSERVATIONS_DAYS",
     "orchestrator.Verification": "SMARTOPS_RETAIN_AUDIT_DAYS",
+    "orchestrator.Approval": "SMARTOPS_RETAIN_AUDIT_DAYS",
     "orchestrator.AuditEvent": "SMARTOPS_RETAIN_AUDIT_DAYS",
     "orchestrator.DecisionRecord": "SMARTOPS_RETAIN_DECISIONS_DAYS",
     "orchestrator.Action": "SMARTOPS_RETAIN_ACTIONS_DAYS",

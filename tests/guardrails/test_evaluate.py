@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from guardrails.evaluate import GUARDRAILS, Guardrail, decide
 from guardrails.types import (
     Allow,
+    Ask,
     Decision,
     Defer,
     Deny,
@@ -20,6 +21,7 @@ from guardrails.types import (
     Ignore,
     Inputs,
     Limits,
+    Observe,
     Outcome,
     PolicyAnswer,
     RecentAction,
@@ -67,15 +69,21 @@ ALL = [
     "actions_per_hour",
     "scale_velocity",
     "scale_down_velocity",
+    "mode",
+    "large_change",
+    "protected_labels",
+    "failed_before",
 ]
-OF_THE_CHANGE = ("signal", "rules", "protected_namespace", "kind", "patch_allowlist", "max_replicas")
+OF_THE_CHANGE = ("signal", "rules", "protected_namespace", "kind", "patch_allowlist", "max_replicas", "mode")
 SEVERITY = {
     Outcome.NOT_EVALUATED: 0,
     Outcome.ALLOW: 0,
     Outcome.WARN: 0,
-    Outcome.DEFER: 1,
-    Outcome.DENY: 2,
-    Outcome.IGNORE: 3,
+    Outcome.ASK: 1,
+    Outcome.OBSERVE: 2,
+    Outcome.DEFER: 3,
+    Outcome.DENY: 4,
+    Outcome.IGNORE: 5,
 }
 RULE = RuleSpec(1, 1, "scale-up", Source.ANOMALY, "resource", ActionType.SCALE, {"delta": 1}, min_score=0.8)
 SIGNAL = SignalFacts("0199-s", Source.ANOMALY, TARGET, "resource", ago(seconds=5), resolved=False, score=0.95)
@@ -268,10 +276,12 @@ UNREADABLE = Facts(target_seen=False, history_loaded=False, unreadable="deployme
 VELOCITY = {"scale_velocity", "scale_down_velocity"}
 LIVE = {
     *("scaled_to_zero", "max_replicas", "min_replicas", "rollout", "autoscaler", "field_owners", "missing_replicas"),
+    "large_change",
     *VELOCITY,
 }
 HISTORY = {
     *("freeze", "one_action_at_a_time", "missing_replicas", "recently_refused", "cooldown", "actions_per_hour"),
+    "failed_before",
     *VELOCITY,
 }
 
@@ -376,6 +386,11 @@ def test_every_guardrail_is_asked_and_the_severest_verdict_decides(given_: Input
             assert (reason, message, details, until) in [(v.reason, v.message, v.details, v.until) for v in deciding]
             assert until == max(one.until for one in deciding if one.until)
             assert until > given_.now
+        case Ask(_, reason, message, _, details):
+            assert message == " ".join(one.message for one in deciding)
+            assert (reason, details) == (deciding[0].reason, deciding[0].details)
+        case Observe(_, reason, message, _, details):
+            assert [(reason, message, details)] == [(v.reason, v.message, v.details) for v in deciding]
         case Deny(reason, message, _, details, until_):
             first = deciding[0]
             assert (reason, message, details, until_) == (first.reason, first.message, first.details, first.until)
@@ -395,7 +410,7 @@ def test_every_refusal_has_a_reason_and_a_sentence(given_: Inputs) -> None:
 @given(inputs())
 def test_a_direct_proposal_is_answered_at_once(given_: Inputs) -> None:
     if given_.signal is None:
-        assert decide(given_).outcome in (Outcome.ALLOW, Outcome.DENY)
+        assert decide(given_).outcome in (Outcome.ALLOW, Outcome.ASK, Outcome.OBSERVE, Outcome.DENY)
 
 
 @given(inputs())

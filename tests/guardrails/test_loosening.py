@@ -3,13 +3,14 @@ from typing import Any
 
 import pytest
 
-from guardrails.loosening import LOOSER_IF_HIGHER, LOOSER_IF_LOWER, NEITHER, loosened
+from guardrails.loosening import LOOSER_BY_RULE, LOOSER_IF_HIGHER, LOOSER_IF_LOWER, NEITHER, loosened
 from guardrails.models import LIMIT_FIELDS
 from guardrails.types import Limits
+from signals.types import Mode
 
 
 def test_every_limit_is_looser_in_one_direction_or_in_none() -> None:
-    assert sorted([*LOOSER_IF_HIGHER, *LOOSER_IF_LOWER, *NEITHER]) == sorted(LIMIT_FIELDS)
+    assert sorted([*LOOSER_IF_HIGHER, *LOOSER_IF_LOWER, *LOOSER_BY_RULE, *NEITHER]) == sorted(LIMIT_FIELDS)
 
 
 @pytest.mark.parametrize("name", LOOSER_IF_HIGHER)
@@ -23,8 +24,8 @@ def test_a_higher_maximum_is_looser(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOOSER_IF_LOWER)
 def test_a_lower_minimum_or_wait_is_looser(name: str) -> None:
-    before = Limits()
-    lower: Any = False if name == "respect_owners" else getattr(before, name) - 1
+    before = Limits(approve_after_failure=True)
+    lower: Any = False if isinstance(getattr(before, name), bool) else getattr(before, name) - 1
     after = replace(before, **{name: lower})
 
     assert loosened(before, after) == (f"{name} from {getattr(before, name)} to {lower}",)
@@ -34,3 +35,24 @@ def test_a_lower_minimum_or_wait_is_looser(name: str) -> None:
 def test_a_time_for_the_verification_is_neither() -> None:
     assert loosened(Limits(), Limits(verification_timeout_seconds=1)) == ()
     assert loosened(Limits(), Limits(verification_timeout_seconds=9_000)) == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (Limits(mode=Mode.APPROVE), Limits(), ("mode from approve to auto",)),
+        (Limits(mode=Mode.OBSERVE), Limits(mode=Mode.APPROVE), ("mode from observe to approve",)),
+        (Limits(), Limits(mode=Mode.OBSERVE), ()),
+        (
+            Limits(protected_labels="tier=a, pci"),
+            Limits(protected_labels="pci"),
+            ("protected_labels from tier=a, pci to pci",),
+        ),
+        (Limits(protected_labels="pci"), Limits(), ("protected_labels from pci to none",)),
+        (Limits(protected_labels="pci"), Limits(protected_labels="tier, pci"), ()),
+    ],
+)
+def test_a_less_strict_mode_and_a_missing_label_are_looser(
+    before: Limits, after: Limits, said: tuple[str, ...]
+) -> None:
+    assert loosened(before, after) == said

@@ -26,7 +26,7 @@ from guardrails.models import (
 )
 from guardrails.queries import COVERING
 from guardrails.types import Limits
-from signals.types import ActionType, Kind, Target
+from signals.types import ActionType, Kind, Mode, Target
 from tests.kit.decisions import TARGET
 from tests.kit.verbs import history
 
@@ -170,8 +170,11 @@ def test_python_and_both_queries_agree_on_what_covers_a_target(rows: list[dict[s
 
 @pytest.mark.django_db
 def test_what_a_decision_reads_has_every_field_and_its_source() -> None:
-    details = [name for name in LIMIT_FIELDS if name != "respect_owners"]
-    values: dict[str, Any] = {name: number for number, name in enumerate(details, start=10)} | {"respect_owners": False}
+    others = {
+        "respect_owners": False, "mode": Mode.APPROVE, "protected_labels": "tier=a", "approve_after_failure": True,
+    }  # fmt: skip
+    numbers = [name for name in LIMIT_FIELDS if name not in others]
+    values: dict[str, Any] = {name: number for number, name in enumerate(numbers, start=10)} | others
     GuardrailSetting.objects.create(namespace="smartops-dev", **values)
 
     limits = history(TARGET).limits

@@ -6,8 +6,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from guardrails.types import (
+    ApprovalFacts,
     AutoscalerFacts,
     Facts,
+    FailedVerification,
     FieldOwner,
     FreezeFacts,
     Inputs,
@@ -21,7 +23,7 @@ from guardrails.types import (
     TargetFacts,
 )
 from signals.proposals.direction import Direction
-from signals.types import ActionType, Kind, Origin, Proposal, RuleSpec, SignalFacts, Source, Target
+from signals.types import ActionType, Kind, Mode, Origin, Proposal, RuleSpec, SignalFacts, Source, Target
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TARGET = Target("default", "smartops-dev", "erp-simulator")
@@ -106,6 +108,14 @@ TARGET_FACTS = st.builds(
     autoscalers_unknown=st.just("") | TEXTS,
     owners=st.just(()) | OWNERS,
     rollout=st.just(RolloutFacts()) | ROLLOUTS,
+    protected_by=st.sampled_from([(), ("tier=critical",)]),
+)
+APPROVALS = st.builds(
+    ApprovalFacts,
+    st.just("shown"),
+    st.sampled_from(["shown", "another"]),
+    st.sampled_from([(), ("user:ana",), ("user:ana", "user:ben")]),
+    st.sampled_from([(), ("user:cem",)]),
 )
 FACTS = st.builds(
     Facts,
@@ -120,7 +130,10 @@ FACTS = st.builds(
     scaled_to=st.none() | st.integers(0, 12),
     freezes=FREEZES,
     policy=POLICIES,
+    failed=st.none() | st.just(FailedVerification("0199-f", "failed", "It stopped.")),
+    approval=st.none() | APPROVALS,
 )
+MODES = st.sampled_from([Mode.AUTO, Mode.AUTO, Mode.AUTO, *Mode])
 LIMITS = st.builds(
     Limits,
     max_replicas=st.integers(0, 10),
@@ -132,6 +145,12 @@ LIMITS = st.builds(
     rollout_settle_seconds=st.integers(0, 300),
     signal_ttl_seconds=st.integers(0, 7200),
     respect_owners=st.booleans(),
+    mode=MODES,
+    max_unapproved_replicas=st.integers(0, 5),
+    max_unapproved_percent=st.integers(0, 200),
+    protected_labels=st.sampled_from(["", "tier=critical"]),
+    approve_after_failure=st.booleans(),
+    approvals_required=st.integers(1, 2),
 )
 
 
@@ -162,6 +181,7 @@ def proposals(draw: st.DrawFn, *origins: Origin) -> Proposal:
         draw(TEXTS),
         verify=draw(st.booleans()),
         requested_by="token:ana",
+        mode=draw(MODES),
     )
 
 
@@ -208,6 +228,7 @@ def rules(draw: st.DrawFn) -> RuleSpec:
         for_seconds=draw(st.sampled_from([0, 60])),
         min_reports=draw(st.sampled_from([0, 2])),
         of_reports=3,
+        mode=draw(MODES),
     )
 
 

@@ -19,11 +19,14 @@ pytestmark = pytest.mark.django_db
 
 TARGET = Target("default", "smartops-dev", "erp-simulator")
 ACTIVE = ("awaiting_approval", "pending", "applying", "verifying", "needs_review")
-FINAL = ("succeeded", "failed", "timed_out", "cancelled", "rejected", "expired")
+FINAL = ("succeeded", "failed", "timed_out", "cancelled", "rejected", "expired", "observed")
 ACTION_MOVES = {
-    "awaiting_approval": {"pending", "rejected", "expired", "cancelled"},
-    "pending": {"applying", "cancelled"},
-    "applying": {"pending", "verifying", "succeeded", "failed", "cancelled", "needs_review"},
+    "awaiting_approval": {"pending", "rejected", "expired", "cancelled", "observed"},
+    "pending": {"applying", "cancelled", "awaiting_approval", "observed"},
+    "applying": {
+        *("pending", "verifying", "succeeded", "failed", "cancelled", "needs_review"),
+        *("awaiting_approval", "observed"),
+    },
     "verifying": {"succeeded", "failed", "timed_out"},
     "needs_review": {"succeeded", "failed", "cancelled"},
 }
@@ -46,7 +49,7 @@ def fitting(state: str) -> dict[str, Any]:
     return {
         "state": state,
         "lease_until": Now() if state == "applying" else None,
-        "applied_at": Now() if state in ("verifying", "timed_out") else None,
+        "applied_at": Now() if state in ("verifying", "timed_out", "observed") else None,
         "finished_at": Now() if state in FINAL else None,
     }
 
@@ -59,6 +62,8 @@ def an_action(state: str = "pending", **columns: Any) -> Action:
         type="SCALE",
         deadline_at=Now(),
         **fitting(state),
+        digest="shown",
+        shown={},
         **{"requested_by": "token:ana", "moved_by": "token:ana", **columns},
     )
 

@@ -43,6 +43,8 @@ OTHER_PLAN = {
     "scale_increase": "scale_increase + 1",
     "scale_decrease": "scale_decrease + 1",
     "warnings": "'[{}]'",
+    "digest": "'another'",
+    "shown": '\'{"uid": "another"}\'',
 }
 OTHER_BASIS = {
     "action_id": "gen_random_uuid()",

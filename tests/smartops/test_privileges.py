@@ -42,6 +42,7 @@ MAY = {
     "orchestrator_workload": ("siu", "siu"),  # UPDATE locks a row; a trigger refuses a change
     "orchestrator_action": ("siu", "siu"),
     "orchestrator_decisionrecord": ("si", "si"),
+    "orchestrator_approval": ("si", "s"),
     "orchestrator_auditevent": ("s", "s"),
     "orchestrator_activeaction": ("s", "s"),
     "orchestrator_idempotencykey": ("s", ""),

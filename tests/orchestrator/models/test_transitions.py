@@ -13,6 +13,7 @@ from guardrails.models import Cooldown
 from guardrails.types import Limits
 from orchestrator.k8s.types import Condition
 from orchestrator.models import FINAL, Action, ActionState, AuditEvent, Verification, VerificationStatus, transitions
+from orchestrator.models.action import PENDING_FOR
 from orchestrator.models.transitions import LEASE, NO_PLAN, REVIEW_FOR, Transition
 from signals.lib.notifications import connect, parse
 from signals.models import Signal, SignalState
@@ -55,6 +56,14 @@ def claim(action: Action) -> Transition:
 
 def plan(action: Action) -> Transition:
     return transitions.plan(action, LIVE, {"replicas": 3}, 1, ME)
+
+
+ASKED = {**PLAN, "planned_resource_version": "", "digest": "d1", "shown": {"uid": "uid-1"}}
+
+
+def ask(action: Action) -> Transition:
+    asks = transitions.Asks({"uid": "uid-1"}, "d1", Reason.APPROVAL_REQUIRED, "approve it", {}, 77)
+    return transitions.ask(action, PLAN, asks, ME)
 
 
 def apply(action: Action) -> Transition:
@@ -130,6 +139,35 @@ CASES = {
         (claim, plan), apply, S.SUCCEEDED, terms={"verify": False}, applied=True, cooldown=True
     ),
     "apply of a dry run": Case((claim, plan), apply, S.SUCCEEDED, terms={"dry_run": True}),
+    "ask of a pending action": Case(
+        (), ask, S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, columns={"epoch": 0, **ASKED}, deadline=77
+    ),
+    "ask of a claimed action": Case(
+        (claim,), ask, S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, columns={"attempts": 1, **ASKED}, deadline=77
+    ),
+    "ask again": Case((ask,), ask, S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, columns=ASKED, deadline=77),
+    "observe_only": Case(
+        (claim,),
+        lambda one: transitions.observe_only(one, PLAN, "observed", {}, 7, ME),
+        S.OBSERVED,
+        Reason.OBSERVE_ONLY,
+        columns={**PLAN, "planned_resource_version": ""},
+        applied=True,
+        cooldown=True,
+    ),
+    "approve": Case(
+        (ask,),
+        lambda one: transitions.approve(one, "Approved by user:ana.", {}, ME),
+        S.PENDING,
+        Reason.APPROVED,
+        columns=ASKED,
+        wait=0,
+        deadline=PENDING_FOR.total_seconds(),
+    ),
+    "reject": Case((ask,), lambda one: transitions.reject(one, "no", ME), S.REJECTED, Reason.REJECTED, columns=ASKED),
+    "expire_approval": Case(
+        (ask,), lambda one: transitions.expire_approval(one, "late", ME), S.EXPIRED, Reason.APPROVAL_EXPIRED
+    ),
     "retry": Case(
         (claim, plan),
         lambda one: transitions.retry(one, Reason.CONFLICT, "modified", 3.5, ME),

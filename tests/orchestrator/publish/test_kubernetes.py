@@ -106,13 +106,32 @@ def test_a_problem_is_published_with_its_reason_and_message(from_state: S, to_st
     assert event == KubernetesEvent(KEY, "uid-1", EventType.WARNING, "Autoscaled", words, str(ID))
 
 
+@pytest.mark.parametrize(
+    ("from_state", "to_state", "reason", "words", "kind"),
+    [
+        (S.PENDING, S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, "waits for an approval", EventType.NORMAL),
+        (S.AWAITING_APPROVAL, S.AWAITING_APPROVAL, Reason.PLAN_CHANGED, "waits for an approval", EventType.NORMAL),
+        (S.AWAITING_APPROVAL, S.PENDING, Reason.APPROVED, "approved", EventType.NORMAL),
+        (S.AWAITING_APPROVAL, S.REJECTED, Reason.REJECTED, "rejected", EventType.WARNING),
+        (S.AWAITING_APPROVAL, S.EXPIRED, Reason.APPROVAL_EXPIRED, "expired", EventType.WARNING),
+        (S.AWAITING_APPROVAL, S.CANCELLED, Reason.OVERRIDDEN, "refused", EventType.WARNING),
+        (S.APPLYING, S.OBSERVED, Reason.OBSERVE_ONLY, "observed, not done", EventType.NORMAL),
+    ],
+)
+def test_each_step_of_an_approval_is_published(
+    from_state: S, to_state: S, reason: Reason, words: str, kind: EventType
+) -> None:
+    event = moved(from_state, to_state, reason, message="As it is.")
+
+    message = f"SCALE {words} (action {ID}, requested by token:ana): As it is."
+    assert event == KubernetesEvent(KEY, "uid-1", kind, reason, message, str(ID))
+
+
 def test_no_other_transition_is_published() -> None:
     """Though each had a reason."""
     moves = [(here, there) for here, theres in TRANSITIONS.items() for there in theres]
     unpublished = {(here.value, there.value) for here, there in moves if moved(here, there, Reason.FROZEN) is None}
     assert unpublished == {
-        ("awaiting_approval", "rejected"),
-        ("awaiting_approval", "expired"),
         ("pending", "applying"),
         ("verifying", "succeeded"),
         ("needs_review", "succeeded"),
@@ -123,7 +142,7 @@ def test_no_other_transition_is_published() -> None:
 
 @pytest.mark.parametrize(
     ("from_state", "to_state"),
-    [("", S.PENDING), (S.PENDING, S.APPLYING), (S.APPLYING, S.APPLYING), (S.AWAITING_APPROVAL, S.PENDING)],
+    [("", S.PENDING), (S.PENDING, S.APPLYING), (S.APPLYING, S.APPLYING)],
 )
 def test_a_step_without_a_problem_is_not_published(from_state: str, to_state: str) -> None:
     assert moved(from_state, to_state) is None

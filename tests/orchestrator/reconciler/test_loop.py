@@ -316,7 +316,7 @@ class TestAnErrorOfTheDatabase:
         (Signal, "lock_due"),
         (admit, "decide"),
         (signal_transitions, "store"),
-        (admit, "plan"),
+        (admit, "follow"),
         (transitions, "store"),
         (queries, "insert"),
     )
@@ -548,7 +548,7 @@ class TestOneRowThatFails:
     def test_costs_its_own_signal_in_admit(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
         deploy(simulation, "a", "b")
         post(anomaly("a"), anomaly("b"))
-        poison(monkeypatch, admit, "plan", lambda action, *_: action.workload.name == "a")
+        poison(monkeypatch, admit, "follow", lambda action, *_: action.workload.name == "a")
 
         simulation.run(2)
 

@@ -1,0 +1,100 @@
+"""Actions that wait for an approval: their plans are compared with their targets, and shown again if they have changed.
+
+Input: the waiting actions, and the observed state of their targets. Side effects: one transaction for the batch. What
+was approved is compared once more before its write (dispatch.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from django.db import transaction
+
+from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe
+from orchestrator.decide.approval import digest, planned, rule_of, shown
+from orchestrator.decide.decision import Decided, Question, decide, store_records
+from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
+from orchestrator.decide.plan import ask, observe
+from orchestrator.k8s.target import Observe as ObserveTarget
+from orchestrator.k8s.target import TargetState
+from orchestrator.k8s.types import WorkloadObject
+from orchestrator.models import Action, ActionState, Phase, Workload, transitions
+from signals.models import Signal
+from signals.reasons import Reason
+
+BATCH = 100  # actions of one pass
+
+
+def waiting(cluster: str, after: UUID | None = None) -> list[Action]:
+    """The next actions after this one, in the order of their ids."""
+    rows = Action.recent().filter(cluster=cluster, state=ActionState.AWAITING_APPROVAL)
+    if after is not None:
+        rows = rows.filter(pk__gt=after)
+    return list(rows.select_related("workload").order_by("pk")[:BATCH])
+
+
+def ask_again(rows: Sequence[Action], observe_target: ObserveTarget, actor: str) -> list[Action]:
+    """Shows those plans again that differ from what was shown. Returns their actions."""
+    states = {row.pk: observe_target(row.workload.target) for row in rows}
+    known = [row for row in rows if states[row.pk].seen and states[row.pk].managed and not states[row.pk].unreadable]
+    changed = [row.pk for row in _changed(known, states)]
+    if not changed:
+        return []
+    with transaction.atomic():
+        free = Workload.lock_free(row.workload.target for row in known if row.pk in changed)
+        # Persons may have decided since, or another reconciler may have asked again.
+        fresh = Action.objects.filter(pk__in=changed, state=ActionState.AWAITING_APPROVAL)
+        current = [row for row in fresh.select_related("workload") if row.workload.target in free]
+        current = _changed(current, states)
+        signals = Signal.objects.in_bulk([row.signal_id for row in current if row.signal_id])
+        decided = decide([_question(row, states[row.pk], free[row.workload.target], signals) for row in current])
+        moves = [_transition(row, made, actor) for row, made in zip(current, decided, strict=True)]
+        stored = {one.action.pk for one in transitions.store(moves)}
+        store_records(made for row, made in zip(current, decided, strict=True) if row.pk in stored)
+    return [row for row in current if row.pk in stored]
+
+
+def _changed(rows: Sequence[Action], states: Mapping[UUID, TargetState]) -> list[Action]:
+    """Those whose plan would be shown otherwise now."""
+    wanted = [Wanted(row.workload.target, rule=rule_of(row.requested_by)) for row in rows]
+    return [
+        row
+        for row, history in zip(rows, load_history(wanted), strict=True)
+        if (live := states[row.pk].object) is None or _digest(row, live, history) != row.digest
+    ]
+
+
+def _digest(action: Action, live: WorkloadObject, history: WorkloadHistory) -> str:
+    rule, version = rule_of(action.requested_by), history.rule and history.rule[0]
+    return digest(shown(planned(action, live), rule, version, history.limits))
+
+
+def _question(action: Action, state: TargetState, workload: Workload, signals: Mapping[UUID, Signal]) -> Question:
+    """The policy engine is asked before the write."""
+    signal = signals.get(action.signal_id) if action.signal_id else None
+    return Question(
+        phase=Phase.PLAN,
+        action_id=action.pk,
+        target=workload.target,
+        state=state,
+        proposal=action.proposal,
+        policy=None,
+        workload=workload,
+        signal=None if signal is None else signal.facts(),
+        asked=action,
+    )
+
+
+def _transition(action: Action, decided: Decided, actor: str) -> transitions.Transition:
+    """A deferral does not end the wait: it may be over when the action is approved."""
+    decision, live = decided.decision, decided.question.state.object
+    if live is None:
+        message = f"There is no {action.workload.target.with_kind}."
+        return transitions.cancel(action, Reason.TARGET_NOT_FOUND, message, actor)
+    match decision:
+        case Deny() | Ignore():
+            return transitions.cancel(action, decision.reason, decision.message, actor, decision.details)
+        case Observe():
+            return observe(action, live, decided, decision, actor)
+        case Ask() | Allow() | Defer():
+            why = decision if isinstance(decision, Ask) else None
+            return ask(action, live, decided, why, actor)

@@ -1,0 +1,57 @@
+"""Who may decide on an action that waits for an approval. Console, admin and API ask here.
+
+The requester never may. As requesters count:
+
+- the person who requested the action
+- who issued the token that requested it, or that reported its signal
+- who made the last change of the rule that requested it
+
+A token has no right to decide, whatever its scopes: the database accepts persons only (`approval_by_person`).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from orchestrator.models import Action
+from signals import actors
+from signals.actors import ActorKind
+from signals.models import Rule, SettingChange
+from smartops.models import Token
+from smartops.people.access import Right, access_of
+
+
+def objection(user: Any, action: Action) -> str:
+    """Why this account may not decide on the action; empty if it may."""
+    target = action.workload.target
+    if not access_of(user).may_change(Right.APPROVE, target):
+        return f"You do not have the right to approve changes in {target.cluster}/{target.namespace}."
+    me = actors.user(user.get_username())
+    return next((f"You {how}: another person decides." for who, how in requesters(action) if who == me), "")
+
+
+def requesters(action: Action) -> Iterator[tuple[str, str]]:
+    """The persons who count as requesters, each with how they are involved."""
+    yield from _behind(action.requested_by, "requested it")
+    for reporter in action.reported_by:
+        yield from _behind(reporter, "reported its signal")
+
+
+def _behind(actor: str, did: str) -> Iterator[tuple[str, str]]:
+    kind, name = actors.parse(actor)
+    match kind:
+        case ActorKind.USER:
+            yield actor, did
+        case ActorKind.TOKEN:
+            token = Token.objects.filter(name=name).first()
+            if token is not None and (issuer := _author(token, first=True)):
+                yield issuer, f"issued the token {name}, which {did}"
+        case ActorKind.RULE:
+            rule = Rule.objects.filter(name=name).first()
+            if rule is not None and (author := _author(rule, first=False)):
+                yield author, f"made the last change of the rule {name}, which {did}"
+
+
+def _author(row: Rule | Token, *, first: bool) -> str:
+    """Who made the first or the last change of the row; empty if its history does not say."""
+    changes = SettingChange.objects.filter(table_name=row._meta.db_table, key=str(row.pk))
+    return changes.order_by("pk" if first else "-pk").values_list("actor", flat=True).first() or ""
