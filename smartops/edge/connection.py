@@ -1,5 +1,6 @@
 """One connection of an HTTP client: its time limits, and how it ends. `Connections` bounds their number."""
 
+import asyncio
 from collections import Counter
 from time import monotonic, thread_time
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # Seconds. A proxy keeps idle connections for 60 s: if we closed one first, a request might be under way on it.
 HEADER_TIMEOUT, BODY_TIMEOUT, IDLE_TIMEOUT = 15, 30, 75
 LINGER, LINGER_PAUSE = 5, 0.05
+STALLED = 60  # a client that takes nothing of its response for so long is disconnected
 READ_SIZE = 16 * 1024  # bytes of one read
 # What is slow to parse, as a body in chunks of one byte, may occupy the event loop for a twentieth of the time for each
 # peer. A read of an ordinary request takes less than SLOW (seconds of CPU).
@@ -111,6 +113,8 @@ class Connection(HTTPChannel):
         self._is_idle, self._is_lingering = True, False
         self._holds: set[str] = set()
         self._pause: Any = None
+        self._drained = asyncio.Event()
+        self._drained.set()
 
     # The client
 
@@ -167,6 +171,7 @@ class Connection(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.connections.closed(self)
+        self._drained.set()
         if self._pause is not None:
             self._pause.cancel()
         super().connectionLost(reason)
@@ -209,6 +214,25 @@ class Connection(HTTPChannel):
         self.transport.loseWriteConnection()
 
     # Backpressure
+
+    def pauseProducing(self) -> None:
+        """The client takes less than is written: what is written now stays in memory."""
+        self._drained.clear()
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._drained.set()
+        super().resumeProducing()
+
+    async def drained(self) -> None:
+        """Wait until the client has taken what was written, or is gone."""
+        if self._drained.is_set():
+            return
+        try:
+            async with asyncio.timeout(STALLED):
+                await self._drained.wait()
+        except TimeoutError:
+            self.transport.abortConnection()
 
     def hold(self, why: str) -> None:
         """Read nothing from the client until `release` was called for each `why`."""

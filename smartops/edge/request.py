@@ -127,3 +127,11 @@ class Request(WebRequest):  # type: ignore[misc]
             self.channel.persistent = False
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         super().handle_reply(message)
+
+    def handle_exception(self, exception: BaseException) -> None:
+        """In the middle of a response, the connection ends without the last chunk: the client knows that it is not
+        complete."""
+        if not self._response_started:
+            super().handle_exception(exception)
+        elif self.channel is not None:
+            self.channel.loseConnection()  # type: ignore[no-untyped-call]

@@ -101,6 +101,12 @@ class Server(Daphne):  # type: ignore[misc]
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)
         return inbox
 
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """An application that streams sends no faster than its client takes."""
+        await super().handle_reply(protocol, message)
+        if message.get("more_body") and isinstance(protocol, Request) and protocol.channel is not None:
+            await protocol.channel.drained()
+
     def kill_all_applications(self) -> "Deferred[Any]":
         """Cancel what runs. Daphne's expects an application of each connection; one that is idle has none."""
         tasks = [one["application_instance"] for one in self.connections.values() if "application_instance" in one]

@@ -76,6 +76,12 @@ class Wire:
                 rest, self._received = self._received, b""
                 return rest
 
+    def take(self, length: int) -> None:
+        """Read so many bytes, and forget them."""
+        while length > 0:
+            self._receive()
+            length, self._received = length - len(self._received), b""
+
     def is_closed(self, within: float) -> bool:
         """Whether the server closes it in this time, without another byte."""
         self._socket.settimeout(within)

@@ -1,0 +1,52 @@
+"""Responses that stream: no faster than the client takes, and never complete by mistake (tests/kit/streaming.py)."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kit.web import Web
+from tests.kit.wire import Closed, Wire, ask
+from tests.smartops.edge.conftest import NO_DATABASE
+
+PIECE = 65536
+KERNEL = 200  # pieces that the buffers of both sockets take at most
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Web]:
+    started = Web(NO_DATABASE, program="-m tests.kit.streaming")
+    yield started
+    started.stop()
+
+
+def pieces(web: Web) -> int:
+    return int(ask(web.port, "GET /sent HTTP/1.1").body)
+
+
+def test_an_application_sends_no_faster_than_its_client_takes(web: Web) -> None:
+    with Wire(web.port) as wire:
+        wire.request("GET /endless HTTP/1.1")
+        deadline = time.monotonic() + 10
+        sent, before = pieces(web), -1
+        while sent != before and time.monotonic() < deadline:  # until nothing more fits
+            time.sleep(0.2)
+            sent, before = pieces(web), sent
+
+        assert 0 < sent < KERNEL
+        wire.take(PIECE * sent)
+        assert pieces(web) > sent, "it goes on when the client takes more"
+
+
+def test_a_client_that_takes_nothing_is_disconnected(web: Web) -> None:
+    with Wire(web.port) as wire:
+        wire.request("GET /endless HTTP/1.1")
+        time.sleep(3)
+
+        with pytest.raises(Closed):
+            wire.take(PIECE * KERNEL * 10)
+
+
+def test_an_error_in_the_middle_of_a_response_ends_the_connection_without_the_last_chunk(web: Web) -> None:
+    with Wire(web.port) as wire, pytest.raises(Closed):
+        wire.request("GET /broken HTTP/1.1").response()
