@@ -8,12 +8,14 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from signals import actors
 from signals.invisible import invisible_problem
 from signals.lib import triggers
+from signals.lib.constraints import are_actors
 from signals.names import name_problems
 from smartops.people.grants import RoleGrant
 
@@ -123,6 +125,50 @@ class SignIn(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} of {self.actor or 'an unknown name'}"
+
+
+class AuditExport(models.Model):
+    """Who exported which part of the audit (smartops/audit/export.py). The row is stored before the first byte is sent,
+    and completed once. `search`: the parameters of the page, as `{name: value}`. An empty `outcome`: it runs, or its
+    process has died. `sha256`: of all bytes before the last line of the file."""
+
+    class Outcome(models.TextChoices):
+        COMPLETE = "complete"
+        FAILED = "failed"  # an error; the last line of the file says which
+        ABORTED = "aborted"  # the client went away, or stopped to read
+
+    at = models.DateTimeField(db_default=Now())
+    actor = models.CharField(max_length=actors.MAX_LENGTH)
+    address = models.CharField(max_length=64, blank=True)
+    format = models.CharField(max_length=8)
+    search = models.JSONField()
+    outcome = models.CharField(max_length=16, choices=Outcome.choices, blank=True)
+    rows = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "export of the audit"
+        verbose_name_plural = "exports of the audit"
+        indexes = [
+            models.Index(fields=["at"], name="audit_export_at"),
+            models.Index(fields=["actor", "at"], name="audit_export_by_actor"),
+        ]
+        constraints = [
+            are_actors("audit_export_names_actor", "actor"),
+            models.CheckConstraint(
+                condition=Q(outcome="", ended_at=None) | ~Q(outcome="") & Q(ended_at__isnull=False),
+                name="audit_export_ended_iff_outcome",
+            ),
+        ]
+        triggers = [
+            triggers.kept(),
+            triggers.unchanged("request_unchanged", "id", "at", "actor", "address", "format", "search"),
+            triggers.unchanged("ended_unchanged", condition="OLD.outcome <> ''"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.format} for {self.actor}"
 
 
 # Proxies of Django's models: they have the triggers of tables that are not ours.

@@ -27,7 +27,6 @@ from orchestrator.models import (
     IdempotencyKey,
     ObservedNamespace,
     ObservedWorkload,
-    Preview,
     PublisherCursor,
     RefusedRequest,
     Verification,
@@ -38,7 +37,7 @@ from orchestrator.models.evidence import VERIFICATION_BASIS
 from signals.aliases import Alias
 from signals.models import IDENTITY as SIGNAL_IDENTITY
 from signals.models import Allowance, Observation, Problem, Rule, SettingChange, SettingsVersion, Signal, Window
-from smartops.models import RoleGrant, SignIn, SignInFailures, Token
+from smartops.models import AuditExport, RoleGrant, SignIn, SignInFailures, Token
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +85,10 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     Heartbeat: Privileges(READ, STORE),
     ObservedWorkload: Privileges(READ, EDIT),
     ObservedNamespace: Privileges(READ, EDIT),
-    Preview: Privileges(EDIT, NONE),
     Allowance: Privileges(EDIT, NONE),
     Token: Privileges(STORE, NONE),
     SignIn: Privileges(APPEND, NONE),
+    AuditExport: Privileges(STORE, NONE, fixed=("id", "at", "actor", "address", "format", "search")),
     SettingChange: Privileges(READ, NONE),  # triggers of the recorded tables insert its rows
     SignInFailures: Privileges(EDIT, NONE),
     User: Privileges(EDIT, READ, read=("id", "username", "is_active", "is_superuser")),  # whether it still may

@@ -220,7 +220,7 @@ def test_every_constraint_and_trigger_is_explained() -> None:
     text = section(page("docs/architecture.md"), "## What the database guarantees")
     models = [
         model
-        for label in ("signals", "guardrails", "orchestrator")
+        for label in ("signals", "guardrails", "orchestrator", "smartops")
         for model in apps.get_app_config(label).get_models()
     ]
     constraints = {constraint.name for model in models for constraint in model._meta.constraints}

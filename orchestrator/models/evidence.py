@@ -10,9 +10,18 @@ from django.db.models.functions import Now
 
 from orchestrator.models.publishing import CURRENT_XID
 from signals import actors
+from signals.actors import ActorKind
 from signals.lib import triggers
 from signals.lib.constraints import are_actors
 from signals.models import Signal
+from signals.reasons import Reason
+
+
+def by_callers(column: str) -> Q:
+    """The actor in this column is neither a rule nor a reconciler: the condition of indexes that the closed loop does
+    not have to maintain."""
+    software = [Q(**{f"{column}__startswith": f"{kind}:"}) for kind in (ActorKind.RECONCILER, ActorKind.RULE)]
+    return ~software[0] & ~software[1]
 
 
 class VerificationStatus(models.TextChoices):
@@ -113,7 +122,12 @@ class DecisionRecord(models.Model):
         # A decision that led to an action is published with the action's transitions.
         indexes = [
             models.Index(fields=["xid"], condition=Q(action=None), name="decision_published"),
-            models.Index(fields=["namespace", "workload", "-id"], name="decision_of_workload"),
+            # The audit searches for these (docs/adr/0052-the-audit-is-read-from-its-tables.md).
+            models.Index(fields=["namespace", "workload", "id"], name="decision_of_workload"),
+            models.Index(fields=["reason", "id"], condition=~Q(reason=""), name="decision_by_reason"),
+            models.Index(
+                fields=["requested_by", "id"], condition=by_callers("requested_by"), name="decision_by_caller"
+            ),
         ]
         constraints = [are_actors("decision_names_actor", "requested_by")]
         triggers = [triggers.append_only()]
@@ -141,6 +155,14 @@ class AuditEvent(models.Model):
         ordering = ["id"]
         indexes = [
             models.Index(fields=["xid"], name="auditevent_published"),
+            # The audit is a list by time, and searches for these. Ascending: new rows come at the end.
+            models.Index(fields=["at", "id"], name="auditevent_at"),
+            models.Index(
+                fields=["reason", "at", "id"],
+                condition=~Q(reason__in=("", Reason.ROLLOUT_COMPLETE)),
+                name="auditevent_by_reason",
+            ),
+            models.Index(fields=["actor", "at", "id"], condition=by_callers("actor"), name="auditevent_by_caller"),
         ]
         triggers = [triggers.append_only()]
 

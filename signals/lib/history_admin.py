@@ -23,7 +23,7 @@ from signals.types import Kind
 Row = TypeVar("Row", bound=Model)
 MAX_COUNTED = 10_000  # rows; older ones are found by search
 MAX_SHOWN = 16_384  # characters of a JSON column
-_WORKLOAD = re.compile(
+WORKLOAD = re.compile(
     rf"(?:(?P<cluster>[^:/\s]+):)?(?:(?P<kind>{'|'.join(Kind)}) )?(?P<namespace>[^:/\s]+)/(?P<name>[^:/\s]*)"
 )
 
@@ -66,7 +66,7 @@ class HistoryAdmin(admin.ModelAdmin[Row]):
         term = search_term.strip()
         if not term:
             return queryset, False
-        if found := _WORKLOAD.fullmatch(term):
+        if found := WORKLOAD.fullmatch(term):
             scope = {"cluster": settings.SMARTOPS_CLUSTER} | {k: v for k, v in found.groupdict().items() if v}
             return queryset.filter(self.of_workload(scope)), False
         try:

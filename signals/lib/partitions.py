@@ -7,7 +7,7 @@ the partitions of this month and the next ones. (docs/adr/0046-monthly-partition
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
@@ -75,6 +75,11 @@ class CreatePartitionedModel(CreateModel):
 def first_id(moment: datetime) -> UUID:
     """The smallest UUIDv7 of that moment: the primary key is the index on time, and the partition key."""
     return UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
+def time_of(id_: UUID) -> datetime:
+    """When the UUIDv7 was made, in milliseconds."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=id_.int >> 80)
 
 
 def recent_ids(now: datetime) -> tuple[UUID, UUID]:

@@ -23,6 +23,7 @@ class Screen:
 SCREENS = (
     Screen("overview", "Overview", "o"),
     Screen("actions", "Actions", "a"),
+    Screen("audit", "Audit", "u"),
 )
 
 

@@ -51,9 +51,9 @@ MAY = {
     "orchestrator_heartbeat": ("s", "siu"),
     "orchestrator_observedworkload": ("s", "siud"),
     "orchestrator_observednamespace": ("s", "siud"),
-    "orchestrator_preview": ("siud", ""),
     "smartops_token": ("siu", ""),
     "smartops_signin": ("si", ""),
+    "smartops_auditexport": ("siu", ""),
     "signals_settingchange": ("s", ""),
     "smartops_signinfailures": ("siud", ""),
     "auth_user": ("siud", "s"),  # a reconciler reads some columns
@@ -137,7 +137,12 @@ def role_of(session: psycopg.Connection) -> int:
 
 def column_of(table: str) -> str:
     """One that may be changed, if any may."""
-    known = {"orchestrator_action": "state", "signals_signal": "state", "orchestrator_verification": "status"}
+    known = {
+        "orchestrator_action": "state",
+        "signals_signal": "state",
+        "orchestrator_verification": "status",
+        "smartops_auditexport": "outcome",
+    }
     model = next((one for one in apps.get_models(include_auto_created=True) if one._meta.db_table == table), None)
     return known.get(table) or (str(model._meta.pk.column) if model is not None and model._meta.pk else "id")
 

@@ -1,0 +1,369 @@
+"""The tables of the audit: which rows a person may see, which match a search, and what each says.
+
+Another source is another class and its instance in `SOURCES`. Its rank orders entries of one instant: it never changes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import Model, Q, QuerySet
+
+from orchestrator.models import AuditEvent, DecisionRecord, RefusedRequest
+from orchestrator.models.evidence import by_callers
+from signals.lib.partitions import first_id, time_of
+from signals.models import SettingChange
+from signals.types import workload_name
+from smartops.audit import tables
+from smartops.audit.entries import MICROSECOND, Entry, Kind, Position
+from smartops.audit.search import Search
+from smartops.models import AuditExport, SignIn
+from smartops.people.access import EVERYWHERE, Access, Right
+
+NOTHING = Q(pk__in=())
+
+
+class Source(ABC):
+    """`at`: the column of the time, with an index; "" if the key is a UUIDv7. `actor` is its column. `sentences`: the
+    columns in which a part of a reason is searched for. `large`: columns that a list does not load."""
+
+    rank: ClassVar[int]
+    kinds: ClassVar[tuple[Kind, ...]]
+    model: ClassVar[type[Model]]
+    at: ClassVar[str] = "at"
+    actor: ClassVar[str] = "actor"
+    code: ClassVar[str] = ""  # the column with a reason of the closed list
+    sentences: ClassVar[Sequence[str]] = ("reason",)
+    large: ClassVar[Sequence[str]] = ()
+    related: ClassVar[Sequence[str]] = ()
+    finds_callers: ClassVar[bool] = False  # by an index that leaves out what the software does by itself
+
+    @abstractmethod
+    def visible(self, access: Access) -> Q:
+        """The rows that the person may see."""
+
+    def about(self, search: Search) -> Q:  # noqa: ARG002
+        """The rows that `search.about` names. It is not empty."""
+        return NOTHING
+
+    @abstractmethod
+    def entry(self, row: Any) -> Entry: ...
+
+    def rows(self, *, whole: bool) -> "QuerySet[Any]":
+        rows = self.model._default_manager.all()
+        rows = rows.select_related(*self.related) if self.related else rows
+        return rows if whole else rows.defer(*self.large)
+
+    def matching(self, search: Search) -> Q:
+        where = self.of_kinds(search)
+        if search.actor:
+            where &= Q(**{f"{self.actor}__in": search.actors})
+            where &= by_callers(self.actor) if self.finds_callers and search.is_of_caller else Q()
+        if search.about:
+            where &= self.about(search)
+        if search.reason:
+            where &= self.because(search)
+        return where
+
+    def of_kinds(self, search: Search) -> Q:
+        return Q() if search.wants(self.kinds) else NOTHING
+
+    def because(self, search: Search) -> Q:
+        if search.is_code and self.code:
+            return Q(**{self.code: search.reason})
+        return Q.create([(f"{name}__icontains", search.reason) for name in self.sentences], connector=Q.OR)
+
+    def is_narrow(self, search: Search) -> bool:
+        """Whether an index finds the rows that match."""
+        return search.is_of_object or search.is_of_caller or bool(search.is_code and self.code)
+
+    def entry_of(self, row: Any, *, whole: bool) -> Entry:
+        if not whole:
+            return self.entry(row)
+        columns = {str(field.column): getattr(row, field.attname) for field in self.model._meta.concrete_fields}
+        return replace(self.entry(row), row=columns)
+
+    # The position in the list
+
+    @property
+    def order(self) -> Sequence[str]:
+        return [f"-{column}" for column in self.position_columns]
+
+    @property
+    def position_columns(self) -> Sequence[str]:
+        return [self.at, "pk"] if self.at else ["pk"]
+
+    def position(self, row: Any) -> Position:
+        return Position(getattr(row, self.at) if self.at else time_of(row.pk), self.rank, row.pk)
+
+    def position_at(self, rows: "QuerySet[Any]", number: int) -> Position | None:
+        """Of the row with this number; None if there are not so many. The rows are in the order of the list."""
+        found = rows.values_list(*self.position_columns)[number : number + 1]
+        return next((Position(at[0] if at else time_of(pk), self.rank, pk) for *at, pk in found), None)
+
+    def between(self, since: datetime | None, until: datetime | None) -> Q:
+        """`until` is exclusive."""
+        return (self.not_before(since) if since else Q()) & (self.earlier(until) if until else Q())
+
+    def after(self, position: Position | None) -> Q:
+        """What is later in the list: older."""
+        if position is None:
+            return Q()
+        if position.rank < self.rank:
+            return self.earlier(position.at)
+        not_later = self.earlier(position.at + MICROSECOND)
+        if position.rank > self.rank:
+            return not_later
+        return not_later & (self.earlier(position.at) | Q(pk__lt=position.key)) if self.at else Q(pk__lt=position.key)
+
+    def down_to(self, position: Position | None) -> Q:
+        """Up to and with a position of this source."""
+        if position is None:
+            return Q()
+        if not self.at:
+            return Q(pk__gte=position.key)
+        return self.not_before(position.at) & (self.not_before(position.at + MICROSECOND) | Q(pk__gte=position.key))
+
+    def not_before(self, moment: datetime) -> Q:
+        return Q(**{f"{self.at}__gte": moment}) if self.at else Q(pk__gte=_first_id_from(moment))
+
+    def earlier(self, moment: datetime) -> Q:
+        return Q(**{f"{self.at}__lt": moment}) if self.at else Q(pk__lt=_first_id_from(moment))
+
+
+def _first_id_from(moment: datetime) -> UUID:
+    """The smallest UUIDv7 whose milliseconds are not before the moment."""
+    whole = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    return first_id(whole if whole == moment else whole + timedelta(milliseconds=1))
+
+
+class Decisions(Source):
+    """The time is that of the id: of the process that decided."""
+
+    rank, kinds, model = 70, (Kind.DECISION,), DecisionRecord
+    at, actor, code, sentences = "", "requested_by", "reason", ("reason", "message")
+    large = ("inputs", "verdicts")
+    finds_callers = True
+
+    def visible(self, access: Access) -> Q:
+        return access.visible()
+
+    def about(self, search: Search) -> Q:
+        if search.id:
+            return Q(pk=search.id) | Q(signal=search.id) | Q(action__in=search.actions)
+        return Q(**search.workload) if search.workload else NOTHING
+
+    def entry(self, row: DecisionRecord) -> Entry:
+        when = "before the write" if row.phase == "plan" else "on the request"
+        return Entry(
+            position=self.position(row),
+            kind=Kind.DECISION,
+            actor=row.requested_by,
+            what=f"{row.outcome} {when}",
+            reason=row.reason,
+            message=row.message,
+            cluster=row.cluster,
+            workload_kind=row.kind,
+            namespace=row.namespace,
+            workload=row.workload,
+            decision=row.pk,
+            action=row.action_id,
+            signal=row.signal_id,
+            details={"until": row.until.isoformat()} if row.until else {},
+        )
+
+
+class Transitions(Source):
+    rank, kinds, model = 60, (Kind.TRANSITION,), AuditEvent
+    code, sentences = "reason", ("reason", "message")
+    related = ("action__workload",)
+    finds_callers = True
+
+    def rows(self, *, whole: bool) -> "QuerySet[Any]":
+        columns = ("action__signal", "action__type", "action__workload")
+        own = [field.name for field in AuditEvent._meta.concrete_fields]
+        of_workload = [f"action__workload__{name}" for name in ("cluster", "kind", "namespace", "name")]
+        return super().rows(whole=whole).only(*own, *columns, *of_workload)
+
+    def visible(self, access: Access) -> Q:
+        return access.visible(cluster="action__cluster", namespace="action__workload__namespace")
+
+    def about(self, search: Search) -> Q:
+        if search.id:
+            return Q(action__in=search.actions)
+        if search.is_of_object:
+            return Q(action__workload__in=search.workloads)
+        return Q(**{f"action__workload__{name}": value for name, value in search.workload.items()})
+
+    def entry(self, row: AuditEvent) -> Entry:
+        target = row.action.workload.target
+        return Entry(
+            position=self.position(row),
+            kind=Kind.TRANSITION,
+            actor=row.actor,
+            what=f"{row.action.type}: {row.from_state or 'new'} → {row.to_state}",
+            reason=row.reason,
+            message=row.message,
+            cluster=target.cluster,
+            workload_kind=target.kind,
+            namespace=target.namespace,
+            workload=target.name,
+            action=row.action_id,
+            signal=row.action.signal_id,
+            details=row.details,
+        )
+
+
+class Changes(Source):
+    """The history of settings, and of what is administered: its tables say which of the two."""
+
+    rank, kinds, model = 40, (Kind.SETTING, Kind.ADMINISTRATION), SettingChange
+
+    def visible(self, access: Access) -> Q:
+        """Settings that affect a place that the person may read: those of the place, and those of all places. Tokens,
+        accounts and role grants are for those who administer everything."""
+        where = NOTHING
+        if access.may(Right.ADMINISTER):
+            where |= Q(table_name__in=tables.administration())
+        for place in access.places.get(Right.READ, ()):
+            where |= Q(table_name__in=tables.settings(of_places=False))
+            affected = Q()
+            if place != EVERYWHERE:
+                named = {"cluster": place.cluster, "namespace": place.namespace}
+                columns = {name: ["", value] for name, value in named.items() if value}
+                before, after = (
+                    Q(**{f"{row}__{name}__in": values for name, values in columns.items()})
+                    for row in ("before", "after")
+                )
+                affected = before | after
+            where |= Q(table_name__in=tables.settings(of_places=True)) & affected
+        return where
+
+    def of_kinds(self, search: Search) -> Q:
+        if search.kinds >= set(self.kinds):
+            return Q()
+        administered = Q(table_name__in=tables.administration())
+        if Kind.ADMINISTRATION in search.kinds:
+            return administered
+        return ~administered if Kind.SETTING in search.kinds else NOTHING
+
+    def about(self, search: Search) -> Q:
+        if search.workload:
+            before, after = (
+                Q(**{f"{row}__{name}": value for name, value in search.workload.items()}) for row in ("before", "after")
+            )
+            return before | after
+        table, key = search.setting
+        return Q(**({"table_name": table} if table else {}), **({"key": key} if key else {}))
+
+    def is_narrow(self, search: Search) -> bool:
+        return bool(search.about and not search.workload) or bool(search.actor)
+
+    def entry(self, row: SettingChange) -> Entry:
+        content = row.after or row.before or {}
+        verb = {"insert": "created", "update": "changed", "delete": "deleted"}[row.operation]
+        name = tables.name_of(content)
+        return Entry(
+            position=self.position(row),
+            kind=Kind.ADMINISTRATION if row.table_name in tables.administration() else Kind.SETTING,
+            actor=row.actor,
+            what=" ".join(filter(None, (verb, tables.noun(row.table_name), name))),
+            reason=row.reason,
+            cluster=str(content.get("cluster", "")),
+            workload_kind=str(content.get("kind", "")) if content.get("workload") else "",
+            namespace=str(content.get("namespace", "")),
+            workload=str(content.get("workload", "")),
+            table=row.table_name,
+            key=row.key,
+            address=row.address,
+            details={name: {"before": before, "after": after} for name, before, after in row.differences},
+        )
+
+
+class Refusals(Source):
+    """Equal requests of an hour are one row, which has the time of the first."""
+
+    rank, kinds, model = 30, (Kind.REFUSED,), RefusedRequest
+    at, actor, sentences = "first_at", "requested_by", ("reason", "message")
+
+    def visible(self, access: Access) -> Q:
+        """What names no place is for those who may read everything."""
+        return access.visible()
+
+    def about(self, search: Search) -> Q:
+        names = {"workload": "name"}
+        return Q(**{names.get(key, key): value for key, value in search.workload.items()}) or NOTHING
+
+    def is_narrow(self, search: Search) -> bool:
+        return bool(search.actor)
+
+    def between(self, since: datetime | None, until: datetime | None) -> Q:
+        """Those of which any was refused in this time."""
+        earliest = since - timedelta(hours=1) if since else None
+        return super().between(earliest, until) & (Q(last_at__gte=since) if since else Q())
+
+    def entry(self, row: RefusedRequest) -> Entry:
+        times = "once" if row.count == 1 else f"{row.count} times until {row.last_at:%H:%M:%S} UTC"
+        on = f" of {workload_name(row.kind, row.namespace, row.name)}" if row.name else ""
+        return Entry(
+            position=self.position(row),
+            kind=Kind.REFUSED,
+            actor=row.requested_by,
+            what=f"refused request{on}, {times}",
+            reason=row.reason,
+            message=row.message,
+            cluster=row.cluster,
+            workload_kind=row.kind,
+            namespace=row.namespace,
+            workload=row.name,
+            details={"count": row.count, "last_at": row.last_at.isoformat()},
+        )
+
+
+class Administered(Source):
+    """For those who administer everything."""
+
+    def visible(self, access: Access) -> Q:
+        return Q() if access.may(Right.ADMINISTER) else NOTHING
+
+    def is_narrow(self, search: Search) -> bool:
+        return bool(search.actor)
+
+
+class SignIns(Administered):
+    rank, kinds, model = 20, (Kind.SIGN_IN,), SignIn
+    sentences = ("event", "reason")
+
+    def entry(self, row: SignIn) -> Entry:
+        times = "" if row.count == 1 else f", {row.count} times"
+        return Entry(
+            position=self.position(row),
+            kind=Kind.SIGN_IN,
+            actor=row.actor,
+            what=f"{row.event}{times}",
+            reason=row.reason,
+            address=row.address,
+            details={} if row.count == 1 else {"count": row.count},
+        )
+
+
+class Exports(Administered):
+    rank, kinds, model = 10, (Kind.EXPORT,), AuditExport
+    sentences = ("outcome",)
+
+    def entry(self, row: AuditExport) -> Entry:
+        ended = f"{row.outcome}, {row.rows} rows" if row.outcome else "not ended"
+        return Entry(
+            position=self.position(row),
+            kind=Kind.EXPORT,
+            actor=row.actor,
+            what=f"export of the audit as {row.format}: {ended}",
+            address=row.address,
+            details={"search": row.search, "rows": row.rows, "sha256": row.sha256},
+        )
+
+
+SOURCES: tuple[Source, ...] = (Decisions(), Transitions(), Changes(), Refusals(), SignIns(), Exports())

@@ -1,0 +1,148 @@
+"""The audit: everything that happened in one list (smartops/audit), and its export."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.http import HttpResponse, QueryDict, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from signals import actors
+from smartops.audit import export as exports
+from smartops.audit.entries import Entry, Kind, Position
+from smartops.audit.files import FORMATS
+from smartops.audit.merge import page as page_of
+from smartops.audit.search import Search
+from smartops.console.listing import POSITION, FilterForm
+from smartops.console.pages import ConsoleRequest, act, page
+from smartops.people.access import Right
+from smartops.web.peers import peer_of
+
+LIST = "console:audit"
+
+
+def _moment(label: str) -> forms.DateTimeField:
+    widget = forms.DateTimeInput({"type": "datetime-local", "step": 1}, "%Y-%m-%dT%H:%M:%S")
+    return forms.DateTimeField(required=False, label=label, widget=widget)
+
+
+class AuditForm(FilterForm):
+    """`position` of the page: of an entry, as the links have it."""
+
+    q = forms.CharField(
+        required=False,
+        label="Object",
+        max_length=400,
+        widget=forms.TextInput({"type": "search", "placeholder": "namespace/name, an id, or a table of settings"}),
+    )
+    kind = forms.ChoiceField(required=False, label="What", choices=[("", "Everything"), *((k, k) for k in Kind)])
+    actor = forms.CharField(required=False, label="Actor", max_length=actors.MAX_LENGTH)
+    reason = forms.CharField(required=False, label="Reason", max_length=100)
+    since = _moment("From, UTC")
+    until = _moment("Until, UTC")
+
+    position: Position | None = None
+
+    def clean(self) -> None:
+        super().clean()
+        try:
+            before = self.data.get("before", "")
+            self.position = Position.parse(before) if before else None
+        except ValueError:
+            self.add_error(None, "“before” is not the position of an entry.")
+        since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
+        if since and until and until <= since:
+            self.add_error("until", "It must be later than the beginning.")
+
+    @property
+    def search(self) -> Search:
+        given = self.cleaned_data
+        return Search(
+            since=given["since"],
+            until=given["until"],
+            kinds=frozenset({Kind(given["kind"])} if given["kind"] else Kind),
+            actor=given["actor"],
+            about=given["q"],
+            reason=given["reason"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The filter, as the templates of lists have it."""
+
+    form: AuditForm
+
+    @property
+    def chosen(self) -> bool:
+        return bool(_given(self.form.data))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    entry: Entry
+    href: str  # of the object; empty if it has no page
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page. `newest` and `older`: addresses, or empty. `is_searching`: as in smartops/audit/merge.py."""
+
+    filter: Chosen
+    rows: list[Row]
+    newest: str = ""
+    older: str = ""
+    is_searching: bool = False
+    query: str = ""
+
+
+@page
+def audit(request: ConsoleRequest) -> HttpResponse:
+    form = AuditForm(request.GET)
+    if not form.is_valid():
+        return _shown(request, Listing(Chosen(form), []))
+    found = page_of(request.access, form.search, form.position)
+    newest = f"{reverse(LIST)}{_query(request.GET)}" if form.position else ""
+    older = _query(request.GET, before=str(found.older)) if found.older else ""
+    rows = [Row(entry, address(entry)) for entry in found.entries]
+    return _shown(request, Listing(Chosen(form), rows, newest, older, found.is_searching, _query(request.GET)))
+
+
+@act(Right.READ)
+def export(request: ConsoleRequest) -> HttpResponseBase:
+    """What the filter in the address finds, as a file. The form is on the page of the audit."""
+    form, form_of_file = AuditForm(request.GET), FORMATS.get(request.POST.get("format", ""))
+    if request.method != "POST" or form_of_file is None or not form.is_valid():
+        return redirect(f"{reverse(LIST)}{_query(request.GET)}")
+    actor = actors.user(request.user.get_username())
+    try:
+        begun = exports.begin(actor, peer_of(request), form_of_file.name, _given(request.GET))
+    except exports.TooMany as refusal:
+        context = {"message": str(refusal), "status": 429}
+        return render(request, "console/refused.html", context, status=429)
+    pieces = exports.Pieces(begun, request.access, form.search)
+    name = f"smartops-audit-{begun.at:%Y%m%dT%H%M%SZ}.{form_of_file.name}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    headers["X-Accel-Buffering"] = "no"  # a proxy sends it on as it comes
+    return StreamingHttpResponse(exports.sent(pieces), content_type=form_of_file.content_type, headers=headers)
+
+
+def address(entry: Entry) -> str:
+    return reverse("console:action", args=[entry.action]) if entry.action else ""
+
+
+def _shown(request: ConsoleRequest, found: Listing) -> HttpResponse:
+    context = {"listing": found, "export": f"{reverse('console:audit-export')}{found.query}"}
+    return render(request, "console/audit.html", context)
+
+
+def _given(parameters: QueryDict) -> dict[str, str]:
+    return {name: str(value) for name, value in parameters.items() if value and name not in POSITION}
+
+
+def _query(parameters: QueryDict, **position: Any) -> str:
+    query = QueryDict(mutable=True)
+    query.update(_given(parameters) | position)
+    return f"?{query.urlencode()}" if query else ""

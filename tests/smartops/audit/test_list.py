@@ -1,0 +1,229 @@
+"""The list of the audit: complete, in order, and nothing that a person may not see."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from orchestrator.models import AuditEvent
+from signals.lib.acting import acting
+from smartops import tokens
+from smartops.audit import merge
+from smartops.audit.entries import Entry, Kind, Position
+from smartops.audit.merge import page, stream
+from smartops.audit.search import Search
+from smartops.people.access import Access, Place, Right
+from smartops.tokens import Scope
+from tests.smartops.audit import rows
+from tests.smartops.audit.rows import ADMIN, MILLISECOND, NOBODY, NOON, VIEWER, listed, reader_of
+
+pytestmark = pytest.mark.django_db
+
+ALL = ["decision", "transition", "setting", "refused request", "sign-in", "export"]
+IN_PLACES = ALL[:4]
+
+
+def walk(access: Access, search: Search, size: int) -> list[Entry]:
+    """All pages, by the links to the next ones as a browser has them."""
+    found: list[Entry] = []
+    before: Position | None = None
+    while True:
+        one = page(access, search, before, size)
+        found += one.entries
+        assert len(one.entries) <= size
+        if one.older is None:
+            return found
+        before = Position.parse(str(one.older))
+
+
+@pytest.mark.parametrize("scanned", [3, 10_000])
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_the_pages_have_each_row_of_an_instant_once(size: int, scanned: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if they end among rows of one instant, and if only a few rows are compared for each."""
+    monkeypatch.setattr(merge, "SCANNED", scanned)
+    for at in (NOON, NOON, NOON + MILLISECOND / 2, NOON + MILLISECOND, NOON - timedelta(days=40)):
+        rows.one_of_each(at)
+    rows.moved(rows.an_action(), NOON, message="half of them")
+    searches = (Search(), Search(reason="half"), Search(kinds=frozenset({Kind.TRANSITION, Kind.SIGN_IN})))
+
+    for search in searches:
+        everything = list(stream(ADMIN, search, whole=False))
+        assert walk(ADMIN, search, size) == everything
+        assert everything == sorted(everything, key=lambda entry: entry.position, reverse=True)
+        assert len({entry.position for entry in everything}) == len(everything)
+    assert len(list(stream(ADMIN, Search(until=NOON + MILLISECOND * 2), whole=False))) == 31
+
+
+def test_a_stream_reads_in_batches_that_share_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Search(until=NOON + timedelta(hours=1))
+    for at in (NOON, NOON, NOON, NOON - timedelta(days=40)):
+        rows.one_of_each(at)
+    expected = list(stream(VIEWER, whole, whole=False))
+    monkeypatch.setattr(merge, "BATCH", 2)
+    monkeypatch.setattr(merge, "BATCH_SCANNED", 1)
+
+    assert list(stream(VIEWER, whole, whole=False)) == expected
+    assert len(expected) == 16
+
+
+def test_a_page_takes_a_constant_number_of_queries() -> None:
+    def count() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            page(reader_of("erp"), Search(reason="slow"))
+        return len(captured)
+
+    rows.one_of_each(NOON)
+    few = count()
+    for number in range(60):
+        rows.moved(rows.an_action(name=f"w{number}"), NOON, message="slow")
+
+    assert count() == few <= 2 * len(ALL)
+
+
+@pytest.mark.parametrize(
+    ("access", "expected"),
+    [
+        (ADMIN, ALL),
+        (VIEWER, IN_PLACES),
+        (reader_of("erp"), IN_PLACES),
+        (reader_of("", "default"), IN_PLACES),
+        (reader_of("erp", "other"), ["setting"]),  # the limit is for the namespace in all clusters
+        (reader_of("crm"), []),
+        (Access({Right.ADMINISTER: (Place("default", "erp"),)}), []),
+        (NOBODY, []),
+    ],
+)
+def test_a_person_sees_what_their_places_have(access: Access, expected: list[str]) -> None:
+    rows.one_of_each(NOON)
+
+    assert listed(access) == expected
+    search = Search(since=NOON, until=NOON + MILLISECOND)
+    assert [entry.kind for entry in stream(access, search, whole=True)] == expected
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "seen_by_erp"),
+    [
+        ("guardrails_freeze", {"cluster": "", "kind": "", "namespace": "", "workload": ""}, True),
+        ("guardrails_freeze", {"cluster": "default", "kind": "", "namespace": "", "workload": ""}, True),
+        ("guardrails_freeze", {"cluster": "other", "kind": "", "namespace": "", "workload": ""}, False),
+        ("guardrails_freeze", {"cluster": "", "kind": "", "namespace": "crm", "workload": ""}, False),
+        ("signals_rule", {"name": "scale-up"}, True),
+        ("smartops_token", {"name": "ana", "namespaces": ["erp"]}, False),
+        ("auth_user", {"username": "bo"}, False),
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_setting_is_seen_where_it_applies_or_applied(
+    table: str, row: dict[str, Any], seen_by_erp: bool, when: str
+) -> None:
+    operation = "delete" if when == "before" else "insert"
+    rows.set_to(NOON, table, operation=operation, **{"after": None, when: row})
+
+    assert bool(listed(reader_of("erp"))) == seen_by_erp
+    assert len(listed(ADMIN)) == 1
+
+
+def test_a_setting_that_moves_to_another_place_is_seen_in_both() -> None:
+    place = {"cluster": "", "kind": "", "workload": ""}
+    rows.set_to(NOON, operation="update", before=place | {"namespace": "erp"}, after=place | {"namespace": "crm"})
+
+    assert [listed(reader_of(namespace)) for namespace in ("erp", "crm", "hr")] == [["setting"], ["setting"], []]
+
+
+def test_a_refusal_without_a_target_is_for_those_who_read_everything() -> None:
+    rows.refused(NOON, namespace="", cluster="", kind="", name="")
+
+    assert listed(VIEWER) == ["refused request"]
+    assert listed(reader_of("", "default")) == listed(reader_of("erp")) == []
+
+
+@pytest.mark.parametrize(
+    ("search", "expected"),
+    [
+        ({"actor": "token:ana"}, ["decision", "refused request"]),
+        ({"actor": "ana"}, ["decision", "refused request"]),
+        ({"actor": "user:bo"}, ["setting", "sign-in", "export"]),
+        ({"actor": "reconciler:r"}, ["transition"]),
+        ({"actor": "r"}, []),  # the name of a caller
+        ({"about": "erp/web"}, ["decision", "transition", "setting"]),
+        ({"about": "default:Deployment erp/web"}, ["decision", "transition"]),
+        ({"about": "StatefulSet erp/web"}, []),
+        ({"about": "erp/"}, IN_PLACES),
+        ({"about": "crm/"}, []),
+        ({"about": "guardrails_guardrailsetting"}, ["setting"]),
+        ({"about": "guardrails_guardrailsetting/7"}, ["setting"]),
+        ({"about": "guardrails_freeze/7"}, []),
+        ({"about": "7"}, ["setting"]),
+        ({"about": str(uuid4())}, []),
+        ({"reason": "the shop"}, ["setting"]),
+        ({"reason": "NamespaceForbidden"}, ["refused request"]),
+        ({"reason": "Frozen"}, []),
+        ({"kinds": frozenset({Kind.SIGN_IN, Kind.SETTING})}, ["setting", "sign-in"]),
+        ({"kinds": frozenset({Kind.ADMINISTRATION})}, []),
+        ({"until": NOON}, []),
+        ({"since": NOON + MILLISECOND}, []),
+        ({"since": NOON, "until": NOON + MILLISECOND}, ALL),
+    ],
+)
+def test_a_search_finds_the_rows_of_each_source(search: dict[str, Any], expected: list[str]) -> None:
+    rows.one_of_each(NOON)
+
+    assert listed(**search) == expected
+
+
+def test_an_id_finds_all_that_belongs_to_it() -> None:
+    action = rows.an_action()
+    decision = rows.decided(NOON, action=action, reason="Frozen")
+    rows.moved(action, NOON)
+    rows.one_of_each(NOON)
+
+    def found(pk: UUID) -> list[str]:
+        return [entry.kind.value for entry in page(ADMIN, Search(about=str(pk))).entries]
+
+    assert found(decision.pk) == ["decision"]
+    assert sorted(found(action.pk)) == ["decision", "transition", "transition"]
+    assert listed(reason="Frozen") == ["decision"]
+
+
+def test_refusals_of_an_hour_are_found_by_the_time_of_any() -> None:
+    rows.refused(NOON, count=2, last_at=NOON + timedelta(minutes=40))
+    minute = timedelta(minutes=1)
+
+    assert listed(since=NOON + 30 * minute, until=NOON + 50 * minute) == ["refused request"]
+    assert listed(since=NOON + 41 * minute, until=NOON + 50 * minute) == []
+
+
+def test_a_token_is_an_entry_that_has_no_secret() -> None:
+    with acting("user:bo", "192.0.2.1", "for the detector"):
+        text = tokens.issue("detector", [Scope.SIGNALS_WRITE])
+
+    [entry] = page(ADMIN, Search(about="smartops_token")).entries
+
+    assert (entry.kind, entry.what, entry.actor) == (Kind.ADMINISTRATION, "created token detector", "user:bo")
+    assert entry.reason == "for the detector"
+    assert text.removeprefix("smo_")[13:] not in str(entry)
+    assert entry.details["digest"] == {"before": None, "after": "secret"}
+
+
+def test_a_transition_says_what_became_of_which_workload() -> None:
+    action = rows.an_action()
+    event = AuditEvent.objects.get(action=action)
+
+    [entry] = page(ADMIN, Search(about=str(action.pk))).entries
+
+    assert (entry.what, entry.namespace, entry.workload, entry.at) == (
+        "RESTART: new → cancelled",
+        "erp",
+        "web",
+        event.at,
+    )
+
+
+@pytest.mark.parametrize("text", ["", "1.2", "1.2.x", "x.1.1", "1.-1.3", "1.100.3", f"{10**30}.1.1"])
+def test_a_position_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        Position.parse(text)
