@@ -6,6 +6,7 @@ from orchestrator.models.evidence import AuditEvent, DecisionRecord, Phase, Veri
 from orchestrator.models.heartbeat import Heartbeat
 from orchestrator.models.keys import ActiveAction, IdempotencyKey
 from orchestrator.models.observed import ObservedNamespace, ObservedWorkload
+from orchestrator.models.preview import Preview
 from orchestrator.models.publishing import PublisherCursor
 from orchestrator.models.refused_request import RefusedRequest
 from orchestrator.models.states import ACTIVE, FINAL, TRANSITIONS, ActionState
@@ -26,6 +27,7 @@ __all__ = [
     "ObservedNamespace",
     "ObservedWorkload",
     "Phase",
+    "Preview",
     "PublisherCursor",
     "RefusedRequest",
     "Verification",

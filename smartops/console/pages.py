@@ -101,7 +101,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     return {
         "cluster": settings.SMARTOPS_CLUSTER,
         "cluster_note": settings.SMARTOPS_CLUSTER_NOTE,
-        "screens": shown_to(access, request.path),
+        "screens": list(shown_to(access, request.path)),
         "frame": "console/dialog.html" if in_dialog(request) else "console/base.html",
         "freshness": SimpleLazyObject(freshness),
     }

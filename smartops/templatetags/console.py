@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -52,6 +52,7 @@ STATES = {
     "TIMED_OUT": ("Timed out", "hourglass", "bad"),
 }
 MAX_PIPS = 12
+MAX_FIT, MAX_FIT_LINES = 300, 8  # characters and lines that are certainly shown without a scroll bar
 
 
 @register.simple_tag
@@ -83,6 +84,13 @@ def alias_form(signal: Signal) -> str:
     if signal.nearest:
         fields["workload"] = signal.nearest[0]
     return f"{reverse('admin:signals_alias_add')}?{urlencode(fields)}"
+
+
+@register.filter
+def long(text: str) -> SafeString:
+    """Text of callers, which may have 100 kB: what does not fit scrolls, also by the keyboard."""
+    scrolls = len(text) > MAX_FIT or text.count("\n") > MAX_FIT_LINES
+    return format_html('<bdi class="long"{}>{}</bdi>', SafeString(' tabindex="0"') if scrolls else "", text)
 
 
 @register.filter
@@ -139,7 +147,8 @@ def running_since(moment: datetime) -> SafeString:
 
 @register.filter
 def clock(moment: datetime) -> SafeString:
-    return _time(moment, f"{moment:%H:%M:%S}", "")
+    """In UTC, with the date unless it is today; the page's script puts the reader's zone before it."""
+    return _time(moment, _exactly(moment), "")
 
 
 @register.filter
@@ -230,11 +239,18 @@ def _figure(name: str, value: Any) -> tuple[str, str]:
         return name.removesuffix("_seconds").replace("_", " "), span(timedelta(seconds=value))
     moment = parse_datetime(value) if name.endswith("_at") or name in ("since", "until") else None
     if moment is not None:
-        return name.removesuffix("_at").replace("_", " "), f"{moment:%H:%M:%S}"
+        return name.removesuffix("_at").replace("_", " "), clock(moment)
     return name.replace("_", " "), str(value)
 
 
 def _time(moment: datetime, text: str, ticks: str) -> SafeString:
-    attribute = format_html(' data-ticks="{}"', ticks) if ticks else ""
-    exactly, title = moment.isoformat(timespec="milliseconds"), f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-    return format_html('<time datetime="{}" title="{}"{}>{}</time>', exactly, title, attribute, text)
+    """`data-utc` is shown beside an age where no script can show the time."""
+    attributes = format_html(' data-ticks="{}" data-utc="{}"', ticks, _exactly(moment)) if ticks else ""
+    exactly = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return format_html('<time datetime="{}"{}>{}</time>', exactly, attributes, text)
+
+
+def _exactly(moment: datetime) -> str:
+    moment = moment.astimezone(UTC)
+    today = moment.date() == timezone.now().date()
+    return f"{moment:%H:%M:%S} UTC" if today else f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -51,6 +51,7 @@ MAY = {
     "orchestrator_heartbeat": ("s", "siu"),
     "orchestrator_observedworkload": ("s", "siud"),
     "orchestrator_observednamespace": ("s", "siud"),
+    "orchestrator_preview": ("siud", ""),
     "smartops_token": ("siu", ""),
     "smartops_signin": ("si", ""),
     "smartops_auditexport": ("siu", ""),

@@ -1,4 +1,5 @@
-// What htmx leaves to the page: its Trusted Types policy, what the badge says of the page's age, and the time that passes.
+// What htmx leaves to the page: its Trusted Types policy, what the badge says of the page's age, the dialog, and what is
+// said aloud.
 (() => {
   const root = document.documentElement;
   const STALE = 25000; // ms without a refresh, which is due every 10 s
@@ -35,12 +36,23 @@
     htmx_error: (element, { ctx }) => ofDialog(ctx) ? failed(ctx) : lost(),
     htmx_after_swap: (element, { ctx }) => {
       if (ofDialog(ctx)) opened();
-      else if (ctx.response?.status < 400) { refreshed = performance.now(); show(); }
+      else if (ctx.response?.status < 400) { refreshed = performance.now(); show(); announce(); }
     },
     // A refresh leaves alone what a person has opened or entered.
     htmx_before_morph_attr: (element, { attrName }) =>
       !(attrName === "open" && element.matches("details")) && !(attrName === "value" && element.matches(".entered")),
   });
+
+  // What is new of the elements with `data-announce` is said aloud, and the table around them is not.
+  let known = null;
+  const announce = () => {
+    const texts = [...document.querySelectorAll("#live [data-announce]")].map(element => element.dataset.announce);
+    const fresh = known ? texts.filter(text => !known.has(text)) : [];
+    known = new Set([...(known ?? []), ...texts]);
+    if (!fresh.length) return;
+    const said = document.getElementById("said"), more = fresh.length - 3;
+    if (said) said.textContent = fresh.slice(0, 3).join(". ") + (more > 0 ? `. And ${more} more.` : ".");
+  };
 
   // The form of an act, in the dialog.
   const dialog = () => document.getElementById("act");
@@ -56,26 +68,15 @@
     if (said) { said.hidden = false; said.focus(); }
   };
   addEventListener("click", event => {
-    if (event.target.closest?.("dialog [data-close]")) { event.preventDefault(); dialog().close(); }
+    const close = event.target.closest?.("dialog [data-close]");
+    if (close) { event.preventDefault(); close.closest("dialog").close(); }
   });
   addEventListener("input", event => event.target.classList?.add("entered"));
   addEventListener("formdata", event => { // of a filter: what is empty does not belong into the address
     if (!event.target.matches(".filter")) return;
     for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);
   });
-  addEventListener("DOMContentLoaded", () => document.querySelector(".messages")?.focus());
+  addEventListener("DOMContentLoaded", () => { announce(); document.querySelector(".messages")?.focus(); });
 
-  const units = [[86400, "d"], [3600, "h"], [60, "min"]];
-  const span = seconds => {
-    const [size, unit] = units.find(([size]) => seconds >= 2 * size) ?? [1, "s"];
-    return `${Math.floor(Math.max(0, seconds) / size)} ${unit}`;
-  };
-  setInterval(() => {
-    show();
-    for (const time of document.querySelectorAll("time[data-ticks]")) {
-      const passed = span((Date.now() - Date.parse(time.dateTime)) / 1000);
-      const text = time.dataset.ticks === "ago" ? `${passed} ago` : passed;
-      if (time.textContent !== text) time.textContent = text; // else a selection would end
-    }
-  }, 1000);
+  setInterval(show, 1000);
 })();

@@ -1,0 +1,320 @@
+"""How stored decisions would have ended under a draft: a table of drafts with known differences."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guardrails.evaluate import decide
+from guardrails.types import Defer, Deny, Facts, FreezeFacts, Inputs, Limits, Outcome, RecentAction, TargetFacts
+from guardrails.what_if.evaluate import evaluate
+from guardrails.what_if.history import DraftHistory
+from guardrails.what_if.types import Compared, Comparison, Doubt, Drafted, Effect, PastDecision
+from signals.types import ActionType, Origin, Proposal, RuleSpec, SignalFacts, Source
+from tests.kit.decisions import NOW, TARGET, inputs
+
+Draft = Callable[[Inputs], Inputs]
+RESTARTS = RuleSpec(1, 1, "restart", Source.RCA, "memory_leak", ActionType.RESTART, {})
+SCALES = RuleSpec(2, 1, "scale", Source.ANOMALY, "resource", ActionType.SCALE, {"delta": 1})
+
+
+@dataclass(frozen=True, slots=True)
+class Made(PastDecision):
+    again: bool = False
+
+
+@dataclass
+class Loop:
+    """The control loop of one workload in a table: every due signal is decided on, an allowed action is applied at
+    once, and ends after `takes` seconds."""
+
+    limits: Limits
+    takes: int = 2
+    replicas: int = 2
+    freezes: tuple[FreezeFacts, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.past: list[Made] = []
+        self._actions: list[tuple[RecentAction, datetime]] = []
+        self._waiting: dict[str, tuple[datetime, RuleSpec]] = {}
+
+    def _cooldown(self, at: datetime, end: datetime, now: datetime) -> datetime:
+        """It begins again when a longer verification ends."""
+        cooldown = timedelta(seconds=self.limits.cooldown_seconds)
+        return end + cooldown if at + cooldown <= end <= now else at + cooldown
+
+    def decide_what_is_due(self, minute: float) -> None:
+        """Until that time: what was deferred, each at its time."""
+        end = NOW + timedelta(minutes=minute)
+        while due := sorted((at, one) for one, (at, _) in self._waiting.items() if at <= end):
+            at, one = due[0]
+            seen = next(past.inputs.now for past in self.past if past.signal == one)
+            rule = self._waiting.pop(one)[1]
+            self.decide((at - NOW) / timedelta(minutes=1), rule, again=True, id=one, last_seen_at=seen)
+
+    def decide(self, minute: float, rule: RuleSpec = RESTARTS, again: bool = False, **signal: Any) -> Made:
+        """On a signal that has just been reported."""
+        now = NOW + timedelta(minutes=minute)
+        number = len(self.past)
+        reported = SignalFacts(
+            **{"id": f"s{number}", "source": rule.source, "target": TARGET, "symptom": rule.symptom,
+               "last_seen_at": now, "resolved": False, "due_at": now, **signal},
+        )  # fmt: skip
+        recent = [one for one, _ in self._actions if one.at > now - timedelta(hours=1)]
+        same = [(one.at, end) for one, end in self._actions if one.type is rule.action_type]
+        facts = Facts(
+            target_seen=True,
+            target=TargetFacts("u", self.replicas, self.replicas),
+            active_action=next((f"a{place}" for place, (_, end) in enumerate(self._actions) if end > now), ""),
+            cooldown_until=self._cooldown(*max(same), now) if same else None,
+            recent=tuple(recent),
+            freezes=self.freezes,
+        )
+        given_ = Inputs(now, facts, self.limits, reported, (rule,))
+        decision = decide(given_)
+        effect, action = Effect(), ""
+        if decision.outcome is Outcome.ALLOW:
+            at, up = now + timedelta(milliseconds=20), rule.params.get("delta", 0)
+            action, end = f"a{len(self._actions)}", at + timedelta(seconds=self.takes)
+            self._actions.append((RecentAction(rule.action_type, at, up), end))
+            effect, self.replicas = Effect(at, end, up), self.replicas + up
+        reason, until = getattr(decision, "reason", ""), getattr(decision, "until", None)
+        one = Made(
+            f"d{number}", given_, decision.outcome, str(reason), until, reported.id, action, effect=effect, again=again
+        )
+        self._waiting.pop(reported.id, None)
+        if until is not None and decision.outcome is Outcome.DEFER:
+            self._waiting[reported.id] = (until, rule)
+        self.past.append(one)
+        return one
+
+
+def preview(past: Sequence[PastDecision], draft: Draft) -> list[Compared]:
+    history = DraftHistory()
+    drafted = [(one, draft(one.inputs)) for one in past]
+    return [evaluate(one, None if new == one.inputs else Drafted(new), history) for one, new in drafted]
+
+
+def words(found: Sequence[Compared]) -> list[str]:
+    return [f"{one.outcome} {one.reason or ''}".strip() if one.outcome else str(one.doubt or one.comparison)
+            if one.comparison is not Comparison.SAME else "same" for one in found]  # fmt: skip
+
+
+def limits(**changed: Any) -> Draft:
+    return lambda given_: replace(given_, limits=replace(given_.limits, **changed))
+
+
+EVERY_TEN_MINUTES = range(0, 60, 10)
+
+
+def loop(minutes: Sequence[float], rule: RuleSpec = RESTARTS, **options: Any) -> list[Made]:
+    made = Loop(Limits(**{"cooldown_seconds": 300, **options}))
+    for minute in minutes:
+        made.decide(minute, rule)
+    return made.past
+
+
+def test_fewer_actions_per_hour_defer_those_beyond_the_new_limit() -> None:
+    past = loop(EVERY_TEN_MINUTES)
+    assert {one.outcome for one in past} == {Outcome.ALLOW}
+
+    found = preview(past, limits(max_actions_per_hour=2))
+
+    # The third signal waits until the window has room at 12:60. Its problem is reported again: the reports are counted
+    # on the signal that waits.
+    assert words(found) == ["same", "same", "defer RateLimit", "not_made", "not_made", "not_made"]
+
+
+def test_a_limit_counts_what_the_draft_would_have_done() -> None:
+    past = loop([0, 4, 8, 12], cooldown_seconds=200)
+
+    found = preview(past, limits(cooldown_seconds=300))
+
+    assert [one.outcome for one in past] == [Outcome.ALLOW] * 4
+    # 12:04 waits until 12:05. What became of it then is not stored, and 12:08 depends on it.
+    assert words(found)[:2] == ["same", "defer CooldownActive"]
+    assert words(found)[2:] == [Doubt.DECIDED_ANOTHER_TIME] * 2
+
+
+def test_a_shorter_cooldown_allows_what_was_deferred() -> None:
+    made = Loop(Limits(cooldown_seconds=600))
+    made.decide(0)
+    made.decide(8)
+    made.decide(12)
+
+    found = preview(made.past, limits(cooldown_seconds=300))
+
+    assert [one.outcome for one in made.past] == [Outcome.ALLOW, Outcome.DEFER, Outcome.ALLOW]
+    # The action of 12:08 is new. At 12:12 it may still be verified, and its cooldown runs.
+    assert words(found) == ["same", "allow", "defer CooldownActive"]
+
+
+def test_a_deferred_signal_that_acts_under_the_draft_is_not_decided_again() -> None:
+    made = Loop(Limits(cooldown_seconds=600))
+    made.decide(0)
+    waiting = made.decide(8)
+    made.decide(10.1, id=waiting.signal)
+
+    assert words(preview(made.past, limits(cooldown_seconds=300))) == ["same", "allow", "not_made"]
+
+
+def test_a_signal_that_waits_longer_is_not_decided_at_the_stored_time() -> None:
+    made = Loop(Limits(cooldown_seconds=300))
+    made.decide(0)
+    waiting = made.decide(4)
+    made.decide(5.1, id=waiting.signal)
+
+    found = preview(made.past, limits(cooldown_seconds=600))
+
+    assert words(found) == ["same", "defer CooldownActive", "not_made"]
+    assert found[1].comparison is Comparison.OTHER_TIME
+    assert found[1].until == made.past[0].effect.applied_at + timedelta(seconds=600)  # type: ignore[operator]
+
+
+def test_a_freeze_defers_every_action_in_its_scope() -> None:
+    past = loop([0, 20, 40])
+    frozen = FreezeFacts("everything", "release", "user:ana", NOW + timedelta(days=1))
+
+    found = preview(past, lambda one: replace(one, facts=replace(one.facts, freezes=(frozen,))))
+
+    assert words(found) == ["defer Frozen", "not_made", "not_made"]
+
+
+def test_without_a_freeze_what_it_held_would_have_run() -> None:
+    frozen = FreezeFacts("everything", "release", "user:ana", NOW + timedelta(days=1))
+    made = Loop(Limits(), freezes=(frozen,))
+    made.decide(0)
+    made.decide(1, SCALES)
+
+    found = preview(made.past, lambda one: replace(one, facts=replace(one.facts, freezes=())))
+
+    # Whether the restart has ended at 12:01 cannot be known: nothing was verified.
+    assert words(found) == ["allow", Doubt.VERIFICATION_UNKNOWN]
+
+
+def test_replicas_are_those_that_the_draft_leads_to() -> None:
+    past = loop([0, 10, 20, 30], SCALES, max_replicas=4)
+    assert [str(one.reason) for one in past] == ["", "", "ReplicaLimit", "ReplicaLimit"]
+
+    assert words(preview(past, limits(max_replicas=3))) == ["same", "deny ReplicaLimit", "same", "same"]
+    found = preview(past, limits(max_replicas=5))
+    # 2 → 3 → 4 → 5 replicas at 12:20, so 12:30 is refused again.
+    assert words(found) == ["same", "same", "allow", "same"]
+
+
+def test_another_change_of_a_rule_is_a_difference() -> None:
+    past = loop([0, 30], SCALES)
+    bigger = replace(SCALES, params={"delta": 2}, version=2)
+
+    found = preview(past, lambda one: replace(one, rules=(bigger,)))
+
+    assert [one.comparison for one in found] == [Comparison.DIFFERENT] * 2
+    assert words(found) == ["allow", "allow"]
+
+
+def test_a_removed_rule_leads_to_no_action() -> None:
+    past = loop([0, 30])
+
+    found = preview(past, lambda one: replace(one, rules=()))
+
+    assert words(found) == ["ignore NoRule", "ignore NoRule"]
+
+
+def test_what_a_new_rule_would_have_been_allowed_cannot_be_known_without_the_facts() -> None:
+    made = Loop(Limits())
+    one = made.decide(0)
+    bare = replace(one.inputs, rules=(), facts=replace(one.inputs.facts, history_loaded=False))
+    ignored = replace(one, inputs=bare, outcome=Outcome.IGNORE, reason="NoRule", action="", effect=Effect())
+    new = Drafted(replace(bare, rules=(RESTARTS,)))
+
+    assert evaluate(ignored, new, DraftHistory()).doubt is Doubt.FACTS_NOT_LOADED
+    denied = replace(new, inputs=replace(new.inputs, facts=replace(bare.facts, managed=False)))
+    assert evaluate(ignored, denied, DraftHistory()).outcome is Outcome.DENY
+
+
+def test_a_decision_of_another_version_is_not_blamed_on_the_draft() -> None:
+    [one] = loop([0])
+    other = replace(one, outcome=Outcome.DENY, reason="OwnWorkload", action="", effect=Effect())
+
+    assert evaluate(other, Drafted(one.inputs), DraftHistory()).doubt is Doubt.OTHER_VERSION
+
+
+def test_the_check_before_a_write_follows_its_action() -> None:
+    [one] = loop([0])
+    checked = replace(one.inputs, proposal=Proposal(ActionType.RESTART, TARGET, Origin.CLOSED_LOOP, {}), rules=())
+    again = replace(one, id="plan", inputs=checked, before_write=True)
+    frozen = (FreezeFacts("everything", "release", "user:ana", None),)
+
+    found = preview([one, again], lambda given_: replace(given_, facts=replace(given_.facts, freezes=frozen)))
+    assert words(found) == ["defer Frozen", "not_made"]
+
+    history = DraftHistory()
+    only_later = Drafted(replace(checked, facts=replace(checked.facts, freezes=frozen)))
+    assert words([evaluate(one, None, history), evaluate(again, only_later, history)]) == ["same", "defer Frozen"]
+
+
+@given(st.lists(inputs(), max_size=6))
+def test_a_draft_that_changes_nothing_changes_no_decision(given_: list[Inputs]) -> None:
+    history = DraftHistory()
+    for number, one in enumerate(given_):
+        decision = decide(one)
+        reason = decision.reason if isinstance(decision, Defer | Deny) else getattr(decision, "reason", "")
+        past = PastDecision(
+            str(number),
+            one,
+            decision.outcome,
+            reason,
+            getattr(decision, "until", None),
+            one.signal.id if one.signal else "",
+        )
+        assert evaluate(past, None, history).comparison is Comparison.SAME
+        assert evaluate(past, Drafted(one), history).comparison is Comparison.SAME
+    assert not history.differs
+
+
+LIMITS = st.builds(
+    Limits,
+    max_replicas=st.integers(2, 8),
+    cooldown_seconds=st.sampled_from([0, 60, 300, 1500]),
+    max_actions_per_hour=st.integers(1, 5),
+    max_scale_increase=st.integers(0, 4),
+    verification_timeout_seconds=st.just(300),
+)
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> list[tuple[float, RuleSpec]]:
+    """Signals of different problems, so that none is counted on another one."""
+    steps = draw(st.lists(st.sampled_from([0.5, 2.0, 6.0, 12.0, 31.0]), min_size=1, max_size=12))
+    rules = draw(st.lists(st.sampled_from([RESTARTS, SCALES]), min_size=len(steps), max_size=len(steps)))
+    return [(sum(steps[:n]), replace(rule, symptom=f"problem {n}")) for n, rule in enumerate(rules)]
+
+
+@settings(max_examples=100)
+@given(schedules(), LIMITS, LIMITS, st.sampled_from([2, 90, 200]), st.booleans())
+def test_the_loop_under_the_draft_decides_as_the_preview_says(
+    schedule: list[tuple[float, RuleSpec]], stored: Limits, drafted: Limits, takes: int, again: bool
+) -> None:
+    """`again`: what was deferred is decided again, at the time that the decision has set."""
+    was, becomes = Loop(stored, takes), Loop(drafted, takes)
+    for number, (minute, rule) in enumerate(schedule):
+        for loop_ in (was, becomes):
+            if again:
+                loop_.decide_what_is_due(minute)
+            loop_.decide(minute, rule, id=f"signal {number}")
+    found = dict(zip(was.past, preview(was.past, lambda given_: replace(given_, limits=drafted)), strict=True))
+    real = {one.signal: one.outcome for one in becomes.past if not one.again}
+    for past, one in found.items():
+        if not past.again and one.comparison is not Comparison.UNKNOWN:
+            assert (one.outcome or past.outcome) is real[past.signal]
+
+
+def test_a_draft_equal_to_the_limits_of_the_loop_is_known_in_every_detail() -> None:
+    made = Loop(Limits(max_replicas=30), takes=400)
+    for minute in (0, 1, 2, 3, 7, 30):
+        made.decide(minute)
+        made.decide(minute, SCALES)
+    assert words(preview(made.past, limits(stabilization_seconds=7))) == ["same"] * 12

@@ -1,0 +1,227 @@
+"""Previews of histories that the control loop has made."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import Q
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from guardrails.models import Freeze, GuardrailSetting
+from guardrails.what_if.types import Comparison, Doubt, Edit
+from orchestrator.decide.deferred import would_run
+from orchestrator.decide.draft import Draft, edit_of
+from orchestrator.decide.preview import Result, advance, begin, progress, result_of, stop
+from orchestrator.models import Action, DecisionRecord, Preview
+from signals import actors
+from signals.lib.clock import database_now
+from signals.models import Rule, Signal
+from tests.kit.rules import install_default_rules
+from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
+from tests.kit.simulation import Simulation
+
+DAY = timedelta(days=1)
+ANA = actors.user("ana")
+WORKLOADS = ("erp-simulator", "shop")
+
+
+@pytest.fixture
+def simulation(db: None) -> Simulation:
+    install_default_rules()
+    made = Simulation()
+    for name in WORKLOADS:
+        made.cluster.deploy(name)
+    made.observe()
+    return made
+
+
+def settle(simulation: Simulation) -> None:
+    """Until the changes are rolled out and verified."""
+    for _ in range(3):
+        simulation.run(2)
+        for key in list(simulation.cluster.deployments):
+            simulation.cluster.roll_out(key)
+        simulation.observe()
+        simulation.clock.advance(10)
+        simulation.run()
+
+
+def preview(*edits: Edit, where: Q | None = None) -> Result:
+    row: Preview | None = begin(ANA, edits, DAY)
+    while row is not None and row.finished_at is None:
+        row = advance(row.pk, where or Q(), 0)
+    assert row is not None
+    return result_of(row)
+
+
+def limits(**fields: Any) -> GuardrailSetting:
+    return GuardrailSetting(**{"namespace": NAMESPACE, **fields})
+
+
+def words(result: Result) -> list[tuple[str, str, str]]:
+    return [(one.target.rpartition("/")[2], one.before, one.after) for one in result.shown]
+
+
+def test_a_lower_limit_refuses_what_was_done(simulation: Simulation) -> None:
+    post(anomaly("erp-simulator"))
+    settle(simulation)
+    post(root_cause("shop"))
+    settle(simulation)
+    assert Action.objects.count() == 2
+
+    result = preview(edit_of(None, limits(max_replicas=2)))
+
+    assert words(result) == [("erp-simulator", "allow", "deny (ReplicaLimit)")]
+    assert (result.examined, result.counts) == (2, {Comparison.DIFFERENT: 1, Comparison.SAME: 1})
+    [one] = result.shown
+    assert (one.signal, one.action) == (Signal.objects.get(workload="erp-simulator").pk, Action.objects.first().pk)  # type: ignore[union-attr]
+
+
+def test_the_loop_under_the_draft_does_what_the_preview_says(simulation: Simulation) -> None:
+    """The same signals twice, of two workloads: once before the draft is saved, and once after."""
+
+    def signals(workload: str) -> list[tuple[str, str]]:
+        for _ in range(3):
+            post(anomaly(workload))
+            settle(simulation)
+        rows = DecisionRecord.objects.filter(workload=workload, phase="admit").order_by("pk")
+        return list(rows.values_list("outcome", "reason"))
+
+    own = limits(cooldown_seconds=0, max_actions_per_hour=6)
+    own.save()
+    assert signals("erp-simulator") == [("allow", "")] * 3
+    draft = limits(pk=own.pk, cooldown_seconds=0, max_actions_per_hour=1)
+
+    result = preview(edit_of(own, draft))
+
+    assert words(result) == [("erp-simulator", "allow", "defer (RateLimit)")]
+    assert result.counts == {Comparison.SAME: 1, Comparison.DIFFERENT: 1, Comparison.NOT_MADE: 1}
+    draft.save()
+    # The report of the third signal is counted on the second, which waits.
+    assert signals("shop") == [("allow", ""), ("defer", "RateLimit")]
+
+
+def test_a_draft_changes_only_what_it_says(simulation: Simulation) -> None:
+    """Somebody changed another column in between, and a wider row."""
+    own = limits(max_replicas=2)
+    own.save()
+    post(anomaly("erp-simulator"))
+    settle(simulation)
+    assert DecisionRecord.objects.get().reason == "ReplicaLimit"
+    GuardrailSetting.objects.filter(pk=own.pk).update(max_replicas=9)
+    limits(namespace="", max_actions_per_hour=0).save()
+    own.refresh_from_db()
+
+    same = preview(edit_of(own, limits(pk=own.pk, max_replicas=9, max_scale_increase=7)))
+    assert same.counts == {Comparison.SAME: 1}
+    deleted = preview(edit_of(own, None))
+    assert words(deleted) == [("erp-simulator", "deny (ReplicaLimit)", "allow")]
+
+
+def test_a_rule_that_is_changed_removed_or_added(simulation: Simulation) -> None:
+    post(anomaly("erp-simulator"), anomaly("shop", "latency"))
+    settle(simulation)
+    rule = Rule.objects.get(source="anomaly", symptom="resource")
+    bigger = Rule.objects.get(pk=rule.pk)
+    bigger.params = {"delta": 2}
+
+    assert words(preview(edit_of(rule, bigger))) == [("erp-simulator", "allow", "allow")]
+    assert words(preview(edit_of(rule, None)))[0][:2] == ("erp-simulator", "allow")
+    assert preview(edit_of(rule, None)).shown[0].after == "ignore (NoRule)"
+    first = Rule(name="first", priority=1, source="anomaly", symptom="resource", action_type="RESTART", params={})
+    [found] = preview(edit_of(None, first)).doubts.items()
+    assert found == (Doubt.FACTS_NOT_LOADED, 1)  # whether somebody else owns the fields that a restart changes
+
+
+def test_a_freeze_and_its_lift(simulation: Simulation) -> None:
+    freeze = Freeze(namespace=NAMESPACE, workload="shop", reason="release", by=ANA)
+    freeze.save()
+    post(anomaly("erp-simulator"), anomaly("shop"))
+    settle(simulation)
+    lifted = Freeze.objects.get(pk=freeze.pk)
+    lifted.lifted_at, lifted.lifted_by, lifted.lift_reason = database_now(), ANA, "released"
+
+    assert words(preview(edit_of(freeze, lifted))) == [("shop", "defer (Frozen)", "allow")]
+    everything = Freeze(reason="incident", by=ANA)
+    assert words(preview(edit_of(None, everything))) == [("erp-simulator", "allow", "defer (Frozen)")]
+    [one], _ = would_run(Draft([edit_of(freeze, lifted)], database_now()), Q())
+    assert (one.signal.workload, one.change, one.doubt) == ("shop", "Scale by +1", None)
+
+
+def test_a_deferred_signal_runs_only_if_the_draft_is_what_it_waits_for(simulation: Simulation) -> None:
+    limits(max_actions_per_hour=0).save()
+    Freeze(namespace=NAMESPACE, workload="shop", reason="release", by=ANA).save()
+    post(anomaly("erp-simulator"), anomaly("shop"))
+    settle(simulation)
+    own = GuardrailSetting.objects.get()
+    draft = edit_of(own, limits(pk=own.pk, max_actions_per_hour=3))
+
+    found, more = would_run(Draft([draft], database_now()), Q())
+    assert [one.signal.workload for one in found] == ["erp-simulator"]
+    assert not more
+    assert would_run(Draft([draft], database_now()), Q(namespace="another")) == ([], False)
+    assert would_run(Draft([edit_of(own, own)], database_now()), Q()) == ([], False)
+
+
+def test_a_person_sees_only_what_may_be_read(simulation: Simulation) -> None:
+    post(anomaly("erp-simulator"))
+    settle(simulation)
+
+    assert preview(edit_of(None, limits(max_replicas=1)), where=Q(namespace="another")).examined == 0
+    assert preview(edit_of(None, limits(namespace="another", max_replicas=1))).examined == 0  # out of its scope
+
+
+def test_a_preview_is_one_for_each_person_and_ends_when_it_is_stopped(simulation: Simulation) -> None:
+    post(anomaly("erp-simulator"))
+    settle(simulation)
+    first = begin(ANA, [edit_of(None, limits(max_replicas=1))], DAY)
+    second = begin(ANA, [edit_of(None, limits(max_replicas=1))], DAY)
+    other = begin(actors.user("bob"), [edit_of(None, limits(max_replicas=1))], DAY)
+
+    assert advance(first.pk, Q(), 0) is None
+    assert progress(second) == 0
+    found = advance(second.pk, Q(), 0)
+    assert found is not None
+    assert progress(found) == 100
+    stop(ANA)
+    assert list(Preview.objects.all()) == [other]
+    Preview.objects.update(touched_at=database_now() - DAY)
+    begin(ANA, [], DAY)
+    assert Preview.objects.get().owner == ANA
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("signal"), st.sampled_from(WORKLOADS), st.sampled_from(["resource", "latency", "memory"])),
+        st.tuples(st.just("limits"), st.sampled_from(["", "shop"]), st.sampled_from([0, 1, 300])),
+        st.tuples(st.just("freeze"), st.sampled_from(WORKLOADS), st.booleans()),
+    ),
+    min_size=2,
+    max_size=7,
+)
+
+
+@settings(
+    max_examples=5, phases=[Phase.explicit, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(STEPS)
+def test_a_draft_equal_to_the_present_changes_nothing(simulation: Simulation, steps: list[Any]) -> None:
+    for step, workload, what in steps:
+        match step:
+            case "signal":
+                post(root_cause(workload) if what == "memory" else anomaly(workload, what))
+            case "limits":
+                scope = {"namespace": NAMESPACE, "workload": workload, "cluster": "", "kind": ""}
+                values = {"cooldown_seconds": what, "max_actions_per_hour": 2 + what}
+                GuardrailSetting.objects.update_or_create(**scope, defaults=values)
+            case "freeze" if what:
+                Freeze(namespace=NAMESPACE, workload=workload, reason="release", by=ANA).save()
+            case "freeze":
+                for one in Freeze.in_force():
+                    one.lift(ANA, "released")
+        settle(simulation)
+    rows = [*GuardrailSetting.objects.all(), *Freeze.objects.all(), *Rule.objects.all()]
+    for row in rows:
+        assert set(preview(edit_of(row, row)).counts) <= {Comparison.SAME}
+    assert set(preview(*(edit_of(row, row) for row in rows)).counts) <= {Comparison.SAME}

@@ -1,0 +1,44 @@
+"""All pages of the console, found by their links: a new screen or act needs no entry in any test."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from html import unescape
+
+from django.urls import Resolver404, resolve, reverse
+
+from smartops.console import urls
+
+EACH = 3  # pages of one URL name, at most
+LINK = re.compile(r'(?:href|hx-get)="([^"]+)"')
+
+
+def console_pages(fetch: Callable[[str], tuple[int, str, str]]) -> dict[str, list[str]]:
+    """Addresses of pages by the name of their URL. A page is reached from those without parameters. `fetch` returns the
+    status, the content type and the text of an address."""
+    names = {pattern.name: pattern.pattern for pattern in urls.urlpatterns}
+    found: dict[str, list[str]] = defaultdict(list)
+    ahead = [reverse(f"console:{name}") for name, pattern in names.items() if not pattern.converters]
+    while ahead:
+        address = ahead.pop(0)
+        name = _name(address)
+        if name is None or len(found[name]) >= EACH or address in found[name]:
+            continue
+        status, type_, text = fetch(address)
+        assert status == 200, address
+        if not type_.startswith("text/html"):
+            found[name].append("")  # a download
+            continue
+        found[name].append(address)
+        ahead += [unescape(link) for link in LINK.findall(text) if link.startswith("/console/")]
+    missing = names.keys() - {name for name, addresses in found.items() if addresses}
+    assert not missing, f"no page links to {missing}: link to it, or give the scene (scene.py) what it shows"
+    return {name: [address for address in addresses if address] for name, addresses in found.items()}
+
+
+def _name(address: str) -> str | None:
+    try:
+        match = resolve(address.partition("?")[0].partition("#")[0])
+    except Resolver404:
+        return None
+    return match.url_name if match.namespace == "console" else None

@@ -1,0 +1,101 @@
+"""What must hold on every page of the console, in a browser, with texts of callers that are as hostile as they may be:
+no violation of WCAG 2.2 AA that axe finds, in both themes; no page wider than the window, from 320 to 2560 pixels; no
+text outside of its cell; tables that keep their headers; a focus that no bar hides; no report of the policies."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Browser, Page
+
+from tests.kit.web import Web
+from tests.smartops.console.chromium import CHROMIUM
+from tests.smartops.console.crawl import console_pages
+from tests.smartops.console.scene import an_ordinary_hour
+from tests.smartops.console.test_browser import OUTSIDE, REPORT_VIOLATIONS, UNISOLATED, browser, hostile
+
+__all__ = ["browser"]  # the fixture
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+WIDTHS = (320, 390, 800, 1280, 2560)
+THEMES: tuple[tuple[Any, int], ...] = (("light", 1280), ("dark", 390))
+# The rule for targets of 24 px is off by default.
+RULES = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+
+
+@pytest.fixture
+def pages(
+    serve: Callable[..., Web], browser: Browser, client: Client, transactional_db: None
+) -> Iterator[tuple[Page, list[str], list[str]]]:
+    """A page of a browser, the addresses to open, and what the browser complains of."""
+    hostile(an_ordinary_hour())
+    client.force_login(User.objects.create_superuser("ada"))
+    web = serve()
+    context, complaints = browser.new_context(base_url=web.url, reduced_motion="reduce"), []
+    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web.url}])
+
+    def fetch(address: str) -> tuple[int, str, str]:
+        answer = context.request.get(address)
+        return answer.status, answer.headers["content-type"], answer.text()
+
+    addresses = [address for found in console_pages(fetch).values() for address in found]
+    page = context.new_page()
+    page.add_init_script(REPORT_VIOLATIONS)
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page, addresses, complaints
+    context.close()
+
+
+def test_every_page_is_accessible_and_fits_every_width(pages: tuple[Page, list[str], list[str]]) -> None:
+    page, addresses, complaints = pages
+    faults: list[Any] = []
+    for address in addresses:
+        page.goto(address)
+        faults += [(address, "layout", fault) for fault in layout(page)]
+        faults += [(address, "complaint", fault) for fault in complaints]
+        for scheme, width in THEMES:
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 844})
+            found = Axe().run(page, options=RULES).response["violations"]
+            faults += [(address, scheme, one["id"], node["html"][:200]) for one in found for node in one["nodes"]]
+        complaints.clear()  # what axe did does not count
+    assert faults == []
+
+
+def layout(page: Page) -> Iterator[Any]:
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 844})
+        if (needed := page.evaluate("document.documentElement.scrollWidth")) > width:
+            yield f"{needed} px at {width}"
+        yield from ((width, fault) for check in (OUTSIDE, HEADERLESS) for fault in page.evaluate(check))
+    yield from page.evaluate(UNISOLATED)
+    page.set_viewport_size({"width": 390, "height": 600})
+    yield from page.evaluate(HIDDEN_FOCUS)
+
+
+# Tables that do not say what they are, also where they are displayed as blocks.
+HEADERLESS = """() => [...document.querySelectorAll("table, thead, tbody, tr, th, td")].filter(element =>
+  !element.hasAttribute("role") || element.tagName === "THEAD" && getComputedStyle(element).display === "none"
+).map(element => element.outerHTML.slice(0, 80))"""
+
+# What has the focus and is wholly behind a bar.
+HIDDEN_FOCUS = """() => {
+  const found = [], operated = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+  for (const element of document.querySelectorAll(operated)) {
+    if (!element.checkVisibility({ visibilityProperty: true }) || element.closest(".skip")) continue;
+    element.focus();
+    if (document.activeElement !== element) continue;
+    const box = element.getBoundingClientRect();
+    const seen = [[.5, .5], [.1, .1], [.9, .1], [.1, .9], [.9, .9]].some(([x, y]) => {
+      const at = document.elementFromPoint(box.left + x * box.width, box.top + y * box.height);
+      return at && (element.contains(at) || at.contains(element));
+    });
+    if (!seen) found.push(`hidden: ${element.outerHTML.slice(0, 80)}`);
+  }
+  return found;
+}"""
