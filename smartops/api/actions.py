@@ -29,7 +29,7 @@ from smartops.api.requests import (
     require_allowed,
 )
 from smartops.api.views import ActionDetail, ActionResult, ActionView
-from smartops.api.waiting import MAX_WAIT, SETTLED, settled, wait_of
+from smartops.api.waiting import MAX_WAIT, ends_of, settled, wait_of
 from smartops.tokens import Principal, Scope
 
 Reply = Status[ActionResult | ActionView]
@@ -45,7 +45,7 @@ class ActionHeaders(BaseModel):
         "",
         alias="Prefer",
         description=f"`wait=N`: wait N seconds for the end of the action, at most {MAX_WAIT}. "
-        "`respond-async`: do not wait.",
+        "`respond-async`: do not wait. Without a preference, the answer does not wait for an approval.",
     )
     idempotency_key: IdempotencyKey | None = Field(
         None, alias="Idempotency-Key", description="A repeated request with the same key returns the first action."
@@ -115,10 +115,11 @@ def get_action(request: AuthenticatedRequest, action_id: UUID) -> ActionDetail:
 async def _act(principal: Principal, proposal: Proposal, headers: ActionHeaders, response: HttpResponse) -> Reply:
     action = await sync_to_async(_admit)(proposal, principal, headers.idempotency_key)
     seconds = wait_of(headers.prefer)
-    if seconds and action.state not in SETTLED:
+    ends = ends_of(headers.prefer)
+    if seconds and action.state not in ends:
         # The action is stored. An error from here on must not make the caller send the request again.
         with suppress(Error):
-            action = await settled(action.pk, seconds, _load)
+            action = await settled(action.pk, seconds, _load, ends)
     if action.state not in FINAL:
         response["Location"] = f"{get_script_prefix()}v1/actions/{action.pk}"
         return Status(202, ActionView.of(action))

@@ -9,7 +9,7 @@ from ninja.operation import Operation
 from ninja.parser import Parser
 from pydantic import BaseModel, ConfigDict
 
-from smartops.api import actions, aliases, guardrails, problem_handlers, rules, signals, strict_json
+from smartops.api import actions, aliases, approvals, guardrails, problem_handlers, rules, signals, strict_json
 from smartops.api.problems import Problem, RequestReason
 
 CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
@@ -85,5 +85,5 @@ api = API(
     parser=JsonBody(),
 )
 problem_handlers.handle_exceptions(api)
-for resource in (signals, actions, guardrails, aliases, rules):
+for resource in (signals, actions, approvals, guardrails, aliases, rules):
     api.add_router("", resource.router)

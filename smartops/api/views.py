@@ -100,11 +100,11 @@ class TransitionView(BaseModel):
 
 
 class VerdictView(BaseModel):
-    """What one guardrail says. `warn` allows, with a warning. `not_evaluated`: the facts that it needs are unknown, and
-    the message says why."""
+    """What one guardrail says. `ask`: persons have to approve it. `observe`: it is recorded, and not done. `warn`
+    allows, with a warning. `not_evaluated`: the facts that it needs are unknown, and the message says why."""
 
     guardrail: str
-    outcome: Literal["allow", "warn", "defer", "deny", "ignore", "not_evaluated"]
+    outcome: Literal["allow", "ask", "observe", "warn", "defer", "deny", "ignore", "not_evaluated"]
     reason: str | None
     message: str
     details: dict[str, Any] = Field(description="The facts behind it: numbers, names, times.")
@@ -121,7 +121,7 @@ class DecisionView(BaseModel):
     requested_by: str = Field(
         description="An actor: the token or the rule that proposed the change; the token that posted, if no rule did."
     )
-    outcome: Literal["allow", "defer", "deny", "ignore"]
+    outcome: Literal["allow", "ask", "observe", "defer", "deny", "ignore"]
     reason: NullableText
     message: NullableText
     until: datetime | None
@@ -158,7 +158,7 @@ class ActionDetail(ActionView):
             **_fields(action),
             before=action.before,
             change=action.change,
-            fields=_changed(action),
+            fields=changed_fields(action),
             inverse=_inverse(action),
             timeline=[TransitionView.model_validate(event) for event in action.events.all()],
             decisions=_decisions(Q(action=action)),
@@ -167,7 +167,8 @@ class ActionDetail(ActionView):
 
 class ActionResultDetails(BaseModel):
     runner: dict[str, Any] = Field(
-        description="The write to the cluster: status (success, dry_run), attempts, duration_seconds, change."
+        description="The write to the cluster: status (success, dry_run; observed: none was made), attempts, "
+        "duration_seconds, change."
     )
     action: UUID
 
@@ -186,7 +187,7 @@ class ActionResult(BaseModel):
     def of(cls, action: Action) -> "ActionResult":
         ended = action.applied_at or action.finished_at or action.updated_at
         runner = {
-            "status": "dry_run" if action.dry_run else "success",
+            "status": _written(action),
             "attempts": action.attempts,
             "duration_seconds": round((ended - action.created_at).total_seconds(), 3),
             "change": action.change,
@@ -276,7 +277,13 @@ class SignalDetail(SignalView):
         )
 
 
-def _changed(action: Action) -> list[FieldView]:
+def _written(action: Action) -> str:
+    if action.state == ActionState.OBSERVED:
+        return "observed"
+    return "dry_run" if action.dry_run else "success"
+
+
+def changed_fields(action: Action) -> list[FieldView]:
     before, after = action.before_image or {}, action.after_image or {}
     return [FieldView(path=path, before=before.get(path), after=after.get(path)) for path in sorted(before | after)]
 

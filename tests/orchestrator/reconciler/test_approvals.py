@@ -11,11 +11,11 @@ from django.db.models.functions import Now
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from guardrails.replay import replay
 from guardrails.types import Outcome
-from orchestrator.decide import vote as voting
+from orchestrator.acts import NotDone
+from orchestrator.acts.vote import vote
 from orchestrator.decide.direct import Refused, admit_direct
-from orchestrator.decide.vote import VoteRefused, vote
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import Action, ActionState, ActiveAction, AuditEvent, DecisionRecord, Vote, transitions
+from orchestrator.models import Action, ActionState, ActiveAction, DecisionRecord, Vote, Workload, transitions
 from signals import actors
 from signals.models import Rule, Signal, SignalState
 from signals.reasons import Reason
@@ -28,6 +28,10 @@ S = ActionState
 ERP = WorkloadKey(NAMESPACE, "erp-simulator")
 TARGET = Target("default", NAMESPACE, "erp-simulator")
 APPROVE, REJECT = Vote.APPROVE, Vote.REJECT
+
+
+class VoteRefused(Exception):  # noqa: N818
+    pass
 
 
 @pytest.fixture
@@ -56,7 +60,11 @@ def only_action_or_latest() -> Action:
 
 def decide(action: Action, by: str = "ana", decision: Vote = APPROVE, reason: str = "", **other: Any) -> Action:
     fields: dict[str, Any] = {"digest": action.digest, "objection": lambda _: ""} | other
-    return vote(action.pk, fields["digest"], actors.user(by), decision, reason, fields["objection"])
+    outcome = vote(action.pk, fields["digest"], actors.user(by), decision, reason, fields["objection"])
+    if isinstance(outcome, NotDone):
+        raise VoteRefused(outcome.message)
+    assert outcome.action is not None
+    return outcome.action
 
 
 def direct(loop: Simulation, **params: Any) -> Action:
@@ -164,7 +172,7 @@ def test_one_rejection_ends_it_and_closes_the_signal(loop: Simulation) -> None:
     action = waiting(loop)
     decide(action, "ben")
 
-    with pytest.raises(VoteRefused, match="Say why"):
+    with pytest.raises(VoteRefused, match="Enter a reason"):
         decide(action, decision=REJECT, reason="  ")
     decide(action, decision=REJECT, reason="Not today.")
 
@@ -217,7 +225,7 @@ def test_without_a_decision_it_expires(loop: Simulation) -> None:
 
     ended = only_action()
     assert (ended.state, ended.reason) == (S.EXPIRED, Reason.APPROVAL_EXPIRED)
-    with pytest.raises(VoteRefused, match="its state is expired"):
+    with pytest.raises(VoteRefused, match="it is expired"):
         decide(action)
 
 
@@ -293,20 +301,16 @@ def test_a_direct_action_is_refused_while_another_one_is_executed(loop: Simulati
 def test_a_decision_after_a_claim_is_refused(loop: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the read of the row and its lock, another person decides."""
     action = waiting(loop)
-    problem = voting._problem
-    first: list[Action] = []
+    lock_rows = Workload.lock_rows
 
-    def late(row: Action, digest: str) -> str:
-        if not first:
-            first.append(row)
-            transitions.store([transitions.approve(only_action(), "Approved.", {}, "user:ben")])
-        return problem(row, digest)
+    def late(ids: Any) -> None:
+        monkeypatch.setattr(Workload, "lock_rows", lock_rows)
+        transitions.store([transitions.approve(only_action(), "Approved.", {}, "user:ben")])
 
-    monkeypatch.setattr(voting, "_problem", late)
-    decide(action)
-
-    assert only_action().state == S.PENDING
-    assert AuditEvent.objects.filter(action=action, to_state=S.PENDING).count() == 2  # new, and approved once
+    monkeypatch.setattr(Workload, "lock_rows", late)
+    with pytest.raises(VoteRefused, match="it is pending"):
+        decide(action)
+    assert not action.approvals.exists()
 
 
 class TestObserve:

@@ -1,0 +1,89 @@
+"""Approve and reject: a person decides on an action that waits for an approval."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import BooleanField, Case, Value, When
+from django.db.models.functions import Now
+
+from orchestrator.acts.types import Done, NotDone, Outcome, WhyNot, require_reason, too_long, unless_locked
+from orchestrator.decide.approval import approving, has_right
+from orchestrator.models import Action, ActionState, Approval, Vote, Workload, transitions
+from signals.actors import Actor
+
+Objection = Callable[[Action], str]
+
+
+def vote(pk: UUID, digest: str, by: Actor, decision: Vote, reason: str, objection: Objection) -> Outcome:
+    """Stores the decision of a person on what was shown with this digest, in place of their earlier one. Enough
+    approvals make the action pending; one rejection ends it. `objection`: why the person may not decide; empty if they
+    may. It is asked within the transaction."""
+    if decision is Vote.REJECT and (missing := require_reason(reason, "to reject the action")) is not None:
+        return missing
+    if (long := too_long(reason)) is not None:
+        return long
+
+    def act() -> Outcome:
+        with transaction.atomic():
+            action = _locked(pk)
+            if isinstance(action, NotDone):
+                return action
+            if refusal := vote_refusal(action, digest):
+                return refusal
+            if problem := objection(action):
+                return NotDone(WhyNot.REFUSED, problem)
+            Approval.objects.create(action=action, digest=digest, by=by, decision=decision, reason=reason.strip())
+            return _count(action, by, decision, reason.strip())
+
+    return unless_locked(act, f"action {pk}")
+
+
+def vote_refusal(action: Action, digest: str) -> NotDone | None:
+    """Why nobody can decide on what was shown with this digest."""
+    if action.state != ActionState.AWAITING_APPROVAL:
+        state = ActionState(action.state).label.lower()
+        return NotDone(WhyNot.STATE, f"{action} waits for no decision: it is {state}. {action.message}".strip())
+    if getattr(action, "is_over", False):
+        return NotDone(WhyNot.STATE, f"The time to decide on {action} is over: it has expired.")
+    if action.digest != digest:
+        message = "This is not what you were shown: the workload, a limit or the rule has changed since. Read it again."
+        return NotDone(WhyNot.CHANGED, message)
+    return None
+
+
+def required(action: Action) -> int:
+    """How many persons have to approve what is shown."""
+    return int((action.shown or {}).get("limits", {}).get("approvals_required", 1))
+
+
+def approvers(action: Action) -> list[str]:
+    """Who approves what is shown now, and has the right to, in the order of their names."""
+    votes = Approval.objects.filter(action=action).order_by("by", "-pk").distinct("by")
+    found = approving(votes.values_list("by", "decision", "digest"), action.digest)
+    return [one for one in found if has_right(one, action.workload.target)]
+
+
+def _count(action: Action, by: Actor, decision: Vote, reason: str) -> Outcome:
+    if decision is Vote.REJECT:
+        transitions.store([transitions.reject(action, f"{by} rejected it: {reason}", by)])
+        return Done(f"{action} is rejected. Nothing is written.", action)
+    approved_by, wanted = approvers(action), required(action)
+    if len(approved_by) < wanted:
+        return Done(f"You approved {action}. It has {len(approved_by)} of {wanted} approvals.", action)
+    message = f"Approved by {', '.join(approved_by)}." + (f" {by}: {reason}" if reason else "")
+    details = {"digest": action.digest, "approved_by": approved_by}
+    transitions.store([transitions.approve(action, message, details, by)])
+    return Done(f"{action} is approved. A reconciler checks it once more, and executes it.", action)
+
+
+def _locked(pk: UUID) -> Action | NotDone:
+    """The action as it is while its workload is locked: neither another person nor a reconciler can move it."""
+    rows = Action.objects.filter(pk=pk).select_related("workload")
+    found = rows.first()
+    if found is None:
+        return NotDone(WhyNot.GONE, f"There is no action {pk}.")
+    Workload.lock_rows({found.workload_id})
+    is_over = Case(When(deadline_at__lte=Now(), then=Value(True)), default=Value(False), output_field=BooleanField())
+    # A reconciler asks again and ends it under the lock of the workload. It claims without it: then nothing waits.
+    return rows.annotate(is_over=is_over).select_for_update(of=("self",)).get()

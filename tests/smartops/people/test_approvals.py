@@ -1,0 +1,127 @@
+"""Who may decide: one table of all paths on which a person can be behind an action."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import IntegrityError
+
+from orchestrator.decide.approval import has_right
+from orchestrator.models import Action, Approval
+from signals import actors
+from signals.lib.acting import acting
+from signals.models import Rule
+from smartops.people.access import Place, Role
+from smartops.people.approvals import objection
+from smartops.tokens import Scope, issue
+from tests.kit.people import person
+from tests.kit.rules import install_default_rules
+from tests.kit.signals import NAMESPACE
+from tests.kit.verbs import requested
+
+pytestmark = pytest.mark.django_db
+ANA, BEN = actors.user("ana"), actors.user("ben")
+
+
+@pytest.fixture(autouse=True)
+def people() -> dict[str, User]:
+    """Both may approve everywhere."""
+    return {name: person(name, Role.APPROVER) for name in ("ana", "ben")}
+
+
+def by(requester: str, *reporters: str) -> Action:
+    action = requested()
+    action.requested_by, action.reported_by = requester, list(reporters)
+    return action
+
+
+def by_person() -> Action:
+    return by(ANA)
+
+
+def by_token() -> Action:
+    with acting(ANA):
+        issue("robot", [Scope.ACTIONS_WRITE])
+    return by(actors.token("robot"))
+
+
+def by_signal_of_token() -> Action:
+    with acting(ANA):
+        issue("robot", [Scope.SIGNALS_WRITE])
+    return by(actors.rule("another"), actors.token("other"), actors.token("robot"))
+
+
+def by_rule() -> Action:
+    install_default_rules()
+    rule = Rule.objects.all()[0]
+    with acting(BEN):
+        rule.save()
+    with acting(ANA):
+        rule.priority = 7
+        rule.save()
+    return by(actors.rule(rule.name))
+
+
+PATHS = {
+    "the console": (by_person, "You requested it: another person decides."),
+    "a token": (by_token, "You issued the token robot, which requested it: another person decides."),
+    "a signal": (by_signal_of_token, "You issued the token robot, which reported its signal: another person decides."),
+    "a rule": (by_rule, "You made the last change of the rule"),
+}
+
+
+@pytest.mark.parametrize(("path", "words"), PATHS.values(), ids=PATHS)
+def test_the_requester_may_not_decide_on_any_path_and_another_person_may(
+    people: dict[str, User], path: Any, words: str
+) -> None:
+    action = path()
+
+    assert words in objection(people["ana"], action)
+    assert objection(people["ben"], action) == ""
+
+
+def test_a_requester_with_all_rights_may_not_decide_either() -> None:
+    root = User.objects.create_superuser("root")
+    action = by(actors.user("root"))
+    assert "You requested it" in objection(root, action)
+    action.requested_by = ANA
+    assert objection(root, action) == ""
+
+
+@pytest.mark.parametrize(
+    ("role", "place", "may"),
+    [
+        (Role.VIEWER, Place(), False),
+        (Role.OPERATOR, Place(), False),
+        (Role.APPROVER, Place(), True),
+        (Role.ADMIN, Place(), True),
+        (Role.APPROVER, Place("default", NAMESPACE), True),
+        (Role.APPROVER, Place("", NAMESPACE), True),
+        (Role.APPROVER, Place("default", "another"), False),
+        (Role.APPROVER, Place("another", NAMESPACE), False),
+        (None, Place(), False),
+    ],
+)
+def test_the_right_is_that_of_the_place_of_the_target(role: Role | None, place: Place, may: bool) -> None:
+    """The check before the write gives the same answer."""
+    cem, action = person("cem", role, place), requested()
+
+    assert (objection(cem, action) == "") is may
+    assert has_right(actors.user("cem"), action.workload.target) is may
+
+
+def test_an_account_that_is_locked_or_missing_may_not_decide(people: dict[str, User]) -> None:
+    action = requested()
+    User.objects.filter(username="ben").update(is_active=False)
+
+    assert objection(User.objects.get(username="ben"), action) != ""
+    assert objection(AnonymousUser(), action) != ""
+    assert not has_right(BEN, action.workload.target)
+    assert not has_right(actors.user("nobody"), action.workload.target)
+    assert not has_right(actors.token("ana"), action.workload.target)  # the name of a token is no person
+
+
+@pytest.mark.parametrize("by", [actors.token("robot"), actors.rule("scale-up"), actors.system("smartops")])
+def test_the_database_accepts_persons_only(by: str) -> None:
+    with pytest.raises(IntegrityError, match="approval_by_person"):
+        Approval.objects.create(action=requested(), digest="d", by=by, decision="approve")
