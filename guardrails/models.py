@@ -270,15 +270,14 @@ class Freeze(Scope):
         return cls.objects.filter(covering, Q(until=None) | Q(until__gt=Now()), lifted_at=None)
 
     @classmethod
-    def over_rows(cls, workload: str = "") -> "models.QuerySet[Freeze]":
-        """Those in force that cover the row of an outer query, whose columns are those of a target. `workload`: the
-        prefix of the columns, and the name of the last one, if the row refers to a Workload."""
-        kind, namespace, name = (f"{workload}__{one}" if workload else one for one in ("kind", "namespace", "name"))
+    def over_rows(cls, prefix: str = "", name: str = "workload") -> "models.QuerySet[Freeze]":
+        """Those in force that cover the row of an outer query, which has the columns of a target. `prefix` is that of
+        its columns, without the cluster, and `name` the column with the name of the workload."""
         return cls.in_force().filter(
             cluster__in=["", OuterRef("cluster")],
-            kind__in=["", OuterRef(kind)],
-            namespace__in=["", OuterRef(namespace)],
-            workload__in=["", OuterRef(name if workload else "workload")],
+            kind__in=["", OuterRef(f"{prefix}kind")],
+            namespace__in=["", OuterRef(f"{prefix}namespace")],
+            workload__in=["", OuterRef(f"{prefix}{name}")],
         )
 
     def lift(self, by: str, reason: str) -> bool:

@@ -99,6 +99,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "smartops.console.pages.frame",
+                "smartops.console.freezes.everywhere",
             ]
         },
     }

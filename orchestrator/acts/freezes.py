@@ -23,6 +23,7 @@ from signals.reasons import Reason
 from signals.types import Origin, Target
 from signals.unresolved import UNRESOLVED
 
+MAX_REASON = 256  # characters: it is a column of the freeze
 WAITING = (ActionState.PENDING, ActionState.AWAITING_APPROVAL)
 ENDS: Mapping[str, tuple[str, timedelta | None]] = {
     "15m": ("15 minutes", timedelta(minutes=15)),
@@ -76,7 +77,7 @@ class Effect:
 def freeze(scope: FreezeScope, lasts: timedelta | None, by: Actor, reason: str) -> Outcome:
     """No action starts in the scope for so long; None: until it is lifted. Actions whose change is being written or
     verified go on."""
-    if (missing := require_reason(reason, "to freeze")) is not None:
+    if (missing := require_reason(reason, "to freeze", MAX_REASON)) is not None:
         return missing
     row = Freeze(**asdict(scope), by=by, reason=reason)
     try:
@@ -105,7 +106,7 @@ def holds_of(target: Target) -> QuerySet[Freeze]:
 def lift(pk: int, by: Actor, reason: str) -> Outcome:
     """A trigger makes the signals due that waited for it, and each reconciler does the same for signals and actions
     within a second (`wake_freed`)."""
-    if (missing := require_reason(reason, "to lift a freeze")) is not None:
+    if (missing := require_reason(reason, "to lift a freeze", MAX_REASON)) is not None:
         return missing
     with transaction.atomic(), acting(by, reason=reason):
         row = Freeze.objects.filter(pk=pk).first()
@@ -130,7 +131,7 @@ def would_start(freeze: Freeze) -> Effect:
     refuse it."""
     scope = FreezeScope(freeze.cluster, freeze.kind, freeze.namespace, freeze.workload)
     over_signals = Freeze.over_rows().exclude(pk=freeze.pk)
-    over_actions = Freeze.over_rows("workload").exclude(pk=freeze.pk)
+    over_actions = Freeze.over_rows("workload__", "name").exclude(pk=freeze.pk)
     signals = Signal.pending().filter(~Exists(over_signals), scope.contains(), reason=Reason.FROZEN)
     actions = Action.recent().filter(~Exists(over_actions), scope.contains("workload"), reason=Reason.FROZEN)
     waiting = actions.filter(state=ActionState.PENDING)

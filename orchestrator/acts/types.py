@@ -10,7 +10,7 @@ from guardrails.types import Defer, Deny, Ignore
 from orchestrator.models import Action
 from signals.lib.availability import is_locked
 
-MAX_REASON = 256  # characters
+MAX_REASON = 1000  # characters
 
 
 class WhyNot(StrEnum):
@@ -47,16 +47,16 @@ class NotDone:
 Outcome = Done | NotDone
 
 
-def require_reason(reason: str, purpose: str) -> NotDone | None:
-    """None if it is one. `purpose`: “to settle an action”, for instance."""
+def require_reason(reason: str, purpose: str, most: int = MAX_REASON) -> NotDone | None:
+    """None if it is one. `purpose`: “to settle an action”, for instance. `most`: characters."""
     if not reason.strip():
         return NotDone(WhyNot.REASON, f"Enter a reason {purpose}. It is part of the history.")
-    return too_long(reason)
+    return too_long(reason, most)
 
 
-def too_long(reason: str) -> NotDone | None:
-    if len(reason) > MAX_REASON:
-        return NotDone(WhyNot.REASON, f"The reason has {len(reason)} characters. At most {MAX_REASON} are stored.")
+def too_long(reason: str, most: int = MAX_REASON) -> NotDone | None:
+    if len(reason) > most:
+        return NotDone(WhyNot.REASON, f"The reason has {len(reason)} characters. At most {most} are stored.")
     return None
 
 

@@ -94,7 +94,7 @@ def wake_freed(cluster: str, seen: int | None) -> int | None:
     later = Q(cluster=cluster, not_before__gt=Now())
     freed = Q(reason=Reason.FROZEN) & ~Exists(Freeze.over_rows()) | Q(reason=Reason.COOLDOWN_ACTIVE)
     signals = _make_due(Signal.objects, Signal.pending().filter(freed, later))
-    freed = Q(reason=Reason.FROZEN) & ~Exists(Freeze.over_rows("workload")) | Q(reason=Reason.COOLDOWN_ACTIVE)
+    freed = Q(reason=Reason.FROZEN) & ~Exists(Freeze.over_rows("workload__", "name")) | Q(reason=Reason.COOLDOWN_ACTIVE)
     actions = _make_due(Action.objects, Action.recent().filter(freed, later, state=ActionState.PENDING))
     return None if RESUMED in (signals, actions) else version
 

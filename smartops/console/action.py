@@ -14,6 +14,7 @@ from django.shortcuts import get_object_or_404, render
 
 from orchestrator.models import Action, AuditEvent
 from smartops import queries
+from smartops.console.action_acts import possible
 from smartops.console.actions import ActionFilter, address, visible
 from smartops.console.listing import around
 from smartops.console.pages import ConsoleRequest, page
@@ -31,7 +32,7 @@ def action(request: ConsoleRequest, pk: UUID) -> HttpResponse:
     context: dict[str, Any] = {"action": row, "timeline": list(_timeline(row)), "decisions": decisions}
     seen = Action.objects.filter(visible(request)).only("pk")
     context |= {"around": around(request, ActionFilter, seen, row, "console:actions", address)}
-    context |= {"payload": _shown(row.payload or "")}
+    context |= {"payload": _shown(row.payload or ""), "acts": list(possible(request, row))}
     return render(request, "console/action.html", context)
 
 

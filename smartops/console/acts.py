@@ -5,6 +5,7 @@ refuse; its `code` may be a Reason. CONTRIBUTING.md, "Add an act", has an exampl
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
+from orchestrator.acts import Done, NotDone, Outcome
 from signals.lib.acting import give_reason
 from smartops.console.pages import ConsoleRequest
 
@@ -57,25 +59,49 @@ class Confirmation:
     details: str = ""
 
 
+def posted(request: ConsoleRequest) -> Any:
+    """The data of a form; None for a GET. A post may have no field but the token against forgery."""
+    return request.POST if request.method == "POST" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """It is done, and the answer leads to another page than the way out."""
+
+    message: str
+    to: str
+
+
 def respond(
     request: ConsoleRequest,
     form: forms.Form,
     confirmation: Confirmation,
-    perform: Callable[[dict[str, Any]], str],
+    perform: Callable[[dict[str, Any]], "str | Outcome | Elsewhere"],
+    *,
+    own_transaction: bool = False,
     **context: Any,
 ) -> HttpResponseBase:
     """GET: the form. POST: `perform(cleaned_data)` in one transaction, with the reason for the history. It returns the
-    message of success, or raises ValidationError: the form again, with the reason, in 422."""
+    message of success, or an outcome of orchestrator/acts. A refusal, also a ValidationError, is the form again, with
+    the reason, in 422. `own_transaction`: it has one itself, because it asks the network before, or because the record
+    of a refusal stays."""
     if request.method == "POST" and form.is_valid():
         give_reason(form.cleaned_data.get("reason", ""))
         try:
-            with transaction.atomic():
-                message = perform(form.cleaned_data)
+            with nullcontext() if own_transaction else transaction.atomic():
+                found = perform(form.cleaned_data)
         except ValidationError as error:
             form.add_error(None, error)
         else:
-            messages.success(request, message)
-            return _leave(request, confirmation.back)
+            match found:
+                case NotDone(message=message):
+                    form.add_error(None, message)
+                case Elsewhere(message=message, to=to):
+                    messages.success(request, message)
+                    return _leave(request, to)
+                case Done(message=message) | str(message):
+                    messages.success(request, message)
+                    return _leave(request, confirmation.back)
     context |= {"form": form, "confirmation": confirmation}
     return render(request, "console/act.html", context, status=422 if form.errors else 200)
 

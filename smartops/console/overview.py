@@ -18,7 +18,6 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.utils import timezone
 
-from guardrails.models import Freeze
 from orchestrator.models import ACTIVE, Action, ActionState, Workload
 from signals.lib.partitions import first_id
 from signals.models import Signal, SignalState
@@ -112,7 +111,6 @@ def overview(request: ConsoleRequest) -> HttpResponse:
         "chosen": chosen,
         "actions": rows,
         "older": older,
-        "freezes": Freeze.in_force(),
         "held_back": held_back,
         "older_signals": older_signals,
         "tiles": list(tiles(now)),

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from smartops.console import action_acts, freezes
 from smartops.console.action import action
 from smartops.console.actions import actions
 from smartops.console.audit import audit, export
@@ -14,4 +15,10 @@ urlpatterns = [
     path("actions/<uuid:pk>/", action, name="action"),
     path("audit/", audit, name="audit"),
     path("audit/export/", export, name="audit-export"),
+    path("actions/<uuid:pk>/settle/", action_acts.settle, name="settle"),
+    path("actions/<uuid:pk>/cancel/", action_acts.cancel, name="cancel"),
+    path("actions/<uuid:pk>/retry/", action_acts.retry, name="retry"),
+    path("freeze/", freezes.freeze, name="freeze"),
+    path("freeze/held/", freezes.held, name="held"),
+    path("freezes/<int:pk>/lift/", freezes.lift, name="lift"),
 ]

@@ -1,0 +1,243 @@
+"""Freeze and Lift, on every page."""
+
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from guardrails.models import Freeze
+from orchestrator.acts import Outcome
+from orchestrator.acts import freezes as acts
+from orchestrator.acts.freezes import ENDS, Effect, FreezeScope
+from orchestrator.models import ObservedWorkload, Workload
+from signals.types import Kind
+from smartops.console.action_acts import person
+from smartops.console.acts import Confirmation, ReasonedForm, posted, respond
+from smartops.console.pages import ConsoleRequest, act, page
+from smartops.people.access import Access, Right
+
+SHOWN = 20  # rows of an effect
+NAMED = 3  # freezes in the line of every page
+SUGGESTED = 500
+SCOPE = ("cluster", "kind", "namespace", "workload")
+# Of a field of the scope: a change fetches what a freeze of it would hold.
+FOLLOWED = {
+    "hx-include": ", ".join(f"#act [name={name}], main .act [name={name}]" for name in SCOPE),
+    "hx-trigger": "change",
+    "hx-target": "#held",
+    "hx-swap": "innerHTML",
+}
+
+
+class FreezeForm(ReasonedForm):
+    """Its choices are what exists, where the person may freeze. A parameter `typed` has the name of a scope that is
+    wide: the part of the form that follows the scope asks for it."""
+
+    cluster = forms.ChoiceField(required=False)
+    kind = forms.ChoiceField(required=False, choices=[("", "All kinds"), *((one.value, one.value) for one in Kind)])
+    namespace = forms.CharField(required=False, max_length=63, help_text="Empty: all namespaces.")
+    workload = forms.CharField(required=False, max_length=253, help_text="Empty: all workloads of the namespace.")
+    lasts = forms.ChoiceField(
+        label="For how long?",
+        choices=[(name, words.capitalize()) for name, (words, _) in ENDS.items()],
+        widget=forms.RadioSelect,
+    )
+
+    def __init__(self, data: Any, access: Access, **more: Any) -> None:
+        super().__init__(data, **more)
+        self.access = access
+        wide = [("", "All clusters")] if access.may(Right.ACT) or _any_cluster(access) else []
+        self.fields["cluster"].choices = [*wide, *((name, name) for name in _clusters(access))]  # type: ignore[attr-defined]
+        for name in ("namespace", "workload"):
+            self.fields[name].widget.attrs |= {"list": f"{name}s", "autocomplete": "off"}
+        for name in SCOPE:
+            self.fields[name].widget.attrs |= FOLLOWED | {"hx-get": reverse("console:held")}
+        self.fields["reason"].max_length = acts.MAX_REASON  # type: ignore[attr-defined]
+
+    @property
+    def scope(self) -> FreezeScope:
+        """As it was entered: only a form without errors has one that exists."""
+        return FreezeScope(**{name: self._prefilled(name).strip() for name in SCOPE})
+
+    @property
+    def namespaces(self) -> list[str]:
+        rows = _known(self.access).filter(**_named(cluster=self._prefilled("cluster")))
+        return list(rows.order_by("namespace").values_list("namespace", flat=True).distinct()[:SUGGESTED])
+
+    @property
+    def workloads(self) -> list[str]:
+        names = {name: self._prefilled(name) for name in ("cluster", "kind", "namespace")}
+        rows = _known(self.access).filter(**_named(**names))
+        return list(rows.order_by("name").values_list("name", flat=True).distinct()[:SUGGESTED])
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or {}
+        scope = FreezeScope(**{name: given.get(name, "") for name in SCOPE})
+        if not self.access.may(Right.ACT, scope.cluster, scope.namespace):
+            raise PermissionDenied(f"Your account has no right to freeze {scope.name}.")
+        if scope.workload and not scope.namespace:
+            self.add_error("namespace", "A workload is named within its namespace.")
+        elif scope.namespace and not _exists(scope):
+            self.add_error("workload" if scope.workload else "namespace", f"There is no {scope.name}.")
+        if scope.is_wide and self.data.get("typed", "").strip() != scope.name:
+            self.add_error(None, f"This freeze covers more than one namespace. Type “{scope.name}” to confirm it.")
+        return given
+
+    def _prefilled(self, name: str) -> str:
+        source = self.data if self.is_bound else self.initial
+        return str(source.get(name) or "")
+
+
+@act(Right.ACT)
+def freeze(request: ConsoleRequest) -> HttpResponseBase:
+    def perform(given: dict[str, Any]) -> Outcome:
+        return acts.freeze(form.scope, ENDS[given["lasts"]][1], person(request), given["reason"])
+
+    initial = {name: request.GET.get(name, "") for name in SCOPE}
+    form = FreezeForm(posted(request), request.access, initial=initial)
+    asked = Confirmation(
+        "Freeze",
+        "Freeze",
+        "No action starts in this scope until the freeze ends. Signals and waiting actions of the closed loop wait. "
+        "Direct actions are refused. A change that is being written now goes on, and is verified.",
+        back=_back(request),
+        danger=True,
+        details="console/freeze_scope.html",
+    )
+    return respond(request, form, asked, perform, held=_held(request, form.scope), scope=form.scope)
+
+
+@page
+def held(request: ConsoleRequest) -> HttpResponse:
+    """The part of the form that follows the scope: what a freeze would hold, and what is to be typed."""
+    form = FreezeForm(None, request.access, initial={name: request.GET.get(name, "") for name in SCOPE})
+    context = {"held": _held(request, form.scope), "scope": form.scope, "form": form}
+    return render(request, "console/freeze_held.html", context)
+
+
+@act(Right.ACT)
+def lift(request: ConsoleRequest, pk: int) -> HttpResponseBase:
+    row = get_object_or_404(Freeze.objects.filter(request.access.affecting()), pk=pk)
+    if not request.access.may(Right.ACT, row.cluster, row.namespace):
+        raise PermissionDenied(f"Your account has no right to lift the freeze of {row.scope}.")
+
+    def perform(given: dict[str, Any]) -> Outcome:
+        return acts.lift(pk, person(request), given["reason"])
+
+    starts = _Counted(acts.would_start(row), request.access)
+    asked = Confirmation(
+        "Lift",
+        f"Lift the freeze of {row.scope}",
+        f"{starts.sentence} Another guardrail may still refuse them.",
+        back=_back(request),
+        targets=[row.scope],
+        details="console/lift.html",
+    )
+    form = ReasonedForm(posted(request))
+    form.fields["reason"].max_length = acts.MAX_REASON  # type: ignore[attr-defined]
+    return respond(request, form, asked, perform, freeze=row, starts=starts)
+
+
+class _Counted:
+    """The rows of an effect that the person may see, with their numbers."""
+
+    def __init__(self, effect: Effect, access: Access) -> None:
+        of_action = access.visible(cluster="cluster", namespace="workload__namespace")
+        self.signals = effect.signals.filter(access.visible()).defer("payload")
+        self.waiting = effect.waiting.filter(of_action).select_related("workload")
+        self.direct = effect.direct.filter(of_action).select_related("workload")
+        self.count = {name: getattr(self, name).count() for name in ("signals", "waiting", "direct")}
+
+    @property
+    def rows(self) -> list[Any]:
+        found = [*self.waiting[:SHOWN], *self.direct[:SHOWN], *self.signals[:SHOWN]]
+        return found[:SHOWN]
+
+    @property
+    def more(self) -> int:
+        total: int = sum(self.count.values())
+        return total - len(self.rows)
+
+    @property
+    def sentence(self) -> str:
+        signals, waiting = self.count["signals"], self.count["waiting"]
+        if not signals and not waiting:
+            return "Nothing waits for this freeze alone."
+        return f"{_number(signals, 'signal')} and {_number(waiting, 'action')} are decided on at once."
+
+
+def everywhere(request: HttpRequest) -> dict[str, Any]:
+    """A context processor: the freezes in force, and the address of the form with the scope of the page."""
+    access: Access = getattr(request, "access", Access())
+    return {
+        "freezes_in_force": SimpleLazyObject(lambda: _in_force(access)),
+        "freeze_here": _freeze_here(request) if access.has(Right.ACT) else "",
+        "back_here": f"?{urlencode({'back': request.get_full_path()})}",
+    }
+
+
+def _in_force(access: Access) -> dict[str, Any]:
+    rows = list(Freeze.in_force().filter(access.affecting()).order_by("-pk"))
+    for row in rows[:NAMED]:
+        row.liftable = access.may(Right.ACT, row.cluster, row.namespace)  # type: ignore[attr-defined]
+    return {"first": rows[:NAMED], "more": rows[NAMED:]}
+
+
+def _freeze_here(request: HttpRequest) -> str:
+    """A page of a workload freezes that workload, a list with a filter the namespace that it shows."""
+    match = request.resolver_match
+    where = {name: str(match.kwargs[name]) for name in SCOPE if match and name in match.kwargs}
+    if match and "name" in match.kwargs and where:
+        where["workload"] = match.kwargs["name"]
+    where = where or {name: request.GET[name] for name in ("cluster", "namespace") if request.GET.get(name)}
+    return f"{reverse('console:freeze')}?{urlencode({**where, 'back': request.get_full_path()})}"
+
+
+def _back(request: ConsoleRequest) -> str:
+    back = request.GET.get("back", "")
+    own = url_has_allowed_host_and_scheme(back, allowed_hosts=None) and back.startswith(reverse("console:overview"))
+    return back if own else reverse("console:overview")
+
+
+def _held(request: ConsoleRequest, scope: FreezeScope) -> _Counted:
+    return _Counted(acts.would_hold(scope), request.access)
+
+
+def _known(access: Access) -> Any:
+    return ObservedWorkload.objects.filter(access.where(Right.ACT))
+
+
+def _clusters(access: Access) -> list[str]:
+    rows = (model.objects.filter(access.where(Right.ACT)) for model in (ObservedWorkload, Workload))
+    names = {name for found in rows for name in found.order_by().values_list("cluster", flat=True).distinct()}
+    return sorted(names | {settings.SMARTOPS_CLUSTER})
+
+
+def _any_cluster(access: Access) -> bool:
+    return any(not place.cluster for place in access.places.get(Right.ACT, ()))
+
+
+def _named(**columns: str) -> dict[str, str]:
+    return {name: value for name, value in columns.items() if value}
+
+
+def _exists(scope: FreezeScope) -> bool:
+    """Among the workloads of the snapshot, or those that were decided about. Without a snapshot, every name counts."""
+    names = asdict(scope)
+    wanted = _named(**{("name" if name == "workload" else name): value for name, value in names.items()})
+    if ObservedWorkload.objects.filter(**wanted).exists() or Workload.objects.filter(**wanted).exists():
+        return True
+    return not ObservedWorkload.objects.exists()
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
