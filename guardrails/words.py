@@ -114,4 +114,23 @@ WORDS: Mapping[str, Callable[[Any], str]] = {
         if value
         else "fields that an autoscaler, GitOps or an operator sets may be changed"
     ),
+    "mode": lambda value: {
+        "auto": "actions are made",
+        "approve": "actions wait for an approval",
+        "observe": "actions are recorded, and not made",
+    }[value],
+    "max_unapproved_replicas": lambda value: (
+        f"an action that adds or removes more than {counted(value, 'replica')} takes an approval"
+    ),
+    "max_unapproved_percent": lambda value: (
+        f"an action that adds or removes more than {value}% of the replicas takes an approval"
+    ),
+    "protected_labels": lambda value: (
+        f"actions of workloads with the label {value} take an approval" if value else "no label is protected"
+    ),
+    "approve_after_failure": lambda value: (
+        "an action takes an approval after it has failed" if value else "an action may be repeated after it has failed"
+    ),
+    "approvals_required": lambda value: f"{counted(value, 'person')} must approve",
+    "approval_timeout_seconds": lambda value: f"an action waits {lasting(value)} for an approval",
 }

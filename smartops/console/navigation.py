@@ -22,6 +22,7 @@ class Screen:
 # In the order of the menu.
 SCREENS = (
     Screen("overview", "Overview", "o"),
+    Screen("approvals", "Approvals", "p"),
     Screen("actions", "Actions", "a"),
     Screen("audit", "Audit", "u"),
 )

@@ -5,12 +5,17 @@ from django.urls import path
 from smartops.console import action_acts, freezes
 from smartops.console.action import action
 from smartops.console.actions import actions
+from smartops.console.approvals import approval, approvals, approve, reject
 from smartops.console.audit import audit, export
 from smartops.console.overview import overview
 
 app_name = "console"
 urlpatterns = [
     path("", overview, name="overview"),
+    path("approvals/", approvals, name="approvals"),
+    path("approvals/<uuid:pk>/", approval, name="approval"),
+    path("approvals/<uuid:pk>/approve/", approve, name="approve"),
+    path("approvals/<uuid:pk>/reject/", reject, name="reject"),
     path("actions/", actions, name="actions"),
     path("actions/<uuid:pk>/", action, name="action"),
     path("audit/", audit, name="audit"),

@@ -12,12 +12,18 @@ A token has no right to decide, whatever its scopes: the database accepts person
 from collections.abc import Iterator
 from typing import Any
 
+from django.contrib.auth.models import User
+from django.db.models import Q
+
 from orchestrator.models import Action
 from signals import actors
 from signals.actors import ActorKind
 from signals.models import Rule, SettingChange
-from smartops.models import Token
+from smartops.models import RoleGrant, Token
 from smartops.people.access import Right, access_of
+from smartops.people.roles import RIGHTS
+
+MAX_NAMED = 12
 
 
 def objection(user: Any, action: Action) -> str:
@@ -27,6 +33,21 @@ def objection(user: Any, action: Action) -> str:
         return f"You do not have the right to approve changes in {target.cluster}/{target.namespace}."
     me = actors.user(user.get_username())
     return next((f"You {how}: another person decides." for who, how in requesters(action) if who == me), "")
+
+
+def may_decide(action: Action) -> list[str]:
+    """The names of the persons who may, at most MAX_NAMED of them."""
+    target = action.workload.target
+    granted = RoleGrant.objects.filter(
+        role__in=[role for role, rights in RIGHTS.items() if Right.APPROVE in rights],
+        cluster__in=("", target.cluster),
+        namespace__in=("", target.namespace),
+    )
+    has_right = Q(is_superuser=True) | Q(role_grants__in=granted) | Q(groups__role_grants__in=granted)
+    involved = {who for who, _ in requesters(action)}
+    names = User.objects.filter(has_right, is_active=True).order_by("username").values_list("username", flat=True)
+    found = names.distinct()[: MAX_NAMED + len(involved)]
+    return [name for name in found if actors.user(name) not in involved][:MAX_NAMED]
 
 
 def requesters(action: Action) -> Iterator[tuple[str, str]]:

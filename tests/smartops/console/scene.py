@@ -243,3 +243,18 @@ def an_ordinary_hour() -> Hour:
     hour.shop.silent = "paymentservice"
     hour.execute(hour.signal(anomaly("paymentservice", "error", 0.86, "win-2184", errorRate=0.22)))
     return hour
+
+
+def waiting_for_approval(hour: Hour) -> Action:
+    """A direct action whose plan is shown to persons, for the second time."""
+    one = hour.direct(ActionType.SCALE, "currencyservice", {"replicas": 4}, "ops-cli", "More room for the sale")
+    live, change = hour.shop.deployments["currencyservice"], {"replicas": 4}
+    plan = transitions.planned(one, live, change, 2)
+    shown: dict[str, Any] = {"uid": live.uid, "generation": live.generation, "change": change}
+    shown |= {"before": plan["before_image"], "after": plan["after_image"], "rule": None, "rule_version": None}
+    shown |= {"limits": {"approvals_required": 1}}
+    message = "The mode of smartops-dev/currencyservice is approve (namespace smartops-dev)."
+    changed = [{"what": "generation", "before": live.generation - 1, "after": live.generation}]
+    asks = transitions.Asks(shown, "8f14e45fceea167a", Reason.PLAN_CHANGED, message, {"changed": changed}, 1800)
+    transitions.store([transitions.ask(one, plan, asks, RECONCILER)])
+    return one

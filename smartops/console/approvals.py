@@ -1,0 +1,190 @@
+"""What waits for a decision of persons: the list, the page of one approval, and the acts Approve and Reject."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils import timezone
+
+from guardrails.against import NEARBY, Earlier, Surroundings, headroom, reasons_against
+from guardrails.replay import load_inputs
+from guardrails.types import Facts, RecentAction
+from orchestrator.acts import NotDone
+from orchestrator.acts.vote import approvers, required, vote
+from orchestrator.decide.history import Wanted, load_history
+from orchestrator.models import ACTIVE, FINAL, Action, ActionState, DecisionRecord, Vote, Workload
+from signals import actors
+from signals.proposals import desired_replicas
+from signals.types import ActionType, Kind
+from smartops import queries
+from smartops.console import listing
+from smartops.console.actions import visible
+from smartops.console.acts import ActForm, Confirmation, ReasonedForm, respond
+from smartops.console.pages import ConsoleRequest, act, page, require
+from smartops.people.access import Right
+from smartops.people.approvals import may_decide, objection
+from smartops.templatetags.console import headline
+
+SHOWN = 5  # earlier actions, and actions nearby
+ENDED = timedelta(days=1)
+
+
+class ApprovalFilter(listing.Filter):
+    q = listing.search()
+    type = listing.choice("type", "All types", [(one.value, one.value) for one in ActionType])
+    kind = listing.choice("workload__kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
+    namespace = listing.namespace("workload__namespace")
+
+    def search(self, rows: "QuerySet[Action]", _: str, text: str) -> "QuerySet[Action]":
+        """An id, or a part of the name of a workload."""
+        if pk := listing.as_id(text):
+            return rows.filter(pk=pk)
+        return rows.filter(workload__in=Workload.objects.filter(name__icontains=text))
+
+
+def waiting(request: ConsoleRequest) -> "QuerySet[Action]":
+    """What a person may still decide on. What has expired is not among it, also before its state changes."""
+    waits = Q(state=ActionState.AWAITING_APPROVAL, deadline_at__gt=Now())
+    return queries.actions().filter(waits, visible(request))
+
+
+@page
+def approvals(request: ConsoleRequest) -> HttpResponse:
+    rows = waiting(request).select_related("signal").defer("signal__payload").prefetch_related("approvals")
+    found = listing.listing(request, ApprovalFilter, rows)
+    for row in found.rows:
+        votes = {one.by: one for one in row.approvals.all() if one.digest == row.digest}
+        row.given = sum(one.decision == Vote.APPROVE for one in votes.values())  # type: ignore[attr-defined]
+        row.required = required(row)  # type: ignore[attr-defined]
+    return render(request, "console/approvals.html", {"listing": found})
+
+
+@page
+def approval(request: ConsoleRequest, pk: UUID) -> HttpResponse:
+    """Of every action that persons were asked about, also after the decision: a refusal at the run is shown here."""
+    rows = queries.actions().filter(visible(request)).exclude(digest="").select_related("signal")
+    row: Any = get_object_or_404(rows.defer("signal__payload"), pk=pk)
+    now = timezone.now()
+    is_open = row.state == ActionState.AWAITING_APPROVAL and row.deadline_at > now
+    context = {
+        "action": row,
+        "is_open": is_open,
+        "objection": objection(request.user, row) if is_open else "",
+        "deciders": may_decide(row) if is_open else [],
+        "approvers": approvers(row),
+        "required": required(row),
+        "votes": list(row.approvals.all()),
+        "around": listing.around(request, ApprovalFilter, waiting(request), row, "console:approvals", address),
+    }
+    if is_open:
+        context |= _circumstances(row, now)
+    return render(request, "console/approval.html", context)
+
+
+@act(Right.APPROVE)
+def approve(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
+    row = _undecided(request, pk)
+    left = required(row) - len(approvers(row))
+    more = "A reconciler checks everything once more, and writes the change."
+    if left > 1:
+        more = f"{left} approvals are missing. After the last one, a reconciler checks everything again and writes it."
+    asked = Confirmation("Approve", f"Approve {headline(row)}", more, **_about(row))
+    return _decide(request, row, ApproveForm, asked, Vote.APPROVE)
+
+
+@act(Right.APPROVE)
+def reject(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
+    row = _undecided(request, pk)
+    more = "The action ends, and nothing is written. If the problem is reported again, it is decided on again."
+    asked = Confirmation("Reject", f"Reject {headline(row)}", more, danger=True, **_about(row))
+    return _decide(request, row, RejectForm, asked, Vote.REJECT)
+
+
+class ApproveForm(ActForm):
+    """`digest`: of what the page showed. What has changed since then is not what the person has read."""
+
+    digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
+
+
+class RejectForm(ReasonedForm):
+    digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
+
+
+def address(action: Action) -> str:
+    return reverse("console:approval", args=[action.pk])
+
+
+def _undecided(request: ConsoleRequest, pk: UUID) -> Action:
+    rows = queries.actions().filter(visible(request)).exclude(digest="")
+    row = get_object_or_404(rows, pk=pk)
+    require(request, Right.APPROVE, row.workload.target)
+    if problem := objection(request.user, row):
+        raise PermissionDenied(problem)
+    return row
+
+
+def _about(row: Action) -> dict[str, Any]:
+    return {"back": address(row), "targets": [row.workload.target.with_kind], "details": "console/approval_change.html"}
+
+
+def _decide(request: ConsoleRequest, row: Action, form: Any, asked: Confirmation, decision: Vote) -> HttpResponseBase:
+    def perform(given: dict[str, Any]) -> str:
+        by = actors.user(request.user.get_username())
+        outcome = vote(
+            row.pk, given["digest"], by, decision, given["reason"], lambda action: objection(request.user, action)
+        )
+        if isinstance(outcome, NotDone):
+            raise ValidationError(outcome.message)
+        return outcome.message
+
+    filled = form(request.POST or None, initial={"digest": request.GET.get("digest", row.digest)})
+    return respond(request, filled, asked, perform, action=row)
+
+
+def _circumstances(row: Action, now: datetime) -> dict[str, Any]:
+    """What is left of the limits after the action, and what speaks against it."""
+    type_, target = ActionType(row.type), row.workload.target
+    [history] = load_history([Wanted(target, row.workload_id, type_, row.params, own=row.pk)])
+    facts = _facts(row)
+    seen = None if facts is None else facts.target
+    known = Surroundings(seen, history.freezes, _same(row), _nearby(row, now))
+    done = RecentAction(type_, now, row.scale_increase, row.scale_decrease)
+    replicas = desired_replicas(row.proposal, (row.before or {}).get("replicas"))
+    return {
+        "against": reasons_against(known, now),
+        "headroom": headroom(history.limits, history.recent, done, replicas, now),
+    }
+
+
+def _facts(row: Action) -> Facts | None:
+    """Those of the last decision: a reconciler had the target before it."""
+    last = DecisionRecord.objects.filter(action=row).order_by("-pk").first()
+    return None if last is None else load_inputs(last.inputs).facts
+
+
+def _same(row: Action) -> tuple[Earlier, ...]:
+    rows = Action.recent().filter(
+        workload=row.workload_id, type=row.type, params=row.params, state__in=FINAL, dry_run=False
+    )
+    return _earlier(rows.exclude(pk=row.pk), "-pk")
+
+
+def _nearby(row: Action, now: datetime) -> tuple[Earlier, ...]:
+    of_namespace = Action.recent().filter(
+        cluster=row.cluster, workload__namespace=row.workload.namespace, dry_run=False
+    )
+    lately = Q(state__in=ACTIVE) | Q(applied_at__gte=now - NEARBY)
+    return _earlier(of_namespace.filter(lately).exclude(workload=row.workload_id), "-pk")
+
+
+def _earlier(rows: "QuerySet[Action]", order: str) -> tuple[Earlier, ...]:
+    found = rows.select_related("workload").order_by(order)[:SHOWN]
+    return tuple(Earlier(str(one.workload), ActionState(one.state).label.lower(), one.updated_at) for one in found)
