@@ -115,7 +115,8 @@ def event_of_transition(entry: TransitionEntry) -> KubernetesEvent | None:
         return _event(entry, EventType.NORMAL, type_.event, done, entry.justification)
     step = STEPS.get((entry.from_state, entry.to_state))
     if step is not None:
-        return _event(entry, EventType.NORMAL, entry.reason, f"{entry.type} {step}", entry.message)
+        page = f" at /console/approvals/{entry.action_id}/" if entry.to_state == S.AWAITING_APPROVAL else ""
+        return _event(entry, EventType.NORMAL, entry.reason, f"{entry.type} {step}{page}", entry.message)
     problem = PROBLEMS.get(entry.to_state)
     if problem is None or not entry.reason or entry.reason in SUPPRESSED:
         return None

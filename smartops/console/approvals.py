@@ -77,6 +77,7 @@ def approval(request: ConsoleRequest, pk: UUID) -> HttpResponse:
     context = {
         "action": row,
         "is_open": is_open,
+        "now": now,
         "objection": objection(request.user, row) if is_open else "",
         "deciders": may_decide(row) if is_open else [],
         "approvers": approvers(row),

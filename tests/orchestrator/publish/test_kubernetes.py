@@ -123,7 +123,8 @@ def test_each_step_of_an_approval_is_published(
 ) -> None:
     event = moved(from_state, to_state, reason, message="As it is.")
 
-    message = f"SCALE {words} (action {ID}, requested by token:ana): As it is."
+    page = f" at /console/approvals/{ID}/" if to_state == S.AWAITING_APPROVAL else ""
+    message = f"SCALE {words}{page} (action {ID}, requested by token:ana): As it is."
     assert event == KubernetesEvent(KEY, "uid-1", kind, reason, message, str(ID))
 
 
