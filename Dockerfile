@@ -12,6 +12,7 @@ COPY guardrails guardrails
 COPY orchestrator orchestrator
 COPY smartops smartops
 COPY templates templates
+COPY docs/reasons.md docs/reasons.md
 ENV PATH=/venv/bin:$PATH SMARTOPS_STATIC_ROOT=/app/static
 RUN python manage.py collectstatic --no-input \
  && python -m compileall -q .

@@ -1,50 +1,69 @@
-"""The page of one action: its decisions, change, verification and timeline. It takes a constant number of queries."""
+"""The page of one action: what was done, why, and what it led to. It takes a constant number of queries."""
 
-import json
-from collections.abc import Iterator
-from datetime import timedelta
-from itertools import pairwise
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, TextField
-from django.db.models.functions import Cast, Left
+from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 
-from orchestrator.models import Action, AuditEvent
+from orchestrator.models import Action, ActionState
+from signals.types import ActionType
 from smartops import queries
+from smartops.console import kubectl, timeline
 from smartops.console.action_acts import possible
 from smartops.console.actions import ActionFilter, address, visible
 from smartops.console.listing import around
 from smartops.console.pages import ConsoleRequest, page
+from smartops.console.payload import beginning, shown
 
-MAX_PAYLOAD = 16_384  # characters
+DECISIONS = 20  # the newest ones are shown: a signal may be deferred many times
+EARLIER = 5  # actions
+UNSUCCESSFUL = (ActionState.FAILED, ActionState.TIMED_OUT)
 
 
 @page
 def action(request: ConsoleRequest, pk: UUID) -> HttpResponse:
-    payload = Left(Cast("signal__payload", TextField()), MAX_PAYLOAD + 1)  # a body may have a megabyte
-    rows = queries.actions().select_related("signal").defer("signal__payload").annotate(payload=payload)
-    row: Any = get_object_or_404(rows.filter(visible(request)), pk=pk)
-    about = Q(action=row) | Q(signal=row.signal_id, action=None) if row.signal_id else Q(action=row)
-    decisions = list(queries.decisions(about).reverse())
-    context: dict[str, Any] = {"action": row, "timeline": list(_timeline(row)), "decisions": decisions}
-    seen = Action.objects.filter(visible(request)).only("pk")
-    context |= {"around": around(request, ActionFilter, seen, row, "console:actions", address)}
-    context |= {"payload": _shown(row.payload or ""), "acts": list(possible(request, row))}
+    seen = Action.objects.filter(visible(request))
+    rows = queries.actions().filter(visible(request)).select_related("signal").defer("signal__payload")
+    row: Any = get_object_or_404(rows.annotate(beginning=beginning("signal__payload")), pk=pk)
+    decisions = _decisions(row)
+    moments = timeline.in_order(
+        timeline.of_signal(row.signal) if row.signal else (),
+        timeline.of_decisions(decisions),
+        timeline.of_events(row.events.all()),
+    )
+    earlier = list(_same_before(row))
+    context = {
+        "action": row,
+        "around": around(request, ActionFilter, seen.only("pk"), row, "console:actions", address),
+        "decisions": decisions,
+        "timeline": moments,
+        "payload": shown(row.beginning),
+        "earlier": earlier,
+        "failed_before": len(list(takewhile(lambda one: one.state in UNSUCCESSFUL, earlier))),
+        "kubectl": _kubectl(row),
+        "acts": list(possible(request, row)),
+    }
     return render(request, "console/action.html", context)
 
 
-def _shown(payload: str) -> str:
-    """With line breaks; the beginning of one that is too long to be read."""
-    if len(payload) > MAX_PAYLOAD:
-        return f"{payload[:MAX_PAYLOAD]}… (the first {MAX_PAYLOAD} characters; the API has the rest)"
-    return json.dumps(json.loads(payload), indent=2, ensure_ascii=False) if payload else ""
+def _decisions(row: Action) -> list[Any]:
+    """Newest first; also those on its signal that led to no action."""
+    about = Q(action=row) | Q(signal=row.signal_id, action=None) if row.signal_id else Q(action=row)
+    return list(queries.decisions(about).reverse()[:DECISIONS])
 
 
-def _timeline(row: Action) -> Iterator[tuple[AuditEvent, timedelta | None]]:
-    """Each event with the time since the one before it; None for the first."""
-    events = list(row.events.all())
-    yield from ((event, None) for event in events[:1])
-    yield from ((event, event.at - before.at) for before, event in pairwise(events))
+def _same_before(row: Action) -> Any:
+    """The last actions of this type on the workload before this one that have ended: newest first."""
+    same = Action.objects.filter(workload=row.workload_id, type=row.type, dry_run=False, pk__lt=row.pk)
+    ended = same.filter(finished_at__isnull=False).order_by("-pk")
+    return ended.only("pk", "state", "reason", "message", "finished_at", "type")[:EARLIER]
+
+
+def _kubectl(row: Action) -> str:
+    """Empty until the change is planned."""
+    if row.change is None:
+        return ""
+    return kubectl.command(ActionType(row.type), row.workload.target, row.change, row.dry_run)

@@ -29,7 +29,9 @@ class ActionFilter(listing.Filter):
         """An id, or a part of the name of a workload."""
         if pk := listing.as_id(text):
             return rows.filter(pk=pk)
-        return rows.filter(workload__in=Workload.objects.filter(name__icontains=text))
+        found = Workload.objects.filter(name__icontains=text)
+        few = list(found.values_list("pk", flat=True)[: listing.FEW + 1])
+        return rows.filter(workload__in=few if len(few) <= listing.FEW else found)
 
     def of_state(self, rows: "QuerySet[Action]", _: str, state: str) -> "QuerySet[Action]":
         _, states = GROUPS.get(state, ("", (state,)))

@@ -25,6 +25,7 @@ from smartops.console.pages import ConsoleRequest
 
 PAGE = 50
 SUGGESTED = 500
+FEW = 50  # workloads that a search finds by an index
 POSITION = ("before", "after")  # parameters: the id at which a page ends or begins
 SINCE = {
     "hour": ("Last hour", timedelta(hours=1)),

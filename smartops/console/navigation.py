@@ -24,6 +24,7 @@ SCREENS = (
     Screen("overview", "Overview", "o"),
     Screen("approvals", "Approvals", "p"),
     Screen("actions", "Actions", "a"),
+    Screen("signals", "Signals", "s"),
     Screen("audit", "Audit", "u"),
 )
 

@@ -8,6 +8,9 @@ from smartops.console.actions import actions
 from smartops.console.approvals import approval, approvals, approve, reject
 from smartops.console.audit import audit, export
 from smartops.console.overview import overview
+from smartops.console.reasons import reasons
+from smartops.console.signal import signal
+from smartops.console.signals import signals
 
 app_name = "console"
 urlpatterns = [
@@ -18,6 +21,9 @@ urlpatterns = [
     path("approvals/<uuid:pk>/reject/", reject, name="reject"),
     path("actions/", actions, name="actions"),
     path("actions/<uuid:pk>/", action, name="action"),
+    path("signals/", signals, name="signals"),
+    path("signals/<uuid:pk>/", signal, name="signal"),
+    path("reasons/", reasons, name="reasons"),
     path("audit/", audit, name="audit"),
     path("audit/export/", export, name="audit-export"),
     path("actions/<uuid:pk>/settle/", action_acts.settle, name="settle"),

@@ -14,11 +14,13 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from guardrails.explain import explain
 from orchestrator.models import Action, ActionState
-from signals.models import Signal
+from signals.models import Signal, SignalState
 from signals.patterns import escaped
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType
+from smartops.console.reasons import Remedy, remedies
 
 register = template.Library()
 
@@ -35,6 +37,9 @@ STATES = {
     "cancelled": ("Cancelled", "slash", "calm"),
     "rejected": ("Rejected", "slash", "calm"),
     "expired": ("Expired", "hourglass", "calm"),
+    "signal": ("Signal", "signal", "calm"),
+    "admitted": ("Admitted", "check", "active"),
+    "resolved": ("Resolved", "check", "good"),
     "observed": ("Observed", "eye", "calm"),
     "deferred": ("Deferred", "pause", "warn"),
     "denied": ("Refused", "shield", "bad"),
@@ -84,6 +89,35 @@ def alias_form(signal: Signal) -> str:
     if signal.nearest:
         fields["workload"] = signal.nearest[0]
     return f"{reverse('admin:signals_alias_add')}?{urlencode(fields)}"
+
+
+@register.filter
+def outcome(signal: Signal) -> str:
+    """Its state; "deferred" for one that waits until a time."""
+    return "deferred" if signal.state == SignalState.PENDING and signal.reason else signal.state
+
+
+@register.filter
+def needs_remedy(state: str) -> bool:
+    return state not in (ActionState.SUCCEEDED, ActionState.VERIFYING)
+
+
+@register.filter
+def explained(verdict: Mapping[str, Any]) -> str:
+    return explain(verdict)
+
+
+@register.filter
+def reason_link(reason: str) -> SafeString:
+    """Leads to what the reason means, and what to do."""
+    if reason not in remedies():
+        return format_html("<code>{}</code>", reason)
+    return format_html('<a class="reason" href="{}#{}"><code>{}</code></a>', reverse("console:reasons"), reason, reason)
+
+
+@register.filter
+def remedy_of(reason: str) -> Remedy | None:
+    return remedies().get(reason)
 
 
 @register.filter

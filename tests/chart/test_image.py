@@ -43,6 +43,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, app / name, ignore=unwanted)
         else:
+            (app / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, app / name)
     return app
 

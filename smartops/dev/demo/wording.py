@@ -5,26 +5,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from guardrails.explain import explain as in_words
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, workload_name
 
 Json = dict[str, Any]
-
-# The texts of guardrails that allow without details and without a message.
-WITHOUT_DETAILS = {
-    "readable_namespace": "the namespace has synced",
-    "protected_namespace": "not a protected namespace",
-    "own_workload": "not a part of SmartOps",
-    "patch_allowlist": "changes no field outside of the allowlist",
-    "freeze": "no freeze in force",
-    "paused": "not paused, or the change needs no rollout",
-    "scale_direction": "no absolute number of replicas",
-    "autoscaler": "no autoscaler sets the replicas",
-    "field_owners": "no other owner of the changed fields",
-    "one_action_at_a_time": "no other active action",
-    "missing_replicas": "no added replica is missing",
-    "recently_refused": "not refused by the cluster before",
-}
 
 
 def verdict_lines(verdicts: Iterable[Json]) -> Iterator[tuple[str, str]]:
@@ -35,33 +20,9 @@ def verdict_lines(verdicts: Iterable[Json]) -> Iterator[tuple[str, str]]:
 
 
 def explain(verdict: Json) -> str:
-    """Value and limit of a guardrail that allows; the message of one that does not."""
-    if verdict["outcome"] != "allow":
-        until = f" Again at {clock(verdict['until'])}." if verdict["until"] else ""
-        return f"{verdict['message']}{until}"
-    match verdict["details"]:
-        case {"age_seconds": age, "limit_seconds": limit}:
-            return f"{age:.1f} s old, limit {limit} s"
-        case {"replicas": replicas, "minimum": minimum, "current": current}:
-            return f"{current if replicas is None else replicas} replicas, at least {minimum}"
-        case {"rollout": "complete"}:
-            return "no rollout in progress"
-        case {"uid": uid, "replicas": replicas}:
-            return f"{replicas} replicas, uid {uid}"
-        case {"value": value, "limit": limit, "current": current}:
-            return f"{current if value is None else value} of {limit} replicas"
-        case {"value": value, "wanted": wanted, "limit": limit, "window_seconds": window}:
-            sign = "-" if verdict["guardrail"] == "scale_down_velocity" else "+"
-            return f"{sign}{value} so far, {sign}{wanted} requested, limit {sign}{limit} in {window // 60} min"
-        case {"value": value, "limit": limit, "window_seconds": window}:
-            return f"{value} of {limit} actions in {window // 60} min"
-        case {"kind": kind}:
-            return f"a {kind} has the changed fields"
-        case {"replicas": replicas}:
-            return f"{replicas} replicas"
-        case {"limit_seconds": limit}:
-            return f"0 s left of {limit} s"
-    return verdict["message"] or WITHOUT_DETAILS.get(verdict["guardrail"], "")
+    """The words of a verdict, and until when it defers."""
+    until = f" Again at {clock(verdict['until'])}." if verdict["outcome"] != "allow" and verdict["until"] else ""
+    return f"{in_words(verdict)}{until}"
 
 
 def change_of(action: Json) -> str:

@@ -30,7 +30,7 @@ def console_pages(fetch: Callable[[str], tuple[int, str, str]]) -> dict[str, lis
             found[name].append("")  # a download
             continue
         found[name].append(address)
-        ahead += [unescape(link) for link in LINK.findall(text) if link.startswith("/console/")]
+        ahead += [unescape(link).partition("#")[0] for link in LINK.findall(text) if link.startswith("/console/")]
     missing = names.keys() - {name for name, addresses in found.items() if addresses}
     assert not missing, f"no page links to {missing}: link to it, or give the scene (scene.py) what it shows"
     return {name: [address for address in addresses if address] for name, addresses in found.items()}
