@@ -23,6 +23,8 @@ BENCHMARKS = {
     "decision-growth": ("benchmarks.growth", "decision_growth"),
     "hostile": ("benchmarks.hostile", "hostile"),
     "memory": ("benchmarks.memory", "memory"),
+    "screens": ("benchmarks.screens", "screens"),
+    "consoles": ("benchmarks.consoles", "consoles"),
 }
 
 

@@ -110,7 +110,8 @@ def fill_first(session: psycopg.Connection) -> None:
 
 def measure(url: str, directory: Path, decide: Callable[[int, int], float]) -> None:
     from django.core.management import call_command
-    from django.test import Client
+
+    from benchmarks.screens import measure as screens
 
     sizes = """
         SELECT p.partrelid::regclass::text, pg_size_pretty(sum(pg_total_relation_size(relid)))
@@ -121,7 +122,8 @@ def measure(url: str, directory: Path, decide: Callable[[int, int], float]) -> N
             print(f"{name}: {size}")
     for number in range(1, 4):
         print(f"a decision: {1000 * decide(number, 100):.2f} ms", flush=True)
-    print_page(Client)
+    for path, (seconds, queries) in screens().items():
+        print(f"{path}: {1000 * seconds:.0f} ms, {queries} queries", flush=True)
     exports = directory / "exports"
     exports.mkdir(exist_ok=True)
     report("migrate with nothing to do", lambda: call_command("migrate", verbosity=0))
@@ -129,20 +131,6 @@ def measure(url: str, directory: Path, decide: Callable[[int, int], float]) -> N
     if pg_dump := shutil.which("pg_dump"):
         report("pg_dump", lambda: subprocess.run([pg_dump, "-Fc", "-Z1", "-f", dump, url], check=True))
     report("retain", lambda: call_command("retain", exports))
-
-
-def print_page(client: type) -> None:
-    from django.contrib.auth.models import User
-
-    user, _ = User.objects.get_or_create(username="reader", is_staff=True, is_superuser=True)
-    browser = client()
-    browser.force_login(user)
-    took = []
-    for _ in range(10):
-        started = time.perf_counter()
-        answer = browser.get("/console/", HTTP_HOST="localhost", follow=True)
-        took.append(time.perf_counter() - started)
-    print(f"the console's list ({answer.status_code}): {1000 * sorted(took)[5]:.0f} ms", flush=True)
 
 
 def report(name: str, work: Callable[[], object]) -> None:

@@ -59,6 +59,13 @@ class SettingChange(models.Model):
                     RETURN NULL;
                 """,
             ),
+            triggers.Unswitched(
+                name="announce_setting",
+                level=pgtrigger.Row,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                func="PERFORM pg_notify('smartops', 'setting:' || NEW.table_name); RETURN NULL;",
+            ),
         ]
 
     def __str__(self) -> str:

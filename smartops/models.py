@@ -3,6 +3,7 @@ module of their own (smartops/people/grants.py)."""
 
 from datetime import timedelta
 
+import pgtrigger
 import uuid_utils.compat as uuids
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import ValidationError
@@ -169,6 +170,29 @@ class AuditExport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.format} for {self.actor}"
+
+
+class SeenFailure(models.Model):
+    """A failed action whose page was opened by somebody who may act on its workload: first by whom, and when. A row is
+    deleted when the overview does not ask for it any more (smartops/console/attention.py)."""
+
+    action_id = models.UUIDField(primary_key=True)
+    by = models.CharField(max_length=actors.MAX_LENGTH)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        triggers = [
+            triggers.Unswitched(
+                name="announce_seen",
+                level=pgtrigger.Row,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                func="PERFORM pg_notify('smartops', 'action:' || NEW.action_id); RETURN NULL;",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action_id} by {self.by}"
 
 
 # Proxies of Django's models: they have the triggers of tables that are not ours.

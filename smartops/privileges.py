@@ -38,7 +38,7 @@ from orchestrator.models.evidence import VERIFICATION_BASIS
 from signals.aliases import Alias
 from signals.models import IDENTITY as SIGNAL_IDENTITY
 from signals.models import Allowance, Observation, Problem, Rule, SettingChange, SettingsVersion, Signal, Window
-from smartops.models import AuditExport, RoleGrant, SignIn, SignInFailures, Token
+from smartops.models import AuditExport, RoleGrant, SeenFailure, SignIn, SignInFailures, Token
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     IdempotencyKey: Privileges(READ, NONE),
     Verification: Privileges(READ, STORE, fixed=VERIFICATION_BASIS),
     PublisherCursor: Privileges(READ, STORE),
-    Heartbeat: Privileges(READ, STORE),
+    Heartbeat: Privileges(READ, EDIT),
     ObservedWorkload: Privileges(READ, EDIT),
     ObservedNamespace: Privileges(READ, EDIT),
     Preview: Privileges(EDIT, NONE),
@@ -97,6 +97,7 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     Group: Privileges(EDIT, READ),
     User.groups.through: Privileges(EDIT, READ),
     RoleGrant: Privileges(EDIT, READ),
+    SeenFailure: Privileges(("SELECT", "INSERT", "DELETE"), NONE),
     LogEntry: Privileges(APPEND, NONE),
     ContentType: Privileges(READ, NONE),
     MigrationRecorder.Migration: Privileges(READ, READ),

@@ -1,17 +1,26 @@
-"""When a cluster was last reconciled, for the web process, which knows no reconciler."""
+"""When each reconciler last passed, for the web process, which knows no reconciler."""
+
+from datetime import timedelta
 
 from django.db import models
+from django.db.models import Exists, Q
 from django.db.models.functions import Now
 
 from signals import actors
 
+FORGOTTEN_AFTER = timedelta(days=1)
+
 
 class Heartbeat(models.Model):
-    """The last pass of any reconciler of the cluster. Each writes it every few seconds, after a pass."""
+    """The last pass of one reconciler. It writes it every few seconds, after a pass. It deletes it when it stops in
+    order and another one of the cluster goes on."""
 
-    cluster = models.CharField(max_length=63, primary_key=True)
-    reconciler = models.CharField(max_length=actors.MAX_LENGTH)  # which one
+    cluster = models.CharField(max_length=63)
+    reconciler = models.CharField(max_length=actors.MAX_LENGTH)
     passed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["cluster", "reconciler"], name="one_heartbeat_per_reconciler")]
 
     def __str__(self) -> str:
         return f"{self.cluster}: {self.reconciler} at {self.passed_at:%H:%M:%S}"
@@ -19,5 +28,14 @@ class Heartbeat(models.Model):
     @staticmethod
     def beat(cluster: str, reconciler: str) -> None:
         row = Heartbeat(cluster=cluster, reconciler=reconciler)
-        columns = ["reconciler", "passed_at"]
-        Heartbeat.objects.bulk_create([row], update_conflicts=True, unique_fields=["cluster"], update_fields=columns)
+        key = ["cluster", "reconciler"]
+        Heartbeat.objects.bulk_create([row], update_conflicts=True, unique_fields=key, update_fields=["passed_at"])
+
+    @staticmethod
+    def end(cluster: str, reconciler: str) -> None:
+        """It stops in order, and is not missed if another one goes on. Rows that have not passed for a day are
+        forgotten."""
+        of_cluster = Heartbeat.objects.filter(cluster=cluster)
+        old = Q(passed_at__lt=Now() - FORGOTTEN_AFTER)
+        others = of_cluster.exclude(old).exclude(reconciler=reconciler)
+        of_cluster.filter(old | Q(reconciler=reconciler), Exists(others)).delete()

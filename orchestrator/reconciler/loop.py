@@ -51,7 +51,7 @@ MEASURE = 10.0  # seconds between two measurements of how much waits, and the gr
 PACE = 0.05  # seconds from one pass to the next under load: what arrives in between shares its transactions
 PARTITIONS = 3600.0  # seconds between two attempts to create the partitions of the next months
 FORGET = 600.0  # seconds between two deletions of windows that recognize no repeat any more
-BEAT = 5.0  # seconds between two heartbeats; the console calls a reconciler stopped after 15
+BEAT = 5.0  # seconds between two heartbeats; the console calls a reconciler stopped after 12
 SNAPSHOT = 1.0  # seconds between two batches of observed workloads
 GRACE = 20.0  # seconds in which claimed actions may end after `stop`
 
@@ -358,6 +358,7 @@ class Reconciler:
             self._inbox.take_in(self.pool.answers())
             self._attempt(self._check)
             self._attempt(self._settle)
+        self._attempt(Heartbeat.end, self.cluster_name, self.actor)
         if self._claims:
             log.warning("control loop stopped with %d claimed actions: others take them over", len(self._claims))
 

@@ -1,8 +1,9 @@
-"""NOTIFY and LISTEN between processes: `action:<id>` if an action changed, `signal:` if any signals did; and to
-reconcilers `pending:`, if an action became pending.
+"""NOTIFY and LISTEN between processes: `action:<id>` if an action changed, `signal:<id>,<id>` if signals did,
+`setting:<table>` if a row of a recorded table did; and to reconcilers `pending:`, if an action became pending. Without
+ids, there are too many.
 
-Triggers of the two tables send them. A notification is only a hint: a process that misses one finds the row with its
-next poll.
+Triggers of the tables send them. A notification is only a hint: a process that misses one finds the row with its next
+poll.
 """
 
 import logging
@@ -57,7 +58,7 @@ def listen(stop: Event, *, timeout: Callable[[], float], wake_fd: int) -> Iterat
                 yield []
                 while not (stop.is_set() or availability.lost_since(connected_at)):
                     select.select([session.fileno(), wake_fd], [], [], timeout())
-                    yield [parse(note.payload) for note in session.notifies(timeout=0)]
+                    yield [row for note in session.notifies(timeout=0) for row in parse(note.payload)]
         except psycopg.Error as error:  # also an InternalError: a standby refuses LISTEN
             if not failing:
                 failing = True
@@ -68,7 +69,7 @@ def listen(stop: Event, *, timeout: Callable[[], float], wake_fd: int) -> Iterat
                 select.select([wake_fd], [], [], min(left, timeout()))
 
 
-def parse(payload: str) -> tuple[str, str]:
-    """(model, pk). The pk is "" if the notification is for several rows."""
-    model, _, pk = payload.partition(":")
-    return model, pk
+def parse(payload: str) -> list[tuple[str, str]]:
+    """(model, pk) of each row. The pk is "" if the notification is for an unknown number of rows."""
+    model, _, pks = payload.partition(":")
+    return [(model, pk) for pk in pks.split(",")]

@@ -1,7 +1,7 @@
 """The list of actions."""
 
 from django.db.models import Q, QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 
@@ -10,6 +10,7 @@ from signals.types import ActionType, Kind
 from smartops import queries
 from smartops.console import listing
 from smartops.console.pages import ConsoleRequest, page
+from smartops.people.access import Access
 
 S = ActionState
 GROUPS = {"active": ("Active", ACTIVE), "unsuccessful": ("Failed or timed out", (S.FAILED, S.TIMED_OUT))}
@@ -45,8 +46,17 @@ def actions(request: ConsoleRequest) -> HttpResponse:
     return render(request, "console/actions.html", {"listing": found})
 
 
+def passing(parameters: QueryDict, access: Access) -> "QuerySet[Action]":
+    """The actions of the list at that address."""
+    return listing.passing(ActionFilter, Action.objects.filter(_visible(access)), parameters, access)
+
+
 def visible(request: ConsoleRequest) -> Q:
-    return request.access.visible(cluster="cluster", namespace="workload__namespace")
+    return _visible(request.access)
+
+
+def _visible(access: Access) -> Q:
+    return access.visible(cluster="cluster", namespace="workload__namespace")
 
 
 def address(action: Action) -> str:

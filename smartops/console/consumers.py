@@ -1,7 +1,13 @@
-"""The websocket of the console. It sends which rows changed; the page then fetches itself with the user's session."""
+"""The websocket of an open page of the console. `?page=` is the address of the page.
+
+Its messages are JSON objects (docs/adr/0053-the-socket-sends-what-changed.md):
+- `{"content": html, "rows": [id], "listed": bool}`: the elements that htmx replaces; the changed rows that the page is
+  about, and whether they belong to its list: then it announces those that it does not show
+- `{"refresh": seconds, "rows": [id]}`: the page has to fetch itself, within so many seconds
+- `{"age": time, "content": html}`: everything until that time has been sent; the state of the reconcilers
+"""
 
 import asyncio
-import json
 import logging
 from asyncio import Task
 from collections import Counter
@@ -15,8 +21,11 @@ from django.conf import settings
 from django.db import Error
 
 from signals import actors
-from smartops.console.access import may_read, user_of_session
-from smartops.web import access_log, notifications
+from smartops.console.access import user_of_session
+from smartops.console.feed import feed
+from smartops.console.live import Page
+from smartops.people.access import Access, Right, access_of
+from smartops.web import access_log
 from smartops.web.peers import peer_of_socket
 
 log = logging.getLogger(__name__)
@@ -30,31 +39,38 @@ class Close(IntEnum):
     """Why the socket was closed. Before it is accepted, the client sees a 403 instead."""
 
     NOT_ALLOWED = 4403  # the session has ended, or the account is not active or has no role
+    NO_PAGE = 4404  # `page` is not the address of a page of the console
     TOO_MANY = 4429
     UNAVAILABLE = 1013  # the database is: try again
 
 
 class ChangesConsumer(AsyncWebsocketConsumer):
-    """Sends `{"changed": [[model, pk], …]}`, at most four messages a second; an empty list stands for all rows.
-    `?action=ID` limits it to that action. Messages of the client are ignored."""
+    """Messages of the client are ignored."""
 
-    groups = [notifications.GROUP]
+    page: Page
+    access: Access
     _counted: Any = None  # the id of the user whose socket this is, while it counts
     _recheck: Task[None] | None = None
 
     async def connect(self) -> None:
         user: Any = self.scope["user"]
-        if not await database_sync_to_async(may_read)(user):
+        access = await _access_of(user)
+        if not access.has(Right.READ):
             await self._refuse(Close.NOT_ALLOWED, user)
+            return
+        address = parse_qs(self.scope["query_string"].decode()).get("page", [""])[0]
+        page = Page.at(address.removeprefix(self.scope.get("root_path", "")))
+        if page is None:
+            await self._refuse(Close.NO_PAGE, user)
             return
         if _open[user.pk] >= settings.SMARTOPS_SOCKETS_PER_USER:
             await self._refuse(Close.TOO_MANY, user)
             return
         self._counted = user.pk
         _open[user.pk] += 1
-        self.action = parse_qs(self.scope["query_string"].decode()).get("action", [""])[0]
-        notifications.listening()
+        self.page, self.access = page, access
         await self.accept()
+        await feed().join(self)
         self._recheck = asyncio.create_task(self._check_again(), name="recheck of a socket")
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - the signature is the consumer's
@@ -62,33 +78,26 @@ class ChangesConsumer(AsyncWebsocketConsumer):
         if self._recheck:
             self._recheck.cancel()
 
-    async def changed(self, message: dict[str, Any]) -> None:
-        if self._counted is None:  # refused, or closed: it is in the group for a moment all the same
-            return
-        rows = message["rows"]
-        if self.action and rows:
-            rows = [row for row in rows if row in (["action", self.action], ["action", ""])]
-            if not rows:
-                return
-        await self.send(json.dumps({"changed": rows}))
-
     async def _check_again(self) -> None:
-        """A sign-out, another password, or another role closes the socket. So does a failed check: the page connects
-        again when it can be made."""
+        """A sign-out, another password, or the loss of all roles closes the socket. So does a failed check: the page
+        connects again when it can be made. A socket with other roles goes on with them, and its page fetches itself."""
         while True:
             await asyncio.sleep(RECHECK)
             try:
                 user = await user_of_session(self.scope["session"].session_key)
-                allowed = user.pk == self._counted and await database_sync_to_async(may_read)(user)
+                access = await _access_of(user)
             except Exception as error:
                 if not isinstance(error, Error):  # an outage of the database is in the log already
                     log.exception("The account of a websocket could not be checked; the websocket is closed")
                 self._release()
                 await self.close(Close.UNAVAILABLE)
                 return
-            if not allowed:
+            if not access.has(Right.READ) or user.pk != self._counted:
                 await self._refuse(Close.NOT_ALLOWED, self.scope["user"], logging.INFO)
                 return
+            if access != self.access:
+                self.access = access
+                await feed().join(self)
 
     async def _refuse(self, code: Close, user: Any, level: int = logging.WARNING) -> None:
         access_log.record(
@@ -104,7 +113,12 @@ class ChangesConsumer(AsyncWebsocketConsumer):
 
     def _release(self) -> None:
         if self._counted is not None:
+            feed().leave(self)
             _open[self._counted] -= 1
             if not _open[self._counted]:
                 del _open[self._counted]
             self._counted = None
+
+
+async def _access_of(user: Any) -> Access:
+    return await database_sync_to_async(access_of)(user)

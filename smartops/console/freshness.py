@@ -1,17 +1,19 @@
 """What a page knows of its age, and of the reconcilers that change what it shows."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.conf import settings
 
 from orchestrator.models import Heartbeat
+from orchestrator.models.heartbeat import FORGOTTEN_AFTER
 from signals.lib.clock import database_now
+from smartops.people.access import Access, Right
 
-STOPPED_AFTER = timedelta(seconds=15)  # without a pass: three heartbeats
-FORGOTTEN_AFTER = timedelta(days=1)  # of a cluster that is not the one of this process
+STOPPED_AFTER = timedelta(seconds=12)  # without a pass: two heartbeats, and a slow pass
+REPLACED_AFTER = timedelta(minutes=15)  # of a stopped reconciler, while others of its cluster go on
 
 
 class Reconcilers(StrEnum):
@@ -21,17 +23,28 @@ class Reconcilers(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class Beat:
+    """The last pass of a reconciler; without a name and a time, there has never been one for the cluster."""
+
     cluster: str
-    last_pass: datetime | None
+    reconciler: str = ""
+    last_pass: datetime | None = None
+    runs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """`at`: when the page was made, by the clock of the database. `stopped`: the clusters that nobody reconciles."""
+    """`at`: when the page was made, by the clock of the database. `beats`: of each reconciler, by cluster."""
 
     at: datetime
-    stopped: tuple[Stopped, ...] = ()
+    beats: tuple[Beat, ...] = ()
+
+    @property
+    def stopped(self) -> tuple[Beat, ...]:
+        """The last pass in each cluster that nobody reconciles."""
+        running = {one.cluster for one in self.beats if one.runs}
+        silent = {one.cluster: one for one in self.beats if one.cluster not in running}
+        return tuple(silent.values())
 
     @property
     def reconcilers(self) -> Reconcilers:
@@ -39,15 +52,38 @@ class Freshness:
             return Reconcilers.RUNNING
         return Reconcilers.NONE if all(one.last_pass is None for one in self.stopped) else Reconcilers.STOPPED
 
+    @property
+    def since(self) -> datetime:
+        """Until when what the page shows was kept up to date: its own time, or the last pass in a cluster where none
+        follows."""
+        return min([self.at, *(one.last_pass for one in self.stopped if one.last_pass)])
+
 
 def freshness() -> Freshness:
     """Two queries."""
-    return judge(Heartbeat.objects.values_list("cluster", "passed_at"), settings.SMARTOPS_CLUSTER, database_now())
+    rows = Heartbeat.objects.values_list("cluster", "reconciler", "passed_at")
+    return judge(rows, settings.SMARTOPS_CLUSTER, database_now())
 
 
-def judge(heartbeats: Iterable[tuple[str, datetime]], own: str, now: datetime) -> Freshness:
+def judge(heartbeats: Iterable[tuple[str, str, datetime]], own: str, now: datetime) -> Freshness:
     """`own`: the cluster that must have a reconciler. Others count while their last pass is not long ago."""
-    passes = dict(heartbeats)
-    expected = {own} | {cluster for cluster, at in passes.items() if at > now - FORGOTTEN_AFTER}
-    silent = [one for one in sorted(expected) if one not in passes or passes[one] <= now - STOPPED_AFTER]
-    return Freshness(now, tuple(Stopped(cluster, passes.get(cluster)) for cluster in silent))
+    beats = [Beat(cluster, name, at, at > now - STOPPED_AFTER) for cluster, name, at in heartbeats]
+    running = {one.cluster for one in beats if one.runs}
+    kept = [one for one in beats if _is_expected(one, own, running, now)]
+    if all(one.cluster != own for one in kept):
+        kept.append(Beat(own))
+    return Freshness(now, tuple(sorted(kept, key=lambda one: (one.cluster, one.last_pass or now, one.reconciler))))
+
+
+def _is_expected(one: Beat, own: str, running: set[str], now: datetime) -> bool:
+    assert one.last_pass is not None
+    if one.cluster in running:
+        return one.last_pass > now - REPLACED_AFTER
+    return one.cluster == own or one.last_pass > now - FORGOTTEN_AFTER
+
+
+def visible_to(access: Access, found: Freshness) -> Freshness:
+    """Of the clusters in which the person may read something."""
+    places = access.places.get(Right.READ, ())
+    clusters = {place.cluster for place in places}
+    return replace(found, beats=tuple(one for one in found.beats if "" in clusters or one.cluster in clusters))

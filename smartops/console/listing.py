@@ -7,6 +7,7 @@ pages neither repeat nor hide others.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from django_filters import CharFilter, ChoiceFilter, FilterSet
 from orchestrator.models import Workload
 from signals.lib.partitions import first_id
 from smartops.console.pages import ConsoleRequest
+from smartops.people.access import Access
 
 PAGE = 50
 SUGGESTED = 500
@@ -147,6 +149,13 @@ def listing(request: ConsoleRequest, filters: type[Filter], rows: "QuerySet[Row]
     return _page(request, chosen, found[:size], newer=before is not None, older=len(found) > size)
 
 
+def passing(filters: type[Filter], rows: "QuerySet[Row]", parameters: QueryDict, access: Access) -> "QuerySet[Row]":
+    """The rows of all pages of a list: for what counts them, or asks which of some rows belong to it."""
+    chosen = filters(parameters, rows, request=SimpleNamespace(access=access))
+    found: QuerySet[Row] = chosen.qs if chosen.is_valid() else rows.none()
+    return found
+
+
 def around(
     request: ConsoleRequest,
     filters: type[Filter],
@@ -156,7 +165,7 @@ def around(
     address: Callable[[Row], str],
 ) -> Around:
     """Takes two queries. `screen`: the URL name of the list. `address`: of the page of a row."""
-    chosen, query = filters(request.GET, rows, request=request), _query(request.GET)
+    chosen, query = filters(request.GET, rows, request=request), filter_query(request.GET)
     back = reverse(screen) + query
     if not chosen.is_valid():
         return Around(back, "", "")
@@ -166,10 +175,10 @@ def around(
 
 
 def _page(request: ConsoleRequest, chosen: Filter, rows: list[Row], *, newer: bool, older: bool) -> Listing[Row]:
-    first = _query(request.GET) or "?"
-    to_newer = _query(request.GET, after=str(rows[0].pk)) if rows else first
-    to_older = _query(request.GET, before=str(rows[-1].pk)) if rows else first
-    return Listing(chosen, rows, to_newer if newer else "", to_older if older else "", _query(request.GET))
+    first = filter_query(request.GET) or "?"
+    to_newer = filter_query(request.GET, after=str(rows[0].pk)) if rows else first
+    to_older = filter_query(request.GET, before=str(rows[-1].pk)) if rows else first
+    return Listing(chosen, rows, to_newer if newer else "", to_older if older else "", filter_query(request.GET))
 
 
 def _position(chosen: Filter, rows: "QuerySet[Any]", name: str) -> Any:
@@ -182,7 +191,7 @@ def _position(chosen: Filter, rows: "QuerySet[Any]", name: str) -> Any:
         return None
 
 
-def _query(parameters: QueryDict, **position: str) -> str:
+def filter_query(parameters: QueryDict, **position: str) -> str:
     """The filter as a query string, without empty parameters."""
     left = QueryDict(mutable=True)
     for name, values in parameters.lists():

@@ -18,7 +18,7 @@ from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_http_methods, require_safe
 
 from signals.types import Target
-from smartops.console.freshness import freshness
+from smartops.console.freshness import freshness, visible_to
 from smartops.console.navigation import shown_to
 from smartops.people.access import Access, Right, access_of
 
@@ -103,5 +103,5 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "cluster_note": settings.SMARTOPS_CLUSTER_NOTE,
         "screens": list(shown_to(access, request.path)),
         "frame": "console/dialog.html" if in_dialog(request) else "console/base.html",
-        "freshness": SimpleLazyObject(freshness),
+        "freshness": SimpleLazyObject(lambda: visible_to(access, freshness())),
     }

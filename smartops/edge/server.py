@@ -22,7 +22,7 @@ from smartops.edge.proxies import FORWARDED_FOR, FORWARDED_PROTO, Proxies, netwo
 from smartops.edge.request import Request
 from smartops.edge.websocket import MAX_MESSAGE, Websocket
 
-MAX_CONNECTIONS, MAX_CONNECTIONS_OF_PEER = 1000, 500
+MAX_CONNECTIONS, MAX_CONNECTIONS_OF_PEER = 2000, 1000
 NONE = Proxies()
 OTHER_FILES = 200  # descriptors beside connections: database, LISTEN, logs
 

@@ -8,19 +8,14 @@ import asyncio
 import logging
 import time
 from asyncio import AbstractEventLoop, Event
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
-from channels.layers import get_channel_layer
 
 from signals.lib import availability
 from signals.lib.notifications import CHANNEL, connection_parameters, parse
 
-GROUP = "changes"
-INTERVAL = 0.25  # seconds between two messages to the group; the first of a burst is sent at once
-MAX_ROWS = 50  # in one message; a larger burst names only the models
 MIN_PAUSE, MAX_PAUSE = 0.1, 5.0  # seconds between two attempts to connect
 EXAMINE = 1.0  # seconds after which a refusal by the database makes the listener connect again
 
@@ -43,6 +38,41 @@ async def follow(model: str, pk: object) -> AsyncIterator[Event]:
             del followers[row]
 
 
+@contextmanager
+def changes() -> Iterator["Changes"]:
+    """All changes, from now on."""
+    listener, found = listening(), Changes()
+    listener.all_changes.add(found)
+    try:
+        yield found
+    finally:
+        listener.all_changes.discard(found)
+
+
+class Changes:
+    """Which rows have changed since they were taken last. A pk of "" stands for several rows of the model."""
+
+    def __init__(self) -> None:
+        self._rows: set[Row] | None = set()
+        self._pending = Event()
+
+    def add(self, row: Row) -> None:
+        if self._rows is not None:
+            self._rows.add(row)
+        self._pending.set()
+
+    def add_all(self) -> None:
+        self._rows = None
+        self._pending.set()
+
+    async def take(self) -> set[Row] | None:
+        """Waits for the next change. None: every row may have changed."""
+        await self._pending.wait()
+        self._pending.clear()
+        rows, self._rows = self._rows, set()
+        return rows
+
+
 def listening() -> "Listener":
     """The listener of the running loop; the first call starts it, and it ends with the loop."""
     loop = asyncio.get_running_loop()
@@ -52,21 +82,18 @@ def listening() -> "Listener":
 
 
 class Listener:
-    """Sets the events of the followers of a row at once, and sends bursts of changes to the group `changes`:
-    `{"type": "changed", "rows": [[model, pk], …]}`. A pk of "" stands for several rows, an empty list for all rows."""
+    """Sets the events of the followers of a row at once, and adds each changed row to all `Changes`. `connected`: from
+    the time at which the database listens until the connection is lost."""
 
     def __init__(self) -> None:
         self.followers: dict[Row, set[Event]] = {}
-        self._changed: set[Row] = set()
-        self._all_changed = False
-        self._pending = Event()
+        self.all_changes: set[Changes] = set()
+        self.connected = False
         self._task = asyncio.create_task(self._run(), name="changes")
 
     async def _run(self) -> None:
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen())
-                tasks.create_task(self._send_bursts())
+            await self._listen()
         finally:
             del _listeners[asyncio.get_running_loop()]
 
@@ -82,8 +109,10 @@ class Listener:
                     self._reconnected()
                     while not availability.lost_since(connected_at):
                         async for note in session.notifies(timeout=EXAMINE):
-                            self._received(parse(note.payload))
+                            for row in parse(note.payload):
+                                self._received(row)
                 finally:  # as a context manager, it awaits a rollback first, which a second cancellation interrupts
+                    self.connected = False
                     await session.close()
             except psycopg.Error as error:  # also an InternalError: a standby refuses LISTEN
                 if pause == MIN_PAUSE:
@@ -94,39 +123,20 @@ class Listener:
 
     def _received(self, row: Row) -> None:
         model, pk = row
-        followed = [row] if pk else [key for key in self.followers if key[0] == model]
-        self._wake(followed)
-        self._changed.add(row)
-        self._pending.set()
+        self._wake([row] if pk else [key for key in self.followers if key[0] == model])
+        for changes in self.all_changes:
+            changes.add(row)
 
     def _reconnected(self) -> None:
+        self.connected = True
         self._wake(list(self.followers))
-        self._all_changed = True
-        self._pending.set()
+        for changes in self.all_changes:
+            changes.add_all()
 
     def _wake(self, rows: Iterable[Row]) -> None:
         for row in rows:
             for event in self.followers.get(row, ()):
                 event.set()
-
-    async def _send_bursts(self) -> None:
-        layer = get_channel_layer()
-        assert layer is not None
-        while True:
-            await self._pending.wait()
-            self._pending.clear()
-            try:
-                await layer.group_send(GROUP, {"type": "changed", "rows": self._burst()})
-            except Exception:
-                logger.exception("sending to the channel layer failed")  # followers of rows must not be affected
-            await asyncio.sleep(INTERVAL)
-
-    def _burst(self) -> list[Any]:
-        rows = set() if self._all_changed else self._changed
-        if len(rows) > MAX_ROWS:
-            rows = {(model, "") for model, _ in rows}
-        self._changed, self._all_changed = set(), False
-        return [list(row) for row in sorted(rows)]
 
 
 _listeners: dict[AbstractEventLoop, Listener] = {}

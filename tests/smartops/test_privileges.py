@@ -48,7 +48,7 @@ MAY = {
     "orchestrator_idempotencykey": ("s", ""),
     "orchestrator_verification": ("s", "siu"),
     "orchestrator_publishercursor": ("s", "siu"),
-    "orchestrator_heartbeat": ("s", "siu"),
+    "orchestrator_heartbeat": ("s", "siud"),
     "orchestrator_observedworkload": ("s", "siud"),
     "orchestrator_observednamespace": ("s", "siud"),
     "orchestrator_preview": ("siud", ""),
@@ -57,6 +57,7 @@ MAY = {
     "smartops_auditexport": ("siu", ""),
     "signals_settingchange": ("s", ""),
     "smartops_signinfailures": ("siud", ""),
+    "smartops_seenfailure": ("sid", ""),
     "auth_user": ("siud", "s"),  # a reconciler reads some columns
     "orchestrator_refusedrequest": ("siu", ""),
     "auth_group": ("siud", "s"),

@@ -1,23 +1,5 @@
-// What htmx leaves to the page: its Trusted Types policy, what the badge says of the page's age, the dialog, and what is
-// said aloud.
+// What htmx leaves to the page: its Trusted Types policy, the dialog, and what is said aloud.
 (() => {
-  const root = document.documentElement;
-  const STALE = 25000; // ms without a refresh, which is due every 10 s
-  const NOT_ALLOWED = 4403; // smartops.console.consumers.Close
-  let connected = false, refreshed = 0, wasLive = false;
-
-  // "Live" is said only while changes arrive, the page was fetched since they do, and a reconciler makes them.
-  const show = () => {
-    const data = document.getElementById("freshness")?.dataset;
-    const current = connected && refreshed && performance.now() - refreshed < STALE;
-    const state = !current ? (wasLive ? "reconnecting" : "connecting") : data?.reconcilers === "running" ? "live" : data?.reconcilers;
-    wasLive ||= current;
-    root.dataset.connection = state;
-    const asOf = document.getElementById("as-of");
-    if (asOf && data) asOf.textContent = data.at;
-  };
-  const lost = () => { refreshed = 0; show(); };
-
   htmx.registerExtension("console", {
     init: api => {
       // Pages are made by our own templates, which escape; a page that is fetched anew brings no scripts.
@@ -26,18 +8,9 @@
       const policy = window.trustedTypes?.createPolicy("smartops", { createHTML, createScript });
       if (policy) api.initSecurity(policy);
     },
-    htmx_after_ws_connection: () => { connected = true; lost(); },
-    htmx_ws_close: (element, detail) => {
-      connected = false;
-      lost();
-      if (detail?.code === NOT_ALLOWED) htmx.trigger("#live", "refused"); // the answer leads to the sign-in page
-    },
-    htmx_response_error: (element, { ctx }) => ofDialog(ctx) ? failed(ctx) : lost(),
-    htmx_error: (element, { ctx }) => ofDialog(ctx) ? failed(ctx) : lost(),
-    htmx_after_swap: (element, { ctx }) => {
-      if (ofDialog(ctx)) opened();
-      else if (ctx.response?.status < 400) { refreshed = performance.now(); show(); announce(); }
-    },
+    htmx_response_error: (element, { ctx }) => { if (ofDialog(ctx)) failed(ctx); },
+    htmx_error: (element, { ctx }) => { if (ofDialog(ctx)) failed(ctx); },
+    htmx_after_swap: (element, { ctx }) => ofDialog(ctx) ? opened() : announce(),
     // A refresh leaves alone what a person has opened or entered.
     htmx_before_morph_attr: (element, { attrName }) =>
       !(attrName === "open" && element.matches("details")) && !(attrName === "value" && element.matches(".entered")),
@@ -78,5 +51,4 @@
   });
   addEventListener("DOMContentLoaded", () => { announce(); document.querySelector(".messages")?.focus(); });
 
-  setInterval(show, 1000);
 })();

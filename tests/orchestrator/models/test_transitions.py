@@ -403,7 +403,7 @@ def test_a_batch_writes_one_row_of_the_timeline_and_one_notification_for_each_ac
 
         transitions.store([claim(one) for one in actions])
 
-        heard = sorted(parse(note.payload) for note in session.notifies(timeout=0.5, stop_after=3))
+        heard = sorted(row for note in session.notifies(timeout=0.5, stop_after=3) for row in parse(note.payload))
     assert heard == sorted(("action", str(one.pk)) for one in actions)
     new = AuditEvent.objects.order_by("id")[events:]
     assert sorted(event.action_id for event in new) == sorted(one.pk for one in actions)

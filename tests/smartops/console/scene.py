@@ -180,7 +180,7 @@ def moved(rows: Any, ago: timedelta, *times: str) -> None:
 
 def reconciled(ago: timedelta = -60 * MINUTE, cluster: str = "default") -> None:
     """A reconciler has passed; by default it goes on for the next hour."""
-    Heartbeat.objects.update_or_create(cluster=cluster, defaults={"reconciler": RECONCILER, "passed_at": Now() - ago})
+    Heartbeat.objects.update_or_create(cluster=cluster, reconciler=RECONCILER, defaults={"passed_at": Now() - ago})
 
 
 def an_ordinary_hour() -> Hour:

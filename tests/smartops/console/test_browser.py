@@ -2,7 +2,6 @@
 
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -102,27 +101,66 @@ def test_a_transition_appears_in_the_pages_of_both_web_processes(
         assert page.evaluate("document.body.dataset.kept") == "never reloaded"
 
 
-def test_a_new_action_appears_on_top_and_the_focus_stays(
+def test_a_list_announces_new_rows_and_shows_them_when_it_is_asked_to(
     serve: Callable[..., Web], scene: Hour, visit: Visitor
 ) -> None:
-    page = visit(serve())
+    page = visit(serve(), "/console/actions/")
     page.get_by_role("link", name="cartservice: Restart all pods").focus()
+    first = page.locator("tbody tr").first.get_attribute("id") or ""
     new = scene.direct(ActionType.RESTART, "redis-cart", {}, "ops-cli", "try it")
-    expect(page.locator("tbody tr").first).to_have_id(f"action-{new.pk}")
+    expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    expect(page.locator("tbody tr").first).to_have_id(first)
     assert page.evaluate("document.activeElement.textContent") == "cartservice: Restart all pods"
+    page.get_by_role("button", name="1 new").click()
+    expect(page.locator("tbody tr").first).to_have_id(f"action-{new.pk}")
+    expect(page.locator("#news")).to_be_hidden()
 
 
-def test_a_burst_of_changes_costs_few_refreshes(serve: Callable[..., Web], scene: Hour, visit: Visitor) -> None:
-    page = visit(serve())
+def test_a_burst_of_changes_of_a_list_costs_no_fetches(serve: Callable[..., Web], scene: Hour, visit: Visitor) -> None:
+    action = Action.objects.select_related("workload", "signal").get(state="verifying")
+    page = visit(serve(), "/console/actions/")
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url) if request.resource_type == "fetch" else None)
-    began = time.monotonic()
-    for _ in range(60):
+    for _ in range(20):
         last = scene.direct(ActionType.RESTART, "redis-cart", {}, "ops-cli", "again")
         transitions.store([transitions.cancel(last, Reason.SIGNAL_RESOLVED, "Never mind.", actors.token("ops-cli"))])
-    expect(row(page, last)).to_contain_text("Cancelled")
-    lasted = time.monotonic() - began
-    assert len(fetched) <= 4 * lasted + 2
+    scene.success(action)
+    expect(row(page, action)).to_contain_text("Succeeded")
+    expect(page.get_by_role("button", name=re.compile(r"^\d+ new$"))).to_be_visible()
+    assert len(fetched) <= 1  # when listening has begun
+
+
+def test_a_paused_page_stays_as_it_is_and_counts_what_is_new(
+    serve: Callable[..., Web], scene: Hour, visit: Visitor
+) -> None:
+    action = Action.objects.select_related("workload", "signal").get(state="verifying")
+    web = serve()
+    pages = [visit(web, path) for path in ("/console/actions/", f"/console/actions/{action.pk}/")]
+    for page in pages:
+        page.get_by_role("button", name="Pause").click()
+        badge(page, "Paused")
+        expect(page.locator(".as-of")).to_have_text(re.compile(r"As of \d\d:\d\d:\d\d"))
+    scene.success(action)
+    for page in pages:
+        expect(page.get_by_role("button", name="1 new")).to_be_visible()
+        expect(page.locator("#live")).not_to_contain_text("RolloutComplete")
+        page.get_by_role("button", name="Pause").click()
+        live(page)
+        expect(page.locator("#live")).to_contain_text("RolloutComplete")
+
+
+def test_a_change_leaves_open_details_and_a_selection_alone(
+    serve: Callable[..., Web], scene: Hour, visit: Visitor
+) -> None:
+    action = Action.objects.select_related("workload", "signal").get(state="verifying")
+    page = visit(serve(), f"/console/actions/{action.pk}/")
+    page.get_by_text("Last payload").click()
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('pre'))")
+    selected = page.evaluate("String(getSelection())")
+    scene.success(action)
+    expect(page.locator(".timeline li").last).to_contain_text("RolloutComplete")
+    expect(page.locator("pre")).to_be_visible()
+    assert page.evaluate("String(getSelection())") == selected != ""
 
 
 def test_a_lost_connection_is_shown_and_missed_changes_appear_later(
@@ -208,10 +246,11 @@ def test_live_includes_the_reconciler_and_never_describes_old_data(
     reconciled()
     badge(page, "Live")
     page.route("**/console/", lambda route: route.fulfill(status=503))  # the socket stays open
-    badge(page, "Reconnecting")
-    expect(page.locator(".as-of")).to_be_visible()
+    freeze = Freeze.objects.create(reason="a migration", by=actors.user("ada"))
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"^As of \d\d:\d\d:\d\d$"), use_inner_text=True)
     page.unroute("**/console/")
     badge(page, "Live")
+    expect(page.locator("main")).to_contain_text(freeze.reason)
     visit.errors.clear()  # the browser's own, of the answers 503
 
 

@@ -1,6 +1,9 @@
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -10,24 +13,32 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from smartops.console import consumers
+from guardrails.models import Freeze
+from orchestrator.models import Action, Workload
+from signals import actors
+from signals.types import ActionType, Origin, Proposal, Target
+from smartops.console import consumers, feed
 from smartops.console.consumers import Close
-from smartops.people.roles import Role
-from tests.kit.people import lose_roles, person
+from smartops.people.roles import Place, Role
+from smartops.web import notifications
+from tests.kit.people import grant, lose_roles, person
+from tests.kit.verbs import propose
 from tests.kit.web import notify
+from tests.smartops.console.scene import reconciled
+from tests.smartops.web.test_notifications import cut_listeners
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OURS = "http://testserver"
 
 
-def socket(client: Client, path: str = "/console/changes", origin: str | None = OURS) -> WebsocketCommunicator:
+def socket(client: Client, page: str = "/console/", origin: str | None = OURS) -> WebsocketCommunicator:
     from smartops.asgi import application  # it sets the middleware up, by the settings of these tests
 
     cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
     headers = [(b"host", b"testserver"), (b"cookie", cookies.encode())] + (
         [(b"origin", origin.encode())] if origin else []
     )
-    return WebsocketCommunicator(application, path, headers=headers)
+    return WebsocketCommunicator(application, f"/console/changes?{urlencode({'page': page})}", headers=headers)
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -43,8 +54,27 @@ async def accepted(communicator: WebsocketCommunicator) -> bool:
     return connected
 
 
-async def changed(communicator: WebsocketCommunicator) -> Any:
-    return (await communicator.receive_json_from(timeout=10))["changed"]
+async def message(communicator: WebsocketCommunicator, about: str = "refresh") -> Any:
+    """The next one with that field."""
+    while True:
+        found = await communicator.receive_json_from(timeout=10)
+        if about in found:
+            return found
+
+
+async def settled(communicator: WebsocketCommunicator) -> None:
+    """Listening has begun, and there is nothing to be sent any more."""
+    assert await message(communicator)
+    while not notifications.listening().connected:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)
+    await emptied(communicator)
+
+
+async def emptied(communicator: WebsocketCommunicator) -> None:
+    """What was sent before is received."""
+    while not communicator.output_queue.empty():
+        await communicator.receive_output()
 
 
 def test_the_websocket_refuses_an_anonymous_user(client: Client) -> None:
@@ -62,32 +92,155 @@ def test_the_websocket_refuses_another_origin(reading: Client, origin: str | Non
     run(scenario())
 
 
-def test_the_websocket_sends_what_changed(reading: Client) -> None:
+def direct(name: str = "shop", namespace: str = "smartops-dev") -> Action:
+    """A pending action on a workload of its own."""
+    target = Target("default", namespace, name)
+    workload, _ = Workload.objects.get_or_create(
+        cluster=target.cluster, namespace=namespace, kind=target.kind, name=name
+    )
+    proposal = Proposal(ActionType.RESTART, target, Origin.DIRECT, {}, "try it")
+    return propose(proposal, workload, actors.token("cli"))
+
+
+def test_a_page_that_connects_fetches_itself(reading: Client) -> None:
     async def scenario() -> None:
         communicator = socket(reading)
         assert await accepted(communicator)
-        assert await changed(communicator) == []  # listening has begun: look again
-        await sync_to_async(notify)("signal", "7")
-        assert await changed(communicator) == [["signal", "7"]]
+        assert await message(communicator) == {"rows": [], "refresh": 0}
         await communicator.disconnect()
 
     run(scenario())
 
 
-def test_the_websocket_of_one_action_sends_only_its_changes(reading: Client) -> None:
+def test_the_page_of_an_action_fetches_itself_after_changes_of_that_action_alone(reading: Client) -> None:
+    own, other = direct("own"), direct("other")
+
     async def scenario() -> None:
-        communicator = socket(reading, "/console/changes?action=7")
+        communicator = socket(reading, f"/console/actions/{own.pk}/")
         assert await accepted(communicator)
-        assert await changed(communicator) == []
-        await sync_to_async(notify)("action", "8")
-        await asyncio.sleep(0.3)  # in a burst of its own, or it could hide in the next
-        await sync_to_async(notify)("signal", "7")
-        await asyncio.sleep(0.3)
-        await sync_to_async(notify)("action", "7")
-        assert await changed(communicator) == [["action", "7"]]
-        await sync_to_async(notify)("action")
-        assert await changed(communicator) == [["action", ""]]
+        await settled(communicator)
+        await sync_to_async(notify)("action", str(other.pk))
+        await asyncio.sleep(0.3)  # in a burst of its own
+        await sync_to_async(notify)("action", str(own.pk))
+        assert await message(communicator) == {"rows": [f"action-{own.pk}"], "refresh": 0}
         await communicator.disconnect()
+
+    run(scenario())
+
+
+def test_a_list_gets_changed_rows_and_whether_they_pass_its_filter(reading: Client) -> None:
+    action = direct()
+    row = f"action-{action.pk}"
+
+    async def scenario() -> None:
+        pages = [socket(reading, f"/console/actions/{query}") for query in ("", "?state=pending", "?state=failed")]
+        for page in pages:
+            assert await accepted(page)
+        for page in pages:
+            await settled(page)
+        await sync_to_async(notify)("action", str(action.pk))
+        for page, rows in zip(pages, ([row], [row], []), strict=True):
+            update = await message(page, "listed")
+            assert update["rows"] == rows
+            assert f'<hx-partial hx-target="#{row}" hx-swap="outerMorph">' in update["content"]
+            assert "shop: Restart all pods" in update["content"]
+            await page.disconnect()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("page", ["/console/", "/console/actions/"])
+def test_a_page_gets_nothing_of_what_its_person_may_not_see(page: str) -> None:
+    client = Client()
+    client.force_login(person("vera", Role.VIEWER, Place(namespace="shop")))
+    hidden, shown = direct(namespace="bank"), direct(namespace="shop")
+
+    async def scenario() -> None:
+        communicator = socket(client, page)
+        assert await accepted(communicator)
+        await settled(communicator)
+        await sync_to_async(notify)("action", str(hidden.pk))
+        await asyncio.sleep(0.3)  # in a burst of its own
+        await sync_to_async(notify)("action", str(shown.pk))
+        assert (await message(communicator, "rows"))["rows"] == [f"action-{shown.pk}"]
+        await communicator.disconnect()
+
+    run(scenario())
+
+
+def test_other_roles_apply_to_an_open_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "RECHECK", 0.2)
+    client, vera = Client(), person("vera", Role.VIEWER, Place(namespace="shop"))
+    client.force_login(vera)
+    action = direct(namespace="bank")
+
+    async def scenario() -> None:
+        communicator = socket(client, "/console/actions/")
+        assert await accepted(communicator)
+        await settled(communicator)
+        await sync_to_async(grant)(vera, Role.VIEWER, Place(namespace="bank"))
+        await asyncio.sleep(0.5)
+        await emptied(communicator)
+        await sync_to_async(notify)("action", str(action.pk))
+        assert (await message(communicator, "listed"))["rows"] == [f"action-{action.pk}"]
+        await communicator.disconnect()
+
+    run(scenario())
+
+
+def test_a_large_burst_and_a_lost_connection_make_each_page_fetch_itself(reading: Client) -> None:
+    async def scenario() -> None:
+        communicator = socket(reading, "/console/actions/")
+        assert await accepted(communicator)
+        await settled(communicator)
+        await sync_to_async(notify)("action", ",".join(str(uuid4()) for _ in range(101)))
+        assert await message(communicator) == {"rows": [], "refresh": 0}
+        await sync_to_async(cut_listeners)()
+        assert await message(communicator) == {"rows": [], "refresh": 0}
+        await communicator.disconnect()
+
+    run(scenario())
+
+
+def test_every_page_fetches_itself_after_a_change_of_a_setting(reading: Client) -> None:
+    async def scenario() -> None:
+        communicator = socket(reading)
+        assert await accepted(communicator)
+        await settled(communicator)
+        await Freeze.objects.acreate(reason="a migration", by="user:ada")
+        assert await message(communicator) == {"rows": [], "refresh": 0}
+        await communicator.disconnect()
+
+    run(scenario())
+
+
+def test_the_age_of_the_page_is_sent_while_the_database_answers_and_notifies(
+    reading: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TICK", 0.1)
+    reconciled()
+
+    async def scenario() -> None:
+        communicator = socket(reading)
+        assert await accepted(communicator)
+        assert 'data-reconcilers="running"' in (await message(communicator, "age"))["content"]
+        await sync_to_async(reconciled)(ago=timedelta(seconds=13))
+        await asyncio.sleep(0.3)
+        await emptied(communicator)
+        assert "Reconciler stopped" in (await message(communicator, "age"))["content"]
+        notifications.listening().connected = False
+        await asyncio.sleep(0.2)
+        await emptied(communicator)
+        assert await communicator.receive_nothing(0.3)
+        await communicator.disconnect()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("page", ["", "/", "/admin/", "/console/nothing/", "https://evil.example/console/"])
+def test_the_websocket_refuses_what_is_no_page_of_the_console(reading: Client, page: str) -> None:
+    async def scenario() -> None:
+        assert not await accepted(socket(reading, page))
 
     run(scenario())
 
@@ -96,8 +249,8 @@ def test_the_websocket_ignores_messages_of_the_client(reading: Client) -> None:
     async def scenario() -> None:
         communicator = socket(reading)
         assert await accepted(communicator)
-        await communicator.send_to(text_data='{"type": "changed", "rows": [["action", "1"]]}')
-        assert await changed(communicator) == []
+        await settled(communicator)
+        await communicator.send_to(text_data='{"refresh": 0}')
         assert await communicator.receive_nothing(0.3)
         await communicator.disconnect()
 
@@ -151,10 +304,12 @@ def test_an_open_websocket_is_closed_when_its_user_may_not_read_any_more(
     async def scenario() -> None:
         communicator = socket(reading)
         assert await accepted(communicator)
-        assert await changed(communicator) == []
+        await settled(communicator)
         assert await communicator.receive_nothing(0.5)  # it was checked, and nothing had changed
         await sync_to_async(end)(reading)
         closed = await communicator.receive_output(timeout=10)
+        while closed["type"] == "websocket.send":  # the age, or the change of the account
+            closed = await communicator.receive_output(timeout=10)
         assert closed["type"] == "websocket.close"
         assert closed["code"] == Close.NOT_ALLOWED
         await communicator.disconnect()

@@ -1,0 +1,199 @@
+"""What each screen makes of changed rows: the content of the messages that its open pages get.
+
+A screen of rows sends each changed row as HTML. A screen that is the same for everybody with the same access sends what
+it shows of them. Any other page is asked to fetch itself again. (docs/adr/0053-the-socket-sends-what-changed.md)
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import QueryDict
+from django.template.loader import render_to_string
+from django.urls import Resolver404, resolve
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from orchestrator.models import Action
+from signals.models import Signal
+from smartops import queries
+from smartops.console.listing import filter_query
+from smartops.people.access import Access, Right
+from smartops.web.notifications import Row
+
+MAX_ROWS = 100  # in one message; after a larger burst, the pages fetch themselves
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An open page, by its address. `name`: of its URL. `where`: the values in its path. `query`: the filter."""
+
+    name: str
+    where: tuple[tuple[str, str], ...] = ()
+    query: str = ""
+
+    @classmethod
+    def at(cls, address: str) -> "Page | None":
+        """`address`: the path within the site, and the query. None if the console has no such page."""
+        path, _, query = address.partition("?")
+        try:
+            found = resolve(path)
+        except Resolver404:
+            return None
+        if found.namespace != "console":
+            return None
+        return cls(found.url_name or "", tuple((name, str(value)) for name, value in found.kwargs.items()), query)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A message to an open page. `content`: HTML that htmx puts in its places. `refresh`: the page has to fetch itself.
+    `rows`: the changed rows that the page is about, as ids of HTML elements. `listed`: they belong to its list."""
+
+    content: str = ""
+    refresh: bool = False
+    rows: tuple[str, ...] = ()
+    listed: bool = False
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The changed rows of a burst, each read once for all pages. `rows` is None if every row may have changed."""
+
+    rows: Collection[Row] | None
+    rendered: dict[tuple[str, UUID, str], SafeString] = field(default_factory=dict)
+
+    def are_many(self, *models: str) -> bool:
+        """Whether the changed rows of these models are unknown, or too many for a message."""
+        if self.rows is None:
+            return True
+        pks = [pk for model, pk in self.rows if model in models]
+        return len(pks) > MAX_ROWS or "" in pks
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether people have changed something: a freeze, which every page shows, or a limit."""
+        return self.names("setting")
+
+    def names(self, *models: str) -> bool:
+        return self.rows is None or any(model in models for model, _ in self.rows)
+
+    def ids(self, model: str) -> list[UUID]:
+        return [UUID(pk) for name, pk in self.rows or () if name == model and pk]
+
+    @cached_property
+    def actions(self) -> list[Action]:
+        rows = queries.actions().select_related("signal").defer("signal__payload", "details", "change")
+        return list(rows.filter(pk__in=self.ids("action")).order_by("-pk"))
+
+    @cached_property
+    def signals(self) -> list[Signal]:
+        return list(Signal.objects.defer("payload").filter(pk__in=self.ids("signal")).order_by("-pk"))
+
+    def visible_to(self, access: Access, models: Collection[str]) -> tuple[str, ...]:
+        """The rows of these models that the person may see."""
+        actions = [f"action-{one.pk}" for one in self.actions if sees(access, one.workload)]
+        signals = [f"signal-{one.pk}" for one in self.signals if sees(access, one)]
+        return tuple(one for one in (*actions, *signals) if one.partition("-")[0] in models)
+
+
+def sees(access: Access, place: Any) -> bool:
+    """`place`: a workload or a signal."""
+    return access.may(Right.READ, place.cluster, place.namespace)
+
+
+class Live(Protocol):
+    def update(self, page: Page, access: Access, changed: Changed) -> Update | None:
+        """None: nothing of it concerns the page, or the person may not see it."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A list. A changed row is replaced where it is shown, also if it does not pass the filter any more: nothing
+    disappears under the pointer. The page announces those that pass the filter and that it does not show.
+
+    `template` shows one row, by the name `model`; else it depends on the filter alone. `passing`: the rows of the list
+    that the person may see and that pass its filter."""
+
+    model: str
+    template: str
+    passing: Callable[[QueryDict, Access], "QuerySet[Any]"]
+
+    def update(self, page: Page, access: Access, changed: Changed) -> Update | None:
+        if changed.has_settings:
+            return Update(refresh=True)
+        if not changed.names(self.model):
+            return None
+        if changed.are_many(self.model):
+            return Update(refresh=True)
+        rows = self._rows(changed)
+        seen = [one for one in rows if sees(access, one.workload if isinstance(one, Action) else one)]
+        if not seen:
+            return None
+        passing = self.passing(QueryDict(page.query), access).filter(pk__in=[one.pk for one in seen])
+        found = set(passing.values_list("pk", flat=True))
+        content = mark_safe("".join(self._html(one, page.query, changed) for one in seen))  # noqa: S308 - of templates
+        return Update(content, rows=tuple(f"{self.model}-{one.pk}" for one in seen if one.pk in found), listed=True)
+
+    def _rows(self, changed: Changed) -> Iterable[Any]:
+        return changed.actions if self.model == "action" else changed.signals
+
+    def _html(self, row: Any, query: str, changed: Changed) -> SafeString:
+        key = self.template, row.pk, query
+        if key not in changed.rendered:
+            listing = {"query": filter_query(QueryDict(query))}
+            frame = {"cluster": settings.SMARTOPS_CLUSTER}
+            html = render_to_string(self.template, {self.model: row, "listing": listing} | frame)
+            changed.rendered[key] = partial(f"{self.model}-{row.pk}", html)
+        return changed.rendered[key]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A page that shows the same to everybody with the same access. `parts`: the elements that change, by their ids,
+    with their HTML."""
+
+    models: tuple[str, ...]
+    parts: Callable[[Access], Mapping[str, str]]
+
+    def update(self, page: Page, access: Access, changed: Changed) -> Update | None:  # noqa: ARG002 - the protocol's
+        if not changed.names(*self.models):
+            return None
+        are_many = changed.are_many(*self.models)
+        rows = () if are_many else changed.visible_to(access, self.models)
+        if not (rows or are_many or changed.has_settings):
+            return None
+        content = format_html_join("", "{}", ((partial(name, html),) for name, html in self.parts(access).items()))
+        return Update(content, rows=rows)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Any other page. `of`: the parameter of its path that is the id of a row of the first model; a change of another
+    such row does not concern it."""
+
+    models: tuple[str, ...]
+    of: str = ""
+
+    def update(self, page: Page, access: Access, changed: Changed) -> Update | None:
+        if not changed.names(*self.models):
+            return None
+        if changed.are_many(*self.models):
+            return Update(refresh=True)
+        rows: tuple[str, ...] = changed.visible_to(access, self.models)
+        if self.of:
+            own = f"{self.models[0]}-{dict(page.where)[self.of]}"
+            others = tuple(one for one in rows if not one.startswith(f"{self.models[0]}-"))
+            rows = (own,) if own in rows else others
+        if not rows and not changed.has_settings:
+            return None
+        return Update(refresh=True, rows=rows)
+
+
+def partial(name: str, html: str) -> SafeString:
+    """What htmx takes for the new element of that id. Morphing keeps what has not changed: focus, selection, inputs."""
+    return format_html('<hx-partial hx-target="#{}" hx-swap="outerMorph">{}</hx-partial>', name, html)
