@@ -14,6 +14,7 @@ from django.db.models import Model
 from django.db.models.expressions import DatabaseDefault
 
 from guardrails.queries import COVERING
+from signals.lib.partitions import BOUNDED
 from signals.reasons import Reason
 
 Row = Mapping[str, Any]
@@ -37,9 +38,6 @@ LIMIT_LOCK_WAITS = "SET LOCAL lock_timeout = '250ms'"
 
 # Nothing was applied, and the same change is not likely to be accepted soon.
 FINAL_REFUSALS = tuple(map(str, (Reason.CLUSTER_REJECTED, Reason.CLUSTER_FORBIDDEN, Reason.RETRIES_EXHAUSTED)))
-
-# Of a partitioned table: bounds of the ids are bounds of the months, so that PostgreSQL reads few partitions.
-BOUNDED = "BETWEEN %(first)s AND %(last)s"
 
 # What the database knows about each workload: one row for each that is asked for, in the same order. Dry runs change
 # nothing and are not counted; direct actions are.

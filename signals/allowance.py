@@ -64,7 +64,7 @@ def _count_and_store(observations: Sequence[Observation], posted_by: Actor, wait
     with transaction.atomic():
         Allowance.objects.select_for_update().get(pk=posted_by)
         with connection.cursor() as cursor:
-            cursor.execute(queries.WAITING, {"name": posted_by, **Signal.pending_bounds()})
+            cursor.execute(queries.WAITING, {"name": posted_by, "first": Signal.first_pending()})
             room = waiting - cursor.fetchone()[0]
         beyond = _beyond(observations, room)
         refused = [one.firing and one.fingerprint in beyond for one in observations]

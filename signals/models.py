@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pgtrigger
 import uuid_utils.compat as uuids
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -20,7 +20,7 @@ from signals.aliases import Alias
 from signals.ledger import LastReport, Problem, Window
 from signals.lib import triggers
 from signals.lib.constraints import are_actors
-from signals.lib.partitions import Unended, bounds_of, planned_once
+from signals.lib.partitions import BOUNDED, Unended, planned_once
 from signals.mapping import considered
 from signals.naming import Resolution, is_resolved, load_naming, resolve
 from signals.rules import Rule, require_readable, rules_of
@@ -226,13 +226,14 @@ class Signal(models.Model):
             of_kinds = [delays[namespace, kind] for kind in Kind if (namespace, kind) in delays]
             later |= {namespace: min(of_kinds)} if len(of_kinds) == len(Kind) else {}
         parameters = {
-            **cls.pending_bounds(),
+            "first": cls.first_pending(),
             "cluster": cluster,
             "limit": limit,
             "without": list(without),
             "delays": json.dumps(later),
         }
-        return list(cls.objects.raw(_SELECT_DUE + queries.OLDEST, parameters))
+        with transaction.atomic(), planned_once():
+            return list(cls.objects.raw(_SELECT_DUE + queries.OLDEST, parameters))
 
     @classmethod
     def lock_due(cls, ids: Iterable[UUID]) -> list["Signal"]:
@@ -241,7 +242,7 @@ class Signal(models.Model):
         if not wanted:
             return []
         with planned_once():
-            return list(cls.objects.raw(_SELECT_DUE + queries.LOCKED, {"ids": wanted, **bounds_of(wanted)}))
+            return list(cls.objects.raw(_SELECT_DUE + queries.LOCKED, {"ids": wanted, "first": min(wanted)}))
 
     @cached_property
     def rules(self) -> tuple[RuleSpec, ...]:
@@ -260,9 +261,9 @@ class Signal(models.Model):
         return rules_of(self.rules_version)
 
     @staticmethod
-    def pending_bounds() -> dict[str, UUID]:
-        """The parameters `first` and `last` of a query for pending signals."""
-        return bounds_of(_PENDING())
+    def first_pending() -> UUID:
+        """No pending signal has a smaller id."""
+        return _PENDING()[0]
 
     @classmethod
     def pending(cls) -> models.QuerySet["Signal"]:
@@ -276,7 +277,7 @@ class Signal(models.Model):
         if not wanted:
             return []
         with connection.cursor() as cursor:
-            cursor.execute(queries.RESOLVED, {"ids": wanted, **bounds_of(wanted)})
+            cursor.execute(queries.RESOLVED, {"ids": wanted, "first": min(wanted)})
             return [pk for [pk] in cursor.fetchall()]
 
     @staticmethod
@@ -285,7 +286,7 @@ class Signal(models.Model):
         deferred for one of these reasons. One statement does both, so that all rows are locked in one order. Returns
         when each of them was first reported."""
         parameters: dict[str, Any] = {
-            **bounds_of([*_PENDING(), *ended]),
+            "first": min([_PENDING()[0], *ended]),
             "ended": list(ended),
             "clusters": [one.cluster for one in targets],
             "kinds": [one.kind for one in targets],
@@ -322,7 +323,7 @@ class Signal(models.Model):
 
 
 _SELECT_DUE = queries.SELECT_DUE.format(
-    columns=", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields), bounded=queries.BOUNDED
+    columns=", ".join(f"signal.{field.column}" for field in Signal._meta.concrete_fields), bounded=BOUNDED
 )
 
 

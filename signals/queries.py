@@ -8,6 +8,7 @@ in the same order, before them. Transactions that lock in this order cannot dead
 WAKE_DEFERRED does so, too. NO KEY UPDATE, as the foreign key of a decision's record locks its signal, too.
 """
 
+from signals.lib.partitions import BOUNDED
 from signals.reasons import Reason
 
 # Store observations of one polarity, at most one per window of a problem. Parameters: the name of the poster, the rows
@@ -25,12 +26,10 @@ FORGET_WINDOWS = """
         AND NOT EXISTS (SELECT FROM signals_signal signal WHERE signal.id = old.signal_id AND closed_at IS NULL)
         LIMIT %s)
 """
-# Of a partitioned table: bounds of the ids are bounds of the months, so that PostgreSQL reads few partitions.
-BOUNDED = "BETWEEN %(first)s AND %(last)s"
-# The ids of the oldest pending signal, and of the newest one.
+# The ids of the oldest pending signal, and of the newest one. With a limit, PostgreSQL would look for them among all.
 PENDING = """
-    (SELECT id FROM signals_signal WHERE state = 'pending' ORDER BY id LIMIT 1) UNION ALL
-    (SELECT id FROM signals_signal WHERE state = 'pending' ORDER BY id DESC LIMIT 1)
+    WITH waiting AS MATERIALIZED (SELECT id FROM signals_signal WHERE state = 'pending')
+    (SELECT id FROM waiting ORDER BY id LIMIT 1) UNION ALL (SELECT id FROM waiting ORDER BY id DESC LIMIT 1)
 """
 # Parameters: the bounds of the ids of a month that the retention drops.
 FORGET_SIGNALS = """
@@ -41,7 +40,7 @@ FORGET_SIGNALS = """
     WHERE problem.fingerprint = locked.fingerprint
 """
 # Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ended, the ids
-# of the first; clusters, kinds, namespaces and names of the workloads; the reasons of the deferral; bounds of all ids.
+# of the former; clusters, kinds, namespaces and names of the workloads; reasons of the deferral; first, the least id.
 # Returns what it has moved, with the time of its first report.
 RELEASE = f"""
     WITH locked AS (
@@ -58,7 +57,7 @@ RELEASE = f"""
     FROM locked WHERE signal.id = locked.id AND signal.id {BOUNDED}
     RETURNING signal.id, signal.first_seen_at
 """
-# Parameters: ids, with their bounds.
+# Parameters: ids; first, the smallest of them.
 RESOLVED = f"SELECT id FROM signals_signal WHERE id {BOUNDED} AND id = ANY(%(ids)s::uuid[]) AND resolved_at IS NOT NULL"
 # Due signals, each with how long its problem has lasted, and with the version of the enabled rules: it changes with
 # each change of one of them, and never comes back. The columns are named: a prepared statement with `*` fails as soon
@@ -76,8 +75,8 @@ SELECT_DUE = """
 # 200 of a token, and then the oldest of each: what it costs depends on the number of flows, and not on how much waits
 # in one of them. Within a flow workloads take turns: the first signal of each, then the second of each. A signal's
 # round is its place among those of its token or of its namespace, whichever is later, where flows take turns, too:
-# neither a token with many namespaces, nor a namespace with many tokens delays others. Parameters: first and last, the
-# bounds of all pending signals; cluster; without, the ids to leave out; limit; delays, a JSON object with how many
+# neither a token with many namespaces, nor a namespace with many tokens delays others. Parameters: first, the
+# smallest id of a pending signal; cluster; without, the ids to leave out; limit; delays, a JSON object with how many
 # seconds later the signals of a namespace ("*": of all) become due: all of them, and those of a kind (namespace/kind).
 # The first bounds what is read from the index.
 _OF_FLOW = f"""
@@ -125,7 +124,7 @@ OLDEST = f"""
         ORDER BY round, not_before LIMIT %(limit)s))
     ORDER BY not_before
 """
-# Parameters: ids, with their bounds. Signals that another transaction has locked are left out.
+# Parameters: ids; first, the smallest of them. Signals that another transaction has locked are left out.
 LOCKED = "AND id = ANY(%(ids)s::uuid[]) ORDER BY fingerprint FOR NO KEY UPDATE OF signal SKIP LOCKED"
 # The body of a trigger. It locks signals in the order of their fingerprint, as all statements do.
 WAKE_DEFERRED = """
@@ -137,7 +136,7 @@ WAKE_DEFERRED = """
     RETURN NULL;
 """
 # One compare-and-set for each signal: it is stored only while it is pending. Parameters: rows, as a JSON array (see
-# `signals.transitions`), with the bounds of their ids. They are locked in the order of their fingerprint. Another
+# `signals.transitions`); first, the smallest id. They are locked in the order of their fingerprint. Another
 # transaction that holds one of them may be about to move it: it is left as it is.
 # What a signal waits after it is due, it waits for SmartOps; with `kept`, also the deferral.
 MOVE = f"""
@@ -160,7 +159,7 @@ MOVE = f"""
     RETURNING signal.id
 """
 # The targets of signals that are resolved, which become due, and the nearest names of the others. Parameters: rows, as
-# a JSON array (see `signals.unresolved`), with the bounds of their ids. The caller holds the rows.
+# a JSON array (see `signals.unresolved`); first, the smallest id. The caller holds the rows.
 NAME = f"""
     UPDATE signals_signal AS signal SET
         kind = named.kind, namespace = named.namespace, workload = named.workload, naming = named.naming,
@@ -202,9 +201,9 @@ TAKE = """
     SELECT granted, spare, greatest(0, extract(epoch FROM full_at - clock_timestamp()) - 60 + each)::float8
     FROM taken, asked
 """
-# The number of signals that wait for a decision. Parameters: the bounds of pending signals; the name of the token.
+# The number of signals that wait for a decision. Parameters: first, the smallest id of one; name, that of the token.
 WAITING = f"SELECT count(*) FROM signals_signal WHERE state = 'pending' AND id {BOUNDED} AND posted_by = %(name)s"
-# The number of all signals that wait for a decision, up to a limit. Parameters: the bounds of pending signals; limit.
+# The number of all signals that wait for a decision, up to a limit. Parameters: first, the smallest id of one; limit.
 QUEUE_LENGTH = f"""
     SELECT count(*) FROM (
         SELECT FROM signals_signal WHERE state = 'pending' AND id {BOUNDED} LIMIT %(limit)s) AS waiting

@@ -13,7 +13,7 @@ from guardrails.checks.windows import MAX_WINDOW
 from guardrails.models import freeze_facts, merge_limits
 from guardrails.types import FailedVerification, FreezeFacts, Limits, RecentAction, RefusedFacts
 from orchestrator import queries
-from signals.lib.partitions import planned_once, recent_ids
+from signals.lib.partitions import COUNTED_FOR, first_id, planned_once
 from signals.types import ActionType, Mode, Target
 
 
@@ -69,15 +69,13 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
         }
         for number, one in enumerate(wanted)
     ]
-    first, last = recent_ids(timezone.now())
     with planned_once():
         found = queries.fetch(
             queries.HISTORIES,
             rows,
             window=MAX_WINDOW.total_seconds(),
             refusal_window=REFUSAL_WINDOW.total_seconds(),
-            first=first,
-            last=last,
+            first=first_id(timezone.now() - COUNTED_FOR),
         )
     return [
         WorkloadHistory(

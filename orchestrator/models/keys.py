@@ -1,13 +1,14 @@
 """What is unique among all actions. A unique key of a partitioned table contains its partition key, so these keys are
 tables of their own. Triggers of Action write them, with the rights of the owner."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import models
 
 from orchestrator.models.workload import Workload
 from signals import actors
-from signals.lib.partitions import COUNTED_FOR, LATER, Unended
+from signals.lib.partitions import COUNTED_FOR, Unended
 
 
 class ActiveAction(models.Model):
@@ -31,7 +32,7 @@ class ActiveAction(models.Model):
 
 
 # Between these ids are all active actions, and those that were requested lately.
-ACTIVE_IDS = Unended(ActiveAction.oldest_and_newest, before=COUNTED_FOR, after=LATER)
+ACTIVE_IDS = Unended(ActiveAction.oldest_and_newest, before=COUNTED_FOR, after=timedelta(days=1))
 
 
 class IdempotencyKey(models.Model):

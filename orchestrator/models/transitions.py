@@ -333,16 +333,15 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
         # its deferral, which `_release` then ends.
         Workload.lock_rows({one.action.workload_id for one in transitions if one.to in FINAL})
         ids = [one.action.pk for one in transitions]
-        bounds = {"first": min(ids), "last": max(ids)}
         with planned_once():
-            moved = queries.fetch(queries.MOVE_ACTIONS, map(_row, transitions), **bounds)
+            moved = queries.fetch(queries.MOVE_ACTIONS, map(_row, transitions), first=min(ids))
         times = {row[0]: row[1:] for row in moved}
         stored = [one for one in transitions if one.action.pk in times]
         if applied := [one for one in stored if one.cooldown is not None]:
             _record_applied(applied)
         if evidence := [_evidence(one.action.pk, one.evidence) for one in stored if one.evidence is not None]:
             with planned_once():
-                queries.execute(queries.END_VERIFICATIONS, evidence, **bounds)
+                queries.execute(queries.END_VERIFICATIONS, evidence, first=min(ids))
         Cooldown.begin_again(
             (one.action.workload.target, one.action.type, one.cooldown_again)
             for one in stored

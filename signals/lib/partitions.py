@@ -5,7 +5,7 @@ the partitions of this month and the next ones. (docs/adr/0046-monthly-partition
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -29,9 +29,8 @@ PARTITION_BY = {
     "orchestrator.Approval": "action",
 }
 
-# An action counts in the decisions on its workload for so long after it was requested, also if the clock of the process
-# that requested it was ahead.
-COUNTED_FOR, LATER = timedelta(days=35), timedelta(days=366)
+# An action counts in the decisions on its workload for so long after it was requested.
+COUNTED_FOR = timedelta(days=35)
 
 
 class CreatePartitionedModel(CreateModel):
@@ -82,19 +81,13 @@ def time_of(id_: UUID) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=id_.int >> 80)
 
 
-def recent_ids(now: datetime) -> tuple[UUID, UUID]:
-    """The first and the last id of the rows that decisions count: the bounds by which PostgreSQL leaves out the
-    partitions of other months."""
-    return first_id(now - COUNTED_FOR), first_id(now + LATER)
-
-
-def bounds_of(ids: Collection[UUID]) -> dict[str, UUID]:
-    """The parameters `first` and `last` of a statement about rows with these ids, of which there is one at least."""
-    return {"first": min(ids), "last": max(ids)}
+# Of the id of a partitioned table: PostgreSQL leaves out the partitions of the months before. There is no upper bound:
+# in a range whose ends are not known yet, it expects so few rows that it reads all of them, in place of an index.
+BOUNDED = ">= %(first)s"
 
 
 class Unended:
-    """Between which ids all rows are that have not ended, of tables whose rows begin with an id of that moment and do
+    """Between which ids all rows are that have not ended, of a table whose rows begin with an id of that moment and do
     not begin again after their end. By these bounds PostgreSQL leaves out the partitions of other months.
 
     `find` reads the ids of the oldest and of the newest one. What it found holds for `SECONDS`: in that time rows end,

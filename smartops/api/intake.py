@@ -50,8 +50,8 @@ def _waiting() -> int:
     until, waiting = _counted
     if until <= monotonic():
         with connection.cursor() as cursor:
-            limit = {"limit": settings.SMARTOPS_QUEUE_LIMIT}
-            cursor.execute(queries.QUEUE_LENGTH, {**limit, **Signal.pending_bounds()})
+            limit = settings.SMARTOPS_QUEUE_LIMIT
+            cursor.execute(queries.QUEUE_LENGTH, {"limit": limit, "first": Signal.first_pending()})
             [waiting] = cursor.fetchone()
         _counted = (monotonic() + COUNTED_FOR, waiting)
     return waiting
