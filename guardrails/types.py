@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from signals.reasons import Reason
-from signals.types import ActionType, Mode, Proposal, RuleSpec, SignalFacts
+from signals.types import ActionType, Kind, Mode, Proposal, RuleSpec, SignalFacts
 
 
 class Outcome(StrEnum):
@@ -281,6 +281,7 @@ class Facts:
 
     target_seen: bool
     target: TargetFacts | None = None
+    namesakes: tuple[Kind, ...] = ()  # the kinds of other workloads with the name of a target that does not exist
     managed: bool = True
     unreadable: str = ""  # why the reconciler does not know the namespace of the target; empty: it does
     history_loaded: bool = True

@@ -6,6 +6,7 @@ counted for each post: `spare` says how many more may be opened at least. Only w
 token take turns, and each counts before it stores.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from django.db import connection, transaction
 from signals import queries
 from signals.actors import Actor
 from signals.ingest import Receipt, ingest
-from signals.models import Allowance, Problem, Signal
+from signals.models import Allowance, Signal
 from signals.types import Observation
 
 MARGIN = 2000  # signals of posts that were granted, and are not stored yet, when another one counts
@@ -77,10 +78,13 @@ def _count_and_store(observations: Sequence[Observation], posted_by: Actor, wait
 
 
 def _beyond(observations: Sequence[Observation], room: int) -> set[str]:
-    """The fingerprints that have no open signal, and no room for one."""
+    """The fingerprints whose reports would open a signal, and that have no room for one."""
     firing = dict.fromkeys(one.fingerprint for one in observations if one.firing)
     if room >= len(firing):
         return set()
-    open_ones = Problem.objects.filter(fingerprint__in=firing, signal__isnull=False, signal__closed_at=None)
-    known = set(open_ones.values_list("fingerprint", flat=True))
-    return set([one for one in firing if one not in known][max(0, room) :])
+    columns = ("fingerprint", "score", "probability", "confidence")
+    rows = [{name: getattr(one, name) for name in columns} for one in observations if one.firing]
+    with connection.cursor() as cursor:
+        cursor.execute(queries.OPENING, [json.dumps(rows)])
+        opening = {fingerprint for [fingerprint] in cursor.fetchall()}
+    return set([one for one in firing if one in opening][max(0, room) :])

@@ -1,4 +1,4 @@
-"""The characters that nobody sees. With them, two texts that look the same would be different."""
+"""Texts that look like others: with characters that nobody sees, or with letters of another script."""
 
 import re
 import unicodedata
@@ -15,6 +15,29 @@ def invisible_character(text: str) -> str:
     if (found := _INVISIBLE.search(text)) is None:
         return ""
     return f"U+{ord(found[0]):04X} ({unicodedata.name(found[0], 'a control character')})"
+
+
+# Some of their letters have the shapes of others: the Cyrillic U+0430 that of the Latin a.
+_SCRIPTS = ("LATIN", "GREEK", "COPTIC", "CYRILLIC", "ARMENIAN", "CHEROKEE", "LISU")
+
+
+def imitation_problem(name: str) -> str:
+    """Why a name is refused that could be mistaken for another one. Empty if its letters are of one script, and none of
+    them is a variant of another letter, as those of mathematics and of full width are. Two names in different scripts
+    are not compared."""
+    if problem := invisible_problem(name):
+        return problem
+    if (plain := unicodedata.normalize("NFKC", name)) != name:
+        return f"It contains variants of other characters. Write “{plain}”."
+    letters = dict[str, str]()
+    for letter in filter(str.isalpha, name):
+        script = unicodedata.name(letter, "").partition(" ")[0]
+        if script in _SCRIPTS:
+            letters.setdefault(script, letter)
+    if len(letters) < 2:
+        return ""
+    found = " and ".join(f"“{letter}” (U+{ord(letter):04X}, {script.title()})" for script, letter in letters.items())
+    return f"It mixes letters of scripts that are mistaken for each other: {found}. Write it in one script."
 
 
 def invisible_problem(text: str) -> str:

@@ -25,15 +25,27 @@ def kind_of(value: Any) -> Kind:
     if isinstance(value, str) and value in set(Kind):
         return Kind(value)
     *first, last = Kind
-    raise PydanticCustomError("kind", "{message}", {"message": f"Input should be {', '.join(first)} or {last}"})
+    message = f"Input should be {', '.join(first)} or {last}"
+    if isinstance(value, str) and (meant := KINDS_OF_KUBECTL.get(value.strip().lower())):
+        message += f". Write {meant}"
+    raise PydanticCustomError("kind", "{message}", {"message": message})
 
 
 WorkloadKind = Annotated[Kind, BeforeValidator(kind_of)]
 
 MAX_SYMPTOM = 128  # characters
-# No control characters: fingerprints use one as a separator.
-_PRINTABLE = "[^\\u0000-\\u001f\\u007f-\\u009f]*"
-Text = Annotated[str, Field(pattern=f"^{_PRINTABLE}$")]
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # fingerprints use one as a separator
+PRINTABLE = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+
+
+def _printable(text: str) -> str:
+    if found := _CONTROL.search(text):
+        message = f"Input should have no control characters; character {found.start() + 1} is U+{ord(found[0]):04X}"
+        raise PydanticCustomError("control_character", "{message}", {"message": message})
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printable), Field(json_schema_extra={"pattern": PRINTABLE})]
 
 
 def _visible(text: str) -> str:
@@ -62,17 +74,15 @@ def is_workload_name(name: str) -> bool:
     return len(name) <= 253 and re.fullmatch(_SUBDOMAIN, name) is not None
 
 
-_KINDS = {
-    "deployment",
-    "deployments",
-    "deploy",
-    "deployment.apps",
-    "deployments.apps",
-    "statefulset",
-    "daemonset",
-    "pod",
-    "service",
+# As kubectl takes them, in small letters: names and short names of a kind, with its API group or without.
+_SHORT = {Kind.DEPLOYMENT: "deploy", Kind.STATEFUL_SET: "sts", Kind.DAEMON_SET: "ds"}
+KINDS_OF_KUBECTL = {
+    f"{name}{group}": kind
+    for kind, short in _SHORT.items()
+    for name in (kind.lower(), f"{kind.lower()}s", short)
+    for group in ("", ".apps")
 }
+_OTHER_KINDS = {"pod", "pods", "po", "service", "services", "svc", "replicaset", "replicasets", "rs"}
 _RULE = "Names have lower-case letters, digits and hyphens, and begin and end with a letter or a digit"
 
 
@@ -129,7 +139,7 @@ def _problem(name: str, longest: int, pattern: str) -> str:
         return "Leave the field empty to cover all: * is not a name."
     before, slash, last = name.rpartition("/")
     if slash and re.fullmatch(pattern, last):
-        what = "the kind" if before.lower() in _KINDS else "the namespace"
+        what = "the kind" if before.lower() in {*KINDS_OF_KUBECTL, *_OTHER_KINDS} else "the namespace"
         return f"Write “{last}”, without {what} “{before}”."
     lower = name.lower()
     if re.fullmatch(pattern, lower):

@@ -203,6 +203,18 @@ TAKE = """
 """
 # The number of signals that wait for a decision. Parameters: first, the smallest id of one; name, that of the token.
 WAITING = f"SELECT count(*) FROM signals_signal WHERE state = 'pending' AND id {BOUNDED} AND posted_by = %(name)s"
+# The fingerprints of the reports that are not counted on a signal, which is open or holds for them. Parameter: the
+# reports that fire, as a JSON array.
+OPENING = """
+    SELECT DISTINCT report.fingerprint
+    FROM json_to_recordset(%s::json) AS report(fingerprint text, score float8, probability float8, confidence float8)
+    LEFT JOIN signals_problem problem ON problem.fingerprint = report.fingerprint
+    LEFT JOIN signals_signal signal ON signal.id = problem.signal_id
+    WHERE signal.id IS NULL OR closed_at IS NOT NULL AND NOT coalesce(
+        signals_holds(
+            holds, coalesce((SELECT number FROM signals_settingsversion), 0)::bigint, statement_timestamp())
+        AND signals_alike(holds, report.score, report.probability, report.confidence), false)
+"""
 # The number of all signals that wait for a decision, up to a limit. Parameters: first, the smallest id of one; limit.
 QUEUE_LENGTH = f"""
     SELECT count(*) FROM (

@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from signals import queries
-from signals.invisible import invisible_problem
+from signals.invisible import imitation_problem
 from signals.lib import triggers
 from signals.matchers import MAX_TEXT as MAX_MATCHERS_TEXT
 from signals.patterns import MAX_PATTERN
@@ -174,7 +174,7 @@ class Rule(models.Model):
             for name in MINIMA
             if (value := getattr(self, name)) is not None and not 0 <= value <= 1
         }
-        if problem := invisible_problem(self.name):  # it is that of an actor
+        if problem := imitation_problem(self.name):  # it is that of an actor
             found["name"] = problem
         known = self.action_type in ActionType.__members__
         if known and (problem := PROPOSAL_TYPES[ActionType(self.action_type)].problem(self.params)):

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from signals import actors
-from signals.invisible import invisible_problem
+from signals.invisible import imitation_problem
 from signals.lib import triggers
 from signals.lib.constraints import are_actors
 from signals.names import name_problems
@@ -70,8 +70,8 @@ class Token(models.Model):
         problems: dict[str, str] = {}
         if not 1 <= len(self.name) <= 64 or not self.name.isprintable() or self.name != self.name.strip():
             problems["name"] = "The name must have 1 to 64 printable characters, and none may be a space around it."
-        elif hidden := invisible_problem(self.name):
-            problems["name"] = hidden
+        elif imitated := imitation_problem(self.name):
+            problems["name"] = imitated
         elif self._state.adding:  # an equal name is refused by its key, also if it was taken just now
             for other in Token.objects.filter(name__iexact=self.name).exclude(name=self.name):
                 problems["name"] = f"There is a token “{other.name}”. Choose a name that differs in more than case."

@@ -25,7 +25,11 @@ def target(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> V
     if not facts.target_seen:
         return no_target(name, proposal, facts)
     if facts.target is None:
-        return Denial(name, f"There is no {proposal.target.with_kind}.", reason=Reason.TARGET_NOT_FOUND)
+        message = f"There is no {proposal.target.with_kind}."
+        if facts.namesakes:
+            kinds = " and a ".join(facts.namesakes)
+            message += f" There is a {kinds} of this name: name the kind in the request."
+        return Denial(name, message, reason=Reason.TARGET_NOT_FOUND)
     if facts.target.deleting:
         return Denial(name, f"{proposal.target} is being deleted.", reason=Reason.TARGET_BEING_DELETED)
     return Verdict(name, details={"uid": facts.target.uid, "replicas": facts.target.replicas})

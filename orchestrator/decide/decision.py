@@ -133,6 +133,7 @@ def _facts(question: Question, history: WorkloadHistory) -> Facts:
     known = Facts(
         target_seen=state.seen,
         target=_protected(state, state.facts(changed), history.limits),
+        namesakes=state.namesakes,
         managed=state.managed,
         unreadable=state.unreadable,
         policy=question.policy,

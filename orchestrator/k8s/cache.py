@@ -134,7 +134,11 @@ class ClusterCache:
         known = TargetState(True, True, self.get(key), autoscaler, unlisted.why if unlisted else "")
         if unreadable := self._status.find(WORKLOADS[key.kind], scope):
             return replace(known, seen=False, object=None, unreadable=str(unreadable))
-        return replace(known, missing=known.object is None and key in self._missing)
+        if known.object is not None:
+            return known
+        others = (kind for kind in Kind if kind != key.kind)
+        namesakes = tuple(kind for kind in others if self.get(WorkloadKey(key.namespace, key.name, kind)) is not None)
+        return replace(known, missing=key in self._missing, namesakes=namesakes)
 
     def observe_live(self, target: Target) -> TargetState:
         """The same, with a live read of a workload that is not in the cache: the cache may lag behind. If the read

@@ -9,7 +9,7 @@ from orchestrator.k8s.revision import held, latest_rollout
 from orchestrator.k8s.rollout import obstacle_of
 from orchestrator.k8s.types import WorkloadObject
 from signals.proposals.paths import CONTAINERS
-from signals.types import Target
+from signals.types import Kind, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class TargetState:
     autoscalers_unknown: str = ""  # why autoscalers cannot be listed; "": they are known
     unreadable: str = ""  # why it is not known whether there is such a workload; "": it is
     missing: bool = False
+    namesakes: tuple[Kind, ...] = ()  # where the cache has no such workload: the kinds of those that have its name
 
     def facts(self, changed: Iterable[str] = ()) -> TargetFacts | None:
         """The facts for a change of the fields `changed`. Of the owners, only those of changed fields are included: a

@@ -46,7 +46,7 @@ def claim_due(cluster: str, limit: int, actor: str, delays: Delays = NO_DELAYS, 
     due = Action.recent().filter(is_due, cluster=cluster, state=ActionState.PENDING)
     if direct:
         due = due.filter(origin=Origin.DIRECT)
-    due = due.select_related("workload").order_by("not_before")
+    due = due.select_related("workload").prefetch_related("signal").order_by("not_before")
     with transaction.atomic():
         rows = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
         messages = {row.pk: row.message for row in rows}

@@ -50,7 +50,7 @@ def reclaim(
     are those of the cache."""
     is_over = Action.is_past("lease_until", delays)
     expired = Action.recent().filter(is_over, cluster=cluster, state=ActionState.APPLYING)
-    rows = expired.exclude(pk__in=list(held)).select_related("workload")
+    rows = expired.exclude(pk__in=list(held)).select_related("workload").prefetch_related("signal")
     with transaction.atomic():  # other reconcilers reclaim at the same time, in another order
         free = rows.select_for_update(skip_locked=True, of=("self",))[:limit]
         stored = transitions.store([transitions.reclaim(row, actor) for row in free])

@@ -1,5 +1,6 @@
 """The fields that the bodies of all sources share."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -23,7 +24,8 @@ MAX_LABELS = 64
 MAX_NAME, MAX_VALUE = 128, 1024  # characters
 MAX_LABELS_BYTES, MAX_ANNOTATIONS_BYTES = 8 * 1024, 16 * 1024  # of all names and values together, in UTF-8
 # By the labels: the names of Prometheus, and those of Kubernetes.
-LabelName = Annotated[str, Field(max_length=MAX_NAME, pattern="^[A-Za-z_][-A-Za-z0-9_./]*$")]
+LABEL_NAME = "^[A-Za-z_][-A-Za-z0-9_./]*$"
+LabelName = Annotated[str, Field(max_length=MAX_NAME, pattern=LABEL_NAME)]
 LabelValue = Annotated[Text, Field(max_length=MAX_VALUE)]
 
 
@@ -41,6 +43,8 @@ def _bounded(limit: int) -> AfterValidator:
 def _text(value: Any) -> Any:
     if value is not None and not isinstance(value, str):
         raise PydanticCustomError("string_type", "Input should be a text in ISO 8601")
+    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?[\d._]+(e[-+]?\d+)?\s*", value, re.IGNORECASE):
+        raise PydanticCustomError("number", "Input should be no number, but a time as 2026-11-28T17:00:00Z")
     return value
 
 

@@ -1,12 +1,14 @@
 """What a rule may ask of the signals of a source: a symptom or a threshold that none of them has would never match."""
 
+import re
 from typing import get_args
 
 from signals import patterns
 from signals.invisible import invisible_problem
-from signals.matchers import contradiction, matchers_problem, parse_matchers
-from signals.names import MAX_SYMPTOM, pattern_problems
+from signals.matchers import Matcher, Operator, contradiction, matchers_problem, parse_matchers
+from signals.names import MAX_SYMPTOM, PRINTABLE, pattern_problems
 from signals.sources.anomaly import AnomalySignal
+from signals.sources.body import LABEL_NAME, MAX_NAME, MAX_VALUE
 from signals.symptoms import SymptomMatch, one_of, symptom_matches
 from signals.types import MEASURES, RuleSpec, Source
 
@@ -37,7 +39,8 @@ def conditions_never_met(rule: RuleSpec) -> dict[str, str]:
     }
     found["symptom"] = _never_an_anomaly(rule.source, rule.symptom, rule.symptom_match)
     if not matchers_problem(rule.labels):
-        found["labels"] = contradiction(parse_matchers(rule.labels))
+        matchers = parse_matchers(rule.labels)
+        found["labels"] = contradiction(matchers) or next(filter(None, map(_never_a_label, matchers)), "")
     return {field: problem for field, problem in found.items() if problem}
 
 
@@ -52,6 +55,19 @@ def _symptom_mistake(symptom: str, match: SymptomMatch) -> str:
             return problem
         if not 1 <= len(one.strip()) <= MAX_SYMPTOM:
             return f"A symptom is a text of 1 to {MAX_SYMPTOM} characters."
+    return ""
+
+
+def _never_a_label(matcher: Matcher) -> str:
+    """Why no label that a signal may have meets the matcher. A label that it lacks has the empty value."""
+    if matcher.holds(""):
+        return ""
+    if len(matcher.label) > MAX_NAME or not re.fullmatch(LABEL_NAME, matcher.label):
+        return f"No signal meets {matcher}: it has no label with the name “{matcher.label}”."
+    if matcher.operator is Operator.EQUAL and len(matcher.value) > MAX_VALUE:
+        return f"No signal meets the matcher of “{matcher.label}”: a value has at most {MAX_VALUE} characters."
+    if matcher.operator is Operator.EQUAL and not re.fullmatch(PRINTABLE, matcher.value):
+        return f"No signal meets {matcher}: a value has no control characters."
     return ""
 
 

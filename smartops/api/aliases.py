@@ -8,8 +8,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q
 from ninja import Query, Router
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from signals.aliases import Alias
 from signals.models import Signal
@@ -19,7 +18,7 @@ from signals.patterns import MAX_PATTERN, matches, pattern_problem
 from signals.types import Kind, Named, Source
 from signals.unresolved import UNRESOLVED
 from smartops.api.principals import AuthenticatedRequest, BearerToken, readable, require_namespace
-from smartops.api.problems import require_known
+from smartops.api.problems import invalid, require_known
 from smartops.tokens import Principal, Scope
 
 router = Router(tags=["aliases"], auth=BearerToken(write=Scope.ACTIONS_WRITE))
@@ -81,13 +80,12 @@ class MatchQuery(BaseModel):
     cluster: ClusterName | None = None
     namespace: Namespace | None = None
 
-    @model_validator(mode="after")
-    def _one_of_both(self) -> "MatchQuery":
+    def require(self) -> None:
+        """Raises Problem (422)."""
         if (self.name is None) is (self.pattern is None):
-            raise PydanticCustomError("one_of", "Give either name or pattern")
+            raise invalid([{"loc": (), "msg": "Give either name or pattern"}], within=["query"])
         if self.pattern is not None and (problem := pattern_problem(self.pattern)):
-            raise PydanticCustomError("pattern", "{problem}", {"problem": problem})
-        return self
+            raise invalid([{"loc": ("pattern",), "msg": problem}])
 
 
 @router.get("/aliases", response=Aliases, summary="List the aliases, in the order in which they are tried")
@@ -99,6 +97,7 @@ def list_aliases(request: AuthenticatedRequest) -> Aliases:
 @router.get("/aliases/match", response=Match, summary="Test which alias matches a name, or what a pattern would match")
 def match_aliases(request: AuthenticatedRequest, query: Query[MatchQuery]) -> Match:
     require_known(request.GET, MatchQuery.model_fields)
+    query.require()
     alias = _alias(request, query, query.name) if query.name is not None else None
     return Match(
         alias=None if alias is None else AliasView.model_validate(alias),
@@ -116,7 +115,7 @@ def _alias(request: AuthenticatedRequest, query: MatchQuery, name: str) -> Alias
 
 
 def _unresolved(request: AuthenticatedRequest, query: MatchQuery) -> list[Signal]:
-    rows = readable(Signal.objects.filter(UNRESOLVED).defer("payload"), request.auth, query.namespace, "namespace")
+    rows = readable(Signal.pending().filter(UNRESOLVED).defer("payload"), request.auth, query.namespace, "namespace")
     rows = rows.filter(**query.model_dump(include={"source", "cluster"}, exclude_none=True)).order_by("-pk")
     if query.pattern is None:
         return list(rows.filter(workload=query.name)[:MAX_MATCHES])

@@ -74,7 +74,9 @@ def test_a_missing_stateful_set_is_named_although_a_deployment_has_its_name(worl
     world.drain()
 
     assert (only_signal().state, only_signal().reason) == (SignalState.DENIED, Reason.TARGET_NOT_FOUND)
-    assert only_signal().message == f"There is no StatefulSet {NAMESPACE}/{NAME}."
+    assert only_signal().message == (
+        f"There is no StatefulSet {NAMESPACE}/{NAME}. There is a Deployment of this name: name the kind in the request."
+    )
 
 
 def test_a_freeze_of_one_kind_defers_the_signals_of_this_kind_alone(world: World) -> None:

@@ -7,10 +7,11 @@ from itertools import groupby
 from random import Random
 
 import pytest
+from django.db.models.functions import Now
 
 from signals.ingest import Receipt
 from signals.models import Observation as StoredObservation
-from signals.models import Signal, SignalState
+from signals.models import Problem, SettingsVersion, Signal, SignalState
 from signals.types import Observation
 from tests.kit.signals import anomaly, post
 from tests.kit.threads import at_once
@@ -40,6 +41,23 @@ def test_windows_of_one_problem_at_once_are_counted_on_one_open_signal() -> None
 
     assert only_signal().count == 40
     assert StoredObservation.objects.count() == 40
+
+
+@pytest.mark.parametrize(("score", "opened"), [(0.6, 0), (0.9, 1)])
+def test_reports_at_once_of_a_problem_that_a_decision_holds_for_are_all_counted(score: float, opened: int) -> None:
+    """On the closed signal; or one of them opens another, and the others are counted on that."""
+    within = {"score": [None, 0.8], "probability": None, "confidence": None}
+    settings = SettingsVersion.objects.values_list("number", flat=True).first() or 0
+    [held] = post(anomaly("erp-simulator", score=0.6))
+    Signal.objects.update(state="ignored", closed_at=Now(), holds={"settings": settings, "within": within})
+    posts = [[anomaly("erp-simulator", score=score) for _ in range(5)] for _ in range(8)]
+
+    at_once([partial(_post_each, windows) for windows in posts])
+
+    assert Signal.objects.get(pk=held.signal_id).count == (1 if opened else 41)
+    assert list(Signal.objects.filter(closed_at=None).values_list("count", flat=True)) == [40] * opened
+    assert StoredObservation.objects.count() == 1 + 40 * opened
+    assert Problem.objects.get().firing_count == 41
 
 
 def test_a_beginning_and_its_end_at_once_leave_nothing_open() -> None:

@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import pytest
 from django.db.models import F
+from django.db.models.functions import Now
 from hypothesis import given
 from hypothesis import strategies as st
 
 from signals import actors, transitions
 from signals.allowance import MARGIN, Exceeded, Quota, post
 from signals.ingest import Receipt
-from signals.models import Allowance, Signal
+from signals.models import Allowance, SettingsVersion, Signal
 from signals.types import Observation
 from tests.kit.signals import anomaly
 
@@ -48,6 +49,16 @@ def test_the_rate_grants_the_signals_of_a_minute_at_once_and_then_as_time_passes
     later(3600)
     assert stored(post(observed(20, "z"), DETECTOR, quota)) == [True] * 12 + [False] * 8
     assert stored(post(observed(1), ANOTHER, quota)) == [True]
+
+
+@pytest.mark.parametrize(("score", "is_stored"), [(0.6, True), (0.9, False)])
+def test_a_repeat_that_a_decision_holds_for_opens_no_signal_and_is_stored(score: float, is_stored: bool) -> None:
+    within = {"score": [None, 0.8], "probability": None, "confidence": None}
+    settings = SettingsVersion.objects.values_list("number", flat=True).first() or 0
+    post([anomaly("a", score=0.6)], DETECTOR, Quota(MANY, MANY))
+    Signal.objects.update(state="ignored", closed_at=Now(), holds={"settings": settings, "within": within})
+
+    assert stored(post([anomaly("a", score=score)], ANOTHER, Quota(MANY, waiting=0))) == [is_stored]
 
 
 def test_a_batch_above_the_rate_is_stored_in_part_also_as_the_first_post() -> None:

@@ -31,6 +31,8 @@ def test_a_name_that_an_object_can_have_has_no_problem(names: dict[str, str]) ->
         ({"workload": "deployment/payments"}, "Write “payments”, without the kind “deployment”."),
         ({"workload": "Deployment/payments"}, "without the kind “Deployment”"),
         ({"workload": "deployments.apps/payments"}, "without the kind “deployments.apps”"),
+        ({"workload": "sts/payments"}, "without the kind “sts”"),
+        ({"workload": "pods/payments"}, "without the kind “pods”"),
         ({"workload": "shop/payments"}, "Write “payments”, without the namespace “shop”."),
         ({"namespace": "a.b"}, "Kubernetes does not accept this name."),
         ({"namespace": "*"}, "Leave the field empty"),

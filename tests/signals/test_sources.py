@@ -94,6 +94,8 @@ WRONG: dict[str, list[Any]] = {
         "2026-11-28T17:00:00",
         "1999-12-31T00:00:00Z",
         "9999-12-31T23:59:59Z",
+        "1764349200",
+        "1764349200.5",
         1,
         True,
     ],
@@ -138,6 +140,41 @@ def test_an_anomaly_that_lacks_a_field_is_refused_by_its_name(field: str) -> Non
 )
 def test_an_rca_with_a_wrong_field_is_refused_by_its_name(change: dict[str, Any], location: tuple[Any, ...]) -> None:
     assert wrong_field(RcaSignal, RCA | change) == location
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"startedAt": "1764349200"}, "Input should be no number, but a time as 2026-11-28T17:00:00Z"),
+        ({"windowId": "a\nb"}, "Input should have no control characters; character 2 is U+000A"),
+        ({"workloadKind": "sts"}, "Input should be Deployment, StatefulSet or DaemonSet. Write StatefulSet"),
+        ({"workloadKind": "daemonsets.apps"}, "Input should be Deployment, StatefulSet or DaemonSet. Write DaemonSet"),
+        ({"workloadKind": "Pod"}, "Input should be Deployment, StatefulSet or DaemonSet"),
+    ],
+)
+def test_a_refused_value_is_explained_in_words(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        AnomalySignal.model_validate(ANOMALY | change)
+
+    assert [error["msg"] for error in refused.value.errors()] == [said]
+
+
+@pytest.mark.parametrize(
+    ("matchers", "never"),
+    [
+        ('team="x"', False),
+        ('0team!="x"', False),  # it holds where the label is missing
+        ('0team="x"', True),
+        ('"a b"=~"x.*"', True),
+        (f'{"a" * 129}="x"', True),
+        (f'team="{"a" * 1025}"', True),
+        ('team="a\\nb"', True),
+    ],
+)
+def test_a_matcher_that_no_label_can_meet_is_named(matchers: str, never: bool) -> None:
+    rule = RuleSpec(1, 1, "a", Source.RCA, "oom", ActionType.RESTART, {}, labels=matchers)
+
+    assert problems(rule).get("labels", "").startswith("No signal meets") is never
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.0, 1.0, 0.5])

@@ -153,6 +153,10 @@ def test_a_test_of_an_alias_takes_a_name_or_a_valid_pattern(api: Api, query: str
     assert api.get(f"/v1/aliases/match?{query}").status_code == 422
 
 
+def test_an_unknown_parameter_of_a_test_of_an_alias_is_named(api: Api) -> None:
+    assert api.get("/v1/aliases/match?foo=").json()["detail"] == "foo: Unknown query parameter"
+
+
 @pytest.mark.django_db
 def test_a_token_sees_the_aliases_of_its_namespaces() -> None:
     api = bearer("of erp", namespaces=["erp"])
