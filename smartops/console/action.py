@@ -17,6 +17,7 @@ from smartops.console.actions import ActionFilter, address, visible
 from smartops.console.listing import around
 from smartops.console.pages import ConsoleRequest, page
 from smartops.console.payload import beginning, shown
+from smartops.console.workload_acts import following
 
 DECISIONS = 20  # the newest ones are shown: a signal may be deferred many times
 EARLIER = 5  # actions
@@ -44,7 +45,7 @@ def action(request: ConsoleRequest, pk: UUID) -> HttpResponse:
         "earlier": earlier,
         "failed_before": len(list(takewhile(lambda one: one.state in UNSUCCESSFUL, earlier))),
         "kubectl": _kubectl(row),
-        "acts": list(possible(request, row)),
+        "acts": [*possible(request, row), *following(request, row)],
     }
     return render(request, "console/action.html", context)
 

@@ -12,13 +12,11 @@ from django.urls import reverse
 from orchestrator.acts import Done, NotDone, Outcome
 from orchestrator.acts import actions as acts
 from orchestrator.models import Action
-from signals import actors
-from signals.actors import Actor
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType
 from smartops import queries
 from smartops.console.actions import address, visible
-from smartops.console.acts import ActForm, Confirmation, Elsewhere, ReasonedForm, posted, respond
+from smartops.console.acts import ActForm, Confirmation, Elsewhere, ReasonedForm, person, posted, respond
 from smartops.console.pages import ConsoleRequest, act, require
 from smartops.people.access import Right
 
@@ -43,10 +41,6 @@ class SettleForm(ReasonedForm):
         choices=[("yes", "Applied: the cluster has it"), ("no", "Not applied: the cluster does not have it")],
         widget=forms.RadioSelect,
     )
-
-
-def person(request: ConsoleRequest) -> Actor:
-    return actors.user(request.user.get_username())
 
 
 def possible(request: ConsoleRequest, action: Action) -> Iterator[tuple[str, str]]:

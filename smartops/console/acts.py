@@ -18,6 +18,8 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
 from orchestrator.acts import Done, NotDone, Outcome
+from signals import actors
+from signals.actors import Actor
 from signals.lib.acting import give_reason
 from smartops.console.pages import ConsoleRequest
 
@@ -57,6 +59,11 @@ class Confirmation:
     targets: Sequence[Any] = ()
     danger: bool = False
     details: str = ""
+
+
+def person(request: ConsoleRequest) -> Actor:
+    """Under whose name an act is done."""
+    return actors.user(request.user.get_username())
 
 
 def posted(request: ConsoleRequest) -> Any:

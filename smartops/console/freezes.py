@@ -20,8 +20,7 @@ from orchestrator.acts import freezes as acts
 from orchestrator.acts.freezes import ENDS, Effect, FreezeScope
 from orchestrator.models import ObservedWorkload, Workload
 from signals.types import Kind
-from smartops.console.action_acts import person
-from smartops.console.acts import Confirmation, ReasonedForm, posted, respond
+from smartops.console.acts import Confirmation, ReasonedForm, person, posted, respond
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Access, Right
 

@@ -4,7 +4,7 @@ A page takes one query. A page begins after an id and not after a number of rows
 pages neither repeat nor hide others.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from uuid import UUID
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
@@ -129,6 +129,35 @@ class Around:
     back: str
     previous: str
     next: str
+
+
+def named(request: ConsoleRequest, filters: type[Filter], rows: "QuerySet[Row]", by: Sequence[str]) -> Listing[Row]:
+    """The rows that pass the filter, in the order of these columns, which are unique together. A page begins after a
+    row, or ends before one; if that row has been deleted since, it is the first page."""
+    chosen = filters(request.GET, rows, request=request)
+    before, after = (_position(chosen, rows, name) for name in POSITION)
+    if before is not None and after is not None:
+        chosen.form.add_error(None, "A page has either “before” or “after”.")
+    if not chosen.is_valid():
+        return Listing(chosen, [])
+    at = rows.filter(pk=before or after).values(*by).first() if before or after else None
+    if at is not None and after is not None:  # its rows come before the one that is named
+        found = list(chosen.qs.filter(_beyond(at, by, "lt")).order_by(*(f"-{name}" for name in by))[: PAGE + 1])
+        if len(found) > PAGE:
+            return _page(request, chosen, found[PAGE - 1 :: -1], newer=True, older=True)
+        at = None
+    first = chosen.qs if at is None else chosen.qs.filter(_beyond(at, by, "gt"))
+    found = list(first.order_by(*by)[: PAGE + 1])
+    return _page(request, chosen, found[:PAGE], newer=at is not None, older=len(found) > PAGE)
+
+
+def _beyond(at: Mapping[str, Any], by: Sequence[str], comparison: str) -> Q:
+    """The rows after the values `at`, or before them, in the order of the columns."""
+    where = Q()
+    for name in reversed(by):
+        further = Q(**{f"{name}__{comparison}": at[name]})
+        where = further | (Q(**{name: at[name]}) & where) if where else further
+    return where
 
 
 def listing(request: ConsoleRequest, filters: type[Filter], rows: "QuerySet[Row]", size: int = PAGE) -> Listing[Row]:

@@ -25,6 +25,7 @@ SCREENS = (
     Screen("approvals", "Approvals", "p"),
     Screen("actions", "Actions", "a"),
     Screen("signals", "Signals", "s"),
+    Screen("workloads", "Workloads", "w"),
     Screen("audit", "Audit", "u"),
 )
 

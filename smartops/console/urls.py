@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from smartops.console import action_acts, freezes
+from signals.types import ActionType
+from smartops.console import action_acts, freezes, workload_acts
 from smartops.console.action import action
 from smartops.console.actions import actions
 from smartops.console.approvals import approval, approvals, approve, reject
@@ -11,8 +12,11 @@ from smartops.console.overview import overview
 from smartops.console.reasons import reasons
 from smartops.console.signal import signal
 from smartops.console.signals import signals
+from smartops.console.workload import workload
+from smartops.console.workloads import workloads
 
 app_name = "console"
+TARGET = "<cluster>/<kind>/<namespace>/<name>"
 urlpatterns = [
     path("", overview, name="overview"),
     path("approvals/", approvals, name="approvals"),
@@ -29,6 +33,13 @@ urlpatterns = [
     path("actions/<uuid:pk>/settle/", action_acts.settle, name="settle"),
     path("actions/<uuid:pk>/cancel/", action_acts.cancel, name="cancel"),
     path("actions/<uuid:pk>/retry/", action_acts.retry, name="retry"),
+    path("actions/<uuid:pk>/run/", workload_acts.run, name="run"),
+    path("actions/<uuid:pk>/undo/", workload_acts.undo, name="undo"),
+    path("workloads/", workloads, name="workloads"),
+    path(f"workloads/{TARGET}/", workload, name="workload"),
+    *(path(f"workloads/{TARGET}/{one.lower()}/", workload_acts.change(one), name=one.lower()) for one in ActionType),
+    path(f"workloads/{TARGET}/hold/", workload_acts.hold, name="hold"),
+    path(f"workloads/{TARGET}/cooldowns/<type_>/clear/", workload_acts.clear, name="clear-cooldown"),
     path("freeze/", freezes.freeze, name="freeze"),
     path("freeze/held/", freezes.held, name="held"),
     path("freezes/<int:pk>/lift/", freezes.lift, name="lift"),

@@ -186,7 +186,10 @@ class SimulatedCluster:
             raise NotFound(f'deployments.apps "{key.name}" not found')
         if (found.uid, found.resource_version) != (preconditions.uid, preconditions.resource_version):
             raise Conflict("the object has been modified")
-        if not dry_run:
+        if dry_run:
+            described = {"document": document(fields["replicas"])} if "replicas" in fields else {}
+            found = replace(found, **{**described, **fields})
+        else:
             annotations = {ACTION_ANNOTATION: action}
             found = self.change(key, generation=found.generation + 1, annotations=annotations, **fields)
         if isinstance(fault, Lost):

@@ -10,6 +10,7 @@ from django.urls import Resolver404, resolve, reverse
 from smartops.console import urls
 
 EACH = 3  # pages of one URL name, at most
+FOLLOWED = 20  # pages of one URL name whose links are followed: not every action has every button
 LINK = re.compile(r'(?:href|hx-get)="([^"]+)"')
 
 
@@ -22,7 +23,7 @@ def console_pages(fetch: Callable[[str], tuple[int, str, str]]) -> dict[str, lis
     while ahead:
         address = ahead.pop(0)
         name = _name(address)
-        if name is None or len(found[name]) >= EACH or address in found[name]:
+        if name is None or len(found[name]) >= FOLLOWED or address in found[name]:
             continue
         status, type_, text = fetch(address)
         assert status == 200, address
@@ -33,7 +34,7 @@ def console_pages(fetch: Callable[[str], tuple[int, str, str]]) -> dict[str, lis
         ahead += [unescape(link).partition("#")[0] for link in LINK.findall(text) if link.startswith("/console/")]
     missing = names.keys() - {name for name, addresses in found.items() if addresses}
     assert not missing, f"no page links to {missing}: link to it, or give the scene (scene.py) what it shows"
-    return {name: [address for address in addresses if address] for name, addresses in found.items()}
+    return {name: [address for address in addresses if address][:EACH] for name, addresses in found.items()}
 
 
 def _name(address: str) -> str | None:

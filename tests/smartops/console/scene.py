@@ -20,12 +20,15 @@ from orchestrator.models import (
     AuditEvent,
     DecisionRecord,
     Heartbeat,
+    ObservedNamespace,
+    ObservedWorkload,
     Verification,
     VerificationStatus,
     Workload,
     transitions,
 )
 from orchestrator.reconciler.claim import Claim
+from orchestrator.reconciler.snapshot import describe
 from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
@@ -243,6 +246,27 @@ def an_ordinary_hour() -> Hour:
     hour.shop.silent = "paymentservice"
     hour.execute(hour.signal(anomaly("paymentservice", "error", 0.86, "win-2184", errorRate=0.22)))
     return hour
+
+
+def dry_run(hour: Hour) -> Action:
+    """A restart that a person has requested as a dry run, and that the API server has accepted."""
+    target = Target("default", NAMESPACE, "checkoutservice")
+    workload = Workload.objects.get(name=target.name)
+    proposal = Proposal(ActionType.RESTART, target, Origin.DIRECT, {}, "A new certificate", dry_run=True, verify=False)
+    one = propose(proposal, workload, actors.user("olga"))
+    live = hour.shop.deployments[target.name]
+    transitions.store([transitions.plan(one, live, {"value": str(one.pk)}, 0, RECONCILER)])
+    transitions.store([transitions.apply(one, live, Limits(), RECONCILER, answered=True)])
+    return one
+
+
+def observed(hour: Hour) -> None:
+    """The snapshot of the workloads, as a reconciler stores it."""
+    for one in hour.shop.deployments.values():
+        ObservedWorkload.objects.create(cluster="default", **describe(one, None))
+    ObservedNamespace.objects.create(
+        cluster="default", namespace="*", reconciler=RECONCILER, lease_until=Now() + 60 * MINUTE, complete_at=Now()
+    )
 
 
 def waiting_for_approval(hour: Hour) -> Action:

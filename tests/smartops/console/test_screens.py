@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 from tests.kit.web import Web
 from tests.smartops.console.chromium import CHROMIUM
 from tests.smartops.console.crawl import console_pages
-from tests.smartops.console.scene import an_ordinary_hour, waiting_for_approval
+from tests.smartops.console.scene import an_ordinary_hour, dry_run, observed, waiting_for_approval
 from tests.smartops.console.test_browser import OUTSIDE, REPORT_VIOLATIONS, UNISOLATED, browser, hostile
 
 __all__ = ["browser"]  # the fixture
@@ -35,6 +35,8 @@ def pages(
     hour = an_ordinary_hour()
     waiting_for_approval(hour)
     hostile(hour)
+    observed(hour)
+    dry_run(hour)
     client.force_login(User.objects.create_superuser("ada"))
     web = serve()
     context, complaints = browser.new_context(base_url=web.url, reduced_motion="reduce"), []

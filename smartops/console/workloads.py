@@ -1,0 +1,57 @@
+"""The list of workloads, from the snapshot that reconcilers store."""
+
+from typing import Any
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from guardrails.models import Cooldown, Freeze
+from orchestrator.models import ActiveAction, ObservedWorkload
+from signals.types import Kind
+from smartops.console import listing
+from smartops.console.pages import ConsoleRequest, page
+
+ORDER = ("namespace", "name", "kind", "cluster")
+CONDITIONS = (("held", "Held or frozen"), ("cooldown", "In a cooldown"), ("unhealthy", "Unhealthy"))
+
+
+class WorkloadFilter(listing.Filter):
+    q = listing.search()
+    condition = listing.choice(None, "All conditions", CONDITIONS, label="Condition", method="of_condition")
+    kind = listing.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
+    namespace = listing.namespace()
+
+    def search(self, rows: "QuerySet[ObservedWorkload]", _: str, text: str) -> "QuerySet[ObservedWorkload]":
+        """A part of the name; with a slash, the namespace and the name."""
+        namespace, slash, name = text.rpartition("/")
+        return rows.filter(name__icontains=name, **{"namespace__icontains": namespace} if slash else {})
+
+    def of_condition(self, rows: "QuerySet[ObservedWorkload]", _: str, name: str) -> "QuerySet[ObservedWorkload]":
+        if name == "unhealthy":
+            return rows.filter(ObservedWorkload.unhealthy())
+        return rows.filter(**{"frozen" if name == "held" else "cooling": True})
+
+    @property
+    def namespaces(self) -> Any:
+        rows = ObservedWorkload.objects.filter(self.request.access.visible())
+        return rows.order_by("namespace").values_list("namespace", flat=True).distinct()[: listing.SUGGESTED]
+
+
+@page
+def workloads(request: ConsoleRequest) -> HttpResponse:
+    names = {"namespace": OuterRef("namespace"), "kind": OuterRef("kind"), "cluster": OuterRef("cluster")}
+    cooldowns = Cooldown.objects.filter(workload=OuterRef("name"), until__gt=Now(), **names)
+    of_workload = {f"workload__{name}": OuterRef(name) for name in ORDER}
+    active = ActiveAction.objects.filter(**of_workload)
+    rows = ObservedWorkload.objects.filter(request.access.visible()).annotate(
+        frozen=Exists(Freeze.over_rows(name="name")), cooling=Exists(cooldowns), active=Exists(active)
+    )
+    found = listing.named(request, WorkloadFilter, rows.defer("owners"), ORDER)
+    return render(request, "console/workloads.html", {"listing": found})
+
+
+def address(cluster: str, kind: str, namespace: str, name: str) -> str:
+    return reverse("console:workload", args=[cluster, kind, namespace, name])
