@@ -18,7 +18,7 @@ from time import monotonic
 from zlib import crc32
 
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error, connection, transaction
 from django.db.models.functions import Now
 
 from signals import actors
@@ -98,6 +98,13 @@ _cache: dict[str, _Cached] = {}  # by `lookup`; only valid tokens get in, so the
 def forget(lookup: str) -> None:
     """Makes this process read the token again at its next use. The others do so within `CACHED_FOR`."""
     _cache.pop(lookup, None)
+
+
+def revoke(token: Token) -> bool:
+    """Ends the token for good. False if it was revoked before. Use it within a transaction."""
+    revoked = Token.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now())
+    transaction.on_commit(lambda: forget(token.lookup))
+    return bool(revoked)
 
 
 def is_well_formed(text: str) -> bool:

@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -107,11 +106,9 @@ class TokenAdmin(ScopedAdmin[Token]):
             if isinstance(rows, HttpResponse):
                 return rows
             for row in rows:
-                if Token.objects.filter(pk=row.pk, revoked_at=None).update(revoked_at=Now()):
+                if tokens.revoke(row):
                     self.log_change(request, row, "Revoked.")
                     self.message_user(request, f"Revoked: token {row}.", messages.SUCCESS)
-        for row in rows:
-            tokens.forget(row.lookup)
         return None
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:

@@ -13,6 +13,7 @@ EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 class Kind(StrEnum):
     DECISION = "decision"
     TRANSITION = "transition"  # of an action
+    APPROVAL = "approval"  # or rejection, by a person
     SETTING = "setting"  # a limit, rule, alias, freeze, cooldown: whatever people set for places
     REFUSED = "refused request"
     SIGN_IN = "sign-in"

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
 
-from orchestrator.models import AuditEvent, DecisionRecord, RefusedRequest
+from orchestrator.models import Approval, AuditEvent, DecisionRecord, RefusedRequest
 from orchestrator.models.evidence import by_callers
 from signals.lib.partitions import first_id, time_of
 from signals.models import SettingChange
@@ -176,15 +176,14 @@ class Decisions(Source):
         )
 
 
-class Transitions(Source):
-    rank, kinds, model = 60, (Kind.TRANSITION,), AuditEvent
-    code, sentences = "reason", ("reason", "message")
+class OfActions(Source):
+    """The rows belong to actions."""
+
     related = ("action__workload",)
-    finds_callers = True
 
     def rows(self, *, whole: bool) -> "QuerySet[Any]":
         columns = ("action__signal", "action__type", "action__workload")
-        own = [field.name for field in AuditEvent._meta.concrete_fields]
+        own = [field.name for field in self.model._meta.concrete_fields]
         of_workload = [f"action__workload__{name}" for name in ("cluster", "kind", "namespace", "name")]
         return super().rows(whole=whole).only(*own, *columns, *of_workload)
 
@@ -197,6 +196,12 @@ class Transitions(Source):
         if search.is_of_object:
             return Q(action__workload__in=search.workloads)
         return Q(**{f"action__workload__{name}": value for name, value in search.workload.items()})
+
+
+class Transitions(OfActions):
+    rank, kinds, model = 60, (Kind.TRANSITION,), AuditEvent
+    code, sentences = "reason", ("reason", "message")
+    finds_callers = True
 
     def entry(self, row: AuditEvent) -> Entry:
         target = row.action.workload.target
@@ -214,6 +219,30 @@ class Transitions(Source):
             action=row.action_id,
             signal=row.action.signal_id,
             details=row.details,
+        )
+
+
+class Approvals(OfActions):
+    """The votes of persons."""
+
+    rank, kinds, model = 50, (Kind.APPROVAL,), Approval
+    at, actor = "", "by"
+
+    def entry(self, row: Approval) -> Entry:
+        target = row.action.workload.target
+        return Entry(
+            position=self.position(row),
+            kind=Kind.APPROVAL,
+            actor=row.by,
+            what=f"{row.decision} {row.action.type}",
+            reason=row.reason,
+            cluster=target.cluster,
+            workload_kind=target.kind,
+            namespace=target.namespace,
+            workload=target.name,
+            action=row.action_id,
+            signal=row.action.signal_id,
+            details={"digest": row.digest},
         )
 
 
@@ -366,4 +395,4 @@ class Exports(Administered):
         )
 
 
-SOURCES: tuple[Source, ...] = (Decisions(), Transitions(), Changes(), Refusals(), SignIns(), Exports())
+SOURCES: tuple[Source, ...] = (Decisions(), Transitions(), Approvals(), Changes(), Refusals(), SignIns(), Exports())

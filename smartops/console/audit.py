@@ -1,5 +1,7 @@
 """The audit: everything that happened in one list (smartops/audit), and its export."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +10,7 @@ from django.http import HttpResponse, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.text import Truncator
 
 from signals import actors
 from smartops.audit import export as exports
@@ -21,6 +24,8 @@ from smartops.people.access import Right
 from smartops.web.peers import peer_of
 
 LIST = "console:audit"
+MAX_VALUE = 120  # characters of a setting
+UNSAID = ("id", "lookup", "created_at")
 
 
 def _moment(label: str) -> forms.DateTimeField:
@@ -83,7 +88,23 @@ class Chosen:
 @dataclass(frozen=True, slots=True)
 class Row:
     entry: Entry
-    href: str  # of the object; empty if it has no page
+
+    @property
+    def href(self) -> str:
+        """The address of the object; empty if it has no page."""
+        if self.entry.decision:
+            return reverse("console:decision", args=[self.entry.decision])
+        return reverse("console:action", args=[self.entry.action]) if self.entry.action else ""
+
+    @property
+    def changes(self) -> Iterator[tuple[str, str]]:
+        """Of a setting: what was set, and what it was before, if there was anything."""
+        if not self.entry.table:
+            return
+        for name, change in self.entry.details.items():
+            before, after = (_short(change[when]) for when in ("before", "after"))
+            if name not in UNSAID:
+                yield name, after if change["before"] is None else f"{before} → {after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +127,7 @@ def audit(request: ConsoleRequest) -> HttpResponse:
     found = page_of(request.access, form.search, form.position)
     newest = f"{reverse(LIST)}{_query(request.GET)}" if form.position else ""
     older = _query(request.GET, before=str(found.older)) if found.older else ""
-    rows = [Row(entry, address(entry)) for entry in found.entries]
+    rows = list(map(Row, found.entries))
     return _shown(request, Listing(Chosen(form), rows, newest, older, found.is_searching, _query(request.GET)))
 
 
@@ -129,8 +150,9 @@ def export(request: ConsoleRequest) -> HttpResponseBase:
     return StreamingHttpResponse(exports.sent(pieces), content_type=form_of_file.content_type, headers=headers)
 
 
-def address(entry: Entry) -> str:
-    return reverse("console:action", args=[entry.action]) if entry.action else ""
+def _short(value: Any) -> str:
+    text = "not set" if value in (None, "") else value if isinstance(value, str) else json.dumps(value)
+    return Truncator(text).chars(MAX_VALUE)
 
 
 def _shown(request: ConsoleRequest, found: Listing) -> HttpResponse:

@@ -11,12 +11,13 @@ from smartops.people.access import Access, Right
 @dataclass(frozen=True, slots=True)
 class Screen:
     """`name` is that of its URL. `key`: the letter that opens it, after g. `right`: it is in the menu of those who have
-    this right somewhere."""
+    this right somewhere, or `everywhere`."""
 
     name: str
     title: str
     key: str
     right: Right = Right.READ
+    everywhere: bool = False
 
 
 # In the order of the menu.
@@ -27,6 +28,7 @@ SCREENS = (
     Screen("signals", "Signals", "s"),
     Screen("workloads", "Workloads", "w"),
     Screen("audit", "Audit", "u"),
+    Screen("tokens", "Tokens", "t", Right.ADMINISTER, everywhere=True),
 )
 
 
@@ -39,6 +41,6 @@ class Entry:
 
 def shown_to(access: Access, path: str) -> Iterator[Entry]:
     for screen in SCREENS:
-        if access.has(screen.right):
+        if access.may(screen.right) if screen.everywhere else access.has(screen.right):
             href = reverse(f"console:{screen.name}")
             yield Entry(screen, href, path == href or (screen.name != "overview" and path.startswith(href)))

@@ -8,10 +8,12 @@ from smartops.console.action import action
 from smartops.console.actions import actions
 from smartops.console.approvals import approval, approvals, approve, reject
 from smartops.console.audit import audit, export
+from smartops.console.decision import decision
 from smartops.console.overview import overview
 from smartops.console.reasons import reasons
 from smartops.console.signal import signal
 from smartops.console.signals import signals
+from smartops.console.tokens import issue, revoke, tokens
 from smartops.console.workload import workload
 from smartops.console.workloads import workloads
 
@@ -43,4 +45,8 @@ urlpatterns = [
     path("freeze/", freezes.freeze, name="freeze"),
     path("freeze/held/", freezes.held, name="held"),
     path("freezes/<int:pk>/lift/", freezes.lift, name="lift"),
+    path("decisions/<uuid:pk>/", decision, name="decision"),
+    path("tokens/", tokens, name="tokens"),
+    path("tokens/issue/", issue, name="token-issue"),
+    path("tokens/<uuid:pk>/revoke/", revoke, name="token-revoke"),
 ]

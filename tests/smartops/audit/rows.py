@@ -5,7 +5,7 @@ from typing import Any
 
 import uuid_utils.compat as uuids
 
-from orchestrator.models import Action, AuditEvent, DecisionRecord, RefusedRequest, Workload
+from orchestrator.models import Action, Approval, AuditEvent, DecisionRecord, RefusedRequest, Workload
 from signals.lib.partitions import first_id
 from signals.models import SettingChange
 from signals.types import Origin, Target
@@ -52,6 +52,11 @@ def moved(action: Action, at: datetime, **columns: Any) -> AuditEvent:
     return AuditEvent.objects.create(action=action, at=at, **given | columns)
 
 
+def voted(action: Action, at: datetime, **columns: Any) -> Approval:
+    given = {"by": "user:bo", "decision": "approve", "digest": "d"}
+    return Approval.objects.create(id=_id(at), action=action, at=at, **given | columns)
+
+
 def set_to(at: datetime, table: str = "guardrails_guardrailsetting", **columns: Any) -> SettingChange:
     given: dict[str, Any] = {
         "operation": "insert",
@@ -83,7 +88,9 @@ def exported(at: datetime, **columns: Any) -> AuditExport:
 
 def one_of_each(at: datetime, namespace: str = "erp") -> None:
     decided(at, namespace)
-    moved(an_action(namespace, at=at), at)
+    action = an_action(namespace, at=at)
+    moved(action, at)
+    voted(action, at)
     set_to(at, after={"cluster": "", "kind": "", "namespace": namespace, "workload": "web", "max_replicas": 9})
     refused(at, namespace)
     signed_in(at)

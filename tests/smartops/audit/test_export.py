@@ -53,11 +53,11 @@ def test_an_export_has_what_the_list_has_and_is_recorded(monkeypatch: pytest.Mon
         str(entry.row["id"]) if isinstance(one["row"]["id"], str) else entry.row["id"]
         for one, entry in zip(found, stream(ADMIN, search, whole=True), strict=True)
     ]
-    assert len(found) == 12
+    assert len(found) == 14
     before = data[: data.rindex(b'{"end"')]
     digest = hashlib.sha256(before).hexdigest()
-    assert last == {"end": {"complete": True, "rows": 12, "sha256": digest, "until": NOON.isoformat()}}
-    assert (record.outcome, record.rows, record.sha256) == ("complete", 12, digest)
+    assert last == {"end": {"complete": True, "rows": 14, "sha256": digest, "until": NOON.isoformat()}}
+    assert (record.outcome, record.rows, record.sha256) == ("complete", 14, digest)
     assert (record.actor, record.address, record.format, record.search) == (BO, "192.0.2.1", "jsonl", {"reason": ""})
 
 
@@ -77,7 +77,7 @@ def test_an_export_has_nothing_that_the_person_may_not_see() -> None:
     assert b"erp" in data
     assert b"crm" not in data
     assert b"sign-in" not in data
-    assert data.count(b"\r\n") == 6, "a header, four entries, and the end"
+    assert data.count(b"\r\n") == 7, "a header, five entries, and the end"
 
 
 def test_a_failing_database_ends_the_file_with_a_line_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ from tests.smartops.audit.rows import ADMIN, MILLISECOND, NOBODY, NOON, VIEWER, 
 
 pytestmark = pytest.mark.django_db
 
-ALL = ["decision", "transition", "setting", "refused request", "sign-in", "export"]
-IN_PLACES = ALL[:4]
+ALL = ["decision", "transition", "approval", "setting", "refused request", "sign-in", "export"]
+IN_PLACES = ALL[:5]
 
 
 def walk(access: Access, search: Search, size: int) -> list[Entry]:
@@ -54,7 +54,7 @@ def test_the_pages_have_each_row_of_an_instant_once(size: int, scanned: int, mon
         assert walk(ADMIN, search, size) == everything
         assert everything == sorted(everything, key=lambda entry: entry.position, reverse=True)
         assert len({entry.position for entry in everything}) == len(everything)
-    assert len(list(stream(ADMIN, Search(until=NOON + MILLISECOND * 2), whole=False))) == 31
+    assert len(list(stream(ADMIN, Search(until=NOON + MILLISECOND * 2), whole=False))) == 36
 
 
 def test_a_stream_reads_in_batches_that_share_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_a_stream_reads_in_batches_that_share_no_row(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(merge, "BATCH_SCANNED", 1)
 
     assert list(stream(VIEWER, whole, whole=False)) == expected
-    assert len(expected) == 16
+    assert len(expected) == 20
 
 
 def test_a_page_takes_a_constant_number_of_queries() -> None:
@@ -146,11 +146,11 @@ def test_a_refusal_without_a_target_is_for_those_who_read_everything() -> None:
     [
         ({"actor": "token:ana"}, ["decision", "refused request"]),
         ({"actor": "ana"}, ["decision", "refused request"]),
-        ({"actor": "user:bo"}, ["setting", "sign-in", "export"]),
+        ({"actor": "user:bo"}, ["approval", "setting", "sign-in", "export"]),
         ({"actor": "reconciler:r"}, ["transition"]),
         ({"actor": "r"}, []),  # the name of a caller
-        ({"about": "erp/web"}, ["decision", "transition", "setting"]),
-        ({"about": "default:Deployment erp/web"}, ["decision", "transition"]),
+        ({"about": "erp/web"}, ["decision", "transition", "approval", "setting"]),
+        ({"about": "default:Deployment erp/web"}, ["decision", "transition", "approval"]),
         ({"about": "StatefulSet erp/web"}, []),
         ({"about": "erp/"}, IN_PLACES),
         ({"about": "crm/"}, []),

@@ -64,7 +64,9 @@ def test_the_list_shows_who_did_what_to_which_object_and_why(auditor: Client) ->
         "export of the audit as csv",
     ):
         assert said in page
-    assert shown(auditor, NOON_ONLY) == [*("decision", "transition", "setting", "refused request", "sign-in", "export")]
+    assert shown(auditor, NOON_ONLY) == [
+        *("decision", "transition", "approval", "setting", "refused request", "sign-in", "export")
+    ]
 
 
 def test_a_viewer_sees_no_entry_of_another_place_and_none_of_people() -> None:
@@ -72,12 +74,12 @@ def test_a_viewer_sees_no_entry_of_another_place_and_none_of_people() -> None:
     rows.one_of_each(NOON, "crm")
     viewer = signed_in("vera", Role.VIEWER, Place("default", "erp"))
 
-    assert shown(viewer, NOON_ONLY) == ["decision", "transition", "setting", "refused request"]
+    assert shown(viewer, NOON_ONLY) == ["decision", "transition", "approval", "setting", "refused request"]
     page = text(viewer.get(f"{LIST}?{NOON_ONLY}"))
     assert "crm" not in page.replace("rollout", "")
     assert shown(viewer, f"{NOON_ONLY}&q=crm/web") == []
     found = file(viewer.post(f"{EXPORT}?{NOON_ONLY}", {"format": "csv"}))
-    assert found.count(b"\r\n") == 6, "a header, four entries and the end"
+    assert found.count(b"\r\n") == 7, "a header, five entries and the end"
     assert b"crm" not in found
 
 

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser, Page
 
+from smartops.tokens import Scope, issue
 from tests.kit.web import Web
 from tests.smartops.console.chromium import CHROMIUM
 from tests.smartops.console.crawl import console_pages
@@ -37,6 +38,7 @@ def pages(
     hostile(hour)
     observed(hour)
     dry_run(hour)
+    issue(f"<b>{'t' * 61}", [Scope.SIGNALS_WRITE], ["shop"])
     client.force_login(User.objects.create_superuser("ada"))
     web = serve()
     context, complaints = browser.new_context(base_url=web.url, reduced_motion="reduce"), []
