@@ -20,7 +20,7 @@ from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.models import DecisionRecord, Workload
 from signals.lib.clock import database_now
 from signals.mapping import considered
-from signals.models import Rule, Signal, SignalState
+from signals.models import Rule, Signal
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import SignalFacts, Target
 
@@ -41,7 +41,7 @@ def would_run(draft: Draft, where: Q) -> tuple[list[WouldRun], bool]:
     """At most one of each workload, those that are due first, of the signals that fulfil the condition; and whether
     more than MAX_SIGNALS are deferred."""
     now = database_now()
-    deferred = Signal.objects.filter(where, state=SignalState.PENDING, not_before__gt=now).exclude(reason="")
+    deferred = Signal.pending().filter(where, not_before__gt=now).exclude(reason="")
     rows = list(deferred.defer("payload").order_by("not_before")[: MAX_SIGNALS + 1])
     signals = {row.pk: row for row in rows[:MAX_SIGNALS] if not row.unresolved}
     last = DecisionRecord.objects.filter(signal__in=signals).order_by("signal_id", "-pk").distinct("signal_id")

@@ -1,0 +1,61 @@
+"""`manage.py retain` drops months while agents post."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from signals.lib import partitions
+from signals.models import Observation, Problem, Signal
+from smartops.retention import months
+from tests.kit.signals import anomaly, post
+from tests.kit.threads import at_once
+from tests.smartops.retention.test_retain import retain
+from tests.smartops.retention.test_retain_signals import ids_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OLD = (timezone.now() - timedelta(days=100)).replace(day=10)
+POSTS = 15
+
+
+@pytest.fixture
+def a_database_with_old_months(settings: Settings) -> Iterator[None]:
+    settings.SMARTOPS_RETAIN_SIGNALS_DAYS = settings.SMARTOPS_RETAIN_OBSERVATIONS_DAYS = 40
+    yield
+    with connection.cursor() as cursor:
+        for label in partitions.PARTITION_BY:
+            for one in months.stored(apps.get_model(label)):
+                if one.month < timezone.now().date().replace(day=1):
+                    cursor.execute(f"DROP TABLE {one.name}")
+
+
+@pytest.mark.usefixtures(a_database_with_old_months.__name__)
+def test_posts_about_the_signals_of_a_month_that_is_dropped_are_all_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"w{number}" for number in range(20)]
+    with ids_of(OLD, monkeypatch):
+        post(*map(anomaly, names))
+    partitions.create_ahead()
+    Signal.objects.update(state="ignored", closed_at=timezone.now() - timedelta(days=3))
+
+    def agent() -> None:
+        for number in range(POSTS):
+            post(*(anomaly(name) for name in names[number % 3 :]))
+
+    works: list[Callable[[], object]] = [agent, agent, agent, partial(retain, tmp_path)]
+    at_once(works, timeout=60)
+    retain(tmp_path)  # where the first one found the database too busy
+
+    reports = 3 * sum(len(names[number % 3 :]) for number in range(POSTS))
+    assert sum(Problem.objects.values_list("firing_count", flat=True)) == len(names) + reports
+    assert Observation.objects.count() == reports
+    assert sorted(Signal.objects.values_list("workload", flat=True)) == sorted(names), "the old ones are gone"
+    assert set(Problem.objects.values_list("signal_id", flat=True)) == set(Signal.objects.values_list("pk", flat=True))
