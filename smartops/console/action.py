@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
 
 from orchestrator.models import Action, ActionState
 from signals.types import ActionType
@@ -14,10 +15,12 @@ from smartops import queries
 from smartops.console import kubectl, timeline
 from smartops.console.action_acts import possible
 from smartops.console.actions import ActionFilter, address, visible
+from smartops.console.attention import is_unseen
 from smartops.console.listing import around
 from smartops.console.pages import ConsoleRequest, page
 from smartops.console.payload import beginning, shown
 from smartops.console.workload_acts import following
+from smartops.people.access import Right
 
 DECISIONS = 20  # the newest ones are shown: a signal may be deferred many times
 EARLIER = 5  # actions
@@ -46,6 +49,7 @@ def action(request: ConsoleRequest, pk: UUID) -> HttpResponse:
         "failed_before": len(list(takewhile(lambda one: one.state in UNSUCCESSFUL, earlier))),
         "kubectl": _kubectl(row),
         "acts": [*possible(request, row), *following(request, row)],
+        "is_unseen": request.access.may_change(Right.ACT, row.workload.target) and is_unseen(row, timezone.now()),
     }
     return render(request, "console/action.html", context)
 

@@ -4,23 +4,30 @@ from django.db.models import Q, QuerySet
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 
-from orchestrator.models import ACTIVE, Action, ActionState, Workload
+from orchestrator.models import ACTIVE, Action, ActionState, VerificationStatus, Workload
 from signals.types import ActionType, Kind
 from smartops import queries
 from smartops.console import listing
+from smartops.console.attention import FAILED, unseen
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Access
 
 S = ActionState
-GROUPS = {"active": ("Active", ACTIVE), "unsuccessful": ("Failed or timed out", (S.FAILED, S.TIMED_OUT))}
+GROUPS = {"active": ("Active", ACTIVE), "unsuccessful": ("Failed or timed out", FAILED)}
+UNSEEN = "unseen"
 
 
 class ActionFilter(listing.Filter):
     q = listing.search()
     state = listing.choice(
-        None, "All states", [*((name, label) for name, (label, _) in GROUPS.items()), *S.choices], method="of_state"
+        None,
+        "All states",
+        [*((name, label) for name, (label, _) in GROUPS.items()), (UNSEEN, "Failed, opened by nobody"), *S.choices],
+        method="of_state",
     )
+    verification = listing.choice("verification__status", "Any verification", VerificationStatus.choices)
     type = listing.choice("type", "All types", [(one.value, one.value) for one in ActionType])
     since = listing.since()
     kind = listing.choice("workload__kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
@@ -35,6 +42,8 @@ class ActionFilter(listing.Filter):
         return rows.filter(workload__in=few if len(few) <= listing.FEW else found)
 
     def of_state(self, rows: "QuerySet[Action]", _: str, state: str) -> "QuerySet[Action]":
+        if state == UNSEEN:
+            return rows.filter(unseen(timezone.now()))
         _, states = GROUPS.get(state, ("", (state,)))
         return rows.filter(state__in=states)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
@@ -92,7 +92,9 @@ class Changed:
 
     @cached_property
     def signals(self) -> list[Signal]:
-        return list(Signal.objects.defer("payload").filter(pk__in=self.ids("signal")).order_by("-pk"))
+        actions = Prefetch("actions", queries.actions().order_by("-pk"))
+        rows = Signal.objects.defer("payload").prefetch_related(actions)
+        return list(rows.filter(pk__in=self.ids("signal")).order_by("-pk"))
 
     def visible_to(self, access: Access, models: Collection[str]) -> tuple[str, ...]:
         """The rows of these models that the person may see."""
@@ -154,18 +156,19 @@ class Rows:
 
 @dataclass(frozen=True)
 class Shared:
-    """A page that shows the same to everybody with the same access. `parts`: the elements that change, by their ids,
-    with their HTML."""
+    """A page that shows the same to everybody with the same access. `parts`: its elements, as HTML by their ids."""
 
     models: tuple[str, ...]
     parts: Callable[[Access], Mapping[str, str]]
 
     def update(self, page: Page, access: Access, changed: Changed) -> Update | None:  # noqa: ARG002 - the protocol's
+        if changed.rows is None or changed.has_settings:
+            return Update(refresh=True)
         if not changed.names(*self.models):
             return None
         are_many = changed.are_many(*self.models)
         rows = () if are_many else changed.visible_to(access, self.models)
-        if not (rows or are_many or changed.has_settings):
+        if not rows and not are_many:
             return None
         content = format_html_join("", "{}", ((partial(name, html),) for name, html in self.parts(access).items()))
         return Update(content, rows=rows)

@@ -1,176 +1,143 @@
-"""The overview: actions, and the signals that led to none. It takes a constant number of queries.
+"""The overview: the mode, what needs a person, who reconciles, and the last 24 hours.
 
-A number on the page is the count of the very condition that the list applies behind its link.
+A number is the count of the list that it links to, by the filter of that list. The page takes a constant number of
+queries.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import reduce
-from operator import or_
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
-from django import forms
-from django.db.models import Count, Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.db.models import QuerySet
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 
-from orchestrator.models import ACTIVE, Action, ActionState, Workload
-from signals.lib.partitions import first_id
+from guardrails.models import GuardrailSetting
+from guardrails.types import Limits
+from orchestrator.models import Action
+from orchestrator.models.keys import ACTIVE_IDS
 from signals.models import Signal, SignalState
-from signals.types import Kind
-from signals.unresolved import UNRESOLVED
-from smartops import queries
+from signals.reasons import Reason
+from signals.types import Mode
+from smartops.console import actions, approvals, listing, signals
+from smartops.console.freshness import freshness, visible_to
 from smartops.console.pages import ConsoleRequest, page
+from smartops.console.trends import trends
+from smartops.people.access import Access
 
-PAGE = 50
-HELD_BACK = 12
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-NOT_PURSUED = (SignalState.DENIED, SignalState.IGNORED, SignalState.FAILED)
+MAX_COUNT = 1000  # beyond it, a number is said to be at least that
+OLDEST = 3  # rows of each need
 
-S = ActionState
-STATES = {
-    "active": ACTIVE,
-    "unsuccessful": [S.FAILED, S.TIMED_OUT],
-    **{state.value: [state] for state in S},
+
+def _approvals(parameters: QueryDict, access: Access) -> "QuerySet[Action]":
+    waiting = approvals.waiting(SimpleNamespace(access=access))  # type: ignore[arg-type]
+    return listing.passing(approvals.ApprovalFilter, waiting, parameters, access)
+
+
+LISTS: Mapping[str, Callable[[QueryDict, Access], "QuerySet[Any]"]] = {
+    "console:approvals": _approvals,
+    "console:actions": actions.passing,
+    "console:signals": signals.passing,
 }
-SINCE = {"hour": HOUR, "day": DAY}
-
-
-class Filter(forms.Form):
-    """A parameter that is not valid is ignored."""
-
-    state = forms.ChoiceField(
-        required=False,
-        choices=[
-            ("", "All states"), ("active", "Active"), ("unsuccessful", "Failed or timed out"),
-            *((s.value, s.label) for s in S),
-        ],
-    )  # fmt: skip
-    since = forms.ChoiceField(
-        required=False, label="Created", choices=[("", "At any time"), ("hour", "Last hour"), ("day", "Last 24 hours")]
-    )
-    kind = forms.ChoiceField(required=False, choices=[("", "All kinds"), *((k.value, k.value) for k in Kind)])
-    namespace = forms.ChoiceField(required=False)
-    before = forms.UUIDField(required=False, widget=forms.HiddenInput)
-    signals = forms.ChoiceField(
-        required=False,
-        widget=forms.HiddenInput,
-        choices=[(name, name) for name in ("", "deferred", "unresolved", "refused")],
-    )
-    signals_before = forms.UUIDField(required=False, widget=forms.HiddenInput)
-
-    def __init__(self, data: Any) -> None:
-        super().__init__(data, label_suffix="")
-        names = Workload.objects.order_by("namespace").values_list("namespace", flat=True).distinct()
-        self.fields["namespace"].choices = [("", "All namespaces"), *((name, name) for name in names)]  # type: ignore[attr-defined]
-        self.is_valid()
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
-    """A number with its link. `tone` is its colour if it is not 0."""
+class Need:
+    """What waits for a person: the rows of a list. `rows`: the oldest of them."""
 
-    label: str
-    note: str
+    one: str
+    many: str
+    screen: str
     query: Mapping[str, str]
-    tone: str = ""
+    tone: str = "warn"
     count: int = 0
+    rows: tuple[Any, ...] = ()
 
     @property
     def href(self) -> str:
-        return f"?{urlencode(self.query)}" + ("#held-back" if "signals" in self.query else "")
+        return reverse(self.screen) + (f"?{urlencode(self.query)}" if self.query else "")
+
+    @property
+    def number(self) -> str:
+        return f"{MAX_COUNT}+" if self.count > MAX_COUNT else str(self.count)
+
+    @property
+    def words(self) -> str:
+        return self.one if self.count == 1 else self.many
 
 
-TILES = (
-    Tile("active", "", {"state": "active"}),
-    Tile("verifying", "", {"state": "verifying"}),
-    Tile("needs review", "", {"state": "needs_review"}, "warn"),
-    Tile("succeeded", "last hour", {"state": "succeeded", "since": "hour"}),
-    Tile("failed", "or timed out, last hour", {"state": "unsuccessful", "since": "hour"}, "bad"),
-    Tile("signals deferred", "", {"signals": "deferred"}),
-    Tile("unresolved names", "", {"signals": "unresolved"}, "warn"),
-    Tile("refused", "last 24 hours", {"signals": "refused"}),
+APPROVALS, ACTIONS, SIGNALS = LISTS
+NEEDS = (
+    Need("action waits for an approval", "actions wait for an approval", APPROVALS, {}),
+    Need("action needs a review", "actions need a review", ACTIONS, {"state": "needs_review"}),
+    Need(
+        "failed action opened by nobody", "failed actions opened by nobody", ACTIONS, {"state": actions.UNSEEN}, "bad"
+    ),
+    Need(
+        "signal has waited for more than five minutes",
+        "signals have waited for more than five minutes",
+        SIGNALS,
+        {"state": signals.WAITING},
+    ),
+    Need(
+        "signal names no known workload",
+        "signals name no known workload",
+        SIGNALS,
+        {"state": SignalState.PENDING, "reason": Reason.TARGET_UNRESOLVED},
+    ),
 )
 
 
 @page
 def overview(request: ConsoleRequest) -> HttpResponse:
-    now, chosen = timezone.now(), Filter(request.GET)
-    wanted = chosen.cleaned_data
-    newest = queries.actions().select_related("signal").defer("signal__payload", "details", "change")
-    rows, older = _page(request, newest.filter(of_actions(wanted, now)), "before", wanted.get("before"), PAGE)
-    signals = Signal.objects.defer("payload").filter(of_signals(wanted, now))
-    held_back, older_signals = _page(
-        request, signals, "signals_before", wanted.get("signals_before"), HELD_BACK, "#held-back"
-    )
-    context = {
-        "chosen": chosen,
-        "actions": rows,
-        "older": older,
-        "held_back": held_back,
-        "older_signals": older_signals,
-        "tiles": list(tiles(now)),
+    return render(request, "console/overview.html", {"parts": parts(request.access)})
+
+
+def parts(access: Access) -> dict[str, str]:
+    """What the page shows, as HTML by the ids of its elements: the same for everybody with this access."""
+    now = timezone.now()
+    contexts: dict[str, dict[str, Any]] = {
+        "mode": {"mode": mode(access)},
+        "needs": {"needs": needs(access), "oldest": oldest(access)},
+        "heartbeats": {"freshness": visible_to(access, freshness())},
+        "trends": {"trends": trends(access, now)},
     }
-    return render(request, "console/overview.html", context)
+    return {name: render_to_string(f"console/overview/{name}.html", context) for name, context in contexts.items()}
 
 
-def of_actions(wanted: Mapping[str, Any], now: datetime) -> Q:
-    """The condition of a filter, or of a tile's query."""
-    where = Q()
-    if state := wanted.get("state"):
-        where &= Q(state__in=STATES[state])
-    if since := wanted.get("since"):
-        where &= Q(pk__gte=first_id(now - SINCE[since]))
-    if kind := wanted.get("kind"):
-        where &= Q(workload__kind=kind)
-    if namespace := wanted.get("namespace"):
-        where &= Q(workload__namespace=namespace)
-    return where
+def needs(access: Access) -> list[Need]:
+    """Those that there are, each in two queries."""
+    found = []
+    # No row that waits is older: the queries leave out the partitions of other months.
+    first = {APPROVALS: ACTIVE_IDS()[0], ACTIONS: ACTIVE_IDS()[0], SIGNALS: Signal.first_pending()}
+    for need in NEEDS:
+        rows = LISTS[need.screen](QueryDict(urlencode(need.query)), access).filter(pk__gte=first[need.screen])
+        count = rows.order_by()[: MAX_COUNT + 1].count()
+        found.append(replace(need, count=count, rows=tuple(_shown(rows).order_by("pk")[:OLDEST]) if count else ()))
+    return [need for need in found if need.count]
 
 
-def of_signals(wanted: Mapping[str, Any], now: datetime) -> Q:
-    """Signals that are deferred, of any age, and those of the last 24 hours that were refused, ignored or failed."""
-    deferred = Q(state=SignalState.PENDING) & ~Q(reason="")
-    recent = Q(pk__gte=first_id(now - DAY))
-    match wanted.get("signals"):
-        case "deferred":
-            return deferred
-        case "unresolved":
-            return UNRESOLVED
-        case "refused":
-            return Q(state=SignalState.DENIED) & recent
-    return deferred | Q(state__in=NOT_PURSUED) & recent
+def _shown(rows: "QuerySet[Any]") -> "QuerySet[Any]":
+    return rows.select_related("workload", "verification") if rows.model is Action else rows.defer("payload")
 
 
-def tiles(now: datetime) -> list[Tile]:
-    """With their counts, in three queries: two of actions, one of signals."""
-    found: dict[str, int] = {}
-    recent = ((Action.recent(), of_actions, False), (Signal.objects.all(), of_signals, True))
-    for rows, of_model, names_signals in recent:
-        own = {tile.label: of_model(tile.query, now) for tile in TILES if ("signals" in tile.query) is names_signals}
-        found |= _counts(rows, own)
-    return [Tile(tile.label, tile.note, tile.query, tile.tone, found[tile.label]) for tile in TILES]
+def oldest(access: Access) -> Any:
+    """The row that has waited for the longest: an active action, or a signal without a decision that ends it."""
+    waiting = actions.passing(QueryDict("state=active"), access).filter(pk__range=ACTIVE_IDS())
+    action = waiting.order_by("pk").first()
+    signal = Signal.pending().defer("payload").filter(access.visible()).order_by("pk").first()
+    return min((one for one in (action, signal) if one), key=lambda one: one.pk, default=None)
 
 
-def _counts(rows: "QuerySet[Any]", conditions: Mapping[str, Q]) -> dict[str, int]:
-    counted = {f"n{place}": Count("pk", filter=where) for place, where in enumerate(conditions.values())}
-    counts = rows.filter(reduce(or_, conditions.values())).aggregate(**counted)
-    return {name: counts[f"n{place}"] for place, name in enumerate(conditions)}
-
-
-def _page(
-    request: HttpRequest, rows: "QuerySet[Any]", parameter: str, before: UUID | None, size: int, anchor: str = ""
-) -> tuple[list[Model], str | None]:
-    """The newest rows, or those before an id, and the link to the next page."""
-    if before:
-        rows = rows.filter(pk__lt=before)
-    found = list(rows.order_by("-pk")[: size + 1])
-    if len(found) <= size:
-        return found, None
-    query: QueryDict = request.GET.copy()
-    query[parameter] = str(found[size - 1].pk)
-    return found[:size], f"?{query.urlencode()}{anchor}"
+def mode(access: Access) -> dict[str, Any]:
+    """`of_all`: the mode where no narrower setting has another; `others`: the settings that have one."""
+    rows = GuardrailSetting.objects.filter(access.affecting(), mode__isnull=False).order_by("pk")
+    set_ = list(rows[: MAX_COUNT + 1])
+    everywhere = [one for one in set_ if not (one.cluster or one.kind or one.namespace or one.workload)]
+    of_all = Mode(everywhere[0].mode) if everywhere and everywhere[0].mode else Limits().mode
+    return {"of_all": of_all, "others": [one for one in set_ if one not in everywhere and one.mode != of_all]}

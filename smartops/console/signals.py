@@ -3,9 +3,10 @@
 from typing import Any
 
 from django.db.models import Prefetch, Q, QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 
 from orchestrator.models import Workload
 from signals.models import Problem, Signal, SignalState
@@ -13,7 +14,9 @@ from signals.reasons import Reason
 from signals.types import Kind, Source
 from smartops import queries
 from smartops.console import listing
+from smartops.console.attention import waits_too_long
 from smartops.console.pages import ConsoleRequest, page
+from smartops.people.access import Access
 
 DEFERRED = Q(state=SignalState.PENDING) & ~Q(reason="")
 GROUPS = {
@@ -21,6 +24,7 @@ GROUPS = {
     "deferred": ("Deferred", DEFERRED),
     "unpursued": ("Without an action", Q(state__in=(SignalState.DENIED, SignalState.IGNORED, SignalState.FAILED))),
 }
+WAITING = "waiting"
 
 
 class SignalFilter(listing.Filter):
@@ -28,7 +32,7 @@ class SignalFilter(listing.Filter):
     state = listing.choice(
         None,
         "All states",
-        [*((name, label) for name, (label, _) in GROUPS.items()), *SignalState.choices],
+        [*((name, label) for name, (label, _) in GROUPS.items()), (WAITING, "Waits too long"), *SignalState.choices],
         method="of_state",
     )
     reason = listing.choice("reason", "All reasons", [(one.value, one.value) for one in Reason])
@@ -44,6 +48,8 @@ class SignalFilter(listing.Filter):
         return rows.filter(_named(text))
 
     def of_state(self, rows: "QuerySet[Signal]", _: str, state: str) -> "QuerySet[Signal]":
+        if state == WAITING:
+            return rows.filter(waits_too_long(timezone.now()))
         return rows.filter(GROUPS[state][1] if state in GROUPS else Q(state=state))
 
 
@@ -52,6 +58,11 @@ def signals(request: ConsoleRequest) -> HttpResponse:
     actions = queries.actions().order_by("-pk")
     rows = Signal.objects.filter(visible(request)).defer("payload").prefetch_related(Prefetch("actions", actions))
     return render(request, "console/signals.html", {"listing": listing.listing(request, SignalFilter, rows)})
+
+
+def passing(parameters: QueryDict, access: Access) -> "QuerySet[Signal]":
+    """The signals of the list at that address."""
+    return listing.passing(SignalFilter, Signal.objects.filter(access.visible()), parameters, access)
 
 
 def visible(request: ConsoleRequest) -> Q:

@@ -11,6 +11,7 @@ from smartops.console.audit import audit, export
 from smartops.console.decision import decision
 from smartops.console.overview import overview
 from smartops.console.reasons import reasons
+from smartops.console.seen import seen
 from smartops.console.signal import signal
 from smartops.console.signals import signals
 from smartops.console.tokens import issue, revoke, tokens
@@ -32,6 +33,7 @@ urlpatterns = [
     path("reasons/", reasons, name="reasons"),
     path("audit/", audit, name="audit"),
     path("audit/export/", export, name="audit-export"),
+    path("actions/<uuid:pk>/seen/", seen, name="seen"),
     path("actions/<uuid:pk>/settle/", action_acts.settle, name="settle"),
     path("actions/<uuid:pk>/cancel/", action_acts.cancel, name="cancel"),
     path("actions/<uuid:pk>/retry/", action_acts.retry, name="retry"),

@@ -11,13 +11,14 @@ from smartops.console import urls
 
 EACH = 3  # pages of one URL name, at most
 FOLLOWED = 20  # pages of one URL name whose links are followed: not every action has every button
+POSTED = {"seen"}  # what a page posts by itself
 LINK = re.compile(r'(?:href|hx-get)="([^"]+)"')
 
 
 def console_pages(fetch: Callable[[str], tuple[int, str, str]]) -> dict[str, list[str]]:
     """Addresses of pages by the name of their URL. A page is reached from those without parameters. `fetch` returns the
     status, the content type and the text of an address."""
-    names = {pattern.name: pattern.pattern for pattern in urls.urlpatterns}
+    names = {pattern.name: pattern.pattern for pattern in urls.urlpatterns if pattern.name not in POSTED}
     found: dict[str, list[str]] = defaultdict(list)
     ahead = [reverse(f"console:{name}") for name, pattern in names.items() if not pattern.converters]
     while ahead:

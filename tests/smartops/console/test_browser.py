@@ -87,7 +87,8 @@ def test_a_transition_appears_in_the_pages_of_both_web_processes(
 ) -> None:
     action = Action.objects.select_related("workload", "signal").get(state="verifying")
     one, other = serve(), serve()
-    pages = [visit(one), visit(other), visit(other, f"/console/actions/{action.pk}/")]
+    actions = "/console/actions/"
+    pages = [visit(one, actions), visit(other, actions), visit(other, f"{actions}{action.pk}/")]
     for page in pages:
         page.evaluate("document.body.dataset.kept = 'never reloaded'")
     expect(row(pages[0], action)).to_contain_text("Verifying")
@@ -168,7 +169,7 @@ def test_a_lost_connection_is_shown_and_missed_changes_appear_later(
 ) -> None:
     action = Action.objects.select_related("workload", "signal").get(state="verifying")
     web = serve()
-    page = visit(web)
+    page = visit(web, "/console/actions/")
     web.stop()
     expect(page.get_by_role("status")).to_have_text("Reconnecting", use_inner_text=True)
     message = "4 of 4 replicas are not available."
@@ -190,9 +191,10 @@ def test_a_page_whose_session_has_ended_goes_to_the_login_page(
 
 
 def test_hostile_text_is_not_run_by_the_browser(serve: Callable[..., Web], scene: Hour, visit: Visitor) -> None:
-    page = visit(serve())
+    page = visit(serve(), "/console/actions/")
     markup = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
     new = scene.direct(ActionType.RESTART, "redis-cart", {}, markup, markup)
+    page.get_by_role("button", name="1 new").click()
     expect(row(page, new)).to_contain_text(markup)
     row(page, new).get_by_role("link").click()
     page.wait_for_url("**/actions/**")

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
@@ -20,11 +20,9 @@ from orchestrator.models import (
     transitions,
 )
 from signals import actors
-from signals.ingest import ingest
 from signals.models import Signal
 from signals.types import ActionType, Kind, Origin, Proposal, Target
 from smartops.console.freshness import judge
-from smartops.console.overview import HELD_BACK, NOT_PURSUED, PAGE, TILES, of_actions, tiles
 from smartops.console.payload import MAX_PAYLOAD
 from smartops.templatetags.console import badge, figures, headline, span
 from tests.kit import verbs
@@ -62,7 +60,7 @@ def test_a_refresh_after_the_end_of_the_session_gets_the_login_page(db: None, cl
 
 
 def test_a_viewer_reads_the_console_and_changes_nothing(reading: Client) -> None:
-    assert "No action yet" in text(reading.get(ACTIONS))
+    assert "Needs you" in text(reading.get(ACTIONS))
     assert reading.post(ACTIONS).status_code == 405
 
 
@@ -84,78 +82,17 @@ def test_who_loses_the_right_may_not_read_any_more(reading: Client, path: str) -
     assert (refresh.status_code, refresh.headers["HX-Redirect"]) == (403, path)
 
 
-def test_the_overview_shows_actions_and_signals_without_one(reading: Client, hour: Hour) -> None:
-    page = text(reading.get(ACTIONS))
-    for said in (
-        "erp-simulator: Scale by +1 (3\xa0→\xa04)", "watching until", "Succeeded", "RolloutComplete", "3 / 3 / 3",
-        "Needs review", "ProgressDeadlineExceeded", "4 / 2 / 2", "Black Friday rehearsal", "seen 3 times",
-        "next attempt", "Deferred", "CooldownActive", "9 replicas would exceed the limit of 8", "ProtectedNamespace",
-        "BelowThreshold",
-    ):  # fmt: skip
-        assert said in page, said
-
-
-@pytest.mark.parametrize(
-    ("query", "shown"),
-    [
-        ("state=verifying", 1),
-        ("state=active", 3),
-        ("state=succeeded", 4),
-        ("state=succeeded&since=hour", 4),
-        ("state=unsuccessful", 2),
-        ("since=day", 10),
-        ("since=year", 10),
-        ("state=expired", 0),
-        (f"namespace={NAMESPACE}", 10),
-        (f"namespace={NAMESPACE}&state=failed", 1),
-        ("state=no-such-state", 10),
-        ("namespace=elsewhere", 10),
-        ("namespace=%00", 10),
-        ("kind=Deployment", 10),
-        ("kind=StatefulSet", 0),
-        ("kind=Pod", 10),
-        ("before=junk", 10),
-        ("before=00000000-0000-0000-0000-000000000000", 0),
-    ],
-)
-def test_the_list_applies_valid_filters_and_ignores_others(reading: Client, hour: Hour, query: str, shown: int) -> None:
-    assert text(reading.get(f"{ACTIONS}?{query}")).count('<tr role="row" id="action-') == shown
-
-
 def test_the_kind_is_shown_where_it_is_not_a_deployment(reading: Client) -> None:
     action = verbs.requested("db", kind=Kind.STATEFUL_SET)
     post(signal := anomaly_of("agent", target=Target("default", NAMESPACE, "agent", Kind.DAEMON_SET)))
     Signal.objects.update(reason="Frozen")
 
-    overview, page = text(reading.get(ACTIONS)), text(reading.get(f"{ACTIONS}actions/{action.pk}/"))
+    actions, signals = (text(reading.get(f"{ACTIONS}{screen}/")) for screen in ("actions", "signals"))
+    page = text(reading.get(f"{ACTIONS}actions/{action.pk}/"))
 
-    assert f"StatefulSet · <code>{NAMESPACE}</code>" in overview
-    assert f"DaemonSet · <code>{signal.target.namespace}</code>" in overview
+    assert f"StatefulSet · <code>{NAMESPACE}</code>" in actions
+    assert f"DaemonSet · <code>{signal.target.namespace}</code>" in signals
     assert f"<code>StatefulSet {NAMESPACE}/db</code>" in page
-
-
-def test_older_actions_are_on_further_pages_and_none_is_missing(reading: Client, hour: Hour) -> None:
-    for number in range(PAGE + 3):
-        propose(number)
-    pending = set(Action.objects.filter(state="pending").values_list("pk", flat=True))
-    first = reading.get(f"{ACTIONS}?state=pending")
-    second = reading.get(ACTIONS + first.context["older"])
-    assert "state=pending" in first.context["older"]
-    assert second.context["older"] is None
-    assert [len(page.context["actions"]) for page in (first, second)] == [PAGE, len(pending) - PAGE]
-    assert {one.pk for page in (first, second) for one in page.context["actions"]} == pending
-
-
-def test_the_overview_takes_at_most_twelve_queries_however_long_it_is(
-    reading: Client, hour: Hour, django_assert_max_num_queries: Any
-) -> None:
-    for count in (0, 30):
-        for number in range(count):
-            propose(number)
-        # session, user, role grants, namespaces, freezes, actions, signals, the active actions, the counts of both,
-        # heartbeats, the clock
-        with django_assert_max_num_queries(12):
-            reading.get(ACTIONS)
 
 
 def test_an_action_takes_twelve_queries_and_one_about_its_problem(
@@ -212,7 +149,8 @@ def test_text_of_callers_is_escaped(reading: Client, hour: Hour) -> None:
     transitions.store([transitions.cancel(action, MARKUP[:64], MARKUP, actors.user(MARKUP))])
     with rewritable():
         Action.objects.filter(pk=action.pk).update(signal=Signal.objects.get(symptom=MARKUP))
-    for page in (text(reading.get(path)) for path in (ACTIONS, f"/console/actions/{action.pk}/")):
+    paths = ("/console/actions/", "/console/signals/", f"/console/actions/{action.pk}/")
+    for page in (text(reading.get(path)) for path in paths):
         assert "&lt;script&gt;alert(1)" in page
         assert "<script>alert" not in page
         assert "<img" not in page
@@ -224,69 +162,6 @@ def test_the_console_allows_no_inline_script_and_no_other_origin(reading: Client
     assert "require-trusted-types-for 'script'" in policy
     assert "unsafe" not in policy
     assert "nonce" not in policy
-
-
-def shown(page: str) -> tuple[int, int]:
-    """How many actions and signals a page lists."""
-    return page.count('<tr role="row" id="action-'), page.count('<tr role="row" id="signal-')
-
-
-def all_pages(client: Client, path: str) -> tuple[int, int]:
-    """Of a link and the pages after it. The panel that it does not lead to shows the same on each."""
-    actions = signals = 0
-    first = client.get(path)
-    for panel in ("older", "older_signals"):
-        answer, found = first, 0
-        while True:
-            found += shown(text(answer))[panel == "older_signals"]
-            if answer.context[panel] is None:
-                break
-            answer = client.get(ACTIONS + answer.context[panel])
-        actions, signals = (found, signals) if panel == "older" else (actions, found)
-    return actions, signals
-
-
-@pytest.mark.parametrize("tile", [tile.label for tile in TILES])
-def test_each_number_is_the_count_of_the_rows_behind_its_link(reading: Client, hour: Hour, tile: str) -> None:
-    for number in range(PAGE + 5):
-        propose(number)
-    for number in range(HELD_BACK + 5):
-        Signal.objects.update(holds=None)  # else a repeat is counted on the refused signal
-        hour.signal(anomaly("shippingservice", "resource", 0.94, f"more-{number}"))
-        hour.signal(anomaly(f"unknown-{number}", "resource", 0.94, "w"))
-    ingest(
-        [anomaly(f"waiting-{number}", "resource", 0.94, "w") for number in range(HELD_BACK + 5)],
-        actors.token("agent"),
-    )
-    Signal.objects.filter(workload__startswith="waiting-").update(reason="Frozen")
-    Signal.objects.filter(workload__startswith="waiting-1").update(reason="TargetUnresolved")
-    [found] = [one for one in reading.get(ACTIONS).context["tiles"] if one.label == tile]
-    listed = all_pages(reading, ACTIONS + found.href)["signals" in found.query]
-    assert found.count == listed
-    assert found.count > 0
-
-
-def test_an_unresolved_signal_is_shown_with_its_count_and_the_nearest_names(reading: Client, reader: User) -> None:
-    for window in ("first", "second"):
-        ingest([anomaly("Tomcat01", "resource", 0.94, window)], actors.token("agent"))
-    Signal.objects.filter(workload="Tomcat01").update(
-        reason="TargetUnresolved", nearest=["tomcat"], not_before=timezone.now() + timedelta(minutes=1)
-    )
-    found = text(reading.get(ACTIONS, {"signals": "unresolved"}))
-    assert re.search("<bdi>Tomcat01</bdi>.*nearest: <code>tomcat</code>.*<small>2 times", found, re.DOTALL)
-    assert "Add an alias" not in found
-
-    reader.user_permissions.add(Permission.objects.get(codename="add_alias"))
-    [form] = re.findall('href="([^"]*alias/add[^"]*)"', text(reading.get(ACTIONS)))
-    assert "pattern=Tomcat01&amp;source=anomaly&amp;namespace=" in form
-    assert form.endswith("&amp;workload=tomcat")
-
-
-def test_numbers_and_lists_of_the_last_hour_leave_older_actions_out(reading: Client, hour: Hour) -> None:
-    now = timezone.now() + timedelta(hours=2)
-    labels = {one.label: one.count for one in tiles(now)}
-    assert (labels["succeeded"], labels["failed"], labels["active"]) == (0, 0, 3)
-    assert not Action.objects.filter(of_actions({"state": "succeeded", "since": "hour"}, now)).exists()
 
 
 def test_a_page_says_when_it_was_made_and_that_a_reconciler_runs(reading: Client, hour: Hour) -> None:
@@ -336,7 +211,7 @@ def test_no_page_of_the_console_loads_a_payload(
 ) -> None:
     action = hour.execute(hour.signal(anomaly("cartservice", "latency", 0.99, "big", dump="x" * 950_000)))
     for path in (ACTIONS, f"/console/actions/{action.pk}/"):
-        with django_assert_max_num_queries(13) as queries:
+        with django_assert_max_num_queries(28 if path == ACTIONS else 13) as queries:
             page = text(reading.get(path))
         assert len(page) < 200_000
         assert not any('"signals_signal"."payload",' in query["sql"] for query in queries)
@@ -354,7 +229,7 @@ def test_a_duration_is_rounded_to_its_largest_unit(seconds: float, words: str) -
     assert span(timedelta(seconds=seconds)) == words
 
 
-@pytest.mark.parametrize("state", [*ActionState, *Outcome, *VerificationStatus, *NOT_PURSUED, "deferred"])
+@pytest.mark.parametrize("state", [*ActionState, *Outcome, *VerificationStatus, "denied", "ignored", "deferred"])
 def test_every_state_has_a_word_and_an_icon_beside_its_colour(state: str) -> None:
     assert re.fullmatch(r'<span class="badge \w+"><svg .*#\w+"/></svg>[\w ]+</span>', badge(state))
 
@@ -390,7 +265,7 @@ def test_the_headline_of_an_action_describes_its_change(
 def test_characters_that_change_the_direction_are_visible(reading: Client, hour: Hour) -> None:
     for character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069":
         action = propose(ord(character), reason=f"before{character}after אב")
-        for path in (ACTIONS, f"/console/actions/{action.pk}/"):
+        for path in ("/console/actions/", f"/console/actions/{action.pk}/"):
             answer = reading.get(path)
             assert f"before[U+{ord(character):04X}]after אב" in text(answer)
             assert character not in text(answer)
