@@ -23,6 +23,7 @@ from signals.types import ActionType
 from smartops.console.reasons import Remedy, remedies
 
 register = template.Library()
+S = ActionState
 
 # A tone is a colour, and never says anything that the icon and the word do not.
 STATES = {
@@ -101,8 +102,14 @@ def outcome(signal: Signal) -> str:
 
 
 @register.filter
+def needs_person(state: str) -> bool:
+    """Whether a new action in this state is read aloud: it waits for a person, or has failed."""
+    return state in (S.AWAITING_APPROVAL, S.NEEDS_REVIEW, S.FAILED, S.TIMED_OUT)
+
+
+@register.filter
 def needs_remedy(state: str) -> bool:
-    return state not in (ActionState.SUCCEEDED, ActionState.VERIFYING)
+    return state not in (S.SUCCEEDED, S.VERIFYING)
 
 
 @register.filter

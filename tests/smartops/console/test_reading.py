@@ -1,0 +1,140 @@
+"""Stories of the frame in a browser: the dialog of an act, the keyboard, and the times."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Browser, Page, expect
+
+from orchestrator.models import Action, VerificationStatus
+from signals.reasons import Reason
+from signals.types import ActionType
+from tests.kit.web import Web
+from tests.smartops.console.chromium import CHROMIUM
+from tests.smartops.console.scene import Hour
+from tests.smartops.console.test_browser import REPORT_VIOLATIONS, browser, live, scene
+
+__all__ = ["browser", "scene"]  # the fixtures
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+@pytest.fixture
+def opened(serve: Callable[..., Web], scene: Hour, browser: Browser, client: Client) -> Iterator[Callable[..., Page]]:
+    """Opens a page for an administrator; keywords are those of a browser context."""
+    client.force_login(User.objects.create_superuser("ada"))
+    web, contexts, complaints = serve(), [], []
+
+    def open_(path: str, **how: Any) -> Page:
+        context = browser.new_context(base_url=web.url, **how)
+        contexts.append(context)
+        context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web.url}])
+        page = context.new_page()
+        page.add_init_script(REPORT_VIOLATIONS)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if "CSP" in said.text else None)
+        page.goto(path)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def test_a_form_keeps_what_was_entered_while_the_page_behind_it_changes(
+    opened: Callable[..., Page], scene: Hour
+) -> None:
+    action = Action.objects.get(state="needs_review")
+    page = opened(f"/console/actions/{action.pk}/", viewport={"width": 390, "height": 780})
+    live(page)
+    page.locator("details summary").first.click()
+    button = page.get_by_role("button", name="Settle")
+    box = button.bounding_box()
+    assert box
+    assert box["y"] + box["height"] > 780 - 80  # within reach of a thumb
+    button.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Not applied").check()
+    dialog.get_by_label("Reason").fill("  ")
+    with page.expect_response(lambda answer: "HX-Target" not in answer.request.headers, timeout=15_000):
+        scene.direct(ActionType.RESTART, "redis-cart", {}, "ops-cli", "something happens")
+    expect(dialog.get_by_label("Not applied")).to_be_checked()
+    expect(dialog.get_by_label("Reason")).to_have_value("  ")
+    expect(page.locator("#live details").first).to_have_attribute("open", "")
+
+    dialog.get_by_role("button", name="Settle").click()
+    expect(dialog.get_by_role("alert").first).to_be_focused()  # 422: the reason is missing
+    expect(dialog.get_by_label("Not applied")).to_be_checked()
+    dialog.get_by_label("Reason").fill("The pods are those of yesterday")
+    dialog.get_by_role("button", name="Settle").click()
+    expect(page.locator(".messages")).to_be_focused()
+    expect(page.locator(".title")).to_contain_text("Cancelled")
+
+
+def test_the_form_of_an_act_works_without_a_script(opened: Callable[..., Page]) -> None:
+    action = Action.objects.get(state="needs_review")
+    page = opened(f"/console/actions/{action.pk}/", java_script_enabled=False)
+    page.get_by_role("button", name="Settle").click()
+    page.get_by_label("Not applied").check()
+    page.get_by_label("Reason").fill("The pods are those of yesterday")
+    page.get_by_role("button", name="Settle").click()
+    assert page.url.endswith(f"/console/actions/{action.pk}/")
+    expect(page.locator(".messages")).to_be_visible()
+    assert re.search(r"\d\d:\d\d:\d\d UTC", page.locator(".timeline").inner_text())
+
+
+def test_the_keyboard_alone_finds_and_opens_rows(opened: Callable[..., Page]) -> None:
+    page = opened("/console/actions/?since=hour")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search")).to_be_focused()
+    page.keyboard.type("gs?jk/")  # no letter acts in a field
+    expect(page.get_by_label("Search")).to_have_value("gs?jk/")
+    page.get_by_label("Search").blur()
+    rows = page.locator("tbody tr a.what")
+    for key, place in (("j", 0), ("j", 1), ("k", 0)):
+        page.keyboard.press(key)
+        expect(rows.nth(place)).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/console/actions/*/?since=hour")
+    first = page.url
+    page.keyboard.press("j")
+    page.wait_for_url(lambda url: url != first and url.endswith("?since=hour"))
+    page.keyboard.press("k")
+    page.wait_for_url(first)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("Signals")
+    page.get_by_label("Single letters are shortcuts").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.evaluate("localStorage.clear()")
+    page.keyboard.press("g")
+    page.keyboard.press("s")
+    page.wait_for_url("**/console/signals/")
+
+
+def test_times_are_in_the_zone_of_the_reader_with_utc_beside_them(opened: Callable[..., Page]) -> None:
+    action = Action.objects.get(state="succeeded", workload__name="frontend")
+    page = opened(f"/console/actions/{action.pk}/", timezone_id="Asia/Tokyo")
+    last = page.locator(".timeline time").last
+    expect(last).to_have_text(re.compile(r"^\d\d:\d\d:\d\d \((\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d UTC\)$"))
+    tokyo, utc = re.findall(r"(\d\d):\d\d:\d\d", last.inner_text())
+    assert (int(tokyo) - int(utc)) % 24 == 9
+    age = page.locator("time[data-ticks=ago]").first
+    expect(age).to_have_text(re.compile("min ago"))
+    page.get_by_role("button", name="Exact times").click()
+    expect(age).to_have_text(re.compile("UTC"))
+    page.reload()
+    expect(page.locator("time[data-ticks=ago]").first).to_have_text(re.compile("UTC"))
+
+
+def test_a_new_failure_is_read_aloud(opened: Callable[..., Page], scene: Hour) -> None:
+    page = opened("/console/actions/")
+    live(page)
+    action = Action.objects.select_related("workload", "signal").get(state="verifying")
+    scene.verify(action, VerificationStatus.FAILED, Reason.PROGRESS_DEADLINE_EXCEEDED, "It failed.", available=0)
+    expect(page.locator("#said")).to_have_text(re.compile("Failed: erp-simulator: Scale by"))
