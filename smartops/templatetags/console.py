@@ -61,7 +61,7 @@ STATES = {
     "TIMED_OUT": ("Timed out", "hourglass", "bad"),
 }
 MAX_PIPS = 12
-MAX_FIT, MAX_FIT_LINES = 300, 8  # characters and lines that are certainly shown without a scroll bar
+MAX_FIT, MAX_FIT_LINES = 150, 8  # characters and lines that are certainly shown without a scroll bar
 
 
 @register.simple_tag

@@ -28,8 +28,8 @@ def console_pages(fetch: Callable[[str], tuple[int, str, str]]) -> dict[str, lis
             continue
         status, type_, text = fetch(address)
         assert status == 200, address
-        if not type_.startswith("text/html"):
-            found[name].append("")  # a download
+        if not type_.startswith("text/html") or "<html" not in text:
+            found[name].append("")  # a download, or a part of a page
             continue
         found[name].append(address)
         ahead += [unescape(link).partition("#")[0] for link in LINK.findall(text) if link.startswith("/console/")]
