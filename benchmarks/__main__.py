@@ -21,6 +21,7 @@ BENCHMARKS = {
     "storm": ("benchmarks.storm", "storm"),
     "kill": ("benchmarks.kill", "kill"),
     "decision-growth": ("benchmarks.growth", "decision_growth"),
+    "preview": ("benchmarks.preview", "preview"),
     "hostile": ("benchmarks.hostile", "hostile"),
     "memory": ("benchmarks.memory", "memory"),
     "screens": ("benchmarks.screens", "screens"),

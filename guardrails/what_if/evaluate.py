@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from guardrails.evaluate import decide
-from guardrails.types import Allow, Decision, Defer, Inputs, Outcome
+from guardrails.types import Decision, Defer, Inputs, Outcome
 from guardrails.what_if.history import TOLERANCE, DraftHistory, Wait
 from guardrails.what_if.types import NOT_MADE, SAME, Compared, Comparison, Doubt, Drafted, PastDecision
 from signals.mapping import Unmatched, Waiting, propose
-from signals.proposals import PROPOSAL_TYPES
+from signals.proposals import PROPOSAL_TYPES, scale_decrease, scale_increase
 from signals.reasons import Reason
 from signals.symptoms import symptom_key
 from signals.types import ActionType, Proposal
@@ -33,9 +33,18 @@ def evaluate(past: PastDecision, drafted: Drafted | None, history: DraftHistory)
         compared = _consequence(past, becomes, history, proposal)
     if compared is None:
         compared = _decide_again(past, becomes, history, proposal)
-    if acted and proposal is not None:
+    if acted and proposal is not None and (history.differs or _has_own_cooldown(past, becomes)):
         history.note(past, proposal.type)
     return compared
+
+
+def _has_own_cooldown(past: PastDecision, drafted: Drafted) -> bool:
+    """Whether its cooldown is not that of its facts: the draft has another, or it began again after a verification."""
+    seconds, effect = past.inputs.limits.cooldown_seconds, past.effect
+    if drafted.inputs.limits.cooldown_seconds != seconds:
+        return True
+    took = effect.finished_at - effect.applied_at if effect.finished_at and effect.applied_at else timedelta(0)
+    return took >= timedelta(seconds=seconds)
 
 
 def proposal_in(inputs: Inputs) -> Proposal | None:
@@ -46,7 +55,8 @@ def proposal_in(inputs: Inputs) -> Proposal | None:
 
 
 def _acted(outcome: Outcome) -> bool:
-    return outcome is Outcome.ALLOW
+    """Whether the decision led to an action. One that a person has to approve may come to nothing."""
+    return outcome in (Outcome.ALLOW, Outcome.ASK, Outcome.OBSERVE)
 
 
 def _consequence(
@@ -71,6 +81,7 @@ def _consequence(
         return _left_out(past, drafted, history, proposal, None)
     if wait.sooner or (wait.may_act and now <= wait.expires_at):
         return _left_out(past, drafted, history, proposal, Doubt.DECIDED_ANOTHER_TIME)
+    history.end_wait(problem)
     return None
 
 
@@ -112,7 +123,7 @@ def _unloaded(
     past: PastDecision, wanted: Proposal | None, proposal: Proposal | None, decision: Decision
 ) -> Doubt | None:
     """Whether the draft allows what nobody has loaded the facts for."""
-    if wanted is None or not isinstance(decision, Allow) or _is_same(wanted, proposal):
+    if wanted is None or not _acted(decision.outcome) or _is_same(wanted, proposal):
         return None
     facts = past.inputs.facts
     if not facts.history_loaded or not facts.target_seen or _fields(wanted) - _fields(proposal):
@@ -125,12 +136,13 @@ def _known(
     decision: Decision,
 ) -> Compared:  # fmt: skip
     acted, acts = _acted(past.outcome), _acted(decision.outcome)
-    changed = acted and acts and not _is_same(wanted, proposal)
-    if acted and proposal is not None and (not acts or changed):
-        history.leave_out(past, proposal.type, inputs.limits, None)
-    if acts and wanted is not None and (not acted or changed):
-        _add(inputs, history, wanted)
-    if acted and acts and not changed and proposal is not None:
+    changed = decision.outcome is not past.outcome or (acts and not _is_same(wanted, proposal))
+    asks = Doubt.APPROVAL_UNKNOWN if decision.outcome is Outcome.ASK else None
+    if acted and proposal is not None and changed:
+        history.leave_out(past, proposal.type, inputs.limits, asks)
+    if acts and wanted is not None and changed and (not acted or asks is None):
+        _add(inputs, history, wanted, asks, decision.outcome is not Outcome.OBSERVE)
+    if acts and not changed and proposal is not None:
         history.keep(past, proposal)
     if past.before_write and acted and wanted is not None and isinstance(decision, Defer):
         # The action stays pending, and may be written later.
@@ -142,7 +154,7 @@ def _known(
     reason, until = _reason(decision), getattr(decision, "until", None)
     message = getattr(decision, "message", "")
     comparison = Comparison.DIFFERENT
-    if decision.outcome is past.outcome and not changed:
+    if not changed:
         if other_time:
             comparison = Comparison.OTHER_TIME
         elif acts or isinstance(decision, Defer) or reason == past.reason:
@@ -150,14 +162,15 @@ def _known(
     return Compared(comparison, decision.outcome, reason, message, until)
 
 
-def _add(inputs: Inputs, history: DraftHistory, wanted: Proposal) -> None:
+def _add(inputs: Inputs, history: DraftHistory, wanted: Proposal, doubt: Doubt | None, written: bool) -> None:
     if wanted.dry_run:
         return
-    if inputs.facts.target is None:  # the web process admits it; a reconciler decides again
+    target, latest = inputs.facts.target, None
+    if target is None:  # the web process admits it; a reconciler decides again
         doubt, latest = Doubt.FACTS_NOT_LOADED, inputs.now + PENDING_FOR
-        history.add(wanted, None, inputs.now, inputs.limits, doubt, latest)
-    else:
-        history.add(wanted, inputs.facts.target, inputs.now, inputs.limits, None)
+    if doubt is Doubt.APPROVAL_UNKNOWN:
+        latest = inputs.now + timedelta(seconds=inputs.limits.approval_timeout_seconds)
+    history.add(wanted, target, inputs.now, inputs.limits, doubt, latest, written)
 
 
 def _waits(
@@ -175,8 +188,12 @@ def _waits(
     type_ = None if wanted is None else wanted.type
     sooner = past.until is not None and decision.until < past.until
     expires_at = _expires_at(inputs)
-    limits = replace(inputs.limits, sources={})
-    wait = Wait(past.signal, decision.until, past.until, expires_at, type_, limits, sooner)
+    limits, live = (
+        replace(inputs.limits, sources={}),
+        0 if inputs.facts.target is None else inputs.facts.target.replicas,
+    )
+    up, down = (0, 0) if wanted is None else (scale_increase(wanted, live), scale_decrease(wanted, live))
+    wait = Wait(past.signal, decision.until, past.until, expires_at, type_, limits, sooner, up, down)
     history.waits[problem] = wait
     return True
 

@@ -62,6 +62,8 @@ class Wait:
     type: ActionType | None
     limits: Limits
     sooner: bool = False
+    increase: int = 0
+    decrease: int = 0
 
     @property
     def may_act(self) -> bool:
@@ -69,7 +71,8 @@ class Wait:
 
     def extra(self) -> Extra:
         assert self.type is not None, "it may act"
-        return extra(self.type, self.until, self.expires_at, self.limits, doubt=Doubt.DECIDED_ANOTHER_TIME)
+        doubt = Doubt.DECIDED_ANOTHER_TIME
+        return extra(self.type, self.until, self.expires_at, self.limits, self.increase, self.decrease, doubt)
 
 
 @dataclass(slots=True)
@@ -107,22 +110,28 @@ class DraftHistory:
         yield from (one.doubt for one in self.extra if one.doubt)
         if any(wait.may_act for wait in self.waits.values()):
             yield Doubt.DECIDED_ANOTHER_TIME
-        if self.extra:
+        if any(one.settled_at > one.latest for one in self.extra):
             yield Doubt.VERIFICATION_UNKNOWN
         if self.replicas[0] != self.replicas[1]:
             yield Doubt.DECIDED_ANOTHER_TIME
 
     def forget(self, now: datetime, cooldown: int) -> None:
         """What counts no more. `cooldown`: the longer one of the workload, in seconds."""
-        self.gone = [one for one in self.gone if one.over_at > now]
-        self.extra = [one for one in self.extra if one.over_at > now]
         self.ended = {signal: found for signal, found in self.ended.items() if found[0] > now - REMEMBERED}
         for problem, wait in list(self.waits.items()):
-            last = wait.extra().over_at if wait.may_act else max(wait.until, wait.expires_at)
-            if last <= now:
-                del self.waits[problem]
+            if max(wait.until, wait.expires_at) <= now:
+                self.end_wait(problem)
+        self.gone = [one for one in self.gone if one.over_at > now]
+        self.extra = [one for one in self.extra if one.over_at > now]
         kept = now - max(RATE_WINDOW, timedelta(seconds=cooldown))
         self.applied = [one for one in self.applied if one.at > kept]
+
+    def end_wait(self, problem: str) -> None:
+        """The signal has been decided on at a time without stored facts. What it may have done goes on to count."""
+        wait = self.waits.pop(problem)
+        if wait.may_act:
+            self.extra.append(wait.extra())
+            self._move(wait.increase - wait.decrease, Doubt.DECIDED_ANOTHER_TIME)
 
     def note(self, past: PastDecision, type_: ActionType) -> None:
         """A stored action that was applied."""
@@ -137,19 +146,17 @@ class DraftHistory:
             self.expected = (target.replicas,)
 
     def add(
-        self,
-        proposal: Proposal,
-        target: TargetFacts | None,
-        now: datetime,
-        limits: Limits,
-        doubt: Doubt | None,
-        latest: datetime | None = None,
-    ) -> None:
-        """An action that the draft makes, and that was not made."""
+        self, proposal: Proposal, target: TargetFacts | None, now: datetime, limits: Limits, doubt: Doubt | None,
+        latest: datetime | None = None, written: bool = True,
+    ) -> None:  # fmt: skip
+        """An action that the draft makes, and that was not made. One that is not `written` counts in the limits,
+        changes nothing, and has ended at once."""
         live = 0 if target is None else target.replicas
         up, down = (scale_increase(proposal, live), scale_decrease(proposal, live)) if target is not None else (0, 0)
-        self.extra.append(extra(proposal.type, now, latest or now, limits, up, down, doubt))
-        self._move(up - down, doubt)
+        made = extra(proposal.type, now, latest or now, limits, up, down, doubt)
+        self.extra.append(made if written else replace(made, settled_at=made.latest))
+        if written:
+            self._move(up - down, doubt)
 
     def leave_out(self, past: PastDecision, type_: ActionType, limits: Limits, doubt: Doubt | None) -> None:
         """A stored action that the draft does not make."""
@@ -207,6 +214,8 @@ class DraftHistory:
         if facts.target is None:
             return None
         found, more = facts.target, self.replicas[all_possible]
+        if all_possible:
+            more += sum(one.increase - one.decrease for one in self.waits.values() if one.may_act)
         if more and found.replicas:
             changed = max(0, found.replicas + more)
             found = replace(found, replicas=changed, available=max(0, min(changed, found.available + more)))

@@ -45,6 +45,7 @@ class Doubt(StrEnum):
     OTHER_VERSION = "other_version"
     DECIDED_ANOTHER_TIME = "decided_another_time"
     VERIFICATION_UNKNOWN = "verification_unknown"
+    APPROVAL_UNKNOWN = "approval_unknown"
 
     @property
     def words(self) -> str:
@@ -58,6 +59,7 @@ WORDS = {
     Doubt.OTHER_VERSION: "Another version of SmartOps made this decision: the same inputs lead to another result now.",
     Doubt.DECIDED_ANOTHER_TIME: "A deferred signal would have been decided at a time for which no facts are stored.",
     Doubt.VERIFICATION_UNKNOWN: "The end of an action that was not made is unknown, and so is its verification.",
+    Doubt.APPROVAL_UNKNOWN: "Nobody was asked for an approval: what a person would have decided is unknown.",
 }
 
 

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from guardrails.evaluate import decide
 from guardrails.replay import load_inputs
-from guardrails.types import Allow, Inputs
+from guardrails.types import Allow, Ask, Inputs
 from guardrails.what_if.evaluate import proposal_in
 from guardrails.what_if.types import Doubt
 from orchestrator.decide.draft import Draft
@@ -55,14 +55,15 @@ def would_run(draft: Draft, where: Q) -> tuple[list[WouldRun], bool]:
     for pk, inputs in sorted(_with_histories(present).items(), key=lambda one: signals[one[0]].not_before):
         row = signals[pk]
         drafted = draft.drafted(inputs)
-        if drafted is None or row.target in found or isinstance(decide(inputs), Allow):
+        if drafted is None or row.target in found or isinstance(decide(inputs), Allow | Ask):
             continue
         decision = decide(drafted.inputs)
-        if isinstance(decision, Allow):
+        if isinstance(decision, Allow | Ask):
             change = PROPOSAL_TYPES[decision.proposal.type].describe(decision.proposal.params)
             loaded = stored[pk].facts.history_loaded
             doubt = drafted.doubt or (None if loaded else Doubt.FACTS_NOT_LOADED)
-            found[row.target] = WouldRun(row, change, doubt)
+            asks = isinstance(decision, Ask)
+            found[row.target] = WouldRun(row, f"{change}, after an approval" if asks else change, doubt)
     return list(found.values()), len(rows) > MAX_SIGNALS
 
 

@@ -122,7 +122,8 @@ class Draft:
 
     def _compare(self, period: int, target: Target) -> tuple[Row, Row]:
         """The limits that the edits change for a target, and their sources."""
-        rows = self._settings_of.rows(period)
+        unset = dict.fromkeys(LIMIT_FIELDS)  # a version of a row may lack the columns of a later version of SmartOps
+        rows = {key: {**unset, **row} for key, row in self._settings_of.rows(period).items()}
         covering = _covering(target)
         before = merge_limits(filter(covering, rows.values()))
         after = merge_limits(filter(covering, self._edited(rows).values()))

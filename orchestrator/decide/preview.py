@@ -30,7 +30,7 @@ from signals.types import Target
 
 MAX_SHOWN = 200  # differences of a result
 PAGE = 500  # decisions that are read at a time
-YIELD_EVERY = 16  # decisions, after which other threads of the process may run
+MAX_WAIT = 4  # times the processor time that a step may take, on a machine that does other work
 FORGOTTEN_AFTER = timedelta(minutes=10)  # without a step
 
 
@@ -101,14 +101,14 @@ def progress(row: Preview) -> int:
 
 
 def advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
-    """One step of about so many seconds, on the decisions that fulfil the condition. None if the preview was stopped.
-    While another request makes a step of the same preview, it is returned as it is."""
+    """One step of about so many seconds of processor time, on the decisions that fulfil the condition. None if the
+    preview was stopped. While another request makes a step of the same preview, it is returned as it is."""
     with transaction.atomic():
         row = Preview.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
         if row is None or row.finished_at is not None:
             return row or Preview.objects.filter(pk=pk).first()
         state, result = _STATE.validate_python(row.state), result_of(row)
-        row.position, is_over = _evaluate(row, state, result, where, time.monotonic() + seconds)
+        row.position, is_over = _evaluate(row, state, result, where, seconds)
         if is_over:
             state, row.finished_at = {}, datetime.now(UTC)
         row.state = _STATE.dump_python(state, mode="json")
@@ -117,18 +117,18 @@ def advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
     return row
 
 
-def _evaluate(row: Preview, state: State, result: Result, where: Q, deadline: float) -> tuple[UUID, bool]:
+def _evaluate(row: Preview, state: State, result: Result, where: Q, seconds: float) -> tuple[UUID, bool]:
     """The last decision that was evaluated, and whether none follows."""
+    began, used = time.monotonic(), time.thread_time()
     draft, position, last = draft_of(row), row.position or first_id(row.since), first_id(row.until)
     while True:
         page = list(_decisions(position, last, where & draft.scope))
-        for number, past in enumerate(page):
+        for past in page:
             compare(past, draft, state, result)
-            if number % YIELD_EVERY == 0:
-                time.sleep(0)
         if page:
             position, result.at = UUID(page[-1].id), page[-1].inputs.now
-        if len(page) < PAGE or time.monotonic() >= deadline:
+        is_long = time.thread_time() - used >= seconds or time.monotonic() - began >= MAX_WAIT * seconds
+        if len(page) < PAGE or is_long:
             _forget(state, result.at or row.since)
             return position, len(page) < PAGE
 
@@ -136,8 +136,11 @@ def _evaluate(row: Preview, state: State, result: Result, where: Q, deadline: fl
 def compare(past: PastDecision, draft: Draft, state: State, result: Result) -> None:
     """Adds what the draft makes of one decision to the state and to the result."""
     target = target_of(past.inputs)
-    history = state.setdefault(f"{target.cluster} {target.with_kind}", DraftHistory())
+    name = f"{target.cluster} {target.with_kind}"
+    history = state.get(name) or DraftHistory()
     compared = evaluate(past, draft.drafted(past.inputs), history)
+    if history.differs or history.applied:
+        state[name] = history
     found = compared.comparison
     result.examined += 1
     result.counts[found] = result.counts.get(found, 0) + 1

@@ -27,6 +27,9 @@ SCREENS = (
     Screen("actions", "Actions", "a"),
     Screen("signals", "Signals", "s"),
     Screen("workloads", "Workloads", "w"),
+    Screen("guardrails", "Guardrails", "l"),
+    Screen("rules", "Rules", "r"),
+    Screen("aliases", "Aliases", "n"),
     Screen("audit", "Audit", "u"),
     Screen("tokens", "Tokens", "t", Right.ADMINISTER, everywhere=True),
 )

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from signals.types import ActionType
-from smartops.console import action_acts, freezes, workload_acts
+from smartops.console import action_acts, aliases, freezes, guardrails, previews, rules, workload_acts
 from smartops.console.action import action
 from smartops.console.actions import actions
 from smartops.console.approvals import approval, approvals, approve, reject
@@ -51,4 +51,27 @@ urlpatterns = [
     path("tokens/", tokens, name="tokens"),
     path("tokens/issue/", issue, name="token-issue"),
     path("tokens/<uuid:pk>/revoke/", revoke, name="token-revoke"),
+    path("guardrails/", guardrails.guardrails, name="guardrails"),
+    path("guardrails/add/", guardrails.add, name="guardrail-add"),
+    path("guardrails/<int:pk>/", guardrails.guardrail, name="guardrail"),
+    path("guardrails/<int:pk>/change/", guardrails.change, name="guardrail-change"),
+    path("guardrails/<int:pk>/delete/", guardrails.delete, name="guardrail-delete"),
+    path("guardrails/<int:pk>/revert/<int:change>/", guardrails.revert, name="guardrail-revert"),
+    path("rules/", rules.rules, name="rules"),
+    path("rules/add/", rules.add, name="rule-add"),
+    path("rules/<int:pk>/", rules.rule, name="rule"),
+    path("rules/<int:pk>/change/", rules.change, name="rule-change"),
+    path("rules/<int:pk>/delete/", rules.delete, name="rule-delete"),
+    path("rules/<int:pk>/revert/<int:change>/", rules.revert, name="rule-revert"),
+    path("rules/<int:pk>/enable/", rules.enable, name="rule-enable"),
+    path("rules/<int:pk>/disable/", rules.disable, name="rule-disable"),
+    path("aliases/", aliases.aliases, name="aliases"),
+    path("aliases/add/", aliases.add, name="alias-add"),
+    path("aliases/<int:pk>/", aliases.alias, name="alias"),
+    path("aliases/<int:pk>/change/", aliases.change, name="alias-change"),
+    path("aliases/<int:pk>/delete/", aliases.delete, name="alias-delete"),
+    path("aliases/<int:pk>/revert/<int:change>/", aliases.revert, name="alias-revert"),
+    path("aliases/<int:pk>/enable/", aliases.enable, name="alias-enable"),
+    path("aliases/<int:pk>/disable/", aliases.disable, name="alias-disable"),
+    path("preview/", previews.step, name="preview"),
 ]

@@ -131,6 +131,12 @@ def remedy_of(reason: str) -> Remedy | None:
 
 
 @register.filter
+def re2(name: str) -> str:
+    """The pattern that matches a name and nothing else."""
+    return escaped(name)
+
+
+@register.filter
 def long(text: str) -> SafeString:
     """Text of callers, which may have 100 kB: what does not fit scrolls, also by the keyboard."""
     scrolls = len(text) > MAX_FIT or text.count("\n") > MAX_FIT_LINES

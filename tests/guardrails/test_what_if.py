@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from guardrails.evaluate import decide
@@ -13,7 +13,7 @@ from guardrails.types import Defer, Deny, Facts, FreezeFacts, Inputs, Limits, Ou
 from guardrails.what_if.evaluate import evaluate
 from guardrails.what_if.history import DraftHistory
 from guardrails.what_if.types import Compared, Comparison, Doubt, Drafted, Effect, PastDecision
-from signals.types import ActionType, Origin, Proposal, RuleSpec, SignalFacts, Source
+from signals.types import ActionType, Mode, Origin, Proposal, RuleSpec, SignalFacts, Source
 from tests.kit.decisions import NOW, TARGET, inputs
 
 Draft = Callable[[Inputs], Inputs]
@@ -256,6 +256,26 @@ def test_the_check_before_a_write_follows_its_action() -> None:
     assert words([evaluate(one, None, history), evaluate(again, only_later, history)]) == ["same", "defer Frozen"]
 
 
+def test_what_waits_for_a_person_may_come_to_nothing() -> None:
+    past = loop([0, 4, 90])
+
+    found = preview(past, limits(mode=Mode.APPROVE))
+
+    assert [one.outcome for one in past] == [Outcome.ALLOW, Outcome.DEFER, Outcome.ALLOW]
+    # The cooldown at 12:04 depends on whether the restart of 12:00 was approved.
+    assert words(found) == ["ask ApprovalRequired", Doubt.APPROVAL_UNKNOWN, "ask ApprovalRequired"]
+
+
+def test_what_is_observed_counts_and_changes_nothing() -> None:
+    past = loop([0, 4, 10], SCALES)
+
+    found = preview(past, limits(mode=Mode.OBSERVE, max_replicas=3))
+
+    # 2 → 3 replicas are observed, and never made: the third signal finds 2 of them, too.
+    assert words(found)[::2] == ["observe ObserveOnly", "observe ObserveOnly"]
+    assert words(found)[1] == "same"
+
+
 @given(st.lists(inputs(), max_size=6))
 def test_a_draft_that_changes_nothing_changes_no_decision(given_: list[Inputs]) -> None:
     history = DraftHistory()
@@ -293,7 +313,7 @@ def schedules(draw: st.DrawFn) -> list[tuple[float, RuleSpec]]:
     return [(sum(steps[:n]), replace(rule, symptom=f"problem {n}")) for n, rule in enumerate(rules)]
 
 
-@settings(max_examples=100)
+@settings(max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(schedules(), LIMITS, LIMITS, st.sampled_from([2, 90, 200]), st.booleans())
 def test_the_loop_under_the_draft_decides_as_the_preview_says(
     schedule: list[tuple[float, RuleSpec]], stored: Limits, drafted: Limits, takes: int, again: bool

@@ -10,6 +10,7 @@ from zlib import crc32
 from django.db.models import F
 from django.db.models.functions import Now
 
+from guardrails.models import GuardrailSetting
 from guardrails.types import Limits
 from orchestrator.k8s.errors import Unreached
 from orchestrator.k8s.target import TargetState
@@ -31,7 +32,8 @@ from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.snapshot import describe
 from signals import actors
 from signals.ingest import ingest
-from signals.models import Signal
+from signals.lib.acting import acting
+from signals.models import Alias, Rule, Signal
 from signals.proposals import restart, scale
 from signals.reasons import Reason
 from signals.types import ActionType, Observation, Origin, Proposal, Source, Target
@@ -161,6 +163,25 @@ class Hour:
         return self.verify(action, VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE, message)
 
 
+def tuned() -> None:
+    """Limits, a rule and aliases, with versions, of a namespace in which nothing happens."""
+    with acting("user:ana", reason="The end of the quarter"):
+        limits = GuardrailSetting.objects.create(namespace="billing", max_replicas=6, max_actions_per_hour=2)
+        GuardrailSetting.objects.filter(pk=limits.pk).update(max_replicas=4)
+        rule = Rule.objects.create(
+            name="billing-restart",
+            priority=1,
+            namespace="billing",
+            source="rca",
+            symptom="deadlock",
+            action_type="RESTART",
+        )
+        Rule.objects.filter(pk=rule.pk).update(enabled=False)
+        alias = Alias.objects.create(pattern="Tomcat[0-9]+", namespace="billing", workload="invoices")
+        Alias.objects.filter(pk=alias.pk).update(enabled=False)
+        Alias.objects.create(pattern="billing.service", namespace="billing", workload="invoices")
+
+
 def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
     """Moves an action, its signal and its evidence back by `ago`, and stretches its rollout to so many seconds."""
     before = ago + timedelta(seconds=rollout)
@@ -245,6 +266,7 @@ def an_ordinary_hour() -> Hour:
     was(one, timedelta(seconds=9))
     hour.shop.silent = "paymentservice"
     hour.execute(hour.signal(anomaly("paymentservice", "error", 0.86, "win-2184", errorRate=0.22)))
+    tuned()
     return hour
 
 

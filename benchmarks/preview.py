@@ -1,0 +1,87 @@
+"""How long a preview of 100,000 stored decisions takes."""
+
+import json
+import resource
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import psycopg
+
+from benchmarks.figures import Figure, Target
+from benchmarks.growth import decide
+from benchmarks.servers import Servers
+
+WORKLOADS = 1000
+# Admitted signals of one day, each with its action, evenly over the workloads.
+DECISIONS = """
+    INSERT INTO orchestrator_workload (cluster, namespace, kind, name)
+    SELECT 'default', 'smartops-dev', 'Deployment', 'w' || n FROM generate_series(0, {workloads} - 1) n
+    ON CONFLICT DO NOTHING;
+    CREATE TEMPORARY TABLE past ON COMMIT DROP AS
+    SELECT 'w' || n % {workloads} AS name, uuidv7(-age) AS id, now() - age AS at
+    FROM generate_series(1, {decisions}) n, LATERAL (SELECT interval '20 hours' * ({decisions} - n) / {decisions}
+        + interval '2 hours' AS age) a;
+    INSERT INTO orchestrator_action (id, workload_id, cluster, origin, requested_by, moved_by, request_digest, type,
+        params, justification, dry_run, verify, state, reason, message, details, epoch, attempts, created_at,
+        updated_at, not_before, deadline_at, applied_at, finished_at, planned_uid, planned_resource_version,
+        scale_increase, ambiguous)
+    SELECT past.id, w.id, 'default', 'closed_loop', 'rule:r', 'reconciler:r', '', 'SCALE', '{{"delta": 1}}', '', false,
+        true, 'succeeded', '', '', '{{}}', 1, 1, at, at, at, at, at, at + interval '5 seconds', 'uid', 'rv', 1, false
+    FROM past JOIN orchestrator_workload w USING (name);
+    INSERT INTO orchestrator_decisionrecord (id, phase, action_id, cluster, kind, namespace, workload, requested_by,
+        outcome, reason, message, inputs, verdicts, created_at)
+    SELECT id, 'admit', id, 'default', 'Deployment', 'smartops-dev', name, 'rule:r', 'allow', '', '',
+        jsonb_set(jsonb_set(jsonb_set(jsonb_set(inputs, '{{now}}', to_jsonb(at)),
+            '{{signal,target,name}}', to_jsonb(name)), '{{signal,last_seen_at}}', to_jsonb(at)),
+            '{{signal,due_at}}', to_jsonb(at)), verdicts, at
+    FROM past, usual;
+"""
+
+
+def preview(servers: Servers, quick: bool = False) -> Iterator[Figure]:
+    many = 2_000 if quick else 100_000
+    fill(servers.database_url, many)
+    for what, limit in (("that changes none", {"stabilization_seconds": 7}), ("that changes all", {"max_replicas": 1})):
+        wall, cpu, examined = run(limit)
+        if examined < many:
+            raise RuntimeError(f"{examined} of {many} decisions were evaluated")
+        name = f"a preview of {many:,} decisions, {what}"
+        yield Figure(name, wall, "s", "processor time of the web process", cpu, None, Target("value", "≤", 20.0))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    yield Figure("memory of the process at its peak", peak, "MiB")
+
+
+def run(limit: dict[str, int]) -> tuple[float, float, int]:
+    """Seconds that pass and seconds of processor time, and how many decisions were evaluated."""
+    from django.db.models import Q
+
+    from guardrails.models import GuardrailSetting
+    from orchestrator.decide.draft import edit_of
+    from orchestrator.decide.preview import advance, begin, result_of
+    from orchestrator.models import Preview
+
+    started, used = time.perf_counter(), time.process_time()
+    row: Preview | None = begin("user:benchmark", [edit_of(None, GuardrailSetting(**limit))], timedelta(days=1))
+    while row is not None and row.finished_at is None:
+        row = advance(row.pk, Q(), 0.5)
+    if row is None:
+        raise RuntimeError("the preview was stopped")
+    return time.perf_counter() - started, time.process_time() - used, result_of(row).examined
+
+
+def fill(url: str, decisions: int) -> None:
+    decide(0, 1)
+    from orchestrator.models import DecisionRecord
+
+    one = DecisionRecord.objects.latest("pk")
+    with psycopg.connect(url) as session:
+        session.execute("CREATE TEMPORARY TABLE usual (inputs jsonb, verdicts jsonb)")
+        session.execute("INSERT INTO usual VALUES (%s, %s)", [json.dumps(one.inputs), json.dumps(one.verdicts)])
+        session.execute("ALTER TABLE orchestrator_action DISABLE TRIGGER USER")
+        session.execute(DECISIONS.format(workloads=WORKLOADS, decisions=decisions).encode())
+        session.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        session.execute("ALTER TABLE orchestrator_action ENABLE TRIGGER USER")
+        session.commit()
+        session.autocommit = True
+        session.execute("ANALYZE orchestrator_decisionrecord, orchestrator_action")

@@ -1,0 +1,128 @@
+"""The aliases: the list in the order in which they are tried, names that nothing resolves, one alias and its form."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Count, Max, QuerySet
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+
+from signals.aliases import Alias
+from signals.lib.edited_admin import EditedForm
+from signals.models import Signal
+from signals.naming import alias_for
+from signals.types import Source
+from signals.unresolved import UNRESOLVED
+from smartops.console import listing, tuning
+from smartops.console.listing import Listing
+from smartops.console.pages import ConsoleRequest, act, page
+from smartops.people.access import Access, Place, Right
+
+COMPARED, SHOWN = 1000, 50  # unresolved signals, and names that are shown
+FIELDS = (
+    *("pattern", "source", "cluster", "namespace"),
+    *("kind", "to_namespace", "workload", "enabled", "priority"),
+)
+
+
+def _places(row: Alias) -> tuple[Place, ...]:
+    """That of the signals, and that of the workload."""
+    return (Place(row.cluster, row.namespace), Place(row.cluster, row.to_namespace or row.namespace))
+
+
+def matched(request: ConsoleRequest, row: Alias) -> Mapping[str, Any]:
+    """The names of unresolved signals that the alias would resolve now."""
+    rows = Signal.objects.filter(request.access.visible(), UNRESOLVED).defer("payload").order_by("-pk")[:COMPARED]
+    found = list(dict.fromkeys((one.namespace, one.workload) for one in rows if alias_for(one.named, [row.spec()])))
+    return {"matched": found[:SHOWN], "more_matched": max(0, len(found) - SHOWN)}
+
+
+def _visible(access: Access) -> Any:
+    return access.affecting() & access.affecting(namespace="to_namespace")
+
+
+ALIASES = tuning.Tuned(
+    model=Alias,
+    form=EditedForm,
+    fields=FIELDS,
+    name="alias",
+    screen="aliases",
+    places=_places,
+    visible=_visible,
+    decides=False,
+    facts=matched,
+)
+
+
+class AliasFilter(listing.Filter):
+    q = listing.search()
+    source = listing.choice("source", "All sources", [(one.value, one.value) for one in Source], label="Source")
+    enabled = listing.choice("enabled", "All", [("True", "Enabled"), ("False", "Disabled")], label="Enabled")
+    namespace = listing.namespace()
+
+    def search(self, rows: "QuerySet[Alias]", _: str, text: str) -> "QuerySet[Alias]":
+        """A part of the pattern or of the name of the workload."""
+        return rows.filter(pattern__icontains=text) | rows.filter(workload__icontains=text)
+
+
+@page
+def aliases(request: ConsoleRequest) -> HttpResponse:
+    found = AliasFilter(request.GET, Alias.objects.filter(ALIASES.visible(request.access)), request=request)
+    rows = list(found.qs[: tuning.MAX_ROWS]) if found.is_valid() else []
+    context = {
+        "listing": Listing(found, rows),
+        "unresolved": unresolved(request),
+        "may_tune": request.access.has(Right.TUNE),
+    }
+    return render(request, "console/aliases.html", context)
+
+
+def unresolved(request: ConsoleRequest) -> Any:
+    """Names that stand for no workload, those with the latest reports first."""
+    waiting = Signal.objects.filter(request.access.visible(), UNRESOLVED).order_by()
+    names = waiting.values("source", "cluster", "namespace", "workload", "named_by")
+    return names.annotate(signals=Count("pk"), last=Max("last_seen_at")).order_by("-last")[:SHOWN]
+
+
+@page
+def alias(request: ConsoleRequest, pk: int) -> HttpResponse:
+    row = ALIASES.find(request, pk)
+    context = {
+        "row": row,
+        "versions": tuning.versions(request, ALIASES, row),
+        "may_tune": ALIASES.may_tune(request.access, row),
+        **matched(request, row),
+    }
+    return render(request, "console/alias.html", context)
+
+
+@act(Right.TUNE)
+def add(request: ConsoleRequest) -> HttpResponseBase:
+    given = {name: request.GET[name] for name in FIELDS if request.GET.get(name)}
+    return tuning.edit(request, ALIASES, initial=given)
+
+
+@act(Right.TUNE)
+def change(request: ConsoleRequest, pk: int) -> HttpResponseBase:
+    return tuning.edit(request, ALIASES, pk)
+
+
+@act(Right.TUNE)
+def delete(request: ConsoleRequest, pk: int) -> HttpResponseBase:
+    return tuning.delete(request, ALIASES, pk)
+
+
+@act(Right.TUNE)
+def revert(request: ConsoleRequest, pk: int, change: int) -> HttpResponseBase:
+    return tuning.revert(request, ALIASES, pk, change)
+
+
+@act(Right.TUNE)
+def enable(request: ConsoleRequest, pk: int) -> HttpResponseBase:
+    return tuning.switch(request, ALIASES, pk, on=True)
+
+
+@act(Right.TUNE)
+def disable(request: ConsoleRequest, pk: int) -> HttpResponseBase:
+    return tuning.switch(request, ALIASES, pk, on=False)

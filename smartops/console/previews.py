@@ -1,0 +1,74 @@
+"""The preview of a change of settings, as its page shows it: one step for each request."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from threading import BoundedSemaphore
+from typing import Any
+
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+
+from guardrails.what_if.types import Comparison, Edit
+from orchestrator.decide import preview
+from orchestrator.decide.deferred import would_run
+from orchestrator.models import Preview
+from signals import actors
+from smartops.console.listing import as_id
+from smartops.console.pages import ConsoleRequest, act
+from smartops.people.access import Right
+
+WINDOWS = {
+    "day": ("Last 24 hours", timedelta(days=1)),
+    "week": ("Last 7 days", timedelta(days=7)),
+    "month": ("Last 30 days", timedelta(days=30)),
+}
+STEP = 0.5  # seconds
+_turn = BoundedSemaphore(1)  # of this process: one step at a time
+
+
+def begun(request: ConsoleRequest, edits: Sequence[Edit], window: str) -> dict[str, Any]:
+    """A preview of the edits, as the context of a template that includes console/preview.html."""
+    chosen = window if window in WINDOWS else "day"
+    return _shown(request, preview.begin(_owner(request), edits, WINDOWS[chosen][1])) | {"window": chosen}
+
+
+@act(Right.TUNE)
+def step(request: ConsoleRequest) -> HttpResponseBase:
+    """GET: the latest preview of the person. POST: the next step of `preview`, its id, or with `stop` its end. While
+    another step is made, it is shown as it is. What was evaluated stays on the page of a preview that was stopped."""
+    own, more = Preview.objects.filter(owner=_owner(request)), {}
+    if request.method != "POST":
+        row = own.first()
+        return render(request, "console/preview_page.html", {} if row is None else _shown(request, row))
+    row = get_object_or_404(own, pk=as_id(request.POST.get("preview", "")))
+    if "stop" in request.POST:
+        preview.stop(row.owner)
+        more = {"stopped": True}
+    elif _turn.acquire(blocking=False):
+        try:
+            row = preview.advance(row.pk, request.access.visible(), STEP) or row
+        finally:
+            _turn.release()
+    template = "console/preview.html" if "HX-Request" in request.headers else "console/preview_page.html"
+    return render(request, template, _shown(request, row) | more)
+
+
+def _owner(request: ConsoleRequest) -> str:
+    return actors.user(request.user.get_username())
+
+
+def _shown(request: ConsoleRequest, row: Preview) -> dict[str, Any]:
+    result = preview.result_of(row)
+    context: dict[str, Any] = {
+        "preview": row,
+        "result": result,
+        "percent": preview.progress(row),
+        "kinds": sorted(result.kinds.items(), key=lambda one: -one[1]),
+        "doubts": [(doubt.words, count) for doubt, count in result.doubts.items()],
+        "not_made": result.counts.get(Comparison.NOT_MADE, 0),
+        "unknown": result.counts.get(Comparison.UNKNOWN, 0),
+        "same": result.counts.get(Comparison.SAME, 0),
+    }
+    if row.finished_at is not None:
+        context["runs"], context["more_runs"] = would_run(preview.draft_of(row), request.access.visible())
+    return context

@@ -1,0 +1,156 @@
+"""The rules: the list in the order in which they are tried, one rule with its trial and versions, and its form."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Count, QuerySet
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+
+from guardrails.types import Outcome
+from orchestrator.decide.rule_trial import RuleTrial, try_rule
+from orchestrator.models import DecisionRecord
+from signals import actors
+from signals.models import Rule, Signal
+from signals.names import is_pattern
+from signals.proposals import PROPOSAL_TYPES
+from signals.trial import Fit
+from signals.types import ActionType, Source
+from smartops.admin.rules import RuleForm
+from smartops.console import listing, tuning
+from smartops.console.listing import Listing
+from smartops.console.pages import ConsoleRequest, act, page
+from smartops.people.access import Access, Place, Right
+
+TRIED, SHOWN = 200, 20  # signals of a trial, and those that are shown
+COUNTED = 5000  # decisions, the newest
+FIELDS = (
+    *("name", "enabled", "priority", "source", "symptom_match", "symptom", "severity", "labels"),
+    *("kind", "namespace", "workload", "min_score", "min_probability", "min_confidence"),
+    *("for_seconds", "min_reports", "of_reports", "action_type", "params"),
+)
+
+
+def _places(row: Rule) -> tuple[Place, ...]:
+    """A rule holds in all clusters. One with a pattern, or without a namespace, may hold in all namespaces."""
+    return (Place("", "" if is_pattern(row.namespace) else row.namespace),)
+
+
+def trial(request: ConsoleRequest, row: Rule) -> Mapping[str, Any]:
+    """What the rule would make of the newest signals that the person may see."""
+    signals = Signal.objects.filter(request.access.visible(), source=row.source).defer("payload").order_by("-pk")
+    found: RuleTrial = try_rule(row, list(signals[:TRIED]))
+    fits = Counter(one.trial.fit for one in found.tried)
+    matching = sorted(found.tried, key=lambda one: list(Fit).index(one.trial.fit))
+    return {
+        "trial": found,
+        "fits": [(fit.replace("_", " "), fits[fit]) for fit in Fit],
+        "tried": [one for one in matching if one.trial.fit is not Fit.UNMATCHED][:SHOWN],
+    }
+
+
+RULES = tuning.Tuned(
+    model=Rule,
+    form=RuleForm,
+    fields=FIELDS,
+    name="rule",
+    screen="rules",
+    places=_places,
+    visible=lambda access: _visible(access),
+    facts=trial,
+)
+
+
+def _visible(access: Access) -> Any:
+    return access.affecting(cluster="")
+
+
+class RuleFilter(listing.Filter):
+    q = listing.search()
+    source = listing.choice("source", "All sources", [(one.value, one.value) for one in Source], label="Source")
+    type = listing.choice("action_type", "All types", [(one.value, one.value) for one in ActionType], label="Type")
+    enabled = listing.choice("enabled", "All", [("True", "Enabled"), ("False", "Disabled")], label="Enabled")
+    namespace = listing.namespace()
+
+    def search(self, rows: "QuerySet[Rule]", _: str, text: str) -> "QuerySet[Rule]":
+        """A part of the name or of the symptom."""
+        return rows.filter(name__icontains=text) | rows.filter(symptom__icontains=text)
+
+
+@page
+def rules(request: ConsoleRequest) -> HttpResponse:
+    found = RuleFilter(request.GET, Rule.objects.filter(RULES.visible(request.access)), request=request)
+    rows = list(found.qs[: tuning.MAX_ROWS]) if found.is_valid() else []
+    used = _used(request)
+    context = {
+        "listing": Listing(found, rows),
+        "rows": [(row, describe(row), used.get(actors.rule(row.name), (0, 0))) for row in rows],
+        "counted": COUNTED,
+        "may_tune": request.access.has(Right.TUNE),
+    }
+    return render(request, "console/rules.html", context)
+
+
+def describe(row: Rule) -> str:
+    if row.action_type not in ActionType.__members__:
+        return str(row.action_type)
+    proposal = PROPOSAL_TYPES[ActionType(row.action_type)]
+    return str(row.action_type) if proposal.problem(row.params) else proposal.describe(row.params)
+
+
+def _used(request: ConsoleRequest) -> dict[str, tuple[int, int]]:
+    """By the actor: proposals and actions among the newest decisions that the person may see."""
+    newest = DecisionRecord.objects.filter(request.access.visible()).order_by("-pk")
+    recent = newest.values("pk")[:COUNTED]
+    counted = DecisionRecord.objects.filter(pk__in=recent, requested_by__startswith="rule:")
+    found: dict[str, tuple[int, int]] = {}
+    for actor, outcome, count in counted.order_by().values_list("requested_by", "outcome").annotate(Count("pk")):
+        proposals, actions = found.get(actor, (0, 0))
+        found[actor] = (proposals + count, actions + (count if outcome == Outcome.ALLOW else 0))
+    return found
+
+
+@page
+def rule(request: ConsoleRequest, pk: int) -> HttpResponse:
+    row = RULES.find(request, pk)
+    context = {
+        "row": row,
+        "action": describe(row),
+        "conditions": tuning.difference(None, {name: getattr(row, name) for name in FIELDS}),
+        "versions": tuning.versions(request, RULES, row),
+        "may_tune": RULES.may_tune(request.access, row),
+        **({} if row.mistakes() else trial(request, row)),
+    }
+    return render(request, "console/rule.html", context)
+
+
+@act(Right.TUNE)
+def add(request: ConsoleRequest) -> HttpResponseBase:
+    return tuning.edit(request, RULES)
+
+
+@act(Right.TUNE)
+def change(request: ConsoleRequest, pk: int) -> HttpResponseBase:
+    return tuning.edit(request, RULES, pk)
+
+
+@act(Right.TUNE)
+def delete(request: ConsoleRequest, pk: int) -> HttpResponseBase:
+    return tuning.delete(request, RULES, pk)
+
+
+@act(Right.TUNE)
+def revert(request: ConsoleRequest, pk: int, change: int) -> HttpResponseBase:
+    return tuning.revert(request, RULES, pk, change)
+
+
+@act(Right.TUNE)
+def enable(request: ConsoleRequest, pk: int) -> HttpResponseBase:
+    return tuning.switch(request, RULES, pk, on=True)
+
+
+@act(Right.TUNE)
+def disable(request: ConsoleRequest, pk: int) -> HttpResponseBase:
+    return tuning.switch(request, RULES, pk, on=False)

@@ -1,0 +1,286 @@
+"""What the screens of limits, rules and aliases have in common: forms with a preview, versions, deletion and revert.
+
+The forms are those of the admin: the models' own `clean`, a reason where it is required, and no lost updates.
+"""
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
+from django.db.models import Model, Q
+from django.forms import modelform_factory
+from django.http import QueryDict
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+
+from orchestrator.decide.draft import edit_of
+from signals.lib.acting import give_reason
+from signals.lib.edited_admin import LOADED, REASON, VOLATILE, EditedForm, last_change, shown, version_of
+from signals.setting_changes import SettingChange, changes_of
+from smartops.console.acts import ActForm, Confirmation, ReasonedForm, respond
+from smartops.console.pages import ConsoleRequest
+from smartops.console.previews import WINDOWS, begun
+from smartops.people.access import Access, Place, Right
+
+MAX_ROWS = 500  # of a list
+MAX_VERSIONS = 50
+NOT_YOURS = "Your account has no right to tune all of this scope."
+INTERNAL = ("id", "version")  # columns that no person sets
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """One of the models that people tune. `screen`: the URL name of its list; its pages are named after `name`.
+    `places`: where a row has an effect. `decides`: whether stored decisions depend on it. `facts`: more for the preview
+    of a row that is not saved."""
+
+    model: type[Model]
+    form: type[EditedForm[Any]]
+    fields: Sequence[str]
+    name: str
+    screen: str
+    places: Callable[[Any], Iterable[Place]]
+    visible: Callable[[Access], Q]
+    deletion_needs_reason: bool = False
+    decides: bool = True
+    facts: Callable[[ConsoleRequest, Any], Mapping[str, Any]] = lambda _request, _row: {}
+
+    def address(self, row: Model) -> str:
+        return reverse(f"console:{self.name}", args=[row.pk])
+
+    @property
+    def noun(self) -> str:
+        return str(self.model._meta.verbose_name)
+
+    def may_tune(self, access: Access, row: Any) -> bool:
+        return all(access.may(Right.TUNE, place.cluster, place.namespace) for place in self.places(row))
+
+    def find(self, request: ConsoleRequest, pk: int, lock: bool = False) -> Any:
+        rows = self.model._default_manager.filter(self.visible(request.access))
+        return get_object_or_404(rows.select_for_update() if lock else rows, pk=pk)
+
+    def bound(self, data: Any, row: Model | None) -> Any:
+        made = modelform_factory(self.model, form=self.form, fields=[*self.fields])
+        return made(data, instance=row, label_suffix="")
+
+
+# --- Forms -----------------------------------------------------------------------------------------------------------
+
+
+def edit(request: ConsoleRequest, tuned: Tuned, pk: int | None = None, initial: Any = None) -> HttpResponseBase:
+    """GET: the form. POST: the preview of what was entered; the form again (`again`); or, with `save`, the change."""
+    with transaction.atomic():
+        row = None if pk is None else tuned.find(request, pk, lock=request.method == "POST")
+        if row is not None:
+            _require(request, tuned, row)
+        if request.method != "POST":
+            form = tuned.bound(None, row)
+            form.initial |= initial or {}
+            return _form(request, tuned, form, pk)
+        before = None if pk is None else tuned.find(request, pk)
+        form = tuned.bound(request.POST, row)
+        _check(request, tuned, form)
+        if form.errors or "again" in request.POST:
+            return _form(request, tuned, form, pk, status=422 if form.errors else 200)
+        if "save" in request.POST:
+            give_reason(form.reason)
+            saved = form.save()
+            messages.success(request, f"Saved: {saved}.")
+            return redirect(tuned.address(saved))
+    return _preview(request, tuned, form, before)
+
+
+def _check(request: ConsoleRequest, tuned: Tuned, form: Any) -> None:
+    """Who may not tune the scope learns nothing else about it."""
+    form.is_valid()
+    given = {name: form.cleaned_data.get(name, getattr(form.instance, name)) for name in tuned.fields}
+    if not tuned.may_tune(request.access, SimpleNamespace(**given)):
+        form.errors.clear()
+        form.add_error(None, NOT_YOURS)
+
+
+def _require(request: ConsoleRequest, tuned: Tuned, row: Model) -> None:
+    if not tuned.may_tune(request.access, row):
+        raise PermissionDenied(NOT_YOURS)
+
+
+def _form(request: ConsoleRequest, tuned: Tuned, form: Any, pk: int | None, status: int = 200) -> HttpResponseBase:
+    back = reverse(f"console:{tuned.screen}") if pk is None else reverse(f"console:{tuned.name}", args=[pk])
+    title = f"Add {_article(tuned.noun)}" if pk is None else f"Change the {tuned.noun} “{form.instance}”"
+    context = {"form": form, "title": title, "back": back, "tuned": tuned}
+    return render(request, "console/tune.html", context, status=status)
+
+
+def _preview(request: ConsoleRequest, tuned: Tuned, form: Any, before: Model | None) -> HttpResponseBase:
+    after = form.instance
+    context = {
+        "form": form,
+        "title": f"{after}",
+        "tuned": tuned,
+        "lines": difference(None if before is None else columns(before), columns(after)),
+        **tuned.facts(request, after),
+    }
+    if tuned.decides:
+        window = request.POST.get("window", "")
+        context |= begun(request, [edit_of(before, after)], window) | {"windows": WINDOWS}
+    return render(request, "console/tune_preview.html", context)
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+# --- Versions --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Of a difference. `sign`: “+”, “-”, or a space."""
+
+    sign: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A row as it was after a change. `revert`: the address of the form that makes it so again; empty for the current
+    version, and for those who may not."""
+
+    change: SettingChange
+    lines: Sequence[Line]
+    revert: str = ""
+
+
+def columns(row: Model) -> dict[str, Any]:
+    return {f.name: f.value_from_object(row) for f in row._meta.concrete_fields if f.name not in VOLATILE}
+
+
+def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Line]:
+    """Column by column, without those that no person sets."""
+    was, becomes = _lines(before), _lines(after)
+    found = difflib.unified_diff(was, becomes, n=0, lineterm="")
+    return [Line(one[0], one[1:]) for one in found if one[0] in "+-" and not one.startswith(("---", "+++"))]
+
+
+def _lines(row: Mapping[str, Any] | None) -> list[str]:
+    given = {name: value for name, value in (row or {}).items() if name not in INTERNAL and name not in VOLATILE}
+    return [f"{name}: {_text(value)}" for name, value in sorted(given.items()) if value not in (None, "")]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) else shown(value)
+
+
+def versions(request: ConsoleRequest, tuned: Tuned, row: Model) -> list[Version]:
+    """The newest first."""
+    may = tuned.may_tune(request.access, row)
+    found = []
+    for place, change in enumerate(changes_of(row).filter(table_name=row._meta.db_table)[:MAX_VERSIONS]):
+        revert = reverse(f"console:{tuned.name}-revert", args=[row.pk, change.pk]) if may and place else ""
+        found.append(Version(change, difference(change.before, change.after), revert))
+    return found
+
+
+class LoadedForm(ActForm):
+    """`loaded`: the version of the row that the person has seen."""
+
+    loaded = forms.CharField(widget=forms.HiddenInput)
+
+
+class LoadedReasonedForm(LoadedForm, ReasonedForm):
+    pass
+
+
+def revert(request: ConsoleRequest, tuned: Tuned, pk: int, change: int) -> HttpResponseBase:
+    """A new change that makes the row what it was after an earlier one."""
+    row = tuned.find(request, pk)
+    version = get_object_or_404(changes_of(row).exclude(after=None), pk=change, table_name=row._meta.db_table)
+    when = f"{version.at:%Y-%m-%d %H:%M:%S} UTC"
+    says = f"It becomes what it was after the change of {when} by {version.actor}."
+    return _change(request, tuned, row, columns(row) | (version.after or {}), "Revert", says, reason=True)
+
+
+def switch(request: ConsoleRequest, tuned: Tuned, pk: int, *, on: bool) -> HttpResponseBase:
+    """Enables or disables the row."""
+    row = tuned.find(request, pk)
+    says = "It is tried from now on." if on else "It has no effect until it is enabled again."
+    return _change(request, tuned, row, columns(row) | {"enabled": on}, "Enable" if on else "Disable", says)
+
+
+def _change(
+    request: ConsoleRequest, tuned: Tuned, row: Any, wanted: Mapping[str, Any], button: str, says: str,
+    reason: bool = False,
+) -> HttpResponseBase:  # fmt: skip
+    """The form of the model checks the wanted columns, and refuses them if somebody has changed the row since."""
+    _require(request, tuned, row)
+    target = tuned.model(**{**columns(row), **_settable(tuned, wanted)})
+
+    def perform(given: dict[str, Any]) -> str:
+        form = tuned.bound(_as_data(tuned, wanted, given), tuned.find(request, row.pk, lock=True))
+        _check(request, tuned, form)
+        if form.errors:
+            raise ValidationError([message for texts in form.errors.values() for message in texts])
+        return f"{button}: {form.save()}. Done."
+
+    asked = Confirmation(
+        button,
+        f"{button} the {tuned.noun} “{row}”",
+        says,
+        back=tuned.address(row),
+        targets=[row],
+        details="console/tune_change.html",
+    )
+    made = LoadedReasonedForm if reason else LoadedForm
+    form = made(request.POST or None, initial={LOADED: version_of(row)})
+    more = begun(request, [edit_of(row, target)], "") if tuned.decides and request.method == "GET" else {}
+    return respond(request, form, asked, perform, lines=difference(columns(row), columns(target)), **more)
+
+
+def _settable(tuned: Tuned, version: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a version the columns that a person sets. One that the version does not have stays as it is."""
+    return {name: version[name] for name in tuned.fields if name in version}
+
+
+def _as_data(tuned: Tuned, version: Mapping[str, Any], given: Mapping[str, Any]) -> QueryDict:
+    """As a browser would send the form of the model."""
+    data = QueryDict(mutable=True)
+    for name in tuned.fields:
+        value = version.get(name)
+        data[name] = json.dumps(value) if isinstance(value, dict | list) else "" if value is None else str(value)
+    data.update({LOADED: given[LOADED], REASON: given["reason"], "everything": "on"})
+    return data
+
+
+def delete(request: ConsoleRequest, tuned: Tuned, pk: int) -> HttpResponseBase:
+    row = tuned.find(request, pk)
+    _require(request, tuned, row)
+
+    def perform(given: dict[str, Any]) -> str:
+        current = tuned.find(request, pk, lock=True)
+        if version_of(current) != given[LOADED]:
+            name = tuned.noun
+            raise ValidationError(f"Nothing was deleted: this {name} has changed since.{last_change(current)}")
+        current.delete()
+        return f"Deleted: {row}."
+
+    asked = Confirmation(
+        "Delete",
+        f"Delete the {tuned.noun} “{row}”",
+        "It has no effect any more. Its versions stay in the history of settings.",
+        back=reverse(f"console:{tuned.screen}"),
+        targets=[row],
+        danger=True,
+        details="console/tune_change.html",
+    )
+    made = LoadedReasonedForm if tuned.deletion_needs_reason else LoadedForm
+    form = made(request.POST or None, initial={LOADED: version_of(row)})
+    more = begun(request, [edit_of(row, None)], "") if tuned.decides and request.method == "GET" else {}
+    return respond(request, form, asked, perform, lines=difference(columns(row), None), **more)

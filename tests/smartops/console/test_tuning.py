@@ -1,0 +1,283 @@
+"""The screens of limits, rules and aliases: what they show, preview, save, refuse and revert."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from guardrails.models import GuardrailSetting
+from orchestrator.models import Preview
+from signals.aliases import Alias
+from signals.lib.clock import database_now
+from signals.models import Rule, SettingChange, Signal
+from signals.reasons import Reason
+from smartops.people.roles import Place, Role
+from tests.kit.people import person
+from tests.kit.signals import NAMESPACE, anomaly, post
+from tests.smartops.console.scene import an_ordinary_hour
+
+pytestmark = pytest.mark.django_db
+
+LIMITS = {"namespace": NAMESPACE, "max_replicas": "2"}
+
+
+@pytest.fixture
+def ana(client: Client) -> Client:
+    """An operator of everything."""
+    client.force_login(person("ana", Role.OPERATOR))
+    return client
+
+
+@pytest.fixture
+def shop() -> Client:
+    """An operator of the namespace shop."""
+    made = Client()
+    made.force_login(person("sam", Role.OPERATOR, Place("", "shop")))
+    return made
+
+
+def text(answer: Any, status: int = 200) -> str:
+    assert answer.status_code == status, answer.content.decode()[:3000]
+    return str(answer.content.decode())
+
+
+def field(page: str, name: str) -> str:
+    """The value of a hidden field."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found, f"the page has no field {name}"
+    return found[1]
+
+
+def save(client: Client, path: str, **fields: Any) -> Any:
+    """As a person who opens the form, enters the fields, reads the preview and saves."""
+    page = text(client.get(path))
+    loaded = field(page, "loaded") if "/add/" not in path else ""
+    entered = {"loaded": loaded, **fields}
+    return client.post(path, entered | {"save": "yes"})
+
+
+def setting(**fields: Any) -> GuardrailSetting:
+    return GuardrailSetting.objects.create(**{"namespace": NAMESPACE, "max_replicas": 9, **fields})
+
+
+def stepped(client: Client, page: str) -> str:
+    """The preview when it is finished."""
+    row = Preview.objects.get()
+    for _ in range(50):
+        if row.finished_at is not None:
+            return page
+        page = text(client.post("/console/preview/", {"preview": str(row.pk)}, headers={"HX-Request": "true"}))
+        row.refresh_from_db()
+    raise AssertionError("the preview does not end")
+
+
+def test_a_limit_is_previewed_and_then_saved(ana: Client) -> None:
+    an_ordinary_hour()
+    preview = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
+
+    assert "+ max_replicas: 2" in preview
+    own = GuardrailSetting.objects.filter(namespace=NAMESPACE)
+    assert not own.exists()
+    end = stepped(ana, preview)
+    assert "allow → deny (ReplicaLimit)" in end
+    assert 'href="/console/decisions/' in end
+
+    answer = ana.post("/console/guardrails/add/", {**LIMITS, "save": "yes"})
+    row = own.get()
+    assert answer.headers["Location"] == f"/console/guardrails/{row.pk}/"
+    assert "at most 2 replicas" in text(ana.get(answer.headers["Location"]))
+    assert SettingChange.objects.latest("id").actor == "user:ana"
+
+
+@pytest.mark.parametrize(("fields", "said"), [
+    ({"max_replicas": "2", "workload": "erp"}, "A workload is named within its namespace."),
+    ({"namespace": NAMESPACE}, "This row sets no limit."),
+    ({"max_replicas": "2"}, "It would cover everything."),
+    ({"namespace": NAMESPACE, "max_replicas": "99"}, "it loosens max_replicas from 8 to 99."),
+])  # fmt: skip
+def test_the_form_refuses_what_the_model_refuses(ana: Client, fields: dict[str, str], said: str) -> None:
+    for button in ("save", "preview"):
+        assert said in text(ana.post("/console/guardrails/add/", fields | {button: "yes"}), 422)
+    assert not GuardrailSetting.objects.exists()
+
+
+def test_a_lost_update_is_refused_with_both_versions(ana: Client) -> None:
+    row = setting()
+    path = f"/console/guardrails/{row.pk}/change/"
+    loaded = field(text(ana.get(path)), "loaded")
+    GuardrailSetting.objects.filter(pk=row.pk).update(max_replicas=5)
+
+    refused = text(ana.post(path, {**LIMITS, "loaded": loaded, "max_replicas": "4", "save": "yes"}), 422)
+
+    assert "has changed since you opened it" in refused
+    assert "now “5”, in your form “4”" in refused
+    assert GuardrailSetting.objects.get().max_replicas == 5
+
+
+def test_who_may_tune_a_namespace_tunes_nothing_else(shop: Client) -> None:
+    other = setting()
+    own = setting(namespace="shop")
+
+    assert "Your account has no right" in text(shop.post("/console/guardrails/add/", {**LIMITS, "save": "yes"}), 422)
+    everything = {"max_replicas": "2", "everything": "on", "save": "yes"}
+    assert "Your account has no right" in text(shop.post("/console/guardrails/add/", everything), 422)
+    assert shop.get(f"/console/guardrails/{other.pk}/").status_code == 404
+    assert shop.get(f"/console/guardrails/{other.pk}/delete/").status_code == 404
+    wide = Rule.objects.filter(namespace="").first()
+    assert wide is not None
+    assert shop.get(f"/console/rules/{wide.pk}/").status_code == 200
+    assert shop.get(f"/console/rules/{wide.pk}/change/").status_code == 403
+    assert shop.post(f"/console/rules/{wide.pk}/disable/", {"loaded": "x"}).status_code == 403
+    page = text(shop.get(f"/console/guardrails/{own.pk}/change/"))
+    moved = {"namespace": "another", "max_replicas": "2", "loaded": field(page, "loaded"), "save": "yes"}
+    assert "Your account has no right" in text(shop.post(f"/console/guardrails/{own.pk}/change/", moved), 422)
+    assert GuardrailSetting.objects.filter(namespace="shop").exists()
+
+
+def test_a_viewer_reads_and_changes_nothing(client: Client) -> None:
+    row = setting()
+    client.force_login(person("vic", Role.VIEWER))
+
+    assert "Revert" not in text(client.get(f"/console/guardrails/{row.pk}/"))
+    for path in ("add/", f"{row.pk}/change/", f"{row.pk}/delete/", f"{row.pk}/revert/1/"):
+        assert client.get(f"/console/guardrails/{path}").status_code == 403
+        assert client.post(f"/console/guardrails/{path}").status_code == 403
+
+
+def test_a_version_is_reverted_by_a_new_change_with_a_reason(ana: Client) -> None:
+    row = setting(max_replicas=9)
+    first = SettingChange.objects.latest("id")
+    assert save(ana, f"/console/guardrails/{row.pk}/change/", **LIMITS).status_code == 302
+    page = text(ana.get(f"/console/guardrails/{row.pk}/"))
+    assert "- max_replicas: 9" in page
+    assert "+ max_replicas: 2" in page
+    path = f"/console/guardrails/{row.pk}/revert/{first.pk}/"
+    assert path in page
+
+    asked = text(ana.get(path))
+    assert "+ max_replicas: 9" in asked
+    given = {"loaded": field(asked, "loaded")}
+    assert "This field is required." in text(ana.post(path, given), 422)
+    assert ana.post(path, given | {"reason": "too strict"}).status_code == 302
+    row.refresh_from_db()
+    assert row.max_replicas == 9
+    last = SettingChange.objects.latest("id")
+    assert (last.actor, last.reason) == ("user:ana", "too strict")
+
+
+def test_a_revert_is_refused_with_both_versions_if_somebody_was_first(ana: Client) -> None:
+    row = setting(max_replicas=9)
+    first = SettingChange.objects.latest("id")
+    GuardrailSetting.objects.filter(pk=row.pk).update(max_replicas=3)
+    path = f"/console/guardrails/{row.pk}/revert/{first.pk}/"
+    loaded = field(text(ana.get(path)), "loaded")
+    GuardrailSetting.objects.filter(pk=row.pk).update(max_replicas=4)
+
+    refused = text(ana.post(path, {"loaded": loaded, "reason": "too strict"}), 422)
+
+    assert "now “4”, in your form “9”" in refused
+    assert GuardrailSetting.objects.get().max_replicas == 4
+
+
+def test_limits_are_deleted_with_a_reason_and_only_as_they_were_shown(ana: Client) -> None:
+    row = setting()
+    path = f"/console/guardrails/{row.pk}/delete/"
+    loaded = field(text(ana.get(path)), "loaded")
+    assert ana.post(path, {"loaded": loaded}).status_code == 422
+    GuardrailSetting.objects.filter(pk=row.pk).update(max_replicas=3)
+    assert "has changed since" in text(ana.post(path, {"loaded": loaded, "reason": "old"}), 422)
+    loaded = field(text(ana.get(path)), "loaded")
+    assert ana.post(path, {"loaded": loaded, "reason": "old"}).headers["Location"] == "/console/guardrails/"
+    assert SettingChange.objects.latest("id").reason == "old"
+
+
+def test_effective_limits_have_their_sources_and_what_is_left(ana: Client) -> None:
+    hour = an_ordinary_hour()
+    setting(max_replicas=9)
+    setting(workload="erp-simulator", max_actions_per_hour=5, max_replicas=None)
+    query = {"of_cluster": "default", "of_namespace": NAMESPACE, "of_workload": "erp-simulator"}
+
+    page = text(ana.get("/console/guardrails/", query))
+
+    assert hour.shop.deployments
+    assert f"<bdi>{NAMESPACE}/erp-simulator</bdi>" in page
+    assert f"<bdi>namespace {NAMESPACE}</bdi>" in page
+    assert "at most 5 restarts per hour; 4 left, the next at" in page
+    assert "There is no filter" in text(ana.get("/console/guardrails/", {"namespaces": "shop"}))
+
+
+def test_a_rule_is_tried_and_previewed_before_it_is_saved(ana: Client) -> None:
+    an_ordinary_hour()
+    rule = Rule.objects.get(source="anomaly", symptom="latency")
+    path = f"/console/rules/{rule.pk}/change/"
+    page = text(ana.get(path))
+    fields = {
+        "loaded": field(page, "loaded"), "name": rule.name, "enabled": "on", "priority": "100", "source": "anomaly",
+        "symptom_match": "equal", "symptom": "latency", "min_score": "0.99", "for_seconds": "0", "min_reports": "0",
+        "of_reports": "0", "action_type": "SCALE", "params": '{"delta": 1}',
+    }  # fmt: skip
+
+    preview = text(ana.post(path, fields | {"preview": "day"}))
+    assert "below threshold" in preview
+    assert "allow → ignore (BelowThreshold)" in stepped(ana, preview)
+    assert ana.post(path, fields | {"save": "yes"}).status_code == 302
+    rule.refresh_from_db()
+    assert rule.min_score == 0.99
+    assert "never" not in text(ana.get(f"/console/rules/{rule.pk}/"))
+    listed = text(ana.get("/console/rules/", {"q": "latency", "source": "anomaly"}))
+    assert "latency-scale-up" in listed
+    assert "memory-leak-restart" not in listed
+
+
+def test_a_rule_is_disabled_and_enabled(ana: Client) -> None:
+    rule = Rule.objects.get(source="anomaly", symptom="latency")
+    for act, enabled in (("disable", False), ("enable", True)):
+        path = f"/console/rules/{rule.pk}/{act}/"
+        assert ana.post(path, {"loaded": field(text(ana.get(path)), "loaded")}).status_code == 302
+        rule.refresh_from_db()
+        assert rule.enabled is enabled
+
+
+def test_an_unresolved_name_gets_an_alias(ana: Client) -> None:
+    post(anomaly("Tomcat01"))
+    later = database_now() + timedelta(minutes=1)
+    Signal.objects.update(reason=Reason.TARGET_UNRESOLVED, not_before=later)
+    page = text(ana.get("/console/aliases/"))
+    found = re.search(r'href="(/console/aliases/add/\?[^"]*)"', page)
+    assert found
+    form = text(ana.get(found[1].replace("&amp;", "&")))
+    assert 'value="Tomcat01"' in form
+
+    fields = {"pattern": "Tomcat[0-9]+", "kind": "Deployment", "workload": "tomcat", "priority": "1", "enabled": "on"}
+    assert "Tomcat01" in text(ana.post("/console/aliases/add/", fields | {"preview": "day"}))
+    assert ana.post("/console/aliases/add/", fields | {"save": "yes"}).status_code == 302
+    alias = Alias.objects.get()
+    assert "Tomcat[0-9]+" in text(ana.get(f"/console/aliases/{alias.pk}/"))
+    assert "tomcat" in text(ana.get("/console/aliases/", {"q": "tomcat"}))
+
+
+def test_a_preview_belongs_to_its_person_and_can_be_stopped(ana: Client, shop: Client) -> None:
+    ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"})
+    row = Preview.objects.get()
+
+    this = {"preview": str(row.pk)}
+    assert shop.post("/console/preview/", this).status_code == 404
+    assert "There is no preview" in text(shop.get("/console/preview/"))
+    assert "Continue" in text(ana.get("/console/preview/"))
+    stopped = ana.post("/console/preview/", this | {"stop": "yes"}, headers={"HX-Request": "true"})
+    assert "Stopped at 0 %" in text(stopped)
+    assert ana.post("/console/preview/", this).status_code == 404
+    assert ana.post("/console/preview/", {"preview": "x"}).status_code == 404
+
+
+def test_the_lists_take_a_constant_number_of_queries(ana: Client, django_assert_max_num_queries: Any) -> None:
+    for number in range(20):
+        setting(workload=f"w{number}")
+        Alias.objects.create(pattern=f"x{number}", workload="w")
+    assert User.objects.exists()
+    for path in ("guardrails", "rules", "aliases"):
+        with django_assert_max_num_queries(14):
+            text(ana.get(f"/console/{path}/"))
