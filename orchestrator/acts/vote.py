@@ -39,6 +39,25 @@ def vote(pk: UUID, digest: str, by: Actor, decision: Vote, reason: str, objectio
     return unless_locked(act, f"action {pk}")
 
 
+def rehearse(pk: UUID, digest: str, by: Actor, objection: Objection) -> Outcome:
+    """Requests a dry run of what is shown with this digest: a reconciler makes it, and the action continues to wait.
+    The last one that was requested counts."""
+
+    def act() -> Outcome:
+        with transaction.atomic():
+            action = _locked(pk)
+            if isinstance(action, NotDone):
+                return action
+            if refusal := vote_refusal(action, digest):
+                return refusal
+            if problem := objection(action):
+                return NotDone(WhyNot.REFUSED, problem)
+            Action.objects.filter(pk=pk).update(rehearsal={"digest": digest, "by": by, "done": False})
+        return Done(f"The API server tries {action} without storing it. The result is shown here in a moment.", action)
+
+    return unless_locked(act, f"action {pk}")
+
+
 def vote_refusal(action: Action, digest: str) -> NotDone | None:
     """Why nobody can decide on what was shown with this digest."""
     if action.state != ActionState.AWAITING_APPROVAL:

@@ -105,7 +105,9 @@ class Action(models.Model):
     replaced by the API server's answer to the write. `warnings` are the verdicts that warn, of the decision that
     allowed the plan: `[{"guardrail": str, "reason": str, "message": str, "details": {…}}]`. `shown` is what persons are
     asked to approve (orchestrator/decide/approval.py, `Shown`), and `digest` its digest; null and empty if nobody was
-    asked. `reported_by` are the tokens that reported the signal until the action was admitted: `[actor]`, at most 16.
+    asked. `rehearsal` is the last dry run of what is shown, which a person has requested: `{"digest": str, "by": actor,
+    "done": bool, "ok": bool, "message": str, "after": image}`, the last three once it is done. `reported_by` are the
+    tokens that reported the signal until the action was admitted: `[actor]`, at most 16.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -150,6 +152,7 @@ class Action(models.Model):
     warnings = models.JSONField(default=list, db_default=[])
     digest = models.CharField(max_length=64, blank=True, db_default="")
     shown = models.JSONField(null=True)
+    rehearsal = models.JSONField(null=True)
     ambiguous = models.BooleanField(default=False)
     traceparent = models.CharField(max_length=55, blank=True, db_default="")  # of its admission
 

@@ -4,6 +4,7 @@ Input: the waiting actions, and the observed state of their targets. Side effect
 was approved is compared once more before its write (dispatch.py).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
@@ -14,11 +15,15 @@ from orchestrator.decide.approval import digest, planned, rule_of, shown
 from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.decide.plan import ask, observe
+from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.target import Observe as ObserveTarget
 from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models import Action, ActionState, Phase, Workload, transitions
+from orchestrator.reconciler.calls import Rehearsal
+from signals.lib.redaction import redacted
 from signals.models import Signal
+from signals.proposals.images import observe as observe_fields
 from signals.reasons import Reason
 
 BATCH = 100  # actions of one pass
@@ -51,6 +56,27 @@ def ask_again(rows: Sequence[Action], observe_target: ObserveTarget, actor: str)
         stored = {one.action.pk for one in transitions.store(moves)}
         store_records(made for row, made in zip(current, decided, strict=True) if row.pk in stored)
     return [row for row in current if row.pk in stored]
+
+
+def is_requested(action: Action) -> bool:
+    """Whether a person waits for a dry run of what is shown."""
+    rehearsal = action.rehearsal or {}
+    return rehearsal.get("digest") == action.digest and not rehearsal["done"]
+
+
+def record(rehearsal: Rehearsal) -> None:
+    """Stores the result of a dry run, if it is still about what is shown. The action continues to wait."""
+    action, result = rehearsal.action, rehearsal.result
+    found = {**(action.rehearsal or {}), "done": True}
+    if isinstance(result, WorkloadObject):
+        paths = {**(action.before_image or {}), **(action.after_image or {})}
+        after = dict(observe_fields(paths, json.loads(result.document)))
+        found |= {"ok": True, "message": "The API server accepts the change.", "after": after}
+    else:
+        message = result.message if isinstance(result, ClusterError) else redacted(f"{type(result).__name__}: {result}")
+        found |= {"ok": False, "message": message, "after": {}}
+    shown_again = {"state": ActionState.AWAITING_APPROVAL, "digest": action.digest, "rehearsal": action.rehearsal}
+    Action.objects.filter(pk=action.pk, **shown_again).update(rehearsal=found)
 
 
 def _changed(rows: Sequence[Action], states: Mapping[UUID, TargetState]) -> list[Action]:

@@ -63,6 +63,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """Of a dry run of what waits for an approval: the object as the API server would have stored it, or the error."""
+
+    action: Action
+    result: WorkloadObject | Exception
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmation:
     """A live read of a workload whose verification is about to end badly; None if it was deleted. `pods` says
     why one of its pods does not run, if the cluster says so."""
@@ -124,6 +132,18 @@ def write(claim: Claim, cluster: Cluster) -> Answer:
     except Exception as error:  # noqa: BLE001 - it is recorded with the action
         return Answer(claim, error)
     return Answer(claim, written)
+
+
+def rehearse(action: Action, cluster: Cluster) -> Rehearsal:
+    """The change that is shown, against the version that the target has now."""
+    key = action.workload.key
+    try:
+        live = cluster.get_workload(key)
+        guard = Preconditions(uid=action.planned_uid, resource_version=live.resource_version)
+        handler = HANDLERS[ActionType(action.type)]
+        return Rehearsal(action, handler.write(cluster, key, action.change or {}, guard, str(action.pk), True))
+    except Exception as error:  # noqa: BLE001 - it is the result
+        return Rehearsal(action, error)
 
 
 def confirm(key: WorkloadKey, action_id: UUID, span: Span, cluster: Cluster) -> Confirmation:

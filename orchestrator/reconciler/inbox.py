@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.reconciler.calls import Answer, Candidate, Confirmation, Reading
+from orchestrator.reconciler.calls import Answer, Candidate, Confirmation, Reading, Rehearsal
 
 
 @dataclass(slots=True)
@@ -13,6 +13,7 @@ class Inbox:
     readings: list[Reading] = field(default_factory=list)  # for dispatch
     answers: list[Answer] = field(default_factory=list)  # for settle
     confirmations: list[Confirmation] = field(default_factory=list)  # for verify
+    rehearsals: list[Rehearsal] = field(default_factory=list)  # of what waits for an approval
 
     def take_in(self, arrived: Iterable[Any]) -> None:
         for one in arrived:
@@ -25,6 +26,8 @@ class Inbox:
                     self.answers.append(one)
                 case Confirmation():
                     self.confirmations.append(one)
+                case Rehearsal():
+                    self.rehearsals.append(one)
 
     def take_unclear(self, is_unclear: Callable[[Answer], bool]) -> list[Answer]:
         """The answers that say too little to be recorded."""

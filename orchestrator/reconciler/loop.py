@@ -80,6 +80,7 @@ class Reconciler:
         self._inbox = Inbox()
         self._outage = Outage()
         self._asking: set[UUID] = set()  # the signals whose decision waits for the network
+        self._rehearsing: set[UUID] = set()  # the waiting actions of which a dry run is under way
         self._claims: set[Claim] = set()
         self._signals_due = self._actions_due = self._direct_due = True
         self._turned_at = self._passed_at = self.clock.monotonic()
@@ -159,6 +160,7 @@ class Reconciler:
         self._direct_due |= pending
         if sweep:
             self._reclaim()
+        self._record_rehearsals()
         self._check()
         self._step(self._wake_deferred)
         # Neither due actions nor due signals wait until there are none of the others.
@@ -219,6 +221,16 @@ class Reconciler:
         self._asked_after = rows[-1].pk if len(rows) == approvals.BATCH else None
         if rows:
             approvals.ask_again(rows, self.cache.observe, self.actor)
+        for row in filter(approvals.is_requested, rows):
+            if row.pk not in self._rehearsing:
+                self._rehearsing.add(row.pk)
+                self.pool.submit(partial(calls.rehearse, row, self.cluster))
+
+    def _record_rehearsals(self) -> None:
+        while self._inbox.rehearsals:
+            one = self._inbox.rehearsals.pop()
+            self._rehearsing.discard(one.action.pk)
+            self._step(approvals.record, one)
 
     def _wake_deferred(self) -> None:
         """The signals that wait for a rollout are due when the cache shows its end. It does so before they are decided

@@ -17,8 +17,9 @@ from django.utils import timezone
 from guardrails.against import NEARBY, Earlier, Surroundings, headroom, reasons_against
 from guardrails.replay import load_inputs
 from guardrails.types import Facts, RecentAction
-from orchestrator.acts import NotDone
-from orchestrator.acts.vote import approvers, required, vote
+from orchestrator.acts import NotDone, Outcome
+from orchestrator.acts import vote as acts
+from orchestrator.acts.vote import approvers, required
 from orchestrator.decide.history import Wanted, load_history
 from orchestrator.models import ACTIVE, FINAL, Action, ActionState, DecisionRecord, Vote, Workload
 from signals import actors
@@ -77,6 +78,7 @@ def approval(request: ConsoleRequest, pk: UUID) -> HttpResponse:
     context = {
         "action": row,
         "is_open": is_open,
+        "rehearsal": row.rehearsal if row.rehearsal and row.rehearsal["digest"] == row.digest else None,
         "now": now,
         "objection": objection(request.user, row) if is_open else "",
         "deciders": may_decide(row) if is_open else [],
@@ -109,6 +111,26 @@ def reject(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
     return _decide(request, row, RejectForm, asked, Vote.REJECT)
 
 
+@act(Right.APPROVE)
+def rehearse(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
+    row = _undecided(request, pk)
+    more = "The API server checks the change and does not store it. The action continues to wait for a decision."
+    asked = Confirmation("Approve as dry run", f"Dry run of {headline(row)}", more, **_about(row))
+
+    def perform(given: dict[str, Any]) -> str:
+        by = actors.user(request.user.get_username())
+        return _message(acts.rehearse(row.pk, given["digest"], by, lambda action: objection(request.user, action)))
+
+    filled = DryRunForm(request.POST or None, initial={"digest": request.GET.get("digest", row.digest)})
+    return respond(request, filled, asked, perform, action=row)
+
+
+class DryRunForm(forms.Form):
+    """It changes nothing, and needs no reason."""
+
+    digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
+
+
 class ApproveForm(ActForm):
     """`digest`: of what the page showed. What has changed since then is not what the person has read."""
 
@@ -139,15 +161,20 @@ def _about(row: Action) -> dict[str, Any]:
 def _decide(request: ConsoleRequest, row: Action, form: Any, asked: Confirmation, decision: Vote) -> HttpResponseBase:
     def perform(given: dict[str, Any]) -> str:
         by = actors.user(request.user.get_username())
-        outcome = vote(
-            row.pk, given["digest"], by, decision, given["reason"], lambda action: objection(request.user, action)
+        return _message(
+            acts.vote(
+                row.pk, given["digest"], by, decision, given["reason"], lambda action: objection(request.user, action)
+            )
         )
-        if isinstance(outcome, NotDone):
-            raise ValidationError(outcome.message)
-        return outcome.message
 
     filled = form(request.POST or None, initial={"digest": request.GET.get("digest", row.digest)})
     return respond(request, filled, asked, perform, action=row)
+
+
+def _message(outcome: Outcome) -> str:
+    if isinstance(outcome, NotDone):
+        raise ValidationError(outcome.message)
+    return outcome.message
 
 
 def _circumstances(row: Action, now: datetime) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from signals.types import ActionType
 from smartops.console import action_acts, aliases, freezes, guardrails, previews, rules, workload_acts
 from smartops.console.action import action
 from smartops.console.actions import actions
-from smartops.console.approvals import approval, approvals, approve, reject
+from smartops.console.approvals import approval, approvals, approve, rehearse, reject
 from smartops.console.audit import audit, export
 from smartops.console.decision import decision
 from smartops.console.overview import overview
@@ -26,6 +26,7 @@ urlpatterns = [
     path("approvals/<uuid:pk>/", approval, name="approval"),
     path("approvals/<uuid:pk>/approve/", approve, name="approve"),
     path("approvals/<uuid:pk>/reject/", reject, name="reject"),
+    path("approvals/<uuid:pk>/dry-run/", rehearse, name="rehearse"),
     path("actions/", actions, name="actions"),
     path("actions/<uuid:pk>/", action, name="action"),
     path("signals/", signals, name="signals"),

@@ -66,6 +66,7 @@ OTHER_END = {
     "applied_at": "now() + interval '1 day'",
     "finished_at": "now() + interval '1 day'",
     "ambiguous": "NOT ambiguous",
+    "rehearsal": "'{\"ok\": true}'",
     **OTHER_PLAN,
 }
 

@@ -12,8 +12,9 @@ from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from guardrails.replay import replay
 from guardrails.types import Outcome
 from orchestrator.acts import NotDone
-from orchestrator.acts.vote import vote
+from orchestrator.acts.vote import rehearse, vote
 from orchestrator.decide.direct import Refused, admit_direct
+from orchestrator.k8s.errors import Forbidden
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, ActiveAction, DecisionRecord, Vote, Workload, transitions
 from signals import actors
@@ -311,6 +312,47 @@ def test_a_decision_after_a_claim_is_refused(loop: Simulation, monkeypatch: pyte
     with pytest.raises(VoteRefused, match="it is pending"):
         decide(action)
     assert not action.approvals.exists()
+
+
+class TestDryRun:
+    def rehearse(self, action: Action, digest: str = "") -> None:
+        outcome = rehearse(action.pk, digest or action.digest, actors.user("ana"), lambda _: "")
+        if isinstance(outcome, NotDone):
+            raise VoteRefused(outcome.message)
+
+    def test_its_result_is_stored_and_the_action_continues_to_wait(self, loop: Simulation) -> None:
+        action = waiting(loop)
+        self.rehearse(action)
+
+        after = go_on(loop)
+
+        assert after.rehearsal == {
+            "digest": action.digest, "by": "user:ana", "done": True, "ok": True,
+            "message": "The API server accepts the change.", "after": {"spec.replicas": 2},
+        }  # fmt: skip
+        assert (after.state, after.digest) == (S.AWAITING_APPROVAL, action.digest)
+        assert loop.calls == ["read erp-simulator", "scale erp-simulator to 3 at 2"]
+        assert loop.cluster.deployments[ERP].replicas == 2
+        decide(after)
+        assert go_on(loop).state == S.VERIFYING
+
+    def test_a_refusal_of_the_cluster_is_its_result(self, loop: Simulation) -> None:
+        action = waiting(loop)
+        loop.cluster.writes.append(Forbidden("a policy forbids it"))
+        self.rehearse(action)
+
+        found = go_on(loop).rehearsal
+        assert found is not None
+        assert (found["ok"], found["message"]) == (False, "a policy forbids it")
+
+    def test_only_what_is_shown_is_tried(self, loop: Simulation) -> None:
+        action = waiting(loop)
+
+        with pytest.raises(VoteRefused, match="not what you were shown"):
+            self.rehearse(action, "another")
+        decide(action)
+        with pytest.raises(VoteRefused, match="it is pending"):
+            self.rehearse(action)
 
 
 class TestObserve:

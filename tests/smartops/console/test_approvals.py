@@ -79,7 +79,7 @@ def test_a_rejection_needs_a_reason(ben: Client, action: Action) -> None:
     assert action.state == ActionState.REJECTED
 
 
-@pytest.mark.parametrize("act", ["approve", "reject"])
+@pytest.mark.parametrize("act", ["approve", "reject", "rehearse"])
 def test_what_has_changed_since_it_was_read_is_refused(ben: Client, action: Action, act: str) -> None:
     answer = ben.post(url(action, act), {"digest": "another", "reason": "Because."})
 
@@ -88,7 +88,7 @@ def test_what_has_changed_since_it_was_read_is_refused(ben: Client, action: Acti
     assert not Approval.objects.exists()
 
 
-@pytest.mark.parametrize("act", ["approve", "reject"])
+@pytest.mark.parametrize("act", ["approve", "reject", "rehearse"])
 def test_the_requester_has_no_button_and_a_forged_post_is_refused(action: Action, act: str) -> None:
     ana = person("ana", Role.APPROVER)
     requested = waiting_by(action, "user:ana")
@@ -157,3 +157,14 @@ def test_a_link_leads_to_the_approval_after_the_sign_in(client: Client, action: 
 def test_an_action_that_nobody_was_asked_about_has_no_such_page(ben: Client, action: Action) -> None:
     other = Action.objects.exclude(pk=action.pk).filter(digest="").latest("pk")
     assert ben.get(url(other)).status_code == 404
+
+
+def test_a_dry_run_is_requested_and_its_result_is_shown(ben: Client, action: Action) -> None:
+    answer = ben.post(url(action, "rehearse"), {"digest": action.digest}, follow=True)
+    assert "Waits for a reconciler." in text(answer)
+
+    result = {"done": True, "ok": False, "message": "a webhook denies it", "after": {}}
+    Action.objects.filter(pk=action.pk).update(rehearsal={"digest": action.digest, "by": "user:ben", **result})
+    assert "a webhook denies it" in text(ben.get(url(action)))
+    action.refresh_from_db()
+    assert action.state == ActionState.AWAITING_APPROVAL
