@@ -328,7 +328,7 @@ class TestDryRun:
 
         assert after.rehearsal == {
             "digest": action.digest, "by": "user:ana", "done": True, "ok": True,
-            "message": "The API server accepts the change.", "after": {"spec.replicas": 2},
+            "message": "The API server accepts the change.", "after": {"spec.replicas": 3},
         }  # fmt: skip
         assert (after.state, after.digest) == (S.AWAITING_APPROVAL, action.digest)
         assert loop.calls == ["read erp-simulator", "scale erp-simulator to 3 at 2"]
