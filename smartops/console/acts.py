@@ -16,6 +16,8 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from orchestrator.acts import Done, NotDone, Outcome
 from signals import actors
@@ -64,6 +66,13 @@ class Confirmation:
 def person(request: ConsoleRequest) -> Actor:
     """Under whose name an act is done."""
     return actors.user(request.user.get_username())
+
+
+def way_back(request: ConsoleRequest, otherwise: str) -> str:
+    """The page of the console from which a person came to the act."""
+    back = request.GET.get("back", "")
+    own = url_has_allowed_host_and_scheme(back, allowed_hosts=None) and back.startswith(reverse("console:overview"))
+    return back if own else otherwise
 
 
 def posted(request: ConsoleRequest) -> Any:

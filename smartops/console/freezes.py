@@ -12,7 +12,6 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
-from django.utils.http import url_has_allowed_host_and_scheme
 
 from guardrails.models import Freeze
 from orchestrator.acts import Outcome
@@ -20,7 +19,7 @@ from orchestrator.acts import freezes as acts
 from orchestrator.acts.freezes import ENDS, Effect, FreezeScope
 from orchestrator.models import ObservedWorkload, Workload
 from signals.types import Kind
-from smartops.console.acts import Confirmation, ReasonedForm, person, posted, respond
+from smartops.console.acts import Confirmation, ReasonedForm, person, posted, respond, way_back
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Access, Right
 
@@ -108,7 +107,7 @@ def freeze(request: ConsoleRequest) -> HttpResponseBase:
         "Freeze",
         "No action starts in this scope until the freeze ends. Signals and waiting actions of the closed loop wait. "
         "Direct actions are refused. A change that is being written now goes on, and is verified.",
-        back=_back(request),
+        back=way_back(request, reverse("console:overview")),
         danger=True,
         details="console/freeze_scope.html",
     )
@@ -137,7 +136,7 @@ def lift(request: ConsoleRequest, pk: int) -> HttpResponseBase:
         "Lift",
         f"Lift the freeze of {row.scope}",
         f"{starts.sentence} Another guardrail may still refuse them.",
-        back=_back(request),
+        back=way_back(request, reverse("console:overview")),
         targets=[row.scope],
         details="console/lift.html",
     )
@@ -199,12 +198,6 @@ def _freeze_here(request: HttpRequest) -> str:
         where["workload"] = match.kwargs["name"]
     where = where or {name: request.GET[name] for name in ("cluster", "namespace") if request.GET.get(name)}
     return f"{reverse('console:freeze')}?{urlencode({**where, 'back': request.get_full_path()})}"
-
-
-def _back(request: ConsoleRequest) -> str:
-    back = request.GET.get("back", "")
-    own = url_has_allowed_host_and_scheme(back, allowed_hosts=None) and back.startswith(reverse("console:overview"))
-    return back if own else reverse("console:overview")
 
 
 def _held(request: ConsoleRequest, scope: FreezeScope) -> _Counted:

@@ -16,6 +16,7 @@ from smartops.console.listing import around
 from smartops.console.pages import ConsoleRequest, page
 from smartops.console.payload import beginning, shown
 from smartops.console.signals import SignalFilter, address, visible
+from smartops.console.workload_acts import of_target
 from smartops.people.access import Right
 
 OBSERVATIONS = 50  # the newest ones are shown
@@ -39,6 +40,7 @@ def signal(request: ConsoleRequest, pk: UUID) -> HttpResponse:
             timeline.of_signal(row), timeline.of_decisions(decisions), timeline.of_actions(actions)
         ),
         "payload": shown(row.beginning),
+        "acts": [] if row.unresolved else list(of_target(request, row.target)),
         "may_alias": request.access.may_change(Right.TUNE, row.target),
     }
     return render(request, "console/signal.html", context)

@@ -10,11 +10,13 @@ from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db.models.functions import Now
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -33,7 +35,7 @@ from signals.proposals.patch_allowlist import MAX_REPLICAS, forbidden
 from signals.types import ActionType, Kind, Origin, Proposal, Target
 from smartops import queries
 from smartops.console import actions, kubectl
-from smartops.console.acts import ActForm, Confirmation, Elsewhere, ReasonedForm, person, posted, respond
+from smartops.console.acts import ActForm, Confirmation, Elsewhere, ReasonedForm, person, posted, respond, way_back
 from smartops.console.pages import ConsoleRequest, act, require
 from smartops.console.workload import visible_target
 from smartops.console.workloads import address
@@ -195,7 +197,7 @@ def hold(request: ConsoleRequest, cluster: str, kind: str, namespace: str, name:
         f"Hold {target.name}",
         f"No action starts on this workload until the hold ends. It holds {signals} signals and {waiting} waiting "
         "actions now. A hold is a freeze of exactly this workload: Lift ends it.",
-        back=_address(target),
+        back=way_back(request, _address(target)),
         targets=[target.with_kind],
     )
     return respond(request, HoldForm(posted(request)), asked, perform)
@@ -218,7 +220,7 @@ def clear(request: ConsoleRequest, cluster: str, kind: str, namespace: str, name
         "Clear cooldown",
         f"Clear the cooldown of {type_} on {target.name}",
         "The closed loop may repeat this type of action at once. The signals that wait for it are decided on now.",
-        back=_address(target),
+        back=way_back(request, _address(target)),
         targets=[target.with_kind],
     )
     form = ClearForm(posted(request), initial={"until": row.until.isoformat()})
@@ -232,6 +234,18 @@ def following(request: ConsoleRequest, action: Action) -> Iterator[tuple[str, st
             yield action.type.capitalize(), reverse("console:run", args=[action.pk])
         if may_undo(action) and not isinstance(undo_of(action), Irreversible | None):
             yield "Undo", reverse("console:undo", args=[action.pk])
+
+
+def of_target(request: ConsoleRequest, target: Target) -> Iterator[tuple[str, str]]:
+    """The buttons of a page about a signal: what keeps the closed loop from its target, or lets it act. One query."""
+    if not request.access.may_change(Right.ACT, target):
+        return
+    names = [target.cluster, target.kind, target.namespace, target.name]
+    back = f"?{urlencode({'back': request.get_full_path()})}"
+    yield "Hold", reverse("console:hold", args=names) + back
+    rows = Cooldown.objects.filter(cluster=target.cluster, namespace=target.namespace, workload=target.name)
+    for row in rows.filter(kind=target.kind, until__gt=Now()).order_by("until"):
+        yield "Clear cooldown", reverse("console:clear-cooldown", args=[*names, row.action_type]) + back
 
 
 def may_run(action: Action) -> bool:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState
-from signals.models import SettingChange
+from signals.models import SettingChange, Signal
 from signals.types import ActionType, Kind, Target
 from smartops.console import listing
 from smartops.people.roles import Place, Role
@@ -157,6 +157,19 @@ class TestPage:
         assert acting.post(path, {"until": until, "reason": "The cause is gone."}).status_code == 302
         assert not Cooldown.objects.exists()
         assert SettingChange.objects.latest("id").actor == "user:rita"
+
+
+def test_a_signal_has_the_acts_on_its_workload_and_they_lead_back(acting: Client) -> None:
+    post(anomaly("web"))
+    Cooldown.start([(TARGET, ActionType.SCALE, 300)])
+    path = f"/console/signals/{Signal.objects.get().pk}/"
+    page = text(acting.get(path))
+    back = f"?back={path.replace('/', '%2F')}"
+    assert f'{WEB}hold/{back}"' in page
+    assert f'{WEB}cooldowns/SCALE/clear/{back}"' in page
+    answer = acting.post(f"{WEB}hold/{back}", {"lasts": "1h", "reason": "I look at it."})
+    assert answer.headers["Location"] == path
+    assert Freeze.objects.get().workload == "web"
 
 
 @pytest.fixture
