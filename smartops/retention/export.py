@@ -76,6 +76,12 @@ def discard(partition: Partition, directory: Path) -> None:
     (directory / f"{partition.name}.jsonl.gz").unlink(missing_ok=True)
 
 
+def remove_unfinished(directory: Path, table: str) -> None:
+    """What an interrupted or refused export of the table has left. No other run writes to the directory now."""
+    for path in directory.glob(f"{table}_[0-9][0-9][0-9][0-9]_[0-9][0-9].json*.part"):
+        path.unlink()
+
+
 def manifests(directory: Path, table: str) -> dict[date, Manifest]:
     """The complete exports of the table, by month."""
     found = {}

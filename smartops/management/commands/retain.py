@@ -67,6 +67,8 @@ class Command(BaseCommand):
 
     def _retain(self, model: type[Model], directory: Path, *, dry_run: bool, allow_gap: bool) -> list[str]:
         """Returns what is wrong with single months. They stay, and keep no other month."""
+        if not dry_run:
+            export.remove_unfinished(directory, model._meta.db_table)
         stored, days = months.stored(model), months.retention(model._meta.label)
         missing = export.gap(stored, export.manifests(directory, model._meta.db_table))
         if missing and not allow_gap:

@@ -212,6 +212,21 @@ def test_a_restored_backup_with_other_rows_is_not_dropped(tmp_path: Path) -> Non
     assert later not in months.stored(Action), "one month keeps no other"
 
 
+def test_what_a_refused_export_has_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
+    name = f"{Action._meta.db_table}_2024_11"
+    left = [tmp_path / f"{name}.jsonl.part", tmp_path / f"{name}.json.part"]
+    kept = [tmp_path / "notes.part", tmp_path / f"{name}.part.txt"]
+    for path in (*left, *kept):
+        path.touch()
+
+    retain(tmp_path, dry_run=True)
+    assert all(path.exists() for path in left)
+    retain(tmp_path)
+
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in kept), "they are not of an export"
+
+
 def test_a_file_that_its_manifest_does_not_describe_keeps_the_rows(tmp_path: Path) -> None:
     of_last_year()
     action = Partition(Action, MONTH)
