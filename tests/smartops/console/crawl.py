@@ -9,7 +9,7 @@ from django.urls import Resolver404, resolve, reverse
 
 from smartops.console import urls
 
-EACH = 3  # pages of one URL name, at most
+EACH = 2  # pages of one URL name, at most
 FOLLOWED = 20  # pages of one URL name whose links are followed: not every action has every button
 POSTED = {"seen"}  # what a page posts by itself
 LINK = re.compile(r'(?:href|hx-get)="([^"]+)"')
