@@ -29,7 +29,7 @@ COUNTED = 5000  # decisions, the newest
 FIELDS = (
     *("name", "enabled", "priority", "source", "symptom_match", "symptom", "severity", "labels"),
     *("kind", "namespace", "workload", "min_score", "min_probability", "min_confidence"),
-    *("for_seconds", "min_reports", "of_reports", "action_type", "params"),
+    *("for_seconds", "min_reports", "of_reports", "action_type", "params", "mode"),
 )
 
 

@@ -217,7 +217,7 @@ def test_a_rule_is_tried_and_previewed_before_it_is_saved(ana: Client) -> None:
     fields = {
         "loaded": field(page, "loaded"), "name": rule.name, "enabled": "on", "priority": "100", "source": "anomaly",
         "symptom_match": "equal", "symptom": "latency", "min_score": "0.99", "for_seconds": "0", "min_reports": "0",
-        "of_reports": "0", "action_type": "SCALE", "params": '{"delta": 1}',
+        "of_reports": "0", "action_type": "SCALE", "params": '{"delta": 1}', "mode": "auto",
     }  # fmt: skip
 
     preview = text(ana.post(path, fields | {"preview": "day"}))
