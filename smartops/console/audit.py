@@ -121,6 +121,10 @@ class Listing:
 
 @page
 def audit(request: ConsoleRequest) -> HttpResponse:
+    return _list(request)
+
+
+def _list(request: ConsoleRequest) -> HttpResponse:
     form = AuditForm(request.GET)
     if not form.is_valid():
         return _shown(request, Listing(Chosen(form), []))
@@ -134,8 +138,10 @@ def audit(request: ConsoleRequest) -> HttpResponse:
 @act(Right.READ)
 def export(request: ConsoleRequest) -> HttpResponseBase:
     """What the filter in the address finds, as a file. The form is on the page of the audit."""
+    if request.method != "POST":
+        return _list(request)
     form, form_of_file = AuditForm(request.GET), FORMATS.get(request.POST.get("format", ""))
-    if request.method != "POST" or form_of_file is None or not form.is_valid():
+    if form_of_file is None or not form.is_valid():
         return redirect(f"{reverse(LIST)}{_query(request.GET)}")
     actor = actors.user(request.user.get_username())
     try:
