@@ -19,10 +19,9 @@ from django.urls import set_script_prefix
 
 from smartops.console import topics
 from smartops.console.freshness import Freshness, freshness, visible_to
-from smartops.console.live import Page, Update, partial
+from smartops.console.live import Changed, Page, Update, partial
 from smartops.people.access import Access
 from smartops.web import notifications
-from smartops.web.notifications import Row
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +75,11 @@ class Feed:
             while True:
                 rows = await changes.take()
                 began = loop.time()
-                if groups := self._groups():
-                    await self._publish(groups, await _updates(list(groups), rows))
+                groups, changed = self._groups(), Changed(rows)
+                for costly in (False, True):
+                    keys = [key for key in groups if topics.is_costly(key[0]) is costly]
+                    if keys:
+                        await self._publish(groups, await _updates(keys, changed))
                 await asyncio.sleep(max(INTERVAL, loop.time() - began))
 
     async def _send_age(self) -> None:
@@ -126,18 +128,18 @@ async def _send(reader: Reader, text: str) -> None:
         log.debug("A message was not sent", exc_info=True)
 
 
-async def _updates(keys: Collection[Key], rows: Collection[Row] | None) -> Mapping[Key, Update | None]:
+async def _updates(keys: Collection[Key], changed: Changed) -> Mapping[Key, Update | None]:
     try:
-        return await database_sync_to_async(_make)(keys, rows)
+        return await database_sync_to_async(_make)(keys, changed)
     except Exception as error:
         if not isinstance(error, Error):  # an outage of the database is in the log already
             log.exception("The changes for open pages could not be made; the pages fetch themselves")
         return dict.fromkeys(keys, Update(refresh=True))
 
 
-def _make(keys: Collection[Key], rows: Collection[Row] | None) -> Mapping[Key, Update | None]:
+def _make(keys: Collection[Key], changed: Changed) -> Mapping[Key, Update | None]:
     set_script_prefix(f"{settings.FORCE_SCRIPT_NAME or ''}/")
-    return topics.updates(keys, rows)
+    return {(page, access): topics.update(page, access, changed) for page, access in keys}
 
 
 async def _freshness() -> Freshness | None:

@@ -1,12 +1,11 @@
 """Which changes concern which screen. A screen that is not here fetches itself after every change that its reader may
 see."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 
 from smartops.console import actions, overview, signals
 from smartops.console.live import Changed, Fetched, Live, Page, Rows, Shared, Update
 from smartops.people.access import Access
-from smartops.web.notifications import Row
 
 OTHERS = Fetched(("action", "signal", "setting"))
 SCREENS: Mapping[str, Live] = {  # by the name of the URL
@@ -20,9 +19,11 @@ SCREENS: Mapping[str, Live] = {  # by the name of the URL
 }
 
 
-def updates(
-    pages: Iterable[tuple[Page, Access]], rows: Collection[Row] | None
-) -> dict[tuple[Page, Access], Update | None]:
-    """What each page is sent after a burst. Pages with the same address and the same access share it."""
-    changed = Changed(rows)
-    return {(page, access): SCREENS.get(page.name, OTHERS).update(page, access, changed) for page, access in pages}
+def update(page: Page, access: Access, changed: Changed) -> Update | None:
+    """What the page is sent after a burst. Pages with the same address and the same access share it."""
+    return SCREENS.get(page.name, OTHERS).update(page, access, changed)
+
+
+def is_costly(page: Page) -> bool:
+    """Whether its update takes many queries: those of others are sent first."""
+    return isinstance(SCREENS.get(page.name), Shared)
