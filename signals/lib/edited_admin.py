@@ -23,7 +23,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from signals.lib.acting import give_reason
-from signals.setting_changes import changes_of
+from signals.setting_changes import SettingChange, changes_of
 
 Row = TypeVar("Row", bound=Model)
 VOLATILE = {"updated_at", "last_used_at", "last_login"}  # the software writes them while a form is open
@@ -148,10 +148,13 @@ class EditedAdmin(admin.ModelAdmin[Row]):
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         row = self.get_object(request, unquote(object_id))
-        changes = [] if row is None else changes_of(row)[:MAX_ROWS]
+        changes = [] if row is None else self.changes(request, row)[:MAX_ROWS]
         return super().history_view(
             request, object_id, {**(extra_context or {}), "changes": changes, "table": self.opts.db_table}
         )
+
+    def changes(self, request: HttpRequest, row: Row) -> QuerySet[SettingChange]:  # noqa: ARG002 - subclasses use it
+        return changes_of(row)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Row | None:
         found = super().get_object(request, object_id, from_field)

@@ -1,6 +1,5 @@
-"""The admin of what people edit: rules, limits, freezes, cooldowns, tokens, accounts; and of its history. Other history
-has its pages in the packages that write it."""
+"""The admin: what people edit, and history."""
 
-from smartops.admin import aliases, history, limits, people, rules, tokens
+from smartops.admin import actions, aliases, history, limits, people, rules, signals, tokens
 
-__all__ = ["aliases", "history", "limits", "people", "rules", "tokens"]
+__all__ = ["actions", "aliases", "history", "limits", "people", "rules", "signals", "tokens"]

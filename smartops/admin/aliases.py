@@ -7,17 +7,18 @@ from django.http import HttpRequest
 
 from orchestrator.models import Workload
 from signals.aliases import Alias
-from signals.lib.edited_admin import EditedAdmin
 from signals.models import Signal
 from signals.naming import alias_for
 from signals.unresolved import UNRESOLVED
+from smartops.admin.placed import PlacedAdmin
 from smartops.admin.scopes import similar
+from smartops.people.access import Access, access_in
 
 COMPARED, SHOWN = 1000, 5  # unresolved signals
 
 
 @admin.register(Alias)
-class AliasAdmin(EditedAdmin[Alias]):
+class AliasAdmin(PlacedAdmin[Alias]):
     list_display = [
         "pattern", "source", "cluster", "namespace", "kind", "to_namespace", "workload", "priority", "enabled",
     ]  # fmt: skip
@@ -34,13 +35,15 @@ class AliasAdmin(EditedAdmin[Alias]):
     def save_model(self, request: HttpRequest, obj: Alias, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if obj.enabled:
-            self.message_user(request, f"The alias “{obj}” {matched(obj)}{_hint(obj)}", messages.INFO)
+            access = access_in(request)
+            text = f"The alias “{obj}” {matched(access, obj)}{_hint(access, obj)}"
+            self.message_user(request, text, messages.INFO)
 
 
-def matched(alias: Alias) -> str:
+def matched(access: Access, alias: Alias) -> str:
     """“matches these names of unresolved signals: Tomcat01, Tomcat02. They are decided on now.”"""
     spec = alias.spec()
-    rows = Signal.objects.filter(UNRESOLVED).defer("payload").order_by("-pk")[:COMPARED]
+    rows = Signal.objects.filter(access.visible(), UNRESOLVED).defer("payload").order_by("-pk")[:COMPARED]
     found = list(dict.fromkeys(row.workload for row in rows if alias_for(row.named, [spec])))
     if not found:
         return "matches no signal that is unresolved now."
@@ -48,7 +51,7 @@ def matched(alias: Alias) -> str:
     return f"matches these names of unresolved signals: {names}. They are decided on now."
 
 
-def _hint(alias: Alias) -> str:
-    if Workload.objects.filter(name=alias.workload, kind=alias.kind).exists():
+def _hint(access: Access, alias: Alias) -> str:
+    if Workload.objects.filter(access.visible(), name=alias.workload, kind=alias.kind).exists():
         return ""
-    return similar(alias.to_namespace or alias.namespace, alias.workload)
+    return similar(access, alias.to_namespace or alias.namespace, alias.workload)

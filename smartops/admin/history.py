@@ -13,9 +13,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from signals.lib.history_admin import HistoryAdmin, Row
 from signals.lib.triggers import Recorded
 from signals.models import SettingChange
+from smartops.admin.placed import PlacedHistoryAdmin, Row
 from smartops.models import SignIn
 
 MONTHS = 24
@@ -73,7 +73,7 @@ def _only(name: str, description: str) -> Any:
     return shown
 
 
-class ActorHistoryAdmin(HistoryAdmin[Row]):
+class ActorHistoryAdmin(PlacedHistoryAdmin[Row]):
     """A search finds the rows of an actor, or those with the value in the column `searched`."""
 
     searched: str

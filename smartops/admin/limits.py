@@ -13,8 +13,9 @@ from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting, 
 from orchestrator.acts import Done
 from orchestrator.acts.freezes import lift
 from signals import actors
-from signals.lib.edited_admin import EditedAdmin, confirmed, posted_reason
+from signals.lib.edited_admin import confirmed, posted_reason
 from signals.types import Target
+from smartops.admin.placed import PlacedAdmin
 from smartops.admin.scopes import ScopedAdmin, ScopedForm
 
 Row = Mapping[str, Any]  # columns of a setting
@@ -106,7 +107,7 @@ class FreezeAdmin(ScopedAdmin[Freeze]):
 
 
 @admin.register(Cooldown)
-class CooldownAdmin(EditedAdmin[Cooldown]):
+class CooldownAdmin(PlacedAdmin[Cooldown]):
     list_display = ["cluster", "kind", "namespace", "workload", "action_type", "until"]
     list_filter = ["action_type", "cluster", "kind", "namespace"]
     search_fields = ["workload"]

@@ -7,21 +7,29 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group, User
 
-from signals.lib.edited_admin import EditedAdmin, EditedForm
+from smartops.admin.placed import PlacedAdmin, PlacedForm
 from smartops.models import RoleGrant
 
 admin.site.unregister([User, Group])
 
 
-class PersonForm(EditedForm[User], UserChangeForm[User]):
+class PersonForm(PlacedForm[User], UserChangeForm[User]):
     pass
 
 
 @admin.register(User)
-class PersonAdmin(EditedAdmin[User], UserAdmin[User]):
-    """The log of the admin refers to an account, and is history: an account is deactivated, not deleted."""
+class PersonAdmin(PlacedAdmin[User], UserAdmin[User]):
+    """The log of the admin refers to an account, and is history: an account is deactivated, not deleted. Permissions of
+    Django have no field: rights come from role grants."""
 
     form = PersonForm
+    filter_horizontal = ["groups"]
+    fieldsets = [
+        (None, {"fields": ["username", "password"]}),
+        ("Person", {"fields": ["first_name", "last_name", "email"]}),
+        ("Rights", {"fields": ["is_active", "is_staff", "is_superuser", "groups"]}),
+        ("Times", {"fields": ["last_login", "date_joined"]}),
+    ]
 
     def has_delete_permission(self, request: Any, obj: User | None = None) -> bool:  # noqa: ARG002
         return False
@@ -31,12 +39,13 @@ class PersonAdmin(EditedAdmin[User], UserAdmin[User]):
 
 
 @admin.register(Group)
-class TeamAdmin(EditedAdmin[Group], GroupAdmin):
-    pass
+class TeamAdmin(PlacedAdmin[Group], GroupAdmin):
+    fields = ["name"]
+    filter_horizontal = ()
 
 
 @admin.register(RoleGrant)
-class RoleGrantAdmin(EditedAdmin[RoleGrant]):
+class RoleGrantAdmin(PlacedAdmin[RoleGrant]):
     list_display = ["role", "group", "user", "cluster", "namespace"]
     list_filter = ["role", "cluster", "namespace"]
     list_select_related = ["group", "user"]

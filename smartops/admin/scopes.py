@@ -9,14 +9,15 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from orchestrator.models import Workload
-from signals.lib.edited_admin import EditedAdmin, EditedForm
+from smartops.admin.placed import PlacedAdmin, PlacedForm
+from smartops.people.access import Access, access_in
 
 Row = TypeVar("Row", bound=Model)
 SHOWN = 5  # names of workloads in a message
 COMPARED = 2000  # names, to find a similar one
 
 
-class ScopedForm(EditedForm[Row]):
+class ScopedForm(PlacedForm[Row]):
     """`scope`: the fields of which one must be set, or `everything` ticked."""
 
     scope: tuple[str, ...] = ("cluster", "kind", "namespace", "workload")
@@ -34,7 +35,7 @@ class ScopedForm(EditedForm[Row]):
         return cleaned
 
 
-class ScopedAdmin(EditedAdmin[Row]):
+class ScopedAdmin(PlacedAdmin[Row]):
     form: Any = ScopedForm
 
     def workloads(self, row: Row) -> QuerySet[Workload]:
@@ -48,8 +49,9 @@ class ScopedAdmin(EditedAdmin[Row]):
         self.say_what_is_covered(request, obj)
 
     def say_what_is_covered(self, request: HttpRequest, row: Row) -> None:
-        text = coverage(self.workloads(row))
-        hint = similar(getattr(row, "namespace", ""), getattr(row, "workload", "")) if text.startswith("0 ") else ""
+        access = access_in(request)
+        text, names = coverage(self.workloads(row).filter(access.visible())), ("namespace", "workload")
+        hint = similar(access, *(getattr(row, name, "") for name in names)) if text.startswith("0 ") else ""
         level = messages.WARNING if text.startswith("0 ") else messages.INFO
         self.message_user(request, f"The {self.opts.verbose_name} “{row}” covers {text}{hint}", level)
 
@@ -63,9 +65,9 @@ def coverage(rows: QuerySet[Workload]) -> str:
     return f"{count} known workload{'s' if count > 1 else ''}: {names}."
 
 
-def similar(namespace: str, workload: str) -> str:
-    """A hint at names that a person may have meant."""
+def similar(access: Access, namespace: str, workload: str) -> str:
+    """A hint at names that a person may have meant, of those that the person may see."""
     field = "name" if workload else "namespace"
-    known = Workload.objects.order_by(field).values_list(field, flat=True).distinct()[:COMPARED]
-    found = get_close_matches(workload or namespace, known, n=3)
+    known = Workload.objects.filter(access.visible()).order_by(field).values_list(field, flat=True).distinct()
+    found = get_close_matches(workload or namespace, known[:COMPARED], n=3)
     return f" Similar: {', '.join(found)}." if found else ""

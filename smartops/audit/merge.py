@@ -12,8 +12,8 @@ from operator import attrgetter
 
 from smartops.audit.entries import Entry, Position
 from smartops.audit.search import Search
-from smartops.audit.sources import NOTHING, SOURCES, Source
-from smartops.people.access import Access
+from smartops.audit.sources import SOURCES, Source
+from smartops.people.access import EVERYTHING, NOTHING, Access
 
 PAGE = 50
 SCANNED = 10_000  # rows of one source that are compared for one page
@@ -86,7 +86,7 @@ def read(
     matching, last = source.matching(search), None
     rows = source.rows(whole=whole).filter(source.between(search.since, search.until), source.after(before))
     rows = rows.order_by(*source.order)
-    if visible & matching and not source.is_narrow(search):
+    if (visible != EVERYTHING or matching) and not source.is_narrow(search):
         last = source.position_at(rows, scanned)
         rows = rows.filter(source.down_to(last))
     found = [source.entry_of(row, whole=whole) for row in rows.filter(visible, matching)[:limit]]

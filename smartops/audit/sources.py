@@ -21,9 +21,8 @@ from smartops.audit import tables
 from smartops.audit.entries import MICROSECOND, Entry, Kind, Position
 from smartops.audit.search import Search
 from smartops.models import AuditExport, SignIn
-from smartops.people.access import EVERYWHERE, Access, Right
-
-NOTHING = Q(pk__in=())
+from smartops.people.access import EVERYTHING, NOTHING, Access, Right
+from smartops.people.scopes import visible_changes
 
 
 class Source(ABC):
@@ -252,24 +251,7 @@ class Changes(Source):
     rank, kinds, model = 40, (Kind.SETTING, Kind.ADMINISTRATION), SettingChange
 
     def visible(self, access: Access) -> Q:
-        """Settings that affect a place that the person may read: those of the place, and those of all places. Tokens,
-        accounts and role grants are for those who administer everything."""
-        where = NOTHING
-        if access.may(Right.ADMINISTER):
-            where |= Q(table_name__in=tables.administration())
-        for place in access.places.get(Right.READ, ()):
-            where |= Q(table_name__in=tables.settings(of_places=False))
-            affected = Q()
-            if place != EVERYWHERE:
-                named = {"cluster": place.cluster, "namespace": place.namespace}
-                columns = {name: ["", value] for name, value in named.items() if value}
-                before, after = (
-                    Q(**{f"{row}__{name}__in": values for name, values in columns.items()})
-                    for row in ("before", "after")
-                )
-                affected = before | after
-            where |= Q(table_name__in=tables.settings(of_places=True)) & affected
-        return where
+        return visible_changes(access)
 
     def of_kinds(self, search: Search) -> Q:
         if search.kinds >= set(self.kinds):
@@ -356,7 +338,7 @@ class Administered(Source):
     """For those who administer everything."""
 
     def visible(self, access: Access) -> Q:
-        return Q() if access.may(Right.ADMINISTER) else NOTHING
+        return EVERYTHING if access.may(Right.ADMINISTER) else NOTHING
 
     def is_narrow(self, search: Search) -> bool:
         return bool(search.actor)

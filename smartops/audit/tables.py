@@ -1,4 +1,4 @@
-"""The recorded tables: which of them set something for places, and what their rows are called."""
+"""The recorded tables: which of them are about people and tokens, and what their rows are called."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -19,14 +19,6 @@ def recorded() -> dict[str, type[Model]]:
     models = [model for model, trigger in pgtrigger.registered() if isinstance(trigger, Recorded)]
     concrete: list[Any] = [one._meta.concrete_model or one for one in models]
     return {one._meta.db_table: one for one in sorted(concrete, key=str)}
-
-
-@cache
-def settings(*, of_places: bool) -> list[str]:
-    """The tables of settings: those whose rows name a place, or those whose rows apply everywhere."""
-    found = {table: one for table, one in recorded().items() if one._meta.app_label in SETTINGS_OF}
-    columns = {table: {field.column for field in one._meta.local_fields} for table, one in found.items()}
-    return [table for table in found if (columns[table] >= {"cluster", "namespace"}) == of_places]
 
 
 @cache

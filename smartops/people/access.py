@@ -15,7 +15,11 @@ from signals.types import Target
 from smartops.people.grants import RoleGrant
 from smartops.people.roles import EVERYWHERE, RIGHTS, Place, Right, Role
 
-__all__ = ["EVERYWHERE", "Access", "Place", "Right", "Role", "access_by", "access_of"]
+__all__ = ["EVERYTHING", "EVERYWHERE", "NOTHING", "Access", "Place", "Right", "Role", "access_by", "access_of"]
+
+
+NOTHING = Q(pk__in=())
+EVERYTHING = ~NOTHING  # an empty Q would vanish from `Q() | other`
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +49,33 @@ class Access:
         return self.where(Right.READ, cluster=cluster, namespace=namespace)
 
     def where(self, right: Right, *, cluster: str = "cluster", namespace: str = "namespace") -> Q:
-        """The condition for rows in places where the person has the right."""
-        found = Q(pk__in=())
+        """The condition for rows in places where the person has the right, with all of their scope. A name of "" stands
+        for a column that the rows do not have: they are about all clusters, or all namespaces."""
+        found = NOTHING
         for place in self.places.get(right, ()):
             if place == EVERYWHERE:
-                return Q()
+                return EVERYTHING
             named = {cluster: place.cluster, namespace: place.namespace}
-            found |= Q(**{column: value for column, value in named.items() if value})
+            if not named.get(""):
+                found |= Q(**{column: value for column, value in named.items() if value})
         return found
 
     def affecting(self, *, cluster: str = "cluster", namespace: str = "namespace") -> Q:
         """The condition for rows with a scope, whose empty columns mean any: those that affect something that the
         person may see. A name of "" stands for a column that the rows do not have."""
-        found = Q(pk__in=())
+        found = NOTHING
         for place in self.places.get(Right.READ, ()):
             named = {cluster: place.cluster, namespace: place.namespace}
             scope = {f"{column}__in": ("", value) for column, value in named.items() if column and value}
             if not scope:
-                return Q()
+                return EVERYTHING
             found |= Q(**scope)
         return found
+
+    def namespaces(self, right: Right) -> frozenset[str] | None:
+        """Those in which the person has the right in all clusters; None for all of them."""
+        names = {place.namespace for place in self.places.get(right, ()) if not place.cluster}
+        return None if "" in names else frozenset(names)
 
 
 def access_by(grants: Iterable[tuple[str, str, str]]) -> Access:
@@ -97,6 +108,14 @@ def access_of(user: Any) -> Access:
         return ALL
     grants = RoleGrant.objects.filter(Q(user=user.pk) | Q(group__user=user.pk)).order_by()
     return access_by(grants.values_list("role", "cluster", "namespace"))
+
+
+def access_in(request: Any) -> Access:
+    """That of the person behind a request, read once."""
+    if not hasattr(request, "access"):
+        request.access = access_of(request.user)
+    access: Access = request.access
+    return access
 
 
 class RoleBackend(BaseBackend):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
@@ -16,8 +16,10 @@ from signals.lib.history_admin import HistoryAdmin
 from signals.models import Observation, Rule, SettingChange, Signal
 from signals.types import Target
 from smartops.models import RoleGrant, SignIn, Token
+from smartops.people.roles import Place, Role
 from smartops.tokens import Scope, issue, verify
 from tests.kit.forms import confirm, errors, page, save
+from tests.kit.people import grant, person
 from tests.smartops.console.scene import Hour
 
 MODELS: list[Any] = sorted(admin.site._registry, key=lambda model: model._meta.label)
@@ -192,16 +194,15 @@ def test_an_action_that_needs_no_review_is_not_reviewed(running: Client) -> None
     assert "does not need a review" in answer.content.decode()
 
 
-def test_a_review_needs_the_permission_to_change_actions(client: Client, hour: Hour) -> None:
-    clerk = User.objects.create_user("clerk", is_staff=True)
-    clerk.user_permissions.add(Permission.objects.get(codename="view_action"))
+def test_a_review_needs_the_right_to_act(client: Client, hour: Hour) -> None:
+    clerk = person("clerk", Role.VIEWER, is_staff=True)
     client.force_login(clerk)
     action = Action.objects.get(state="needs_review")
     chosen = {"action": "mark_as_applied", "_selected_action": [action.pk]}
     client.post(page(Action, "changelist"), chosen)
     action.refresh_from_db()
     assert action.state == "needs_review"
-    clerk.user_permissions.add(Permission.objects.get(codename="change_action"))
+    grant(clerk, Role.OPERATOR, Place("default", action.workload.namespace))
     confirm(client, action, "mark_as_applied", change_reason="I compared it.")
     action.refresh_from_db()
     assert action.state == "succeeded"

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from django.contrib import admin
 from django.db.models import Q
 
-from signals.lib.history_admin import HistoryAdmin
 from signals.models import Observation, Signal
+from smartops.admin.placed import PlacedHistoryAdmin
 
 
 def signals_of(scope: Mapping[str, str]) -> Q:
@@ -14,7 +14,7 @@ def signals_of(scope: Mapping[str, str]) -> Q:
 
 
 @admin.register(Signal)
-class SignalAdmin(HistoryAdmin[Signal]):
+class SignalAdmin(PlacedHistoryAdmin[Signal]):
     list_display = ["first_seen_at", "source", "symptom", "kind", "namespace", "workload", "state", "reason", "count"]
     list_filter = ["state"]
     large = ("payload",)
@@ -25,7 +25,7 @@ class SignalAdmin(HistoryAdmin[Signal]):
 
 
 @admin.register(Observation)
-class ObservationAdmin(HistoryAdmin[Observation]):
+class ObservationAdmin(PlacedHistoryAdmin[Observation]):
     list_display = ["received_at", "signal", "window_id", "firing", "late", "posted_by"]
     list_select_related = ["signal"]
     large, large_related = ("payload",), ("signal__payload",)

@@ -18,9 +18,9 @@ from orchestrator.models import (
     Workload,
 )
 from signals import actors
-from signals.admin import signals_of
 from signals.lib.edited_admin import confirmed, posted_reason
-from signals.lib.history_admin import HistoryAdmin, Row
+from smartops.admin.placed import PlacedHistoryAdmin, Row
+from smartops.admin.signals import signals_of
 
 LARGE = ("params", "details", "before", "change")
 LARGE_OF_ACTION = tuple(f"action__{name}" for name in LARGE)
@@ -31,7 +31,7 @@ def actions_of(scope: Mapping[str, str]) -> Q:
 
 
 @admin.register(Workload)
-class WorkloadAdmin(HistoryAdmin[Workload]):
+class WorkloadAdmin(PlacedHistoryAdmin[Workload]):
     list_display = ["name", "namespace", "kind", "cluster"]
     ids = ()
     ordering = ["cluster", "namespace", "name", "kind"]  # an index has this order
@@ -41,7 +41,7 @@ class WorkloadAdmin(HistoryAdmin[Workload]):
 
 
 @admin.register(Action)
-class ActionAdmin(HistoryAdmin[Action]):
+class ActionAdmin(PlacedHistoryAdmin[Action]):
     list_display = ["created_at", "type", "workload", "state", "reason", "origin", "requested_by", "attempts"]
     list_filter = ["state"]
     list_select_related = ["workload", "signal"]
@@ -54,7 +54,7 @@ class ActionAdmin(HistoryAdmin[Action]):
         return actions_of(scope)
 
     def has_review_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("orchestrator.change_action")
+        return self.may_change(request)
 
     @admin.action(description="Mark as applied: the cluster has the change", permissions=["review"])
     def mark_as_applied(self, request: HttpRequest, chosen: QuerySet[Action]) -> HttpResponse | None:
@@ -89,7 +89,7 @@ def _effect(applied: bool, action: Action) -> str:
 
 
 @admin.register(DecisionRecord)
-class DecisionAdmin(HistoryAdmin[DecisionRecord]):
+class DecisionAdmin(PlacedHistoryAdmin[DecisionRecord]):
     list_display = ["created_at", "phase", "outcome", "reason", "message", "signal", "action"]
     list_select_related = ["signal", "action__workload"]
     large, large_related = ("inputs", "verdicts"), ("signal__payload", *LARGE_OF_ACTION)
@@ -101,7 +101,7 @@ class DecisionAdmin(HistoryAdmin[DecisionRecord]):
 
 
 @admin.register(RefusedRequest)
-class RefusedRequestAdmin(HistoryAdmin[RefusedRequest]):
+class RefusedRequestAdmin(PlacedHistoryAdmin[RefusedRequest]):
     list_display = ["last_at", "requested_by", "reason", "namespace", "name", "count", "message"]
     ids = ()
     ordering = ["-id"]
@@ -110,7 +110,7 @@ class RefusedRequestAdmin(HistoryAdmin[RefusedRequest]):
         return Q(**scope)
 
 
-class OfActionAdmin(HistoryAdmin[Row]):
+class OfActionAdmin(PlacedHistoryAdmin[Row]):
     """Rows that belong to one action."""
 
     list_select_related = ["action__workload"]
