@@ -4,12 +4,15 @@ The requester never may. As requesters count:
 
 - the person who requested the action
 - who issued the token that requested it, or that reported its signal
-- who made the last change of the rule that requested it
+- who made the last change of the rule that requested it, before it did or since
+
+The history of settings says who that was. So a rule that is renamed or deleted while the action waits hides nobody.
 
 A token has no right to decide, whatever its scopes: the database accepts persons only (`approval_by_person`).
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -52,27 +55,40 @@ def may_decide(action: Action) -> list[str]:
 
 def requesters(action: Action) -> Iterator[tuple[str, str]]:
     """The persons who count as requesters, each with how they are involved."""
-    yield from _behind(action.requested_by, "requested it")
+    yield from _behind(action.requested_by, "requested it", action.created_at)
     for reporter in action.reported_by:
-        yield from _behind(reporter, "reported its signal")
+        yield from _behind(reporter, "reported its signal", action.created_at)
 
 
-def _behind(actor: str, did: str) -> Iterator[tuple[str, str]]:
+def _behind(actor: str, did: str, at: datetime) -> Iterator[tuple[str, str]]:
     kind, name = actors.parse(actor)
     match kind:
         case ActorKind.USER:
             yield actor, did
         case ActorKind.TOKEN:
             token = Token.objects.filter(name=name).first()
-            if token is not None and (issuer := _author(token, first=True)):
+            if token is not None and (issuer := _issuer(token)):
                 yield issuer, f"issued the token {name}, which {did}"
         case ActorKind.RULE:
-            rule = Rule.objects.filter(name=name).first()
-            if rule is not None and (author := _author(rule, first=False)):
-                yield author, f"made the last change of the rule {name}, which {did}"
+            last, *later = [*_authors(name, at)] or [""]
+            yield last, f"made the last change of the rule {name}, which {did}"
+            for author in later:
+                yield author, f"changed the rule {name} since it {did}"
 
 
-def _author(row: Rule | Token, *, first: bool) -> str:
-    """Who made the first or the last change of the row; empty if its history does not say."""
-    changes = SettingChange.objects.filter(table_name=row._meta.db_table, key=str(row.pk))
-    return changes.order_by("pk" if first else "-pk").values_list("actor", flat=True).first() or ""
+def _issuer(token: Token) -> str:
+    """Empty if the history does not say."""
+    changes = SettingChange.objects.filter(table_name=Token._meta.db_table, key=str(token.pk))
+    return changes.order_by("pk").values_list("actor", flat=True).first() or ""
+
+
+def _authors(rule: str, at: datetime) -> Iterator[str]:
+    """Who made the rule of this name what it was at that time, and who has changed it since."""
+    changes = SettingChange.objects.filter(table_name=Rule._meta.db_table).order_by("pk")
+    named = changes.filter(Q(after__name=rule) | Q(before__name=rule))
+    made = named.filter(at__lte=at).last()
+    first = made or named.first()
+    if first is None:
+        return
+    yield made.actor if made is not None else ""
+    yield from changes.filter(key=first.key, pk__gt=0 if made is None else made.pk).values_list("actor", flat=True)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import IntegrityError
+from django.utils import timezone
 
 from orchestrator.decide.approval import has_right
 from orchestrator.models import Action, Approval
@@ -32,6 +33,7 @@ def people() -> dict[str, User]:
 def by(requester: str, *reporters: str) -> Action:
     action = requested()
     action.requested_by, action.reported_by = requester, list(reporters)
+    action.created_at = timezone.now()  # a test is one transaction, and has one Now()
     return action
 
 
@@ -51,7 +53,7 @@ def by_signal_of_token() -> Action:
     return by(actors.rule("another"), actors.token("other"), actors.token("robot"))
 
 
-def by_rule() -> Action:
+def changed_by_ana() -> Rule:
     install_default_rules()
     rule = Rule.objects.all()[0]
     with acting(BEN):
@@ -59,7 +61,33 @@ def by_rule() -> Action:
     with acting(ANA):
         rule.priority = 7
         rule.save()
-    return by(actors.rule(rule.name))
+    return rule
+
+
+def by_rule() -> Action:
+    return by(actors.rule(changed_by_ana().name))
+
+
+def rename(rule: Rule) -> None:
+    rule.name = "another-name"
+    rule.save()
+
+
+def change(rule: Rule) -> None:
+    rule.priority = 8
+    rule.save()
+
+
+@pytest.mark.parametrize("hide", [rename, Rule.delete, change], ids=["renamed", "deleted", "changed by another"])
+def test_who_made_the_rule_what_it_was_counts_whatever_becomes_of_it(people: dict[str, User], hide: Any) -> None:
+    rule = changed_by_ana()
+    action = by(actors.rule(rule.name))
+    with acting(actors.user("cem")):
+        hide(rule)
+
+    assert "You made the last change of the rule" in objection(people["ana"], action)
+    assert objection(people["ben"], action) == ""
+    assert "You changed the rule" in objection(person("cem", Role.APPROVER), action)
 
 
 PATHS = {
