@@ -18,7 +18,7 @@ from smartops.admin.limits import LimitsForm
 from smartops.console import listing, tuning
 from smartops.console.listing import Listing
 from smartops.console.pages import ConsoleRequest, act, page
-from smartops.people.access import Place, Right
+from smartops.people.access import Access, Place, Right
 
 SCOPE = ("cluster", "kind", "namespace", "workload")
 LIMITS = tuning.Tuned(
@@ -52,12 +52,18 @@ class TargetForm(forms.Form):
     of_namespace = forms.CharField(required=False, max_length=63, label="Namespace")
     of_workload = forms.CharField(required=False, max_length=253, label="Workload")
 
+    def __init__(self, data: Any, access: Access) -> None:
+        super().__init__(data, label_suffix="")
+        self.access = access
+
     def clean(self) -> None:
         given = {name: self.cleaned_data.get(f"of_{name}", "") for name in ("cluster", "namespace", "workload")}
         for name, problem in name_problems(**given).items():
             self.add_error(f"of_{name}", problem)
         if given["workload"] and not given["namespace"]:
             self.add_error("of_namespace", "A workload is named within its namespace.")
+        if not self.access.sees(given["cluster"], given["namespace"]):
+            self.add_error(None, "Your account may read nothing of this target.")
 
     @property
     def target(self) -> Target:
@@ -69,7 +75,7 @@ class TargetForm(forms.Form):
 @page
 def guardrails(request: ConsoleRequest) -> HttpResponse:
     given = request.GET.copy()
-    chosen = TargetForm({name: given.pop(name, [""])[-1] for name in TargetForm.base_fields}, label_suffix="")
+    chosen = TargetForm({name: given.pop(name, [""])[-1] for name in TargetForm.base_fields}, request.access)
     rows = GuardrailSetting.objects.filter(LIMITS.visible(request.access))
     found = LimitFilter(given, rows, request=request)
     settings = list(found.qs[: tuning.MAX_ROWS]) if found.is_valid() else []

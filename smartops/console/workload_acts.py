@@ -254,7 +254,9 @@ def may_run(action: Action) -> bool:
 
 
 def may_undo(action: Action) -> bool:
-    return not action.dry_run and action.applied_at is not None and action.finished_at is not None
+    """What was only observed has an `applied_at`, too: it counts in the limits, and has changed nothing."""
+    ended = action.applied_at is not None and action.finished_at is not None
+    return ended and not action.dry_run and action.state != ActionState.OBSERVED
 
 
 def undo_of(action: Action) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from guardrails.models import GuardrailSetting
+from guardrails.models import Freeze, GuardrailSetting
 from orchestrator.models import Preview
 from signals.aliases import Alias
 from signals.lib.clock import database_now
@@ -207,6 +207,19 @@ def test_effective_limits_have_their_sources_and_what_is_left(ana: Client) -> No
     assert f"<bdi>namespace {NAMESPACE}</bdi>" in page
     assert "at most 5 restarts per hour; 4 left, the next at" in page
     assert "There is no filter" in text(ana.get("/console/guardrails/", {"namespaces": "shop"}))
+
+
+def test_effective_limits_and_freezes_of_what_a_person_may_not_read_are_not_shown(shop: Client) -> None:
+    setting(max_replicas=77)
+    Freeze.objects.create(namespace=NAMESPACE, reason="An audit of payroll.", by="user:ana")
+
+    for names in ({"of_namespace": NAMESPACE}, {"of_namespace": NAMESPACE, "of_workload": "erp-simulator"}):
+        page = text(shop.get("/console/guardrails/", names))
+        assert "Your account may read nothing of this target." in page
+        assert "77" not in page
+        assert "payroll" not in page
+    assert "Effective limits" in text(shop.get("/console/guardrails/", {"of_namespace": "shop"}))
+    assert "Effective limits" in text(shop.get("/console/guardrails/"))
 
 
 def test_a_rule_is_tried_and_previewed_before_it_is_saved(ana: Client) -> None:

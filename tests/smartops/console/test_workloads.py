@@ -16,6 +16,7 @@ from orchestrator.models import Action, ActionState
 from signals.models import SettingChange, Signal
 from signals.types import ActionType, Kind, Target
 from smartops.console import listing
+from smartops.console.workload_acts import may_undo
 from smartops.people.roles import Place, Role
 from tests.kit.people import grant
 from tests.kit.rules import install_default_rules
@@ -258,6 +259,11 @@ class TestChange:
             monkeypatch.setattr("smartops.console.workload_acts.timezone.now", lambda: later)
         acting.post(f"/console/actions/{dry_run.pk}/run/", {"shown": shown})
         assert list(Action.objects.order_by("pk").values_list("dry_run", flat=True)) == [True, True]
+
+    @pytest.mark.parametrize(("state", "may"), [(ActionState.SUCCEEDED, True), (ActionState.OBSERVED, False)])
+    def test_what_was_only_observed_is_not_undone(self, state: ActionState, may: bool) -> None:
+        now = timezone.now()
+        assert may_undo(Action(state=state, applied_at=now, finished_at=now)) is may
 
     def test_an_action_that_was_applied_is_undone_by_a_dry_run_first(
         self, simulation: Simulation, acting: Client
