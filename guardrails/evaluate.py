@@ -73,10 +73,11 @@ GUARDRAILS: tuple[Guardrail, ...] = (
 )
 
 
-def decide(inputs: Inputs) -> Decision:
+def decide(inputs: Inputs, *, brief: bool = False) -> Decision:
     """Evaluates every guardrail, also when an earlier one refuses. The first denial decides; without one, the deferral
     that lasts longest; without one, a verdict that only observes; without one, the verdicts that ask for an approval. A
-    guardrail that was not evaluated neither allows nor refuses."""
+    guardrail that was not evaluated neither allows nor refuses. A `brief` decision lacks the verdicts after the first
+    denial, and is the same otherwise."""
     verdicts: tuple[Verdict, ...] = ()
     if inputs.signal is not None:
         verdicts = (freshness(inputs.signal, inputs.facts, inputs.limits, inputs.now),)
@@ -95,7 +96,10 @@ def decide(inputs: Inputs) -> Decision:
         assert waits is not None, "the last verdict defers"
         return waits
     rule, proposal = found
-    verdicts += tuple(guardrail(proposal, inputs.facts, inputs.limits, inputs.now) for guardrail in GUARDRAILS)
+    for guardrail in GUARDRAILS:
+        verdicts += (guardrail(proposal, inputs.facts, inputs.limits, inputs.now),)
+        if brief and isinstance(verdicts[-1], Denial):
+            break
     return _refusal(verdicts, proposal, rule) or _permission(verdicts, proposal, rule)
 
 

@@ -96,14 +96,15 @@ def _left_out(
 
 def _decide_again(past: PastDecision, drafted: Drafted, history: DraftHistory, proposal: Proposal | None) -> Compared:
     inputs = drafted.inputs
-    wanted = proposal_in(inputs)
+    wanted = proposal if inputs.rules is past.inputs.rules else proposal_in(inputs)
     fewest = _decide(past, inputs, history, wanted, False)
     most = fewest if history.doubt is None else _decide(past, inputs, history, wanted, True)
     doubt = drafted.doubt or _unloaded(past, wanted, proposal, fewest)
     if doubt is None and fewest.outcome is not most.outcome:
         doubt = history.doubt or Doubt.VERIFICATION_UNKNOWN
-    if doubt is None and fewest.outcome is not past.outcome and decide(past.inputs).outcome is not past.outcome:
-        doubt = Doubt.OTHER_VERSION
+    if doubt is None and fewest.outcome is not past.outcome:
+        made = decide(past.inputs, brief=True)
+        doubt = None if made.outcome is past.outcome else Doubt.OTHER_VERSION
     if doubt is not None:
         return _doubtful(past, inputs, history, wanted, proposal, doubt)
     return _known(past, inputs, history, wanted, proposal, fewest)
@@ -113,10 +114,10 @@ def _decide(
     past: PastDecision, inputs: Inputs, history: DraftHistory, wanted: Proposal | None, all_possible: bool
 ) -> Decision:
     if not history.differs and inputs.limits.cooldown_seconds == past.inputs.limits.cooldown_seconds:
-        return decide(inputs)
+        return decide(inputs, brief=True)
     type_ = wanted.type if wanted is not None else ActionType.RESTART
     facts = history.facts(inputs.facts, past.inputs.limits, inputs.limits, type_, inputs.now, all_possible)
-    return decide(replace(inputs, facts=facts))
+    return decide(replace(inputs, facts=facts), brief=True)
 
 
 def _unloaded(

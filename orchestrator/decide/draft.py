@@ -6,7 +6,7 @@ The history of settings says what was in force.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from guardrails.types import FreezeFacts, Inputs, Limits
 from guardrails.what_if.types import Doubt, Drafted, Edit
 from signals.mapping import considered, matches
 from signals.models import Rule
-from signals.names import is_pattern
+from signals.names import is_pattern, name_matches
 from signals.setting_changes import SettingChange
 from signals.types import RuleSpec, SignalFacts, Target
 
@@ -32,6 +32,8 @@ SCOPE = ("cluster", "kind", "namespace", "workload")
 LATER = 2**62  # the id of a rule that is not saved: it is tried after those of its priority
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 TARGETS = 10_000  # whose limits are kept in memory
+# Limits that no guardrail reads. They say what happens after a decision: a draft of these alone changes none.
+AFTERWARDS = frozenset({"stabilization_seconds", "verification_timeout_seconds", "approval_timeout_seconds"})
 
 
 def edit_of(before: Model | None, after: Model | None) -> Edit:
@@ -50,10 +52,12 @@ def columns_of(row: Model) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Period:
-    """The rows of a table, by primary key, that were in force from `since` on."""
+    """The rows of a table, by primary key, that were in force from `since` on. `begins`: the row that its first change
+    wrote or deleted, as it was before and after."""
 
     since: datetime
     rows: Mapping[str, Row]
+    begins: tuple[Row, ...] = ()
 
 
 class Timeline:
@@ -64,7 +68,8 @@ class Timeline:
         self._periods: list[_Period] = []
         table = model._meta.db_table
         for change in SettingChange.objects.filter(table_name=table, at__gt=since).order_by("-id").iterator():
-            self._periods.append(_Period(change.at, rows))
+            began = tuple(row for row in (change.before, change.after) if row)
+            self._periods.append(_Period(change.at, rows, began))
             rows = dict(rows)
             if change.before is None:
                 rows.pop(change.key, None)
@@ -75,6 +80,12 @@ class Timeline:
     def period(self, moment: datetime) -> int:
         """The number of the period between two changes."""
         return next(place for place, one in enumerate(self._periods) if one.since <= moment)
+
+    def differing(self, covering: Callable[[Row], bool]) -> Iterator[int]:
+        """The numbers of the periods that begin with a change of a row that covers a target, and of the first one: in
+        all others, the same rows cover it."""
+        last = len(self._periods) - 1
+        return (place for place, one in enumerate(self._periods) if place == last or any(map(covering, one.begins)))
 
     def rows(self, period: int) -> Mapping[str, Row]:
         return self._periods[period].rows
@@ -94,6 +105,7 @@ class Draft:
             raise ValueError(f"no decision depends on {', '.join(by_table)}")
         if self._limits:
             self._settings_of = Timeline(GuardrailSetting, since)
+        self._own: list[RuleSpec] = []
         if self._rules:
             self._rules_of = Timeline(Rule, since)
             self._own = [spec for one in self._rules for row in (one.before, one.after) if (spec := _spec(row))]
@@ -101,7 +113,22 @@ class Draft:
         self.scope = reduce(or_, scopes) if scopes and all(scopes) else Q() if scopes else Q(pk__in=())
         """The condition for the decisions that the draft may change."""
         self._changed_limits = lru_cache(TARGETS)(self._compare)
+        self.concerns = lru_cache(TARGETS)(self._concerns)
         self._enabled = lru_cache(64)(self._enabled_rules)
+
+    def _concerns(self, target: Target) -> bool:
+        """Whether the draft may change a decision about a target at any time: one of the limits that apply to it, a
+        freeze, or a rule. If it does not, its decisions have the same inputs under the draft, and so the same end."""
+        covering = _covering(target)
+
+        def changes(period: int) -> bool:
+            return bool(self._changed_limits(period, target)[0].keys() - AFTERWARDS)
+
+        return (
+            any(covering(row) for one in self._freezes for row in (one.before, one.after) if row)
+            or any(_may_match(one, target) for one in self._own)
+            or bool(self._limits and any(map(changes, self._settings_of.differing(covering))))
+        )
 
     def drafted(self, inputs: Inputs) -> Drafted | None:
         """None if the draft changes nothing of them."""
@@ -113,7 +140,7 @@ class Draft:
             rules, doubt = self._with_rules(inputs.signal, inputs.rules, inputs.now)
         if (limits, freezes, rules, doubt) == (inputs.limits, inputs.facts.freezes, inputs.rules, None):
             return None
-        facts = replace(inputs.facts, freezes=freezes)
+        facts = inputs.facts if freezes is inputs.facts.freezes else replace(inputs.facts, freezes=freezes)
         return Drafted(replace(inputs, limits=limits, facts=facts, rules=rules), doubt)
 
     def _with_limits(self, limits: Limits, target: Target, now: datetime) -> Limits:
@@ -203,6 +230,11 @@ def _scope(row: Row) -> Q:
 def _covering(target: Target) -> Callable[[Row], bool]:
     own = {"cluster": target.cluster, "kind": target.kind, "namespace": target.namespace, "workload": target.name}
     return lambda row: all(row[name] in ("", value) for name, value in own.items())
+
+
+def _may_match(rule: RuleSpec, target: Target) -> bool:
+    names = name_matches(rule.namespace, target.namespace) and name_matches(rule.workload, target.name)
+    return names and rule.kind in ("", target.kind)
 
 
 def _specs(rows: Iterable[Row]) -> list[RuleSpec]:

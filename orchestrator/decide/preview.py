@@ -6,9 +6,11 @@ pages, and needs no more memory for a longer time. (docs/adr/0051-previews-are-c
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -26,10 +28,15 @@ from orchestrator.models import DecisionRecord, Phase, Preview
 from signals.lib.clock import database_now
 from signals.lib.partitions import first_id
 from signals.proposals import PROPOSAL_TYPES
-from signals.types import Target
+from signals.types import Kind, Target
 
 MAX_SHOWN = 200  # differences of a result
-PAGE = 500  # decisions that are read at a time
+PAGE = 1000  # decisions that are read at a time
+COLUMNS = (
+    *("pk", "created_at", "cluster", "kind", "namespace", "workload"),
+    *("phase", "signal_id", "action_id", "outcome", "reason", "until"),
+)
+EFFECT = tuple(f"action__{name}" for name in ("applied_at", "finished_at", "scale_increase", "scale_decrease"))
 MAX_WAIT = 4  # times the processor time that a step may take, on a machine that does other work
 FORGOTTEN_AFTER = timedelta(minutes=10)  # without a step
 
@@ -61,6 +68,12 @@ class Result:
     shown: list[Difference] = field(default_factory=list)
     at: datetime | None = None
 
+    def unconcerned(self, number: int) -> None:
+        """Adds decisions whose inputs the draft does not change."""
+        self.examined += number
+        if number:
+            self.counts[Comparison.SAME] = self.counts.get(Comparison.SAME, 0) + number
+
     @property
     def differing(self) -> int:
         return sum(self.counts.get(one, 0) for one in (Comparison.DIFFERENT, Comparison.OTHER_TIME))
@@ -85,7 +98,13 @@ def stop(owner: str) -> None:
 
 
 def draft_of(row: Preview) -> Draft:
-    return Draft(_EDITS.validate_python(row.edits), row.since)
+    """The steps of a preview that one process makes share it, with the limits that it has compared."""
+    return _draft(_EDITS.dump_json(_EDITS.validate_python(row.edits)), row.since, row.until)
+
+
+@lru_cache(1)
+def _draft(edits: bytes, since: datetime, _begun_at: datetime) -> Draft:
+    return Draft(_EDITS.validate_json(edits), since)
 
 
 def result_of(row: Preview) -> Result:
@@ -107,11 +126,11 @@ def advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
         row = Preview.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
         if row is None or row.finished_at is not None:
             return row or Preview.objects.filter(pk=pk).first()
-        state, result = _STATE.validate_python(row.state), result_of(row)
+        state, result = _STATE.validate_json(row.state), result_of(row)
         row.position, is_over = _evaluate(row, state, result, where, seconds)
         if is_over:
             state, row.finished_at = {}, datetime.now(UTC)
-        row.state = _STATE.dump_python(state, mode="json")
+        row.state = _STATE.dump_json(state).decode()
         row.result, row.touched_at = _RESULT.dump_python(result, mode="json"), datetime.now(UTC)
         row.save()
     return row
@@ -122,11 +141,13 @@ def _evaluate(row: Preview, state: State, result: Result, where: Q, seconds: flo
     began, used = time.monotonic(), time.thread_time()
     draft, position, last = draft_of(row), row.position or first_id(row.since), first_id(row.until)
     while True:
-        page = list(_decisions(position, last, where & draft.scope))
-        for past in page:
+        page = _page(position, last, where & draft.scope)
+        concerned = [row for row in page if draft.concerns(_target(row))]
+        result.unconcerned(len(page) - len(concerned))
+        for past in _decisions(concerned):
             compare(past, draft, state, result)
         if page:
-            position, result.at = UUID(page[-1].id), page[-1].inputs.now
+            position, result.at = page[-1]["pk"], page[-1]["created_at"]
         is_long = time.thread_time() - used >= seconds or time.monotonic() - began >= MAX_WAIT * seconds
         if len(page) < PAGE or is_long:
             _forget(state, result.at or row.since)
@@ -180,21 +201,32 @@ def _forget(state: State, now: datetime) -> None:
             del state[name]
 
 
-def _decisions(position: UUID, last: UUID, where: Q) -> Iterator[PastDecision]:
-    """The next page, in the order of the ids, which is that of time. The inputs are read as text, and parsed once."""
+def _page(position: UUID, last: UUID, where: Q) -> list[dict[str, Any]]:
+    """The next decisions without their inputs, in the order of the ids, which is that of time."""
     rows = DecisionRecord.objects.filter(where, pk__gt=position, pk__lt=last).order_by("pk")
-    columns = ("phase", "signal_id", "action_id", "outcome", "reason", "until")
-    effect = [f"action__{name}" for name in ("applied_at", "finished_at", "scale_increase", "scale_decrease")]
-    found = rows.annotate(document=Cast("inputs", TextField())).values_list("pk", "document", *columns, *effect)
-    for pk, document, phase, signal, action, outcome, reason, until, applied_at, finished_at, up, down in found[:PAGE]:
+    return list(rows.values(*COLUMNS, *EFFECT)[:PAGE])
+
+
+def _target(row: Mapping[str, Any]) -> Target:
+    return Target(row["cluster"], row["namespace"], row["workload"], Kind(row["kind"]))
+
+
+def _decisions(page: Sequence[Mapping[str, Any]]) -> Iterator[PastDecision]:
+    """The inputs are read as text, and parsed once."""
+    found = DecisionRecord.objects.filter(pk__in=[row["pk"] for row in page])
+    documents = dict(found.annotate(document=Cast("inputs", TextField())).values_list("pk", "document"))
+    for row in page:
+        if row["pk"] not in documents:
+            continue  # it was older than decisions are kept, and has been deleted since
+        applied_at, finished_at, up, down = (row[name] for name in EFFECT)
         yield PastDecision(
-            id=str(pk),
-            inputs=read_inputs(document),
-            outcome=Outcome(outcome),
-            reason=reason,
-            until=until,
-            signal=str(signal or ""),
-            action=str(action or ""),
-            before_write=phase == Phase.PLAN,
+            id=str(row["pk"]),
+            inputs=read_inputs(documents[row["pk"]]),
+            outcome=Outcome(row["outcome"]),
+            reason=row["reason"],
+            until=row["until"],
+            signal=str(row["signal_id"] or ""),
+            action=str(row["action_id"] or ""),
+            before_write=row["phase"] == Phase.PLAN,
             effect=Effect(applied_at, finished_at, up or 0, down or 0),
         )

@@ -138,7 +138,7 @@ class Migration(migrations.Migration):
                 ("since", models.DateTimeField()),
                 ("until", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("position", models.UUIDField(null=True)),
-                ("state", models.JSONField(default=dict)),
+                ("state", models.TextField(default="{}")),
                 ("result", models.JSONField(default=dict)),
                 ("touched_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("finished_at", models.DateTimeField(null=True)),

@@ -13,7 +13,7 @@ class Preview(models.Model):
 
     `edits`: `[{"table": str, "before": {…} | null, "after": {…} | null}]`, as guardrails.what_if.types.Edit. `position`
     is the last decision that was evaluated. `state` and `result` are `State` and `Result` of
-    orchestrator/decide/preview.py as JSON.
+    orchestrator/decide/preview.py as JSON; the text of `state` is parsed once, into its values.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -22,7 +22,7 @@ class Preview(models.Model):
     since = models.DateTimeField()
     until = models.DateTimeField(db_default=Now())
     position = models.UUIDField(null=True)
-    state = models.JSONField(default=dict)
+    state = models.TextField(default="{}")
     result = models.JSONField(default=dict)
     touched_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)

@@ -371,6 +371,15 @@ def test_a_guardrail_answers_as_its_docstring_says(
 
 @settings(max_examples=300)
 @given(inputs())
+def test_a_brief_decision_lacks_only_the_verdicts_after_the_first_denial(given_: Inputs) -> None:
+    full, brief = decide(given_), decide(given_, brief=True)
+    assert brief.verdicts == full.verdicts[: len(brief.verdicts)]
+    assert replace(brief, verdicts=full.verdicts) == full
+    denials = [place for place, one in enumerate(full.verdicts) if one.outcome is Outcome.DENY]
+    assert len(brief.verdicts) >= (denials[0] + 1 if denials else len(full.verdicts))
+
+
+@given(inputs())
 def test_every_guardrail_is_asked_and_the_severest_verdict_decides(given_: Inputs) -> None:
     decision = decide(given_)
 

@@ -1,22 +1,28 @@
 """Previews of histories that the control loop has made."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db.models import Q
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from guardrails.evaluate import decide
 from guardrails.models import Freeze, GuardrailSetting
-from guardrails.what_if.types import Comparison, Doubt, Edit
+from guardrails.types import Inputs, Outcome
+from guardrails.what_if.evaluate import evaluate
+from guardrails.what_if.history import DraftHistory
+from guardrails.what_if.types import SAME, Comparison, Doubt, Edit, Effect, PastDecision
 from orchestrator.decide.deferred import would_run
-from orchestrator.decide.draft import Draft, edit_of
+from orchestrator.decide.draft import AFTERWARDS, Draft, edit_of, target_of
 from orchestrator.decide.preview import Result, advance, begin, progress, result_of, stop
 from orchestrator.models import Action, DecisionRecord, Preview
 from signals import actors
 from signals.lib.clock import database_now
 from signals.models import Rule, Signal
+from signals.types import Target
+from tests.kit.decisions import NOW, inputs
 from tests.kit.rules import install_default_rules
 from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
 from tests.kit.simulation import Simulation
@@ -189,6 +195,57 @@ def test_a_preview_is_one_for_each_person_and_ends_when_it_is_stopped(simulation
     Preview.objects.update(touched_at=database_now() - DAY)
     begin(ANA, [], DAY)
     assert Preview.objects.get().owner == ANA
+
+
+SCOPES = st.fixed_dictionaries(
+    {
+        "cluster": st.sampled_from(["", "default", "other"]),
+        "namespace": st.sampled_from(["smartops-dev", "production"]),
+        "workload": st.sampled_from(["", "erp-simulator", "api.v1"]),
+    }
+)
+EDITS = st.one_of(
+    st.builds(lambda scope: Freeze(**scope, reason="r", by=ANA), SCOPES),
+    st.builds(lambda scope, seconds: GuardrailSetting(**scope, **seconds), SCOPES, st.sampled_from(
+        [{name: 61} for name in sorted(AFTERWARDS)] + [{"cooldown_seconds": 1}, {"mode": "observe"}]
+    )),
+    st.builds(lambda scope, kind: Rule(
+        namespace=scope["namespace"], workload=scope["workload"], kind=kind, name="r", priority=1, source="anomaly",
+        symptom="resource", action_type="RESTART", params={},
+    ), SCOPES, st.sampled_from(["", "StatefulSet"])),
+)  # fmt: skip
+
+
+@settings(
+    max_examples=150,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+    deadline=None,
+)
+@given(inputs(), EDITS)
+def test_a_decision_that_a_draft_does_not_concern_ends_as_it_did(db: None, given_: Inputs, edited: Any) -> None:
+    """It is counted without an evaluation: a full one finds the same."""
+    draft = Draft([edit_of(None, edited)], NOW - DAY)
+    assume(not draft.concerns(target_of(given_)))
+    decision, history = decide(given_), DraftHistory()
+    reason, until = str(getattr(decision, "reason", "")), getattr(decision, "until", None)
+    action = "a" if decision.outcome is Outcome.ALLOW else ""
+
+    past = PastDecision("d", given_, decision.outcome, reason, until, "s", action, effect=Effect(NOW, NOW, 1))
+
+    assert evaluate(past, draft.drafted(given_), history) == SAME
+    assert not history.differs
+
+
+def test_a_limit_that_a_narrower_scope_sets_concerns_no_decision_there(simulation: Simulation) -> None:
+    limits(workload="shop", max_replicas=9).save()
+
+    def concerned(since: datetime) -> list[str]:
+        draft = Draft([edit_of(None, limits(max_replicas=1))], since)
+        return [name for name in WORKLOADS if draft.concerns(Target("default", NAMESPACE, name))]
+
+    assert concerned(database_now() + DAY) == ["erp-simulator"]
+    assert concerned(database_now() - DAY) == [*WORKLOADS]  # the narrower scope has not always been there
 
 
 STEPS = st.lists(
