@@ -15,7 +15,6 @@ from signals.naming import alias_for
 from signals.types import Source
 from signals.unresolved import UNRESOLVED
 from smartops.console import listing, tuning
-from smartops.console.listing import Listing
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Access, Place, Right
 
@@ -68,10 +67,9 @@ class AliasFilter(listing.Filter):
 
 @page
 def aliases(request: ConsoleRequest) -> HttpResponse:
-    found = AliasFilter(request.GET, Alias.objects.filter(ALIASES.visible(request.access)), request=request)
-    rows = list(found.qs[: tuning.MAX_ROWS]) if found.is_valid() else []
+    rows = Alias.objects.filter(ALIASES.visible(request.access))
     context = {
-        "listing": Listing(found, rows),
+        "listing": listing.named(request, AliasFilter, rows, ("priority", "pk")),
         "unresolved": unresolved(request),
         "may_tune": request.access.has(Right.TUNE),
     }

@@ -16,7 +16,6 @@ from signals.names import name_problems
 from signals.types import ActionType, Kind, Target
 from smartops.admin.limits import LimitsForm
 from smartops.console import listing, tuning
-from smartops.console.listing import Listing
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Access, Place, Right
 
@@ -77,12 +76,11 @@ def guardrails(request: ConsoleRequest) -> HttpResponse:
     given = request.GET.copy()
     chosen = TargetForm({name: given.pop(name, [""])[-1] for name in TargetForm.base_fields}, request.access)
     rows = GuardrailSetting.objects.filter(LIMITS.visible(request.access))
-    found = LimitFilter(given, rows, request=request)
-    settings = list(found.qs[: tuning.MAX_ROWS]) if found.is_valid() else []
+    found = listing.named(request, LimitFilter, rows, SCOPE, given)
     context: dict[str, Any] = {
-        "listing": Listing(found, settings),
+        "listing": found,
         "chosen": chosen,
-        "rows": [(row, _own(row)) for row in settings],
+        "rows": [(row, _own(row)) for row in found.rows],
         "may_tune": request.access.has(Right.TUNE),
     }
     if chosen.is_valid():

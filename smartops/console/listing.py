@@ -131,10 +131,14 @@ class Around:
     next: str
 
 
-def named(request: ConsoleRequest, filters: type[Filter], rows: "QuerySet[Row]", by: Sequence[str]) -> Listing[Row]:
+def named(
+    request: ConsoleRequest, filters: type[Filter], rows: "QuerySet[Row]", by: Sequence[str],
+    parameters: QueryDict | None = None,
+) -> Listing[Row]:  # fmt: skip
     """The rows that pass the filter, in the order of these columns, which are unique together. A page begins after a
-    row, or ends before one; if that row has been deleted since, it is the first page."""
-    chosen = filters(request.GET, rows, request=request)
+    row, or ends before one; if that row has been deleted since, it is the first page. `parameters`: those of the
+    filter, if the page has others."""
+    chosen = filters(request.GET if parameters is None else parameters, rows, request=request)
     before, after = (_position(chosen, rows, name) for name in POSITION)
     if before is not None and after is not None:
         chosen.form.add_error(None, "A page has either “before” or “after”.")
@@ -144,11 +148,11 @@ def named(request: ConsoleRequest, filters: type[Filter], rows: "QuerySet[Row]",
     if at is not None and after is not None:  # its rows come before the one that is named
         found = list(chosen.qs.filter(_beyond(at, by, "lt")).order_by(*(f"-{name}" for name in by))[: PAGE + 1])
         if len(found) > PAGE:
-            return _page(request, chosen, found[PAGE - 1 :: -1], newer=True, older=True)
+            return _page(chosen, found[PAGE - 1 :: -1], newer=True, older=True)
         at = None
     first = chosen.qs if at is None else chosen.qs.filter(_beyond(at, by, "gt"))
     found = list(first.order_by(*by)[: PAGE + 1])
-    return _page(request, chosen, found[:PAGE], newer=at is not None, older=len(found) > PAGE)
+    return _page(chosen, found[:PAGE], newer=at is not None, older=len(found) > PAGE)
 
 
 def _beyond(at: Mapping[str, Any], by: Sequence[str], comparison: str) -> Q:
@@ -171,11 +175,11 @@ def listing(request: ConsoleRequest, filters: type[Filter], rows: "QuerySet[Row]
     if after is not None:
         found = list(chosen.qs.filter(pk__gt=after).order_by("pk")[: size + 1])
         if len(found) > size:
-            return _page(request, chosen, found[size - 1 :: -1], newer=True, older=True)
+            return _page(chosen, found[size - 1 :: -1], newer=True, older=True)
         before = None  # these are fewer than a page: the newest page has them
     first = chosen.qs if before is None else chosen.qs.filter(pk__lt=before)
     found = list(first.order_by("-pk")[: size + 1])
-    return _page(request, chosen, found[:size], newer=before is not None, older=len(found) > size)
+    return _page(chosen, found[:size], newer=before is not None, older=len(found) > size)
 
 
 def passing(filters: type[Filter], rows: "QuerySet[Row]", parameters: QueryDict, access: Access) -> "QuerySet[Row]":
@@ -203,11 +207,11 @@ def around(
     return Around(back, *("" if one is None else address(one) + query for one in (newer, older)))
 
 
-def _page(request: ConsoleRequest, chosen: Filter, rows: list[Row], *, newer: bool, older: bool) -> Listing[Row]:
-    first = filter_query(request.GET) or "?"
-    to_newer = filter_query(request.GET, after=str(rows[0].pk)) if rows else first
-    to_older = filter_query(request.GET, before=str(rows[-1].pk)) if rows else first
-    return Listing(chosen, rows, to_newer if newer else "", to_older if older else "", filter_query(request.GET))
+def _page(chosen: Filter, rows: list[Row], *, newer: bool, older: bool) -> Listing[Row]:
+    first = filter_query(chosen.data) or "?"
+    to_newer = filter_query(chosen.data, after=str(rows[0].pk)) if rows else first
+    to_older = filter_query(chosen.data, before=str(rows[-1].pk)) if rows else first
+    return Listing(chosen, rows, to_newer if newer else "", to_older if older else "", filter_query(chosen.data))
 
 
 def _position(chosen: Filter, rows: "QuerySet[Any]", name: str) -> Any:

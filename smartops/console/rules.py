@@ -20,7 +20,6 @@ from signals.trial import Fit
 from signals.types import ActionType, Source
 from smartops.admin.rules import RuleForm
 from smartops.console import listing, tuning
-from smartops.console.listing import Listing
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Access, Place, Right
 
@@ -81,12 +80,11 @@ class RuleFilter(listing.Filter):
 
 @page
 def rules(request: ConsoleRequest) -> HttpResponse:
-    found = RuleFilter(request.GET, Rule.objects.filter(RULES.visible(request.access)), request=request)
-    rows = list(found.qs[: tuning.MAX_ROWS]) if found.is_valid() else []
+    found = listing.named(request, RuleFilter, Rule.objects.filter(RULES.visible(request.access)), ("priority", "pk"))
     used = _used(request)
     context = {
-        "listing": Listing(found, rows),
-        "rows": [(row, describe(row), used.get(actors.rule(row.name), (0, 0))) for row in rows],
+        "listing": found,
+        "rows": [(row, describe(row), used.get(actors.rule(row.name), (0, 0))) for row in found.rows],
         "counted": COUNTED,
         "may_tune": request.access.has(Right.TUNE),
     }

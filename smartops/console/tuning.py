@@ -30,7 +30,6 @@ from smartops.console.pages import ConsoleRequest
 from smartops.console.previews import WINDOWS, begun
 from smartops.people.access import Access, Place, Right
 
-MAX_ROWS = 500  # of a list
 MAX_VERSIONS = 50
 NOT_YOURS = "Your account has no right to tune all of this scope."
 INTERNAL = ("id", "version")  # columns that no person sets

@@ -92,7 +92,7 @@ def alias_form(signal: Signal) -> str:
     fields = {"pattern": escaped(signal.workload), "source": signal.source, "namespace": signal.namespace}
     if signal.nearest:
         fields["workload"] = signal.nearest[0]
-    return f"{reverse('admin:signals_alias_add')}?{urlencode(fields)}"
+    return f"{reverse('console:alias-add')}?{urlencode(fields)}"
 
 
 @register.filter

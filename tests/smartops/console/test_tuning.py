@@ -294,3 +294,30 @@ def test_the_lists_take_a_constant_number_of_queries(ana: Client, django_assert_
     for path in ("guardrails", "rules", "aliases"):
         with django_assert_max_num_queries(14):
             text(ana.get(f"/console/{path}/"))
+
+
+def test_the_lists_have_pages_in_the_order_of_their_rows(ana: Client) -> None:
+    for number in range(60):
+        setting(workload=f"w{number:02}")
+        Alias.objects.create(pattern=f"x{number:02}", workload="w")
+        Rule.objects.create(
+            name=f"r{number:02}", priority=900, source="anomaly", symptom="x", action_type="RESTART", params={}
+        )
+    for path, last in (("guardrails", "w59"), ("rules", "r59"), ("aliases", "x59")):
+        first = text(ana.get(f"/console/{path}/", {"namespace": NAMESPACE} if path == "guardrails" else {}))
+        assert last not in first
+        [query] = re.findall(r'href="([^"]*)" rel="next"', first)
+        second = text(ana.get(f"/console/{path}/{query.replace('&amp;', '&')}"))
+        assert last in second
+        assert 'rel="prev"' in second
+
+
+def test_a_form_with_a_preview_holds_no_other_form(ana: Client) -> None:
+    """The parser of a browser ends the outer form at the end of an inner one."""
+    page = text(ana.get(f"/console/guardrails/{setting().pk}/delete/"))
+
+    assert 'name="preview"' in page
+    depth = 0
+    for tag in re.findall(r"<(/?)form\b", page):
+        depth += -1 if tag else 1
+        assert depth in (0, 1)
