@@ -88,11 +88,12 @@ class Feed:
         while True:
             await asyncio.sleep(TICK)
             if self.readers and notifications.listening().connected and (now := await _freshness()):
-                texts: dict[Access, str] = {}
+                texts: dict[tuple[Access, bool], str] = {}
                 for reader in list(self.readers):
-                    if reader.access not in texts:
-                        texts[reader.access] = _age(visible_to(reader.access, now))
-                    await _send(reader, texts[reader.access])
+                    key = reader.access, reader.page.name == "overview"
+                    if key not in texts:
+                        texts[key] = _age(visible_to(reader.access, now), heartbeats=key[1])
+                    await _send(reader, texts[key])
 
     def _groups(self) -> dict[Key, list[Reader]]:
         groups: dict[Key, list[Reader]] = defaultdict(list)
@@ -149,9 +150,13 @@ async def _freshness() -> Freshness | None:
         return None
 
 
-def _age(now: Freshness) -> str:
-    html = render_to_string("console/freshness.html", {"freshness": now})
-    return json.dumps({"age": now.at.isoformat(), "content": partial("freshness", html)})
+def _age(now: Freshness, *, heartbeats: bool) -> str:
+    """`heartbeats`: the page shows each reconciler. A pass changes no row that a page is about."""
+    shown = {"freshness": "console/freshness.html"}
+    if heartbeats:
+        shown["heartbeats"] = "console/overview/heartbeats.html"
+    content = [partial(name, render_to_string(template, {"freshness": now})) for name, template in shown.items()]
+    return json.dumps({"age": now.at.isoformat(), "content": "".join(content)})
 
 
 def _refresh(within: float) -> str:

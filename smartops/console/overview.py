@@ -100,12 +100,13 @@ def overview(request: ConsoleRequest) -> HttpResponse:
 
 def parts(access: Access) -> dict[str, str]:
     """What the page shows, as HTML by the ids of its elements: the same for everybody with this access."""
-    now = timezone.now()
+    day = trends(access, timezone.now())
     contexts: dict[str, dict[str, Any]] = {
         "mode": {"mode": mode(access)},
+        "done": {"results": day.results},
         "needs": {"needs": needs(access), "oldest": oldest(access)},
         "heartbeats": {"freshness": visible_to(access, freshness())},
-        "trends": {"trends": trends(access, now)},
+        "trends": {"trends": day},
     }
     return {name: render_to_string(f"console/overview/{name}.html", context) for name, context in contexts.items()}
 

@@ -59,6 +59,11 @@ class Trends:
     groups: tuple[tuple[str, tuple[Trend, ...]], ...]
 
     @property
+    def results(self) -> tuple[Trend, ...]:
+        """Those of the verifications: what was done."""
+        return self.groups[-1][1]
+
+    @property
     def rows(self) -> list[tuple[datetime, list[int]]]:
         """The same numbers as a table, newest first."""
         found = [trend for _, trends in self.groups for trend in trends]

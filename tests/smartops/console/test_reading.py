@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from orchestrator.models import Action, VerificationStatus
 from signals.reasons import Reason
 from tests.kit.web import Web
 from tests.smartops.console.chromium import CHROMIUM
-from tests.smartops.console.scene import Hour
+from tests.smartops.console.scene import Hour, waiting_for_approval
 from tests.smartops.console.test_browser import REPORT_VIOLATIONS, browser, live, scene
 
 __all__ = ["browser", "scene"]  # the fixtures
@@ -82,6 +83,51 @@ def test_a_refused_act_stays_in_the_dialog_with_the_reason_and_a_done_one_leads_
     dialog.get_by_role("button", name="Settle").click()
     expect(page.locator(".messages")).to_be_focused()
     expect(page.locator(".title")).to_contain_text("Cancelled")
+
+
+PHONE = {"width": 390, "height": 844}
+
+
+def test_the_first_screen_of_a_phone_says_what_was_done_and_what_needs_a_person(
+    opened: Callable[..., Page], scene: Hour
+) -> None:
+    waiting_for_approval(scene)
+    page = opened("/console/", viewport=PHONE)
+    live(page)
+    first = page.locator("#mode, #done, .need .count")
+    expect(first).to_have_text([
+        re.compile("^Mode auto"), re.compile("4 succeeded, 1 failed, 1 timed out"), "1 action waits for an approval",
+        "1 action needs a review", "2 failed actions opened by nobody",
+    ], use_inner_text=True)  # fmt: skip
+    bar = page.get_by_role("button", name="Freeze").bounding_box()
+    assert bar
+    for one in first.all():
+        box = one.bounding_box()
+        assert box
+        assert box["y"] + box["height"] < bar["y"]
+    page.get_by_role("link", name="cartservice: Restart").click()
+    expect(page.locator(".title")).to_contain_text("Failed")
+    expect(page.locator(".lead").first).to_contain_text("pods of the new revision do not become ready")
+
+
+def test_the_acts_of_an_approval_are_whole_and_within_reach_of_a_thumb(
+    opened: Callable[..., Page], scene: Hour
+) -> None:
+    action = waiting_for_approval(scene)
+    page = opened(f"/console/approvals/{action.pk}/", viewport=PHONE)
+    live(page)
+    buttons = [
+        page.get_by_role("button", name=name, exact=True)
+        for name in ("Approve", "Reject", "Approve as dry run", "Freeze")
+    ]
+    boxes = [button.bounding_box() for button in buttons]
+    assert all(box and box["y"] > PHONE["height"] - 80 and box["height"] >= 44 for box in boxes), boxes
+    ends = [(box["x"], box["x"] + box["width"]) for box in boxes if box]
+    assert all(end < begin for (_, end), (begin, _) in pairwise(ends)), ends
+    assert ends[-1][1] <= PHONE["width"]
+    buttons[0].click()
+    page.get_by_role("dialog").get_by_role("button", name="Approve", exact=True).click()
+    expect(page.locator(".messages")).to_contain_text("is approved")
 
 
 def test_the_form_of_an_act_works_without_a_script(opened: Callable[..., Page]) -> None:
