@@ -17,7 +17,8 @@ pytest = $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfil
 # tests leave out the properties that hypothesis tries.
 fast = $(addprefix tests/,guardrails orchestrator signals smartops test_docs.py test_project.py test_reasons.py)
 beside = $(filter-out %_proxies.py,$(wildcard tests/smartops/edge/test_*.py)) \
-	$(addprefix tests/smartops/,api/test_fuzz.py console/test_browser.py test_asgi.py test_privileges.py) \
+	$(addprefix tests/smartops/,api/test_fuzz.py test_asgi.py test_privileges.py) \
+	$(addprefix tests/smartops/console/test_,browser.py reading.py screens.py) \
 	tests/smartops/web/test_shutdown.py \
 	$(addprefix tests/orchestrator/,publish/test_publishers.py reconciler/test_interleavings.py)
 rest = $(filter-out $(fast),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(beside)
@@ -30,7 +31,7 @@ debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1)' >/dev/null; \
 	else echo "[setup] please install a package first: apt-get install $(1)" >&2; exit 1; fi
 
-.PHONY: help demo test test-fast check conformance bench clean
+.PHONY: help demo test test-fast check conformance bench screenshots clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
@@ -85,6 +86,13 @@ endif
 bench: ## Measure against the baselines
 	@$(environment) .venv/dev.installed
 	@exec $(python) -m benchmarks
+
+screenshots: ## Take the pictures of the README and of docs
+	@$(environment) .venv/dev.installed
+	@command -v chromium >/dev/null || { $(call debian,chromium); }
+	@command -v pngquant >/dev/null || { $(call debian,pngquant); }
+	@[ -n "$$(fc-list 'JetBrains Mono')" ] || { $(call debian,fonts-inter fonts-jetbrains-mono); }
+	@exec $(python) -m tests.smartops.console.screenshots
 
 clean: ## Remove the environment, the demo's state and all caches
 	rm -rf .venv .conformance .smartops .test-state .*_cache .hypothesis build *.egg-info

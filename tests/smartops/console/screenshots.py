@@ -1,17 +1,20 @@
-"""Takes the README's pictures: `python -m tests.smartops.console.screenshots`. Needs chromium, and the
+"""Takes the pictures of the README and of the pages of docs: `make screenshots`. Needs chromium, pngquant, and the
 fonts Inter and JetBrains Mono."""
 
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
 import django
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from smartops.dev import postgres
 from tests.smartops.console.chromium import launch
 
 IMAGES = Path(__file__).parents[3] / "docs" / "images"
+SIZE = {"width": 1280, "height": 900}
+LONGEST = 1000  # pixels of CSS; the rest of a longer page is left out
 
 
 def main() -> None:
@@ -33,25 +36,47 @@ def take(database_url: str) -> None:
 
     from orchestrator.models import Action
     from tests.kit.web import Web
-    from tests.smartops.console.scene import an_ordinary_hour
+    from tests.smartops.console.scene import an_ordinary_hour, observed, waiting_for_approval
 
     call_command("migrate", verbosity=0)
-    an_ordinary_hour()
+    hour = an_ordinary_hour()
+    waits = waiting_for_approval(hour)
+    observed(hour)
     client = Client()
     client.force_login(User.objects.create_superuser("ada"))
-    story = Action.objects.get(workload__name="recommendationservice")
+    failed = Action.objects.get(workload__name="recommendationservice")
+    pages = {
+        "overview": "",
+        "approval": f"approvals/{waits.pk}/",
+        "action": f"actions/{failed.pk}/",
+        "workload": "workloads/default/Deployment/smartops-dev/checkoutservice/",
+        "audit": "audit/",
+    }
     web = Web(database_url)
     try:
         with sync_playwright() as playwright, launch(playwright) as browser:
-            page = browser.new_page(viewport={"width": 1280, "height": 960}, device_scale_factor=1.5)
+            page = browser.new_page(viewport=SIZE, device_scale_factor=1.5, color_scheme="light")  # type: ignore[arg-type]
             session = client.cookies["sessionid"].value
             page.context.add_cookies([{"name": "sessionid", "value": session, "url": web.url}])
-            for name, path in (("console", ""), ("action", f"actions/{story.pk}/")):
+            for name, path in pages.items():
                 page.goto(f"{web.url}/console/{path}")
-                page.wait_for_selector("html[data-connection=live]")
-                page.screenshot(path=IMAGES / f"{name}.png", full_page=True)
+                if name != "audit":  # which does not change while it is read
+                    page.wait_for_selector("html[data-connection=live]")
+                picture(page, name)
+            page.goto(f"{web.url}/console/guardrails/add/?namespace=smartops-dev")
+            page.get_by_label("Max replicas").first.fill("3")
+            page.get_by_role("button", name="Preview").click()
+            page.get_by_text("All decisions of the period are evaluated.").wait_for()
+            picture(page, "preview")
     finally:
         web.stop()
+
+
+def picture(page: Page, name: str) -> None:
+    path = IMAGES / f"{name}.png"
+    height = min(LONGEST, page.evaluate("document.documentElement.scrollHeight"))
+    page.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": SIZE["width"], "height": height})
+    subprocess.run(["pngquant", "--force", "--skip-if-larger", "--ext", ".png", "64", str(path)], check=False)
 
 
 if __name__ == "__main__":
