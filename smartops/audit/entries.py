@@ -8,6 +8,7 @@ from typing import Any, Self
 from uuid import UUID
 
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+LAST = datetime(9999, 1, 1, tzinfo=UTC)  # arithmetic with later times overflows
 
 
 class Kind(StrEnum):
@@ -42,7 +43,7 @@ class Position:
         except OverflowError:
             raise ValueError(text) from None
         number = int(rank)
-        if not 0 <= number < 100:
+        if not 0 <= number < 100 or not EPOCH <= moment < LAST:
             raise ValueError(text)
         return cls(moment, number, UUID(key) if "-" in key else int(key))
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, Q, QuerySet, UUIDField
 
 from orchestrator.models import Approval, AuditEvent, DecisionRecord, RefusedRequest
 from orchestrator.models.evidence import by_callers
@@ -378,3 +378,12 @@ class Exports(Administered):
 
 
 SOURCES: tuple[Source, ...] = (Decisions(), Transitions(), Approvals(), Changes(), Refusals(), SignIns(), Exports())
+
+
+def parse_position(text: str) -> Position:
+    """Raises ValueError for what is the position of no entry: a key is of the kind that its source has."""
+    position = Position.parse(text)
+    source = next((one for one in SOURCES if one.rank == position.rank), None)
+    if source is None or isinstance(position.key, UUID) is not isinstance(source.model._meta.pk, UUIDField):
+        raise ValueError(text)
+    return position

@@ -72,7 +72,7 @@ def way_back(request: ConsoleRequest, otherwise: str) -> str:
     """The page of the console from which a person came to the act."""
     back = request.GET.get("back", "")
     own = url_has_allowed_host_and_scheme(back, allowed_hosts=None) and back.startswith(reverse("console:overview"))
-    return back if own else otherwise
+    return back if own and back.isprintable() else otherwise
 
 
 def posted(request: ConsoleRequest) -> Any:

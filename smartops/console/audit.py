@@ -14,10 +14,11 @@ from django.utils.text import Truncator
 
 from signals import actors
 from smartops.audit import export as exports
-from smartops.audit.entries import Entry, Kind, Position
+from smartops.audit.entries import EPOCH, Entry, Kind, Position
 from smartops.audit.files import FORMATS
 from smartops.audit.merge import page as page_of
 from smartops.audit.search import Search
+from smartops.audit.sources import parse_position
 from smartops.console.listing import POSITION, FilterForm
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Right
@@ -54,10 +55,13 @@ class AuditForm(FilterForm):
         super().clean()
         try:
             before = self.data.get("before", "")
-            self.position = Position.parse(before) if before else None
+            self.position = parse_position(before) if before else None
         except ValueError:
             self.add_error(None, "“before” is not the position of an entry.")
         since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
+        for name, moment in (("since", since), ("until", until)):
+            if moment and moment < EPOCH:
+                self.add_error(name, "Nothing happened before 1970.")
         if since and until and until <= since:
             self.add_error("until", "It must be later than the beginning.")
 

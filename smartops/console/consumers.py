@@ -36,12 +36,13 @@ _open: Counter[Any] = Counter()  # sockets of this process, by the id of the use
 
 
 class Close(IntEnum):
-    """Why the socket was closed. Before it is accepted, the client sees a 403 instead."""
+    """Why the socket was closed: codes for private use, as autobahn sends no other. Before the socket is accepted, the
+    client sees a 403 instead."""
 
     NOT_ALLOWED = 4403  # the session has ended, or the account is not active or has no role
     NO_PAGE = 4404  # `page` is not the address of a page of the console
     TOO_MANY = 4429
-    UNAVAILABLE = 1013  # the database is: try again
+    UNAVAILABLE = 4503  # the database is: try again
 
 
 class ChangesConsumer(AsyncWebsocketConsumer):
@@ -90,7 +91,7 @@ class ChangesConsumer(AsyncWebsocketConsumer):
                 if not isinstance(error, Error):  # an outage of the database is in the log already
                     log.exception("The account of a websocket could not be checked; the websocket is closed")
                 self._release()
-                await self.close(Close.UNAVAILABLE)
+                await self.close(int(Close.UNAVAILABLE))
                 return
             if not access.has(Right.READ) or user.pk != self._counted:
                 await self._refuse(Close.NOT_ALLOWED, self.scope["user"], logging.INFO)
@@ -109,7 +110,7 @@ class ChangesConsumer(AsyncWebsocketConsumer):
             peer=peer_of_socket(self.scope),
         )
         self._release()
-        await self.close(code)
+        await self.close(int(code))  # autobahn takes no subclass of int
 
     def _release(self) -> None:
         if self._counted is not None:

@@ -92,7 +92,7 @@ class FreezeForm(ReasonedForm):
 
     def _prefilled(self, name: str) -> str:
         source = self.data if self.is_bound else self.initial
-        return str(source.get(name) or "")
+        return str(source.get(name) or "").replace("\0", "")  # a form that has one is refused, and shown again
 
 
 @act(Right.ACT)

@@ -15,6 +15,7 @@ from orchestrator.acts.freezes import FreezeScope
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.models import Action, ObservedNamespace, ObservedWorkload, Workload
 from signals.models import Signal
+from signals.names import name_problems
 from signals.types import Kind, Target
 from smartops import queries
 from smartops.console.pages import ConsoleRequest, page
@@ -73,7 +74,8 @@ def workload(request: ConsoleRequest, cluster: str, kind: str, namespace: str, n
 
 def visible_target(request: ConsoleRequest, cluster: str, kind: str, namespace: str, name: str) -> Target:
     """Raises Http404 for what is no workload, or may not be seen."""
-    if kind not in set(Kind) or not request.access.may(Right.READ, cluster, namespace):
+    impossible = name_problems(cluster=cluster, namespace=namespace, workload=name)
+    if impossible or kind not in set(Kind) or not request.access.may(Right.READ, cluster, namespace):
         raise Http404
     return Target(cluster, namespace, name, Kind(kind))
 

@@ -36,6 +36,7 @@ from signals.types import ActionType, Kind, Origin, Proposal, Target
 from smartops import queries
 from smartops.console import actions, kubectl
 from smartops.console.acts import ActForm, Confirmation, Elsewhere, ReasonedForm, person, posted, respond, way_back
+from smartops.console.json_field import JsonField
 from smartops.console.pages import ConsoleRequest, act, require
 from smartops.console.workload import visible_target
 from smartops.console.workloads import address
@@ -57,7 +58,7 @@ class ScaleForm(ActForm):
 
 
 class PatchForm(ActForm):
-    patch = forms.JSONField(
+    patch = JsonField(
         label="Patch, as JSON",
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "class": "code"}),
         help_text='A strategic merge patch, for instance {"spec": {"minReadySeconds": 5}}. Only fields of the '

@@ -111,7 +111,10 @@ def test_a_person_sees_what_their_places_have(access: Access, expected: list[str
         ("guardrails_freeze", {"cluster": "default", "kind": "", "namespace": "", "workload": ""}, True),
         ("guardrails_freeze", {"cluster": "other", "kind": "", "namespace": "", "workload": ""}, False),
         ("guardrails_freeze", {"cluster": "", "kind": "", "namespace": "crm", "workload": ""}, False),
-        ("signals_rule", {"name": "scale-up"}, True),
+        ("signals_rule", {"name": "scale-up", "namespace": ""}, True),
+        ("signals_rule", {"name": "scale-up", "namespace": "erp"}, True),
+        ("signals_rule", {"name": "scale-up", "namespace": "crm"}, False),
+        ("signals_alias", {"cluster": "", "namespace": "", "to_namespace": "crm"}, False),
         ("smartops_token", {"name": "ana", "namespaces": ["erp"]}, False),
         ("auth_user", {"username": "bo"}, False),
     ],
@@ -127,11 +130,12 @@ def test_a_setting_is_seen_where_it_applies_or_applied(
     assert len(listed(ADMIN)) == 1
 
 
-def test_a_setting_that_moves_to_another_place_is_seen_in_both() -> None:
+def test_a_setting_that_moves_to_another_place_is_for_those_who_may_read_both() -> None:
     place = {"cluster": "", "kind": "", "workload": ""}
     rows.set_to(NOON, operation="update", before=place | {"namespace": "erp"}, after=place | {"namespace": "crm"})
 
-    assert [listed(reader_of(namespace)) for namespace in ("erp", "crm", "hr")] == [["setting"], ["setting"], []]
+    assert [listed(reader_of(namespace)) for namespace in ("erp", "crm", "hr")] == [[], [], []]
+    assert listed(Access({Right.READ: (Place("", "crm"), Place("", "erp"))})) == ["setting"]
 
 
 def test_a_refusal_without_a_target_is_for_those_who_read_everything() -> None:
