@@ -20,6 +20,7 @@ NOUNS: Mapping[ActionType, tuple[str, str]] = {
     ActionType.RESTART: ("restart", "restarts"),
     ActionType.PATCH: ("patch", "patches"),
 }
+OFF = Limits()  # the thresholds of approvals have no effect by default: no action is larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,10 @@ def lasting(seconds: float) -> str:
     return counted(whole, "second")
 
 
+def _more_than(size: str, value: int) -> str:
+    return f"more than {size}" if value else "any replica"
+
+
 WORDS: Mapping[str, Callable[[Any], str]] = {
     "max_replicas": lambda value: f"at most {counted(value, 'replica')}",
     "min_replicas": lambda value: f"the closed loop leaves at least {counted(value, 'replica')}",
@@ -115,15 +120,19 @@ WORDS: Mapping[str, Callable[[Any], str]] = {
         else "fields that an autoscaler, GitOps or an operator sets may be changed"
     ),
     "mode": lambda value: {
-        "auto": "actions are made",
+        "auto": "actions run automatically",
         "approve": "actions wait for an approval",
-        "observe": "actions are recorded, and not made",
+        "observe": "actions are recorded, and do not run",
     }[value],
     "max_unapproved_replicas": lambda value: (
-        f"an action that adds or removes more than {counted(value, 'replica')} takes an approval"
+        f"an action that adds or removes {_more_than(counted(value, 'replica'), value)} takes an approval"
+        if value < OFF.max_unapproved_replicas
+        else "no number of replicas takes an approval"
     ),
     "max_unapproved_percent": lambda value: (
-        f"an action that adds or removes more than {value}% of the replicas takes an approval"
+        f"an action that adds or removes {_more_than(f'{value}% of the replicas', value)} takes an approval"
+        if value < OFF.max_unapproved_percent
+        else "no percentage of the replicas takes an approval"
     ),
     "protected_labels": lambda value: (
         f"actions of workloads with the label {value} take an approval" if value else "no label is protected"

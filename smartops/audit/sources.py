@@ -246,12 +246,17 @@ class Approvals(OfActions):
 
 
 class Changes(Source):
-    """The history of settings, and of what is administered: its tables say which of the two."""
+    """The history of settings, and of what is administered: its tables say which of the two. A
+    permission that a migration defines grants nothing to anybody: only a search for its table shows that."""
 
     rank, kinds, model = 40, (Kind.SETTING, Kind.ADMINISTRATION), SettingChange
 
     def visible(self, access: Access) -> Q:
         return visible_changes(access)
+
+    def matching(self, search: Search) -> Q:
+        defined = Q(table_name=tables.DEFINITIONS, operation="insert")
+        return super().matching(search) & (Q() if search.setting[0] == tables.DEFINITIONS else ~defined)
 
     def of_kinds(self, search: Search) -> Q:
         if search.kinds >= set(self.kinds):

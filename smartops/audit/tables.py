@@ -10,6 +10,7 @@ from django.db.models import Model
 from guardrails.models import scope_name
 from signals.lib.triggers import Recorded
 
+DEFINITIONS = "auth_permission"
 SETTINGS_OF = ("signals", "guardrails", "orchestrator")  # apps; what others record is administration
 
 

@@ -201,6 +201,27 @@ def test_refusals_of_an_hour_are_found_by_the_time_of_any() -> None:
     assert listed(since=NOON + 41 * minute, until=NOON + 50 * minute) == []
 
 
+@pytest.mark.parametrize(
+    ("operation", "about", "expected"),
+    [
+        ("insert", "", 0),
+        ("insert", "auth_permission", 1),
+        ("insert", "auth_permission/7", 1),
+        ("update", "", 1),
+        ("delete", "", 1),
+    ],
+)
+def test_only_a_search_for_their_table_finds_the_definitions_of_permissions(
+    operation: str, about: str, expected: int
+) -> None:
+    row = {"name": "Can view freeze"}
+    before, after = (row if operation != "insert" else None), (row if operation != "delete" else None)
+    rows.set_to(NOON, "auth_permission", operation=operation, before=before, after=after)
+
+    assert listed(about=about) == ["administration"] * expected
+    assert len(list(stream(ADMIN, Search(about=about, until=NOON + MILLISECOND), whole=True))) == expected
+
+
 def test_a_token_is_an_entry_that_has_no_secret() -> None:
     with acting("user:bo", "192.0.2.1", "for the detector"):
         text = tokens.issue("detector", [Scope.SIGNALS_WRITE])
