@@ -17,6 +17,9 @@ WITHOUT_DETAILS = {
     "one_action_at_a_time": "no other active action",
     "missing_replicas": "no added replica is missing",
     "recently_refused": "not refused by the cluster before",
+    "large_change": "no large change of the replicas",
+    "protected_labels": "no protected label",
+    "failed_before": "no failure that takes an approval",
 }
 
 
@@ -33,6 +36,10 @@ def explain(verdict: Mapping[str, Any]) -> str:
             return "no rollout in progress"
         case {"uid": uid, "replicas": replicas}:
             return f"{replicas} replicas, uid {uid}"
+        case {"mode": mode} if not verdict["message"]:
+            return f"the mode is {mode}"
+        case {"value": value, "percent": percent} if not verdict["message"]:
+            return f"{value} replicas would change, {percent}%"
         case {"value": value, "limit": limit, "current": current}:
             return f"{current if value is None else value} of {limit} replicas"
         case {"value": value, "wanted": wanted, "limit": limit, "window_seconds": window}:

@@ -107,8 +107,9 @@ class Row:
             return
         for name, change in self.entry.details.items():
             before, after = (_short(change[when]) for when in ("before", "after"))
-            if name not in UNSAID:
-                yield name, after if change["before"] is None else f"{before} → {after}"
+            if name in UNSAID or before == after:  # it was created without it
+                continue
+            yield name, after if change["before"] is None else f"{before} → {after}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,13 @@ from guardrails.explain import explain
         ({"details": {"limit_seconds": 300}}, "0 s left of 300 s"),
         ({"message": "Allowed, as asked.", "details": {"fields": []}}, "Allowed, as asked."),
         ({"guardrail": "freeze"}, "no freeze in force"),
+        ({"guardrail": "protected_labels", "details": {"labels": ["pci"]}}, "no protected label"),
+        ({"guardrail": "mode", "details": {"mode": "auto", "source": "default"}}, "the mode is auto"),
+        ({"message": "Approved.", "details": {"mode": "approve", "source": "default"}}, "Approved."),
+        (
+            {"details": {"value": 2, "limit": 9, "percent": 50, "percent_limit": 90, "current": 4}},
+            "2 replicas would change, 50%",
+        ),
         ({"guardrail": "policy"}, ""),
     ],
 )  # fmt: skip
