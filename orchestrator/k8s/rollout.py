@@ -136,7 +136,7 @@ def _complete(workload: WorkloadObject) -> str:
         return "Scaled to 0: no pods are desired, and none are left"
     if workload.partition:
         return f"{workload.updated_replicas} of {desired} replicas are updated{_partition(workload)}; all are available"
-    return f"All {desired} replicas are updated and available"
+    return f"All {desired} replicas are updated and available" if desired > 1 else "1 replica is updated and available"
 
 
 def _partition(workload: WorkloadObject) -> str:

@@ -135,7 +135,7 @@ def lift(request: ConsoleRequest, pk: int) -> HttpResponseBase:
     asked = Confirmation(
         "Lift",
         f"Lift the freeze of {row.scope}",
-        f"{starts.sentence} Another guardrail may still refuse them.",
+        starts.sentence,
         back=way_back(request, reverse("console:overview")),
         targets=[row.scope],
         details="console/lift.html",
@@ -170,7 +170,8 @@ class _Counted:
         signals, waiting = self.count["signals"], self.count["waiting"]
         if not signals and not waiting:
             return "Nothing waits for this freeze alone."
-        return f"{_number(signals, 'signal')} and {_number(waiting, 'action')} are decided on at once."
+        held = f"{_number(signals, 'signal')} and {_number(waiting, 'action')}"
+        return f"{held} are decided on at once. Another guardrail may still refuse them."
 
 
 def everywhere(request: HttpRequest) -> dict[str, Any]:
