@@ -56,7 +56,7 @@ def test_the_page_says_what_would_change_what_speaks_against_it_and_who_may_deci
     assert "<code>spec.replicas</code>" in page
     assert "Changed since it was shown before" in page
     assert "other actions in the namespace" in page
-    assert "at most 3 replicas added within 15 minutes" in page
+    assert "At most 3 replicas added within 15 minutes" in page
     assert "<code>ben</code>" in page
     assert url(action, "approve") in page
     assert url(action, "reject") in page

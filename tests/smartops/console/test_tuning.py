@@ -88,7 +88,7 @@ def test_a_limit_is_previewed_and_then_saved(ana: Client) -> None:
     answer = ana.post("/console/guardrails/add/", {**LIMITS, "save": "yes"})
     row = own.get()
     assert answer.headers["Location"] == f"/console/guardrails/{row.pk}/"
-    assert "at most 2 replicas" in text(ana.get(answer.headers["Location"]))
+    assert "At most 2 replicas" in text(ana.get(answer.headers["Location"]))
     assert SettingChange.objects.latest("id").actor == "user:ana"
 
 
