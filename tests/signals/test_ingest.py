@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from signals import actors, transitions
 from signals.ingest import Receipt, ingest
-from signals.lib.notifications import CHANNEL, connect
+from signals.lib.notifications import CHANNEL, connect, parse
 from signals.models import LastReport, Problem, Signal, SignalState, Window
 from signals.models import Observation as StoredObservation
 from signals.types import Kind, Observation, Source, Target
@@ -259,15 +260,23 @@ def test_nothing_is_nothing() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_batch_sends_one_notification_and_duplicates_none() -> None:
+def test_a_batch_notifies_of_its_signals_and_duplicates_of_none() -> None:
     batch = [observed(f"w{n}", service=f"s{n % 7}", firing=n % 3 > 0) for n in range(100)]
     with connect() as session:
         session.execute(f"LISTEN {CHANNEL}")
         post(*batch)
+        signals = {str(pk) for pk in Signal.objects.values_list("pk", flat=True)}
+        assert notified(session) == signals
         post(*batch)
+        assert notified(session) == set()
         post(observed("another"))
+        assert notified(session) == {str(Signal.objects.latest("pk").pk)}
 
-        assert [note.payload for note in session.notifies(timeout=0.5)] == ["signal:", "signal:"]
+
+def notified(session: psycopg.Connection[Any]) -> set[str]:
+    rows = [row for note in session.notifies(timeout=0.5) for row in parse(note.payload)]
+    assert {model for model, _ in rows} <= {"signal"}
+    return {pk for _, pk in rows}
 
 
 @dataclass
