@@ -84,7 +84,8 @@ def test_history_cannot_be_added_changed_or_deleted(running: Client, model: Any)
 def rule(**fields: Any) -> dict[str, Any]:
     ordinary = {"name": "mine", "priority": 5, "enabled": "on", "source": "anomaly", "symptom": "resource"}
     ordinary |= {"everything": "on", "symptom_match": "equal", "for_seconds": 0, "min_reports": 0, "of_reports": 0}
-    return ordinary | {"action_type": "SCALE", "params": '{"delta": 1}', "min_score": 0.8} | fields
+    ordinary |= {"action_type": "SCALE", "params": '{"delta": 1}', "mode": "auto"}
+    return ordinary | {"min_score": 0.8} | fields
 
 
 @pytest.mark.parametrize(
