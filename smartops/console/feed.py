@@ -125,8 +125,8 @@ def feed() -> Feed:
 async def _send(reader: Reader, text: str) -> None:
     try:
         await reader.send(text)
-    except Exception:  # of a socket that is just being closed; the others must not be affected
-        log.debug("A message was not sent", exc_info=True)
+    except Exception:  # the other sockets must not be affected; one that is being closed raises none
+        log.warning("An open page was not sent a change: it may show old data until it is loaded again", exc_info=True)
 
 
 async def _updates(keys: Collection[Key], changed: Changed) -> Mapping[Key, Update | None]:

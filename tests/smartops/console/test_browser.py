@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -16,9 +16,12 @@ from orchestrator.models import Action, Heartbeat, VerificationStatus, transitio
 from signals import actors
 from signals.reasons import Reason
 from signals.types import ActionType
+from smartops.models import RoleGrant
+from smartops.people.roles import Place, Role
+from tests.kit.people import person
 from tests.kit.web import Web
 from tests.smartops.console.chromium import CHROMIUM, launch
-from tests.smartops.console.scene import Hour, an_ordinary_hour, anomaly, reconciled
+from tests.smartops.console.scene import NAMESPACE, Hour, an_ordinary_hour, anomaly, reconciled, waiting_for_approval
 
 REPORT_VIOLATIONS = "addEventListener('securitypolicyviolation', e => console.error('CSP', e.violatedDirective))"
 
@@ -98,6 +101,35 @@ def test_a_transition_appears_in_the_pages_of_both_web_processes(
     expect(pages[2].locator(".timeline li").last).to_contain_text("RolloutComplete")
     for page in pages:
         assert page.evaluate("document.body.dataset.kept") == "never reloaded"
+
+
+def test_open_overviews_and_lists_get_what_waits_for_an_approval_by_the_socket_alone(
+    serve: Callable[..., Web], scene: Hour, visit: Visitor, browser: Browser
+) -> None:
+    person("ben", Role.APPROVER, Place(namespace=NAMESPACE))
+    person("eve").groups.add(group := Group.objects.create(name="on call"))
+    RoleGrant.objects.create(group=group, role=Role.VIEWER)
+    web, visitors = serve(), [visit]
+    for name in ("ben", "eve"):
+        client = Client()
+        client.force_login(User.objects.get(username=name))
+        visitors.append(Visitor(browser, client.cookies["sessionid"].value))
+    overviews = [visitor(web) for visitor in visitors]
+    lists = [visitor(web, "/console/actions/?state=active") for visitor in visitors]
+    fetched: list[str] = []
+    for page in (*overviews, *lists):
+        page.on("request", lambda request: fetched.append(request.url) if request.resource_type == "fetch" else None)
+    action = waiting_for_approval(scene)
+    need = f"{action.workload.name}: "
+    for page in overviews:
+        expect(page.locator("#needs")).to_contain_text("1 action waits for an approval", timeout=5_000)
+        expect(page.locator("#needs").get_by_role("link", name=need).first).to_be_visible()
+    for page in lists:
+        expect(page.get_by_role("button", name=re.compile(r"^\d+ new$"))).to_be_visible()
+    assert fetched == []
+    for visitor in visitors[1:]:
+        visitor.leave()
+        assert visitor.errors == []
 
 
 def test_a_list_announces_new_rows_and_shows_them_when_it_is_asked_to(
