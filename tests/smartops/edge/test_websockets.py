@@ -11,6 +11,7 @@ from tests.kit.wire import Response, Wire
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 UPGRADE = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", KEY]
 CHANGES = "/console/changes"
+OVERVIEW = f"{CHANGES}?page=/console/"
 
 
 def frame(payload: bytes, opcode: int = 1) -> bytes:
@@ -58,7 +59,7 @@ def test_a_page_of_a_trusted_origin_opens_a_websocket(
     web, cookie = rewritten
     with Wire(web.port) as wire:
         headers = [f"Host: {host}", cookie, *([f"Origin: {origin}"] if origin else [])]
-        assert opened(wire, CHANGES, *headers).status == status
+        assert opened(wire, OVERVIEW, *headers).status == status
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def rewritten(serve: Callable[..., Web], reading: Client) -> tuple[Web, str]:
 def test_a_message_that_is_too_large_closes_the_websocket(serve: Callable[..., Web], reading: Client) -> None:
     web, cookie = serve(), f"Cookie: sessionid={reading.cookies['sessionid'].value}"
     with Wire(web.port) as wire:
-        assert opened(wire, CHANGES, "Origin: http://localhost", cookie).status == 101
+        assert opened(wire, OVERVIEW, "Origin: http://localhost", cookie).status == 101
         wire.send(frame(b"x" * 100))
         wire.send(frame(b"x" * 5000))
         wire.rest()  # it ends
