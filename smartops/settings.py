@@ -127,7 +127,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "smartops.people.access.RoleBackend"]
-LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "console:actions"
+LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "console:overview"
 SMARTOPS_SOCKETS_PER_USER = env_int("SMARTOPS_SOCKETS_PER_USER", 20)  # open pages of the console, in each web process
 PROMETHEUS_EXPORT_MIGRATIONS = False  # `/readyz` reports unapplied migrations
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

@@ -10,6 +10,10 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 
 from signals.lib.triggers import Refuse
 
+# The transaction of a test may have locked workloads, and waits 250 ms since. That is shorter than `deadlock_timeout`,
+# after which an autovacuum gives way.
+PATIENCE = "SET LOCAL lock_timeout = '15s'"
+
 
 def guarded() -> list[str]:
     """The tables with such a trigger, and their partitions."""
@@ -32,6 +36,7 @@ def switched(how: str) -> list[str]:
 @contextmanager
 def rewritable() -> Iterator[None]:
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(PATIENCE)
         for statement in switched("DISABLE"):
             cursor.execute(statement)
         yield

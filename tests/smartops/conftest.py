@@ -42,7 +42,8 @@ def reading(reader: User, client: Client) -> Client:
 
 @pytest.fixture(scope="module")
 def stored_hour(django_db_setup: None, django_db_blocker: Any) -> Iterator[Hour]:
-    """Stored once for the tests of a module, in a transaction around theirs: the hour takes longer than a test."""
+    """Stored once for the tests of a module, in a transaction around theirs: the hour takes longer than a test. The
+    tests that follow in the module see it too."""
     with django_db_blocker.unblock(), transaction.atomic():
         yield an_ordinary_hour()
         transaction.set_rollback(True)

@@ -195,6 +195,16 @@ def test_an_action_that_needs_no_review_is_not_reviewed(running: Client) -> None
     assert "does not need a review" in answer.content.decode()
 
 
+def test_a_review_in_bulk_says_what_it_does_to_each_action(running: Client) -> None:
+    unclear, verified = Action.objects.get(state="needs_review"), Action.objects.get(state="verifying")
+    chosen = {"action": "mark_as_applied", "_selected_action": [unclear.pk, verified.pk]}
+    shown = running.post(page(Action, "changelist"), chosen).content.decode()
+    assert "is marked as applied, and succeeds" in shown
+    assert "does not need a review, and is not changed" in shown
+    unclear.refresh_from_db()
+    assert unclear.state == "needs_review"
+
+
 def test_a_review_needs_the_right_to_act(client: Client, hour: Hour) -> None:
     clerk = person("clerk", Role.VIEWER, is_staff=True)
     client.force_login(clerk)

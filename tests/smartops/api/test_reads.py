@@ -80,12 +80,15 @@ def test_actions_of_one_kind_are_listed(api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/actions", "/v1/signals", "/v1/guardrails"])
-@pytest.mark.parametrize("kind", ["Pod", "deployment", "", "\0"])
-def test_an_unknown_kind_is_refused_with_the_kinds_that_there_are(api: Api, path: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [("Pod", ""), ("deployment", ". Write Deployment"), ("sts", ". Write StatefulSet"), ("", ""), ("\0", "")],
+)
+def test_an_unknown_kind_is_refused_with_the_kinds_that_there_are(api: Api, path: str, kind: str, hint: str) -> None:
     answer = api.get(path, kind=kind)
 
     assert answer.status_code == 422
-    assert answer.json()["detail"] == "kind: Input should be Deployment, StatefulSet or DaemonSet"
+    assert answer.json()["detail"] == f"kind: Input should be Deployment, StatefulSet or DaemonSet{hint}"
 
 
 def test_guardrails_are_those_of_a_kind(api: Api) -> None:

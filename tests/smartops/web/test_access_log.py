@@ -88,8 +88,8 @@ def test_a_refused_person_is_a_line(olga: User, client: Client, caplog: pytest.L
     client.get("/console/", headers={"HX-Request": "true"})
     assert [(one["event"], one["actor"], one["status_code"], one["path"]) for one in lines(caplog)] == [
         ("request refused", "user:olga", 403, "GET /admin/guardrails/freeze/"),
-        ("request refused", "user:olga", 302, "GET /console/"),
-        ("request refused", "user:olga", 401, "GET /console/"),
+        ("request refused", "user:olga", 403, "GET /console/"),
+        ("request refused", "user:olga", 403, "GET /console/"),
     ]
 
 

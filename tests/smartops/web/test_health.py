@@ -33,12 +33,12 @@ def test_readyz_is_ok_with_a_migrated_database(db: None, django_assert_num_queri
 
 
 def test_readyz_names_unapplied_migrations(db: None) -> None:
-    MigrationRecorder(connection).record_unapplied("smartops", "0001_initial")
+    MigrationRecorder(connection).record_unapplied("smartops", "0002_roles")
 
     answer = Api().get("/readyz")
 
     assert answer.status_code == 503
-    assert "smartops.0001_initial" in answer.json()["problem"]
+    assert "smartops.0002_roles" in answer.json()["problem"]
 
 
 @pytest.mark.parametrize(("cause", "named"), [(None, "OperationalError"), (PoolTimeout("password=x"), "PoolTimeout")])
