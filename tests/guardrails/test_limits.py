@@ -28,7 +28,7 @@ from guardrails.evaluate import GUARDRAILS, Guardrail, decide
 from guardrails.types import Allow, Facts, FreezeFacts, Inputs, Limits, Outcome, PolicyAnswer, RecentAction, TargetFacts
 from signals.proposals import desired_replicas, scale_increase
 from signals.reasons import Reason
-from signals.types import ActionType, Origin, Proposal, Target
+from signals.types import ActionType, Kind, Origin, Proposal, Target
 from tests.kit.decisions import (
     FACTS,
     FREEZES,
@@ -79,6 +79,26 @@ def test_the_target_is_there_and_ours(
 ) -> None:
     verdict = target(RESTART, facts, DEFAULT, NOW)
     assert (verdict.outcome, verdict.reason, verdict.details) == (outcome, reason, details)
+
+
+@pytest.mark.parametrize(
+    ("namesakes", "hint"),
+    [
+        ((), ""),
+        ((Kind.STATEFUL_SET,), " There is a StatefulSet of this name: name the kind in the request."),
+        (
+            (Kind.STATEFUL_SET, Kind.DAEMON_SET),
+            " There is a StatefulSet and a DaemonSet of this name: name the kind in the request.",
+        ),
+    ],
+)
+def test_a_target_that_is_missing_is_told_with_the_kinds_of_its_namesakes(
+    namesakes: tuple[Kind, ...], hint: str
+) -> None:
+    verdict = target(RESTART, known(target=None, namesakes=namesakes), DEFAULT, NOW)
+
+    assert (verdict.outcome, verdict.reason) == (DENY, Reason.TARGET_NOT_FOUND)
+    assert verdict.message == f"There is no Deployment smartops-dev/erp-simulator.{hint}"
 
 
 @pytest.mark.parametrize("origin", Origin)
