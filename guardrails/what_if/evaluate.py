@@ -8,14 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from guardrails.evaluate import decide
-from guardrails.types import Decision, Defer, Inputs, Outcome
+from guardrails.types import Decision, Defer, Inputs, Limits, Outcome
 from guardrails.what_if.history import TOLERANCE, DraftHistory, Wait
 from guardrails.what_if.types import NOT_MADE, SAME, Compared, Comparison, Doubt, Drafted, PastDecision
 from signals.mapping import Unmatched, Waiting, propose
 from signals.proposals import PROPOSAL_TYPES, scale_decrease, scale_increase
 from signals.reasons import Reason
 from signals.symptoms import symptom_key
-from signals.types import ActionType, Proposal
+from signals.types import ActionType, Proposal, SignalFacts
 
 PENDING_FOR = timedelta(minutes=15)  # the longest time from the admission of an action to its write
 
@@ -63,7 +63,7 @@ def _consequence(
     past: PastDecision, drafted: Drafted, history: DraftHistory, proposal: Proposal | None
 ) -> Compared | None:
     """What an earlier decision that would have ended differently makes of this one; None if it is made as well."""
-    now = past.inputs.now
+    now, signal = past.inputs.now, drafted.inputs.signal
     if past.before_write:
         gone = history.missing(past.action)
         return None if gone is None else _left_out(past, drafted, history, proposal, gone.doubt, again=True)
@@ -76,8 +76,8 @@ def _consequence(
     if past.signal == wait.signal and wait.stored_until is not None and now < wait.stored_until - TOLERANCE:
         return None  # something made it due before that, and does so under the draft
     if now < wait.until - TOLERANCE:
-        if past.signal != wait.signal:  # its report is counted on the signal that still waits
-            wait.expires_at = max(wait.expires_at, _expires_at(drafted.inputs))
+        if signal is not None and past.signal != wait.signal:  # its report is counted on the signal that still waits
+            wait.expires_at = max(wait.expires_at, _expires_at(signal, drafted.inputs.limits))
         return _left_out(past, drafted, history, proposal, None)
     if wait.sooner or (wait.may_act and now <= wait.expires_at):
         return _left_out(past, drafted, history, proposal, Doubt.DECIDED_ANOTHER_TIME)
@@ -178,7 +178,8 @@ def _waits(
     past: PastDecision, inputs: Inputs, history: DraftHistory, wanted: Proposal | None, decision: Decision
 ) -> bool:
     """Whether the signal waits under the draft until another time than it did."""
-    if past.before_write or not past.signal:
+    signal = inputs.signal
+    if past.before_write or not past.signal or signal is None:
         return False
     problem = _problem(inputs)
     if not isinstance(decision, Defer):
@@ -188,7 +189,7 @@ def _waits(
         return False
     type_ = None if wanted is None else wanted.type
     sooner = past.until is not None and decision.until < past.until
-    expires_at = _expires_at(inputs)
+    expires_at = _expires_at(signal, inputs.limits)
     limits, live = (
         replace(inputs.limits, sources={}),
         0 if inputs.facts.target is None else inputs.facts.target.replicas,
@@ -216,13 +217,10 @@ def _latest(inputs: Inputs) -> datetime:
     return inputs.now if inputs.facts.target_seen else inputs.now + PENDING_FOR
 
 
-def _expires_at(inputs: Inputs) -> datetime:
+def _expires_at(signal: SignalFacts, limits: Limits) -> datetime:
     """When the signal is not acted upon any more, unless it is reported again."""
-    signal = inputs.signal
-    if signal is None:
-        return inputs.now
     kept = timedelta(seconds=signal.kept_seconds)
-    return signal.last_seen_at + kept + timedelta(seconds=inputs.limits.signal_ttl_seconds)
+    return signal.last_seen_at + kept + timedelta(seconds=limits.signal_ttl_seconds)
 
 
 def _problem(inputs: Inputs) -> str:

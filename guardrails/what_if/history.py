@@ -135,8 +135,8 @@ class DraftHistory:
 
     def note(self, past: PastDecision, type_: ActionType) -> None:
         """A stored action that was applied."""
-        if past.effect.applied_at is not None:
-            self.applied.append(Applied(type_, past.effect.applied_at, past.effect.finished_at))
+        assert past.effect.applied_at is not None, "it was applied"
+        self.applied.append(Applied(type_, past.effect.applied_at, past.effect.finished_at))
 
     def observe(self, target: TargetFacts | None) -> None:
         """Replicas that another party has set are the same under the draft."""

@@ -5,16 +5,29 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from guardrails.evaluate import decide
-from guardrails.types import Defer, Deny, Facts, FreezeFacts, Inputs, Limits, Outcome, RecentAction, TargetFacts
+from guardrails.types import (
+    Defer,
+    Deny,
+    Facts,
+    FreezeFacts,
+    Inputs,
+    Limits,
+    Outcome,
+    RecentAction,
+    RolloutFacts,
+    RolloutState,
+    TargetFacts,
+)
 from guardrails.what_if.evaluate import evaluate
 from guardrails.what_if.history import DraftHistory
-from guardrails.what_if.types import Compared, Comparison, Doubt, Drafted, Effect, PastDecision
+from guardrails.what_if.types import Compared, Comparison, Doubt, Drafted, Edit, Effect, PastDecision
 from signals.types import ActionType, Mode, Origin, Proposal, RuleSpec, SignalFacts, Source
-from tests.kit.decisions import NOW, TARGET, inputs
+from tests.kit.decisions import LIVE, NOW, RESTART, TARGET, inputs, known, scale
 
 Draft = Callable[[Inputs], Inputs]
 RESTARTS = RuleSpec(1, 1, "restart", Source.RCA, "memory_leak", ActionType.RESTART, {})
@@ -274,6 +287,239 @@ def test_what_is_observed_counts_and_changes_nothing() -> None:
     # 2 → 3 replicas are observed, and never made: the third signal finds 2 of them, too.
     assert words(found)[::2] == ["observe ObserveOnly", "observe ObserveOnly"]
     assert words(found)[1] == "same"
+
+
+def test_a_signal_that_something_makes_due_is_decided_again_under_the_draft() -> None:
+    made = Loop(Limits(cooldown_seconds=300))
+    made.decide(0)
+    waiting = made.decide(2)
+    made.decide(3, id=waiting.signal)
+
+    found = preview(made.past, limits(cooldown_seconds=600))
+
+    assert words(found) == ["same", "defer CooldownActive", "defer CooldownActive"]
+    assert [one.comparison for one in found[1:]] == [Comparison.OTHER_TIME] * 2
+
+
+@pytest.mark.parametrize(("minute", "ends"), [(30, Doubt.DECIDED_ANOTHER_TIME), (50, "same")])
+def test_what_a_waiting_signal_may_have_done_counts_until_its_cooldown_has_ended(minute: int, ends: str) -> None:
+    past = loop([0, 4, minute])
+
+    # It waits until 12:10, may act until 12:19, is verified until 12:29:30, and its cooldown ends at 12:39:30.
+    assert words(preview(past, limits(cooldown_seconds=600))) == ["same", "defer CooldownActive", ends]
+
+
+def test_a_waiting_signal_may_act_while_another_one_is_decided_on() -> None:
+    made = Loop(Limits(cooldown_seconds=300))
+    made.decide(0)
+    made.decide(4)
+    made.decide(11, SCALES)
+
+    found = preview(made.past, limits(cooldown_seconds=600))
+
+    assert words(found) == ["same", "defer CooldownActive", Doubt.DECIDED_ANOTHER_TIME]
+
+
+def test_a_problem_that_has_to_last_acts_with_the_report_that_says_so() -> None:
+    made = Loop(Limits(cooldown_seconds=300))
+    made.decide(0)
+    made.decide(6, lasted_seconds=360)
+    lasting = replace(RESTARTS, for_seconds=300, version=2)
+
+    found = preview(made.past, lambda one: replace(one, rules=(lasting,)))
+
+    assert words(found) == ["defer NotLasted", "same"]
+
+
+def test_another_reason_of_a_refusal_is_a_difference() -> None:
+    [refused] = past = loop([0], SCALES, max_scale_increase=0)
+
+    [found] = preview(past, limits(max_replicas=2))
+
+    assert (refused.reason, refused.outcome) == ("ScaleVelocityLimit", Outcome.DENY)
+    assert (found.comparison, found.reason) == (Comparison.DIFFERENT, "ReplicaLimit")
+
+
+def test_replicas_that_another_party_sets_are_the_same_under_the_draft() -> None:
+    made = Loop(Limits(max_replicas=2))
+    made.decide(0, SCALES)
+    made.replicas = 3
+    made.decide(120, SCALES)
+
+    # 3 → 4. The draft's own replica of 12:00 does not come on top.
+    assert words(preview(made.past, limits(max_replicas=4))) == ["allow", "allow"]
+
+
+def test_replicas_that_depend_on_an_approval_stay_in_doubt() -> None:
+    past = loop([0, 120], SCALES, max_replicas=2)
+
+    found = preview(past, limits(max_replicas=3, mode=Mode.APPROVE))
+
+    assert words(found) == ["ask ApprovalRequired", Doubt.DECIDED_ANOTHER_TIME]
+
+
+@pytest.mark.parametrize(
+    ("cooldown_seconds", "after_seconds"),
+    [(400, 420 + 400), (600, 600)],
+    ids=["shorter than the verification", "longer than the verification"],
+)
+def test_a_cooldown_of_the_draft_begins_again_after_a_longer_verification(
+    cooldown_seconds: int, after_seconds: int
+) -> None:
+    made = Loop(Limits(cooldown_seconds=300), takes=420)
+    applied_at = made.decide(0).effect.applied_at
+    assert applied_at is not None
+    made.decide(8)
+
+    found = preview(made.past, limits(cooldown_seconds=cooldown_seconds))
+
+    assert made.past[1].until == applied_at + timedelta(seconds=420 + 300)
+    assert found[1].until == applied_at + timedelta(seconds=after_seconds)
+
+
+SEEN = known()
+UNSEEN = Facts(target_seen=False, history_loaded=False)
+
+
+def requested(proposal: Proposal, facts: Facts = SEEN, **options: Any) -> PastDecision:
+    """A direct request, or a planned action, as the defaults decide on it."""
+    given_ = Inputs(NOW, facts, Limits(), proposal=proposal)
+    decision = decide(given_)
+    return PastDecision("d", given_, decision.outcome, str(getattr(decision, "reason", "")), **options)
+
+
+BEYOND = scale(replicas=9)
+
+
+@pytest.mark.parametrize(
+    ("past", "changed", "outcome", "extra"),
+    [
+        (requested(BEYOND), {}, Outcome.ALLOW, [(None, 0)]),
+        (requested(BEYOND, UNSEEN), {}, Outcome.ALLOW, [(Doubt.FACTS_NOT_LOADED, 900)]),
+        (requested(BEYOND), {"mode": Mode.APPROVE}, Outcome.ASK, [(Doubt.APPROVAL_UNKNOWN, 1800)]),
+        (requested(replace(BEYOND, dry_run=True)), {}, Outcome.ALLOW, []),
+    ],
+    ids=["a change", "by the web process", "with an approval", "a dry run"],
+)
+def test_what_the_draft_adds_is_as_certain_as_its_facts(
+    past: PastDecision, changed: dict[str, Any], outcome: Outcome, extra: list[tuple[Doubt | None, int]]
+) -> None:
+    history = DraftHistory()
+    drafted = Drafted(limits(max_replicas=9, max_scale_increase=7, **changed)(past.inputs))
+
+    found = evaluate(past, drafted, history)
+
+    assert (past.outcome, found.outcome) == (Outcome.DENY, outcome)
+    assert [(one.doubt, (one.latest - NOW).seconds) for one in history.extra] == extra
+
+
+@pytest.mark.parametrize(
+    ("past", "gone", "extra"),
+    [
+        (requested(RESTART, action="a"), ["a"], 0),
+        (requested(BEYOND), [], 1),
+        (requested(replace(BEYOND, dry_run=True)), [], 0),
+    ],
+    ids=["an action", "a refusal", "the refusal of a dry run"],
+)
+def test_a_decision_in_doubt_leaves_its_action_in_doubt(past: PastDecision, gone: list[str], extra: int) -> None:
+    history = DraftHistory()
+
+    found = evaluate(past, Drafted(past.inputs, Doubt.RULES_UNKNOWN), history)
+
+    assert found == Compared(Comparison.UNKNOWN, doubt=Doubt.RULES_UNKNOWN)
+    assert [one.action for one in history.gone] == gone
+    assert len(history.extra) == extra
+    assert {one.doubt for one in history.gone} <= {Doubt.RULES_UNKNOWN}
+    assert {one.doubt for one in history.extra} <= {Doubt.RULES_UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("effect", "doubt", "replicas", "expected"),
+    [
+        (Effect(), None, (0, 0), (2,)),
+        (Effect(NOW, increase=1), None, (-1, -1), (2, 3)),
+        (Effect(NOW, increase=1), Doubt.RULES_UNKNOWN, (-1, 0), (2, 3)),
+    ],
+    ids=["not applied", "certain", "in doubt"],
+)
+def test_the_replicas_of_an_action_that_the_draft_leaves_out_are_missing(
+    effect: Effect, doubt: Doubt | None, replicas: tuple[int, int], expected: tuple[int, ...]
+) -> None:
+    history = DraftHistory(expected=(2,))
+
+    history.leave_out(requested(scale(delta=1), action="a", effect=effect), ActionType.SCALE, Limits(), doubt)
+
+    assert (history.replicas, history.expected) == (replicas, expected)
+    assert [(one.action, one.at) for one in history.gone] == [("a", effect.applied_at)]
+
+
+@pytest.mark.parametrize(
+    ("proposal", "effect", "replicas", "expected"),
+    [
+        (scale(delta=1), Effect(), (1, 1), (2,)),
+        (scale(delta=1), Effect(NOW, increase=1), (1, 1), (2, 3)),
+        (scale(replicas=5), Effect(NOW, increase=3), (0, 0), (2, 5)),
+    ],
+    ids=["not applied", "a relative number", "an absolute number"],
+)
+def test_an_absolute_number_of_replicas_ends_the_difference(
+    proposal: Proposal, effect: Effect, replicas: tuple[int, int], expected: tuple[int, ...]
+) -> None:
+    history = DraftHistory(replicas=(1, 1), expected=(2,))
+
+    history.keep(requested(proposal, effect=effect), proposal)
+
+    assert (history.replicas, history.expected) == (replicas, expected)
+
+
+def drafted_facts(history: DraftHistory, facts: Facts, type_: ActionType = ActionType.RESTART) -> Facts:
+    return history.facts(facts, Limits(), Limits(), type_, NOW, False)
+
+
+def test_facts_that_were_not_loaded_stay_unknown_under_the_draft() -> None:
+    history = DraftHistory(replicas=(1, 1))
+    history.add(RESTART, LIVE, NOW, Limits(), None)
+
+    assert drafted_facts(history, UNSEEN) == UNSEEN
+
+
+@pytest.mark.parametrize(("left_out", "ours"), [(True, False), (False, True)])
+def test_the_rollout_of_an_action_that_the_draft_leaves_out_is_complete(left_out: bool, ours: bool) -> None:
+    at = NOW - timedelta(minutes=1)
+    running = RolloutFacts(RolloutState.IN_PROGRESS, ours=True, changed_by="kubectl", changed_at=at)
+    facts = known(target=replace(LIVE, rollout=running), recent=(RecentAction(ActionType.RESTART, at),))
+    history = DraftHistory()
+    if left_out:
+        history.leave_out(requested(RESTART, effect=Effect(at)), ActionType.RESTART, Limits(), None)
+
+    target = drafted_facts(history, facts).target
+
+    assert target is not None
+    assert (target.rollout.ours, target.rollout.state is RolloutState.COMPLETE) == (ours, left_out)
+    assert (target.rollout.changed_by, target.rollout.changed_at) == ("kubectl", at)
+
+
+@pytest.mark.parametrize(("type_", "until"), [(ActionType.RESTART, 300), (ActionType.SCALE, None)])
+def test_an_action_of_the_draft_begins_the_cooldown_of_its_type(type_: ActionType, until: int | None) -> None:
+    history = DraftHistory()
+    history.add(RESTART, LIVE, NOW, Limits(cooldown_seconds=300), None)
+
+    found = drafted_facts(history, SEEN, type_).cooldown_until
+
+    assert found == (None if until is None else NOW + timedelta(seconds=until))
+
+
+def test_every_doubt_says_why_in_its_own_words() -> None:
+    said = [doubt.words for doubt in Doubt]
+
+    assert all(one.endswith(".") for one in said)
+    assert len(set(said)) == len(Doubt)
+
+
+@pytest.mark.parametrize(("before", "key"), [(None, ""), ({"id": 7}, "7")], ids=["an added row", "a changed row"])
+def test_the_key_of_an_edit_is_that_of_the_row_before(before: dict[str, Any] | None, key: str) -> None:
+    assert Edit("guardrails_freeze", before, {"id": 8}).key == key
 
 
 @given(st.lists(inputs(), max_size=6))
