@@ -121,11 +121,12 @@ def test_addresses_in_responses_are_below_the_root_path(serve: Callable[..., Web
 
     cookie = f"Cookie: sessionid={reading.cookies['sessionid'].value}"
     console = ask(web.port, "GET /console/ HTTP/1.1", cookie)
-    assert f'hx-ws:connect="{ROOT}/console/changes"'.encode() in console.body
+    assert f'hx-ws:connect="{ROOT}/console/changes?page={ROOT}/console/"'.encode() in console.body
     assert f'hx-get="{ROOT}/console/"'.encode() in console.body
     with Wire(web.port) as wire:
         wire.request(
-            f"GET {ROOT}/console/changes HTTP/1.1", cookie, "Origin: http://localhost", "Upgrade: websocket",
-            "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            f"GET {ROOT}/console/changes?page={ROOT}/console/ HTTP/1.1", cookie, "Origin: http://localhost",
+            "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         )  # fmt: skip
         assert wire.response().status == 101
