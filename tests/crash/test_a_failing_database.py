@@ -38,7 +38,7 @@ def cut_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
     [
         (Workload, "lock"),
         (admit, "decide"),
-        (admit, "plan"),
+        (admit, "follow"),
         (transitions, "apply"),
         (transitions, "verified"),
         (transitions, "_release"),
