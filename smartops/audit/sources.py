@@ -196,6 +196,21 @@ class OfActions(Source):
             return Q(action__workload__in=search.workloads)
         return Q(**{f"action__workload__{name}": value for name, value in search.workload.items()})
 
+    def of_action(self, row: Any, **own: Any) -> Entry:
+        """The entry of a row. `own`: what it says itself."""
+        target = row.action.workload.target
+        return Entry(
+            position=self.position(row),
+            kind=self.kinds[0],
+            cluster=target.cluster,
+            workload_kind=target.kind,
+            namespace=target.namespace,
+            workload=target.name,
+            action=row.action_id,
+            signal=row.action.signal_id,
+            **own,
+        )
+
 
 class Transitions(OfActions):
     rank, kinds, model = 60, (Kind.TRANSITION,), AuditEvent
@@ -203,20 +218,12 @@ class Transitions(OfActions):
     finds_callers = True
 
     def entry(self, row: AuditEvent) -> Entry:
-        target = row.action.workload.target
-        return Entry(
-            position=self.position(row),
-            kind=Kind.TRANSITION,
+        return self.of_action(
+            row,
             actor=row.actor,
             what=f"{row.action.type}: {row.from_state or 'new'} → {row.to_state}",
             reason=row.reason,
             message=row.message,
-            cluster=target.cluster,
-            workload_kind=target.kind,
-            namespace=target.namespace,
-            workload=target.name,
-            action=row.action_id,
-            signal=row.action.signal_id,
             details=row.details,
         )
 
@@ -228,19 +235,11 @@ class Approvals(OfActions):
     at, actor = "", "by"
 
     def entry(self, row: Approval) -> Entry:
-        target = row.action.workload.target
-        return Entry(
-            position=self.position(row),
-            kind=Kind.APPROVAL,
+        return self.of_action(
+            row,
             actor=row.by,
             what=f"{row.decision} {row.action.type}",
             reason=row.reason,
-            cluster=target.cluster,
-            workload_kind=target.kind,
-            namespace=target.namespace,
-            workload=target.name,
-            action=row.action_id,
-            signal=row.action.signal_id,
             details={"digest": row.digest},
         )
 
