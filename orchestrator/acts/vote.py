@@ -8,7 +8,7 @@ from django.db.models import BooleanField, Case, Value, When
 from django.db.models.functions import Now
 
 from orchestrator.acts.types import Done, NotDone, Outcome, WhyNot, require_reason, too_long, unless_locked
-from orchestrator.decide.approval import approving, has_right
+from orchestrator.decide.approval import approving, has_right, required
 from orchestrator.models import Action, ActionState, Approval, Vote, Workload, transitions
 from signals.actors import Actor
 
@@ -26,13 +26,9 @@ def vote(pk: UUID, digest: str, by: Actor, decision: Vote, reason: str, objectio
 
     def act() -> Outcome:
         with transaction.atomic():
-            action = _locked(pk)
+            action = _open(pk, digest, objection)
             if isinstance(action, NotDone):
                 return action
-            if refusal := vote_refusal(action, digest):
-                return refusal
-            if problem := objection(action):
-                return NotDone(WhyNot.REFUSED, problem)
             Approval.objects.create(action=action, digest=digest, by=by, decision=decision, reason=reason.strip())
             return _count(action, by, decision, reason.strip())
 
@@ -45,13 +41,9 @@ def rehearse(pk: UUID, digest: str, by: Actor, objection: Objection) -> Outcome:
 
     def act() -> Outcome:
         with transaction.atomic():
-            action = _locked(pk)
+            action = _open(pk, digest, objection)
             if isinstance(action, NotDone):
                 return action
-            if refusal := vote_refusal(action, digest):
-                return refusal
-            if problem := objection(action):
-                return NotDone(WhyNot.REFUSED, problem)
             Action.objects.filter(pk=pk).update(rehearsal={"digest": digest, "by": by, "done": False})
         return Done(f"The API server tries {action} without storing it. The result is shown here in a moment.", action)
 
@@ -69,11 +61,6 @@ def vote_refusal(action: Action, digest: str) -> NotDone | None:
         message = "This is not what you were shown: the workload, a limit or the rule has changed since. Read it again."
         return NotDone(WhyNot.CHANGED, message)
     return None
-
-
-def required(action: Action) -> int:
-    """How many persons have to approve what is shown."""
-    return int((action.shown or {}).get("limits", {}).get("approvals_required", 1))
 
 
 def approvers(action: Action) -> list[str]:
@@ -94,6 +81,18 @@ def _count(action: Action, by: Actor, decision: Vote, reason: str) -> Outcome:
     details = {"digest": action.digest, "approved_by": approved_by}
     transitions.store([transitions.approve(action, message, details, by)])
     return Done(f"{action} is approved. A reconciler checks it once more, and executes it.", action)
+
+
+def _open(pk: UUID, digest: str, objection: Objection) -> Action | NotDone:
+    """The locked action, if it waits for a decision on what has this digest, and the person may decide."""
+    action = _locked(pk)
+    if isinstance(action, NotDone):
+        return action
+    if refusal := vote_refusal(action, digest):
+        return refusal
+    if problem := objection(action):
+        return NotDone(WhyNot.REFUSED, problem)
+    return action
 
 
 def _locked(pk: UUID) -> Action | NotDone:

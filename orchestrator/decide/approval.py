@@ -48,6 +48,11 @@ def planned(action: Action, live: WorkloadObject) -> dict[str, Any]:
     )
 
 
+def required(action: Action) -> int:
+    """How many persons have to approve what is shown."""
+    return int((action.shown or {}).get("limits", {}).get("approvals_required", 1))
+
+
 def digest(of: Shown) -> str:
     return sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from guardrails.models import Freeze, effective_limits
 from orchestrator import metrics
+from orchestrator.decide.approval import required
 from orchestrator.decide.hold import is_over
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.target import Observe
@@ -195,8 +196,8 @@ def _expired(action: Action, actor: str) -> transitions.Transition:
     if action.state == ActionState.NEEDS_REVIEW:
         return transitions.expire_review(action, effective_limits(action.workload.target), actor)
     if action.state == ActionState.AWAITING_APPROVAL:
-        required = (action.shown or {}).get("limits", {}).get("approvals_required", 1)
-        persons = "Nobody" if required == 1 else f"Fewer than {required} persons"
+        wanted = required(action)
+        persons = "Nobody" if wanted == 1 else f"Fewer than {wanted} persons"
         return transitions.expire_approval(action, f"{persons} approved it in time.", actor)
     message = action.message or f"No reconciler of the cluster “{action.cluster}” took it up in time."
     return transitions.cancel(action, Reason.ACTION_EXPIRED, message, actor)

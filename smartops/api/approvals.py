@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from ninja import Query, Router
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.acts.vote import required
+from orchestrator.decide.approval import required
 from orchestrator.models import Action, ActionState
 from signals.names import ClusterName, Namespace, WorkloadKind, WorkloadName
 from signals.types import ActionType

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpResponse
@@ -17,18 +17,18 @@ from django.utils import timezone
 from guardrails.against import NEARBY, Earlier, Surroundings, headroom, reasons_against
 from guardrails.replay import load_inputs
 from guardrails.types import Facts, RecentAction
-from orchestrator.acts import NotDone, Outcome
+from orchestrator.acts import Outcome
 from orchestrator.acts import vote as acts
-from orchestrator.acts.vote import approvers, required
+from orchestrator.acts.vote import approvers
+from orchestrator.decide.approval import required
 from orchestrator.decide.history import Wanted, load_history
 from orchestrator.models import ACTIVE, FINAL, Action, ActionState, DecisionRecord, Vote, Workload
-from signals import actors
 from signals.proposals import desired_replicas
 from signals.types import ActionType, Kind
 from smartops import queries
 from smartops.console import listing
 from smartops.console.actions import visible
-from smartops.console.acts import ActForm, Confirmation, ReasonedForm, respond
+from smartops.console.acts import ActForm, Confirmation, ReasonedForm, person, posted, respond
 from smartops.console.pages import ConsoleRequest, act, page, require
 from smartops.people.access import Right
 from smartops.people.approvals import may_decide, objection
@@ -117,28 +117,25 @@ def rehearse(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
     more = "The API server checks the change and does not store it. The action continues to wait for a decision."
     asked = Confirmation("Approve as dry run", f"Dry run of {headline(row)}", more, **_about(row))
 
-    def perform(given: dict[str, Any]) -> str:
-        by = actors.user(request.user.get_username())
-        return _message(acts.rehearse(row.pk, given["digest"], by, lambda action: objection(request.user, action)))
+    def perform(given: dict[str, Any]) -> Outcome:
+        return acts.rehearse(row.pk, given["digest"], person(request), lambda action: objection(request.user, action))
 
-    filled = DryRunForm(request.POST or None, initial={"digest": request.GET.get("digest", row.digest)})
-    return respond(request, filled, asked, perform, action=row)
+    return _respond(request, row, DryRunForm, asked, perform)
 
 
 class DryRunForm(forms.Form):
-    """It changes nothing, and needs no reason."""
+    """`digest`: of what the page showed. What has changed since then is not what the person has read. A dry run changes
+    nothing, and needs no reason."""
 
     digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
 
 
-class ApproveForm(ActForm):
-    """`digest`: of what the page showed. What has changed since then is not what the person has read."""
-
-    digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
+class ApproveForm(DryRunForm, ActForm):
+    pass
 
 
-class RejectForm(ReasonedForm):
-    digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
+class RejectForm(DryRunForm, ReasonedForm):
+    pass
 
 
 def address(action: Action) -> str:
@@ -159,22 +156,18 @@ def _about(row: Action) -> dict[str, Any]:
 
 
 def _decide(request: ConsoleRequest, row: Action, form: Any, asked: Confirmation, decision: Vote) -> HttpResponseBase:
-    def perform(given: dict[str, Any]) -> str:
-        by = actors.user(request.user.get_username())
-        return _message(
-            acts.vote(
-                row.pk, given["digest"], by, decision, given["reason"], lambda action: objection(request.user, action)
-            )
+    def perform(given: dict[str, Any]) -> Outcome:
+        digest, reason = given["digest"], given["reason"]
+        return acts.vote(
+            row.pk, digest, person(request), decision, reason, lambda action: objection(request.user, action)
         )
 
-    filled = form(request.POST or None, initial={"digest": request.GET.get("digest", row.digest)})
+    return _respond(request, row, form, asked, perform)
+
+
+def _respond(request: ConsoleRequest, row: Action, form: Any, asked: Confirmation, perform: Any) -> HttpResponseBase:
+    filled = form(posted(request), initial={"digest": request.GET.get("digest", row.digest)})
     return respond(request, filled, asked, perform, action=row)
-
-
-def _message(outcome: Outcome) -> str:
-    if isinstance(outcome, NotDone):
-        raise ValidationError(outcome.message)
-    return outcome.message
 
 
 def _circumstances(row: Action, now: datetime) -> dict[str, Any]:

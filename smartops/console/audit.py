@@ -19,6 +19,7 @@ from smartops.audit.files import FORMATS
 from smartops.audit.merge import page as page_of
 from smartops.audit.search import Search
 from smartops.audit.sources import parse_position
+from smartops.console.acts import person
 from smartops.console.listing import POSITION, FilterForm
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Right
@@ -148,9 +149,8 @@ def export(request: ConsoleRequest) -> HttpResponseBase:
     form, form_of_file = AuditForm(request.GET), FORMATS.get(request.POST.get("format", ""))
     if form_of_file is None or not form.is_valid():
         return redirect(f"{reverse(LIST)}{_query(request.GET)}")
-    actor = actors.user(request.user.get_username())
     try:
-        begun = exports.begin(actor, peer_of(request), form_of_file.name, _given(request.GET))
+        begun = exports.begin(person(request), peer_of(request), form_of_file.name, _given(request.GET))
     except exports.TooMany as refusal:
         context = {"message": str(refusal), "status": 429}
         return render(request, "console/refused.html", context, status=429)

@@ -12,7 +12,7 @@ from guardrails.what_if.types import Comparison, Edit
 from orchestrator.decide import preview
 from orchestrator.decide.deferred import would_run
 from orchestrator.models import Preview
-from signals import actors
+from smartops.console.acts import person
 from smartops.console.listing import as_id
 from smartops.console.pages import ConsoleRequest, act
 from smartops.people.access import Right
@@ -29,14 +29,14 @@ _turn = BoundedSemaphore(1)  # of this process: one step at a time
 def begun(request: ConsoleRequest, edits: Sequence[Edit], window: str) -> dict[str, Any]:
     """A preview of the edits, as the context of a template that includes console/preview.html."""
     chosen = window if window in WINDOWS else "day"
-    return _shown(request, preview.begin(_owner(request), edits, WINDOWS[chosen][1])) | {"window": chosen}
+    return _shown(request, preview.begin(person(request), edits, WINDOWS[chosen][1])) | {"window": chosen}
 
 
 @act(Right.TUNE)
 def step(request: ConsoleRequest) -> HttpResponseBase:
     """GET: the latest preview of the person. POST: the next step of `preview`, its id, or with `stop` its end. While
     another step is made, it is shown as it is. What was evaluated stays on the page of a preview that was stopped."""
-    own, more = Preview.objects.filter(owner=_owner(request)), {}
+    own, more = Preview.objects.filter(owner=person(request)), {}
     if request.method != "POST":
         row = own.first()
         return render(request, "console/preview_page.html", {} if row is None else _shown(request, row))
@@ -51,10 +51,6 @@ def step(request: ConsoleRequest) -> HttpResponseBase:
             _turn.release()
     template = "console/preview.html" if "HX-Request" in request.headers else "console/preview_page.html"
     return render(request, template, _shown(request, row) | more)
-
-
-def _owner(request: ConsoleRequest) -> str:
-    return actors.user(request.user.get_username())
 
 
 def _shown(request: ConsoleRequest, row: Preview) -> dict[str, Any]:
