@@ -145,18 +145,7 @@ def _facts(question: Question, history: WorkloadHistory) -> Facts:
     )
     if question.workload is None:
         return known
-    return replace(
-        known,
-        history_loaded=True,
-        active_action=history.active_action,
-        cooldown_until=history.cooldown_until,
-        recent=history.recent,
-        refused=history.refused,
-        scaled_to=history.scaled_to,
-        freezes=history.freezes,
-        failed=history.failed,
-        approval=_approval(question, history),
-    )
+    return replace(history.added_to(known), approval=_approval(question, history))
 
 
 def _protected(state: TargetState, target: TargetFacts | None, limits: Limits) -> TargetFacts | None:

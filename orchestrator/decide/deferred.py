@@ -16,7 +16,7 @@ from guardrails.types import Allow, Ask, Inputs
 from guardrails.what_if.evaluate import proposal_in
 from guardrails.what_if.types import Doubt
 from orchestrator.decide.draft import Draft
-from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
+from orchestrator.decide.history import Wanted, load_history
 from orchestrator.models import DecisionRecord, Workload
 from signals.lib.clock import database_now
 from signals.mapping import considered
@@ -82,18 +82,7 @@ def _with_histories(inputs: dict[UUID, Inputs]) -> dict[UUID, Inputs]:
         type_, params = (None, None) if proposal is None else (proposal.type, proposal.params)
         wanted.append(Wanted(targets[pk], known.get(targets[pk]), type_, params))
     histories = load_history(wanted) if wanted else []
-    return {pk: _with(given, one) for (pk, given), one in zip(inputs.items(), histories, strict=True)}
-
-
-def _with(inputs: Inputs, history: WorkloadHistory) -> Inputs:
-    facts = replace(
-        inputs.facts,
-        history_loaded=True,
-        active_action=history.active_action,
-        cooldown_until=history.cooldown_until,
-        recent=history.recent,
-        refused=history.refused,
-        scaled_to=history.scaled_to,
-        freezes=history.freezes,
-    )
-    return replace(inputs, facts=facts, limits=history.limits)
+    return {
+        pk: replace(given, facts=one.added_to(given.facts), limits=one.limits)
+        for (pk, given), one in zip(inputs.items(), histories, strict=True)
+    }

@@ -1,7 +1,7 @@
 """What the database knows about workloads when decisions are made on them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from django.utils import timezone
 from guardrails.checks.refused import REFUSAL_WINDOW
 from guardrails.checks.windows import MAX_WINDOW
 from guardrails.models import freeze_facts, merge_limits
-from guardrails.types import FailedVerification, FreezeFacts, Limits, RecentAction, RefusedFacts
+from guardrails.types import Facts, FailedVerification, FreezeFacts, Limits, RecentAction, RefusedFacts
 from orchestrator import queries
 from signals.lib.partitions import COUNTED_FOR, first_id, planned_once
 from signals.types import ActionType, Mode, Target
@@ -49,6 +49,20 @@ class WorkloadHistory:
     failed: FailedVerification | None = None
     rule: tuple[int, Mode] | None = None
     votes: tuple[tuple[str, str, str], ...] = ()
+
+    def added_to(self, facts: Facts) -> Facts:
+        """The facts with what the history says."""
+        return replace(
+            facts,
+            history_loaded=True,
+            active_action=self.active_action,
+            cooldown_until=self.cooldown_until,
+            recent=self.recent,
+            refused=self.refused,
+            scaled_to=self.scaled_to,
+            freezes=self.freezes,
+            failed=self.failed,
+        )
 
 
 def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
