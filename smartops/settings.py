@@ -119,8 +119,6 @@ _pool = {"min_size": 1, "max_size": SMARTOPS_DATABASE_POOL, "timeout": 5, "conne
 _session = {"options": "-c idle_in_transaction_session_timeout=10s", "server_side_binding": True, **DEADLINES}
 DATABASES = {"default": {**_database, "OPTIONS": {**_session, **_database.get("OPTIONS", {}), "pool": _pool}}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# Each web process listens to PostgreSQL itself, so messages never cross processes.
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -47,6 +47,10 @@ class FreezeScope:
     def of(cls, target: Target) -> "FreezeScope":
         return cls(target.cluster, target.kind, target.namespace, target.name)
 
+    @classmethod
+    def of_freeze(cls, row: Freeze) -> "FreezeScope":
+        return cls(row.cluster, row.kind, row.namespace, row.workload)
+
     @property
     def name(self) -> str:
         return scope_name(self.cluster, self.kind, self.namespace, self.workload)
@@ -98,11 +102,6 @@ def hold(target: Target, lasts: timedelta | None, by: Actor, reason: str) -> Out
     return freeze(FreezeScope.of(target), lasts, by, reason)
 
 
-def holds_of(target: Target) -> QuerySet[Freeze]:
-    """The freezes in force of exactly this workload."""
-    return Freeze.in_force().filter(**asdict(FreezeScope.of(target))).order_by("pk")
-
-
 def lift(pk: int, by: Actor, reason: str) -> Outcome:
     """A trigger makes the signals due that waited for it, and each reconciler does the same for signals and actions
     within a second (`wake_freed`)."""
@@ -129,7 +128,7 @@ def would_hold(scope: FreezeScope) -> Effect:
 def would_start(freeze: Freeze) -> Effect:
     """What waits for this freeze alone: it is decided on as soon as the freeze is lifted. Another guardrail may still
     refuse it."""
-    scope = FreezeScope(freeze.cluster, freeze.kind, freeze.namespace, freeze.workload)
+    scope = FreezeScope.of_freeze(freeze)
     over_signals = Freeze.over_rows().exclude(pk=freeze.pk)
     over_actions = Freeze.over_rows("workload__", "name").exclude(pk=freeze.pk)
     signals = Signal.pending().filter(~Exists(over_signals), scope.contains(), reason=Reason.FROZEN)

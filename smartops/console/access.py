@@ -1,17 +1,10 @@
-"""Who may use the console."""
+"""Whose session a websocket has."""
 
 from importlib import import_module
 from typing import Any
 
 from channels.auth import get_user
 from django.conf import settings
-
-from smartops.people.access import Right, access_of
-
-
-def may_read(user: Any) -> bool:
-    """Active accounts that may read something."""
-    return access_of(user).has(Right.READ)
 
 
 async def user_of_session(key: str | None) -> Any:

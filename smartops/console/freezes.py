@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from guardrails.models import Freeze
+from guardrails.words import counted
 from orchestrator.acts import Outcome
 from orchestrator.acts import freezes as acts
 from orchestrator.acts.freezes import ENDS, Effect, FreezeScope
@@ -170,7 +171,7 @@ class _Counted:
         signals, waiting = self.count["signals"], self.count["waiting"]
         if not signals and not waiting:
             return "Nothing waits for this freeze alone."
-        held = f"{_number(signals, 'signal')} and {_number(waiting, 'action')}"
+        held = f"{counted(signals, 'signal')} and {counted(waiting, 'action')}"
         return f"{held} are decided on at once. Another guardrail may still refuse them."
 
 
@@ -230,7 +231,3 @@ def _exists(scope: FreezeScope) -> bool:
     if ObservedWorkload.objects.filter(**wanted).exists() or Workload.objects.filter(**wanted).exists():
         return True
     return not ObservedWorkload.objects.exists()
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -65,8 +65,7 @@ def workload(request: ConsoleRequest, cluster: str, kind: str, namespace: str, n
         raise Http404
     may = request.access.may_change(Right.ACT, target)
     for freeze in known.freezes:
-        is_own = FreezeScope(freeze.cluster, freeze.kind, freeze.namespace, freeze.workload) == FreezeScope.of(target)
-        freeze.hold = is_own  # type: ignore[attr-defined]
+        freeze.hold = FreezeScope.of_freeze(freeze) == FreezeScope.of(target)  # type: ignore[attr-defined]
         freeze.liftable = request.access.may(Right.ACT, freeze.cluster, freeze.namespace)  # type: ignore[attr-defined]
     held = any(freeze.hold for freeze in known.freezes)  # type: ignore[attr-defined]
     return render(request, "console/workload.html", {"known": known, "target": target, "may": may, "held": held})

@@ -13,7 +13,7 @@ from django.utils import timezone
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.acts import Done, NotDone, WhyNot
 from orchestrator.acts.cooldowns import clear_cooldown
-from orchestrator.acts.freezes import FreezeScope, freeze, hold, holds_of, lift, would_hold, would_start
+from orchestrator.acts.freezes import FreezeScope, freeze, hold, lift, would_hold, would_start
 from orchestrator.models import Action, ActionState, transitions
 from orchestrator.reconciler import admit
 from signals import actors
@@ -29,6 +29,10 @@ from tests.kit.verbs import claim, requested, row
 OLGA = actors.user("olga")
 ERP = Target("default", NAMESPACE, "erp-simulator")
 EVERYTHING, WORKLOAD = FreezeScope(), FreezeScope.of(ERP)
+
+
+def holds_of(target: Target) -> list[Freeze]:
+    return [row for row in Freeze.in_force() if FreezeScope.of_freeze(row) == FreezeScope.of(target)]
 
 
 def frozen(scope: FreezeScope = EVERYTHING, lasts: timedelta | None = None) -> Freeze:
