@@ -16,18 +16,13 @@ from signals.types import Source
 from signals.unresolved import UNRESOLVED
 from smartops.console import listing, tuning
 from smartops.console.pages import ConsoleRequest, act, page
-from smartops.people.access import Access, Place, Right
+from smartops.people.access import Right
 
 COMPARED, SHOWN = 1000, 50  # unresolved signals, and names that are shown
 FIELDS = (
     *("pattern", "source", "cluster", "namespace"),
     *("kind", "to_namespace", "workload", "enabled", "priority"),
 )
-
-
-def _places(row: Alias) -> tuple[Place, ...]:
-    """That of the signals, and that of the workload."""
-    return (Place(row.cluster, row.namespace), Place(row.cluster, row.to_namespace or row.namespace))
 
 
 def matched(request: ConsoleRequest, row: Alias) -> Mapping[str, Any]:
@@ -37,18 +32,12 @@ def matched(request: ConsoleRequest, row: Alias) -> Mapping[str, Any]:
     return {"matched": found[:SHOWN], "more_matched": max(0, len(found) - SHOWN)}
 
 
-def _visible(access: Access) -> Any:
-    return access.affecting() & access.affecting(namespace="to_namespace")
-
-
 ALIASES = tuning.Tuned(
     model=Alias,
     form=EditedForm,
     fields=FIELDS,
     name="alias",
     screen="aliases",
-    places=_places,
-    visible=_visible,
     decides=False,
     facts=matched,
 )

@@ -17,7 +17,7 @@ from signals.types import ActionType, Kind, Target
 from smartops.admin.limits import LimitsForm
 from smartops.console import listing, tuning
 from smartops.console.pages import ConsoleRequest, act, page
-from smartops.people.access import Access, Place, Right
+from smartops.people.access import Access, Right
 
 SCOPE = ("cluster", "kind", "namespace", "workload")
 LIMITS = tuning.Tuned(
@@ -26,8 +26,6 @@ LIMITS = tuning.Tuned(
     fields=(*SCOPE, *LIMIT_FIELDS),
     name="guardrail",
     screen="guardrails",
-    places=lambda row: (Place(row.cluster, row.namespace),),
-    visible=lambda access: access.affecting(),
     deletion_needs_reason=True,
 )
 

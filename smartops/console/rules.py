@@ -14,14 +14,13 @@ from orchestrator.decide.rule_trial import RuleTrial, try_rule
 from orchestrator.models import DecisionRecord
 from signals import actors
 from signals.models import Rule, Signal
-from signals.names import is_pattern
 from signals.proposals import PROPOSAL_TYPES
 from signals.trial import Fit
 from signals.types import ActionType, Source
 from smartops.admin.rules import RuleForm
 from smartops.console import listing, tuning
 from smartops.console.pages import ConsoleRequest, act, page
-from smartops.people.access import Access, Place, Right
+from smartops.people.access import Right
 
 TRIED, SHOWN = 200, 20  # signals of a trial, and those that are shown
 COUNTED = 5000  # decisions, the newest
@@ -30,11 +29,6 @@ FIELDS = (
     *("kind", "namespace", "workload", "min_score", "min_probability", "min_confidence"),
     *("for_seconds", "min_reports", "of_reports", "action_type", "params", "mode"),
 )
-
-
-def _places(row: Rule) -> tuple[Place, ...]:
-    """A rule holds in all clusters. One with a pattern, or without a namespace, may hold in all namespaces."""
-    return (Place("", "" if is_pattern(row.namespace) else row.namespace),)
 
 
 def trial(request: ConsoleRequest, row: Rule) -> Mapping[str, Any]:
@@ -56,14 +50,8 @@ RULES = tuning.Tuned(
     fields=FIELDS,
     name="rule",
     screen="rules",
-    places=_places,
-    visible=lambda access: _visible(access),
     facts=trial,
 )
-
-
-def _visible(access: Access) -> Any:
-    return access.affecting(cluster="")
 
 
 class RuleFilter(listing.Filter):

@@ -5,7 +5,7 @@ The forms are those of the admin: the models' own `clean`, a reason where it is 
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +28,8 @@ from signals.setting_changes import SettingChange, changes_of
 from smartops.console.acts import ActForm, Confirmation, ReasonedForm, respond
 from smartops.console.pages import ConsoleRequest
 from smartops.console.previews import WINDOWS, begun
-from smartops.people.access import Access, Place, Right
+from smartops.people.access import Access
+from smartops.people.scopes import SCOPES
 
 MAX_VERSIONS = 50
 NOT_YOURS = "Your account has no right to tune all of this scope."
@@ -38,16 +39,13 @@ INTERNAL = ("id", "version")  # columns that no person sets
 @dataclass(frozen=True, slots=True)
 class Tuned:
     """One of the models that people tune. `screen`: the URL name of its list; its pages are named after `name`.
-    `places`: where a row has an effect. `decides`: whether stored decisions depend on it. `facts`: more for the preview
-    of a row that is not saved."""
+    `decides`: whether stored decisions depend on it. `facts`: more for the preview of a row that is not saved."""
 
     model: type[Model]
     form: type[EditedForm[Any]]
     fields: Sequence[str]
     name: str
     screen: str
-    places: Callable[[Any], Iterable[Place]]
-    visible: Callable[[Access], Q]
     deletion_needs_reason: bool = False
     decides: bool = True
     facts: Callable[[ConsoleRequest, Any], Mapping[str, Any]] = lambda _request, _row: {}
@@ -60,7 +58,10 @@ class Tuned:
         return str(self.model._meta.verbose_name)
 
     def may_tune(self, access: Access, row: Any) -> bool:
-        return all(access.may(Right.TUNE, place.cluster, place.namespace) for place in self.places(row))
+        return SCOPES[self.model].may_change(access, row)
+
+    def visible(self, access: Access) -> Q:
+        return SCOPES[self.model].visible(access)
 
     def find(self, request: ConsoleRequest, pk: int, lock: bool = False) -> Any:
         rows = self.model._default_manager.filter(self.visible(request.access))
