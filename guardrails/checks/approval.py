@@ -15,8 +15,8 @@ STRICTNESS = (Mode.AUTO, Mode.APPROVE, Mode.OBSERVE)  # the last one is the stri
 
 def mode(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
     """Protects what is yet to earn trust: the mode of the rule and that of the scope, of which the stricter one counts.
-    `approve` asks for approvals of the plan. `observe` records what would have been done. An action that was shown is
-    written as it was approved, whatever the mode has become.
+    `approve` asks for approvals of the plan. `observe` records what would have been done. An action that was shown
+    needs its approvals also if the mode has become `auto`.
 
     Closed loop: ask, or observe. Direct action: ask, or observe.
     """

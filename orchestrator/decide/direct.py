@@ -52,7 +52,7 @@ def admit_direct(
 
 
 def digest(proposal: Proposal) -> str:
-    """Equal for equivalent requests, by whatever path they come."""
+    """Equal for equivalent requests, of the API and of the console."""
     target = proposal.target
     meaning = [
         proposal.type,

@@ -1,7 +1,7 @@
 """What a change of settings that is not saved makes of the inputs of stored decisions.
 
 A decision is evaluated with the settings of its time and the columns that the draft changes, as if they had been in
-force since the first decision. So a draft that is equal to the present changes no decision, whatever was changed since.
+force since the first decision. So a draft that is equal to the present changes no decision, also after later changes.
 The history of settings says what was in force.
 """
 

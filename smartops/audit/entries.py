@@ -15,7 +15,7 @@ class Kind(StrEnum):
     DECISION = "decision"
     TRANSITION = "transition"  # of an action
     APPROVAL = "approval"  # or rejection, by a person
-    SETTING = "setting"  # a limit, rule, alias, freeze, cooldown: whatever people set for places
+    SETTING = "setting"  # a limit, rule, alias, freeze or cooldown
     REFUSED = "refused request"
     SIGN_IN = "sign-in"
     ADMINISTRATION = "administration"  # a token, an account, a group, a role grant

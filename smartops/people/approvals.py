@@ -8,7 +8,7 @@ The requester never may. As requesters count:
 
 The history of settings says who that was. So a rule that is renamed or deleted while the action waits hides nobody.
 
-A token has no right to decide, whatever its scopes: the database accepts persons only (`approval_by_person`).
+No scope lets a token decide: the database accepts persons only (`approval_by_person`).
 """
 
 from collections.abc import Iterator

@@ -89,7 +89,7 @@ def test_an_action_that_nobody_was_asked_about_is_no_approval(api: Api) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_no_token_can_decide(api: Api, method: str) -> None:
-    """Whatever its scopes: there is nothing to call."""
+    """No scope helps: there is nothing to call."""
     action = asked()
 
     assert api.call(method, f"/v1/approvals/{action.pk}").status_code == 405

@@ -454,7 +454,7 @@ def test_a_namespaced_administrator_grants_roles_there_and_nowhere_else(world: W
 
 
 class Rejected:
-    """Of a token, whatever its scopes are."""
+    """Of a token with all scopes."""
 
     ACTS: ClassVar = re.compile("approv|reject|vote", re.IGNORECASE)
 
