@@ -42,7 +42,12 @@ DECISIONS = """
 def preview(servers: Servers, quick: bool = False) -> Iterator[Figure]:
     many = 2_000 if quick else 100_000
     fill(servers.database_url, many)
-    for what, limit in (("that changes none", {"stabilization_seconds": 7}), ("that changes all", {"max_replicas": 1})):
+    drafts = {
+        "that concerns none": {"stabilization_seconds": 7},  # no guardrail reads it
+        "that changes none": {"max_actions_per_hour": 50},
+        "that changes all": {"max_replicas": 1},
+    }
+    for what, limit in drafts.items():
         wall, cpu, examined = run(limit)
         if examined < many:
             raise RuntimeError(f"{examined} of {many} decisions were evaluated")
