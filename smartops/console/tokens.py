@@ -19,7 +19,7 @@ from django.utils import timezone
 from signals.lib.acting import give_reason
 from smartops import tokens as api_tokens
 from smartops.console import listing
-from smartops.console.acts import ActForm, Confirmation, ReasonedForm, respond
+from smartops.console.acts import ActForm, Confirmation, ReasonedForm, posted, respond
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.models import Token
 from smartops.people.access import Right
@@ -107,7 +107,7 @@ def issue(request: ConsoleRequest) -> HttpResponseBase:
     """The answer to the POST is the only one that has the text of the token. No cache may keep it, and it is in no
     message, which Django stores in a cookie."""
     _require(request)
-    form, text = IssueForm(request.POST or None), ""
+    form, text = IssueForm(posted(request)), ""
     if request.method == "POST" and form.is_valid():
         text = _issue(form)
     asked = Confirmation(
@@ -153,7 +153,7 @@ def revoke(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
             raise ValidationError(f"The token {token.name} has been revoked already.")
         return f"The token {token.name} is revoked."
 
-    return respond(request, ReasonedForm(request.POST or None), asked, perform)
+    return respond(request, ReasonedForm(posted(request)), asked, perform)
 
 
 def _require(request: ConsoleRequest) -> None:

@@ -25,7 +25,7 @@ from orchestrator.decide.draft import edit_of
 from signals.lib.acting import give_reason
 from signals.lib.edited_admin import LOADED, REASON, VOLATILE, EditedForm, last_change, shown, version_of
 from signals.setting_changes import SettingChange, changes_of
-from smartops.console.acts import ActForm, Confirmation, ReasonedForm, respond
+from smartops.console.acts import ActForm, Confirmation, ReasonedForm, posted, respond
 from smartops.console.pages import ConsoleRequest
 from smartops.console.previews import WINDOWS, begun
 from smartops.people.access import Access
@@ -239,7 +239,7 @@ def _change(
         details="console/tune_change.html",
     )
     made = LoadedReasonedForm if reason else LoadedForm
-    form = made(request.POST or None, initial={LOADED: version_of(row)})
+    form = made(posted(request), initial={LOADED: version_of(row)})
     more = begun(request, [edit_of(row, target)], "") if tuned.decides and request.method == "GET" else {}
     return respond(request, form, asked, perform, lines=difference(columns(row), columns(target)), **more)
 
@@ -281,6 +281,6 @@ def delete(request: ConsoleRequest, tuned: Tuned, pk: int) -> HttpResponseBase:
         details="console/tune_change.html",
     )
     made = LoadedReasonedForm if tuned.deletion_needs_reason else LoadedForm
-    form = made(request.POST or None, initial={LOADED: version_of(row)})
+    form = made(posted(request), initial={LOADED: version_of(row)})
     more = begun(request, [edit_of(row, None)], "") if tuned.decides and request.method == "GET" else {}
     return respond(request, form, asked, perform, lines=difference(columns(row), None), **more)
