@@ -138,21 +138,16 @@ def named(
     """The rows that pass the filter, in the order of these columns, which are unique together. A page begins after a
     row, or ends before one; if that row has been deleted since, it is the first page. `parameters`: those of the
     filter, if the page has others."""
-    chosen = filters(request.GET if parameters is None else parameters, rows, request=request)
-    before, after = (_position(chosen, rows, name) for name in POSITION)
-    if before is not None and after is not None:
-        chosen.form.add_error(None, "A page has either “before” or “after”.")
+    chosen, before, after = _asked(filters, rows, request, request.GET if parameters is None else parameters)
     if not chosen.is_valid():
         return Listing(chosen, [])
     at = rows.filter(pk=before or after).values(*by).first() if before or after else None
-    if at is not None and after is not None:  # its rows come before the one that is named
-        found = list(chosen.qs.filter(_beyond(at, by, "lt")).order_by(*(f"-{name}" for name in by))[: PAGE + 1])
-        if len(found) > PAGE:
-            return _page(chosen, found[PAGE - 1 :: -1], newer=True, older=True)
-        at = None
-    first = chosen.qs if at is None else chosen.qs.filter(_beyond(at, by, "gt"))
-    found = list(first.order_by(*by)[: PAGE + 1])
-    return _page(chosen, found[:PAGE], newer=at is not None, older=len(found) > PAGE)
+    first, up, down = chosen.qs.order_by(*by), None, None
+    if at is not None and after is not None:
+        up = chosen.qs.filter(_beyond(at, by, "lt")).order_by(*(f"-{name}" for name in by))
+    elif at is not None:
+        down = first.filter(_beyond(at, by, "gt"))
+    return _found(chosen, first, up, down, PAGE)
 
 
 def _beyond(at: Mapping[str, Any], by: Sequence[str], comparison: str) -> Q:
@@ -166,20 +161,37 @@ def _beyond(at: Mapping[str, Any], by: Sequence[str], comparison: str) -> Q:
 
 def listing(request: ConsoleRequest, filters: type[Filter], rows: "QuerySet[Row]", size: int = PAGE) -> Listing[Row]:
     """The rows that pass the filter, newest first."""
-    chosen = filters(request.GET, rows, request=request)
+    chosen, before, after = _asked(filters, rows, request, request.GET)
+    if not chosen.is_valid():
+        return Listing(chosen, [])
+    first = chosen.qs.order_by("-pk")
+    up = None if after is None else chosen.qs.filter(pk__gt=after).order_by("pk")
+    down = None if before is None else first.filter(pk__lt=before)
+    return _found(chosen, first, up, down, size)
+
+
+def _asked(
+    filters: type[Filter], rows: "QuerySet[Any]", request: ConsoleRequest, parameters: QueryDict
+) -> tuple[Filter, Any, Any]:
+    """The filter, and the row before which the page ends or after which it begins."""
+    chosen = filters(parameters, rows, request=request)
     before, after = (_position(chosen, rows, name) for name in POSITION)
     if before is not None and after is not None:
         chosen.form.add_error(None, "A page has either “before” or “after”.")
-    if not chosen.is_valid():
-        return Listing(chosen, [])
-    if after is not None:
-        found = list(chosen.qs.filter(pk__gt=after).order_by("pk")[: size + 1])
+    return chosen, before, after
+
+
+def _found(
+    chosen: Filter, first: "QuerySet[Row]", up: "QuerySet[Row] | None", down: "QuerySet[Row] | None", size: int
+) -> Listing[Row]:
+    """`first`: the rows from the beginning of the list on. `up`: those that come before a row, the nearest one first;
+    if they are fewer than a page, the first page has them. `down`: those that come after a row."""
+    if up is not None:
+        found = list(up[: size + 1])
         if len(found) > size:
             return _page(chosen, found[size - 1 :: -1], newer=True, older=True)
-        before = None  # these are fewer than a page: the newest page has them
-    first = chosen.qs if before is None else chosen.qs.filter(pk__lt=before)
-    found = list(first.order_by("-pk")[: size + 1])
-    return _page(chosen, found[:size], newer=before is not None, older=len(found) > size)
+    found = list((first if down is None else down)[: size + 1])
+    return _page(chosen, found[:size], newer=down is not None, older=len(found) > size)
 
 
 def passing(filters: type[Filter], rows: "QuerySet[Row]", parameters: QueryDict, access: Access) -> "QuerySet[Row]":
