@@ -58,19 +58,21 @@ class Search:
     @cached_property
     def workload(self) -> dict[str, str]:
         """Of `cluster`, `kind`, `namespace` and `workload` those that are given; empty if it is no workload."""
+        return {"workload" if name == "name" else name: value for name, value in self.named.items()}
+
+    @cached_property
+    def named(self) -> dict[str, str]:
+        """The same as the columns of a Workload: its last one is `name`."""
         found = WORKLOAD.fullmatch(self.about)
         if found is None or "_" in found["namespace"]:
             return {}
-        given = {name: value for name, value in found.groupdict().items() if value}
-        return {"workload" if name == "name" else name: value for name, value in given.items()}
+        return {name: value for name, value in found.groupdict().items() if value}
 
     @cached_property
     def workloads(self) -> list[int]:
         """The rows of the workload. One query. PostgreSQL plans with the number of their actions only if it knows them
         beforehand."""
-        names = {"workload": "name"}
-        rows = Workload.objects.filter(**{names.get(key, key): value for key, value in self.workload.items()})
-        return list(rows.values_list("pk", flat=True)) if "workload" in self.workload else []
+        return list(Workload.objects.filter(**self.named).values_list("pk", flat=True)) if "name" in self.named else []
 
     @property
     def is_of_object(self) -> bool:

@@ -194,7 +194,7 @@ class OfActions(Source):
             return Q(action__in=search.actions)
         if search.is_of_object:
             return Q(action__workload__in=search.workloads)
-        return Q(**{f"action__workload__{name}": value for name, value in search.workload.items()})
+        return Q(**{f"action__workload__{name}": value for name, value in search.named.items()})
 
     def of_action(self, row: Any, **own: Any) -> Entry:
         """The entry of a row. `own`: what it says itself."""
@@ -309,8 +309,7 @@ class Refusals(Source):
         return access.visible()
 
     def about(self, search: Search) -> Q:
-        names = {"workload": "name"}
-        return Q(**{names.get(key, key): value for key, value in search.workload.items()}) or NOTHING
+        return Q(**search.named) or NOTHING
 
     def is_narrow(self, search: Search) -> bool:
         return bool(search.actor)
