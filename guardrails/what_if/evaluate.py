@@ -190,10 +190,8 @@ def _waits(
     type_ = None if wanted is None else wanted.type
     sooner = past.until is not None and decision.until < past.until
     expires_at = _expires_at(signal, inputs.limits)
-    limits, live = (
-        replace(inputs.limits, sources={}),
-        0 if inputs.facts.target is None else inputs.facts.target.replicas,
-    )
+    limits = replace(inputs.limits, sources={})
+    live = 0 if inputs.facts.target is None else inputs.facts.target.replicas
     up, down = (0, 0) if wanted is None else (scale_increase(wanted, live), scale_decrease(wanted, live))
     wait = Wait(past.signal, decision.until, past.until, expires_at, type_, limits, sooner, up, down)
     history.waits[problem] = wait

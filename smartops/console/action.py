@@ -29,8 +29,8 @@ UNSUCCESSFUL = (ActionState.FAILED, ActionState.TIMED_OUT)
 
 @page
 def action(request: ConsoleRequest, pk: UUID) -> HttpResponse:
-    seen = Action.objects.filter(visible(request))
-    rows = queries.actions().filter(visible(request)).select_related("signal").defer("signal__payload")
+    seen = Action.objects.filter(visible(request.access))
+    rows = queries.actions().filter(visible(request.access)).select_related("signal").defer("signal__payload")
     row: Any = get_object_or_404(rows.annotate(beginning=beginning("signal__payload")), pk=pk)
     decisions = _decisions(row)
     moments = timeline.in_order(

@@ -86,7 +86,7 @@ def retry(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
 
 
 def _action(request: ConsoleRequest, pk: UUID) -> Action:
-    action = get_object_or_404(queries.actions().filter(visible(request)), pk=pk)
+    action = get_object_or_404(queries.actions().filter(visible(request.access)), pk=pk)
     require(request, Right.ACT, action.workload.target)
     return action
 

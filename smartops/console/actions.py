@@ -50,21 +50,17 @@ class ActionFilter(listing.Filter):
 
 @page
 def actions(request: ConsoleRequest) -> HttpResponse:
-    rows = queries.actions().filter(visible(request)).select_related("signal")
+    rows = queries.actions().filter(visible(request.access)).select_related("signal")
     found = listing.listing(request, ActionFilter, rows.defer("signal__payload", "details", "change"))
     return render(request, "console/actions.html", {"listing": found})
 
 
 def passing(parameters: QueryDict, access: Access) -> "QuerySet[Action]":
     """The actions of the list at that address."""
-    return listing.passing(ActionFilter, Action.objects.filter(_visible(access)), parameters, access)
+    return listing.passing(ActionFilter, Action.objects.filter(visible(access)), parameters, access)
 
 
-def visible(request: ConsoleRequest) -> Q:
-    return _visible(request.access)
-
-
-def _visible(access: Access) -> Q:
+def visible(access: Access) -> Q:
     return access.visible(cluster="cluster", namespace="workload__namespace")
 
 

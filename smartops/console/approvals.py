@@ -8,7 +8,7 @@ from django import forms
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -30,7 +30,7 @@ from smartops.console import listing
 from smartops.console.actions import visible
 from smartops.console.acts import ActForm, Confirmation, ReasonedForm, person, posted, respond
 from smartops.console.pages import ConsoleRequest, act, page, require
-from smartops.people.access import Right
+from smartops.people.access import Access, Right
 from smartops.people.approvals import may_decide, objection
 from smartops.templatetags.console import headline
 
@@ -51,15 +51,20 @@ class ApprovalFilter(listing.Filter):
         return rows.filter(workload__in=Workload.objects.filter(name__icontains=text))
 
 
-def waiting(request: ConsoleRequest) -> "QuerySet[Action]":
+def waiting(access: Access) -> "QuerySet[Action]":
     """What a person may still decide on. What has expired is not among it, also before its state changes."""
     waits = Q(state=ActionState.AWAITING_APPROVAL, deadline_at__gt=Now())
-    return queries.actions().filter(waits, visible(request))
+    return queries.actions().filter(waits, visible(access))
+
+
+def passing(parameters: QueryDict, access: Access) -> "QuerySet[Action]":
+    """The actions of the list at that address."""
+    return listing.passing(ApprovalFilter, waiting(access), parameters, access)
 
 
 @page
 def approvals(request: ConsoleRequest) -> HttpResponse:
-    rows = waiting(request).select_related("signal").defer("signal__payload").prefetch_related("approvals")
+    rows = waiting(request.access).select_related("signal").defer("signal__payload").prefetch_related("approvals")
     found = listing.listing(request, ApprovalFilter, rows)
     for row in found.rows:
         votes = {one.by: one for one in row.approvals.all() if one.digest == row.digest}
@@ -71,7 +76,7 @@ def approvals(request: ConsoleRequest) -> HttpResponse:
 @page
 def approval(request: ConsoleRequest, pk: UUID) -> HttpResponse:
     """Of every action that persons were asked about, also after the decision: a refusal at the run is shown here."""
-    rows = queries.actions().filter(visible(request)).exclude(digest="").select_related("signal")
+    rows = queries.actions().filter(visible(request.access)).exclude(digest="").select_related("signal")
     row: Any = get_object_or_404(rows.defer("signal__payload"), pk=pk)
     now = timezone.now()
     is_open = row.state == ActionState.AWAITING_APPROVAL and row.deadline_at > now
@@ -85,7 +90,7 @@ def approval(request: ConsoleRequest, pk: UUID) -> HttpResponse:
         "approvers": approvers(row),
         "required": required(row),
         "votes": list(row.approvals.all()),
-        "around": listing.around(request, ApprovalFilter, waiting(request), row, "console:approvals", address),
+        "around": listing.around(request, ApprovalFilter, waiting(request.access), row, "console:approvals", address),
     }
     if is_open:
         context |= _circumstances(row, now)
@@ -143,7 +148,7 @@ def address(action: Action) -> str:
 
 
 def _undecided(request: ConsoleRequest, pk: UUID) -> Action:
-    rows = queries.actions().filter(visible(request)).exclude(digest="")
+    rows = queries.actions().filter(visible(request.access)).exclude(digest="")
     row = get_object_or_404(rows, pk=pk)
     require(request, Right.APPROVE, row.workload.target)
     if problem := objection(request.user, row):

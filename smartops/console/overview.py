@@ -6,7 +6,6 @@ queries.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,7 +23,7 @@ from orchestrator.models.keys import ACTIVE_IDS
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Mode
-from smartops.console import actions, approvals, listing, signals
+from smartops.console import actions, approvals, signals
 from smartops.console.freshness import freshness, visible_to
 from smartops.console.pages import ConsoleRequest, page
 from smartops.console.trends import trends
@@ -34,13 +33,8 @@ MAX_COUNT = 1000  # beyond it, a number is said to be at least that
 OLDEST = 3  # rows of each need
 
 
-def _approvals(parameters: QueryDict, access: Access) -> "QuerySet[Action]":
-    waiting = approvals.waiting(SimpleNamespace(access=access))  # type: ignore[arg-type]
-    return listing.passing(approvals.ApprovalFilter, waiting, parameters, access)
-
-
 LISTS: Mapping[str, Callable[[QueryDict, Access], "QuerySet[Any]"]] = {
-    "console:approvals": _approvals,
+    "console:approvals": approvals.passing,
     "console:actions": actions.passing,
     "console:signals": signals.passing,
 }

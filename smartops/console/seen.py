@@ -18,7 +18,7 @@ from smartops.people.access import Right
 
 @act(Right.ACT)
 def seen(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
-    action = get_object_or_404(queries.actions().filter(visible(request)), pk=pk)
+    action = get_object_or_404(queries.actions().filter(visible(request.access)), pk=pk)
     require(request, Right.ACT, action.workload.target)
     if request.method != "POST":
         return redirect("console:action", pk)

@@ -15,7 +15,7 @@ from smartops.console.action import DECISIONS
 from smartops.console.listing import around
 from smartops.console.pages import ConsoleRequest, page
 from smartops.console.payload import beginning, shown
-from smartops.console.signals import SignalFilter, address, visible
+from smartops.console.signals import SignalFilter, address
 from smartops.console.workload_acts import of_target
 from smartops.people.access import Right
 
@@ -24,7 +24,7 @@ OBSERVATIONS = 50  # the newest ones are shown
 
 @page
 def signal(request: ConsoleRequest, pk: UUID) -> HttpResponse:
-    seen = Signal.objects.filter(visible(request))
+    seen = Signal.objects.filter(request.access.visible())
     row: Any = get_object_or_404(seen.defer("payload").annotate(beginning=beginning("payload")), pk=pk)
     observations = list(row.observations.defer("payload").order_by("-pk")[: OBSERVATIONS + 1])
     decisions = list(queries.decisions(Q(signal=row)).reverse()[:DECISIONS])

@@ -56,17 +56,15 @@ class SignalFilter(listing.Filter):
 @page
 def signals(request: ConsoleRequest) -> HttpResponse:
     actions = queries.actions().order_by("-pk")
-    rows = Signal.objects.filter(visible(request)).defer("payload").prefetch_related(Prefetch("actions", actions))
+    rows = (
+        Signal.objects.filter(request.access.visible()).defer("payload").prefetch_related(Prefetch("actions", actions))
+    )
     return render(request, "console/signals.html", {"listing": listing.listing(request, SignalFilter, rows)})
 
 
 def passing(parameters: QueryDict, access: Access) -> "QuerySet[Signal]":
     """The signals of the list at that address."""
     return listing.passing(SignalFilter, Signal.objects.filter(access.visible()), parameters, access)
-
-
-def visible(request: ConsoleRequest) -> Q:
-    return request.access.visible()
 
 
 def address(signal: Signal) -> str:

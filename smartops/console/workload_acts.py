@@ -125,7 +125,7 @@ def change(type_: ActionType) -> Callable[..., HttpResponseBase]:
 @act(Right.ACT)
 def run(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
     """The change of a dry run for real, with the same parameters."""
-    dry_run = get_object_or_404(queries.actions().filter(actions.visible(request)), pk=pk)
+    dry_run = get_object_or_404(queries.actions().filter(actions.visible(request.access)), pk=pk)
     target = dry_run.workload.target
     require(request, Right.ACT, target)
     if not may_run(dry_run):
@@ -160,7 +160,7 @@ def run(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
 @act(Right.ACT)
 def undo(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
     """The dry run of the change that puts the fields back."""
-    action = get_object_or_404(queries.actions().filter(actions.visible(request)), pk=pk)
+    action = get_object_or_404(queries.actions().filter(actions.visible(request.access)), pk=pk)
     target = action.workload.target
     require(request, Right.ACT, target)
     params = undo_of(action)
