@@ -100,6 +100,11 @@ def decide(inputs: Inputs, *, brief: bool = False) -> Decision:
         verdicts += (guardrail(proposal, inputs.facts, inputs.limits, inputs.now),)
         if brief and isinstance(verdicts[-1], Denial):
             break
+    return conclude(verdicts, proposal, rule)
+
+
+def conclude(verdicts: tuple[Verdict, ...], proposal: Proposal, rule: RuleSpec | None) -> Decision:
+    """The decision that the verdicts on a proposal lead to."""
     return _refusal(verdicts, proposal, rule) or _permission(verdicts, proposal, rule)
 
 

@@ -20,11 +20,6 @@ def load_inputs(document: dict[str, Any]) -> Inputs:
     return _INPUTS.validate_python(document)
 
 
-def read_inputs(document: str) -> Inputs:
-    """Of the text of the document."""
-    return _INPUTS.validate_json(document)
-
-
 def dump_verdicts(verdicts: tuple[Verdict, ...]) -> list[dict[str, Any]]:
     document: list[dict[str, Any]] = _VERDICTS.dump_python(verdicts, mode="json")
     return document

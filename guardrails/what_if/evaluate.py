@@ -7,13 +7,13 @@ as they were reported.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from guardrails.evaluate import decide
-from guardrails.types import Decision, Defer, Inputs, Limits, Outcome
+from guardrails.checks.approval import labels_of
+from guardrails.types import Inputs, Limits, Outcome
+from guardrails.what_if.again import Ending, decide_again
 from guardrails.what_if.history import TOLERANCE, DraftHistory, Wait
 from guardrails.what_if.types import NOT_MADE, SAME, Compared, Comparison, Doubt, Drafted, PastDecision
 from signals.mapping import Unmatched, Waiting, propose
 from signals.proposals import PROPOSAL_TYPES, scale_decrease, scale_increase
-from signals.reasons import Reason
 from signals.symptoms import symptom_key
 from signals.types import ActionType, Proposal, SignalFacts
 
@@ -97,36 +97,41 @@ def _left_out(
 def _decide_again(past: PastDecision, drafted: Drafted, history: DraftHistory, proposal: Proposal | None) -> Compared:
     inputs = drafted.inputs
     wanted = proposal if inputs.rules is past.inputs.rules else proposal_in(inputs)
-    fewest = _decide(past, inputs, history, wanted, False)
-    most = fewest if history.doubt is None else _decide(past, inputs, history, wanted, True)
-    doubt = drafted.doubt or _unloaded(past, wanted, proposal, fewest)
+    fewest = _decide(past, inputs, history, proposal, wanted, False)
+    most = fewest if history.doubt is None else _decide(past, inputs, history, proposal, wanted, True)
+    doubt = drafted.doubt or _unloaded(past, inputs, wanted, proposal, fewest)
     if doubt is None and fewest.outcome is not most.outcome:
         doubt = history.doubt or Doubt.VERIFICATION_UNKNOWN
-    if doubt is None and fewest.outcome is not past.outcome:
-        made = decide(past.inputs, brief=True)
-        doubt = None if made.outcome is past.outcome else Doubt.OTHER_VERSION
+    if doubt is None and not fewest.is_reproduced:
+        doubt = Doubt.OTHER_VERSION
     if doubt is not None:
         return _doubtful(past, inputs, history, wanted, proposal, doubt)
     return _known(past, inputs, history, wanted, proposal, fewest)
 
 
 def _decide(
-    past: PastDecision, inputs: Inputs, history: DraftHistory, wanted: Proposal | None, all_possible: bool
-) -> Decision:
-    if not history.differs and inputs.limits.cooldown_seconds == past.inputs.limits.cooldown_seconds:
-        return decide(inputs, brief=True)
-    type_ = wanted.type if wanted is not None else ActionType.RESTART
-    facts = history.facts(inputs.facts, past.inputs.limits, inputs.limits, type_, inputs.now, all_possible)
-    return decide(replace(inputs, facts=facts), brief=True)
+    past: PastDecision, inputs: Inputs, history: DraftHistory, proposal: Proposal | None, wanted: Proposal | None,
+    all_possible: bool,
+) -> Ending:  # fmt: skip
+    if history.differs or inputs.limits.cooldown_seconds != past.inputs.limits.cooldown_seconds:
+        type_ = wanted.type if wanted is not None else ActionType.RESTART
+        facts = history.facts(inputs.facts, past.inputs.limits, inputs.limits, type_, inputs.now, all_possible)
+        inputs = replace(inputs, facts=facts)
+    return decide_again(past, proposal, inputs, wanted)
 
 
 def _unloaded(
-    past: PastDecision, wanted: Proposal | None, proposal: Proposal | None, decision: Decision
+    past: PastDecision, inputs: Inputs, wanted: Proposal | None, proposal: Proposal | None, ending: Ending
 ) -> Doubt | None:
     """Whether the draft allows what nobody has loaded the facts for."""
-    if wanted is None or not _acted(decision.outcome) or _is_same(wanted, proposal):
+    if wanted is None or not _acted(ending.outcome):
         return None
     facts = past.inputs.facts
+    stored, labels = (labels_of(one.limits.protected_labels) for one in (past.inputs, inputs))
+    if ending.outcome is Outcome.ALLOW and facts.target is not None and not set(labels) <= set(stored):
+        return Doubt.FACTS_NOT_LOADED  # the labels of the workload are not stored
+    if _is_same(wanted, proposal):
+        return None
     if not facts.history_loaded or not facts.target_seen or _fields(wanted) - _fields(proposal):
         return Doubt.FACTS_NOT_LOADED
     return Doubt.POLICY_NOT_ASKED if facts.policy is not None else None
@@ -134,33 +139,32 @@ def _unloaded(
 
 def _known(
     past: PastDecision, inputs: Inputs, history: DraftHistory, wanted: Proposal | None, proposal: Proposal | None,
-    decision: Decision,
+    ending: Ending,
 ) -> Compared:  # fmt: skip
-    acted, acts = _acted(past.outcome), _acted(decision.outcome)
-    changed = decision.outcome is not past.outcome or (acts and not _is_same(wanted, proposal))
-    asks = Doubt.APPROVAL_UNKNOWN if decision.outcome is Outcome.ASK else None
+    acted, acts = _acted(past.outcome), _acted(ending.outcome)
+    changed = ending.outcome is not past.outcome or (acts and not _is_same(wanted, proposal))
+    asks = Doubt.APPROVAL_UNKNOWN if ending.outcome is Outcome.ASK else None
+    deferred = ending.outcome is Outcome.DEFER
     if acted and proposal is not None and changed:
         history.leave_out(past, proposal.type, inputs.limits, asks)
     if acts and wanted is not None and changed and (not acted or asks is None):
-        _add(inputs, history, wanted, asks, decision.outcome is not Outcome.OBSERVE)
+        _add(inputs, history, wanted, asks, ending.outcome is not Outcome.OBSERVE)
     if acts and not changed and proposal is not None:
         history.keep(past, proposal)
-    if past.before_write and acted and wanted is not None and isinstance(decision, Defer):
+    if past.before_write and acted and wanted is not None and deferred and ending.until is not None:
         # The action stays pending, and may be written later.
         latest = inputs.now + PENDING_FOR
-        history.add(wanted, inputs.facts.target, decision.until, inputs.limits, Doubt.DECIDED_ANOTHER_TIME, latest)
-    if past.outcome is Outcome.DEFER and not isinstance(decision, Defer) and past.signal and not past.before_write:
+        history.add(wanted, inputs.facts.target, ending.until, inputs.limits, Doubt.DECIDED_ANOTHER_TIME, latest)
+    if past.outcome is Outcome.DEFER and not deferred and past.signal and not past.before_write:
         history.ended[past.signal] = (inputs.now, None)
-    other_time = _waits(past, inputs, history, wanted, decision)
-    reason, until = _reason(decision), getattr(decision, "until", None)
-    message = getattr(decision, "message", "")
+    other_time = _waits(past, inputs, history, wanted, ending)
     comparison = Comparison.DIFFERENT
     if not changed:
         if other_time:
             comparison = Comparison.OTHER_TIME
-        elif acts or isinstance(decision, Defer) or reason == past.reason:
+        elif acts or deferred or ending.reason == past.reason:
             return SAME
-    return Compared(comparison, decision.outcome, reason, message, until)
+    return Compared(comparison, ending.outcome, ending.reason, ending.message, ending.until)
 
 
 def _add(inputs: Inputs, history: DraftHistory, wanted: Proposal, doubt: Doubt | None, written: bool) -> None:
@@ -174,26 +178,24 @@ def _add(inputs: Inputs, history: DraftHistory, wanted: Proposal, doubt: Doubt |
     history.add(wanted, target, inputs.now, inputs.limits, doubt, latest, written)
 
 
-def _waits(
-    past: PastDecision, inputs: Inputs, history: DraftHistory, wanted: Proposal | None, decision: Decision
-) -> bool:
+def _waits(past: PastDecision, inputs: Inputs, history: DraftHistory, wanted: Proposal | None, ending: Ending) -> bool:
     """Whether the signal waits under the draft until another time than it did."""
     signal = inputs.signal
     if past.before_write or not past.signal or signal is None:
         return False
     problem = _problem(inputs)
-    if not isinstance(decision, Defer):
+    if ending.outcome is not Outcome.DEFER or ending.until is None:
         history.waits.pop(problem, None)
         return False
-    if past.until is not None and abs(decision.until - past.until) <= TOLERANCE:
+    if past.until is not None and abs(ending.until - past.until) <= TOLERANCE:
         return False
     type_ = None if wanted is None else wanted.type
-    sooner = past.until is not None and decision.until < past.until
+    sooner = past.until is not None and ending.until < past.until
     expires_at = _expires_at(signal, inputs.limits)
     limits = replace(inputs.limits, sources={})
     live = 0 if inputs.facts.target is None else inputs.facts.target.replicas
     up, down = (0, 0) if wanted is None else (scale_increase(wanted, live), scale_decrease(wanted, live))
-    wait = Wait(past.signal, decision.until, past.until, expires_at, type_, limits, sooner, up, down)
+    wait = Wait(past.signal, ending.until, past.until, expires_at, type_, limits, sooner, up, down)
     history.waits[problem] = wait
     return True
 
@@ -234,7 +236,3 @@ def _is_same(one: Proposal | None, other: Proposal | None) -> bool:
 
 def _fields(proposal: Proposal | None) -> set[str]:
     return set() if proposal is None else set(PROPOSAL_TYPES[proposal.type].fields(proposal.params))
-
-
-def _reason(decision: Decision) -> Reason | None:
-    return getattr(decision, "reason", None)

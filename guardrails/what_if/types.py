@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import Any
 
 from guardrails.types import Inputs, Outcome
-from signals.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class Compared:
 
     comparison: Comparison
     outcome: Outcome | None = None
-    reason: Reason | None = None
+    reason: str | None = None
     message: str = ""
     until: datetime | None = None
     doubt: Doubt | None = None

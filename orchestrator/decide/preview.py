@@ -6,7 +6,7 @@ pages, and needs no more memory for a longer time. (docs/adr/0051-previews-are-c
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -14,29 +14,23 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, TextField
-from django.db.models.functions import Cast, Now
+from django.db.models import F, Func, JSONField, Q, TextField, Value
+from django.db.models.functions import Cast, Coalesce, Now
 from pydantic import TypeAdapter
 
-from guardrails.replay import read_inputs
 from guardrails.types import Outcome
 from guardrails.what_if.evaluate import evaluate, proposal_in
 from guardrails.what_if.history import DraftHistory
-from guardrails.what_if.types import Comparison, Doubt, Edit, Effect, PastDecision
+from guardrails.what_if.types import Comparison, Doubt, Edit, PastDecision
 from orchestrator.decide.draft import Draft, target_of
 from orchestrator.models import DecisionRecord, Phase, Preview
 from signals.lib.clock import database_now
-from signals.lib.partitions import first_id
+from signals.lib.partitions import first_id, time_of
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import Kind, Target
 
 MAX_SHOWN = 200  # differences of a result
 PAGE = 1000  # decisions that are read at a time
-COLUMNS = (
-    *("pk", "created_at", "cluster", "kind", "namespace", "workload"),
-    *("phase", "signal_id", "action_id", "outcome", "reason", "until"),
-)
-EFFECT = tuple(f"action__{name}" for name in ("applied_at", "finished_at", "scale_increase", "scale_decrease"))
 MAX_WAIT = 4  # times the processor time that a step may take, on a machine that does other work
 FORGOTTEN_AFTER = timedelta(minutes=10)  # without a step
 
@@ -81,6 +75,7 @@ class Result:
 
 State = dict[str, DraftHistory]  # by the target
 _STATE, _RESULT, _EDITS = TypeAdapter(State), TypeAdapter(Result), TypeAdapter(list[Edit])
+_PAST = TypeAdapter(PastDecision)
 
 
 def begin(owner: str, edits: Sequence[Edit], window: timedelta) -> Preview:
@@ -142,12 +137,13 @@ def _evaluate(row: Preview, state: State, result: Result, where: Q, seconds: flo
     draft, position, last = draft_of(row), row.position or first_id(row.since), first_id(row.until)
     while True:
         page = _page(position, last, where & draft.scope)
-        concerned = [row for row in page if draft.concerns(_target(row))]
+        concerned = [pk for pk, target in page if draft.concerns(target)]
         result.unconcerned(len(page) - len(concerned))
         for past in _decisions(concerned):
             compare(past, draft, state, result)
         if page:
-            position, result.at = page[-1]["pk"], page[-1]["created_at"]
+            position = page[-1][0]
+            result.at = time_of(position)
         is_long = time.thread_time() - used >= seconds or time.monotonic() - began >= MAX_WAIT * seconds
         if len(page) < PAGE or is_long:
             _forget(state, result.at or row.since)
@@ -201,32 +197,42 @@ def _forget(state: State, now: datetime) -> None:
             del state[name]
 
 
-def _page(position: UUID, last: UUID, where: Q) -> list[dict[str, Any]]:
-    """The next decisions without their inputs, in the order of the ids, which is that of time."""
+def _page(position: UUID, last: UUID, where: Q) -> list[tuple[UUID, Target]]:
+    """The next decisions and their targets, in the order of the ids, which is that of time."""
     rows = DecisionRecord.objects.filter(where, pk__gt=position, pk__lt=last).order_by("pk")
-    return list(rows.values(*COLUMNS, *EFFECT)[:PAGE])
+    found = rows.values_list("pk", "cluster", "namespace", "workload", "kind")[:PAGE]
+    return [(pk, Target(cluster, namespace, name, Kind(kind))) for pk, cluster, namespace, name, kind in found]
 
 
-def _target(row: Mapping[str, Any]) -> Target:
-    return Target(row["cluster"], row["namespace"], row["workload"], Kind(row["kind"]))
+def _decisions(found: Sequence[UUID]) -> Iterator[PastDecision]:
+    """Each is read as one text, and parsed once. One that was older than decisions are kept may have been deleted
+    since."""
+    rows = DecisionRecord.objects.filter(pk__in=found).order_by("pk")
+    return map(_PAST.validate_json, rows.values_list(Cast(_document(), TextField()), flat=True).iterator())
 
 
-def _decisions(page: Sequence[Mapping[str, Any]]) -> Iterator[PastDecision]:
-    """The inputs are read as text, and parsed once."""
-    found = DecisionRecord.objects.filter(pk__in=[row["pk"] for row in page])
-    documents = dict(found.annotate(document=Cast("inputs", TextField())).values_list("pk", "document"))
-    for row in page:
-        if row["pk"] not in documents:
-            continue  # it was older than decisions are kept, and has been deleted since
-        applied_at, finished_at, up, down = (row[name] for name in EFFECT)
-        yield PastDecision(
-            id=str(row["pk"]),
-            inputs=read_inputs(documents[row["pk"]]),
-            outcome=Outcome(row["outcome"]),
-            reason=row["reason"],
-            until=row["until"],
-            signal=str(row["signal_id"] or ""),
-            action=str(row["action_id"] or ""),
-            before_write=row["phase"] == Phase.PLAN,
-            effect=Effect(applied_at, finished_at, up or 0, down or 0),
-        )
+def _document() -> Func:
+    """A PastDecision as JSON, in PostgreSQL."""
+    effect = {
+        "applied_at": F("action__applied_at"),
+        "finished_at": F("action__finished_at"),
+        "increase": Coalesce("action__scale_increase", 0),
+        "decrease": Coalesce("action__scale_decrease", 0),
+    }
+    return _object(
+        id=F("pk"),
+        inputs=F("inputs"),
+        outcome=F("outcome"),
+        reason=F("reason"),
+        until=F("until"),
+        signal=Coalesce(Cast("signal_id", TextField()), Value("")),
+        action=Coalesce(Cast("action_id", TextField()), Value("")),
+        before_write=Q(phase=Phase.PLAN),
+        effect=_object(**effect),
+    )
+
+
+def _object(**values: Any) -> Func:
+    """JSON, and not jsonb, as Django's JSONObject: PostgreSQL writes its text at once."""
+    pairs = [part for name, value in values.items() for part in (Cast(Value(name), TextField()), value)]
+    return Func(*pairs, function="JSON_BUILD_OBJECT", output_field=JSONField())

@@ -25,7 +25,7 @@ from guardrails.types import (
 )
 from guardrails.what_if.evaluate import evaluate
 from guardrails.what_if.history import DraftHistory
-from guardrails.what_if.types import Compared, Comparison, Doubt, Drafted, Edit, Effect, PastDecision
+from guardrails.what_if.types import SAME, Compared, Comparison, Doubt, Drafted, Edit, Effect, PastDecision
 from signals.types import ActionType, Mode, Origin, Proposal, RuleSpec, SignalFacts, Source
 from tests.kit.decisions import LIVE, NOW, RESTART, TARGET, inputs, known, scale
 
@@ -228,6 +228,14 @@ def test_another_change_of_a_rule_is_a_difference() -> None:
     assert words(found) == ["allow", "allow"]
 
 
+def test_whether_a_workload_has_a_label_that_becomes_protected_is_not_stored() -> None:
+    past = loop([0], protected_labels="team=a")
+
+    assert words(preview(past, limits(protected_labels=""))) == ["same"]
+    assert words(preview(past, limits(protected_labels="tier=critical"))) == [Doubt.FACTS_NOT_LOADED]
+    assert words(preview(past, limits(protected_labels="tier=critical", mode=Mode.OBSERVE))) == ["observe ObserveOnly"]
+
+
 def test_a_removed_rule_leads_to_no_action() -> None:
     past = loop([0, 30])
 
@@ -251,8 +259,11 @@ def test_what_a_new_rule_would_have_been_allowed_cannot_be_known_without_the_fac
 def test_a_decision_of_another_version_is_not_blamed_on_the_draft() -> None:
     [one] = loop([0])
     other = replace(one, outcome=Outcome.DENY, reason="OwnWorkload", action="", effect=Effect())
+    frozen = replace(one.inputs.facts, freezes=(FreezeFacts("everything", "release", "user:ana", None),))
 
-    assert evaluate(other, Drafted(one.inputs), DraftHistory()).doubt is Doubt.OTHER_VERSION
+    assert evaluate(other, Drafted(replace(one.inputs, facts=frozen)), DraftHistory()).doubt is Doubt.OTHER_VERSION
+    # The draft changes the verdict of no guardrail: whatever refused it then refuses it under the draft.
+    assert evaluate(other, Drafted(limits(max_replicas=7)(one.inputs)), DraftHistory()) == SAME
 
 
 def test_the_check_before_a_write_follows_its_action() -> None:
