@@ -67,8 +67,9 @@ def _of_target(target: TargetFacts, now: datetime) -> Iterator[str]:
         by = f" of {rollout.by}" if rollout.by else ""
         yield f"A rollout{by} is {state}: {rollout.message or 'its pods are not complete'}."
     if rollout.changed_at is not None and now - rollout.changed_at < DEPLOYED_LATELY:
-        minutes = int((now - rollout.changed_at).total_seconds() // 60)
-        yield f"{rollout.changed_by or 'Somebody'} changed the pod template {counted(minutes, 'minute')} ago."
+        minutes = (now - rollout.changed_at) // timedelta(minutes=1)
+        ago = counted(minutes, "minute") if minutes > 0 else "less than a minute"
+        yield f"{rollout.changed_by or 'Somebody'} changed the pod template {ago} ago."
     if target.available < target.replicas:
         some = f"Only {target.available} of {counted(target.replicas, 'replica')} are available."
         yield f"{some} {target.obstacle}".strip()

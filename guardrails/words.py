@@ -13,6 +13,7 @@ from guardrails.checks.windows import (
     increases_in_window,
 )
 from guardrails.types import Limits, RecentAction
+from signals.figures import minute_after
 from signals.types import ActionType
 
 NOUNS: Mapping[ActionType, tuple[str, str]] = {
@@ -36,7 +37,7 @@ class Budget:
 
     def __str__(self) -> str:
         """“at most 6 restarts per hour; 2 left, the next at 12:41 UTC”"""
-        more = f", the next at {self.next_at:%H:%M} UTC" if self.next_at else ""
+        more = f", the next at {minute_after(self.next_at):%H:%M} UTC" if self.next_at else ""
         return f"{self.text}; {self.left} left{more}"
 
 

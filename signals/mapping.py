@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from signals import actors
+from signals.figures import rounded_down
 from signals.matchers import NotMatchersError, parse_matchers, unmet
 from signals.names import name_matches
 from signals.reasons import Reason
@@ -113,9 +114,9 @@ def waiting(rule: RuleSpec, signal: SignalFacts) -> Waiting | None:
     if signal.lasted_seconds < rule.for_seconds:
         message = (
             f"The rule {rule.name} waits until the problem has lasted for {rule.for_seconds} s; "
-            f"it has lasted for {signal.lasted_seconds:.0f} s."
+            f"it has lasted for {rounded_down(signal.lasted_seconds)} s."
         )
-        details = {"lasted_seconds": {"value": round(signal.lasted_seconds, 1), "limit": rule.for_seconds}}
+        details = {"lasted_seconds": {"value": rounded_down(signal.lasted_seconds, 1), "limit": rule.for_seconds}}
         return Waiting(rule, Reason.NOT_LASTED, message, details, rule.for_seconds - signal.lasted_seconds)
     return None
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from guardrails.checks.answers import no_history, no_target
 from guardrails.types import Asked, Facts, Limits, Observed, Verdict
+from signals.figures import rounded_down, rounded_up
 from signals.proposals import desired_replicas, sets_replicas
 from signals.reasons import Reason
 from signals.types import Mode, Proposal
@@ -47,10 +49,11 @@ def large_change(proposal: Proposal, facts: Facts, limits: Limits, now: datetime
         return no_target(name, proposal, facts)
     current = facts.target.replicas
     changed = abs((desired_replicas(proposal, current) or 0) - current)
-    percent = changed * 100 // max(1, current)
     most, share = limits.max_unapproved_replicas, limits.max_unapproved_percent
+    is_large_share = changed * 100 > share * max(1, current)
+    percent = (rounded_up if is_large_share else rounded_down)(Decimal(changed * 100) / max(1, current), 1)
     details = {"value": changed, "limit": most, "percent": percent, "percent_limit": share, "current": current}
-    if changed <= most and percent <= share:
+    if changed <= most and not is_large_share:
         return Verdict(name, details=details)
     limit = f"{most} replicas" if changed > most else f"{share}% of the replicas"
     message = f"{changed} of {current} replicas ({percent}%) would change: more than {limit} takes an approval."

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from guardrails.checks.answers import RECHECK, no_history, wait_or_refuse
 from guardrails.types import Facts, Limits, Verdict
+from signals.figures import second_after
 from signals.reasons import Reason
 from signals.types import Proposal
 
@@ -19,7 +20,7 @@ def freeze(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> V
     if not facts.freezes:
         return Verdict(name)
     worst = max(facts.freezes, key=lambda fact: fact.until.timestamp() if fact.until else float("inf"))
-    ends = f"until {worst.until:%Y-%m-%d %H:%M:%S} UTC" if worst.until else "until it is lifted"
+    ends = f"until {second_after(worst.until):%Y-%m-%d %H:%M:%S} UTC" if worst.until else "until it is lifted"
     message = f"{worst.by} froze {worst.scope} {ends}: {worst.reason}"
     details = {"scope": worst.scope, "by": worst.by, "until": worst.until and worst.until.isoformat()}
     return wait_or_refuse(name, proposal, Reason.FROZEN, message, details, worst.until or now + RECHECK)

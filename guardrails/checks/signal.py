@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from guardrails.types import Denial, Facts, Limits, RolloutState, Verdict
+from signals.figures import rounded_down, rounded_up
 from signals.reasons import Reason
 from signals.types import SignalFacts
 
@@ -17,18 +18,20 @@ def freshness(signal: SignalFacts, facts: Facts, limits: Limits, now: datetime) 
     if signal.resolved:
         return Denial(name, "The source reports that the problem is over.", reason=Reason.SIGNAL_RESOLVED)
     due_at = now if signal.due_at is None else min(now, max(signal.due_at, signal.last_seen_at))
-    kept = round(signal.kept_seconds + (now - due_at).total_seconds(), 1)
+    kept = timedelta(seconds=signal.kept_seconds) + (now - due_at)
     waited = _during_rollout(facts, signal.last_seen_at, due_at)
-    age = round((now - signal.last_seen_at - waited).total_seconds() - kept, 1)
-    details = {"age_seconds": age, "limit_seconds": limit}
+    age = now - signal.last_seen_at - waited - kept
+    is_over, seconds = age > timedelta(seconds=limit), age.total_seconds()
+    details = {"age_seconds": (rounded_up if is_over else rounded_down)(seconds, 1), "limit_seconds": limit}
     if kept:
-        details["kept_seconds"] = kept
+        details["kept_seconds"] = round(kept.total_seconds(), 1)
     if waited:
         details["rollout_seconds"] = round(waited.total_seconds(), 1)
-    if age > limit:
+    if is_over:
         why = f", and was deferred ({signal.deferred_for})" if signal.deferred_for else ""
-        own = f", not counting {kept:.0f} s in which it waited for SmartOps" if kept >= 1 else ""
-        message = f"The signal was last reported {age:.0f} s ago{own}, which is more than {limit} s{why}."
+        own = f", not counting {kept.total_seconds():.0f} s in which it waited for SmartOps"
+        own = own if kept >= timedelta(seconds=1) else ""
+        message = f"The signal was last reported {rounded_up(seconds)} s ago{own}, which is more than {limit} s{why}."
         return Denial(name, message, details, reason=Reason.SIGNAL_EXPIRED)
     return Verdict(name, details=details)
 

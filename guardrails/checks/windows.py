@@ -7,6 +7,7 @@ from typing import Any
 
 from guardrails.checks.answers import RECHECK, governs, no_history, no_target
 from guardrails.types import Deferral, Denial, Facts, Limits, RecentAction, Verdict
+from signals.figures import rounded_up
 from signals.proposals import scale_decrease, scale_increase, sets_replicas
 from signals.reasons import Reason
 from signals.types import ActionType, Proposal
@@ -27,9 +28,9 @@ def cooldown(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) ->
     details: dict[str, Any] = {"limit_seconds": limits.cooldown_seconds}
     if not governs(proposal) or until is None or until <= now:
         return Verdict(name, details=details)
-    remaining = round((until - now).total_seconds(), 1)
-    details |= {"remaining_seconds": remaining, "next_allowed_at": until.isoformat()}
-    message = f"The last {proposal.type} of {proposal.target} needs {remaining:.0f} s more to take effect."
+    left = (until - now).total_seconds()
+    details |= {"remaining_seconds": rounded_up(left, 1), "next_allowed_at": until.isoformat()}
+    message = f"The last {proposal.type} of {proposal.target} needs {rounded_up(left)} s more to take effect."
     return Deferral(name, message, details, reason=Reason.COOLDOWN_ACTIVE, until=until)
 
 

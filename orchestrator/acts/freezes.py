@@ -17,6 +17,7 @@ from guardrails.models import Freeze, scope_name
 from orchestrator.acts.types import Done, NotDone, Outcome, WhyNot, require_reason
 from orchestrator.models import Action, ActionState
 from signals.actors import Actor
+from signals.figures import second_after
 from signals.lib.acting import acting
 from signals.models import Signal
 from signals.reasons import Reason
@@ -138,4 +139,4 @@ def would_start(freeze: Freeze) -> Effect:
 
 
 def _end(row: Freeze) -> str:
-    return "until it is lifted" if row.until is None else f"until {row.until:%Y-%m-%d %H:%M:%S} UTC"
+    return "until it is lifted" if row.until is None else f"until {second_after(row.until):%Y-%m-%d %H:%M:%S} UTC"

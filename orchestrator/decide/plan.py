@@ -1,5 +1,6 @@
 """The plan of an action: what will be written, and to which version of which object."""
 
+from math import ceil
 from typing import Any
 
 from guardrails.types import Allow, Ask, Decision, Limits, Observe, Warned
@@ -75,7 +76,7 @@ def _hold_seconds(action: Action, limits: Limits) -> int:
     last = known.order_by("-started_at").values_list("started_at", "finished_at").first()
     if last is None or last[1] is None:
         return limits.stabilization_seconds
-    return round((last[1] - last[0]).total_seconds())
+    return ceil((last[1] - last[0]).total_seconds())
 
 
 def _planned(action: Action, live: WorkloadObject, decision: Decision) -> dict[str, Any]:

@@ -277,7 +277,7 @@ def _replicas(action: Action) -> tuple[int | None, int | None]:
 
 
 def _meter(value: float, limit: float) -> SafeString:
-    width = round(40 * min(1.0, value / limit)) if limit else 40
+    width = int(40 * min(1.0, value / limit)) if limit else 40  # it is full at the limit only
     bars = '<svg class="meter" viewBox="0 0 40 6" aria-hidden="true"><rect width="40" height="6" rx="3"/>{}</svg>'
     return format_html(bars, format_html('<rect width="{}" height="6" rx="3"/>', width) if width else "")
 
@@ -286,7 +286,8 @@ def _figure(name: str, value: Any) -> tuple[str, str]:
     if name == "uid":
         return name, f"{value[:8]}…"
     if name.endswith("_seconds"):
-        return name.removesuffix("_seconds").replace("_", " "), span(timedelta(seconds=value))
+        exactly = f"{value} s" if value % 60 else span(timedelta(seconds=value))  # it is compared with a limit
+        return name.removesuffix("_seconds").replace("_", " "), exactly
     moment = parse_datetime(value) if name.endswith("_at") or name in ("since", "until") else None
     if moment is not None:
         return name.removesuffix("_at").replace("_", " "), clock(moment)

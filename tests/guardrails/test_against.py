@@ -17,7 +17,7 @@ from guardrails.types import (
     TargetFacts,
 )
 from signals.types import ActionType
-from tests.kit.decisions import NOW, ago, scaled
+from tests.kit.decisions import NOW, ago, ahead, scaled
 
 LIVE = TargetFacts("u1", replicas=3, available=3)
 DEPLOYED = RolloutFacts(changed_by="kubectl-set", changed_at=ago(minutes=12))
@@ -43,6 +43,13 @@ DEPLOYED = RolloutFacts(changed_by="kubectl-set", changed_at=ago(minutes=12))
         (
             Surroundings(replace(LIVE, rollout=DEPLOYED)),
             ("kubectl-set changed the pod template 12 minutes ago.",),
+        ),
+        *(
+            (
+                Surroundings(replace(LIVE, rollout=replace(DEPLOYED, changed_at=at))),
+                ("kubectl-set changed the pod template less than a minute ago.",),
+            )
+            for at in (ago(seconds=59), NOW, ahead(seconds=5))
         ),
         (Surroundings(replace(LIVE, rollout=replace(DEPLOYED, changed_at=ago(hours=2)))), ()),
         (

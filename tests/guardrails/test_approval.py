@@ -106,7 +106,8 @@ def test_an_action_that_was_shown_is_written_as_enough_persons_approved_it(
         (scale(delta=3), 10, 3, 30, "2 replicas"),
         (scale(delta=-3), 10, 3, 30, "2 replicas"),
         (scale(replicas=0), 3, 3, 100, "2 replicas"),  # more than either limit: the first one is said
-        (scale(delta=2), 3, 2, 66, "50% of the replicas"),
+        (scale(delta=2), 3, 2, 66.7, "50% of the replicas"),
+        (scale(delta=-2), 5, 2, 40, ""),
         (scale(delta=-1), 1, 1, 100, "50% of the replicas"),
         (scale(replicas=1), 0, 1, 100, "50% of the replicas"),
         (
@@ -116,7 +117,7 @@ def test_an_action_that_was_shown_is_written_as_enough_persons_approved_it(
     ],
 )  # fmt: skip
 def test_a_change_of_more_replicas_than_the_limits_takes_an_approval(
-    proposal: Proposal, replicas: int, changed: int, percent: int, more_than: str
+    proposal: Proposal, replicas: int, changed: int, percent: float, more_than: str
 ) -> None:
     limits = Limits(max_unapproved_replicas=2, max_unapproved_percent=50)
     verdict = large_change(proposal, known(target=TargetFacts("uid-1", replicas)), limits, NOW)

@@ -341,7 +341,7 @@ def test_a_patch_of_the_replicas_has_a_direction_too(
 
 @pytest.mark.parametrize(
     ("until", "outcome", "remaining"),
-    [(ahead(seconds=42), DEFER, 42.0), (ahead(microseconds=1), DEFER, 0.0), (NOW, ALLOW, None), (None, ALLOW, None)],
+    [(ahead(seconds=42), DEFER, 42.0), (ahead(microseconds=1), DEFER, 0.1), (NOW, ALLOW, None), (None, ALLOW, None)],
 )
 def test_a_cooldown_holds_the_loop_back_until_its_end(
     until: datetime | None, outcome: Outcome, remaining: float | None

@@ -1,7 +1,7 @@
 """The containers of a pod: a patch may change their requests and limits, within bounds, and nothing else. Pure."""
 
 import re
-from math import nan
+from fractions import Fraction
 from typing import Any
 
 from signals.proposals.patch_allowlist.rules import Prefixes, Refusal, Rule, anything, fields, first, join, names
@@ -10,9 +10,9 @@ from signals.proposals.patch_allowlist.rules import Prefixes, Refusal, Rule, any
 MOST = {"cpu": "32", "memory": "128Gi", "ephemeral-storage": "1Ti"}
 QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:[eE]([+-]?[0-9]{1,2})|([numkMGTPE]|[KMGTPE]i))?")
 SUFFIXES = {
-    **{suffix: 1000.0**-power for power, suffix in enumerate("mun", 1)},
-    **{suffix: 1000.0**power for power, suffix in enumerate("kMGTPE", 1)},
-    **{f"{suffix}i": 1024.0**power for power, suffix in enumerate("KMGTPE", 1)},
+    **{suffix: Fraction(1, 1000**power) for power, suffix in enumerate("mun", 1)},
+    **{suffix: Fraction(1000**power) for power, suffix in enumerate("kMGTPE", 1)},
+    **{f"{suffix}i": Fraction(1024**power) for power, suffix in enumerate("KMGTPE", 1)},
 }
 
 
@@ -52,21 +52,22 @@ def reordered(containers: Any, live: tuple[str, ...], path: str) -> Refusal | No
     return None
 
 
-def quantity(value: Any) -> float:
-    """The value of a quantity of Kubernetes, as `500m` or `1.5Gi`; NaN if it is not one."""
+def quantity(value: Any) -> Fraction | None:
+    """The exact value of a quantity of Kubernetes, as `500m` or `1.5Gi`; None if it is not one."""
     if type(value) in (int, float):
-        return float(value) if abs(value) < 2**63 else nan  # an integer may be too large for a float
+        return Fraction(value) if abs(value) < 2**63 else None
     found = QUANTITY.fullmatch(value) if isinstance(value, str) and len(value) < 64 else None
     if found is None:
-        return nan
+        return None
     number, exponent, suffix = found.groups()
-    return float(number) * (10.0 ** int(exponent) if exponent else SUFFIXES[suffix] if suffix else 1.0)
+    return Fraction(number) * (Fraction(10) ** int(exponent) if exponent else SUFFIXES[suffix] if suffix else 1)
 
 
 def _amount(name: str, value: Any, prefixes: Prefixes) -> str:
     if name not in MOST and not name.startswith(prefixes):
         return f"only {', '.join(MOST)} can be changed"
     most = MOST.get(name, "1k")
-    if 0 < quantity(value) <= quantity(most):
+    amount, bound = quantity(value), quantity(most)
+    if amount is not None and bound is not None and 0 < amount <= bound:
         return ""
     return f"it must be a quantity above 0, at most {most}; null would remove the bound"

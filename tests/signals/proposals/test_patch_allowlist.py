@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from math import isnan
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -427,14 +427,27 @@ def test_containers_stay_in_the_order_in_which_they_live(patch: dict[str, Any], 
     ],
 )  # fmt: skip
 def test_a_quantity_is_read_as_kubernetes_reads_it(text: Any, value: float) -> None:
-    assert quantity(text) == pytest.approx(value)
+    assert quantity(text) == Fraction(str(value))
 
 
 @pytest.mark.parametrize(
     "text", ["", "x", "1K", "1mi", "1 Gi", "Gi", "1ee3", "1e999", "\u0661", "1" * 64, 10**400, True, None, [], {}]
 )
 def test_what_is_no_quantity_has_no_value(text: Any) -> None:
-    assert isnan(quantity(text))
+    assert quantity(text) is None
+
+
+@pytest.mark.parametrize(
+    ("amount", "is_allowed"),
+    [
+        ("32", True), ("32.000000000000000000000000001", False), ("32000m", True), ("32000.0000000001m", False),
+        ("0.1", True), ("1e-99", True), ("0", False), (32, True), (33, False), ("32e0", True),
+    ],
+)  # fmt: skip
+def test_an_amount_is_compared_exactly_with_the_most_that_a_container_may_have(amount: Any, is_allowed: bool) -> None:
+    containers = [{"name": "main", "resources": {"limits": {"cpu": amount}}}]
+
+    assert (forbidden({"spec": {"template": {"spec": {"containers": containers}}}}) is None) is is_allowed
 
 
 ALLOWED_LEAF = re.compile(

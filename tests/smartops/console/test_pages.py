@@ -245,6 +245,27 @@ def test_the_details_of_a_verdict_are_shown_in_their_units() -> None:
 
 
 @pytest.mark.parametrize(
+    ("details", "figure"),
+    [
+        ({"age_seconds": 900.1}, ("age", "900.1 s")),
+        ({"limit_seconds": 900}, ("limit", "15 min")),
+        ({"remaining_seconds": 0.1}, ("remaining", "0.1 s")),
+    ],
+)
+def test_a_time_that_is_compared_with_a_limit_is_not_rounded_to_it(
+    details: dict[str, Any], figure: tuple[str, str]
+) -> None:
+    assert figures(details) == [figure]
+
+
+@pytest.mark.parametrize(("value", "limit", "width"), [(99, 100, "39"), (100, 100, "40"), (3, 2, "40"), (1, 2, "20")])
+def test_a_meter_is_full_at_the_limit_only(value: int, limit: int, width: str) -> None:
+    [(_, meter)] = figures({"value": value, "limit": limit})
+
+    assert f'<rect width="{width}" height="6" rx="3"/></svg>' in meter
+
+
+@pytest.mark.parametrize(
     ("type_", "params", "before", "change", "words"),
     [
         (ActionType.SCALE, {"delta": 1}, None, None, "web: Scale by +1"),
