@@ -286,6 +286,7 @@ class Facts:
     unreadable: str = ""  # why the reconciler does not know the namespace of the target; empty: it does
     history_loaded: bool = True
     active_action: str = ""  # the id of the active action on the target
+    active_waits: str = ""  # what it waits for, as a sentence; only of a direct request
     cooldown_until: datetime | None = None
     recent: tuple[RecentAction, ...] = ()
     refused: RefusedFacts | None = None

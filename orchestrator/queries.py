@@ -45,7 +45,7 @@ HISTORIES = f"""
     SELECT
         clock_timestamp(),
         (SELECT action_id FROM orchestrator_activeaction
-            WHERE workload_id = wanted.workload AND action_id IS DISTINCT FROM wanted.own),
+            WHERE workload_id = wanted.workload AND NOT dry_run AND action_id IS DISTINCT FROM wanted.own),
         (SELECT until FROM guardrails_cooldown cooldown
             WHERE cooldown.cluster = wanted.cluster AND cooldown.kind = wanted.kind
             AND cooldown.namespace = wanted.namespace AND cooldown.workload = wanted.name

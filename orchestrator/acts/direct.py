@@ -20,4 +20,7 @@ def request(proposal: Proposal, by: Actor, *, key: str | None = None) -> Outcome
         return NotDone(WhyNot.INVALID, "This form was sent before with other values. Load it again.")
     change = PROPOSAL_TYPES[proposal.type].describe(proposal.params)
     what = "The dry run of" if proposal.dry_run else "The action"
-    return Done(f"{what} “{change}” on {proposal.target} is requested.", action)
+    message = f"{what} “{change}” on {proposal.target} is requested."
+    if overridden := action.details.get("overrides"):
+        message += f" It takes the place of action {overridden}, which was not applied."
+    return Done(message, action)

@@ -46,7 +46,7 @@ class Question:
     `proposal` is None if no rule matches the signal. Without a locked `workload` nothing can be reserved, and its
     history is not loaded. `rules` are those that may match the signal; without them, `proposal` is decided on as it
     is, with the mode that its rule has now. `asked`: the action, if persons were asked to approve it. `overrides`: the
-    active action that ends if this one is allowed."""
+    active action that ends if this one is allowed. `active_waits`: what the active action waits for, as a sentence."""
 
     phase: Phase
     action_id: UUID
@@ -59,6 +59,7 @@ class Question:
     rules: tuple[RuleSpec, ...] | None = None
     asked: Action | None = None
     overrides: UUID | None = None
+    active_waits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,8 @@ def _facts(question: Question, history: WorkloadHistory) -> Facts:
     )
     if question.workload is None:
         return known
-    return replace(history.added_to(known), approval=_approval(question, history))
+    waits = question.active_waits if history.active_action else ""
+    return replace(history.added_to(known), approval=_approval(question, history), active_waits=waits)
 
 
 def _protected(state: TargetState, target: TargetFacts | None, limits: Limits) -> TargetFacts | None:

@@ -6,12 +6,11 @@ from hashlib import sha256
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from psycopg.errors import UniqueViolation
 
 from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe, PolicyAnswer
 from orchestrator import metrics, queries
-from orchestrator.decide.decision import Question, decide, store_records
+from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.policy import ask_policy
 from orchestrator.k8s.target import UNOBSERVED
 from orchestrator.models import Action, ActionState, ActiveAction, IdempotencyKey, Phase, Workload, transitions
@@ -78,13 +77,8 @@ def _admit(
         earlier = _earlier(proposal.requested_by, idempotency_key, request_digest)
         if earlier is not None:
             return earlier
-        waits = None if proposal.dry_run else _overridable(workload)
         question = Question(Phase.ADMIT, action_id, proposal.target, UNOBSERVED, proposal, policy, workload)
-        [decided] = decide([question if waits is None else replace(question, overrides=waits.pk)])
-        if waits is not None and isinstance(decided.decision, Allow | Ask | Observe):
-            overridden = transitions.store([_override(waits, proposal, action_id)])
-            if not overridden:  # a reconciler has just claimed it
-                [decided] = decide([question])
+        decided, ended = _decide(question, proposal, workload)
         store_records([decided])
         decision = decided.decision
         if isinstance(decision, Allow | Ask | Observe):  # a reconciler reads the target, then asks or records it
@@ -94,6 +88,7 @@ def _admit(
                 id=action_id,
                 idempotency_key=idempotency_key,
                 request_digest=request_digest,
+                details={} if ended is None else {"overrides": str(ended.pk)},
             )
             queries.insert([action])
             log_transition("action", action.pk, "", action.state, target=workload, actor=action.requested_by)
@@ -103,13 +98,49 @@ def _admit(
     raise Refused(decision)
 
 
-def _overridable(workload: Workload) -> Action | None:
-    """The action of the workload that waits, and of which no write is under way. Another direct action that is about to
-    be executed is not overridden."""
-    closed_loop = Q(origin=Origin.CLOSED_LOOP, ambiguous=False)
-    waits = Q(state=ActionState.AWAITING_APPROVAL) | closed_loop & Q(state=ActionState.PENDING)
-    active = ActiveAction.objects.filter(workload=workload).values("action")
-    return Action.recent().filter(waits, pk__in=active).select_related("workload").first()
+def is_overridable(action: Action) -> bool:
+    """Whether a direct action takes its place. One that another person or script has requested does not wait for
+    anybody but the cluster, and is executed."""
+    waits_for_persons = action.state == ActionState.AWAITING_APPROVAL
+    return action.is_unwritten and (action.origin == Origin.CLOSED_LOOP or waits_for_persons)
+
+
+def active_action(workload: Workload) -> Action | None:
+    """The action that a request for a change of the workload meets."""
+    active = ActiveAction.objects.filter(workload=workload, dry_run=False).values("action")
+    return Action.recent().filter(pk__in=active).select_related("workload").first()
+
+
+def waits(action: Action) -> str:
+    """What an active action waits for, as a sentence."""
+    why = f" {action.message}".rstrip()
+    match ActionState(action.state):
+        case ActionState.AWAITING_APPROVAL:
+            return "It waits for an approval."
+        case ActionState.PENDING if action.ambiguous:
+            return f"Its change may have been applied: the next attempt reads the workload first.{why}"
+        case ActionState.PENDING:
+            return f"It was requested by {action.requested_by}, and waits to be written.{why} Cancel it, or wait."
+        case ActionState.APPLYING:
+            return "A reconciler writes its change now."
+        case ActionState.VERIFYING:
+            return "Its change has been applied, and its rollout is being verified."
+        case _:
+            return "It is not known whether its change was applied: settle it first."
+
+
+def _decide(question: Question, proposal: Proposal, workload: Workload) -> tuple[Decided, Action | None]:
+    """The decision, and the action whose place the new one takes: in the same transaction it has ended, unwritten."""
+    active = active_action(workload)
+    while active is not None and is_overridable(active) and not proposal.dry_run:
+        [decided] = decide([replace(question, overrides=active.pk)])
+        if not isinstance(decided.decision, Allow | Ask | Observe):
+            return decided, None
+        if transitions.store([_override(active, proposal, question.action_id)]):
+            return decided, active
+        active = active_action(workload)  # a reconciler was first: it may have planned the write
+    [decided] = decide([question if active is None else replace(question, active_waits=waits(active))])
+    return decided, None
 
 
 def _override(waits: Action, proposal: Proposal, action_id: UUID) -> transitions.Transition:

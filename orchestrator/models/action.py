@@ -42,6 +42,8 @@ PLAN = (
     *("scale_increase", "scale_decrease"),
     *("digest", "shown"),
 )
+# In `applying` only until the plan, which has the version of the object that the write names.
+UNWRITTEN_IN = (S.AWAITING_APPROVAL, S.PENDING, S.APPLYING)
 # A plan is made before the write, and again after a write that was refused.
 PLANNING = "OLD.state IN ('awaiting_approval', 'pending', 'applying')"
 ENDED = "OLD.state IN ('" + "', '".join(FINAL) + "')"
@@ -53,8 +55,8 @@ FORGOTTEN = (
 
 # What is unique among all actions (orchestrator/models/keys.py).
 TAKE_KEYS = """
-    INSERT INTO orchestrator_activeaction (workload_id, action_id)
-    SELECT workload_id, id FROM moved WHERE finished_at IS NULL;
+    INSERT INTO orchestrator_activeaction (workload_id, action_id, dry_run)
+    SELECT workload_id, id, dry_run FROM moved WHERE finished_at IS NULL;
     INSERT INTO orchestrator_idempotencykey (requested_by, key, action_id)
     SELECT requested_by, idempotency_key, id FROM moved WHERE idempotency_key IS NOT NULL;
 """
@@ -240,6 +242,12 @@ class Action(models.Model):
             verify=self.verify,
             requested_by=self.requested_by,
         )
+
+    @property
+    def is_unwritten(self) -> bool:
+        """No write of it was sent, and none can be without another transition: an action that is ended now had no
+        effect."""
+        return self.state in UNWRITTEN_IN and not self.ambiguous and not self.planned_resource_version
 
     @property
     def images(self) -> Images | None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import models
+from django.db.models import Q
 
 from orchestrator.models.workload import Workload
 from signals import actors
@@ -12,15 +13,21 @@ from signals.lib.partitions import COUNTED_FOR, Unended
 
 
 class ActiveAction(models.Model):
-    """The active action of a workload: inserted with the action, deleted when the action ends."""
+    """The active action of a workload: inserted with the action, deleted when the action ends. A dry run changes
+    nothing, and may be active beside it."""
 
     workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="+", db_index=False)
     action = models.OneToOneField(
         "Action", on_delete=models.PROTECT, primary_key=True, related_name="+", db_constraint=False
     )
+    dry_run = models.BooleanField(default=False)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["workload"], name="one_active_action_per_target")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workload"], condition=Q(dry_run=False), name="one_active_action_per_target"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.action_id} of {self.workload_id}"

@@ -183,7 +183,7 @@ def plan_of(claim: Claim) -> Plan:
         action.planned_uid,
         action.planned_resource_version,
         action.planned_generation,
-        action.ambiguous,
+        action.ambiguous and not action.dry_run,  # to send a dry run again is harmless
         unversioned=_is_unversioned(action),
     )
 

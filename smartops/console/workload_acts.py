@@ -28,6 +28,7 @@ from orchestrator.acts import Done, NotDone, Outcome
 from orchestrator.acts import freezes as freeze_acts
 from orchestrator.acts.cooldowns import clear_cooldown
 from orchestrator.acts.direct import request as request_action
+from orchestrator.decide.direct import active_action, is_overridable, waits
 from orchestrator.models import Action, ActionState, ObservedWorkload
 from signals.proposals import PROPOSAL_TYPES
 from signals.proposals.images import Irreversible
@@ -145,7 +146,8 @@ def run(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
     asked = Confirmation(
         dry_run.type.capitalize(),
         f"{PROPOSAL_TYPES[proposal.type].describe(proposal.params)}: {target.name}",
-        "The guardrails decide again before the write. If the object changes before, the write names its new version.",
+        f"The guardrails decide again before the write. If the object changes before, the write names its new version. "
+        f"{_in_the_way(dry_run)}".strip(),
         back=actions.address(dry_run),
         targets=[target.with_kind],
         details="console/run.html",
@@ -263,6 +265,16 @@ def may_undo(action: Action) -> bool:
 def undo_of(action: Action) -> Any:
     """The parameters that put the fields back, why there are none, or None if nothing was planned."""
     return action.inverse(tuple(settings.SMARTOPS_ALLOWED_PATCH_PREFIXES))
+
+
+def _in_the_way(dry_run: Action) -> str:
+    """What the change for real does to another action of the workload, or why that refuses it."""
+    active = active_action(dry_run.workload)
+    if active is None:
+        return ""
+    if is_overridable(active):
+        return f"This ends action {active.pk} ({active}), which waits and is not written."
+    return f"Action {active.pk} ({active}) has not finished: until then this is refused. {waits(active)}"
 
 
 def shown(action: Action) -> str:

@@ -45,7 +45,7 @@ def workloads(request: ConsoleRequest) -> HttpResponse:
     names = {"namespace": OuterRef("namespace"), "kind": OuterRef("kind"), "cluster": OuterRef("cluster")}
     cooldowns = Cooldown.objects.filter(workload=OuterRef("name"), until__gt=Now(), **names)
     of_workload = {f"workload__{name}": OuterRef(name) for name in ORDER}
-    active = ActiveAction.objects.filter(**of_workload)
+    active = ActiveAction.objects.filter(dry_run=False, **of_workload)
     rows = ObservedWorkload.objects.filter(request.access.visible()).annotate(
         frozen=Exists(Freeze.over_rows(name="name")), cooling=Exists(cooldowns), active=Exists(active)
     )

@@ -64,8 +64,8 @@ ROWS = """
     CROSS JOIN LATERAL (SELECT CASE WHEN n > 200 THEN 'succeeded'
                         ELSE (ARRAY['pending', 'applying', 'verifying', 'needs_review'])[n % 4 + 1] END AS state) c;
 
-    INSERT INTO orchestrator_activeaction (workload_id, action_id)
-    SELECT workload_id, id FROM orchestrator_action WHERE finished_at IS NULL;
+    INSERT INTO orchestrator_activeaction (workload_id, action_id, dry_run)
+    SELECT workload_id, id, dry_run FROM orchestrator_action WHERE finished_at IS NULL;
 
     SET CONSTRAINTS ALL IMMEDIATE;
     ALTER TABLE orchestrator_action ENABLE TRIGGER USER;

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import Action, ActionState
+from orchestrator.models import Action, ActionState, Workload, transitions
+from signals import actors
 from signals.models import SettingChange, Signal
-from signals.types import ActionType, Kind, Target
+from signals.types import ActionType, Kind, Origin, Proposal, Target
 from smartops.console import listing
 from smartops.console.workload_acts import may_undo
 from smartops.people.roles import Place, Role
@@ -22,7 +24,7 @@ from tests.kit.people import grant
 from tests.kit.rules import install_default_rules
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import Simulation
-from tests.kit.verbs import requested
+from tests.kit.verbs import claim, propose, requested
 from tests.smartops.console.test_acts import DIALOG, ELSEWHERE, HERE, observed
 from tests.smartops.console.test_pages import text
 
@@ -233,6 +235,34 @@ class TestChange:
         assert Action.objects.count() == 2
         executed(simulation)
         assert simulation.cluster.deployments[KEY].replicas == 3
+
+    @pytest.mark.parametrize(
+        ("state", "words"),
+        [
+            (ActionState.PENDING, "This ends action {} (RESTART {}), which waits and is not written."),
+            (
+                ActionState.NEEDS_REVIEW,
+                "Action {} (RESTART {}) has not finished: until then this is refused. It is not known whether its "
+                "change was applied: settle it first.",
+            ),
+        ],
+    )
+    def test_a_change_says_what_it_does_to_an_action_that_waits(
+        self, simulation: Simulation, acting: Client, state: ActionState, words: str
+    ) -> None:
+        with transaction.atomic():
+            workload = Workload.lock([TARGET])[TARGET]
+        waits = Proposal(ActionType.RESTART, TARGET, Origin.CLOSED_LOOP, {})
+        other = propose(waits, workload, actors.rule("restart"), not_before=timezone.now() + timedelta(hours=1))
+        if state == ActionState.NEEDS_REVIEW:
+            held = claim(other, "reconciler:test").action
+            transitions.store([transitions.require_review(held, "The answer was lost.", "reconciler:test")])
+
+        dry_run = self.dry_run(acting, simulation)
+
+        assert dry_run.state == ActionState.SUCCEEDED
+        form = text(acting.get(f"/console/actions/{dry_run.pk}/run/"))
+        assert words.format(other.pk, workload) in form
 
     def test_a_change_is_shown_anew_if_the_object_has_changed(self, simulation: Simulation, acting: Client) -> None:
         dry_run = self.dry_run(acting, simulation)
