@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -29,6 +30,9 @@ from signals.models import Rule, Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api.root import api
+from smartops.console import feed, topics
+from smartops.console.freshness import freshness, visible_to
+from smartops.console.live import Changed, Page
 from smartops.models import RoleGrant, SignIn, Token
 from smartops.people.access import Right, access_of
 from smartops.people.roles import EVERYWHERE, RIGHTS, Place, Role
@@ -38,7 +42,7 @@ from tests.kit.forms import page
 from tests.kit.people import grant, person
 from tests.kit.placed import rows_at
 from tests.kit.verbs import propose
-from tests.smartops.console.scene import RECONCILER, deployment
+from tests.smartops.console.scene import RECONCILER, deployment, reconciled
 
 OWN, VAULT, AWAY = Place("default", "shop"), Place("default", "vaultmark"), Place("awaymark", "shop")
 MARKS = {OWN: "ownmark", VAULT: "vaultmark", AWAY: "awaymark"}
@@ -382,6 +386,59 @@ def test_without_a_session_every_page_leads_to_the_sign_in_page(world: World, db
         assert Client().get(url).headers["Location"].startswith("/admin/login/?next=")
     for model in admin.site._registry:
         assert Client().get(page(model, "changelist")).headers["Location"].startswith("/admin/login/?next=")
+
+
+def open_pages(rows: Mapping[Any, Any]) -> dict[str, Page]:
+    """By the name of its URL, each page that may have a websocket, as the socket takes its address."""
+    found: dict[str, Page] = {}
+    for name, parameters in {**PAGES, **{name: parameters for name, (parameters, _) in ACTS.items()}}.items():
+        page_ = Page.at(reverse(name, kwargs=path_of(rows, parameters)))
+        assert page_
+        found[name] = page_
+    return found
+
+
+@pytest.mark.parametrize(("role", "scope"), PEOPLE, ids=str)
+def test_a_socket_sends_only_what_the_role_allows(world: World, signed_in: Any, role: Role, scope: Place) -> None:
+    signed_in(role, scope)
+    access = access_of(User.objects.get(username="walker"))
+    assert {f"console:{name}" for name in topics.SCREENS} <= PAGES.keys()
+    pages = {page_: name for rows in world.rows.values() for name, page_ in open_pages(rows).items()}
+    for place, rows in world.rows.items():
+        burst = Changed({("action", str(rows[Action].pk)), ("signal", str(rows[Signal].pk))})
+        sent = {page_: topics.update(page_, access, burst) for page_ in pages}
+        if not visible(place, scope):
+            assert [pages[page_] for page_, update in sent.items() if update] == [], place
+            continue
+        for name in topics.SCREENS.keys() - {"workloads", "workload"}:
+            page_ = open_pages(rows)[f"console:{name}"]
+            assert sent[page_], (name, place)
+    everything = {("signal", str(rows[Signal].pk)) for rows in world.rows.values()}
+    everything |= {("action", str(rows[model].pk)) for rows in world.rows.values() for model in (Action, Waiting)}
+    everything |= {(model, "") for model in ("workload", "setting")}
+    hidden = {
+        str(rows[one].pk) for at, rows in world.rows.items() if not visible(at, scope) for one in (Action, Signal)
+    }
+    for burst in (Changed({one for one in everything if one[1]}), Changed(everything), Changed(None)):
+        for page_, name in pages.items():
+            if update := topics.update(page_, access, burst):
+                assert no_mark_of(scope, update.content), name
+                assert not [row for row in update.rows if row.partition("-")[2] in hidden], name
+
+
+def no_mark_of(scope: Place, text: str) -> bool:
+    return not [mark for mark in forbidden(scope) if mark in text]
+
+
+@pytest.mark.parametrize("scope", SCOPES_OF_PEOPLE, ids=str)
+def test_a_socket_says_nothing_of_the_reconcilers_of_other_clusters(world: World, signed_in: Any, scope: Place) -> None:
+    signed_in(Role.VIEWER, scope)
+    access = access_of(User.objects.get(username="walker"))
+    for place in world.rows:
+        reconciled(ago=timedelta(hours=1), cluster=place.cluster)
+    said = feed._age(visible_to(access, freshness()), heartbeats=True)
+    assert ("awaymark" in said) is visible(AWAY, scope)
+    assert "default" in said
 
 
 CHANGEABLE = [GuardrailSetting, Freeze, Cooldown, Rule, Alias]
