@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from smartops.console.pages import ConsoleRequest, page
 
 _ROW = re.compile(r"\| `(\w+)` \| (.+) \| (.+) \|")
+_ASIDE = re.compile(r" \(\[[^\]]+\]\([^)]+\)\)")  # a link in brackets: its text alone says nothing
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 
 
@@ -48,6 +49,6 @@ def _parse(text: str) -> Iterator[Remedy]:
 
 def _inline(markdown: str) -> SafeString:
     """Code as code; of a link, its text."""
-    pieces = _LINK.sub(r"\1", markdown).split("`")
+    pieces = _LINK.sub(r"\1", _ASIDE.sub("", markdown)).split("`")
     formats = ("{}", "<code>{}</code>")
     return format_html_join("", "{}", ((format_html(formats[place % 2], piece),) for place, piece in enumerate(pieces)))
