@@ -5,39 +5,30 @@ Input: the tables. Output: the claims of actions whose lease has expired. Side e
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, Manager, OuterRef, Q, QuerySet
+from django.db.models import Q
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from guardrails.models import Freeze, effective_limits
+from guardrails.models import effective_limits
 from orchestrator import metrics
 from orchestrator.decide.approval import required
-from orchestrator.decide.hold import is_over
 from orchestrator.k8s.sync import NO_DELAYS, Delays
-from orchestrator.k8s.target import Observe
-from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, Workload, transitions
-from orchestrator.models.workload import limit_lock_waits
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.claim import Claim
 from signals import transitions as signal_transitions
-from signals.models import Problem, SettingsVersion, Signal, SignalState
+from signals.models import Signal
 from signals.reasons import Reason
-from signals.types import Kind, Target
-from signals.unresolved import UNRESOLVED
 
 log = logging.getLogger(__name__)
 
 FORGOTTEN_AFTER = timedelta(days=1)
 UNATTENDED_AFTER = timedelta(minutes=1)
 BATCH = 100  # rows of one pass
-RESUMED = 1000  # rows of one pass that are made due
 
 
 def reclaim(
@@ -57,68 +48,6 @@ def reclaim(
         stored = transitions.store([transitions.reclaim(row, actor) for row in free])
     metrics.TAKEOVERS.inc(len(stored))
     return [Claim.of(one.action) for one in stored]
-
-
-def resume(cluster: str, delays: Delays) -> Delays:
-    """Makes those rows due that wait for a list which this process can read now. Returns `delays`, those of the cache:
-    it has nothing to do until they change."""
-    waiting = Q(cluster=cluster, reason=Reason.NAMESPACE_UNREADABLE, not_before__gt=Now())
-    unread = [{"kind": kind} | ({} if place == "*" else {"namespace": place}) for place, kind in delays]
-    if len({one["kind"] for one in unread if "namespace" not in one}) == len(Kind):
-        return delays
-    signals = Signal.pending().filter(waiting, *(~Q(**one) for one in unread))
-    _make_due(Signal.objects, signals)
-    of_workload = [{f"workload__{column}": value for column, value in one.items()} for one in unread]
-    actions = Action.recent().filter(waiting, *(~Q(**one) for one in of_workload), state=ActionState.PENDING)
-    _make_due(Action.objects, actions)
-    return delays
-
-
-def wake(cluster: str, ended: Iterable[WorkloadKey]) -> None:
-    """Makes the signals due that wait for the rollouts of these workloads."""
-    targets = [Target(cluster, key.namespace, key.name, key.kind) for key in ended]
-    with transaction.atomic():
-        limit_lock_waits()
-        Signal.release((), targets, (Reason.ROLLOUT_IN_PROGRESS, Reason.ROLLOUT_STUCK))
-
-
-def wake_freed(cluster: str, seen: int | None) -> int | None:
-    """Makes those signals and actions due that wait for a freeze or a cooldown of which there is none any more. Returns
-    the version of the settings; it has nothing to do while that is the version that was `seen`. None: there may be
-    more of them.
-
-    The triggers of freezes and cooldowns wake signals, too. But they do not see what a decision that is under way is
-    about to defer. Such a decision of this process is committed before its next sweep."""
-    version = SettingsVersion.objects.values_list("number", flat=True).first() or 0
-    if version == seen:
-        return version
-    later = Q(cluster=cluster, not_before__gt=Now())
-    freed = Q(reason=Reason.FROZEN) & ~Exists(Freeze.over_rows()) | Q(reason=Reason.COOLDOWN_ACTIVE)
-    signals = _make_due(Signal.objects, Signal.pending().filter(freed, later))
-    freed = Q(reason=Reason.FROZEN) & ~Exists(Freeze.over_rows("workload__", "name")) | Q(reason=Reason.COOLDOWN_ACTIVE)
-    actions = _make_due(Action.objects, Action.recent().filter(freed, later, state=ActionState.PENDING))
-    return None if RESUMED in (signals, actions) else version
-
-
-def release_held(cluster: str, observe: Observe) -> None:
-    """Where the target has changed since a refusal, the refusal holds no longer: the next report is decided on. Nor
-    does one hold that is not the latest signal of its problem, or whose time is over: no report is counted on it."""
-    held = Signal.objects.filter(cluster=cluster, state=SignalState.DENIED, holds__isnull=False)
-    latest = Problem.objects.filter(pk=OuterRef("fingerprint"), signal=OuterRef("pk"))
-    rows = held.only("cluster", "kind", "namespace", "workload", "holds").annotate(is_latest=Exists(latest))
-    now = timezone.now()
-    over = [row.pk for row in rows if not row.is_latest or is_over(row.holds or {}, observe(row.target), now)]
-    if not over:
-        return
-    with transaction.atomic():
-        signals = held.filter(pk__in=over).order_by("fingerprint")
-        free = signals.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True)
-        Signal.objects.filter(pk__in=list(free)).update(holds=None)
-
-
-def wake_unresolved(cluster: str) -> None:
-    """Makes the signals due whose names stand for no workload: one may have appeared."""
-    _make_due(Signal.objects, Signal.pending().filter(UNRESOLVED, cluster=cluster, not_before__gt=Now()))
 
 
 def expire(actor: str) -> None:
@@ -177,13 +106,6 @@ def cancel_resolved(cluster: str, actor: str) -> None:
                 if row.signal_id in still_resolved
             ]
         )
-
-
-def _make_due(table: Manager[Any], waiting: QuerySet[Any]) -> int:
-    """How many; at most RESUMED. A row that another session has locked is left to it."""
-    with transaction.atomic():
-        free = waiting.select_for_update(no_key=True, skip_locked=True, of=("self",)).values_list("pk", flat=True)
-        return table.filter(pk__in=list(free[:RESUMED])).update(not_before=Now())
 
 
 def _log_failure(action: Action, error: Exception) -> None:

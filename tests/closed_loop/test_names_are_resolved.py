@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from guardrails.replay import replay
 from orchestrator.models import Action, ActionState, DecisionRecord
-from orchestrator.reconciler.reclaim import wake_unresolved
+from orchestrator.reconciler.wake import wake_unresolved
 from signals.aliases import Alias
 from signals.models import Signal, SignalState
 from signals.reasons import Reason

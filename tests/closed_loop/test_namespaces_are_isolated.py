@@ -101,14 +101,14 @@ def test_a_namespace_whose_rights_were_removed_waits_with_the_cause_until_they_a
         until(lambda: waits(LEFT) != "")
         assert waits(LEFT).startswith("NamespaceUnreadable: SmartOps cannot read the namespace “left”: deployments in ")
         assert waits(LEFT).endswith(MAY_NOT_LIST)
-        assert reconciler.problems() == []
-        [warning] = reconciler.warnings()
+        assert reconciler.readiness.problems() == []
+        [warning] = reconciler.readiness.warnings()
         assert warning.startswith("cache not synced: deployments in namespace left: ")
         assert warning.endswith(MAY_NOT_LIST)
 
         two.sandbox.clear_faults()
         until(lambda: succeeded(LEFT))
-        assert reconciler.warnings() == []
+        assert reconciler.readiness.warnings() == []
 
     for decision in DecisionRecord.objects.all():
         assert replay(decision.inputs) == decision.verdicts
@@ -166,7 +166,7 @@ def test_a_namespace_whose_list_does_not_end_holds_up_no_other(two: World) -> No
 
     with reconciling(two) as reconciler:
         until(lambda: succeeded(SHOP))
-        until(lambda: "first list" not in "".join(reconciler.warnings()))
+        until(lambda: "first list" not in "".join(reconciler.readiness.warnings()))
         nobody_else_takes_it_up()
         until(lambda: waits(LEFT) != "")
         assert "Read timed out" in waits(LEFT)
@@ -183,7 +183,7 @@ def test_a_namespace_whose_autoscalers_are_unknown_keeps_its_replicas_and_restar
     with reconciling(two) as reconciler:
         until(lambda: succeeded(SHOP) and waits(LEFT) != "")
         assert waits(LEFT).startswith("AutoscalersUnknown: ")
-        assert "horizontalpodautoscalers in namespace left" in "".join(reconciler.warnings())
+        assert "horizontalpodautoscalers in namespace left" in "".join(reconciler.readiness.warnings())
 
         report(LEFT, "error")  # restarts
         until(lambda: succeeded(LEFT))

@@ -143,7 +143,7 @@ def test_a_pass_leaves_its_time_and_one_that_fails_does_not(world: World, monkey
     reconciler.cache.start()
     while not reconciler.cache.has_synced:
         reconciler.cache._stop.wait(0.01)
-    reconciler._attempt(reconciler.run_once)
+    reconciler.steps.attempt(reconciler.run_once)
     reconciler.cache.stop()
 
     assert value(f"{PRODUCT}_last_pass_timestamp_seconds") == passed

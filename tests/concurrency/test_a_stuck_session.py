@@ -113,7 +113,7 @@ def test_a_direct_action_waits_alone_for_what_another_session_holds(
         quickly(lambda: simulation.run(2))
         assert Action.objects.get(workload__name="a").planned_uid == ""
         assert Action.objects.get(workload__name="b").state == S.VERIFYING
-        assert [claim.action.workload.name for claim in simulation.reconciler._claims] == ["a"]
+        assert [claim.action.workload.name for claim in simulation.reconciler.under_way.claims] == ["a"]
 
     simulation.run(2)
     assert states() == {"a": S.VERIFYING, "b": S.VERIFYING}

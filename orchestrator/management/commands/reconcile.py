@@ -57,7 +57,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: reconciler.stop())
         if options["metrics_port"]:
-            serve(reconciler, permissions, _listen(options["metrics_host"], options["metrics_port"]))
+            serve(reconciler.readiness, permissions, _listen(options["metrics_host"], options["metrics_port"]))
         try:
             reconciler.run(drain=options["drain"])
         finally:

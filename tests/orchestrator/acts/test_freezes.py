@@ -15,7 +15,7 @@ from orchestrator.acts import Done, NotDone, WhyNot
 from orchestrator.acts.cooldowns import clear_cooldown
 from orchestrator.acts.freezes import FreezeScope, freeze, hold, lift, would_hold, would_start
 from orchestrator.models import Action, ActionState, transitions
-from orchestrator.reconciler import admit
+from orchestrator.reconciler import admit, wake
 from signals import actors
 from signals.models import SettingChange, Signal, SignalState
 from signals.reasons import Reason
@@ -296,14 +296,12 @@ class TestWhenItIsInForce:
     def test_more_rows_than_one_pass_wakes_are_woken_by_the_next(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from orchestrator.reconciler import reclaim
-
-        monkeypatch.setattr(reclaim, "RESUMED", 2)
+        monkeypatch.setattr(wake, "BATCH", 2)
         held = frozen()
         actions = [waiting(f"erp-{number}") for number in range(3)]
         simulation.sweep()
         lift(held.pk, OLGA, "The release is done.")
-        seen = simulation.reconciler._settings
-        assert reclaim.wake_freed("default", seen) is None
-        assert isinstance(reclaim.wake_freed("default", None), int)
+        seen = simulation.reconciler.waiting._settings
+        assert wake.wake_freed("default", seen) is None
+        assert isinstance(wake.wake_freed("default", None), int)
         assert all(not_before(one) <= timezone.now() for one in actions)

@@ -38,7 +38,7 @@ def test_a_cache_names_each_list_that_it_waits_for() -> None:
 
 
 def test_an_unsynced_cache_makes_the_loop_unready() -> None:
-    assert Reconciler(Fake().cluster, "default", ["*"]).problems() == [
+    assert Reconciler(Fake().cluster, "default", ["*"]).readiness.problems() == [
         f"cache not synced: {resource} in all namespaces: {FIRST}"
         for resource in ("daemonsets", "deployments", "horizontalpodautoscalers", "statefulsets")
     ]
@@ -56,7 +56,7 @@ def test_a_loop_is_ready_with_one_namespace_and_names_the_cause_of_each_list_tha
     reconciler.cache._report(DEPLOYMENTS, "slow", WatchEvent(WatchEventType.FAILED, message="Read timed out."))
     reconciler.cache._report(DEPLOYMENTS, "shop", SYNCED)
 
-    assert (reconciler.problems(), reconciler.warnings()) == (
+    assert (reconciler.readiness.problems(), reconciler.readiness.warnings()) == (
         [],
         [
             f"cache not synced: deployments in namespace left: {left}",
@@ -74,22 +74,24 @@ def test_a_loop_that_can_read_no_deployments_in_any_namespace_is_not_ready() -> 
         reconciler.cache._report(resource, "left", SYNCED)
     refused: WatchEvent[Any] = WatchEvent(WatchEventType.REFUSED, message="deployments.apps is forbidden")
     reconciler.cache._report(DEPLOYMENTS, "left", refused)
-    assert reconciler.problems() == ["cache not synced: deployments in namespace left: deployments.apps is forbidden"]
+    assert reconciler.readiness.problems() == [
+        "cache not synced: deployments in namespace left: deployments.apps is forbidden"
+    ]
 
 
 def test_a_loop_without_a_pass_is_stalled() -> None:
-    reconciler = Reconciler(Fake().cluster, "default", [])
-    alive = reconciler.alive
-    reconciler._turned_at -= 42
-    reconciler._passed_at -= 42
+    readiness = Reconciler(Fake().cluster, "default", []).readiness
+    alive = readiness.alive
+    readiness.began_at -= 42
+    readiness.ended_at -= 42
 
-    assert (alive, reconciler.alive) == (True, False)
-    assert reconciler.problems() == ["control loop stalled: no pass for 42 s"]
+    assert (alive, readiness.alive) == (True, False)
+    assert readiness.problems() == ["control loop stalled: no pass for 42 s"]
 
 
 def test_a_loop_whose_passes_fail_is_alive_and_names_the_database() -> None:
-    reconciler = Reconciler(Fake().cluster, "default", [])
-    reconciler._passed_at -= 42
+    readiness = Reconciler(Fake().cluster, "default", []).readiness
+    readiness.ended_at -= 42
 
-    assert reconciler.alive
-    assert reconciler.problems() == ["database unavailable: no pass of the control loop has succeeded for 42 s"]
+    assert readiness.alive
+    assert readiness.problems() == ["database unavailable: no pass of the control loop has succeeded for 42 s"]

@@ -12,7 +12,7 @@ from guardrails.types import PolicyAnswer
 from orchestrator.k8s.target import TargetState
 from orchestrator.models import DecisionRecord
 from orchestrator.reconciler import admit
-from orchestrator.reconciler.reclaim import release_held
+from orchestrator.reconciler.wake import release_held
 from signals.aliases import Alias
 from signals.models import Observation, Problem, Rule, Signal, SignalState
 from signals.types import Target

@@ -51,9 +51,9 @@ def states() -> dict[str, str]:
 
 def is_at_rest(simulation: Simulation) -> bool:
     """Nothing is held in memory: what is left is in the tables."""
-    reconciler, inbox = simulation.reconciler, simulation.reconciler._inbox
+    reconciler, inbox = simulation.reconciler, simulation.reconciler.under_way.inbox
     kept = [inbox.candidates, inbox.readings, inbox.answers, inbox.confirmations, reconciler.verifications.ended]
-    return not (any(kept) or reconciler._claims or reconciler._asking or simulation.pool.under_way)
+    return not (any(kept) or reconciler.under_way.claims or reconciler.under_way.asking or simulation.pool.under_way)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ class TestWhatIsTakenOn:
         for _ in range(under_way):
             simulation.pool.submit(lambda: None)
 
-        assert simulation.reconciler._room() == room
+        assert simulation.reconciler.under_way.room() == room
 
     @pytest.mark.usefixtures("rules")
     def test_more_signals_than_there_is_room_for_are_admitted_in_batches(self) -> None:
@@ -215,12 +215,12 @@ class TestWhatIsAsked:
         simulation.run()
         simulation.sweep()
         assert (simulation.pool.under_way, Action.objects.count()) == (1, 0)
-        assert simulation.reconciler._asking == {Signal.objects.get().pk}
+        assert simulation.reconciler.under_way.asking == {Signal.objects.get().pk}
 
         simulation.pool.held = False
         simulation.run()
         assert states() == {"erp-simulator": S.APPLYING}
-        assert simulation.reconciler._asking == set()
+        assert simulation.reconciler.under_way.asking == set()
 
     def test_a_denial_of_the_policy_ends_the_signal(self, simulation: Simulation, engine: dict[str, bool]) -> None:
         engine["erp-simulator"] = False
@@ -476,7 +476,7 @@ class TestAnErrorOfTheDatabase:
     ) -> None:
         deploy(simulation, "a")
         post(anomaly("a"))
-        monkeypatch.setattr("orchestrator.reconciler.loop.connection.close", lambda: None)  # it is the test's own
+        monkeypatch.setattr("orchestrator.reconciler.steps.connection.close", lambda: None)  # it is the test's own
         fail_once(monkeypatch, owner, name)
 
         simulation.run()
@@ -498,7 +498,7 @@ class TestAnErrorOfTheDatabase:
             self.failing_pass(simulation)
 
         assert states() == {"a": S.PENDING, "b": S.APPLYING, "c": S.APPLYING}
-        assert {one.action.workload.name for one in simulation.reconciler._claims} == {"b", "c"}
+        assert {one.action.workload.name for one in simulation.reconciler.under_way.claims} == {"b", "c"}
         simulation.run()
         assert (states()["b"], states()["c"]) == (S.NEEDS_REVIEW, S.PENDING)
         assert is_at_rest(simulation)
@@ -517,7 +517,7 @@ class TestAnErrorOfTheDatabase:
             self.failing_pass(simulation)
 
         assert states() == {"a": S.CANCELLED, "b": S.APPLYING}
-        assert {one.action.workload.name for one in simulation.reconciler._claims} == {"b"}
+        assert {one.action.workload.name for one in simulation.reconciler.under_way.claims} == {"b"}
         simulation.run()
         assert states()["b"] == S.FAILED
         assert is_at_rest(simulation)
@@ -585,7 +585,7 @@ class TestTheEnd:
 
         assert states() == {"a": S.VERIFYING}
         assert Signal.objects.get(workload="b").state == SignalState.PENDING
-        assert reconciler._claims == set()
+        assert reconciler.under_way.claims == set()
 
     def test_stop_records_an_answer_although_the_database_fails_once(
         self, simulation: Simulation, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch

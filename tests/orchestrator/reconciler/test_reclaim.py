@@ -11,7 +11,8 @@ from orchestrator.k8s.sync import Delays
 from orchestrator.models import Action, ActionState, transitions
 from orchestrator.reconciler import reclaim as reclaim_verb
 from orchestrator.reconciler.dispatch import claim_due
-from orchestrator.reconciler.reclaim import FORGOTTEN_AFTER, cancel_resolved, expire, reclaim, report_unattended, resume
+from orchestrator.reconciler.reclaim import FORGOTTEN_AFTER, cancel_resolved, expire, reclaim, report_unattended
+from orchestrator.reconciler.wake import wake_unread
 from signals import transitions as signal_transitions
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
@@ -126,7 +127,7 @@ def test_what_waited_for_a_list_is_due_when_it_can_be_read(delays: Delays, resum
     for name, reason in (("c", Reason.NAMESPACE_UNREADABLE), ("d", Reason.FROZEN)):
         signal_transitions.store([signal_transitions.defer(Signal.objects.get(workload=name), reason, "Wait.", later)])
 
-    resume("default", delays)
+    wake_unread("default", delays)
 
     due = {one.workload.name for one in Action.objects.filter(not_before__lte=Now()).select_related("workload")}
     due |= set(Signal.objects.filter(not_before__lte=Now()).values_list("workload", flat=True))

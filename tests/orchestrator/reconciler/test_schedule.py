@@ -220,7 +220,7 @@ def test_another_reconciler_reclaims_an_action_whose_lease_has_ended(simulation:
     assert simulation.calls == ["read erp-simulator", write, write, "read erp-simulator"]
     assert only_action().moved_by == "reconciler:other"
     assert simulation.cluster.deployments[ERP].replicas == 3
-    assert simulation.reconciler._claims == set()
+    assert simulation.reconciler.under_way.claims == set()
 
 
 def test_both_reconcilers_may_verify_and_one_records_the_outcome(simulation: Simulation) -> None:

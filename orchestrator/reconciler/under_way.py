@@ -1,0 +1,99 @@
+"""What the control loop has begun and not recorded yet: calls to the network, and the actions that it holds."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from uuid import UUID
+
+from orchestrator.k8s import naming
+from orchestrator.k8s.cache import ClusterCache
+from orchestrator.k8s.cluster import Cluster
+from orchestrator.models import Action
+from orchestrator.reconciler import calls
+from orchestrator.reconciler.calls import Answer, Candidate, Reading
+from orchestrator.reconciler.claim import Claim
+from orchestrator.reconciler.inbox import Inbox
+from orchestrator.reconciler.pool import RESERVED, Pool
+from orchestrator.reconciler.verify import Watched
+from signals.types import Named, NamingFacts, Origin
+
+
+class UnderWay:
+    """`claims` are of the held actions. `asking` are the signals whose decision waits for the network, `rehearsing` the
+    waiting actions of which a dry run is under way. The answers are in `inbox` until a verb takes them up."""
+
+    def __init__(self, pool: Pool, cluster: Cluster, cache: ClusterCache, workers: int) -> None:
+        self._pool, self._cluster, self._cache, self._workers = pool, cluster, cache, workers
+        self.inbox = Inbox()
+        self.claims: set[Claim] = set()
+        self.asking: set[UUID] = set()
+        self.rehearsing: set[UUID] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self.claims or self._pool.under_way)
+
+    def collect(self) -> None:
+        self.inbox.take_in(self._pool.answers())
+
+    def room(self) -> int:
+        """How many more rows to take on: enough to keep every worker busy, few enough to leave work to others and to
+        reach each within its lease. None before half of them are done, so that rows come in batches."""
+        return self.room_to_reclaim() if self._pool.under_way <= self._workers else 0
+
+    def room_to_reclaim(self) -> int:
+        return max(0, 2 * self._workers - self._pool.under_way)
+
+    def room_for_direct(self) -> int:
+        """How many direct actions have threads of their own while there is no other room."""
+        return RESERVED - sum(map(_is_direct, self.claims))
+
+    def take_candidates(self) -> list[Candidate]:
+        """The signals of which everything is known. They are asked about no longer."""
+        taken, self.inbox.candidates = self.inbox.candidates, []
+        self.asking -= {one.signal.pk for one in taken}
+        return taken
+
+    def ask(self, candidate: Candidate) -> None:
+        self.asking.add(candidate.signal.pk)
+        self._pool.submit(partial(calls.ask, candidate, self._cache.observe_live, self._read_name))
+
+    def read(self, claim: Claim) -> None:
+        """A live read, before a write."""
+        self.claims.add(claim)
+        state = self._cache.observe(claim.action.workload.target)
+        self._pool.submit(partial(calls.read, claim, self._cluster, state), reserved=_is_direct(claim))
+
+    def write(self, claim: Claim) -> None:
+        self.claims.add(claim)
+        claim.writes += 1
+        self._pool.submit(partial(calls.write, claim, self._cluster), reserved=_is_direct(claim))
+
+    def let_go(self, claims: Iterable[Claim]) -> None:
+        for claim in claims:
+            self.claims.discard(claim)
+            claim.span.end()
+
+    @contextmanager
+    def recording(self, answers: Sequence[Reading] | Sequence[Answer]) -> Iterator[set[Claim]]:
+        """Yields the claims of these answers, and lets go of what is then in the set. An error leaves some answers on
+        their list: their claims are kept."""
+        ended = {one.claim for one in answers}
+        try:
+            yield ended
+        finally:
+            self.let_go(ended.difference(one.claim for one in answers))
+
+    def rehearse(self, action: Action) -> None:
+        if action.pk not in self.rehearsing:
+            self.rehearsing.add(action.pk)
+            self._pool.submit(partial(calls.rehearse, action, self._cluster))
+
+    def confirm(self, one: Watched) -> None:
+        self._pool.submit(partial(calls.confirm, one.key, one.action.pk, one.span, self._cluster))
+
+    def _read_name(self, named: Named) -> NamingFacts:
+        return naming.read(named, self._cluster, self._cache)
+
+
+def _is_direct(claim: Claim) -> bool:
+    return claim.action.origin == Origin.DIRECT
