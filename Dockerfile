@@ -1,10 +1,13 @@
 FROM python:3.13-slim AS build
+# Extras of pyproject.toml, separated by spaces: `oidc`, for sign-in by an OpenID provider.
+ARG EXTRAS=""
 WORKDIR /app
 # Dependencies first: they change less often than the code.
 COPY pyproject.toml constraints.txt ./
 RUN python -m venv --without-pip /venv \
- && python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-    > requirements.txt \
+ && python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+    print(*project["dependencies"], *sum(map(project["optional-dependencies"].get, sys.argv[1:]), []), sep="\n")' \
+    $EXTRAS > requirements.txt \
  && pip --python /venv/bin/python install --no-cache-dir --only-binary :all: -c constraints.txt -r requirements.txt
 COPY manage.py ./
 COPY signals signals

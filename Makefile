@@ -128,7 +128,7 @@ clean: ## Remove the environment, the demo's state and all caches
 	@touch $@
 
 .venv/demo.installed: extras = demo
-.venv/dev.installed: extras = demo dev
+.venv/dev.installed: extras = demo dev oidc
 .venv/%.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "[setup] Python 3.11 or newer is needed, and $(PYTHON) is not: try make PYTHON=/path/to/python3" >&2; exit 1; }

@@ -226,6 +226,38 @@ def root_path(**_: Any) -> list[CheckMessage]:
     return [Error(message, id="smartops.E037")]
 
 
+@register(TAG)
+def openid_provider(**_: Any) -> list[CheckMessage]:
+    """Of SMARTOPS_OIDC_*: all of them or none."""
+    issuer, hint = settings.SMARTOPS_OIDC_ISSUER, "docs/sign-in.md lists the settings."
+    needed = {
+        "SMARTOPS_OIDC_ISSUER": issuer,
+        "SMARTOPS_OIDC_CLIENT_ID": settings.SMARTOPS_OIDC_CLIENT_ID,
+        "SMARTOPS_OIDC_CLIENT_SECRET": settings.SMARTOPS_OIDC_CLIENT_SECRET,
+        "SMARTOPS_OIDC_ROLES": settings.SMARTOPS_OIDC_ROLES.grants,
+    }
+    missing = [name for name, value in needed.items() if not value]
+    if len(missing) == len(needed):
+        return []
+    found: list[CheckMessage] = []
+    if missing:
+        message = f"Sign-in by an OpenID provider is incomplete: {' and '.join(missing)} is not set."
+        found.append(Error(message, hint=hint, id="smartops.E040"))
+    if issuer and not _is_issuer(issuer):
+        message = f"SMARTOPS_OIDC_ISSUER={issuer!r} is not an https URL without credentials and parameters."
+        found.append(Error(message, hint="As the provider writes its issuer, with its path.", id="smartops.E041"))
+    if "openid" not in settings.SMARTOPS_OIDC_SCOPES:
+        found.append(Error("SMARTOPS_OIDC_SCOPES does not have openid.", hint=hint, id="smartops.E042"))
+    if settings.SMARTOPS_OIDC_SESSION_HOURS < 1:
+        message = f"SMARTOPS_OIDC_SESSION_HOURS={settings.SMARTOPS_OIDC_SESSION_HOURS} is less than 1."
+        found.append(Error(message, id="smartops.E043"))
+    if not settings.SMARTOPS_WITH_OIDC:
+        message = "SMARTOPS_OIDC_ISSUER is set, and the extra `oidc` is not installed."
+        hint = "pip install 'smartops-orchestrator[oidc]', or build the image with --build-arg EXTRAS=oidc."
+        found.append(Error(message, hint=hint, id="smartops.E044"))
+    return found
+
+
 @register(Tags.database, deploy=True)
 def database_role(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """`check --deploy --database default`, with the DATABASE_URL of the process."""
@@ -249,6 +281,13 @@ def _is_http(url: str) -> bool:
         return valid and not re.search(r"\s", url)
     except ValueError:
         return False
+
+
+def _is_issuer(url: str) -> bool:
+    """Plain HTTP is for a provider on loopback."""
+    parts = urlsplit(url) if _is_http(url) else urlsplit("")
+    secure = parts.scheme == "https" or _is_loopback(parts.hostname or "")
+    return bool(parts.hostname) and secure and not ("@" in parts.netloc or parts.query or parts.fragment)
 
 
 def _is_loopback(host: str) -> bool:

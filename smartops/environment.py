@@ -13,6 +13,8 @@ from typing import NoReturn
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from smartops.people.claims import GroupRoles, group_roles
+
 BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -83,6 +85,14 @@ def env_postgresql(name: str, default: str = "") -> str:
             "Accepted: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters percent-encoded."
         )
     return value
+
+
+def env_roles(name: str) -> GroupRoles:
+    """What groups give: a JSON object (smartops/people/claims.py)."""
+    try:
+        return group_roles(env(name))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is not valid: {error}.") from None
 
 
 def _reject(name: str, value: str, accepted: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """Django's settings. What a deployment may set is read from the environment; the README lists the variables."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import dj_database_url
@@ -8,7 +9,7 @@ import django_stubs_ext
 
 from signals.lib.availability import DEADLINES
 from smartops.database import Session
-from smartops.environment import env, env_bool, env_choice, env_float, env_int, env_list, env_postgresql
+from smartops.environment import env, env_bool, env_choice, env_float, env_int, env_list, env_postgresql, env_roles
 
 django_stubs_ext.monkeypatch()  # `ModelAdmin[Token]` and the like can be evaluated at run time
 
@@ -47,7 +48,11 @@ SMARTOPS_RETAIN_ACTIONS_DAYS = env_int("SMARTOPS_RETAIN_ACTIONS_DAYS", 400)
 SMARTOPS_RETAIN_DECISIONS_DAYS = env_int("SMARTOPS_RETAIN_DECISIONS_DAYS", 400)
 SMARTOPS_RETAIN_AUDIT_DAYS = env_int("SMARTOPS_RETAIN_AUDIT_DAYS", 400)
 
+# The extra `oidc` is installed: sign-in by an OpenID provider (smartops/oidc).
+SMARTOPS_WITH_OIDC = find_spec("allauth") is not None
+_allauth = ["allauth", "allauth.account", "allauth.socialaccount"] if SMARTOPS_WITH_OIDC else []
 INSTALLED_APPS = [
+    *_allauth,
     "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -80,6 +85,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "smartops.web.acting.acting_person",
     "django.contrib.messages.middleware.MessageMiddleware",
+    *(["allauth.account.middleware.AccountMiddleware"] if SMARTOPS_WITH_OIDC else []),
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
 ]
@@ -126,6 +132,19 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "smartops.people.access.RoleBackend"]
 LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "console:overview"
+# Sign-in by an OpenID provider, if it is named: docs/sign-in.md.
+SMARTOPS_OIDC_ISSUER = env("SMARTOPS_OIDC_ISSUER").rstrip("/")
+SMARTOPS_OIDC_CLIENT_ID = env("SMARTOPS_OIDC_CLIENT_ID")
+SMARTOPS_OIDC_CLIENT_SECRET = env("SMARTOPS_OIDC_CLIENT_SECRET")
+SMARTOPS_OIDC_NAME = env("SMARTOPS_OIDC_NAME", "single sign-on")  # as the button has it
+SMARTOPS_OIDC_SCOPES = env_list("SMARTOPS_OIDC_SCOPES", "openid,profile")
+SMARTOPS_OIDC_USERNAME_CLAIM = env("SMARTOPS_OIDC_USERNAME_CLAIM", "preferred_username")
+SMARTOPS_OIDC_GROUPS_CLAIM = env("SMARTOPS_OIDC_GROUPS_CLAIM", "groups")
+SMARTOPS_OIDC_ROLES = env_roles("SMARTOPS_OIDC_ROLES")  # {"group": ["role@cluster/namespace"]}
+SMARTOPS_OIDC_SESSION_HOURS = env_int("SMARTOPS_OIDC_SESSION_HOURS", 12)
+ACCOUNT_ADAPTER, SOCIALACCOUNT_ADAPTER = "smartops.oidc.accounts.Accounts", "smartops.oidc.accounts.Identities"
+ACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_UID_MAX_LENGTH = 255  # of a subject, as the specification of OpenID Connect says
 SMARTOPS_SOCKETS_PER_USER = env_int("SMARTOPS_SOCKETS_PER_USER", 20)  # open pages of the console, in each web process
 PROMETHEUS_EXPORT_MIGRATIONS = False  # `/readyz` reports unapplied migrations
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

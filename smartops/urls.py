@@ -1,5 +1,6 @@
 """The URL configuration."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -10,6 +11,7 @@ from smartops.web.metrics import metrics
 from smartops.web.sign_in import sign_in
 from smartops.web.unavailable import server_error
 
+oidc = [path("sign-in/oidc/", include("smartops.oidc.urls"))] if settings.SMARTOPS_WITH_OIDC else []
 handler500 = server_error
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="console:overview")),
@@ -18,6 +20,7 @@ urlpatterns = [
     path("metrics", metrics),
     path("v1/", api.urls),
     path("admin/login/", sign_in),
+    *oidc,
     path("admin/logout/", admin.site.logout),  # also for accounts that the admin itself does not admit
     path("admin/", admin.site.urls),
     path("console/", include("smartops.console.urls")),

@@ -18,6 +18,8 @@ class RoleGrant(models.Model):
     role = models.CharField(max_length=16, choices=[(one.value, one.value) for one in Role])
     cluster = models.CharField(max_length=63, blank=True, help_text="Empty: all clusters.")
     namespace = models.CharField(max_length=63, blank=True, help_text="Empty: all namespaces.")
+    # Given by the groups of an OpenID sign-in (smartops/oidc/accounts.py), which replaces such rows and no others.
+    from_claims = models.BooleanField("from the OpenID provider", default=False, db_default=False, editable=False)
 
     class Meta:
         ordering = ["group__name", "user__username", "cluster", "namespace", "role"]
@@ -27,7 +29,9 @@ class RoleGrant(models.Model):
                 name="role_grant_has_one_subject",
                 violation_error_message="Choose an account or a group, and not both.",
             ),
-            models.UniqueConstraint(fields=["user", "role", "cluster", "namespace"], name="one_role_grant_of_user"),
+            models.UniqueConstraint(
+                fields=["user", "role", "cluster", "namespace", "from_claims"], name="one_role_grant_of_user"
+            ),
             models.UniqueConstraint(fields=["group", "role", "cluster", "namespace"], name="one_role_grant_of_group"),
         ]
         triggers = triggers.recorded()

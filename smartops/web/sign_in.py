@@ -61,7 +61,7 @@ admin.site.login_form = SignInForm
 def sign_in(request: HttpRequest) -> HttpResponseBase:
     """The sign-in page of admin and console, which leads to the page that asked for it, else to the console. 429 with
     Retry-After while the client has to wait."""
-    response: HttpResponseBase = admin.site.login(request, _from(request))
+    response: HttpResponseBase = admin.site.login(request, {**_from(request), **_other_ways()})
     form = (getattr(response, "context_data", None) or {}).get("form")
     if isinstance(form, SignInForm) and form.wait:
         response.status_code = 429
@@ -79,6 +79,10 @@ def _from(request: HttpRequest) -> dict[str, str]:
     if REDIRECT_FIELD_NAME in request.GET or REDIRECT_FIELD_NAME in request.POST:
         return {}
     return {REDIRECT_FIELD_NAME: resolve_url(settings.LOGIN_REDIRECT_URL)}
+
+
+def _other_ways() -> dict[str, str]:
+    return {"provider": settings.SMARTOPS_OIDC_NAME} if settings.SMARTOPS_OIDC_ISSUER else {}
 
 
 def attempt(keys: Keys) -> timedelta:
@@ -111,12 +115,12 @@ def succeeded(keys: Keys) -> None:
 def _keys(request: HttpRequest, account: str) -> Keys:
     """A browser that has signed in to this account before has a limit of its own, so nobody else can slow it down."""
     if device := _device(request, account):
-        return {_key("device", device, account): throttle.ACCOUNT_OF_CLIENT}
+        return {key_of("device", device, account): throttle.ACCOUNT_OF_CLIENT}
     client = network(peer_of(request))
     return {
-        _key("client", client, account): throttle.ACCOUNT_OF_CLIENT,
-        _key("client", client): throttle.CLIENT,
-        _key("account", account): throttle.ACCOUNT,
+        key_of("client", client, account): throttle.ACCOUNT_OF_CLIENT,
+        key_of("client", client): throttle.CLIENT,
+        key_of("account", account): throttle.ACCOUNT,
     }
 
 
@@ -129,8 +133,8 @@ def _device(request: HttpRequest, account: str) -> str:
     return device if hmac.compare_digest(owner.encode(), account.encode()) else ""
 
 
-def _key(*parts: str) -> str:
-    """No names: people type passwords where the name belongs."""
+def key_of(*parts: str) -> str:
+    """Of what is counted, as kind, client and account. No names: people type passwords where the name belongs."""
     return hmac.new(settings.SECRET_KEY.encode(), "\0".join(parts).encode(), sha256).hexdigest()
 
 

@@ -27,11 +27,18 @@ def throttled(request: HttpRequest, account: str) -> None:
         _store(THROTTLED, request, actor)
 
 
+def failed(request: HttpRequest, actor: str, reason: str) -> None:
+    """A sign-in that is none by a name and a password. `actor`: empty if nobody is known."""
+    if record(FAILED, actor=actor, reason=reason, **where(request)):
+        _store(FAILED, request, actor, reason)
+
+
 @receiver(user_logged_in)
 def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
-    actor = actors.user(user.get_username())
-    record("signed in", logging.INFO, actor=actor, **where(request))
-    _store("signed in", request, actor)
+    """`request.signed_in_by`: by what else than a password."""
+    actor, by = actors.user(user.get_username()), getattr(request, "signed_in_by", "")
+    record("signed in", logging.INFO, actor=actor, reason=by, **where(request))
+    _store("signed in", request, actor, by)
 
 
 @receiver(user_logged_out)
@@ -51,13 +58,13 @@ def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_
         _store(FAILED, request, actor)
 
 
-def _store(event: str, request: HttpRequest, actor: str) -> None:
+def _store(event: str, request: HttpRequest, actor: str, reason: str = "") -> None:
     counted = [
         SignIn(event=event, count=count, reason=line)
         for event, count, line in take_summaries()
         if event in (THROTTLED, FAILED)
     ]
-    SignIn.objects.bulk_create([*counted, SignIn(event=event, actor=actor, address=peer_of(request))])
+    SignIn.objects.bulk_create([*counted, SignIn(event=event, actor=actor, address=peer_of(request), reason=reason)])
 
 
 def _known(account: str) -> str:

@@ -57,6 +57,12 @@ VALUES: dict[str, Values] = {
         },
         "retention": {"enabled": True, "claim": "smartops-exports", "days": {"actions": 800}},
         "env": {"SMARTOPS_LOG_LEVEL": "WARNING"},
+        "oidc": {
+            "issuer": "https://id.example.com:8443/realms/acme",
+            "secret": {"name": "smartops-oidc"},
+            "displayName": "Acme",
+            "roles": {"sre": ["operator@production", "viewer"], "platform": ["admin", "staff"]},
+        },
         "policy": {"url": "https://opa.example.com/v1/data/smartops/decision", "timeoutSeconds": 0.5},
         "admissionPolicy": {"enabled": True},
         "dashboard": {"annotations": {"grafana_folder": "SmartOps"}},
@@ -74,6 +80,7 @@ VALUES: dict[str, Values] = {
             "apiServer": {"ports": [6443], "to": [{"ipBlock": {"cidr": "10.2.0.1/32"}}]},
             "collector": {"to": [{"podSelector": {"matchLabels": {"app": "otelcol"}}}]},
             "policyEngine": {"to": [{"namespaceSelector": {"matchLabels": {"name": "opa"}}}]},
+            "openidProvider": {"to": [{"ipBlock": {"cidr": "10.3.0.0/16"}}]},
         },
     },
 }

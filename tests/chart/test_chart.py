@@ -8,6 +8,8 @@ import helm_python as helm
 import pytest
 import yaml
 
+from smartops.people.claims import group_roles
+from smartops.people.roles import EVERYWHERE, Place, Role
 from tests.chart.rendering import CHART, NAMESPACE, VALUES, Object, Rendered, Values, render, variables
 
 ROOT = CHART.parents[1]
@@ -328,6 +330,38 @@ def test_the_network_policy_opens_the_port_of_a_url_with_an_ipv6_address(url: st
     assert port in {one["port"] for rule in rules for one in rule["ports"]}
 
 
+def test_only_the_web_process_has_the_openid_provider_its_secret_and_its_port() -> None:
+    chart = Rendered(VALUES["everything"])
+    pods = chart.pods()
+    with_secret = [name for name, pod in pods.items() if "oidc-client-secret" in str(pod.get("volumes"))]
+    given = {one["name"]: one.get("value") for one in pods["web"]["containers"][0]["env"]}
+    egress = chart.one("NetworkPolicy", "smartops-orchestrator-web")["spec"]["egress"]
+
+    assert with_secret == ["web"]
+    assert given["SMARTOPS_OIDC_CLIENT_SECRET_FILE"].endswith("/smartops/oidc-client-secret")
+    assert group_roles(given["SMARTOPS_OIDC_ROLES"]).granted(["sre"]) == {
+        (Role.OPERATOR, Place("production")),
+        (Role.VIEWER, EVERYWHERE),
+    }
+    assert {"ports": [{"port": 8443}], "to": [{"ipBlock": {"cidr": "10.3.0.0/16"}}]} in egress
+    assert "OIDC" not in str([pod for name, pod in pods.items() if name != "web"])
+    assert "OIDC" not in str(Rendered({}).pods())
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"issuer": "http://id.example.com"}, "issuer"),
+        ({"roles": {"sre": "operator"}}, "sre"),
+        ({"roles": {"sre": ["root"]}}, "sre"),
+        ({"scopes": ["profile"]}, "scopes"),
+    ],
+)
+def test_an_openid_provider_that_cannot_work_is_refused(values: Values, named: str) -> None:
+    with pytest.raises(helm.HelmValuesError, match=named):
+        render({"oidc": values})
+
+
 @pytest.mark.parametrize(
     ("values", "named"),
     [
@@ -389,7 +423,7 @@ def test_all_pods_are_denied_the_traffic_that_is_not_opened(name: str) -> None:
         }
         if name == "defaults"
         else {
-            "web": {"ingress": [8000], "egress": [53, 443, 4317, 6432]},
+            "web": {"ingress": [8000], "egress": [53, 443, 4317, 6432, 8443]},
             "reconciler": {"ingress": [9090], "egress": [53, 443, 4317, 6432, 6443]},
             "migrate": {"ingress": [], "egress": [53, 6432]},
             "retain": {"ingress": [], "egress": [53, 6432]},

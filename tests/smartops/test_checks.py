@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django.fixtures import Settings
 
 from smartops.checks import TAG, require_valid_settings
+from smartops.people.claims import GroupRoles, group_roles
 
 VALID: dict[str, Any] = {
     "SECRET_KEY": "GzV8UlZdMwHkVNLYpjBj-3QkqSTjXlkw-a5c90J2JTPVq1KX",
@@ -29,6 +30,19 @@ VALID: dict[str, Any] = {
     "SMARTOPS_DATABASE_POOL": 20,
     "SMARTOPS_TRUSTED_PROXIES": [],
     "FORCE_SCRIPT_NAME": None,
+    "SMARTOPS_WITH_OIDC": True,
+    "SMARTOPS_OIDC_ISSUER": "",
+    "SMARTOPS_OIDC_CLIENT_ID": "",
+    "SMARTOPS_OIDC_CLIENT_SECRET": "",
+    "SMARTOPS_OIDC_SCOPES": ["openid"],
+    "SMARTOPS_OIDC_ROLES": GroupRoles(),
+    "SMARTOPS_OIDC_SESSION_HOURS": 12,
+}
+OIDC = {
+    "SMARTOPS_OIDC_ISSUER": "https://id.example.com/realms/acme",
+    "SMARTOPS_OIDC_CLIENT_ID": "smartops",
+    "SMARTOPS_OIDC_CLIENT_SECRET": "x",
+    "SMARTOPS_OIDC_ROLES": group_roles('{"sre": "operator"}'),
 }
 INSECURE = "django-insecure-for-development-only"
 LOOPBACK = {"SMARTOPS_INSECURE_HTTP": True, "ALLOWED_HOSTS": ["localhost", "127.0.0.1", "[::1]", "smartops.localhost"]}
@@ -57,6 +71,9 @@ def found(settings: Settings, changed: dict[str, Any], *, deploy: bool = True) -
         {"SMARTOPS_OPA_URL": "http://[fd00::1]:8181/v1/data/x"},
         {"SMARTOPS_OPA_URL": "http://[fd00::1]/v1/data/x"},
         {"SMARTOPS_DATABASE_POOL": 3},
+        {"SMARTOPS_WITH_OIDC": False},
+        OIDC,
+        OIDC | {"SMARTOPS_OIDC_ISSUER": "http://127.0.0.1:5556/dex"},
         {"SMARTOPS_ALLOWED_OWN_WORKLOADS": ["smartops-dev/smartops-orchestrator-web", "DaemonSet smartops-dev/agent"]},
         {"SMARTOPS_ALLOWED_PATCH_PREFIXES": ["example.com/", "kubernetes.io/change-cause", "notsmartops.io/"]},
         {"SMARTOPS_TRUSTED_PROXIES": ["private"]},
@@ -113,6 +130,15 @@ def test_valid_settings_pass_all_checks(settings: Settings, changed: dict[str, A
         ({"SMARTOPS_ALLOWED_PATCH_PREFIXES": ["example.com", "/", "Example.com/"]}, ["smartops.E021"] * 3),
         ({"SMARTOPS_ALLOWED_PATCH_PREFIXES": ["example.com/a/b", "*.com/"]}, ["smartops.E021"] * 2),
         ({"SMARTOPS_ALLOWED_PATCH_PREFIXES": ["smartops.io/", "a.smartops.io/b"]}, ["smartops.E022"] * 2),
+        ({**OIDC, "SMARTOPS_OIDC_CLIENT_SECRET": ""}, ["smartops.E040"]),
+        ({"SMARTOPS_OIDC_CLIENT_ID": "smartops"}, ["smartops.E040"]),
+        ({**OIDC, "SMARTOPS_OIDC_ROLES": GroupRoles()}, ["smartops.E040"]),
+        ({**OIDC, "SMARTOPS_OIDC_ISSUER": "http://id.example.com"}, ["smartops.E041"]),
+        ({**OIDC, "SMARTOPS_OIDC_ISSUER": "id.example.com"}, ["smartops.E041"]),
+        ({**OIDC, "SMARTOPS_OIDC_ISSUER": "https://me:secret@id.example.com"}, ["smartops.E041"]),
+        ({**OIDC, "SMARTOPS_OIDC_SCOPES": ["profile"]}, ["smartops.E042"]),
+        ({**OIDC, "SMARTOPS_OIDC_SESSION_HOURS": 0}, ["smartops.E043"]),
+        ({**OIDC, "SMARTOPS_WITH_OIDC": False}, ["smartops.E044"]),
         ({"SMARTOPS_CLUSTER": "", "SMARTOPS_DATABASE_POOL": 0}, ["smartops.E002", "smartops.E007"]),
     ],
 )

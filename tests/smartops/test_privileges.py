@@ -66,6 +66,11 @@ MAY = {
     "smartops_rolegrant": ("siud", "s"),
     "auth_user_user_permissions": ("siud", ""),
     "auth_group_permissions": ("siud", ""),
+    "account_emailaddress": ("siud", ""),  # those of allauth
+    "account_emailconfirmation": ("siud", ""),
+    "socialaccount_socialaccount": ("siud", ""),
+    "socialaccount_socialapp": ("siud", ""),
+    "socialaccount_socialtoken": ("siud", ""),
     "django_session": ("siud", ""),
     "django_admin_log": ("si", ""),
     "django_content_type": ("s", ""),

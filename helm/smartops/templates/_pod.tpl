@@ -114,6 +114,13 @@ projected:
     - secret:
         name: {{ .root.Values.secrets.name }}
         items: [{key: secret-key, path: secret-key}, {key: token-peppers, path: token-peppers}]
+    {{- with .root.Values.oidc }}
+    {{- if and .issuer (eq $.component "web") }}
+    - secret:
+        name: {{ .secret.name | default $.root.Values.secrets.name }}
+        items: [{key: {{ .secret.key }}, path: oidc-client-secret}]
+    {{- end }}
+    {{- end }}
     {{- range $path, $of := dict "listen-url" $database.listen "database-ca.crt" $database.ca }}
     {{- if $of.secret }}
     - secret:

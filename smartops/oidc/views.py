@@ -1,0 +1,77 @@
+"""The two addresses of a sign-in by an OpenID provider: where it starts, and where the provider sends the browser back.
+
+Each return counts as a failed sign-in of its client until it succeeds, as a wrong password does.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from math import ceil
+
+import requests
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.socialaccount.adapter import get_adapter
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from django.conf import settings
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from smartops.edge.proxies import network
+from smartops.oidc.accounts import page_of_refusal
+from smartops.oidc.client import Callback, Client, Provider, configured
+from smartops.web import sign_ins, throttle
+from smartops.web.peers import peer_of
+from smartops.web.sign_in import attempt, key_of, succeeded
+
+View = Callable[[HttpRequest], HttpResponseBase]
+# What a provider that does not answer, or not as the specification says, leads to.
+FAULTS = (OAuth2Error, requests.RequestException, KeyError, ValueError)
+
+
+def _of_sign_in(view: View) -> View:
+    @never_cache
+    @require_GET
+    @wraps(view)
+    def wrapped(request: HttpRequest) -> HttpResponseBase:
+        if not settings.SMARTOPS_OIDC_ISSUER:
+            raise Http404("No OpenID provider is configured.")
+        try:
+            try:
+                return view(request)
+            except FAULTS as error:
+                get_adapter().on_authentication_error(request, Provider(request, configured()), exception=error)
+                raise
+        except ImmediateHttpResponse as early:
+            response: HttpResponseBase = early.response
+            return response
+
+    return wrapped
+
+
+@_of_sign_in
+def start(request: HttpRequest) -> HttpResponseBase:
+    """To the provider. `next`: the path to open after the sign-in."""
+    return Provider(request, configured()).redirect_from_request(request)
+
+
+@_of_sign_in
+def callback(request: HttpRequest) -> HttpResponseBase:
+    keys = {key_of("oidc", network(peer_of(request))): throttle.CLIENT}
+    if wait := attempt(keys):
+        return _too_many(request, ceil(wait.total_seconds()))
+    response: HttpResponseBase = Callback.adapter_view(Client(request))(request)
+    if getattr(request, "signed_in_by", ""):
+        succeeded(keys)
+        # The groups are read at each sign-in, so there must be one from time to time.
+        request.session.set_expiry(timezone.now() + timedelta(hours=settings.SMARTOPS_OIDC_SESSION_HOURS))
+    return response
+
+
+def _too_many(request: HttpRequest, seconds: int) -> HttpResponseBase:
+    sign_ins.throttled(request, "")
+    response = page_of_refusal(request, f"Too many failed sign-ins. Try again in {seconds} s.", 429)
+    response.headers["Retry-After"] = str(seconds)
+    return response
