@@ -26,6 +26,7 @@ from smartops.console.feed import feed
 from smartops.console.live import Page
 from smartops.people.access import Access, Right, access_of
 from smartops.web import access_log
+from smartops.web.backlog import is_behind
 from smartops.web.peers import peer_of_socket
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class ChangesConsumer(AsyncWebsocketConsumer):
 
     page: Page
     access: Access
+    missed = False
     _counted: Any = None  # the id of the user whose socket this is, while it counts
     _recheck: Task[None] | None = None
 
@@ -71,8 +73,12 @@ class ChangesConsumer(AsyncWebsocketConsumer):
         _open[user.pk] += 1
         self.page, self.access = page, access
         await self.accept()
-        await feed().join(self)
+        await feed(self.page).join(self)
         self._recheck = asyncio.create_task(self._check_again(), name="recheck of a socket")
+
+    @property
+    def is_behind(self) -> bool:
+        return is_behind(self.scope)
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - the signature is the consumer's
         self._release()
@@ -98,7 +104,7 @@ class ChangesConsumer(AsyncWebsocketConsumer):
                 return
             if access != self.access:
                 self.access = access
-                await feed().join(self)
+                await feed(self.page).join(self)
 
     async def _refuse(self, code: Close, user: Any, level: int = logging.WARNING) -> None:
         access_log.record(
@@ -114,7 +120,7 @@ class ChangesConsumer(AsyncWebsocketConsumer):
 
     def _release(self) -> None:
         if self._counted is not None:
-            feed().leave(self)
+            feed(self.page).leave(self)
             _open[self._counted] -= 1
             if not _open[self._counted]:
                 del _open[self._counted]

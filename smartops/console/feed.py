@@ -9,14 +9,18 @@ import logging
 from asyncio import AbstractEventLoop
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import Error
+from django.db.models import Min
 from django.template.loader import render_to_string
 from django.urls import set_script_prefix
 
+from guardrails.models import Freeze
 from smartops.console import topics
 from smartops.console.freshness import Freshness, freshness, visible_to
 from smartops.console.live import Changed, Page, Update, partial
@@ -31,13 +35,19 @@ FETCHES = 25  # pages a second that are asked to fetch themselves
 AT_ONCE = 10  # so few do not wait for each other
 
 Key = tuple[Page, Access]
+FREEZES = ("setting", "guardrails_freeze")
 
 
 class Reader(Protocol):
-    """A socket. `access` is what its person may see now."""
+    """A socket. `access` is what its person may see now. `is_behind`: its client takes less than it is sent. `missed`:
+    it was not sent everything."""
 
     page: Page
     access: Access
+    missed: bool
+
+    @property
+    def is_behind(self) -> bool: ...
 
     async def send(self, text_data: str) -> None: ...
 
@@ -48,6 +58,7 @@ class Feed:
     def __init__(self) -> None:
         self.readers: set[Any] = set()
         self._arriving = 0.0  # when the last page that connected may fetch itself
+        self._freeze_ends: datetime | None = None  # the next one that ends by itself
         self._task = asyncio.create_task(self._run(), name="feed")
 
     async def join(self, reader: Reader) -> None:
@@ -62,71 +73,81 @@ class Feed:
         self.readers.discard(reader)
 
     async def _run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._send_changes())
-                tasks.create_task(self._send_age())
-        finally:
-            del _feeds[asyncio.get_running_loop()]
-
-    async def _send_changes(self) -> None:
+        """One after the other: an age is sent when the changes until then have been sent."""
         loop = asyncio.get_running_loop()
-        with notifications.changes() as changes:
-            while True:
-                rows = await changes.take()
-                began = loop.time()
-                groups, changed = self._groups(), Changed(rows)
-                for costly in (False, True):
-                    keys = [key for key in groups if topics.is_costly(key[0]) is costly]
-                    if keys:
-                        await self._publish(groups, await _updates(keys, changed))
-                await asyncio.sleep(max(INTERVAL, loop.time() - began))
+        tick = loop.time() + TICK
+        try:
+            with notifications.changes() as changes:
+                while True:
+                    rows = await changes.take(until=tick)
+                    began = loop.time()
+                    if rows is None or rows:
+                        await self._send_changes(Changed(rows))
+                        await asyncio.sleep(max(INTERVAL, loop.time() - began))
+                    if loop.time() >= tick:
+                        await self._send_age(changes)
+                        tick = loop.time() + TICK
+        finally:
+            for key in [key for key, feed in _feeds.items() if feed is self]:
+                del _feeds[key]
 
-    async def _send_age(self) -> None:
-        """Nothing while the database does not answer, or does not notify: after some seconds, no page calls itself live
-        any more."""
-        while True:
-            await asyncio.sleep(TICK)
-            if self.readers and notifications.listening().connected and (now := await _freshness()):
-                texts: dict[tuple[Access, bool], str] = {}
-                for reader in list(self.readers):
-                    key = reader.access, reader.page.name == "overview"
-                    if key not in texts:
-                        texts[key] = _age(visible_to(reader.access, now), heartbeats=key[1])
-                    await _send(reader, texts[key])
-
-    def _groups(self) -> dict[Key, list[Reader]]:
+    async def _send_changes(self, changed: Changed) -> None:
         groups: dict[Key, list[Reader]] = defaultdict(list)
         for reader in self.readers:
             groups[reader.page, reader.access].append(reader)
-        return groups
-
-    async def _publish(self, groups: Mapping[Key, list[Reader]], updates: Mapping[Key, Update | None]) -> None:
+        updates = await _updates(groups, changed)
         fetching = sum(len(groups[key]) for key, update in updates.items() if update and update.refresh)
         within = max(0, fetching - AT_ONCE) / FETCHES
         for key, update in updates.items():
-            if update is None:
-                continue
-            message: dict[str, Any] = {"rows": update.rows}
-            message |= {"refresh": within} if update.refresh else {"content": update.content, "listed": update.listed}
-            text = json.dumps(message)
-            for reader in groups[key]:
-                await _send(reader, text)
+            if update is not None:
+                text = json.dumps(_message(update, within))
+                for reader in groups[key]:
+                    await _send(reader, text)
+
+    async def _send_age(self, changes: notifications.Changes) -> None:
+        """Nothing while the database does not answer, or does not notify: after some seconds, no page calls itself live
+        any more. Nothing notifies of a freeze that ends with its time."""
+        if not (self.readers and notifications.listening().connected and (now := await _now())):
+            return
+        if self._freeze_ends and self._freeze_ends <= now.freshness.at:
+            changes.add(FREEZES)
+        self._freeze_ends = now.freeze_ends
+        texts: dict[tuple[Access, bool], str] = {}
+        for reader in list(self.readers):
+            key = reader.access, reader.page.name == "overview"
+            if key not in texts:
+                texts[key] = _age(visible_to(reader.access, now.freshness), heartbeats=key[1])
+            await _send(reader, texts[key])
 
 
-def feed() -> Feed:
-    """The feed of the running loop; the first call starts it."""
-    loop = asyncio.get_running_loop()
-    if loop not in _feeds:
-        _feeds[loop] = Feed()
-    return _feeds[loop]
+def feed(page: Page) -> Feed:
+    """Of the running loop, for pages of this kind; the first call starts it. Pages that need many queries do not make
+    the others wait."""
+    key = asyncio.get_running_loop(), topics.is_costly(page)
+    if key not in _feeds:
+        _feeds[key] = Feed()
+    return _feeds[key]
 
 
 async def _send(reader: Reader, text: str) -> None:
+    """A page whose client is slow is sent nothing until it has taken what there is; then it fetches itself. What waits
+    for it neither grows nor becomes old."""
+    if reader.is_behind:
+        reader.missed = True
+        return
+    if reader.missed:
+        reader.missed, text = False, _refresh(0)
     try:
         await reader.send(text)
     except Exception:  # the other sockets must not be affected; one that is being closed raises none
         log.warning("An open page was not sent a change: it may show old data until it is loaded again", exc_info=True)
+
+
+def _message(update: Update, within: float) -> dict[str, Any]:
+    message: dict[str, Any] = {"rows": update.rows}
+    if update.content:
+        message["content"] = update.content
+    return message | ({"refresh": within} if update.refresh else {"listed": update.listed})
 
 
 async def _updates(keys: Collection[Key], changed: Changed) -> Mapping[Key, Update | None]:
@@ -143,9 +164,20 @@ def _make(keys: Collection[Key], changed: Changed) -> Mapping[Key, Update | None
     return {(page, access): topics.update(page, access, changed) for page, access in keys}
 
 
-async def _freshness() -> Freshness | None:
+@dataclass(frozen=True, slots=True)
+class Now:
+    """`freeze_ends`: when the next of the freezes in force does."""
+
+    freeze_ends: datetime | None
+    freshness: Freshness
+
+
+async def _now() -> Now | None:
+    def read() -> Now:
+        return Now(Freeze.in_force().aggregate(ends=Min("until"))["ends"], freshness())
+
     try:
-        return await database_sync_to_async(freshness)()
+        return await database_sync_to_async(read)()
     except Error:
         return None
 
@@ -163,4 +195,4 @@ def _refresh(within: float) -> str:
     return json.dumps({"rows": (), "refresh": within})
 
 
-_feeds: dict[AbstractEventLoop, Feed] = {}
+_feeds: dict[tuple[AbstractEventLoop, bool], Feed] = {}

@@ -178,10 +178,15 @@ class _Counted:
 def everywhere(request: HttpRequest) -> dict[str, Any]:
     """A context processor: the freezes in force, and the address of the form with the scope of the page."""
     access: Access = getattr(request, "access", Access())
+    freeze_here = _freeze_here(request) if access.has(Right.ACT) else ""
+    return in_force(access, request.get_full_path()) | {"freeze_here": freeze_here}
+
+
+def in_force(access: Access, address: str) -> dict[str, Any]:
+    """What console/freezes.html shows on the page of this address: the same to everybody with this access."""
     return {
         "freezes_in_force": SimpleLazyObject(lambda: _in_force(access)),
-        "freeze_here": _freeze_here(request) if access.has(Right.ACT) else "",
-        "back_here": f"?{urlencode({'back': request.get_full_path()})}",
+        "back_here": f"?{urlencode({'back': address})}",
     }
 
 

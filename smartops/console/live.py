@@ -14,13 +14,14 @@ from django.conf import settings
 from django.db.models import Prefetch, QuerySet
 from django.http import QueryDict
 from django.template.loader import render_to_string
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, get_script_prefix, resolve
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from orchestrator.models import Action
 from signals.models import Signal
 from smartops import queries
+from smartops.console.freezes import in_force
 from smartops.console.listing import filter_query
 from smartops.people.access import Access, Right
 from smartops.web.notifications import Row
@@ -30,15 +31,17 @@ MAX_ROWS = 100  # in one message; after a larger burst, the pages fetch themselv
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An open page, by its address. `name`: of its URL. `where`: the values in its path. `query`: the filter."""
+    """An open page. `address`: its path within the site, and the query. `name`: of its URL. `where`: the values in its
+    path. `query`: the filter."""
 
+    address: str
     name: str
     where: tuple[tuple[str, str], ...] = ()
     query: str = ""
 
     @classmethod
     def at(cls, address: str) -> "Page | None":
-        """`address`: the path within the site, and the query. None if the console has no such page."""
+        """None if the console has no such page."""
         path, _, query = address.partition("?")
         try:
             found = resolve(path)
@@ -46,13 +49,17 @@ class Page:
             return None
         if found.namespace != "console":
             return None
-        return cls(found.url_name or "", tuple((name, str(value)) for name, value in found.kwargs.items()), query)
+        return cls(
+            address, found.url_name or "", tuple((name, str(value)) for name, value in found.kwargs.items()), query
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
     """A message to an open page. `content`: HTML that htmx puts in its places. `refresh`: the page has to fetch itself.
-    `rows`: the changed rows that the page is about, as ids of HTML elements. `listed`: they belong to its list."""
+    `rows`: the changed rows that the page is about, as ids of HTML elements. `listed`: they belong to its list.
+
+    A refresh with content: the content is shown at once."""
 
     content: str = ""
     refresh: bool = False
@@ -74,10 +81,12 @@ class Changed:
         pks = [pk for model, pk in self.rows if model in models]
         return len(pks) > MAX_ROWS or "" in pks
 
-    @property
-    def has_settings(self) -> bool:
-        """Whether people have changed something: a freeze, which every page shows, or a limit."""
-        return self.names("setting")
+    def freezes(self, page: Page, access: Access) -> SafeString:
+        """The freezes, which every page shows, if one has begun or ended."""
+        if self.rows is None or ("setting", "guardrails_freeze") not in self.rows:
+            return SafeString()
+        address = f"{get_script_prefix().removesuffix('/')}{page.address}"
+        return partial("freezes", render_to_string("console/freezes.html", in_force(access, address)))
 
     def names(self, *models: str) -> bool:
         return self.rows is None or any(model in models for model, _ in self.rows)
@@ -126,19 +135,16 @@ class Rows:
     passing: Callable[[QueryDict, Access], "QuerySet[Any]"]
 
     def update(self, page: Page, access: Access, changed: Changed) -> Update | None:
-        if changed.has_settings:
-            return Update(refresh=True)
-        if not changed.names(self.model):
-            return None
+        freezes = changed.freezes(page, access)
         if changed.are_many(self.model):
-            return Update(refresh=True)
+            return Update(freezes, refresh=True)
         rows = self._rows(changed)
         seen = [one for one in rows if sees(access, one.workload if isinstance(one, Action) else one)]
         if not seen:
-            return None
+            return Update(freezes, listed=True) if freezes else None
         passing = self.passing(QueryDict(page.query), access).filter(pk__in=[one.pk for one in seen])
         found = set(passing.values_list("pk", flat=True))
-        content = mark_safe("".join(self._html(one, page.query, changed) for one in seen))  # noqa: S308 - of templates
+        content = freezes + mark_safe("".join(self._html(one, page.query, changed) for one in seen))  # noqa: S308 - of templates
         return Update(content, rows=tuple(f"{self.model}-{one.pk}" for one in seen if one.pk in found), listed=True)
 
     def _rows(self, changed: Changed) -> Iterable[Any]:
@@ -161,17 +167,17 @@ class Shared:
     models: tuple[str, ...]
     parts: Callable[[Access], Mapping[str, str]]
 
-    def update(self, page: Page, access: Access, changed: Changed) -> Update | None:  # noqa: ARG002 - the protocol's
-        if changed.rows is None or changed.has_settings:
+    def update(self, page: Page, access: Access, changed: Changed) -> Update | None:
+        if changed.rows is None:
             return Update(refresh=True)
         if not changed.names(*self.models):
             return None
         are_many = changed.are_many(*self.models)
         rows = () if are_many else changed.visible_to(access, self.models)
-        if not rows and not are_many:
+        if not rows and not are_many and not changed.names("setting"):
             return None
-        content = format_html_join("", "{}", ((partial(name, html),) for name, html in self.parts(access).items()))
-        return Update(content, rows=rows)
+        parts = format_html_join("", "{}", ((partial(name, html),) for name, html in self.parts(access).items()))
+        return Update(changed.freezes(page, access) + parts, rows=rows)
 
 
 @dataclass(frozen=True)
@@ -185,16 +191,17 @@ class Fetched:
     def update(self, page: Page, access: Access, changed: Changed) -> Update | None:
         if not changed.names(*self.models):
             return None
+        freezes = changed.freezes(page, access)
         if changed.are_many(*self.models):
-            return Update(refresh=True)
+            return Update(freezes, refresh=True)
         rows: tuple[str, ...] = changed.visible_to(access, self.models)
         if self.of:
             own = f"{self.models[0]}-{dict(page.where)[self.of]}"
             others = tuple(one for one in rows if not one.startswith(f"{self.models[0]}-"))
             rows = (own,) if own in rows else others
-        if not rows and not changed.has_settings:
+        if not rows and not changed.names("setting"):
             return None
-        return Update(refresh=True, rows=rows)
+        return Update(freezes, refresh=True, rows=rows)
 
 
 def partial(name: str, html: str) -> SafeString:

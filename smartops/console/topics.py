@@ -9,7 +9,7 @@ from smartops.people.access import Access
 
 OTHERS = Fetched(("action", "signal", "setting"))
 SCREENS: Mapping[str, Live] = {  # by the name of the URL
-    "overview": Shared(("action", "signal"), overview.parts),
+    "overview": Shared(("action", "signal", "setting"), overview.parts),
     "signals": Rows("signal", "console/signal_row.html", signals.passing),
     "actions": Rows("action", "console/action_row.html", actions.passing),
     "action": Fetched(("action", "setting"), of="pk"),

@@ -224,6 +224,10 @@ class Connection(HTTPChannel):
         self._drained.set()
         super().resumeProducing()
 
+    @property
+    def is_drained(self) -> bool:
+        return self._drained.is_set()
+
     async def drained(self) -> None:
         """Wait until the client has taken what was written, or is gone."""
         if self._drained.is_set():

@@ -21,6 +21,7 @@ from smartops.edge.connection import Connection, Connections
 from smartops.edge.proxies import FORWARDED_FOR, FORWARDED_PROTO, Proxies, network
 from smartops.edge.request import Request
 from smartops.edge.websocket import MAX_MESSAGE, Websocket
+from smartops.web import backlog
 
 MAX_CONNECTIONS, MAX_CONNECTIONS_OF_PEER = 2000, 1000
 NONE = Proxies()
@@ -97,6 +98,8 @@ class Server(Daphne):  # type: ignore[misc]
             return None
         inbox: asyncio.Queue[dict[str, Any]] = protocol.inbox if isinstance(protocol, Request) else asyncio.Queue()
         scope = {"asgi": {"version": "3.0"}, **scope, **self._place(scope), **self._origin(scope)}
+        if isinstance(protocol, Websocket):
+            scope["extensions"] = {backlog.EXTENSION: protocol.is_behind}
         running = self.application(scope, inbox.get, partial(self.handle_reply, protocol))
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)
         return inbox

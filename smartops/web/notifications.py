@@ -65,9 +65,13 @@ class Changes:
         self._rows = None
         self._pending.set()
 
-    async def take(self) -> set[Row] | None:
-        """Waits for the next change. None: every row may have changed."""
-        await self._pending.wait()
+    async def take(self, until: float | None = None) -> set[Row] | None:
+        """Waits for the next change, until a time of the loop's clock. None: every row may have changed."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._pending.wait()
+        except TimeoutError:
+            return set()
         self._pending.clear()
         rows, self._rows = self._rows, set()
         return rows

@@ -11,6 +11,7 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from guardrails.models import Freeze
@@ -21,6 +22,7 @@ from smartops.console import consumers, feed
 from smartops.console.consumers import Close
 from smartops.people.roles import Place, Role
 from smartops.web import notifications
+from smartops.web.backlog import EXTENSION
 from tests.kit.people import grant, lose_roles, person
 from tests.kit.verbs import propose
 from tests.kit.web import notify
@@ -202,14 +204,72 @@ def test_a_large_burst_and_a_lost_connection_make_each_page_fetch_itself(reading
     run(scenario())
 
 
-def test_every_page_fetches_itself_after_a_change_of_a_setting(reading: Client) -> None:
+def test_every_page_shows_a_freeze_at_once_and_only_those_that_depend_on_settings_fetch_themselves(
+    reading: Client,
+) -> None:
+    fetches = {"/console/": False, "/console/actions/?state=pending": False, "/console/guardrails/": True}
+
     async def scenario() -> None:
-        communicator = socket(reading)
+        pages = {address: socket(reading, address) for address in fetches}
+        for page in pages.values():
+            assert await accepted(page)
+        for page in pages.values():
+            await settled(page)
+        freeze = await Freeze.objects.acreate(reason="a migration", by="user:ada")
+        for address, page in pages.items():
+            update = await message(page, "rows")
+            assert ("refresh" in update) is fetches[address]
+            assert '<hx-partial hx-target="#freezes" hx-swap="outerMorph">' in update["content"]
+            assert "a migration" in update["content"]
+        await sync_to_async(freeze.lift)("user:ada", "done")
+        for page in pages.values():
+            update = await message(page, "rows")
+            assert 'id="freezes"' in update["content"]
+            assert "a migration" not in update["content"]
+            await page.disconnect()
+
+    run(scenario())
+
+
+def test_a_freeze_that_ends_with_its_time_leaves_open_pages(reading: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "TICK", 0.2)
+
+    async def scenario() -> None:
+        communicator = socket(reading, "/console/actions/")
         assert await accepted(communicator)
         await settled(communicator)
-        await Freeze.objects.acreate(reason="a migration", by="user:ada")
-        assert await message(communicator) == {"rows": [], "refresh": 0}
+        until = timezone.now() + timedelta(seconds=1)
+        await Freeze.objects.acreate(reason="a migration", by="user:ada", until=until)
+        assert "a migration" in (await message(communicator, "listed"))["content"]
+        assert "a migration" not in (await message(communicator, "listed"))["content"]
         await communicator.disconnect()
+
+    run(scenario())
+
+
+def test_a_page_whose_client_is_slow_is_sent_nothing_and_fetches_itself_later(
+    reading: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TICK", 0.1)
+    action = direct()
+
+    async def scenario() -> None:
+        slow, other = socket(reading, "/console/actions/"), socket(reading, "/console/actions/")
+        behind = False
+        slow.scope["extensions"] = {EXTENSION: lambda: behind}
+        for page in (slow, other):
+            assert await accepted(page)
+            await settled(page)
+        behind = True
+        await emptied(slow)
+        await sync_to_async(notify)("action", str(action.pk))
+        assert await message(other, "listed")
+        assert await slow.receive_nothing(0.3)
+        behind = False
+        assert await slow.receive_json_from(10) == {"rows": [], "refresh": 0}
+        assert "age" in await slow.receive_json_from(10)
+        for page in (slow, other):
+            await page.disconnect()
 
     run(scenario())
 
