@@ -39,7 +39,7 @@ OBSERVE = """
         for (const one of found) window.seen[one] ??= Date.now();
     }).observe(document, { subtree: true, childList: true, characterData: true });
 """
-SETTLED = "document.documentElement.dataset.connection !== 'connecting'"
+SETTLED = "html:not([data-connection=connecting])"
 
 
 @dataclass
@@ -132,7 +132,7 @@ async def _measure(
     connecting = psycopg.AsyncConnection.connect(url, autocommit=True)
     async with _browser(web, visitor, quick=quick) as page, await connecting as database:
         if page is not None:
-            await page.wait_for_function(SETTLED, timeout=1000 * SETTLED_WITHIN)
+            await page.wait_for_selector(SETTLED, state="attached", timeout=1000 * SETTLED_WITHIN)
         await asyncio.sleep(1 if quick else 5)
         run.messages, cpu, began = 0, cpu_seconds(web.pid), time.perf_counter()
         run.asked = 0

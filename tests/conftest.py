@@ -53,7 +53,11 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 @pytest.fixture(autouse=True)
 def no_known_bounds() -> None:
     """What this process knows of the rows of another test."""
+    from smartops.console import trends  # models cannot be imported before the settings are read
+
     Unended.forget_all()
+    trends.CLOSED_SIGNALS.forget()
+    trends.CLOSED_ACTIONS.forget()
 
 
 def keep_default_rules(**_: object) -> None:

@@ -3,7 +3,8 @@
 Its messages are JSON objects (docs/adr/0053-the-socket-sends-what-changed.md):
 - `{"content": html, "rows": [id], "listed": bool}`: the elements that htmx replaces; the changed rows that the page is
   about, and whether they belong to its list: then it announces those that it does not show
-- `{"refresh": seconds, "rows": [id]}`: the page has to fetch itself, within so many seconds
+- `{"refresh": seconds, "rows": [id], "content": html}`: the page has to fetch itself, within so many seconds; until
+  then it shows the content, if there is any
 - `{"age": time, "content": html}`: everything until that time has been sent; the state of the reconcilers
 """
 

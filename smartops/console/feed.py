@@ -26,6 +26,7 @@ from smartops.console.freshness import Freshness, freshness, visible_to
 from smartops.console.live import Changed, Page, Update, partial
 from smartops.people.access import Access
 from smartops.web import notifications
+from smartops.web.notifications import Row
 
 log = logging.getLogger(__name__)
 
@@ -73,23 +74,31 @@ class Feed:
         self.readers.discard(reader)
 
     async def _run(self) -> None:
-        """One after the other: an age is sent when the changes until then have been sent."""
+        """One after the other: an age is sent when the changes until then have been sent. After a time in which this
+        process did not run, a tick is due before the notifications are read."""
         loop = asyncio.get_running_loop()
         tick = loop.time() + TICK
         try:
             with notifications.changes() as changes:
                 while True:
-                    rows = await changes.take(until=tick)
-                    began = loop.time()
-                    if rows is None or rows:
-                        await self._send_changes(Changed(rows))
-                        await asyncio.sleep(max(INTERVAL, loop.time() - began))
+                    await self._send_burst(await changes.take(until=tick))
                     if loop.time() >= tick:
-                        await self._send_age(changes)
+                        now = await self._now()
+                        await self._send_burst(await changes.take(until=loop.time()))
+                        if now:
+                            await self._send_age(now, changes)
                         tick = loop.time() + TICK
         finally:
             for key in [key for key, feed in _feeds.items() if feed is self]:
                 del _feeds[key]
+
+    async def _send_burst(self, rows: set[Row] | None) -> None:
+        if rows is not None and not rows:
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await self._send_changes(Changed(rows))
+        await asyncio.sleep(max(INTERVAL, loop.time() - began))
 
     async def _send_changes(self, changed: Changed) -> None:
         groups: dict[Key, list[Reader]] = defaultdict(list)
@@ -104,11 +113,13 @@ class Feed:
                 for reader in groups[key]:
                     await _send(reader, text)
 
-    async def _send_age(self, changes: notifications.Changes) -> None:
-        """Nothing while the database does not answer, or does not notify: after some seconds, no page calls itself live
-        any more. Nothing notifies of a freeze that ends with its time."""
-        if not (self.readers and notifications.listening().connected and (now := await _now())):
-            return
+    async def _now(self) -> "Now | None":
+        """None while the database does not answer, or does not notify: after some seconds without an age, no page calls
+        itself live any more."""
+        return await _now() if self.readers and notifications.listening().connected else None
+
+    async def _send_age(self, now: "Now", changes: notifications.Changes) -> None:
+        """Nothing notifies of a freeze that ends with its time."""
         if self._freeze_ends and self._freeze_ends <= now.freshness.at:
             changes.add(FREEZES)
         self._freeze_ends = now.freeze_ends

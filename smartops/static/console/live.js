@@ -1,7 +1,7 @@
 // The page's connection: the changes that the server sends, and what the badge says of the page's age.
 // The messages are described in smartops/console/consumers.py.
 (() => {
-  const SILENT = 7000; // ms without a message; the server sends one every 2 s
+  const SILENT = 7000; // ms without a message about the age, or that it is late; the server sends one every 2 s
   const PATIENCE = 1000; // ms in which a page that fetches itself still counts as live
   const PACE = 250, AGAIN = 3000; // ms from one fetch to the next; after one that failed
   const ALONE = 10000; // ms between two fetches without a websocket: it may be one too many
@@ -10,7 +10,8 @@
   const now = () => performance.now();
 
   let connected = false, wasLive = false, paused = false;
-  let heard = 0; // when the last message came
+  let heard = 0; // when the last age came
+  let fastest = Infinity, late = 0; // of an age: its shortest way here, by two clocks; by how much the last one was slower
   let oldSince = 1; // since when the page is known to be old; 0: it is not
   let asOf = ""; // until when it is up to date
   let fetching = false, changed = false, fetched = 0, timer = 0;
@@ -19,7 +20,7 @@
   const state = () => {
     if (paused) return "paused";
     if (!connected) return wasLive ? "reconnecting" : "connecting";
-    const isOld = oldSince && now() - oldSince > PATIENCE || now() - heard > SILENT;
+    const isOld = oldSince && now() - oldSince > PATIENCE || now() - heard > SILENT || late > SILENT;
     if (isOld || !wasLive && oldSince) return wasLive ? "old" : "connecting";
     wasLive = true;
     const reconcilers = find("freshness")?.dataset.reconcilers;
@@ -76,7 +77,12 @@
   };
 
   const received = message => {
-    heard = now();
+    if ("age" in message) {
+      heard = now();
+      const way = heard - Date.parse(message.age);
+      fastest = Math.min(fastest, way);
+      late = way - fastest;
+    }
     if (paused) {
       if ("age" in message) return false;
       message.rows.forEach(id => news.add(id));
@@ -93,7 +99,7 @@
 
   const isOfPage = ctx => ctx?.sourceElement?.id === "live";
   htmx.registerExtension("live", {
-    htmx_after_ws_connection: () => { connected = true; heard = now(); old(); },
+    htmx_after_ws_connection: () => { [connected, heard, fastest, late] = [true, now(), Infinity, 0]; old(); },
     htmx_ws_close: (element, detail) => {
       connected = fetching = false;
       clearTimeout(timer);

@@ -1,6 +1,7 @@
 """The console in a real browser, served by two web processes that share nothing but the database."""
 
 import re
+import signal
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -250,7 +251,7 @@ def test_live_includes_the_reconciler_and_never_describes_old_data(
     serve: Callable[..., Web], scene: Hour, visit: Visitor
 ) -> None:
     web = serve()
-    page = visit(web)
+    page = visit(web, "/console/guardrails/")
     expect(page.locator(".as-of")).to_be_hidden()
     reconciled(ago=timedelta(seconds=16))
     badge(page, "Reconciler stopped")
@@ -262,13 +263,41 @@ def test_live_includes_the_reconciler_and_never_describes_old_data(
     badge(page, "No reconciler")
     reconciled()
     badge(page, "Live")
-    page.route("**/console/", lambda route: route.fulfill(status=503))  # the socket stays open
+    page.route("**/console/guardrails/", lambda route: route.fulfill(status=503))  # the socket stays open
     freeze = Freeze.objects.create(reason="a migration", by=actors.user("ada"))
     expect(page.get_by_role("status")).to_have_text(re.compile(r"^As of \d\d:\d\d:\d\d$"), use_inner_text=True)
-    page.unroute("**/console/")
+    page.unroute("**/console/guardrails/")
     badge(page, "Live")
     expect(page.locator("main")).to_contain_text(freeze.reason)
     visit.errors.clear()  # the browser's own, of the answers 503
+
+
+RECORD_BADGES = """id => {
+    window.badges = [];
+    const note = () => badges.push([
+        document.documentElement.dataset.connection, document.getElementById(id).dataset.state]);
+    new MutationObserver(note).observe(document, { subtree: true, childList: true, attributes: true });
+}"""
+
+
+def test_a_web_process_that_stood_still_never_says_live_over_what_it_has_not_sent(
+    serve: Callable[..., Web], scene: Hour, visit: Visitor
+) -> None:
+    action = Action.objects.select_related("workload", "signal").get(state="verifying")
+    web = serve()
+    page = visit(web, "/console/actions/")
+    page.evaluate(RECORD_BADGES, f"action-{action.pk}")
+    web.process.send_signal(signal.SIGSTOP)
+    try:
+        scene.success(action)
+        expect(page.get_by_role("status")).to_have_text(re.compile(r"^As of"), use_inner_text=True, timeout=20_000)
+        page.evaluate("badges.length = 0")
+    finally:
+        web.process.send_signal(signal.SIGCONT)
+    live(page)
+    expect(row(page, action)).to_contain_text("Succeeded")
+    assert ["live", "verifying"] not in page.evaluate("badges")
+    assert ["live", "succeeded"] in page.evaluate("badges")
 
 
 def test_a_page_that_may_not_be_read_any_more_disappears(

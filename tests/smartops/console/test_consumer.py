@@ -256,7 +256,8 @@ def test_a_page_whose_client_is_slow_is_sent_nothing_and_fetches_itself_later(
     async def scenario() -> None:
         slow, other = socket(reading, "/console/actions/"), socket(reading, "/console/actions/")
         behind = False
-        slow.scope["extensions"] = {EXTENSION: lambda: behind}
+        extensions: Any = {EXTENSION: lambda: behind}
+        slow.scope["extensions"] = extensions
         for page in (slow, other):
             assert await accepted(page)
             await settled(page)

@@ -1,6 +1,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -12,13 +13,14 @@ from guardrails.models import GuardrailSetting
 from orchestrator.models import Action, Heartbeat, Verification
 from signals import actors
 from signals.ingest import ingest
+from signals.lib.partitions import first_id
 from signals.models import Signal
 from smartops.console import actions, overview, signals
 from smartops.console.attention import ASKED_FOR, TOO_LONG
-from smartops.console.trends import HOURS, bars, compose, trends
+from smartops.console.trends import HOURS, STORED_WITHIN, bars, compose, trends
 from smartops.models import SeenFailure
 from smartops.people.access import Access, access_of
-from smartops.people.roles import Place, Role
+from smartops.people.roles import Place, Right, Role
 from tests.kit.history import rewritable
 from tests.kit.people import grant, person
 from tests.kit.verbs import requested
@@ -170,9 +172,9 @@ def test_hours_are_spread_and_reasons_are_sorted_by_their_number() -> None:
         NOW,
         [
             (at(0), "pending", "", 1), (at(2), "denied", "Frozen", 2), (at(3), "denied", "Frozen", 1),
-            (at(1), "denied", "Expired", 4), (at(40), "ignored", "", 1),
+            (at(1), "denied", "Expired", 4), (at(24), "ignored", "", 1),
         ],
-        [(at(0), None, 3), (at(24), "SUCCESS", 5), (at(-1), "FAILED", 1)],
+        [(at(0), None, 3), (at(24), "SUCCESS", 5), (at(0), "FAILED", 1)],
     )  # fmt: skip
     assert (len(found.hours), found.hours[0], found.hours[-1]) == (HOURS + 1, at(24), at(0))
     numbers = {(title, trend.label): trend.total for title, group in found.groups for trend in group}
@@ -188,6 +190,47 @@ def test_hours_are_spread_and_reasons_are_sorted_by_their_number() -> None:
     received = found.groups[0][1][0].hours
     assert (received[0], received[-4:]) == (1, (1, 2, 4, 1))
     assert found.rows[0] == (at(0), [1, 0, 0, 4, 0, 1, 0])
+
+
+def signal(hours_ago: int, state: str, reason: str = "", namespace: str = "bank") -> Signal:
+    """One of that hour, by its id."""
+    id_ = UUID(int=first_id(at(hours_ago) + timedelta(minutes=5)).int + uuid4().int % 2**64)
+    closed_at = None if state == "pending" else NOW
+    rest = {"source": "anomaly", "cluster": "default", "namespace": namespace, "workload": "shop", "symptom": "cpu"}
+    one = Signal(pk=id_, state=state, reason=reason, payload={}, closed_at=closed_at, fingerprint=id_.hex, **rest)
+    one.save(force_insert=True)
+    return one
+
+
+def numbers(access: Access, now: datetime = NOW) -> dict[str, tuple[int, ...]]:
+    return {trend.label: trend.hours for _, group in trends(access, now).groups for trend in group}
+
+
+def test_an_hour_is_counted_again_until_everything_in_it_has_ended(db: None, django_assert_num_queries: Any) -> None:
+    access, elsewhere = (Access({Right.READ: (Place(namespace=name),)}) for name in ("bank", "shop"))
+    with rewritable():
+        signal(3, "denied", "Frozen")
+        waiting = signal(5, "pending")
+        signal(24, "denied", "Frozen")  # in the part of that hour that is older than a day
+        with django_assert_num_queries(2):
+            assert numbers(access)["received"][-6:] == (1, 0, 1, 0, 0, 0)
+        signal(3, "denied", "Frozen")  # as no process does
+        signal(0, "denied", "Expired")
+        Signal.objects.filter(pk=waiting.pk).update(state="denied", reason="Expired", closed_at=NOW)
+        with django_assert_num_queries(2):
+            found = numbers(access)
+        assert (found["received"][-6:], sum(found["received"])) == ((1, 0, 1, 0, 0, 1), 3)
+        assert found["Expired"][-6:] == (1, 0, 0, 0, 0, 1)
+        assert sum(numbers(elsewhere)["received"]) == 0
+        assert sum(numbers(access, NOW + timedelta(hours=20))["received"]) == 2
+
+
+def test_an_hour_is_open_while_rows_of_it_may_be_stored(db: None) -> None:
+    access, soon = Access({Right.READ: (Place(namespace="bank"),)}), at(0) + STORED_WITHIN - timedelta(seconds=1)
+    with rewritable():
+        assert sum(numbers(access, soon)["received"]) == 0
+        signal(1, "denied", "Frozen")
+        assert sum(numbers(access, soon)["received"]) == 1
 
 
 def test_the_bars_have_no_style_of_their_own() -> None:
