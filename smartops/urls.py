@@ -22,6 +22,7 @@ urlpatterns = [
     path("admin/login/", sign_in),
     *oidc,
     path("admin/logout/", admin.site.logout),  # also for accounts that the admin itself does not admit
+    path("admin/password_change/", RedirectView.as_view(pattern_name="console:password")),  # one form, one throttle
     path("admin/", admin.site.urls),
     path("console/", include("smartops.console.urls")),
 ]

@@ -49,6 +49,11 @@ def act(right: Right) -> Callable[[View], View]:
     return decorate
 
 
+def personal(view: View) -> View:
+    """A form about the own account, for everybody who is signed in."""
+    return require_http_methods(["GET", "HEAD", "POST"])(_for(None, view))
+
+
 def require(request: ConsoleRequest, right: Right, target: Target) -> None:
     """Raises PermissionDenied: the answer is the page 403."""
     if not request.access.may_change(right, target):
@@ -59,7 +64,7 @@ def in_dialog(request: HttpRequest) -> bool:
     return request.headers.get("HX-Target") == DIALOG
 
 
-def _for(right: Right, view: View) -> View:
+def _for(right: Right | None, view: View) -> View:
     @csp_update({"require-trusted-types-for": ["'script'"], "trusted-types": ["smartops"]})
     @wraps(view)
     def wrapped(request: Any, **where: Any) -> HttpResponseBase:
@@ -67,7 +72,7 @@ def _for(right: Right, view: View) -> View:
             return _signed_out(request)
         request.access = access_of(request.user)
         try:
-            if not request.access.has(right):
+            if right is not None and not request.access.has(right):
                 raise PermissionDenied(f"Your account has no right to {right} anywhere.")
             return view(request, **where)
         except PermissionDenied as error:

@@ -10,6 +10,7 @@ from smartops.console.approvals import approval, approvals, approve, rehearse, r
 from smartops.console.audit import audit, export
 from smartops.console.decision import decision
 from smartops.console.overview import overview
+from smartops.console.password import password
 from smartops.console.reasons import reasons
 from smartops.console.seen import seen
 from smartops.console.signal import signal
@@ -75,4 +76,5 @@ urlpatterns = [
     path("aliases/<int:pk>/enable/", aliases.enable, name="alias-enable"),
     path("aliases/<int:pk>/disable/", aliases.disable, name="alias-disable"),
     path("preview/", previews.step, name="preview"),
+    path("password/", password, name="password"),
 ]

@@ -6,7 +6,6 @@ Each return counts as a failed sign-in of its client until it succeeds, as a wro
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
-from math import ceil
 
 import requests
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -61,7 +60,7 @@ def start(request: HttpRequest) -> HttpResponseBase:
 def callback(request: HttpRequest) -> HttpResponseBase:
     keys = {key_of("oidc", network(peer_of(request))): throttle.CLIENT}
     if wait := attempt(keys):
-        return _too_many(request, ceil(wait.total_seconds()))
+        return _too_many(request, throttle.seconds(wait))
     response: HttpResponseBase = Callback.adapter_view(Client(request))(request)
     if getattr(request, "signed_in_by", ""):
         succeeded(keys)

@@ -4,7 +4,6 @@ import hmac
 from collections.abc import Mapping
 from datetime import timedelta
 from hashlib import sha256
-from math import ceil
 from secrets import token_urlsafe
 from typing import Any
 
@@ -48,7 +47,7 @@ class SignInForm(AuthenticationForm):
         self.wait = attempt(keys)  # counted before the password is checked: attempts at the same time are not free
         if self.wait:
             sign_ins.throttled(self.request, account)
-            seconds = ceil(self.wait.total_seconds())
+            seconds = throttle.seconds(self.wait)
             raise ValidationError(f"Too many failed sign-ins. Try again in {seconds} s.", code="throttled")
         cleaned = super().clean()
         succeeded(keys)
@@ -65,7 +64,7 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
     form = (getattr(response, "context_data", None) or {}).get("form")
     if isinstance(form, SignInForm) and form.wait:
         response.status_code = 429
-        response.headers["Retry-After"] = str(ceil(form.wait.total_seconds()))
+        response.headers["Retry-After"] = str(throttle.seconds(form.wait))
     if request.method == "POST" and response.status_code == 302:
         response.set_signed_cookie(
             DEVICE_COOKIE, f"{token_urlsafe(9)}:{request.user.get_username()}", salt=DEVICE_COOKIE,

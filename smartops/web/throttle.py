@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 
 FORGET = timedelta(hours=1)  # after the last failure
 NONE = timedelta(0)
@@ -40,6 +41,11 @@ class Failures:
 def wait(stored: Iterable[Failures], now: datetime) -> timedelta:
     """How long until the next attempt. Zero: it may be made now."""
     return max((_left(one, now) for one in stored), default=NONE)
+
+
+def seconds(left: timedelta) -> int:
+    """As a person reads it, and `Retry-After` has it."""
+    return ceil(left.total_seconds())
 
 
 def counted(count: int, last_at: datetime, now: datetime) -> int:

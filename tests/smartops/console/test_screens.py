@@ -40,7 +40,7 @@ def pages(
     observed(hour)
     dry_run(hour)
     issue(f"<b>{'t' * 61}", [Scope.SIGNALS_WRITE], ["shop"])
-    client.force_login(User.objects.create_superuser("ada"))
+    client.force_login(User.objects.create_superuser("ada", password="of-the-scene"))  # noqa: S106
     web = serve()
     context, complaints = browser.new_context(base_url=web.url, reduced_motion="reduce"), []
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web.url}])

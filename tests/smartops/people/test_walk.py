@@ -120,7 +120,7 @@ FOR_ALL_PLACES = {"console:tokens", "console:token-issue", "console:token-revoke
 # Without data of a place.
 OPEN = {
     "admin:index", "admin:login", "admin:logout", "admin:password_change", "admin:password_change_done",
-    "oidc-start", "oidc-callback",
+    "oidc-start", "oidc-callback", "console:password",
     "admin:autocomplete", "admin:jsi18n", "admin:view_on_site", "admin:app_list", "admin:None",
     "v1:openapi-json", "v1:api-root", "None",
 }  # fmt: skip

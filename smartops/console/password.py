@@ -1,0 +1,67 @@
+"""The password of the own account, for each person who has one, with or without a role and staff status."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.http import Http404
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+
+from signals import actors
+from smartops.console.acts import Confirmation, posted, respond, way_back
+from smartops.console.pages import ConsoleRequest, personal
+from smartops.web import sign_ins, throttle
+from smartops.web.sign_in import attempt, key_of, succeeded
+
+
+class PasswordForm(PasswordChangeForm):
+    """Whoever holds the session may not guess the old password: failures cost pauses, and are rows, as at sign-in."""
+
+    # For password managers.
+    account = forms.CharField(
+        required=False, widget=forms.TextInput(attrs={"readonly": True, "autocomplete": "username"})
+    )
+    field_order = ["account", *PasswordChangeForm.field_order]
+
+    def __init__(self, request: ConsoleRequest, user: User) -> None:
+        super().__init__(user, posted(request), label_suffix="")
+        self.request = request
+        self.fields["account"].initial = user.get_username()
+
+    def clean_old_password(self) -> str:
+        keys = {key_of("password", str(self.user.pk)): throttle.ACCOUNT_OF_CLIENT}
+        actor = actors.user(self.user.get_username())
+        if wait := attempt(keys):
+            sign_ins.throttled(self.request, self.user.get_username())
+            raise ValidationError(f"Too many wrong passwords. Try again in {throttle.seconds(wait)} s.")
+        try:
+            old = super().clean_old_password()
+        except ValidationError:
+            sign_ins.failed(self.request, actor, "The old password was wrong, on the page that changes it.")
+            raise
+        succeeded(keys)
+        return old
+
+
+@personal
+def password(request: ConsoleRequest) -> HttpResponseBase:
+    user = request.user
+    if user.is_anonymous or not user.has_usable_password():
+        raise Http404  # it signs in by a provider
+    form = PasswordForm(request, user)
+    confirmation = Confirmation(
+        "Change password",
+        "Change your password",
+        "Your other sessions end. This one goes on.",
+        way_back(request, reverse("console:overview")),
+    )
+
+    def perform(_: dict[str, Any]) -> str:
+        update_session_auth_hash(request, form.save())
+        return "Your password is changed. Your other sessions have ended."
+
+    return respond(request, form, confirmation, perform)
