@@ -290,7 +290,7 @@ class Facts:
     cooldown_until: datetime | None = None
     recent: tuple[RecentAction, ...] = ()
     refused: RefusedFacts | None = None
-    scaled_to: int | None = None  # the replicas that SmartOps last added to; None if all of them have been available
+    scaled_to: int | None = None  # the replicas that SmartOps last added to; None if they are not waited for any more
     freezes: tuple[FreezeFacts, ...] = ()
     policy: PolicyAnswer | None = None
     failed: FailedVerification | None = None

@@ -74,8 +74,13 @@ HISTORIES = f"""
                 WHERE workload_id = wanted.workload AND id {BOUNDED} AND NOT dry_run AND type = wanted.type
                 AND params = wanted.params AND state <> 'observed'
             ), '-infinity')),
-        (SELECT CASE WHEN reason <> '{Reason.ROLLOUT_COMPLETE}'
-                THEN (before ->> 'replicas')::int + scale_increase END
+        (SELECT CASE WHEN reason <> '{Reason.ROLLOUT_COMPLETE}' AND NOT EXISTS (
+                SELECT FROM orchestrator_observedworkload seen
+                WHERE seen.cluster = wanted.cluster AND seen.kind = wanted.kind
+                AND seen.namespace = wanted.namespace AND seen.name = wanted.name
+                AND seen.uid = planned_uid AND seen.complete_generation > planned_generation
+            ) THEN json_build_array(
+                (before ->> 'replicas')::int, (before ->> 'replicas')::int + scale_increase, planned_uid) END
             FROM orchestrator_action
             WHERE workload_id = wanted.workload AND id {BOUNDED} AND NOT dry_run AND scale_increase > 0
             AND applied_at IS NOT NULL AND state <> 'observed'
@@ -160,12 +165,14 @@ _OBSERVED = (
     "owners", "digest",
 )  # fmt: skip
 STORE_OBSERVED = f"""
-    INSERT INTO orchestrator_observedworkload (cluster, {", ".join(_OBSERVED)})
-    SELECT %(cluster)s, {", ".join(_OBSERVED)}
+    INSERT INTO orchestrator_observedworkload AS earlier (cluster, {", ".join(_OBSERVED)}, complete_generation)
+    SELECT %(cluster)s, {", ".join(_OBSERVED)}, complete_generation
     FROM json_populate_recordset(NULL::orchestrator_observedworkload, %(rows)s::json)
     ORDER BY namespace, name, kind
     ON CONFLICT (cluster, namespace, name, kind) DO UPDATE SET
-        {", ".join(f"{name} = EXCLUDED.{name}" for name in _OBSERVED[3:])}, observed_at = statement_timestamp()
+        {", ".join(f"{name} = EXCLUDED.{name}" for name in _OBSERVED[3:])}, observed_at = statement_timestamp(),
+        complete_generation = greatest(
+            EXCLUDED.complete_generation, CASE WHEN earlier.uid = EXCLUDED.uid THEN earlier.complete_generation END)
 """  # noqa: S608 - it is composed of constants
 DELETE_OBSERVED = """
     DELETE FROM orchestrator_observedworkload AS row

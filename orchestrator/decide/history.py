@@ -11,7 +11,7 @@ from django.utils import timezone
 from guardrails.checks.refused import REFUSAL_WINDOW
 from guardrails.checks.windows import MAX_WINDOW
 from guardrails.models import freeze_facts, merge_limits
-from guardrails.types import Facts, FailedVerification, FreezeFacts, Limits, RecentAction, RefusedFacts
+from guardrails.types import Facts, FailedVerification, FreezeFacts, Limits, RecentAction, RefusedFacts, TargetFacts
 from orchestrator import queries
 from signals.lib.partitions import COUNTED_FOR, first_id, planned_once
 from signals.types import ActionType, Mode, Target
@@ -33,6 +33,22 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaled:
+    """The last action that added replicas, unless all of them have been available since: from how many to how many, of
+    which object."""
+
+    before: int
+    to: int
+    uid: str
+
+    def wanted_of(self, target: TargetFacts | None) -> int | None:
+        """The replicas that the target should have since. None if somebody has removed those that were added, or has
+        created it anew."""
+        is_gone = target is not None and (target.uid != self.uid or target.replicas <= self.before)
+        return None if is_gone else self.to
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadHistory:
     """Its active action, cooldown, recent, refused and failed actions, with the freezes and limits that cover it: all
     of one moment. `rule`: version and mode of the enabled rule that was asked for. `votes`: the last decision of each
@@ -43,7 +59,7 @@ class WorkloadHistory:
     cooldown_until: datetime | None
     recent: tuple[RecentAction, ...]
     refused: RefusedFacts | None
-    scaled_to: int | None
+    scaled: Scaled | None
     freezes: tuple[FreezeFacts, ...]
     limits: Limits
     failed: FailedVerification | None = None
@@ -59,7 +75,7 @@ class WorkloadHistory:
             cooldown_until=self.cooldown_until,
             recent=self.recent,
             refused=self.refused,
-            scaled_to=self.scaled_to,
+            scaled_to=None if self.scaled is None else self.scaled.wanted_of(facts.target),
             freezes=self.freezes,
             failed=self.failed,
         )
@@ -101,7 +117,7 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
                 for type_, at, increase, decrease in recent or ()
             ),
             refused=_refused(*refused),
-            scaled_to=scaled_to,
+            scaled=Scaled(*scaled) if scaled else None,
             freezes=tuple(map(freeze_facts, freezes or ())),
             limits=merge_limits(settings or ()),
             failed=FailedVerification(*failed) if failed else None,
@@ -117,7 +133,7 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
             votes,
             recent,
             refused,
-            scaled_to,
+            scaled,
             freezes,
             settings,
         ) in found

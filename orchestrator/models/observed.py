@@ -1,7 +1,7 @@
 """A snapshot of the workloads in the cluster caches, for the web process, which reads no cluster.
 
-Reconcilers write it (orchestrator/reconciler/snapshot.py). No decision depends on it: a reconciler decides on its
-cache, and reads the live object before a write.
+Reconcilers write it (orchestrator/reconciler/snapshot.py). They decide on their caches, and read the live object before
+a write. Of the snapshot they use `complete_generation` alone: what was available once.
 """
 
 from datetime import timedelta
@@ -38,6 +38,7 @@ class ObservedWorkload(models.Model):
     and when. `problem`: what the cluster says about pods that it does not run. `held`: why a change of the pod template
     reaches no pod. `own`: what marks it as a workload of SmartOps. `autoscaler` is `{"name": str, "min_replicas": int,
     "max_replicas": int}` or None, `owners` `[{"kind": str, "name": str, "fields": [str]}]` with at most 50 fields each.
+    `complete_generation`: the latest generation of the object of which all replicas were available; 0 if none was.
     `digest` is one of all these columns. `observed_at`: when one of them changed, by the clock of the database."""
 
     cluster = models.CharField(max_length=63)
@@ -61,6 +62,7 @@ class ObservedWorkload(models.Model):
     own = models.TextField(blank=True)
     autoscaler = models.JSONField(null=True)
     owners = models.JSONField()
+    complete_generation = models.BigIntegerField(db_default=0)
     digest = models.CharField(max_length=32)
     observed_at = models.DateTimeField(db_default=Now())
 

@@ -142,8 +142,15 @@ def describe(workload: WorkloadObject, autoscaler: AutoscalerFacts | None) -> Ro
         "owners": [
             {"kind": one.kind, "name": one.name, "fields": list(one.fields[:MAX_FIELDS])} for one in workload.owners
         ],
+        "complete_generation": workload.generation if _is_complete(workload) else 0,  # the row keeps an earlier one
     }
     return {**row, "digest": blake2b(json.dumps(row).encode(), digest_size=16).hexdigest()}
+
+
+def _is_complete(workload: WorkloadObject) -> bool:
+    """Whether its status is of its generation, with all replicas available."""
+    is_current = workload.observed_generation >= workload.generation
+    return is_current and workload.available_replicas >= workload.replicas
 
 
 def _names(key: WorkloadKey) -> Row:

@@ -243,8 +243,8 @@ def test_both_reconcilers_may_verify_and_one_records_the_outcome(simulation: Sim
     assert len(timeline()) == 4
 
 
-def test_no_replica_is_added_while_that_of_the_last_scale_is_missing(simulation: Simulation) -> None:
-    """The quota stays, and the loop names it instead of asking for more."""
+def refused_by_a_quota(simulation: Simulation) -> str:
+    """A SCALE whose replica the cluster does not run, and which has failed. Returns what the cluster says."""
     GuardrailSetting.objects.update(cooldown_seconds=0)
     begin(simulation)
     simulation.run(3)
@@ -260,6 +260,12 @@ def test_no_replica_is_added_while_that_of_the_last_scale_is_missing(simulation:
     simulation.run(3)
     assert state() == (S.FAILED, Reason.REPLICA_FAILURE)
     assert only_action().message.endswith(said)
+    return said
+
+
+def test_no_replica_is_added_while_that_of_the_last_scale_is_missing(simulation: Simulation) -> None:
+    """The quota stays, and the loop names it instead of asking for more."""
+    said = refused_by_a_quota(simulation)
 
     post(anomaly("erp-simulator", "latency"))
     simulation.run(1, "signal")
@@ -271,4 +277,19 @@ def test_no_replica_is_added_while_that_of_the_last_scale_is_missing(simulation:
     simulation.observe()
     Signal.objects.update(not_before=Now())
     simulation.sweep()
+    assert Action.objects.count() == 2
+
+
+def test_a_replica_that_came_late_and_is_lost_again_holds_no_scale_back(simulation: Simulation) -> None:
+    refused_by_a_quota(simulation)
+    simulation.cluster.roll_out(ERP)
+    simulation.observe()
+    for _ in range(2):
+        simulation.sweep()
+    simulation.cluster.change(ERP, available_replicas=1, ready_replicas=1)
+    simulation.observe()
+
+    post(anomaly("erp-simulator", "latency"))
+    simulation.run(1, "signal")
+
     assert Action.objects.count() == 2

@@ -68,6 +68,22 @@ class TestDescribe:
     def test_another_row_has_another_digest(self, changed: dict[str, Any], autoscaler: AutoscalerFacts | None) -> None:
         assert describe(workload(**changed), autoscaler)["digest"] != describe(workload(), None)["digest"]
 
+    @pytest.mark.parametrize(
+        ("fields", "generation"),
+        [
+            ({}, 3),
+            ({"available_replicas": 3}, 3),
+            ({"available_replicas": 1}, 0),
+            ({"replicas": 3}, 0),
+            ({"observed_generation": 2}, 0),  # its counts are of an earlier generation
+            ({"replicas": 0, "available_replicas": 0}, 3),
+        ],
+    )
+    def test_a_generation_is_complete_when_all_of_its_replicas_are_available(
+        self, fields: dict[str, Any], generation: int
+    ) -> None:
+        assert describe(workload(**fields), None)["complete_generation"] == generation
+
     def test_a_new_version_without_another_value_is_no_change(self) -> None:
         assert describe(workload(resource_version="8"), None) == describe(workload(), None)
 
@@ -111,6 +127,23 @@ class TestWhatIsWritten:
         simulation.observe()
         simulation.sweep()
         assert stored() == {"b": 7}
+
+    def test_a_row_keeps_the_latest_generation_of_its_object_that_was_complete(self, simulation: Simulation) -> None:
+        a = simulation.cluster.deploy("a")
+
+        def seen(**fields: Any) -> int:
+            simulation.cluster.change(a, **fields)
+            simulation.observe()
+            for _ in range(2):
+                simulation.sweep()
+            return ObservedWorkload.objects.get().complete_generation
+
+        assert seen() == 1
+        assert seen(generation=2, replicas=3) == 1
+        assert seen(observed_generation=2) == 1
+        assert seen(available_replicas=3) == 2
+        assert seen(available_replicas=1) == 2
+        assert seen(uid="another", generation=1, observed_generation=1, available_replicas=0) == 0
 
     def test_a_workload_that_cannot_be_read_keeps_its_row(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
