@@ -166,6 +166,9 @@ def _follow(reading: Reading, decided: Decided, live: WorkloadObject | None, act
     decision = decided.decision
     if isinstance(decision, Defer | Deny | Ignore) or (_may_be_applied(reading) and not isinstance(decision, Allow)):
         return _block(reading, decision, decided, actor)
+    if reading.step is Step.PLAN and action.deadline_at <= decided.inputs.now:  # no copy of an earlier plan is applied
+        message = f"It was not written by {action.deadline_at:%H:%M:%S} UTC, its deadline."
+        return transitions.cancel(action, Reason.ACTION_EXPIRED, message, actor)
     assert live is not None, "a target that does not exist is denied"
     return follow(action, live, decided, actor, keep=reading.step is not Step.PLAN)
 

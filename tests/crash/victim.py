@@ -1,7 +1,8 @@
-"""Reconcilers that are hit at a named point of their work. `python -m tests.crash.victim`
+"""Processes that are hit at a named point of their work. `python -m tests.crash.victim`
 
-Each line read, `[KUBECONFIG, SIGNAL, POINT]`, forks one: a process of its own, with threads and connections of its own,
-that sends itself the signal when it comes to the point; without a point it lives on. What becomes of it is written:
+Each line read forks one: a process of its own, with threads and connections of its own, that sends itself the signal
+when it comes to the point; without a point it lives on. `[KUBECONFIG, SIGNAL, POINT]` is a reconciler;
+`[USER, SIGNAL, POINT, PATH, DIGEST]` is a web process, in which the person approves. What becomes of it is written:
 `started PID`, then `stopped`, `killed` or `exited CODE`. They fork off this process because it has everything imported
 already.
 """
@@ -18,10 +19,17 @@ import django
 
 django.setup()
 
+from django.contrib.auth.models import User  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.test import Client  # noqa: E402
+from django.test.utils import setup_test_environment  # noqa: E402
+
 from guardrails.models import Cooldown  # noqa: E402
 from orchestrator.k8s.client import KubernetesCluster  # noqa: E402
-from orchestrator.models import transitions  # noqa: E402
-from orchestrator.reconciler import admit, calls, dispatch, loop, settle, verify  # noqa: E402
+from orchestrator.models import Approval, transitions  # noqa: E402
+from orchestrator.reconciler import admit, approvals, calls, dispatch, loop, reclaim, settle, verify  # noqa: E402
+from smartops.console import approvals as console  # noqa: E402
+from smartops.dev.postgres import WEB_ROLE  # noqa: E402
 
 # Where it is hit: right after this returned. Some are inside of a transaction, some after its commit.
 POINTS: dict[str, tuple[Any, str]] = {
@@ -36,6 +44,15 @@ POINTS: dict[str, tuple[Any, str]] = {
     "the rollout was judged": (verify, "judge"),
     "the outcome is written, not committed": (transitions, "_release"),
     "verified": (verify, "record"),
+    "claimed, not committed": (transitions, "claim"),
+    "claimed": (dispatch, "claim_due"),
+    "asked, not committed": (transitions, "ask"),
+    "asked again": (approvals, "ask_again"),
+    "expired, not committed": (transitions, "expire_approval"),
+    "expired": (reclaim, "expire"),
+    "the vote is written, not committed": (Approval, "save"),
+    "approved, not committed": (transitions, "store"),
+    "approved": (console, "respond"),
 }
 
 
@@ -61,11 +78,21 @@ def live(kubeconfig: str, number: str, point: str) -> None:
     loop.Reconciler(cluster, "default", ["smartops-dev"]).run(drain=True)
 
 
+def approve(user: str, number: str, point: str, path: str, digest: str) -> None:
+    connection.settings_dict["USER"] = WEB_ROLE
+    setup_test_environment()
+    client = Client()
+    client.force_login(User.objects.get(username=user))
+    hit(point, signal.Signals[number])
+    client.post(path, {"digest": digest})
+
+
 def main() -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            live(*json.loads(line))
+            words = json.loads(line)
+            (live if len(words) == 3 else approve)(*words)
             os._exit(0)
         print("started", child, flush=True)
         while True:

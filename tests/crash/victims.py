@@ -69,6 +69,11 @@ class Victims:
         self._start("SIGKILL", point)
         self._died()
 
+    def kill_web(self, point: str, user: str, path: str, digest: str) -> None:
+        """The same of a web process in which a person approves an action."""
+        self._start("SIGKILL", point, user, path, digest)
+        self._died()
+
     def pause(self, point: str) -> None:
         self._start("SIGSTOP", point)
         self._nursery.expect("stopped")
@@ -86,8 +91,8 @@ class Victims:
         os.kill(self._pid, signal.SIGKILL)
         self._died()
 
-    def _start(self, number: str, point: str) -> None:
-        self._nursery.tell(str(self._kubeconfig), number, point)
+    def _start(self, number: str, point: str, user: str = "", *request: str) -> None:
+        self._nursery.tell(user or str(self._kubeconfig), number, point, *request)
         word, pid = self._nursery.hear().split()
         assert word == "started"
         self._pid = int(pid)
