@@ -1,6 +1,7 @@
 """Static files by WhiteNoise, without its synchronous middleware."""
 
 from contextlib import closing
+from functools import cache
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -14,13 +15,19 @@ from smartops.web.types import GetResponse
 def static_files(get_response: GetResponse) -> GetResponse:
     """WhiteNoise's own middleware would hold a thread for the whole request, also while it waits for an action. A
     thread that still waits when the process receives SIGTERM never ends."""
-    find = WhiteNoiseMiddleware(lambda _: None)
+    find = _finder()
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
         found = find(request)
         return await get_response(request) if found is None else _read(found)
 
     return middleware
+
+
+@cache
+def _finder() -> WhiteNoiseMiddleware:
+    """Reads all files, once in a process: each client of the tests has a stack of middleware of its own."""
+    return WhiteNoiseMiddleware(lambda _: None)
 
 
 def _read(found: HttpResponseBase) -> HttpResponse:
