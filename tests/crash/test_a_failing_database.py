@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from runpy import run_path
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -12,6 +14,7 @@ from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState, Workload, transitions
 from orchestrator.reconciler import admit
 from signals import actors
+from signals.lib.notifications import connection_parameters
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.crash.victims import Victims, assert_done_once, leases_are_over
@@ -94,6 +97,7 @@ def test_a_process_that_stands_still_in_a_transaction_does_not_hold_the_others_u
 
 @pytest.mark.django_db
 def test_every_session_ends_that_stands_still_in_a_transaction() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW idle_in_transaction_session_timeout")
-        assert cursor.fetchone() == ("10s",)
+    """As the settings have it: the sessions of the tests do not end."""
+    [options] = [database["OPTIONS"]["options"] for database in run_path("smartops/settings.py")["DATABASES"].values()]
+    with psycopg.connect(**{**connection_parameters(), "options": options}) as session:
+        assert session.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("10s",)

@@ -27,6 +27,11 @@ NAMES = st.one_of(
 )
 
 
+@pytest.mark.parametrize("kind", ActorKind)
+def test_the_name_of_an_actor_may_have_the_form_of_an_actor(kind: ActorKind) -> None:
+    assert actors.parse(MAKERS[kind]("user:ana")) == (kind, "user:ana")
+
+
 @given(KINDS, NAMES)
 def test_an_actor_is_parsed_to_the_kind_and_the_name_that_it_was_made_of(kind: ActorKind, name: str) -> None:
     assert actors.parse(MAKERS[kind](name)) == (kind, name)

@@ -186,6 +186,16 @@ def problems(rule: RuleSpec) -> dict[str, str]:
     return conditions_never_met(rule) | condition_mistakes(rule)
 
 
+@pytest.mark.parametrize(
+    ("severity", "said"),
+    [("", ""), ("critical, major", ""), (" , ", "Name at least one severity"), ("high\u200b", "U+200B")],
+)
+def test_a_rule_names_severities_or_none(severity: str, said: str) -> None:
+    spec = RuleSpec(1, 1, "a", Source.RCA, "x", ActionType.RESTART, {}, severity=severity)
+    assert said in problems(spec).get("severity", "")
+    assert ("severity" in problems(spec)) == bool(said)
+
+
 def symptom_problem(source: Source, symptom: str, match: SymptomMatch) -> str:
     spec = RuleSpec(1, 1, "a", source, symptom, ActionType.RESTART, {}, symptom_match=match)
     return problems(spec).get("symptom", "")
@@ -305,6 +315,16 @@ def test_the_problem_of_a_pod_is_not_the_one_of_a_workload_of_this_name() -> Non
     named = AnomalySignal.model_validate(body | {"service": "web"}).observation(HERE)
 
     assert pod.fingerprint != workload.fingerprint == named.fingerprint
+
+
+def test_reports_of_one_window_of_one_problem_have_one_key() -> None:
+    body = AnomalySignal.model_validate(ANOMALY).observation(HERE)
+    again = AnomalySignal.model_validate(ANOMALY | {"score": 0.5}).observation(HERE)
+    others = [ANOMALY | {"windowId": "win-124"}, ANOMALY | {"service": "frontend"}]
+
+    assert body.window_key == again.window_key
+    for other in others:
+        assert AnomalySignal.model_validate(other).observation(HERE).window_key != body.window_key
 
 
 @pytest.mark.parametrize(

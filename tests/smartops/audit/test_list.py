@@ -246,9 +246,3 @@ def test_a_transition_says_what_became_of_which_workload() -> None:
         "web",
         event.at,
     )
-
-
-@pytest.mark.parametrize("text", ["", "1.2", "1.2.x", "x.1.1", "1.-1.3", "1.100.3", f"{10**30}.1.1"])
-def test_a_position_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r".*"):
-        Position.parse(text)
