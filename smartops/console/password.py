@@ -25,7 +25,7 @@ class PasswordForm(PasswordChangeForm):
     account = forms.CharField(
         required=False, widget=forms.TextInput(attrs={"readonly": True, "autocomplete": "username"})
     )
-    field_order = ["account", *PasswordChangeForm.field_order]
+    field_order = ["account", "old_password", "new_password1", "new_password2"]
 
     def __init__(self, request: ConsoleRequest, user: User) -> None:
         super().__init__(user, posted(request), label_suffix="")
