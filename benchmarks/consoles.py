@@ -22,7 +22,7 @@ LIST, PENDING, OVERVIEW = "/console/actions/", "/console/actions/?state=pending"
 PAGES = (LIST, LIST, OVERVIEW, PENDING)
 RATE = 4  # changes a second
 FREEZES = 5  # each lasts for LASTS seconds
-LASTS = 2.0
+LASTS = 3.0
 DRAINED_WITHIN = 20.0  # seconds
 SETTLED_WITHIN = 60.0  # seconds until a page that connects has fetched itself, after all others
 BY = "user:console-0"

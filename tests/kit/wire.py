@@ -16,11 +16,19 @@ class Closed(Exception):  # noqa: N818 - it is what the server did
 
 
 class Wire:
-    """`source` is the address that the server sees: any of 127.0.0.0/8."""
+    """`source` is the address that the server sees: any of 127.0.0.0/8. `buffer`: bytes that the kernel takes for it
+    before they are read; by default many."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1", source: str = "", timeout: float = 20.0) -> None:
-        address = (source, 0) if source else None
-        self._socket = socket.create_connection((host, port), timeout, address)
+    def __init__(
+        self, port: int, host: str = "127.0.0.1", source: str = "", timeout: float = 20.0, buffer: int = 0
+    ) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(timeout)
+        if source:
+            self._socket.bind((source, 0))
+        if buffer:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self._socket.connect((host, port))
         self._received = b""
 
     def __enter__(self) -> Self:
@@ -81,6 +89,12 @@ class Wire:
         while length > 0:
             self._receive()
             length, self._received = length - len(self._received), b""
+
+    def read(self, length: int) -> bytes:
+        while len(self._received) < length:
+            self._receive()
+        found, self._received = self._received[:length], self._received[length:]
+        return found
 
     def is_closed(self, within: float) -> bool:
         """Whether the server closes it in this time, without another byte."""

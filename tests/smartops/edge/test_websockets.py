@@ -1,11 +1,16 @@
 """Websockets on real sockets: who may open one, and what may be sent on it."""
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
 
-from tests.kit.web import Web
+from orchestrator.models import Action
+from tests.kit.history import rewritable
+from tests.kit.verbs import requested
+from tests.kit.web import Web, notify
 from tests.kit.wire import Response, Wire
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -111,6 +116,41 @@ def test_a_websocket_that_ends_leaves_room_for_another(impatient: Web) -> None:
     for _ in range(20):  # more than the server has connections
         with Wire(impatient.port) as wire:
             assert opened(wire, "/nowhere", "Origin: http://localhost").status == 403
+
+
+def message(wire: Wire) -> Any:
+    """The next one, from its frame."""
+    while True:
+        kind, length = wire.read(2)
+        if width := {126: 2, 127: 8}.get(length):
+            length = int.from_bytes(wire.read(width))
+        payload = wire.read(length)
+        if kind == 0x81:
+            return json.loads(payload)
+
+
+def test_a_client_that_reads_nothing_delays_nobody_and_its_messages_do_not_pile_up(
+    serve: Callable[..., Web], reading: Client
+) -> None:
+    rows = [requested(f"shop-{number}").pk for number in range(50)]
+    with rewritable():
+        Action.objects.update(message="\N{OGHAM LETTER BEITH}" * 300)
+    web, cookie = serve(), f"Cookie: sessionid={reading.cookies['sessionid'].value}"
+    with Wire(web.port, buffer=64_000) as slow, Wire(web.port) as other:
+        for wire in (slow, other):
+            assert opened(wire, f"{CHANGES}?page=/console/actions/", "Origin: http://localhost", cookie).status == 101
+            assert "refresh" in message(wire)
+        sent = 0
+        while sent < 4_000_000:  # the kernel keeps less
+            notify("action", ",".join(map(str, rows)))
+            while "content" not in (found := message(other)) or "age" in found:
+                pass
+            sent += len(json.dumps(found))
+        taken = 0
+        while "refresh" not in (found := message(slow)):
+            taken += len(json.dumps(found))
+        assert found == {"rows": [], "refresh": 0}
+        assert taken < sent / 2
 
 
 def test_the_log_names_an_origin_that_is_not_trusted(web: Web) -> None:
