@@ -7,33 +7,39 @@ one number is the cursor. A long write transaction anywhere on the PostgreSQL se
 loses one.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 from django.db import connection
-from django.db.models import F, OuterRef, Subquery, TextField, Value
+from django.db.models import F, QuerySet
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
-from django.db.models.functions import Coalesce, NullIf
 
-from orchestrator.models import AuditEvent, DecisionRecord
+from orchestrator.models import Action, AuditEvent, DecisionRecord
 from orchestrator.publish.types import DecisionEntry, Entry, TransitionEntry
 from signals.types import Kind, Target
 
 _NEXT = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"  # a transaction that has not begun
 _HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"  # the oldest running transaction, or the next one
-# The first rows after the cursor. What a restored dump brought along may be ahead of the server: it is not read yet.
+# The first rows after the cursor, and the others of the last of their transactions. The least and the greatest of their
+# partition keys say in which months the rows are. What a restored dump brought along may be ahead of the server: it is
+# not read yet.
 _UNREAD = f"""
     WITH unread AS (
-        (SELECT xid, at FROM orchestrator_auditevent WHERE xid > %(after)s AND xid < {_NEXT}
-         ORDER BY xid LIMIT %(limit)s)
+        (SELECT xid, at, action_id AS key FROM orchestrator_auditevent WHERE xid > %(after)s AND xid < {_NEXT}
+         ORDER BY xid FETCH FIRST (%(limit)s) ROWS WITH TIES)
         UNION ALL
-        (SELECT xid, created_at FROM orchestrator_decisionrecord
+        (SELECT xid, created_at, id FROM orchestrator_decisionrecord
             WHERE xid > %(after)s AND xid < {_NEXT} AND action_id IS NULL
-         ORDER BY xid LIMIT %(limit)s)
-        ORDER BY xid LIMIT %(limit)s
+         ORDER BY xid FETCH FIRST (%(limit)s) ROWS WITH TIES)
+        ORDER BY xid FETCH FIRST (%(limit)s) ROWS WITH TIES
     )
-    SELECT {_HORIZON}, clock_timestamp(), max(xid) FILTER (WHERE xid < {_HORIZON}), min(at), count(*) FROM unread
+    SELECT {_HORIZON}, clock_timestamp(), max(xid) FILTER (WHERE xid < {_HORIZON}), min(at), count(*),
+        min(key::text)::uuid, max(key::text)::uuid
+    FROM unread
 """  # noqa: S608 - it is composed of constants
 
 
@@ -63,40 +69,73 @@ def read(cluster: str, after: int, limit: int = 200) -> Page:
     transaction has."""
     with connection.cursor() as cursor:
         cursor.execute(_UNREAD, {"after": after, "limit": limit})
-        horizon, now, xid, oldest, count = cursor.fetchone()
+        horizon, now, xid, oldest, count, *keys = cursor.fetchone()
     if after >= horizon:
         return Page((), None, oldest, now, restored=True)
     if xid is None:
         return Page((), None, oldest, now)
-    rows: list[tuple[int, Entry]] = [*_transitions(cluster, after, xid), *_decisions(cluster, after, xid)]
+    unread = {"xid__gt": after, "xid__lte": xid}
+    rows: list[tuple[int, Entry]] = [*_transitions(cluster, unread, keys), *_decisions(cluster, unread, keys)]
     rows.sort(key=lambda row: (row[0], row[1].at))  # stable: equal times stay in the order of their ids
-    return Page(tuple(rows), xid, oldest, now, more=count == limit)
+    return Page(tuple(rows), xid, oldest, now, more=count >= limit)
 
 
-def _transitions(cluster: str, after: int, xid: int) -> Iterator[tuple[int, TransitionEntry]]:
-    rows = AuditEvent.objects.filter(xid__gt=after, xid__lte=xid, action__cluster=cluster).order_by("xid", "id")
-    own = ("xid", "at", "action_id", "from_state", "to_state", "reason", "message", "actor")
-    of_action = ("signal_id", "type", "requested_by", "justification", "dry_run", "before", "change")
-    of_workload = ("namespace", "name", "kind")
-    columns = {name: F(f"action__{name}") for name in of_action}
-    columns |= {name: F(f"action__workload__{name}") for name in of_workload}
-    for row in rows.values(*own, **columns, event_id=F("id"), uid=_uid()):
-        target = Target(cluster, row.pop("namespace"), row.pop("name"), Kind(row.pop("kind")))
+def _transitions(
+    cluster: str, unread: Mapping[str, int], keys: Sequence[UUID]
+) -> Iterator[tuple[int, TransitionEntry]]:
+    events = AuditEvent.objects.filter(**unread, action__gte=keys[0], action__lte=keys[1]).order_by("xid", "id")
+    actions = _actions(cluster, events, keys)
+    uids = _uids_of_decisions([pk for pk, (uid, _) in actions.items() if not uid], unread)
+    own = ("at", "action_id", "from_state", "to_state", "reason", "message", "actor")
+    for row in events.values("xid", *own, event_id=F("id")):
+        if row["action_id"] not in actions:
+            continue
+        xid, (uid, of_action) = row.pop("xid"), actions[row["action_id"]]
+        read = (found for decided, found in reversed(uids[row["action_id"]]) if decided <= xid)
+        yield xid, TransitionEntry(**row, **of_action, uid=uid or next(read, ""))
+
+
+def _actions(
+    cluster: str, events: QuerySet[AuditEvent], keys: Sequence[UUID]
+) -> dict[UUID, tuple[str, dict[str, Any]]]:
+    """Of these events, with the uid of the planned target. A query of its own is bounded to their months, too, and
+    reads each action once."""
+    of_action = (
+        "pk",
+        "planned_uid",
+        "signal_id",
+        "type",
+        "requested_by",
+        "justification",
+        "dry_run",
+        "before",
+        "change",
+    )
+    of_workload = {name: F(f"workload__{name}") for name in ("namespace", "name", "kind")}
+    rows = Action.objects.filter(cluster=cluster, pk__range=keys, pk__in=events.order_by().values("action"))
+    actions = {}
+    for row in rows.values(*of_action, **of_workload):
+        row["target"] = Target(cluster, row.pop("namespace"), row.pop("name"), Kind(row.pop("kind")))
         row |= {"before": row["before"] or {}, "change": row["change"] or {}}
-        yield row.pop("xid"), TransitionEntry(target=target, **row)
+        actions[row.pop("pk")] = row.pop("planned_uid"), row
+    return actions
 
 
-def _uid() -> Coalesce:
-    """The uid of the planned target. Where a plan was given up or never made, the one of the last decision that had
-    read the target."""
-    decisions = DecisionRecord.objects.filter(action=OuterRef("action_id"), xid__lte=OuterRef("xid"))
-    read = KeyTextTransform("uid", KeyTransform("target", KeyTransform("facts", "inputs")))
-    last = decisions.annotate(uid=read).filter(uid__isnull=False).order_by("-id").values("uid")[:1]
-    return Coalesce(NullIf("action__planned_uid", Value("")), Subquery(last), Value(""), output_field=TextField())
+def _uids_of_decisions(actions: Collection[UUID], unread: Mapping[str, int]) -> Mapping[UUID, list[tuple[int, str]]]:
+    """Where a plan was given up or never made: the uids that the decisions on these actions had read, in their order,
+    each with its xid."""
+    uids = defaultdict[UUID, list[tuple[int, str]]](list)
+    if actions:
+        uid = KeyTextTransform("uid", KeyTransform("target", KeyTransform("facts", "inputs")))
+        decisions = DecisionRecord.objects.filter(action__in=actions, xid__lte=unread["xid__lte"]).annotate(uid=uid)
+        known = decisions.filter(uid__isnull=False).order_by("id")
+        for action, xid, found in known.values_list("action_id", "xid", "uid"):
+            uids[action].append((xid, found))
+    return uids
 
 
-def _decisions(cluster: str, after: int, xid: int) -> Iterator[tuple[int, DecisionEntry]]:
-    rows = DecisionRecord.objects.filter(cluster=cluster, xid__gt=after, xid__lte=xid, action=None)
+def _decisions(cluster: str, unread: Mapping[str, int], keys: Sequence[UUID]) -> Iterator[tuple[int, DecisionEntry]]:
+    rows = DecisionRecord.objects.filter(**unread, pk__range=keys, cluster=cluster, action=None)
     columns = ("xid", "signal_id", "outcome", "reason", "message", "inputs")
     for row in rows.order_by("xid", "id").values(*columns, at=F("created_at"), decision_id=F("id")):
         yield row.pop("xid"), DecisionEntry(**row)

@@ -7,7 +7,7 @@ a pool; their answers are collected at the beginning of each pass.
 import logging
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from threading import Event
 from uuid import UUID
@@ -18,7 +18,8 @@ from orchestrator.decide.policy import policy_is_configured
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import Heartbeat, ObservedWorkload
+from orchestrator.models import ActionState, Heartbeat, ObservedWorkload
+from orchestrator.models.states import ACTIVE
 from orchestrator.process import gauges
 from orchestrator.publish.kubernetes import KubernetesEvents
 from orchestrator.publish.publishers import Publishers
@@ -122,8 +123,9 @@ class Reconciler:
         self._signals_due |= sweep or "signal" in notified
         if sweep or "pending" in notified:
             self._actions_due = self._direct_due = True
+        states = self._states() if sweep else ()
         if sweep:
-            self._reclaim(now)
+            self._reclaim(now, states)
         self._record_rehearsals()
         self._check()
         self._signals_due |= bool(self.steps.run(self.waiting.wake_after_rollouts))
@@ -135,14 +137,21 @@ class Reconciler:
             self._dispatch(self.under_way.room_for_direct(), direct=True)
         self._admit(room)
         self._settle()
-        self._verify(load=sweep)
+        self._verify(load=ActionState.VERIFYING in states)
         self.readiness.end_pass()
         self._keep_house(self.clock.monotonic())
         return True
 
-    def _reclaim(self, now: float) -> None:
-        """An error in one of these queries must not keep the others, or the other verbs, from their work."""
-        if room := self.under_way.room_to_reclaim():  # a reclaimed action goes on to its write, within its lease
+    def _states(self) -> Collection[str]:
+        """Of the active actions. After an error, all of them."""
+        found: Collection[str] | None = self.steps.run(reclaim.active_states, self.cluster_name)
+        return ACTIVE if found is None else found
+
+    def _reclaim(self, now: float, states: Collection[str]) -> None:
+        """`states`: those of the active actions. An error in one of these queries must not keep the others, or the
+        other verbs, from their work."""
+        room = self.under_way.room_to_reclaim()
+        if room and ActionState.APPLYING in states:  # a reclaimed action goes on to its write, within its lease
             held = frozenset(claim.action.pk for claim in self.under_way.claims)
             delays = self.cache.delays()
             claims = self.steps.run(reclaim.reclaim, self.cluster_name, self.actor, held, room, delays) or ()
@@ -151,8 +160,10 @@ class Reconciler:
                 self._next_sweep = now  # more may wait
         for wake in (self.waiting.wake_unresolved, self.waiting.wake_unread, self.waiting.wake_freed):
             self.steps.run(wake)
-        self.steps.run(reclaim.cancel_resolved, self.cluster_name, self.actor)
-        self.steps.run(self._ask_again)
+        if ActionState.PENDING in states or ActionState.AWAITING_APPROVAL in states:
+            self.steps.run(reclaim.cancel_resolved, self.cluster_name, self.actor)
+        if ActionState.AWAITING_APPROVAL in states:
+            self.steps.run(self._ask_again)
         if self._overdue.is_due(now):
             self.steps.run(reclaim.expire, self.actor)
             self.steps.run(reclaim.report_unattended, self.cluster_name)

@@ -18,6 +18,8 @@ from orchestrator import metrics
 from orchestrator.decide.approval import required
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.models import Action, ActionState, Workload, transitions
+from orchestrator.models.keys import ActiveAction
+from orchestrator.models.states import ACTIVE
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.claim import Claim
 from signals import transitions as signal_transitions
@@ -29,6 +31,15 @@ log = logging.getLogger(__name__)
 FORGOTTEN_AFTER = timedelta(days=1)
 UNATTENDED_AFTER = timedelta(minutes=1)
 BATCH = 100  # rows of one pass
+
+
+def active_states(cluster: str) -> Collection[str]:
+    """Those that an active action of the cluster is in. A step has nothing to do where there is none in its state. The
+    small table says whether there is one at all."""
+    if not ActiveAction.objects.exists():
+        return ()
+    rows = Action.recent().filter(cluster=cluster, state__in=ACTIVE)
+    return frozenset(rows.order_by().values_list("state", flat=True).distinct())
 
 
 def reclaim(
