@@ -10,6 +10,12 @@ def actions() -> QuerySet[Action]:
     return Action.objects.select_related("workload", "verification")
 
 
+def actions_of_signals() -> QuerySet[Action]:
+    """To prefetch those of a list of signals, newest first. A query of its own reads the verifications of these actions
+    alone: joined, PostgreSQL may read those of all months."""
+    return Action.objects.select_related("workload").prefetch_related("verification").order_by("-pk")
+
+
 def decisions(about: Q) -> QuerySet[DecisionRecord]:
     """Decisions, oldest first, without their inputs, which are large and only needed for a replay."""
     return DecisionRecord.objects.filter(about).defer("inputs").order_by("pk")

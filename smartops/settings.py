@@ -121,8 +121,10 @@ SMARTOPS_DATABASE_POOL = env_int("SMARTOPS_DATABASE_POOL", 20)
 # Under ASGI each request runs on its own thread: without a pool each would open its own connection.
 _pool = {"min_size": 1, "max_size": SMARTOPS_DATABASE_POOL, "timeout": 5, "connection_class": Session}
 # No transaction waits for anything but the database. A process that stops within one, or a lost node, must not keep its
-# locks. `?options=` of the URL overrides it.
-_session = {"options": "-c idle_in_transaction_session_timeout=10s", "server_side_binding": True, **DEADLINES}
+# locks. Every statement reads a few rows of an index. To start workers takes longer, and partitions make PostgreSQL
+# start them. `?options=` of the URL overrides both.
+_options = "-c idle_in_transaction_session_timeout=10s -c max_parallel_workers_per_gather=0"
+_session = {"options": _options, "server_side_binding": True, **DEADLINES}
 DATABASES = {"default": {**_database, "OPTIONS": {**_session, **_database.get("OPTIONS", {}), "pool": _pool}}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -83,6 +83,8 @@ class WorkloadHistory:
 
 def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
     """In one statement for all of them, which has one snapshot. In the order given."""
+    if not wanted:
+        return []
     rows = [
         {
             "number": number,

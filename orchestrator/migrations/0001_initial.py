@@ -555,7 +555,10 @@ class Migration(migrations.Migration):
             model_name="action",
             name="workload",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="actions", to="orchestrator.workload"
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="actions",
+                to="orchestrator.workload",
             ),
         ),
         pgtrigger.migrations.AddTrigger(
@@ -805,6 +808,10 @@ class Migration(migrations.Migration):
                 fields=["deadline_at"],
                 name="action_deadline",
             ),
+        ),
+        migrations.AddIndex(
+            model_name="action",
+            index=models.Index(fields=["workload", "id"], name="action_of_workload"),
         ),
         migrations.AddIndex(
             model_name="action",

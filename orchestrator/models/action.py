@@ -113,7 +113,7 @@ class Action(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
-    workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="actions")
+    workload = models.ForeignKey(Workload, on_delete=models.PROTECT, related_name="actions", db_index=False)
     cluster = models.CharField(max_length=63)  # the workload's: each reconciler claims for its own
     signal = models.ForeignKey(Signal, on_delete=models.PROTECT, null=True, related_name="actions", db_constraint=False)
     origin = models.CharField(max_length=16, choices=[(o.value, o.value) for o in Origin])
@@ -183,6 +183,7 @@ class Action(models.Model):
             models.Index(fields=["cluster", "lease_until"], condition=Q(state="applying"), name="action_leased"),
             models.Index(fields=["cluster", "id"], condition=Q(state="awaiting_approval"), name="action_waiting"),
             models.Index(fields=["deadline_at"], condition=Q(state__in=ACTIVE), name="action_deadline"),
+            models.Index(fields=["workload", "id"], name="action_of_workload"),
             models.Index(fields=["workload", "applied_at"], condition=Q(dry_run=False), name="action_window"),
             models.Index(fields=["state", "-id"], name="action_by_state"),
             models.Index(fields=["-id"], condition=Q(state__in=[S.FAILED, S.TIMED_OUT]), name="action_unsuccessful"),

@@ -328,20 +328,18 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
     transitions = [one for one in transitions if one.action.state not in FINAL]
     if not transitions:
         return []
-    with atomic(one.action for one in transitions):
+    with atomic(one.action for one in transitions), planned_once():
         # Workloads before actions, as everywhere: a process that decides on the target finds it free, or has committed
         # its deferral, which `_release` then ends.
         Workload.lock_rows({one.action.workload_id for one in transitions if one.to in FINAL})
         ids = [one.action.pk for one in transitions]
-        with planned_once():
-            moved = queries.fetch(queries.MOVE_ACTIONS, map(_row, transitions), first=min(ids))
+        moved = queries.fetch(queries.MOVE_ACTIONS, map(_row, transitions), first=min(ids))
         times = {row[0]: row[1:] for row in moved}
         stored = [one for one in transitions if one.action.pk in times]
         if applied := [one for one in stored if one.cooldown is not None]:
             _record_applied(applied)
         if evidence := [_evidence(one.action.pk, one.evidence) for one in stored if one.evidence is not None]:
-            with planned_once():
-                queries.execute(queries.END_VERIFICATIONS, evidence, first=min(ids))
+            queries.execute(queries.END_VERIFICATIONS, evidence, first=min(ids))
         Cooldown.begin_again(
             (one.action.workload.target, one.action.type, one.cooldown_again)
             for one in stored

@@ -29,6 +29,7 @@ from signals import transitions as signal_transitions
 from signals.aliases import Alias
 from signals.holds import until_it_differs
 from signals.lib import tracing
+from signals.lib.partitions import planned_once
 from signals.lib.redaction import redacted
 from signals.lib.transition_log import log_transition
 from signals.mapping import Unmatched, Waiting, propose
@@ -85,7 +86,7 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
     for one in candidates:
         if one.error is not None:
             raise one.error
-    with transaction.atomic():
+    with transaction.atomic(), planned_once():
         # Before the signals, as everywhere. A signal whose workload another session has locked stays due.
         workloads = Workload.lock_free(one.signal.target for one in candidates if _may_reserve(one))
         locked = {signal.pk: signal for signal in Signal.lock_due(one.signal.pk for one in candidates)}

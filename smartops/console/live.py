@@ -101,7 +101,7 @@ class Changed:
 
     @cached_property
     def signals(self) -> list[Signal]:
-        actions = Prefetch("actions", queries.actions().order_by("-pk"))
+        actions = Prefetch("actions", queries.actions_of_signals())
         rows = Signal.objects.defer("payload").prefetch_related(actions)
         return list(rows.filter(pk__in=self.ids("signal")).order_by("-pk"))
 

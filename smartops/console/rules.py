@@ -2,17 +2,20 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count, QuerySet
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils import timezone
 
 from guardrails.types import Outcome
 from orchestrator.decide.rule_trial import RuleTrial, try_rule
 from orchestrator.models import DecisionRecord
 from signals import actors
+from signals.lib.partitions import first_id
 from signals.models import Rule, Signal
 from signals.proposals import PROPOSAL_TYPES
 from signals.trial import Fit
@@ -23,6 +26,7 @@ from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Right
 
 TRIED, SHOWN = 200, 20  # signals of a trial, and those that are shown
+TRIED_SINCE = timedelta(days=30)
 COUNTED = 5000  # decisions, the newest
 FIELDS = (
     *("name", "enabled", "priority", "source", "symptom_match", "symptom", "severity", "labels"),
@@ -32,9 +36,10 @@ FIELDS = (
 
 
 def trial(request: ConsoleRequest, row: Rule) -> Mapping[str, Any]:
-    """What the rule would make of the newest signals that the person may see."""
-    signals = Signal.objects.filter(request.access.visible(), source=row.source).defer("payload").order_by("-pk")
-    found: RuleTrial = try_rule(row, list(signals[:TRIED]))
+    """What the rule would make of the newest signals of a month that the person may see."""
+    since = first_id(timezone.now() - TRIED_SINCE)
+    signals = Signal.objects.filter(request.access.visible(), source=row.source, pk__gte=since).order_by("-pk")
+    found: RuleTrial = try_rule(row, list(signals.defer("payload")[:TRIED]))
     fits = Counter(one.trial.fit for one in found.tried)
     matching = sorted(found.tried, key=lambda one: list(Fit).index(one.trial.fit))
     return {

@@ -55,7 +55,7 @@ class SignalFilter(listing.Filter):
 
 @page
 def signals(request: ConsoleRequest) -> HttpResponse:
-    actions = queries.actions().order_by("-pk")
+    actions = queries.actions_of_signals()
     rows = (
         Signal.objects.filter(request.access.visible()).defer("payload").prefetch_related(Prefetch("actions", actions))
     )

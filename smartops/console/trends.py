@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, Count, FilteredRelation, IntegerField, Q, QuerySet, Value, When
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from leather import Linear, Ordinal, Series
@@ -100,12 +100,14 @@ def trends(access: Access, now: datetime) -> Trends:
     """Two queries."""
     visible = access.visible(cluster="cluster", namespace="workload__namespace")
     begin = now - timedelta(hours=HOURS)
+    # Without the condition, PostgreSQL reads the verifications of all months.
+    of_the_day = FilteredRelation("verification", condition=Q(verification__pk__gte=first_id(begin)))
     signals = by_hour(
         Signal.objects.filter(access.visible()), ("state", "reason"), Q(state=SignalState.PENDING), now,
         CLOSED_SIGNALS.of(access, begin),
     )  # fmt: skip
     actions = by_hour(
-        Action.objects.filter(visible), ("verification__status",), Q(state__in=ACTIVE), now,
+        Action.objects.filter(visible).annotate(result=of_the_day), ("result__status",), Q(state__in=ACTIVE), now,
         CLOSED_ACTIONS.of(access, begin),
     )  # fmt: skip
     return compose(now, signals, actions)

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from django.apps import apps
 from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from orchestrator.models import Action, ActionState, ActiveAction, AuditEvent, IdempotencyKey
@@ -154,6 +155,9 @@ def test_a_plan_for_all_partitions_is_for_one_statement_only() -> None:
     threshold = connection.connection.prepare_threshold
 
     with partitions.planned_once():
+        with CaptureQueriesContext(connection) as queries, partitions.planned_once():
+            pass
+        assert not queries.captured_queries, "one within another"
         assert rows(mode) == ["force_generic_plan"]
         assert connection.connection.prepare_threshold == 0
     assert rows(mode) == ["auto"]

@@ -102,9 +102,9 @@ def test_the_list_of_signals_has_the_rows_of_its_filter(reading: Client, hour: H
     assert len(reading.get(f"{SIGNALS}?{query}").context["listing"].rows) == shown
 
 
-def test_the_list_of_signals_takes_nine_queries(reading: Client, hour: Hour, django_assert_num_queries: Any) -> None:
+def test_the_list_of_signals_takes_ten_queries(reading: Client, hour: Hour, django_assert_num_queries: Any) -> None:
     # session, user, grants, signals, their actions, namespaces, freezes, heartbeats, clock
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         page = text(reading.get(SIGNALS))
     assert "cartservice: Restart all pods" in page
     assert "9 replicas would exceed the limit of 8" in page
