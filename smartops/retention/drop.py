@@ -1,11 +1,19 @@
-"""Drops a partition that has been exported, if it is still what was exported."""
+"""Drops a partition that has been exported, if it is still what was exported.
+
+No other session waits for more than an instant: the partition is detached first, which needs the whole table for
+itself, and then compared. Nobody can write to it any more, as processes reach partitions through their table only.
+A partition that has changed, or that an interrupted run has left detached, is attached again.
+"""
+
+import re
 
 from django.db import connection, transaction
+from django.db.models import Model
 
 from orchestrator.models import Action, IdempotencyKey
 from signals.models import Problem, Signal
 from smartops.retention.export import Manifest
-from smartops.retention.months import Partition, kept_by
+from smartops.retention.months import Partition, of_names, referred_by
 
 # Which versions of which rows the partition has: any change to it changes this.
 VERSIONS = """
@@ -14,6 +22,13 @@ VERSIONS = """
 # What waits for the lock of the table makes everything else wait that needs the table. Shorter than `deadlock_timeout`
 # (1 s): where a transaction waits for this one, which waits for it, this one ends.
 LIMIT = "SET LOCAL lock_timeout = '500ms'"
+DETACHED = "SELECT relname FROM pg_class WHERE relkind = 'r' AND NOT relispartition AND relname ~ %s ORDER BY relname"
+# With the constraint, ATTACH need not read the rows.
+CHECKED = """
+    ALTER TABLE {0.name} DROP CONSTRAINT IF EXISTS of_its_month,
+        ADD CONSTRAINT of_its_month CHECK ({0.key} >= '{0.first}' AND {0.key} < '{0.last}')
+"""
+ATTACH = "ALTER TABLE {0.table} ATTACH PARTITION {0.name} FOR VALUES FROM ('{0.first}') TO ('{0.last}')"
 
 
 class Changed(Exception):  # noqa: N818 - it is exported again in the next run
@@ -28,18 +43,48 @@ def versions(partition: Partition) -> tuple[int, int]:
 
 
 def drop(partition: Partition, manifest: Manifest, exported: tuple[int, int]) -> None:
-    """`exported`: the versions before the export. Raises Changed if a row was written or referred to since then.
-    DROP needs the whole table for itself, and so its readers and writers wait from the LOCK to the end. Who locked the
-    partition first could not get the table from a transaction that waits for the partition."""
+    """`exported`: the versions before the export. Nothing was open in them, and what has ended does not begin again.
+    Raises Changed if a row was written or referred to since then."""
+    _detach(partition)
+    with transaction.atomic(), connection.cursor() as cursor:
+        change = ""
+        if versions(partition) != exported or exported[0] != manifest.rows:
+            change = f"{partition} has changed since its export."
+        elif reason := referred_by(partition):
+            change = f"{partition} is needed: {reason}."
+        else:
+            _end_references(partition)
+            cursor.execute(f"DROP TABLE {partition.name}")
+    if change:
+        attach(partition)
+        raise Changed(change)
+
+
+def detached(model: type[Model]) -> list[Partition]:
+    """The months that an interrupted run has detached, and not dropped."""
+    with connection.cursor() as cursor:
+        cursor.execute(DETACHED, [rf"^{re.escape(model._meta.db_table)}_\d{{4}}_\d\d$"])
+        return of_names(model, [name for [name] in cursor.fetchall()])
+
+
+def attach(partition: Partition) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(CHECKED.format(partition))
+        with transaction.atomic():
+            cursor.execute(LIMIT)
+            cursor.execute(ATTACH.format(partition))
+            cursor.execute(f"ALTER TABLE {partition.name} DROP CONSTRAINT of_its_month")
+
+
+def _detach(partition: Partition) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(LIMIT)
-        if partition.model is Signal:  # problems are locked before signals, as everywhere
-            Problem.forget_signals(partition.first, partition.last)
-        cursor.execute(f"LOCK TABLE ONLY {partition.table} IN ACCESS EXCLUSIVE MODE")
-        if versions(partition) != exported or exported[0] != manifest.rows:
-            raise Changed(f"{partition} has changed since its export.")
-        if reason := kept_by(partition):
-            raise Changed(f"{partition} is needed: {reason}.")
-        if partition.model is Action:
-            IdempotencyKey.objects.filter(partition.within("action_id")).delete()
-        cursor.execute(f"DROP TABLE {partition.name}")
+        cursor.execute(f"ALTER TABLE {partition.table} DETACH PARTITION {partition.name}")
+
+
+def _end_references(partition: Partition) -> None:
+    """Those that do not keep the rows."""
+    if partition.model is Signal:
+        Problem.forget_signals(partition.first, partition.last)
+    if partition.model is Action:
+        IdempotencyKey.objects.filter(partition.within("action_id")).delete()

@@ -1,7 +1,7 @@
 """Which partitions are old enough to be dropped, and what still refers to their rows."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
@@ -87,7 +87,10 @@ def stored(model: type[Model]) -> list[Partition]:
     """The months that the table has partitions of, oldest first."""
     with connection.cursor() as cursor:
         cursor.execute(PARTITIONS, [model._meta.db_table])
-        names = [str(name) for [name] in cursor.fetchall()]
+        return of_names(model, [str(name) for [name] in cursor.fetchall()])
+
+
+def of_names(model: type[Model], names: Iterable[str]) -> list[Partition]:
     found = [re.search(r"_(\d{4})_(\d\d)$", name) for name in names]
     return [Partition(model, date(int(one[1]), int(one[2]), 1)) for one in found if one is not None]
 
@@ -105,12 +108,17 @@ def retention(label: str) -> int:
 
 def kept_by(partition: Partition) -> str:
     """What is still open in the partition, or refers to one of its rows; empty if nothing."""
+    if count := _open_rows(partition):
+        return f"{_number(count)} rows belong to an active action, or to a signal that is open or was closed lately"
+    return referred_by(partition)
+
+
+def referred_by(partition: Partition) -> str:
+    """What refers to one of its rows; empty if nothing."""
     return next(_references(partition), "")
 
 
 def _references(partition: Partition) -> Iterator[str]:
-    if count := _open_rows(partition):
-        yield f"{_number(count)} rows belong to an active action, or to a signal that is open or was closed lately"
     for model in apps.get_models():
         for field in model._meta.local_fields:
             refers = isinstance(field, ForeignKey) and field.related_model is partition.model

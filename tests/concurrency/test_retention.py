@@ -9,11 +9,13 @@ import pytest
 from django.apps import apps
 from django.db import connection
 from django.utils import timezone
+from psycopg import sql
 from pytest_django.fixtures import Settings
 
 from signals.lib import partitions
+from signals.lib.notifications import connect
 from signals.models import Observation, Problem, Signal
-from smartops.retention import months
+from smartops.retention import drop, months
 from tests.kit.signals import anomaly, post
 from tests.kit.threads import at_once
 from tests.smartops.retention.test_retain import retain
@@ -59,3 +61,25 @@ def test_posts_about_the_signals_of_a_month_that_is_dropped_are_all_stored(
     assert Observation.objects.count() == reports
     assert sorted(Signal.objects.values_list("workload", flat=True)) == sorted(names), "the old ones are gone"
     assert set(Problem.objects.values_list("signal_id", flat=True)) == set(Signal.objects.values_list("pk", flat=True))
+
+
+@pytest.mark.usefixtures(a_database_with_old_months.__name__)
+def test_no_reader_waits_while_a_month_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ids_of(OLD, monkeypatch):
+        post(anomaly("erp"))
+    partitions.create_ahead()
+    Signal.objects.update(state="ignored", closed_at=timezone.now() - timedelta(days=3))
+    known, compared = months.referred_by, list[str]()
+
+    def read(partition: months.Partition) -> str:
+        with connect() as session:
+            session.execute("SET lock_timeout = '2s'")
+            session.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(partition.table)))
+        compared.append(partition.table)
+        return known(partition)
+
+    monkeypatch.setattr(drop, "referred_by", read)
+    retain(tmp_path)
+
+    assert "signals_signal" in compared
+    assert not Signal.objects.exists()

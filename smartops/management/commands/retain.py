@@ -69,6 +69,8 @@ class Command(BaseCommand):
         """Returns what is wrong with single months. They stay, and keep no other month."""
         if not dry_run:
             export.remove_unfinished(directory, model._meta.db_table)
+            for one in drop.detached(model):
+                drop.attach(one)
         stored, days = months.stored(model), months.retention(model._meta.label)
         missing = export.gap(stored, export.manifests(directory, model._meta.db_table))
         if missing and not allow_gap:

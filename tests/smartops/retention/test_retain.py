@@ -196,6 +196,30 @@ def test_an_interrupted_run_is_completed_by_the_next(
     assert len(files(tmp_path)) == 8
 
 
+def test_a_month_that_an_interrupted_run_has_detached_is_attached_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise Interrupted
+
+    of_last_year()
+    with monkeypatch.context() as patch:
+        patch.setattr(drop, "referred_by", interrupt)
+        with pytest.raises(Interrupted):
+            retain(tmp_path)
+    detached = Partition(Verification, MONTH)
+    assert drop.detached(Verification) == [detached]
+    assert Verification.objects.count() == 0
+
+    drop.attach(detached)
+
+    assert drop.detached(Verification) == []
+    assert Verification.objects.count() == 1
+    assert months.stored(Verification)[0] == detached
+    retain(tmp_path)
+    assert counts() == [0, 0, 0, 0]
+
+
 def test_a_restored_backup_with_other_rows_is_not_dropped(tmp_path: Path) -> None:
     of_last_year()
     retain(tmp_path)
