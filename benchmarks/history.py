@@ -6,12 +6,15 @@ Each action has its signal, its decision with inputs of the usual size, four row
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import median
+from timeit import timeit
+from uuid import uuid4
 
 import psycopg
 
@@ -19,6 +22,7 @@ from smartops.dev import postgres
 
 MONTHS = 24
 WORKLOADS = 1000
+ROUNDS = 21
 PARTITIONS = """
     SELECT smartops_create_partition(c.relname, a.attname, month)
     FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid
@@ -70,6 +74,12 @@ EVIDENCE = """
     SELECT action, 'SUCCESS', 'The rollout is complete.', 7, '{{"replicas": 2}}', 30, at, at, 3, 3, 3, 3, 7 FROM past;
 """
 BEGIN = "BEGIN; ALTER TABLE orchestrator_action DISABLE TRIGGER USER;"
+# What an earlier run has decided.
+END_DECIDED = """
+    UPDATE orchestrator_action SET state = 'cancelled', finished_at = now(), lease_until = NULL
+    WHERE finished_at IS NULL;
+    UPDATE signals_signal SET closed_at = now() WHERE state = 'admitted' AND closed_at IS NULL;
+"""
 END = "SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE orchestrator_action ENABLE TRIGGER USER; COMMIT;"
 
 
@@ -108,6 +118,19 @@ def fill_first(session: psycopg.Connection) -> None:
     session.execute(PARTITIONS.format(months=MONTHS).encode())
 
 
+def stored(size: int) -> float:
+    """The seconds of one batch of so many observations, each of which opens a signal: the median."""
+    from signals import actors
+    from signals.ingest import ingest
+    from signals.types import Observation, Source, Target
+
+    def batch() -> list[Observation]:
+        targets = [Target("default", "elsewhere", uuid4().hex) for _ in range(size)]
+        return [Observation(Source.ANOMALY, one, "resource", uuid4().hex, True, {}, score=0.95) for one in targets]
+
+    return median(timeit(partial(ingest, batch(), actors.token("benchmark")), number=1) for _ in range(ROUNDS))
+
+
 def measure(url: str, directory: Path, decide: Callable[[int, int], float]) -> None:
     from django.core.management import call_command
 
@@ -120,6 +143,9 @@ def measure(url: str, directory: Path, decide: Callable[[int, int], float]) -> N
     with psycopg.connect(url, autocommit=True) as session:
         for name, size in session.execute(sizes).fetchall():
             print(f"{name}: {size}")
+        session.execute(END_DECIDED)
+    for size in (1, 500):
+        print(f"ingest of {size}: {1000 * stored(size):.2f} ms", flush=True)
     for number in range(1, 4):
         print(f"a decision: {1000 * decide(number, 100):.2f} ms", flush=True)
     for path, (seconds, queries) in screens().items():
@@ -128,9 +154,20 @@ def measure(url: str, directory: Path, decide: Callable[[int, int], float]) -> N
     exports.mkdir(exist_ok=True)
     report("migrate with nothing to do", lambda: call_command("migrate", verbosity=0))
     dump = directory / "dump"
-    if pg_dump := shutil.which("pg_dump"):
-        report("pg_dump", lambda: subprocess.run([pg_dump, "-Fc", "-Z1", "-f", dump, url], check=True))
+    pg_dump = [str(postgres.binary("pg_dump")), "--format=custom", "--compress=1", "--file", str(dump), url]
+    report("pg_dump", lambda: subprocess.run(pg_dump, check=True))
+    restore(url, dump)
     report("retain", lambda: call_command("retain", exports))
+
+
+def restore(url: str, dump: Path) -> None:
+    """Into a database of its own, which is dropped."""
+    restored = f"{url.rpartition('/')[0]}/restored"
+    pg_restore = [str(postgres.binary("pg_restore")), "--exit-on-error", "--no-owner", "--dbname", restored, str(dump)]
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute("CREATE DATABASE restored")
+        report("pg_restore", lambda: subprocess.run(pg_restore, check=True))
+        session.execute("DROP DATABASE restored")
 
 
 def report(name: str, work: Callable[[], object]) -> None:

