@@ -91,7 +91,7 @@ screenshots: ## Take the pictures of the README and of docs
 	@$(environment) .venv/dev.installed
 	@command -v chromium >/dev/null || { $(call debian,chromium); }
 	@command -v pngquant >/dev/null || { $(call debian,pngquant); }
-	@[ -n "$$(fc-list 'JetBrains Mono')" ] || { $(call debian,fonts-inter fonts-jetbrains-mono); }
+	@[ -n "$$(fc-list Inter)" ] && [ -n "$$(fc-list 'JetBrains Mono')" ] || { $(call debian,fonts-inter fonts-jetbrains-mono); }
 	@exec $(python) -m tests.smartops.console.screenshots
 
 clean: ## Remove the environment, the demo's state and all caches

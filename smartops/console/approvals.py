@@ -84,7 +84,6 @@ def approval(request: ConsoleRequest, pk: UUID) -> HttpResponse:
         "action": row,
         "is_open": is_open,
         "rehearsal": row.rehearsal if row.rehearsal and row.rehearsal["digest"] == row.digest else None,
-        "now": now,
         "objection": objection(request.user, row) if is_open else "",
         "deciders": may_decide(row) if is_open else [],
         "approvers": approvers(row),

@@ -196,6 +196,11 @@ def running_since(moment: datetime) -> SafeString:
 
 
 @register.filter
+def left(moment: datetime) -> SafeString:
+    return _time(moment, span(moment - timezone.now()), "left")
+
+
+@register.filter
 def clock(moment: datetime) -> SafeString:
     """In UTC, with the date unless it is today; the page's script puts the reader's zone before it."""
     return _time(moment, _exactly(moment), "")

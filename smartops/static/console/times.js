@@ -23,6 +23,7 @@
     time.title = exactly(date);
     switch (time.dataset.ticks) {
       case "for": return passed;
+      case "left": return span((date - Date.now()) / 1000);
       case "clock": return clock(date); // of the badge; the title has the rest
       case "ago": return localStorage.getItem(EXACT) ? exactly(date) : `${passed} ago`;
       default: return exactly(date);

@@ -18,7 +18,7 @@ LONGEST = 1000  # pixels of CSS; the rest of a longer page is left out
 
 
 def main() -> None:
-    os.environ |= {"SMARTOPS_CLUSTER_NOTE": "sandbox", "DJANGO_ALLOW_ASYNC_UNSAFE": "1"}
+    os.environ |= {"SMARTOPS_CLUSTER_NOTE": "sandbox", "SMARTOPS_LOG_LEVEL": "WARNING", "DJANGO_ALLOW_ASYNC_UNSAFE": "1"}
     os.environ["DJANGO_SETTINGS_MODULE"] = "smartops.settings"
     with tempfile.TemporaryDirectory() as directory:
         try:
@@ -77,6 +77,7 @@ def picture(page: Page, name: str) -> None:
     height = min(LONGEST, page.evaluate("document.documentElement.scrollHeight"))
     page.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": SIZE["width"], "height": height})
     subprocess.run(["pngquant", "--force", "--skip-if-larger", "--ext", ".png", "64", str(path)], check=False)
+    print(f"[screenshots] {path.relative_to(Path.cwd())}")
 
 
 if __name__ == "__main__":

@@ -187,6 +187,17 @@ def test_times_are_in_the_zone_of_the_reader_with_utc_beside_them(opened: Callab
     expect(page.locator("time[data-ticks=ago]").first).to_have_text(re.compile("UTC"))
 
 
+def test_the_time_that_is_left_for_an_approval_becomes_less(opened: Callable[..., Page], scene: Hour) -> None:
+    action = waiting_for_approval(scene)
+    page = opened(f"/console/approvals/{action.pk}/")
+    live(page)  # it fetches itself before
+    left = page.locator("time[data-ticks=left]")
+    expect(left).to_have_text(re.compile(r"^\d+ min$"))
+    left.evaluate("time => time.dateTime = new Date(Date.now() + 50_900).toISOString()")
+    expect(left).to_have_text(re.compile(r"^\d\d s$"))
+    expect(left).to_have_text(re.compile(r"^4\d s$"))
+
+
 def test_a_new_failure_is_read_aloud(opened: Callable[..., Page], scene: Hour) -> None:
     page = opened("/console/actions/")
     live(page)
