@@ -181,6 +181,37 @@ def test_a_paused_page_stays_as_it_is_and_counts_what_is_new(
         expect(shown).to_contain_text("Succeeded")
 
 
+def test_a_hidden_page_fetches_nothing_and_shows_later_what_it_missed(
+    serve: Callable[..., Web], scene: Hour, visit: Visitor
+) -> None:
+    action = Action.objects.select_related("workload", "signal").get(state="verifying")
+    path = f"/console/actions/{action.pk}/"
+    web = serve()
+    page, other = visit(web, path), visit(web, path)
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
+    hide(page, hidden=True)
+    badge(page, "Reconnecting")
+    scene.success(action)
+    expect(other.locator(".title")).to_contain_text("Succeeded")
+    expect(page.locator(".title")).to_contain_text("Verifying")
+    assert fetched == []
+    hide(page, hidden=False)
+    expect(page.locator(".title")).to_contain_text("Succeeded")
+    live(page)
+
+
+def hide(page: Page, *, hidden: bool) -> None:
+    """As if the person had chosen another tab."""
+    page.evaluate(
+        """hidden => {
+          Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
 def test_a_change_leaves_open_details_and_a_selection_alone(
     serve: Callable[..., Web], scene: Hour, visit: Visitor
 ) -> None:
