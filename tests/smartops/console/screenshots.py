@@ -18,11 +18,7 @@ LONGEST = 1000  # pixels of CSS; the rest of a longer page is left out
 
 
 def main() -> None:
-    os.environ |= {
-        "SMARTOPS_CLUSTER_NOTE": "sandbox",
-        "SMARTOPS_LOG_LEVEL": "WARNING",
-        "DJANGO_ALLOW_ASYNC_UNSAFE": "1",
-    }
+    os.environ |= {"SMARTOPS_CLUSTER_NOTE": "sandbox", "DJANGO_ALLOW_ASYNC_UNSAFE": "1"}
     os.environ["DJANGO_SETTINGS_MODULE"] = "smartops.settings"
     with tempfile.TemporaryDirectory() as directory:
         try:
