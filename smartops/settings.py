@@ -146,7 +146,6 @@ SMARTOPS_OIDC_ROLES = env_roles("SMARTOPS_OIDC_ROLES")  # {"group": ["role@clust
 SMARTOPS_OIDC_SESSION_HOURS = env_int("SMARTOPS_OIDC_SESSION_HOURS", 12)
 ACCOUNT_ADAPTER, SOCIALACCOUNT_ADAPTER = "smartops.oidc.accounts.Accounts", "smartops.oidc.accounts.Identities"
 ACCOUNT_EMAIL_VERIFICATION = "none"
-SOCIALACCOUNT_UID_MAX_LENGTH = 255  # of a subject, as the specification of OpenID Connect says
 SMARTOPS_SOCKETS_PER_USER = env_int("SMARTOPS_SOCKETS_PER_USER", 20)  # open pages of the console, in each web process
 PROMETHEUS_EXPORT_MIGRATIONS = False  # `/readyz` reports unapplied migrations
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

@@ -6,6 +6,7 @@ the userinfo endpoint. Here each ID token is verified, with the keys of the issu
 
 from collections.abc import Mapping
 from functools import cached_property
+from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Any
 
@@ -25,6 +26,7 @@ from django.urls import reverse
 
 Claims = Mapping[str, Any]
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+LONGEST_SUBJECT = 191  # characters, of allauth's column
 LEEWAY = 60  # seconds that the clocks may differ
 
 
@@ -121,7 +123,9 @@ class Provider(OpenIDConnectProvider):  # type: ignore[misc]
         return response
 
     def extract_uid(self, data: Claims) -> str:
-        return str(data["sub"])
+        """The column is shorter than a subject may be."""
+        subject = str(data["sub"])
+        return subject if len(subject) <= LONGEST_SUBJECT else f"sha256:{sha256(subject.encode()).hexdigest()}"
 
     def extract_extra_data(self, data: Claims) -> dict[str, Any]:  # noqa: ARG002 - of what is stored in the database
         return {}

@@ -50,6 +50,10 @@ def planted() -> dict[str, str]:
         "DATABASE_LISTEN_URL": with_credentials(database, "listen"),
         "SMARTOPS_SECRET_KEY": f"{CANARY}-secret-key",
         "SMARTOPS_TOKEN_PEPPERS": f"{CANARY}-pepper",
+        "SMARTOPS_OIDC_ISSUER": "http://127.0.0.1:9",
+        "SMARTOPS_OIDC_CLIENT_ID": "smartops",
+        "SMARTOPS_OIDC_CLIENT_SECRET": f"{CANARY}-client",
+        "SMARTOPS_OIDC_ROLES": '{"sre": "operator"}',
         "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{CANARY}-header,{CANARY} malformed",
         "SMARTOPS_LOG_LEVEL": "DEBUG",
         "SMARTOPS_LOG_FORMAT": "json",
@@ -71,7 +75,15 @@ def answers(agent: Agent) -> list[str]:
     paths = [f"/v1/actions/{one}" for one in Action.objects.values_list("pk", flat=True)]
     paths += [f"/v1/signals/{one}" for one in Signal.objects.values_list("pk", flat=True)]
     paths += ["/v1/actions", "/v1/signals", "/v1/guardrails?workload=erp-simulator", "/v1/openapi.json", "/v1/none"]
-    paths += ["/metrics", "/readyz", "/healthz", "/", f"/v1/signals?limit={CANARY}", f"/v1/none?key={CANARY}"]
+    paths += [
+        "/metrics",
+        "/readyz",
+        "/healthz",
+        "/",
+        "/sign-in/oidc/",
+        f"/v1/signals?limit={CANARY}",
+        f"/v1/none?key={CANARY}",
+    ]
     refused = agent.call("GET", "/v1/signals", Authorization="Bearer smo_wrong")
     return [text for _, text in (*(agent.call("GET", path) for path in paths), refused)]
 

@@ -196,6 +196,13 @@ def test_an_account_is_found_by_its_subject_although_its_name_has_changed(provid
     assert User.objects.get().username == "ana"
 
 
+def test_a_subject_may_be_as_long_as_the_specification_allows(provider: OpenIdProvider) -> None:
+    for last in ("a", "b", "a"):
+        provider.person["sub"] = 254 * "x" + last
+        assert sign_in().status_code == 302
+    assert User.objects.count() == 2
+
+
 @pytest.mark.parametrize(
     ("claim", "name"),
     [
