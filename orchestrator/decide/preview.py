@@ -53,7 +53,7 @@ class Difference:
 @dataclass(slots=True)
 class Result:
     """`counts` by comparison, `kinds` of differences by their words, `doubts` by the reason. `shown`: the first
-    differences. `at`: how far it has come."""
+    differences. `at`: how far it has come. `where`: the condition for the decisions that were evaluated."""
 
     examined: int = 0
     counts: dict[Comparison, int] = field(default_factory=dict)
@@ -61,6 +61,7 @@ class Result:
     doubts: dict[Doubt, int] = field(default_factory=dict)
     shown: list[Difference] = field(default_factory=list)
     at: datetime | None = None
+    where: str = ""
 
     def unconcerned(self, number: int) -> None:
         """Adds decisions whose inputs the draft does not change."""
@@ -102,6 +103,13 @@ def _draft(edits: bytes, since: datetime, _begun_at: datetime) -> Draft:
     return Draft(_EDITS.validate_json(edits), since)
 
 
+def current(row: Preview, where: Q) -> Preview:
+    """It begins again where other decisions were evaluated: what the person may see has changed since."""
+    if row.result.get("where") != str(where):
+        row.state, row.result, row.position, row.finished_at = "{}", {"where": str(where)}, None, None
+    return row
+
+
 def result_of(row: Preview) -> Result:
     return _RESULT.validate_python(row.result)
 
@@ -119,8 +127,10 @@ def advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
     preview was stopped. While another request makes a step of the same preview, it is returned as it is."""
     with transaction.atomic():
         row = Preview.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
-        if row is None or row.finished_at is not None:
-            return row or Preview.objects.filter(pk=pk).first()
+        if row is None:
+            return Preview.objects.filter(pk=pk).first()
+        if current(row, where).finished_at is not None:
+            return row
         state, result = _STATE.validate_json(row.state), result_of(row)
         row.position, is_over = _evaluate(row, state, result, where, seconds)
         if is_over:

@@ -4,9 +4,9 @@ An act is a function below the console that checks everything again and changes 
 refuse; its `code` may be a Reason. CONTRIBUTING.md, "Add an act", has an example.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
@@ -52,7 +52,7 @@ class ReasonedForm(ActForm):
 class Confirmation:
     """What a person reads before the act. `button`: the text of the button, and the name of the act. `targets`: the
     objects, resolved. `back`: where the answer leads, and the way out. `details`: a template for more, within the
-    form. `danger`: the button is red."""
+    form. `danger`: the button is red. `windows`: the form has a button for a preview of them, which is optional."""
 
     button: str
     title: str
@@ -61,6 +61,7 @@ class Confirmation:
     targets: Sequence[Any] = ()
     danger: bool = False
     details: str = ""
+    windows: Mapping[str, Any] = field(default_factory=dict)
 
 
 def person(request: ConsoleRequest) -> Actor:

@@ -100,6 +100,16 @@ def delete(request: ConsoleRequest, pk: int) -> HttpResponseBase:
     return tuning.delete(request, ALIASES, pk)
 
 
+@page
+def deleted(request: ConsoleRequest) -> HttpResponse:
+    return tuning.deleted(request, ALIASES)
+
+
+@act(Right.TUNE)
+def restore(request: ConsoleRequest, change: int) -> HttpResponseBase:
+    return tuning.restore(request, ALIASES, change)
+
+
 @act(Right.TUNE)
 def revert(request: ConsoleRequest, pk: int, change: int) -> HttpResponseBase:
     return tuning.revert(request, ALIASES, pk, change)

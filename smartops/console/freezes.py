@@ -12,16 +12,19 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
+from django.utils.timezone import now
 
 from guardrails.models import Freeze
 from guardrails.words import counted
 from orchestrator.acts import Outcome
 from orchestrator.acts import freezes as acts
 from orchestrator.acts.freezes import ENDS, Effect, FreezeScope
+from orchestrator.decide.draft import edit_of
 from orchestrator.models import ObservedWorkload, Workload
 from signals.types import Kind
 from smartops.console.acts import Confirmation, ReasonedForm, person, posted, respond, way_back
 from smartops.console.pages import ConsoleRequest, act, page
+from smartops.console.previews import WINDOWS, begun
 from smartops.people.access import Access, Right
 
 SHOWN = 20  # rows of an effect
@@ -68,6 +71,10 @@ class FreezeForm(ReasonedForm):
         return FreezeScope(**{name: self._prefilled(name).strip() for name in SCOPE})
 
     @property
+    def typed(self) -> str:
+        return self._prefilled("typed")
+
+    @property
     def namespaces(self) -> list[str]:
         rows = _known(self.access).filter(**_named(cluster=self._prefilled("cluster")))
         return list(rows.order_by("namespace").values_list("namespace", flat=True).distinct()[:SUGGESTED])
@@ -91,6 +98,10 @@ class FreezeForm(ReasonedForm):
             self.add_error(None, f"This freeze covers more than one namespace. Type “{scope.name}” to confirm it.")
         return given
 
+    def errors_of_scope_only(self) -> None:
+        for name in self.errors.keys() - set(SCOPE):
+            del self.errors[name]
+
     def _prefilled(self, name: str) -> str:
         source = self.data if self.is_bound else self.initial
         return str(source.get(name) or "").replace("\0", "")  # a form that has one is refused, and shown again
@@ -111,8 +122,26 @@ def freeze(request: ConsoleRequest) -> HttpResponseBase:
         back=way_back(request, reverse("console:overview")),
         danger=True,
         details="console/freeze_scope.html",
+        windows=WINDOWS,
     )
-    return respond(request, form, asked, perform, held=_held(request, form.scope), scope=form.scope)
+    context: dict[str, Any] = {"held": _held(request, form.scope), "scope": form.scope}
+    if window := request.POST.get("window"):
+        return _preview(request, form, window, {"confirmation": asked, **context})
+    return respond(request, form, asked, perform, **context)
+
+
+def _preview(request: ConsoleRequest, form: FreezeForm, window: str, context: dict[str, Any]) -> HttpResponse:
+    """The form as it was entered, with the preview of a freeze of its scope. It takes no other field, and changes
+    nothing."""
+    form.is_valid()
+    form.errors_of_scope_only()
+    if not form.errors:
+        lasts = ENDS.get(form.data.get("lasts", ""), ("", None))[1]
+        until = None if lasts is None else now() + lasts
+        draft = Freeze(**asdict(form.scope), by=person(request), reason="This freeze.", until=until)
+        context |= begun(request, [edit_of(None, draft)], window)
+    status = 422 if form.errors else 200
+    return render(request, "console/act.html", context | {"form": form}, status=status)
 
 
 @page

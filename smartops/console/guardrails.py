@@ -137,6 +137,16 @@ def delete(request: ConsoleRequest, pk: int) -> HttpResponseBase:
     return tuning.delete(request, LIMITS, pk)
 
 
+@page
+def deleted(request: ConsoleRequest) -> HttpResponse:
+    return tuning.deleted(request, LIMITS)
+
+
+@act(Right.TUNE)
+def restore(request: ConsoleRequest, change: int) -> HttpResponseBase:
+    return tuning.restore(request, LIMITS, change)
+
+
 @act(Right.TUNE)
 def revert(request: ConsoleRequest, pk: int, change: int) -> HttpResponseBase:
     return tuning.revert(request, LIMITS, pk, change)

@@ -32,10 +32,11 @@ def begun(request: ConsoleRequest, edits: Sequence[Edit], window: str) -> dict[s
     return _shown(request, preview.begin(person(request), edits, WINDOWS[chosen][1])) | {"window": chosen}
 
 
-@act(Right.TUNE)
+@act(Right.READ)
 def step(request: ConsoleRequest) -> HttpResponseBase:
     """GET: the latest preview of the person. POST: the next step of `preview`, its id, or with `stop` its end. While
-    another step is made, it is shown as it is. What was evaluated stays on the page of a preview that was stopped."""
+    another step is made, it is shown as it is. What was evaluated stays on the page of a preview that was stopped. Who
+    may begin a preview is asked by the form of the change."""
     own, more = Preview.objects.filter(owner=person(request)), {}
     if request.method != "POST":
         row = own.first()
@@ -54,6 +55,7 @@ def step(request: ConsoleRequest) -> HttpResponseBase:
 
 
 def _shown(request: ConsoleRequest, row: Preview) -> dict[str, Any]:
+    row = preview.current(row, request.access.visible())
     result = preview.result_of(row)
     context: dict[str, Any] = {
         "preview": row,

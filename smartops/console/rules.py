@@ -132,6 +132,16 @@ def delete(request: ConsoleRequest, pk: int) -> HttpResponseBase:
     return tuning.delete(request, RULES, pk)
 
 
+@page
+def deleted(request: ConsoleRequest) -> HttpResponse:
+    return tuning.deleted(request, RULES)
+
+
+@act(Right.TUNE)
+def restore(request: ConsoleRequest, change: int) -> HttpResponseBase:
+    return tuning.restore(request, RULES, change)
+
+
 @act(Right.TUNE)
 def revert(request: ConsoleRequest, pk: int, change: int) -> HttpResponseBase:
     return tuning.revert(request, RULES, pk, change)

@@ -13,10 +13,10 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import transaction
-from django.db.models import Model, Q
+from django.db import connection, transaction
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.forms import modelform_factory
-from django.http import QueryDict
+from django.http import HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -25,7 +25,7 @@ from orchestrator.decide.draft import edit_of
 from signals.lib.acting import give_reason
 from signals.lib.edited_admin import LOADED, REASON, VOLATILE, EditedForm, last_change, shown, version_of
 from signals.setting_changes import SettingChange, changes_of
-from smartops.console.acts import ActForm, Confirmation, ReasonedForm, posted, respond
+from smartops.console.acts import ActForm, Confirmation, Elsewhere, ReasonedForm, posted, respond
 from smartops.console.pages import ConsoleRequest
 from smartops.console.previews import WINDOWS, begun
 from smartops.people.access import Access
@@ -56,6 +56,14 @@ class Tuned:
     @property
     def noun(self) -> str:
         return str(self.model._meta.verbose_name)
+
+    @property
+    def nouns(self) -> str:
+        return str(self.model._meta.verbose_name_plural)
+
+    @property
+    def list(self) -> str:
+        return f"console:{self.screen}"
 
     def may_tune(self, access: Access, row: Any) -> bool:
         return SCOPES[self.model].may_change(access, row)
@@ -184,7 +192,8 @@ def versions(request: ConsoleRequest, tuned: Tuned, row: Model) -> list[Version]
     may = tuned.may_tune(request.access, row)
     found = []
     for place, change in enumerate(changes_of(row).filter(table_name=row._meta.db_table)[:MAX_VERSIONS]):
-        revert = reverse(f"console:{tuned.name}-revert", args=[row.pk, change.pk]) if may and place else ""
+        reverts = may and place and change.after is not None
+        revert = reverse(f"console:{tuned.name}-revert", args=[row.pk, change.pk]) if reverts else ""
         found.append(Version(change, difference(change.before, change.after), revert))
     return found
 
@@ -202,7 +211,7 @@ class LoadedReasonedForm(LoadedForm, ReasonedForm):
 def revert(request: ConsoleRequest, tuned: Tuned, pk: int, change: int) -> HttpResponseBase:
     """A new change that makes the row what it was after an earlier one."""
     row = tuned.find(request, pk)
-    version = get_object_or_404(changes_of(row).exclude(after=None), pk=change, table_name=row._meta.db_table)
+    version = get_object_or_404(changes_of(row).filter(after__isnull=False), pk=change, table_name=row._meta.db_table)
     when = f"{version.at:%Y-%m-%d %H:%M:%S} UTC"
     says = f"It becomes what it was after the change of {when} by {version.actor}."
     return _change(request, tuned, row, columns(row) | (version.after or {}), "Revert", says, reason=True)
@@ -255,7 +264,7 @@ def _as_data(tuned: Tuned, version: Mapping[str, Any], given: Mapping[str, Any])
     for name in tuned.fields:
         value = version.get(name)
         data[name] = json.dumps(value) if isinstance(value, dict | list) else "" if value is None else str(value)
-    data.update({LOADED: given[LOADED], REASON: given["reason"], "everything": "on"})
+    data.update({LOADED: given.get(LOADED, ""), REASON: given["reason"], "everything": "on"})
     return data
 
 
@@ -284,3 +293,61 @@ def delete(request: ConsoleRequest, tuned: Tuned, pk: int) -> HttpResponseBase:
     form = made(posted(request), initial={LOADED: version_of(row)})
     more = begun(request, [edit_of(row, None)], "") if tuned.decides and request.method == "GET" else {}
     return respond(request, form, asked, perform, lines=difference(columns(row), None), **more)
+
+
+# --- Deleted rows ----------------------------------------------------------------------------------------------------
+
+
+def deleted(request: ConsoleRequest, tuned: Tuned) -> HttpResponse:
+    """The newest deletions of rows that do not exist again, each with the form that restores the row."""
+    found = []
+    for change in _deletions(request, tuned)[:MAX_VERSIONS]:
+        row = SimpleNamespace(**(change.before or {}))
+        may = tuned.may_tune(request.access, row)
+        restore = reverse(f"console:{tuned.name}-restore", args=[change.pk]) if may else ""
+        found.append(Version(change, difference(change.before, None), restore))
+    return render(request, "console/deleted.html", {"tuned": tuned, "deletions": found})
+
+
+def _deletions(request: ConsoleRequest, tuned: Tuned) -> QuerySet[SettingChange]:
+    """The last change of each row that was deleted, the newest first."""
+    ours = SettingChange.objects.filter(table_name=tuned.model._meta.db_table)
+    later = ours.filter(key=OuterRef("key"), pk__gt=OuterRef("pk"))
+    return ours.filter(SCOPES[SettingChange].visible(request.access), ~Exists(later), after__isnull=True).order_by(
+        "-pk"
+    )
+
+
+def restore(request: ConsoleRequest, tuned: Tuned, change: int) -> HttpResponseBase:
+    """A new change that makes a deleted row what it was, with its id: so its history goes on."""
+    version = get_object_or_404(_deletions(request, tuned), pk=change)
+    before = version.before or {}
+    row = tuned.model(pk=before["id"], **_settable(tuned, before))
+    _require(request, tuned, row)
+
+    def perform(given: dict[str, Any]) -> Elsewhere:
+        # Of two persons who restore it at once, one waits here for the other.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"restore {row._meta.db_table} {row.pk}"])
+        if not _deletions(request, tuned).filter(pk=change).exists():
+            raise ValidationError(f"Nothing was restored: somebody has restored this {tuned.noun} since.")
+        form = tuned.bound(_as_data(tuned, before, given), None)
+        _check(request, tuned, form)
+        if form.errors:
+            raise ValidationError([message for texts in form.errors.values() for message in texts])
+        form.instance.pk = row.pk
+        if "version" in before:  # decisions name the version that they were made by
+            form.instance.version = before["version"] + 1
+        return Elsewhere(f"Restored: {form.save()}.", tuned.address(row))
+
+    asked = Confirmation(
+        "Restore",
+        f"Restore the {tuned.noun} “{row}”",
+        f"It becomes what it was before {version.actor} deleted it at {version.at:%Y-%m-%d %H:%M:%S} UTC.",
+        back=reverse(f"console:{tuned.name}-deleted"),
+        targets=[row],
+        details="console/tune_change.html",
+    )
+    form = ReasonedForm(posted(request))
+    more = begun(request, [edit_of(None, row)], "") if tuned.decides and request.method == "GET" else {}
+    return respond(request, form, asked, perform, lines=difference(None, columns(row)), **more)

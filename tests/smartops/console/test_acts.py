@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from guardrails.models import Freeze
-from orchestrator.models import Action, ActionState, AuditEvent, ObservedWorkload
+from orchestrator.models import Action, ActionState, AuditEvent, ObservedWorkload, Preview
 from orchestrator.reconciler.snapshot import describe
 from signals.models import Signal
 from signals.types import Kind
@@ -180,6 +180,32 @@ class TestFreeze:
         assert f"Type <code>{typed}</code>" in text(acting.get("/console/freeze/held/", scope))
         acting.post("/console/freeze/", {"lasts": "lifted", "reason": "an incident", "typed": typed, **scope})
         assert (Freeze.objects.get().scope, Freeze.objects.get().until) == (typed, None)
+
+    def test_a_preview_of_a_freeze_is_optional_and_freezes_nothing(self, acting: Client) -> None:
+        observed("web")
+        entered = {"cluster": "default", "namespace": NAMESPACE, "window": "week"}
+
+        page = text(acting.post("/console/freeze/", entered | {"reason": "a rel", "typed": "x"}))
+
+        assert "Stored decisions under this change" in page
+        assert "a rel" in page
+        assert 'value="month"' in page
+        assert page.index(">Freeze</button>") < page.index('name="window"'), "the key Enter freezes"
+        row = Preview.objects.get()
+        assert (row.owner, Freeze.objects.count()) == ("user:rita", 0)
+        assert "All decisions of the period" in text(acting.post("/console/preview/", {"preview": str(row.pk)}))
+        assert "Stored decisions" not in text(acting.get("/console/freeze/"))
+        unknown = acting.post("/console/freeze/", entered | {"namespace": "shpo"})
+        assert (unknown.status_code, "There is no" in unknown.content.decode()) == (422, True)
+
+    def test_a_person_previews_a_freeze_only_where_they_may_freeze(self, db: None, client: Client) -> None:
+        observed("api", "elsewhere")
+        otto = User.objects.create_user("otto")
+        grant(otto, Role.OPERATOR, HERE)
+        client.force_login(otto)
+        for scope in ({"namespace": "elsewhere"}, {"cluster": "default"}):
+            assert client.post("/console/freeze/", {"window": "day", **scope}).status_code == 403
+        assert not Preview.objects.exists()
 
     def test_everything_is_frozen_before_a_workload_is_known(self, acting: Client) -> None:
         given = {"namespace": "shop", "lasts": "15m", "reason": "an incident"}

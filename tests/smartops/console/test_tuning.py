@@ -14,6 +14,7 @@ from signals.aliases import Alias
 from signals.lib.clock import database_now
 from signals.models import Rule, SettingChange, Signal
 from signals.reasons import Reason
+from smartops.people.grants import RoleGrant
 from smartops.people.roles import Place, Role
 from tests.kit.people import person
 from tests.kit.signals import NAMESPACE, anomaly, post
@@ -180,6 +181,99 @@ def test_a_revert_is_refused_with_both_versions_if_somebody_was_first(ana: Clien
 
     assert "now “4”, in your form “9”" in refused
     assert GuardrailSetting.objects.get().max_replicas == 4
+
+
+def removed(client: Client, row: Any, screen: str = "guardrails") -> SettingChange:
+    path = f"/console/{screen}/{row.pk}/delete/"
+    given = {"loaded": field(text(client.get(path)), "loaded"), "reason": "obsolete"}
+    assert client.post(path, given).status_code == 302
+    return SettingChange.objects.latest("id")
+
+
+def test_deleted_limits_are_restored_with_a_reason_and_their_history(ana: Client) -> None:
+    row = setting(max_replicas=7)
+    path = f"/console/guardrails/restore/{removed(ana, row).pk}/"
+    listed = text(ana.get("/console/guardrails/deleted/"))
+    assert path in listed
+    assert "- max_replicas: 7" in listed
+    assert "obsolete" in listed
+
+    asked = text(ana.get(path))
+    assert "+ max_replicas: 7" in asked
+    assert Preview.objects.exists()
+    assert "This field is required." in text(ana.post(path), 422)
+    answer = ana.post(path, {"reason": "still needed"})
+
+    assert answer.headers["Location"] == f"/console/guardrails/{row.pk}/"
+    assert GuardrailSetting.objects.get().max_replicas == 7
+    last = SettingChange.objects.latest("id")
+    assert (last.operation, last.actor, last.reason) == ("insert", "user:ana", "still needed")
+    page = text(ana.get(answer.headers["Location"]))
+    assert [why in page for why in ("obsolete", "still needed")] == [True, True]
+    for one in SettingChange.objects.filter(table_name=row._meta.db_table, key=str(row.pk)):
+        reverts = f"/console/guardrails/{row.pk}/revert/{one.pk}/"
+        assert (reverts in page) is (one.operation == "insert" and one != last)
+    assert path not in text(ana.get("/console/guardrails/deleted/"))
+    assert ana.post(path, {"reason": "again"}).status_code == 404
+
+
+def test_a_restored_rule_has_a_version_that_no_decision_names(ana: Client) -> None:
+    rule = Rule.objects.get(source="anomaly", symptom="latency")
+    Rule.objects.update(priority=7)
+
+    assert ana.post(f"/console/rules/restore/{removed(ana, rule, 'rules').pk}/", {"reason": "x"}).status_code == 302
+
+    restored = Rule.objects.get(pk=rule.pk)
+    assert (restored.priority, restored.version) == (7, rule.version + 2)
+
+
+def test_an_alias_is_restored(ana: Client) -> None:
+    alias = Alias.objects.create(pattern="x", workload="w")
+
+    assert (
+        ana.post(f"/console/aliases/restore/{removed(ana, alias, 'aliases').pk}/", {"reason": "x"}).status_code == 302
+    )
+
+    assert Alias.objects.get() == alias
+
+
+def test_a_restore_is_refused_where_others_have_set_the_same_scope_since(ana: Client) -> None:
+    path = f"/console/guardrails/restore/{removed(ana, setting(max_replicas=7)).pk}/"
+    setting(max_replicas=3)
+
+    assert "already exists" in text(ana.post(path, {"reason": "x"}), 422)
+    assert GuardrailSetting.objects.get().max_replicas == 3
+
+
+def test_who_may_not_tune_a_scope_neither_restores_it_nor_sees_that_it_was_deleted(ana: Client, shop: Client) -> None:
+    path = f"/console/guardrails/restore/{removed(ana, setting()).pk}/"
+
+    assert shop.get(path).status_code == 404
+    assert shop.post(path, {"reason": "x"}).status_code == 404
+    assert NAMESPACE not in text(shop.get("/console/guardrails/deleted/"))
+    everything = GuardrailSetting.objects.create(max_replicas=5)
+    wide = f"/console/guardrails/restore/{removed(ana, everything).pk}/"
+    assert "max_replicas: 5" in text(shop.get("/console/guardrails/deleted/"))
+    assert wide not in text(shop.get("/console/guardrails/deleted/"))
+    assert shop.post(wide, {"reason": "x"}).status_code == 403
+
+
+def test_a_preview_begins_again_when_what_its_person_may_see_has_changed(ana: Client) -> None:
+    an_ordinary_hour()
+    page = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
+    assert "allow → deny (ReplicaLimit)" in stepped(ana, page)
+    sam = person("sam", Role.OPERATOR, Place("", "shop"))
+    Preview.objects.update(owner="user:sam")
+    RoleGrant.objects.exclude(user=sam).delete()
+    client = Client()
+    client.force_login(sam)
+
+    assert "0 evaluated" in text(client.get("/console/preview/"))
+    step = text(client.post("/console/preview/", {"preview": str(Preview.objects.get().pk)}))
+
+    assert "All decisions of the period" in step
+    assert "ReplicaLimit" not in step
+    assert Preview.objects.get().result["examined"] == 0
 
 
 def test_limits_are_deleted_with_a_reason_and_only_as_they_were_shown(ana: Client) -> None:

@@ -61,7 +61,9 @@ class Waiting:
 # Of each page that is no page of a model: the parameters of its path, as a model whose id it takes, or a model and one
 # of its columns.
 TARGET = {name: (Workload, name) for name in ("cluster", "kind", "namespace", "name")}
+EDITED: Mapping[str, Any] = {"guardrail": GuardrailSetting, "rule": Rule, "alias": Alias}
 PAGES: Mapping[str, Mapping[str, Any]] = {
+    **{f"console:{name}-deleted": {} for name in EDITED},
     "console:overview": {},
     "console:actions": {},
     "console:approvals": {},
@@ -82,7 +84,6 @@ PAGES: Mapping[str, Mapping[str, Any]] = {
     "console:held": {},
     "console:action": {"pk": Action},
 }
-EDITED: Mapping[str, Any] = {"guardrail": GuardrailSetting, "rule": Rule, "alias": Alias}
 # What a POST of an export sends.
 EXPORTS: Mapping[str, Mapping[str, Any]] = {
     "console:audit-export": {"format": "jsonl"},
@@ -103,7 +104,7 @@ ACTS: Mapping[str, tuple[Mapping[str, Any], Right]] = {
     "console:lift": ({"pk": Freeze}, Right.ACT),
     "console:freeze": ({}, Right.ACT),
     "console:seen": ({"pk": Action}, Right.ACT),
-    "console:preview": ({}, Right.TUNE),
+    "console:preview": ({}, Right.READ),
     **{
         f"console:{name}-{act}": ({"pk": model}, Right.TUNE)
         for name, model in EDITED.items()
@@ -111,6 +112,7 @@ ACTS: Mapping[str, tuple[Mapping[str, Any], Right]] = {
         if name != "guardrail" or act in ("change", "delete")
     },
     **{f"console:{name}-add": ({}, Right.TUNE) for name in EDITED},
+    **{f"console:{name}-restore": ({"change": 1}, Right.TUNE) for name in EDITED},
     **{f"console:{name}-revert": ({"pk": model, "change": 1}, Right.TUNE) for name, model in EDITED.items()},
     "console:tokens": ({}, Right.ADMINISTER),
     "console:token-issue": ({}, Right.ADMINISTER),
