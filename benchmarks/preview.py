@@ -1,16 +1,22 @@
-"""How long a preview of 100,000 stored decisions takes."""
+"""How long a preview of 100,000 stored decisions takes, and what it costs the other requests of its web process."""
 
 import json
 import resource
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from threading import Event
+from urllib.parse import urlencode
 
 import psycopg
 
-from benchmarks.figures import Figure, Target
+from benchmarks.figures import Figure, Target, median_ratio, percentile
 from benchmarks.growth import decide
-from benchmarks.servers import Servers
+from benchmarks.http import Connection
+from benchmarks.ingest import anomaly, token
+from benchmarks.servers import Servers, Web
 
 WORKLOADS = 1000
 # Admitted signals of one day, each with its action, evenly over the workloads.
@@ -55,6 +61,74 @@ def preview(servers: Servers, quick: bool = False) -> Iterator[Figure]:
         yield Figure(name, wall, "s", "processor time of the web process", cpu, None, Target("value", "≤", 20.0))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     yield Figure("memory of the process at its peak", peak, "MiB")
+    yield from others(servers, 2 if quick else 7, 20 if quick else 200)
+
+
+def others(servers: Servers, rounds: int, posts: int) -> Iterator[Figure]:
+    """Posts, one after the other, of one client beside a page that shows a preview, and without it."""
+    web, headers = servers.web(), token("preview")
+    found: dict[bool, list[list[float]]] = {False: [], True: []}
+    with Connection(web.address, headers) as client:
+        for number in range(rounds + 1):
+            for running in (False, True):
+                with _page(web) if running else nullcontext():
+                    taken = [_seconds(client) for _ in range(posts)]
+                if number:  # the first one warms up
+                    found[running].append(taken)
+    for share in (0.5, 0.99):
+        pairs = [
+            (percentile(beside, share), percentile(alone, share))
+            for alone, beside in zip(found[False], found[True], strict=True)
+        ]
+        value, baseline, ratio = median_ratio(pairs)
+        what = f"POST /v1/signals/anomaly beside a preview, p{round(100 * share)}"
+        yield Figure(what, 1000 * value, "ms", "without it", 1000 * baseline, ratio)
+
+
+def _seconds(client: Connection) -> float:
+    body = json.dumps(anomaly()).encode()
+    began = time.perf_counter()
+    client.post("/v1/signals/anomaly", body)
+    return time.perf_counter() - began
+
+
+@contextmanager
+def _page(web: Web) -> Iterator[None]:
+    """It asks for one step after the other, of one preview after the other."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    user, _ = User.objects.get_or_create(username="tuner", is_staff=True, is_superuser=True)
+    signed_in, secret, ended = Client(headers={"Host": "localhost"}), "x" * 32, Event()
+    signed_in.force_login(user)
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Cookie": f"sessionid={signed_in.cookies['sessionid'].value}; csrftoken={secret}",
+        "X-CSRFToken": secret,
+        "HX-Request": "true",
+    }
+
+    def ask() -> None:
+        row = _begun()
+        with Connection(web.address) as page:
+            while not ended.is_set():
+                answer = page.send("POST", "/console/preview/", urlencode({"preview": row}).encode(), headers)
+                if b"preview-progress" not in answer:
+                    row = _begun()
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        yield
+        ended.set()
+        asking.result()
+
+
+def _begun() -> str:
+    from guardrails.models import GuardrailSetting
+    from orchestrator.decide.draft import edit_of
+    from orchestrator.decide.preview import begin
+
+    return str(begin("user:tuner", [edit_of(None, GuardrailSetting(max_replicas=1))], timedelta(days=1)).pk)
 
 
 def run(limit: dict[str, int]) -> tuple[float, float, int]:

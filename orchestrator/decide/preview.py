@@ -33,6 +33,8 @@ MAX_SHOWN = 200  # differences of a result
 PAGE = 1000  # decisions that are read at a time
 MAX_WAIT = 4  # times the processor time that a step may take, on a machine that does other work
 FORGOTTEN_AFTER = timedelta(minutes=10)  # without a step
+RUNS_FOR = timedelta(seconds=15)  # after a step
+DRAFTS = 4  # that a process keeps between steps
 
 
 @dataclass(slots=True)
@@ -89,6 +91,12 @@ def begin(owner: str, edits: Sequence[Edit], window: timedelta) -> Preview:
         )
 
 
+def running(owner: str) -> int:
+    """How many previews of others are being computed: a page that asks for steps does so every few seconds."""
+    others = Preview.objects.exclude(owner=owner).filter(finished_at=None, touched_at__gt=Now() - RUNS_FOR)
+    return others.count()
+
+
 def stop(owner: str) -> None:
     Preview.objects.filter(owner=owner).delete()
 
@@ -98,7 +106,7 @@ def draft_of(row: Preview) -> Draft:
     return _draft(_EDITS.dump_json(_EDITS.validate_python(row.edits)), row.since, row.until)
 
 
-@lru_cache(1)
+@lru_cache(DRAFTS)
 def _draft(edits: bytes, since: datetime, _begun_at: datetime) -> Draft:
     return Draft(_EDITS.validate_json(edits), since)
 

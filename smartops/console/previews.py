@@ -6,7 +6,7 @@ from threading import BoundedSemaphore
 from typing import Any
 
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 
 from guardrails.what_if.types import Comparison, Edit
 from orchestrator.decide import preview
@@ -23,12 +23,24 @@ WINDOWS = {
     "month": ("Last 30 days", timedelta(days=30)),
 }
 STEP = 0.5  # seconds
+MAX_RUNNING = 3  # previews of different persons, in all web processes
+TOO_MANY = (
+    "{number} previews of other persons are running, which is as many as run at a time. The change can be made without "
+    "a preview. For a preview, try again in a minute."
+)
+ENDED = (
+    "This preview has ended: you have begun or stopped another one since, or it was not continued for ten minutes. "
+    "To see it, preview the change again."
+)
 _turn = BoundedSemaphore(1)  # of this process: one step at a time
 
 
 def begun(request: ConsoleRequest, edits: Sequence[Edit], window: str) -> dict[str, Any]:
-    """A preview of the edits, as the context of a template that includes console/preview.html."""
+    """A preview of the edits, as the context of a template that includes console/preview.html; `no_preview` says why
+    there is none."""
     chosen = window if window in WINDOWS else "day"
+    if (number := preview.running(person(request))) >= MAX_RUNNING:
+        return {"no_preview": TOO_MANY.format(number=number), "window": chosen}
     return _shown(request, preview.begin(person(request), edits, WINDOWS[chosen][1])) | {"window": chosen}
 
 
@@ -37,20 +49,28 @@ def step(request: ConsoleRequest) -> HttpResponseBase:
     """GET: the latest preview of the person. POST: the next step of `preview`, its id, or with `stop` its end. While
     another step is made, it is shown as it is. What was evaluated stays on the page of a preview that was stopped. Who
     may begin a preview is asked by the form of the change."""
-    own, more = Preview.objects.filter(owner=person(request)), {}
+    own, more = Preview.objects.filter(owner=person(request)), {"waits": False}
     if request.method != "POST":
         row = own.first()
         return render(request, "console/preview_page.html", {} if row is None else _shown(request, row))
-    row = get_object_or_404(own, pk=as_id(request.POST.get("preview", "")))
+    template = "console/preview.html" if "HX-Request" in request.headers else "console/preview_page.html"
+    pk = as_id(request.POST.get("preview", ""))
+    row = None if pk is None else own.filter(pk=pk).first()
+    if row is None:
+        return render(request, template, {"no_preview": ENDED})
     if "stop" in request.POST:
         preview.stop(row.owner)
         more = {"stopped": True}
     elif _turn.acquire(blocking=False):
         try:
-            row = preview.advance(row.pk, request.access.visible(), STEP) or row
+            advanced = preview.advance(row.pk, request.access.visible(), STEP)
         finally:
             _turn.release()
-    template = "console/preview.html" if "HX-Request" in request.headers else "console/preview_page.html"
+        if advanced is None:
+            return render(request, template, {"no_preview": ENDED})
+        row = advanced
+    else:
+        more = {"waits": True}
     return render(request, template, _shown(request, row) | more)
 
 

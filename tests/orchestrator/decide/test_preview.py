@@ -16,7 +16,7 @@ from guardrails.what_if.history import DraftHistory
 from guardrails.what_if.types import SAME, Comparison, Doubt, Edit, Effect, PastDecision
 from orchestrator.decide.deferred import would_run
 from orchestrator.decide.draft import AFTERWARDS, Draft, edit_of, target_of
-from orchestrator.decide.preview import Result, advance, begin, progress, result_of, stop
+from orchestrator.decide.preview import Result, advance, begin, compare, progress, result_of, stop
 from orchestrator.models import Action, DecisionRecord, Preview
 from signals import actors
 from signals.lib.clock import database_now
@@ -195,6 +195,54 @@ def test_a_preview_is_one_for_each_person_and_ends_when_it_is_stopped(simulation
     Preview.objects.update(touched_at=database_now() - DAY)
     begin(ANA, [], DAY)
     assert Preview.objects.get().owner == ANA
+
+
+def test_a_step_that_is_interrupted_is_made_again(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    post(anomaly("erp-simulator"), anomaly("shop"))
+    settle(simulation)
+    monkeypatch.setattr("orchestrator.decide.preview.PAGE", 1)
+    edit = edit_of(None, limits(max_replicas=1))
+    row = begin(ANA, [edit], DAY)
+    compared = iter([compare])
+
+    def interrupted(*values: Any) -> None:
+        next(compared)(*values)  # the first decision of the process; at the second one, it is killed
+
+    monkeypatch.setattr("orchestrator.decide.preview.compare", interrupted)
+    with pytest.raises(StopIteration):
+        advance(row.pk, Q(), 60)
+    monkeypatch.setattr("orchestrator.decide.preview.compare", compare)
+    row.refresh_from_db()
+    assert (row.position, row.finished_at) == (None, None)
+
+    found: Preview | None = row
+    while found is not None and found.finished_at is None:
+        found = advance(row.pk, Q(), 0)
+
+    assert found is not None
+    assert result_of(found).counts == {Comparison.DIFFERENT: 2}
+
+
+def test_a_rule_that_is_deleted_during_a_preview_of_it_counts_as_it_was(simulation: Simulation) -> None:
+    post(anomaly("erp-simulator"))
+    settle(simulation)
+    rule = Rule.objects.get(source="anomaly", symptom="resource")
+    disabled = Rule.objects.get(pk=rule.pk)
+    disabled.enabled = False
+    row = begin(ANA, [edit_of(rule, disabled)], DAY)
+    Rule.objects.all().delete()
+
+    found = advance(row.pk, Q(), 60)
+
+    assert found is not None
+    assert [(one.before, one.after) for one in result_of(found).shown] == [("allow", "ignore (NoRule)")]
+
+
+def test_a_draft_that_no_decision_matches_ends_at_once(simulation: Simulation) -> None:
+    assert preview(edit_of(None, limits(max_replicas=1))).examined == 0
+    post(anomaly("erp-simulator"))
+    settle(simulation)
+    assert preview(edit_of(None, limits(workload="absent", max_replicas=1))).examined == 0
 
 
 SCOPES = st.fixed_dictionaries(

@@ -14,6 +14,8 @@ from signals.aliases import Alias
 from signals.lib.clock import database_now
 from signals.models import Rule, SettingChange, Signal
 from signals.reasons import Reason
+from smartops.console import previews
+from smartops.console.previews import MAX_RUNNING
 from smartops.people.grants import RoleGrant
 from smartops.people.roles import Place, Role
 from tests.kit.people import person
@@ -371,13 +373,49 @@ def test_a_preview_belongs_to_its_person_and_can_be_stopped(ana: Client, shop: C
     row = Preview.objects.get()
 
     this = {"preview": str(row.pk)}
-    assert shop.post("/console/preview/", this).status_code == 404
+    assert "This preview has ended" in text(shop.post("/console/preview/", this))
     assert "There is no preview" in text(shop.get("/console/preview/"))
     assert "Continue" in text(ana.get("/console/preview/"))
     stopped = ana.post("/console/preview/", this | {"stop": "yes"}, headers={"HX-Request": "true"})
     assert "Stopped at 0 %" in text(stopped)
-    assert ana.post("/console/preview/", this).status_code == 404
-    assert ana.post("/console/preview/", {"preview": "x"}).status_code == 404
+    assert "This preview has ended" in text(ana.post("/console/preview/", this))
+    assert "This preview has ended" in text(ana.post("/console/preview/", {"preview": "x"}))
+
+
+def test_another_preview_of_a_person_ends_the_first_and_its_page_says_so(ana: Client) -> None:
+    an_ordinary_hour()
+    pages = [text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"})) for _ in range(2)]
+
+    first, second = ({"preview": re.findall(r'name="preview" value="([^"]*)" form', one)[0]} for one in pages)
+
+    assert "This preview has ended" in text(ana.post("/console/preview/", first))
+    assert "allow → deny (ReplicaLimit)" in text(ana.post("/console/preview/", second))
+
+
+def test_a_change_is_saved_without_a_preview_while_too_many_others_run(ana: Client) -> None:
+    an_ordinary_hour()
+    for number in range(MAX_RUNNING):
+        Preview.objects.create(owner=f"user:other{number}", edits=[], since=database_now())
+
+    page = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
+
+    assert "3 previews of other persons are running" in page
+    assert not Preview.objects.filter(owner="user:ana").exists()
+    assert ">Save</button>" in page
+    for ended in ({"finished_at": database_now()}, {"touched_at": database_now() - timedelta(minutes=1)}):
+        Preview.objects.filter(owner="user:other0").update(**ended)
+        assert "Stored decisions" in text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
+
+
+def test_a_step_waits_for_the_step_of_another_preview(ana: Client) -> None:
+    an_ordinary_hour()
+    page = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
+    this = {"preview": re.findall(r'name="preview" value="([^"]*)" form', page)[0]}
+
+    with previews._turn:
+        assert "It waits for the step of another preview." in text(ana.post("/console/preview/", this))
+
+    assert "All decisions of the period" in text(ana.post("/console/preview/", this))
 
 
 def test_the_lists_take_a_constant_number_of_queries(ana: Client, django_assert_max_num_queries: Any) -> None:
