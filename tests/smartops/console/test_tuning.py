@@ -312,7 +312,7 @@ def test_effective_limits_and_freezes_of_what_a_person_may_not_read_are_not_show
     for names in ({"of_namespace": NAMESPACE}, {"of_namespace": NAMESPACE, "of_workload": "erp-simulator"}):
         page = text(shop.get("/console/guardrails/", names))
         assert "Your account may read nothing of this target." in page
-        assert "77" not in page
+        assert "77 replicas" not in page
         assert "payroll" not in page
     assert "Effective limits" in text(shop.get("/console/guardrails/", {"of_namespace": "shop"}))
     assert "Effective limits" in text(shop.get("/console/guardrails/"))
