@@ -51,9 +51,10 @@ ACTIONS = """
     INSERT INTO orchestrator_action (id, workload_id, cluster, signal_id, origin, requested_by, moved_by,
         request_digest, type, params, justification, dry_run, verify, state, reason, message, details, epoch, attempts,
         created_at, updated_at, not_before, deadline_at, applied_at, finished_at, planned_uid, planned_resource_version,
-        scale_increase, ambiguous)
+        before, scale_increase, ambiguous)
     SELECT action, w.id, 'default', signal, 'closed_loop', 'rule:r', 'reconciler:r', '', 'SCALE', '{{"delta": 1}}', '',
-        false, true, 'succeeded', '', '', '{{}}', 1, 1, at, at, at, at, at, at, 'uid', 'rv', 1, false
+        false, true, 'succeeded', '', '', '{{}}', 1, 1, at, at, at, at, at, at, 'uid', 'rv',
+        '{{"replicas": 2}}', 1, false
     FROM past JOIN orchestrator_workload w ON w.name = 'w' || n % {workloads};
 """
 EVIDENCE = """
