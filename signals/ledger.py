@@ -1,5 +1,6 @@
 """What recognizes a report: its problem, and its window (docs/adr/0041-a-ledger-of-problems-and-windows.md)."""
 
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connection, models
@@ -46,6 +47,17 @@ class Problem(models.Model):
         """Ends the references to closed signals, `first <= id < last`: their rows are about to be dropped."""
         with connection.cursor() as cursor:
             cursor.execute(queries.FORGET_SIGNALS, [first, last])
+
+    @staticmethod
+    def forget(since: datetime, batch: int = 20_000) -> int:
+        """Deletes those without a signal that were not reported since then, so many in a transaction. Returns their
+        number. A report that comes in between is stored with the problem, or with a new one."""
+        deleted = [batch]
+        while deleted[-1] == batch:
+            with connection.cursor() as cursor:
+                cursor.execute(queries.FORGET_PROBLEMS, [since, batch])
+                deleted.append(cursor.rowcount)
+        return sum(deleted) - batch
 
 
 class LastReport(models.IntegerChoices):

@@ -39,6 +39,14 @@ FORGET_SIGNALS = """
         ORDER BY fingerprint FOR NO KEY UPDATE) AS locked
     WHERE problem.fingerprint = locked.fingerprint
 """
+# Deletes problems that are no longer reported. Parameters: since when, and at most how many. It waits for none, as
+# ingest locks problems in the order of their fingerprint.
+FORGET_PROBLEMS = """
+    DELETE FROM signals_problem WHERE fingerprint IN (
+        SELECT fingerprint FROM signals_problem
+        WHERE signal_id IS NULL AND greatest(firing_at, healthy_at) < %s
+        LIMIT %s FOR UPDATE SKIP LOCKED)
+"""
 # Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ended, the ids
 # of the former; clusters, kinds, namespaces and names of the workloads; reasons of the deferral; first, the least id.
 # Returns what it has moved, with the time of its first report.

@@ -155,7 +155,8 @@ class Migration(migrations.Migration):
                 ("lease_until", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),
-        migrations.CreateModel(
+        signals.lib.partitions.CreatePartitionedModel(
+            partition_by="hour",
             name="RefusedRequest",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -535,13 +536,13 @@ class Migration(migrations.Migration):
         pgtrigger.migrations.AddTrigger(
             model_name="refusedrequest",
             trigger=pgtrigger.compiler.Trigger(
-                name="never_truncated",
+                name="kept",
                 sql=signals.lib.triggers.TriggerSql(
-                    func="RAISE EXCEPTION 'Cannot truncate rows of %: history is kept (%)', TG_TABLE_NAME, TG_NAME;",
-                    hash="e07f60ca3164dbba369070e8aee881061c61f52b",
+                    func="RAISE EXCEPTION 'Cannot delete or truncate rows of %: history is kept (%)', TG_TABLE_NAME, TG_NAME;",
+                    hash="f7b9d2b9f919a24b9445d9f374d5abba3f798a1c",
                     level="STATEMENT",
-                    operation="TRUNCATE",
-                    pgid="pgtrigger_never_truncated_b5048",
+                    operation="DELETE OR TRUNCATE",
+                    pgid="pgtrigger_kept_223d3",
                     table="orchestrator_refusedrequest",
                     when="BEFORE",
                 ),

@@ -42,7 +42,7 @@ class RefusedRequest(models.Model):
             ),
             are_actors("refused_request_names_actor", "requested_by"),
         ]
-        triggers = [triggers.never_truncated()]
+        triggers = [triggers.kept()]
 
     def __str__(self) -> str:
         return f"{self.reason}, {self.count} times"

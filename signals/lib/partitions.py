@@ -1,4 +1,5 @@
-"""Monthly partitions of the tables that grow: ranges of UUIDv7 ids, which begin with their time in milliseconds.
+"""Monthly partitions of the tables that grow: ranges of UUIDv7 ids, which begin with their time in milliseconds, or of
+a time.
 
 Each such table is created with a default partition, so that no insert fails for a missing one. `create_ahead` creates
 the partitions of this month and the next ones. (docs/adr/0046-monthly-partitions.md)
@@ -27,6 +28,10 @@ PARTITION_BY = {
     "orchestrator.AuditEvent": "action",
     "orchestrator.Verification": "action",
     "orchestrator.Approval": "action",
+    "signals.SettingChange": "at",
+    "orchestrator.RefusedRequest": "hour",
+    "smartops.SignIn": "at",
+    "smartops.AuditExport": "at",
 }
 
 # An action counts in the decisions on its workload for so long after it was requested.
@@ -34,7 +39,7 @@ COUNTED_FOR = timedelta(days=35)
 
 
 class CreatePartitionedModel(CreateModel):
-    """CreateModel of a table that is partitioned by the field `partition_by`, a UUIDv7.
+    """CreateModel of a table that is partitioned by the field `partition_by`, a UUIDv7 or a time.
 
     A unique key of a partitioned table contains its partition key. So the primary key of a table that is partitioned by
     another field has both columns. Its sequence keeps the ids unique.

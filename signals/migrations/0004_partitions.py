@@ -3,7 +3,8 @@ reconciler may call it, and cannot choose what it creates."""
 
 from django.db import migrations
 
-# The smallest UUIDv7 of a moment, and the month of a UUIDv7, in UTC.
+# The smallest UUIDv7 of a moment, and the month of a UUIDv7 or of a moment, in UTC. `smartops_key` is the smallest key
+# of a moment in a column of this type, as a literal.
 IDS = """
 CREATE FUNCTION smartops_first_id(moment timestamptz) RETURNS uuid
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog
@@ -17,6 +18,18 @@ AS $$
     SELECT date_trunc('month', to_timestamp(
         ('x' || substr(replace(id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0) AT TIME ZONE 'UTC')
 $$;
+
+CREATE FUNCTION smartops_month(moment timestamptz) RETURNS timestamp
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog
+AS $$
+    SELECT date_trunc('month', moment AT TIME ZONE 'UTC')
+$$;
+
+CREATE FUNCTION smartops_key(type regtype, moment timestamptz) RETURNS text
+LANGUAGE sql STABLE STRICT SET search_path = public, pg_temp
+AS $$
+    SELECT CASE type WHEN 'uuid'::regtype THEN smartops_first_id(moment)::text ELSE moment::text END
+$$;
 """
 # The new table takes the rows that the default partition has of its month, before it is attached: PostgreSQL refuses a
 # partition whose rows are elsewhere. ATTACH locks the default partition, and nothing that is read or written all the
@@ -28,8 +41,9 @@ AS $$
 DECLARE
     part name := parent || to_char(month, '_YYYY_MM');
     rest name := parent || '_default';
-    first_id uuid := smartops_first_id(month AT TIME ZONE 'UTC');
-    next_id uuid := smartops_first_id((month + interval '1 month') AT TIME ZONE 'UTC');
+    key_type regtype := (SELECT atttypid FROM pg_attribute WHERE attrelid = parent::text::regclass AND attname = key);
+    first_key text := smartops_key(key_type, month AT TIME ZONE 'UTC');
+    next_key text := smartops_key(key_type, (month + interval '1 month') AT TIME ZONE 'UTC');
     options text := (SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = rest::text::regclass);
     held boolean;
 BEGIN
@@ -37,15 +51,15 @@ BEGIN
     IF options <> '' THEN
         EXECUTE format('ALTER TABLE %I SET (%s)', part, options);
     END IF;
-    EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE %2$I >= $1 AND %2$I < $2)', rest, key)
-        INTO held USING first_id, next_id;
+    EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE %2$I >= %3$L AND %2$I < %4$L)', rest, key, first_key, next_key)
+        INTO held;
     IF held THEN
         EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', rest);
-        EXECUTE format('WITH moved AS (DELETE FROM %I WHERE %2$I >= $1 AND %2$I < $2 RETURNING *) '
-            'INSERT INTO %3$I SELECT * FROM moved', rest, key, part) USING first_id, next_id;
+        EXECUTE format('WITH moved AS (DELETE FROM %I WHERE %2$I >= %3$L AND %2$I < %4$L RETURNING *) '
+            'INSERT INTO %5$I SELECT * FROM moved', rest, key, first_key, next_key, part);
         EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', rest);
     END IF;
-    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, part, first_id, next_id);
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, part, first_key, next_key);
     RETURN part;
 END $$;
 """
@@ -93,15 +107,15 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('smartops_create_partitions'));
     FOR parent IN
-        SELECT c.oid, c.relname AS name, a.attname AS key
+        SELECT c.oid, c.relname AS name, a.attname AS key, a.atttypid AS type
         FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
         WHERE c.relnamespace = 'public'::regnamespace AND c.relowner = current_user::regrole
         ORDER BY c.relname
     LOOP
-        EXECUTE format('SELECT min(smartops_month(%1$I)) FROM %2$I WHERE %1$I BETWEEN $1 AND $2',
-            parent.key, parent.name || '_default') INTO since
-            USING smartops_first_id(today - interval '10 years'), smartops_first_id(today + interval '3 months');
+        EXECUTE format('SELECT min(smartops_month(%1$I)) FROM %2$I WHERE %1$I BETWEEN %3$L AND %4$L',
+            parent.key, parent.name || '_default', smartops_key(parent.type, today - interval '10 years'),
+            smartops_key(parent.type, today + interval '3 months')) INTO since;
         SELECT least(today, since, max(to_date(right(inhrelid::regclass::text, 7), 'YYYY_MM')) + interval '1 month')
             INTO since
             FROM pg_inherits WHERE inhparent = parent.oid AND inhrelid::regclass::text !~ '_default$';
@@ -122,6 +136,8 @@ REVERSE = """
 DROP FUNCTION smartops_create_partitions();
 DROP FUNCTION smartops_create_partition(name, name, timestamp);
 DROP FUNCTION smartops_copy_triggers(regclass);
+DROP FUNCTION smartops_key(regtype, timestamptz);
+DROP FUNCTION smartops_month(timestamptz);
 DROP FUNCTION smartops_month(uuid);
 DROP FUNCTION smartops_first_id(timestamptz);
 """

@@ -10,6 +10,7 @@ import uuid_utils.compat
 from django.conf import settings
 from django.db import migrations, models
 
+import signals.lib.partitions
 import signals.lib.triggers
 
 
@@ -59,7 +60,8 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),
-        migrations.CreateModel(
+        signals.lib.partitions.CreatePartitionedModel(
+            partition_by="at",
             name="SignIn",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -208,7 +210,8 @@ class Migration(migrations.Migration):
             },
             bases=("auth.user_user_permissions",),
         ),
-        migrations.CreateModel(
+        signals.lib.partitions.CreatePartitionedModel(
+            partition_by="at",
             name="AuditExport",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

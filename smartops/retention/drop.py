@@ -13,7 +13,8 @@ from django.db.models import Model
 from orchestrator.models import Action, IdempotencyKey
 from signals.models import Problem, Signal
 from smartops.retention.export import Manifest
-from smartops.retention.months import Partition, of_names, referred_by
+from smartops.retention.kept import referred_by
+from smartops.retention.months import Partition, of_names
 
 # Which versions of which rows the partition has: any change to it changes this.
 VERSIONS = """

@@ -13,8 +13,7 @@ from django.utils import timezone
 from signals.lib import partitions
 from signals.lib.migrations import unapplied_migrations
 from signals.lib.privileges import owns_history
-from signals.models import Window
-from smartops.retention import drop, export, months
+from smartops.retention import drop, expired, export, kept, months
 from smartops.retention.months import Partition
 
 LOCK = "SELECT pg_try_advisory_lock(hashtext('smartops retain'))"
@@ -42,8 +41,8 @@ class Command(BaseCommand):
         problems = []
         if not dry_run and (created := partitions.create_ahead()):
             self.stdout.write(f"Created {', '.join(created)}.")
-        if not dry_run and (forgotten := Window.forget()):
-            self.stdout.write(f"Deleted {forgotten} windows that recognize no repeat any more.")
+        for deleted in () if dry_run else expired.delete():
+            self.stdout.write(f"Deleted {deleted}.")
         for label in months.TABLES:
             model = apps.get_model(label)
             try:
@@ -80,7 +79,7 @@ class Command(BaseCommand):
             )
         problems = []
         for one in months.due(stored, days, timezone.now()):
-            if reason := months.kept_by(one):
+            if reason := kept.kept_by(one):
                 self.stdout.write(f"Kept {one}: {reason}.")
             elif dry_run:
                 self.stdout.write(f"Would export and drop {one}.")

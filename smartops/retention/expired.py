@@ -1,0 +1,26 @@
+"""Rows that no decision and no page needs any more, and that are no history: they are deleted, and not exported."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.admin.models import LogEntry
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
+from signals.models import Problem, Window
+
+
+def delete() -> Iterator[str]:
+    """What was deleted, in words."""
+    now = timezone.now()
+    if count := Window.forget():
+        yield f"{count} windows that recognize no repeat any more"
+    days = settings.SMARTOPS_RETAIN_SIGNALS_DAYS
+    if count := Problem.forget(now - timedelta(days=days)):
+        yield f"{count} problems that were not reported for {days} days"
+    if count := Session.objects.filter(expire_date__lt=now).delete()[0]:
+        yield f"{count} sessions that have expired"
+    days = settings.SMARTOPS_RETAIN_AUDIT_DAYS  # the history of settings has the same changes, with their values
+    if count := LogEntry.objects.filter(action_time__lt=now - timedelta(days=days)).delete()[0]:
+        yield f"{count} entries of the log of the admin that are older than {days} days"
