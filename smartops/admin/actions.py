@@ -11,6 +11,7 @@ from orchestrator.acts import Done
 from orchestrator.acts.actions import settle, settle_refusal
 from orchestrator.models import (
     Action,
+    Approval,
     AuditEvent,
     DecisionRecord,
     RefusedRequest,
@@ -127,6 +128,13 @@ class VerificationAdmin(OfActionAdmin[Verification]):
     ]  # fmt: skip
     large, large_related = ("baseline",), LARGE_OF_ACTION
     ordering = ["-pk"]
+
+
+@admin.register(Approval)
+class ApprovalAdmin(OfActionAdmin[Approval]):
+    list_display = ["at", "action", "decision", "by", "reason"]
+    large_related = LARGE_OF_ACTION
+    ordering = ["-id"]
 
 
 @admin.register(AuditEvent)

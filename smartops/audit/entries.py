@@ -22,6 +22,13 @@ class Kind(StrEnum):
     EXPORT = "export"
 
 
+class Way(StrEnum):
+    """Through the list."""
+
+    OLDER = "older"
+    NEWER = "newer"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
     """Of an entry: the newest first, at one instant the source of the highest rank, and in it the highest key. Keys of

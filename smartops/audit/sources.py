@@ -18,7 +18,7 @@ from signals.lib.partitions import first_id, time_of
 from signals.models import SettingChange
 from signals.types import workload_name
 from smartops.audit import tables
-from smartops.audit.entries import MICROSECOND, Entry, Kind, Position
+from smartops.audit.entries import MICROSECOND, Entry, Kind, Position, Way
 from smartops.audit.search import Search
 from smartops.models import AuditExport, SignIn
 from smartops.people.access import EVERYTHING, NOTHING, Access, Right
@@ -87,9 +87,8 @@ class Source(ABC):
 
     # The position in the list
 
-    @property
-    def order(self) -> Sequence[str]:
-        return [f"-{column}" for column in self.position_columns]
+    def order(self, way: Way) -> Sequence[str]:
+        return [f"-{column}" if way is Way.OLDER else column for column in self.position_columns]
 
     @property
     def position_columns(self) -> Sequence[str]:
@@ -107,24 +106,32 @@ class Source(ABC):
         """`until` is exclusive."""
         return (self.not_before(since) if since else Q()) & (self.earlier(until) if until else Q())
 
-    def after(self, position: Position | None) -> Q:
-        """What is later in the list: older."""
+    def beyond(self, position: Position | None, way: Way) -> Q:
+        """What comes after a position on the way."""
         if position is None:
             return Q()
-        if position.rank < self.rank:
-            return self.earlier(position.at)
-        not_later = self.earlier(position.at + MICROSECOND)
-        if position.rank > self.rank:
-            return not_later
-        return not_later & (self.earlier(position.at) | Q(pk__lt=position.key)) if self.at else Q(pk__lt=position.key)
+        if position.rank == self.rank:
+            return self._from(position, way, "lt" if way is Way.OLDER else "gt")
+        # Of its instant, the sources of higher ranks come before it in the list.
+        has_instant = (position.rank > self.rank) is (way is Way.OLDER)
+        if way is Way.OLDER:
+            return self.earlier(position.at + MICROSECOND if has_instant else position.at)
+        return self.not_before(position.at if has_instant else position.at + MICROSECOND)
 
-    def down_to(self, position: Position | None) -> Q:
-        """Up to and with a position of this source."""
+    def up_to(self, position: Position | None, way: Way) -> Q:
+        """What comes before a position of this source on the way, and its row."""
         if position is None:
             return Q()
+        return self._from(position, Way.NEWER, "gte") if way is Way.OLDER else self._from(position, Way.OLDER, "lte")
+
+    def _from(self, position: Position, way: Way, comparison: str) -> Q:
+        """What is newer or older than a position of this source, by its time, and then by its key."""
+        key = Q(**{f"pk__{comparison}": position.key})
         if not self.at:
-            return Q(pk__gte=position.key)
-        return self.not_before(position.at) & (self.not_before(position.at + MICROSECOND) | Q(pk__gte=position.key))
+            return key
+        if way is Way.OLDER:
+            return self.earlier(position.at + MICROSECOND) & (self.earlier(position.at) | key)
+        return self.not_before(position.at) & (self.not_before(position.at + MICROSECOND) | key)
 
     def not_before(self, moment: datetime) -> Q:
         return Q(**{f"{self.at}__gte": moment}) if self.at else Q(pk__gte=_first_id_from(moment))

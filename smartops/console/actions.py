@@ -31,6 +31,7 @@ class ActionFilter(listing.Filter):
     type = listing.choice("type", "All types", [(one.value, one.value) for one in ActionType])
     since = listing.since()
     kind = listing.choice("workload__kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
+    cluster = listing.cluster()
     namespace = listing.namespace("workload__namespace")
 
     def search(self, rows: "QuerySet[Action]", _: str, text: str) -> "QuerySet[Action]":

@@ -19,6 +19,7 @@ from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Right
 
 COMPARED, SHOWN = 1000, 50  # unresolved signals, and names that are shown
+ORDER = ("priority", "pk")
 FIELDS = (
     *("pattern", "source", "cluster", "namespace"),
     *("kind", "to_namespace", "workload", "enabled", "priority"),
@@ -47,6 +48,7 @@ class AliasFilter(listing.Filter):
     q = listing.search()
     source = listing.choice("source", "All sources", [(one.value, one.value) for one in Source], label="Source")
     enabled = listing.choice("enabled", "All", [("True", "Enabled"), ("False", "Disabled")], label="Enabled")
+    cluster = listing.cluster()
     namespace = listing.namespace()
 
     def search(self, rows: "QuerySet[Alias]", _: str, text: str) -> "QuerySet[Alias]":
@@ -58,7 +60,7 @@ class AliasFilter(listing.Filter):
 def aliases(request: ConsoleRequest) -> HttpResponse:
     rows = Alias.objects.filter(ALIASES.visible(request.access))
     context = {
-        "listing": listing.named(request, AliasFilter, rows, ("priority", "pk")),
+        "listing": listing.named(request, AliasFilter, rows, ORDER),
         "unresolved": unresolved(request),
         "may_tune": request.access.has(Right.TUNE),
     }
@@ -77,6 +79,7 @@ def alias(request: ConsoleRequest, pk: int) -> HttpResponse:
     row = ALIASES.find(request, pk)
     context = {
         "row": row,
+        "around": ALIASES.around(request, AliasFilter, row, ORDER),
         "versions": tuning.versions(request, ALIASES, row),
         "may_tune": ALIASES.may_tune(request.access, row),
         **matched(request, row),

@@ -42,6 +42,7 @@ class ApprovalFilter(listing.Filter):
     q = listing.search()
     type = listing.choice("type", "All types", [(one.value, one.value) for one in ActionType])
     kind = listing.choice("workload__kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
+    cluster = listing.cluster()
     namespace = listing.namespace("workload__namespace")
 
     def search(self, rows: "QuerySet[Action]", _: str, text: str) -> "QuerySet[Action]":

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django import forms
@@ -12,15 +12,17 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.text import Truncator
 
+from orchestrator.models import DecisionRecord
 from signals import actors
 from smartops.audit import export as exports
-from smartops.audit.entries import EPOCH, Entry, Kind, Position
+from smartops.audit.entries import EPOCH, Entry, Kind, Position, Way
 from smartops.audit.files import FORMATS
+from smartops.audit.merge import SCANNED, page_above, read
 from smartops.audit.merge import page as page_of
 from smartops.audit.search import Search
-from smartops.audit.sources import parse_position
+from smartops.audit.sources import Decisions, parse_position
 from smartops.console.acts import person
-from smartops.console.listing import POSITION, FilterForm
+from smartops.console.listing import POSITION, Around, FilterForm
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Right
 from smartops.web.peers import peer_of
@@ -36,7 +38,7 @@ def _moment(label: str) -> forms.DateTimeField:
 
 
 class AuditForm(FilterForm):
-    """`position` of the page: of an entry, as the links have it."""
+    """`place`: where the page ends or begins, the position of an entry as the links have it, and `way` from there."""
 
     q = forms.CharField(
         required=False,
@@ -50,15 +52,20 @@ class AuditForm(FilterForm):
     since = _moment("From, UTC")
     until = _moment("Until, UTC")
 
-    position: Position | None = None
+    place: Position | None = None
+    way = Way.OLDER
 
     def clean(self) -> None:
         super().clean()
-        try:
-            before = self.data.get("before", "")
-            self.position = parse_position(before) if before else None
-        except ValueError:
-            self.add_error(None, "“before” is not the position of an entry.")
+        given = {name: text for name in POSITION if (text := self.data.get(name, ""))}
+        if len(given) > 1:
+            self.add_error(None, "A page has either “before” or “after”.")
+        for name, text in given.items():
+            self.way = Way.NEWER if name == "after" else Way.OLDER
+            try:
+                self.place = parse_position(text)
+            except ValueError:
+                self.add_error(None, f"“{name}” is not the position of an entry.")
         since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
         for name, moment in (("since", since), ("until", until)):
             if moment and moment < EPOCH:
@@ -92,13 +99,16 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Row:
+    """`query`: the filter, which the page of a decision has in its address."""
+
     entry: Entry
+    query: str
 
     @property
     def href(self) -> str:
         """The address of the object; empty if it has no page."""
         if self.entry.decision:
-            return reverse("console:decision", args=[self.entry.decision])
+            return reverse("console:decision", args=[self.entry.decision]) + self.query
         return reverse("console:action", args=[self.entry.action]) if self.entry.action else ""
 
     @property
@@ -115,13 +125,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page. `newest` and `older`: addresses, or empty. `is_searching`: as in smartops/audit/merge.py."""
+    """One page. `newest`, `newer` and `older`: addresses, or empty. `unsearched`: as in smartops/audit/merge.py."""
 
     filter: Chosen
     rows: list[Row]
     newest: str = ""
+    newer: str = ""
     older: str = ""
-    is_searching: bool = False
+    unsearched: Way | None = None
     query: str = ""
 
 
@@ -134,11 +145,28 @@ def _list(request: ConsoleRequest) -> HttpResponse:
     form = AuditForm(request.GET)
     if not form.is_valid():
         return _shown(request, Listing(Chosen(form), []))
-    found = page_of(request.access, form.search, form.position)
-    newest = f"{reverse(LIST)}{_query(request.GET)}" if form.position else ""
+    query = _query(request.GET)
+    if form.place and form.way is Way.NEWER:
+        found = page_above(request.access, form.search, form.place)
+    else:
+        found = page_of(request.access, form.search, form.place)
+    newer = _query(request.GET, after=str(found.newer)) if found.newer else ""
     older = _query(request.GET, before=str(found.older)) if found.older else ""
-    rows = list(map(Row, found.entries))
-    return _shown(request, Listing(Chosen(form), rows, newest, older, found.is_searching, _query(request.GET)))
+    newest = f"{reverse(LIST)}{query}" if form.place and (newer or not found.entries) else ""
+    rows = [Row(one, query) for one in found.entries]
+    return _shown(request, Listing(Chosen(form), rows, newest, newer, older, found.unsearched, query))
+
+
+def around(request: ConsoleRequest, row: DecisionRecord) -> Around:
+    """The list in which the entry of a decision is, and the decisions before and after it there: two queries each."""
+    form = AuditForm(request.GET)
+    if not _given(request.GET) or not form.is_valid():
+        return Around(f"{reverse(LIST)}?q={row.pk}", "", "")
+    source, query = Decisions(), _query(request.GET)
+    search = replace(form.search, kinds=form.search.kinds & set(source.kinds))
+    place = source.position(row)
+    batches = (read(source, request.access, search, place, 1, SCANNED, way=way) for way in (Way.NEWER, Way.OLDER))
+    return Around(reverse(LIST) + query, *(Row(one.entries[0], query).href if one.entries else "" for one in batches))
 
 
 @act(Right.READ)

@@ -15,6 +15,7 @@ from signals.proposals import PROPOSAL_TYPES
 from signals.types import Kind, Target
 from smartops import queries
 from smartops.audit.basis import evaluate_again, limits_in_force, rule_change
+from smartops.console.audit import around
 from smartops.console.pages import ConsoleRequest, page
 
 MAX_INPUTS = 200_000  # characters
@@ -38,6 +39,7 @@ def decision(request: ConsoleRequest, pk: UUID) -> HttpResponse:
         "inputs": json.dumps(row.inputs, indent=2, ensure_ascii=False)[:MAX_INPUTS],
         "address": request.build_absolute_uri(request.path),
         "now": timezone.now(),
+        "around": around(request, row),
     }
     if row.action_id:
         context |= _of_action(row.action_id, row)

@@ -32,6 +32,7 @@ LIMITS = tuning.Tuned(
 
 class LimitFilter(listing.Filter):
     q = listing.search()
+    cluster = listing.cluster()
     namespace = listing.namespace()
     kind = listing.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
 
@@ -114,6 +115,7 @@ def guardrail(request: ConsoleRequest, pk: int) -> HttpResponse:
     row = LIMITS.find(request, pk)
     context = {
         "row": row,
+        "around": LIMITS.around(request, LimitFilter, row, SCOPE),
         "own": _own(row),
         "versions": tuning.versions(request, LIMITS, row),
         "may_tune": LIMITS.may_tune(request.access, row),

@@ -35,7 +35,10 @@ SINCE = {
     "week": ("Last 7 days", timedelta(days=7)),
     "month": ("Last 30 days", timedelta(days=30)),
 }
-A_NAMESPACE = RegexValidator(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z", "This is not the name of a namespace.")
+A_NAMESPACE, A_CLUSTER = (
+    RegexValidator(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z", f"This is not the name of a {what}.")
+    for what in ("namespace", "cluster")
+)
 
 Row = TypeVar("Row", bound=Model)
 
@@ -73,8 +76,15 @@ class Filter(FilterSet):  # type: ignore[misc]  # django-filter has no types
     @property
     def namespaces(self) -> Iterable[str]:
         """What the field of that name suggests: those that have had actions, and that the person may see."""
-        rows = Workload.objects.filter(self.request.access.visible())
-        return rows.order_by("namespace").values_list("namespace", flat=True).distinct()[:SUGGESTED]
+        return self.suggested(Workload, "namespace")
+
+    @property
+    def clusters(self) -> Iterable[str]:
+        return self.suggested(Workload, "cluster")
+
+    def suggested(self, model: type[Model], column: str) -> Iterable[str]:
+        rows = model._default_manager.filter(self.request.access.visible())
+        return rows.order_by(column).values_list(column, flat=True).distinct()[:SUGGESTED]
 
 
 def search() -> CharFilter:
@@ -85,6 +95,11 @@ def search() -> CharFilter:
 def namespace(column: str = "namespace") -> CharFilter:
     widget = forms.TextInput({"list": "namespaces"})
     return CharFilter(column, label="Namespace", max_length=63, validators=[A_NAMESPACE], widget=widget)
+
+
+def cluster(column: str = "cluster") -> CharFilter:
+    widget = forms.TextInput({"list": "clusters"})
+    return CharFilter(column, label="Cluster", max_length=63, validators=[A_CLUSTER], widget=widget)
 
 
 def choice(column: str | None, every: str, choices: Iterable[tuple[str, str]], **more: Any) -> ChoiceFilter:
@@ -208,15 +223,18 @@ def around(
     row: Row,
     screen: str,
     address: Callable[[Row], str],
+    by: Sequence[str] = (),
 ) -> Around:
-    """Takes two queries. `screen`: the URL name of the list. `address`: of the page of a row."""
+    """Takes two queries. `screen`: the URL name of the list. `address`: of the page of a row. `by`: the columns that
+    order the list, as in `named`; without any, it is newest first."""
     chosen, query = filters(request.GET, rows, request=request), filter_query(request.GET)
     back = reverse(screen) + query
     if not chosen.is_valid():
         return Around(back, "", "")
-    newer = chosen.qs.filter(pk__gt=row.pk).order_by("pk").first()
-    older = chosen.qs.filter(pk__lt=row.pk).order_by("-pk").first()
-    return Around(back, *("" if one is None else address(one) + query for one in (newer, older)))
+    at = {name: getattr(row, name) for name in by or ("pk",)}
+    above, below = (chosen.qs.filter(_beyond(at, [*at], one)).order_by(*at) for one in ("lt", "gt"))
+    beside = (above.reverse(), below) if by else (below, above.reverse())
+    return Around(back, *("" if (one := rows.first()) is None else address(one) + query for rows in beside))
 
 
 def _page(chosen: Filter, rows: list[Row], *, newer: bool, older: bool) -> Listing[Row]:

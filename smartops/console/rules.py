@@ -27,6 +27,7 @@ from smartops.people.access import Right
 
 TRIED, SHOWN = 200, 20  # signals of a trial, and those that are shown
 TRIED_SINCE = timedelta(days=30)
+ORDER = ("priority", "pk")
 COUNTED = 5000  # decisions, the newest
 FIELDS = (
     *("name", "enabled", "priority", "source", "symptom_match", "symptom", "severity", "labels"),
@@ -73,7 +74,7 @@ class RuleFilter(listing.Filter):
 
 @page
 def rules(request: ConsoleRequest) -> HttpResponse:
-    found = listing.named(request, RuleFilter, Rule.objects.filter(RULES.visible(request.access)), ("priority", "pk"))
+    found = listing.named(request, RuleFilter, Rule.objects.filter(RULES.visible(request.access)), ORDER)
     used = _used(request)
     context = {
         "listing": found,
@@ -108,6 +109,7 @@ def rule(request: ConsoleRequest, pk: int) -> HttpResponse:
     row = RULES.find(request, pk)
     context = {
         "row": row,
+        "around": RULES.around(request, RuleFilter, row, ORDER),
         "action": describe(row),
         "conditions": tuning.difference(None, {name: getattr(row, name) for name in FIELDS}),
         "versions": tuning.versions(request, RULES, row),

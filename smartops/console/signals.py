@@ -39,6 +39,7 @@ class SignalFilter(listing.Filter):
     source = listing.choice("source", "All sources", [(one.value, one.value) for one in Source])
     since = listing.since()
     kind = listing.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
+    cluster = listing.cluster()
     namespace = listing.namespace()
 
     def search(self, rows: "QuerySet[Signal]", _: str, text: str) -> "QuerySet[Signal]":

@@ -26,6 +26,7 @@ from signals.lib.acting import give_reason
 from signals.lib.edited_admin import LOADED, REASON, VOLATILE, EditedForm, last_change, shown, version_of
 from signals.setting_changes import SettingChange, changes_of
 from smartops.console.acts import ActForm, Confirmation, Elsewhere, ReasonedForm, posted, respond
+from smartops.console.listing import Around, Filter, around
 from smartops.console.pages import ConsoleRequest
 from smartops.console.previews import WINDOWS, begun
 from smartops.people.access import Access
@@ -70,6 +71,10 @@ class Tuned:
 
     def visible(self, access: Access) -> Q:
         return SCOPES[self.model].visible(access)
+
+    def around(self, request: ConsoleRequest, filters: type[Filter], row: Any, by: Sequence[str]) -> Around:
+        rows = self.model._default_manager.filter(self.visible(request.access))
+        return around(request, filters, rows, row, f"console:{self.screen}", self.address, by)
 
     def find(self, request: ConsoleRequest, pk: int, lock: bool = False) -> Any:
         rows = self.model._default_manager.filter(self.visible(request.access))

@@ -18,6 +18,7 @@ from signals.models import Signal
 from signals.names import name_problems
 from signals.types import Kind, Target
 from smartops import queries
+from smartops.console import listing, workloads
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Right
 
@@ -68,7 +69,19 @@ def workload(request: ConsoleRequest, cluster: str, kind: str, namespace: str, n
         freeze.hold = FreezeScope.of_freeze(freeze) == FreezeScope.of(target)  # type: ignore[attr-defined]
         freeze.liftable = request.access.may(Right.ACT, freeze.cluster, freeze.namespace)  # type: ignore[attr-defined]
     held = any(freeze.hold for freeze in known.freezes)  # type: ignore[attr-defined]
-    return render(request, "console/workload.html", {"known": known, "target": target, "may": may, "held": held})
+    context = {"known": known, "target": target, "may": may, "held": held, "around": _around(request, target)}
+    return render(request, "console/workload.html", context)
+
+
+def _around(request: ConsoleRequest, target: Target) -> listing.Around:
+    """Also of a workload that is not observed now: by its name."""
+
+    def address(row: ObservedWorkload) -> str:
+        return workloads.address(row.cluster, row.kind, row.namespace, row.name)
+
+    row = ObservedWorkload(cluster=target.cluster, kind=target.kind, namespace=target.namespace, name=target.name)
+    rows, order = workloads.observed(request.access), workloads.ORDER
+    return listing.around(request, workloads.WorkloadFilter, rows, row, "console:workloads", address, order)
 
 
 def visible_target(request: ConsoleRequest, cluster: str, kind: str, namespace: str, name: str) -> Target:

@@ -1,6 +1,6 @@
 """The list of workloads, from the snapshot that reconcilers store."""
 
-from typing import Any
+from collections.abc import Iterable
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
@@ -13,6 +13,7 @@ from orchestrator.models import ActiveAction, ObservedWorkload
 from signals.types import Kind
 from smartops.console import listing
 from smartops.console.pages import ConsoleRequest, page
+from smartops.people.access import Access
 
 ORDER = ("namespace", "name", "kind", "cluster")
 CONDITIONS = (("held", "Held or frozen"), ("cooldown", "In a cooldown"), ("unhealthy", "Unhealthy"))
@@ -22,6 +23,7 @@ class WorkloadFilter(listing.Filter):
     q = listing.search()
     condition = listing.choice(None, "All conditions", CONDITIONS, label="Condition", method="of_condition")
     kind = listing.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
+    cluster = listing.cluster()
     namespace = listing.namespace()
 
     def search(self, rows: "QuerySet[ObservedWorkload]", _: str, text: str) -> "QuerySet[ObservedWorkload]":
@@ -35,22 +37,30 @@ class WorkloadFilter(listing.Filter):
         return rows.filter(**{"frozen" if name == "held" else "cooling": True})
 
     @property
-    def namespaces(self) -> Any:
-        rows = ObservedWorkload.objects.filter(self.request.access.visible())
-        return rows.order_by("namespace").values_list("namespace", flat=True).distinct()[: listing.SUGGESTED]
+    def namespaces(self) -> Iterable[str]:
+        return self.suggested(ObservedWorkload, "namespace")
+
+    @property
+    def clusters(self) -> Iterable[str]:
+        return self.suggested(ObservedWorkload, "cluster")
 
 
 @page
 def workloads(request: ConsoleRequest) -> HttpResponse:
+    found = listing.named(request, WorkloadFilter, observed(request.access), ORDER)
+    return render(request, "console/workloads.html", {"listing": found})
+
+
+def observed(access: Access) -> "QuerySet[ObservedWorkload]":
+    """With what the filter asks for."""
     names = {"namespace": OuterRef("namespace"), "kind": OuterRef("kind"), "cluster": OuterRef("cluster")}
     cooldowns = Cooldown.objects.filter(workload=OuterRef("name"), until__gt=Now(), **names)
     of_workload = {f"workload__{name}": OuterRef(name) for name in ORDER}
     active = ActiveAction.objects.filter(dry_run=False, **of_workload)
-    rows = ObservedWorkload.objects.filter(request.access.visible()).annotate(
+    rows = ObservedWorkload.objects.filter(access.visible()).annotate(
         frozen=Exists(Freeze.over_rows(name="name")), cooling=Exists(cooldowns), active=Exists(active)
     )
-    found = listing.named(request, WorkloadFilter, rows.defer("owners"), ORDER)
-    return render(request, "console/workloads.html", {"listing": found})
+    return rows.defer("owners")
 
 
 def address(cluster: str, kind: str, namespace: str, name: str) -> str:

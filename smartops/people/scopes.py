@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Model, Q
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
-from orchestrator.models import Action, AuditEvent, DecisionRecord, RefusedRequest, Verification, Workload
+from orchestrator.models import Action, Approval, AuditEvent, DecisionRecord, RefusedRequest, Verification, Workload
 from signals.aliases import Alias
 from signals.models import Observation, Rule, SettingChange, Signal
 from signals.names import is_pattern, name_matches
@@ -144,6 +144,7 @@ _HISTORY_OF_WORKLOADS: Mapping[type[Model], str] = {
     Workload: "",
     Action: "workload__",
     Verification: "action__workload__",
+    Approval: "action__workload__",
     AuditEvent: "action__workload__",
     DecisionRecord: "",
     RefusedRequest: "",

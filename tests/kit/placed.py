@@ -11,6 +11,7 @@ from django.utils import timezone
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.models import (
     Action,
+    Approval,
     AuditEvent,
     DecisionRecord,
     RefusedRequest,
@@ -56,6 +57,9 @@ def rows_at(place: Place, mark: str) -> Mapping[type[Any], Any]:
         DecisionRecord: DecisionRecord.objects.create(
             phase="admit", signal=signal, kind="Deployment", requested_by=token, outcome="deny", inputs={}, verdicts=[],
             reason="RateLimited", message=f"{mark} denied", **scope,
+        ),
+        Approval: Approval.objects.create(
+            action=action, digest="d", by="user:ops", decision="approve", reason=f"{mark} fine"
         ),
         Verification: Verification.objects.create(action=action, message=f"{mark} ready", generation=1, baseline={}),
         GuardrailSetting: GuardrailSetting.objects.create(**scope, max_replicas=6),

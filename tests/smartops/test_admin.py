@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
-from orchestrator.models import Action, AuditEvent, DecisionRecord, RefusedRequest, Verification, Workload
+from orchestrator.models import Action, Approval, AuditEvent, DecisionRecord, RefusedRequest, Verification, Workload
 from signals import actors
 from signals.aliases import Alias
 from signals.allowance import Quota
@@ -28,6 +28,7 @@ HISTORY: set[Any] = {
     Action,
     DecisionRecord,
     Verification,
+    Approval,
     AuditEvent,
     RefusedRequest,
     Signal,
@@ -52,6 +53,7 @@ def running(operator: Client, hour: Hour) -> Client:
     issue("agent-smith", [Scope.SIGNALS_WRITE])
     SignIn.objects.create(event="signed in", actor="user:olga")
     RefusedRequest.record(actors.token("agent-smith"), Target("default", "erp", "web"), "PatchForbidden", "no")
+    Approval.objects.create(action=Action.objects.all()[0], digest="d", by="user:ben", decision="approve")
     return operator
 
 

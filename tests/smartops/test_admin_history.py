@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from orchestrator.models import Action, AuditEvent, DecisionRecord, Verification, Workload
+from orchestrator.models import Action, Approval, AuditEvent, DecisionRecord, Verification, Workload
 from signals.lib import history_admin
 from signals.models import Observation, SettingChange, Signal
 from signals.types import Kind
@@ -18,7 +18,9 @@ from tests.kit.signals import post
 from tests.kit.verbs import requested
 from tests.smartops.console.scene import NAMESPACE, Hour, anomaly
 
-HISTORY: list[Any] = [Workload, Action, DecisionRecord, Verification, AuditEvent, Signal, Observation, SettingChange]
+HISTORY: list[Any] = [
+    *(Workload, Action, DecisionRecord, Verification, Approval, AuditEvent, Signal, Observation, SettingChange)
+]
 LARGE = {
     Signal: ["payload"],
     Observation: ["payload"],
@@ -32,6 +34,8 @@ LARGE = {
 
 @pytest.fixture
 def olga(hour: Hour) -> Client:
+    action = Action.objects.filter(workload__name="erp-simulator")[0]
+    Approval.objects.create(action=action, digest="d", by="user:ben", decision="reject", reason="Not now.")
     client = Client()
     client.force_login(User.objects.create_superuser("olga"))
     return client
@@ -101,6 +105,7 @@ def test_a_search_compares_indexed_columns_only(olga: Client, model: Any) -> Non
         (Action, 2),
         (DecisionRecord, 2),
         (Verification, 2),
+        (Approval, 1),
         (AuditEvent, 7),
         (Signal, 2),
         (Observation, 4),

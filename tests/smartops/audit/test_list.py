@@ -13,7 +13,7 @@ from signals.lib.acting import acting
 from smartops import tokens
 from smartops.audit import merge
 from smartops.audit.entries import Entry, Kind, Position
-from smartops.audit.merge import page, stream
+from smartops.audit.merge import page, page_above, stream
 from smartops.audit.search import Search
 from smartops.people.access import Access, Place, Right
 from smartops.tokens import Scope
@@ -39,6 +39,20 @@ def walk(access: Access, search: Search, size: int) -> list[Entry]:
         before = Position.parse(str(one.older))
 
 
+def climb(search: Search, start: Position, size: int) -> list[Entry]:
+    """All pages above an entry, by the links to the newer ones: each entry once."""
+    found: dict[Position, Entry] = {}
+    after: Position | None = start
+    while after is not None:
+        one = page_above(ADMIN, search, Position.parse(str(after)), size)
+        assert len(one.entries) <= size
+        assert list(one.entries) == sorted(one.entries, key=lambda entry: entry.position, reverse=True)
+        above = {entry.position: entry for entry in one.entries if entry.position > start}
+        found = above | {place: entry for place, entry in found.items() if place not in above}
+        after = one.newer
+    return list(found.values())
+
+
 @pytest.mark.parametrize("scanned", [3, 10_000])
 @pytest.mark.parametrize("size", [1, 3, 50])
 def test_the_pages_have_each_row_of_an_instant_once(size: int, scanned: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +68,8 @@ def test_the_pages_have_each_row_of_an_instant_once(size: int, scanned: int, mon
         assert walk(ADMIN, search, size) == everything
         assert everything == sorted(everything, key=lambda entry: entry.position, reverse=True)
         assert len({entry.position for entry in everything}) == len(everything)
+        for start in (len(everything) - 1, len(everything) // 2):
+            assert climb(search, everything[start].position, size) == everything[:start], "and on the way back"
     assert len(list(stream(ADMIN, Search(until=NOON + MILLISECOND * 2), whole=False))) == 36
 
 
