@@ -3,7 +3,7 @@ and at its end."""
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -48,14 +48,19 @@ def begin(actor: Actor, address: str, format_name: str, search: Mapping[str, str
     return export
 
 
+class RightsChanged(Exception):  # noqa: N818 - the answer to it is an incomplete file
+    pass
+
+
 @dataclass
 class Pieces:
     """The file, in pieces of some 64 KiB. Each `next` uses the database and returns its session, so that a client that
-    reads slowly holds nothing."""
+    reads slowly holds nothing. `access`: what the person may see when the export begins; `now`: at each piece."""
 
     export: AuditExport
     access: Access
     search: Search
+    now: Callable[[], Access]
     rows: int = 0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
@@ -67,6 +72,8 @@ class Pieces:
 
     def next(self) -> bytes | None:
         try:
+            if self.now() != self.access:
+                raise RightsChanged("The rights of your account have changed since the export began. Export again.")
             return next(self._pieces, None)
         finally:
             release_connection()
@@ -101,6 +108,12 @@ class Pieces:
         return bytes(piece)
 
 
+def _cause(error: Exception) -> str:
+    if isinstance(error, RightsChanged):
+        return str(error)
+    return f"The database failed: {describe(error)}" if isinstance(error, Error) else "It failed: see the log."
+
+
 async def sent(pieces: Pieces) -> AsyncIterator[bytes]:
     """For a streaming response. An error ends the file with a line that says so, and then the connection without the
     last chunk of HTTP, so that no client takes the file for complete."""
@@ -109,8 +122,7 @@ async def sent(pieces: Pieces) -> AsyncIterator[bytes]:
         while (piece := await take()) is not None:
             yield piece
     except Exception as error:
-        cause = f"The database failed: {describe(error)}" if isinstance(error, Error) else "It failed: see the log."
-        yield await end(Outcome.FAILED, cause)
+        yield await end(Outcome.FAILED, _cause(error))
         raise
     except BaseException:  # the client is gone: the request is cancelled, or this generator is closed
         await end(Outcome.ABORTED)

@@ -6,6 +6,7 @@ line. A file without it is incomplete.
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +20,10 @@ COLUMNS = (
     *("cluster", "workload_kind", "namespace", "workload"),
     *("decision", "action", "signal", "table", "key", "address", "details"),
 )
-# A spreadsheet takes what begins so for a formula, also where the sign is one of full width.
-FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
+# A spreadsheet takes what begins with a sign for a formula, also with a sign of full width. Where the semicolon
+# separates cells, a spreadsheet also begins cells and lines within a cell of ours.
+SIGN = "=+\\-@＝＋－＠"  # noqa: RUF001
+FORMULA = re.compile(f'^(?=[{SIGN}\t\r\n])|(?<=[;\t\r\n])"*(?=[{SIGN}])')
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Format:
 
 def neutral(cell: str) -> str:
     """Text that a spreadsheet does not evaluate: an apostrophe stands before what would be a formula."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
+    return FORMULA.sub(r"\g<0>'", cell)
 
 
 def _csv(cells: Iterable[Any]) -> bytes:

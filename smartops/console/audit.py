@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from django import forms
+from django.contrib.auth import get_user_model
 from django.http import HttpResponse, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -24,7 +26,7 @@ from smartops.audit.sources import Decisions, parse_position
 from smartops.console.acts import person
 from smartops.console.listing import POSITION, Around, FilterForm
 from smartops.console.pages import ConsoleRequest, act, page
-from smartops.people.access import Right
+from smartops.people.access import Access, Right, access_of
 from smartops.web.peers import peer_of
 
 LIST = "console:audit"
@@ -182,11 +184,15 @@ def export(request: ConsoleRequest) -> HttpResponseBase:
     except exports.TooMany as refusal:
         context = {"message": str(refusal), "status": 429}
         return render(request, "console/refused.html", context, status=429)
-    pieces = exports.Pieces(begun, request.access, form.search)
+    pieces = exports.Pieces(begun, request.access, form.search, partial(_access_now, request.user))
     name = f"smartops-audit-{begun.at:%Y%m%dT%H%M%SZ}.{form_of_file.name}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     headers["X-Accel-Buffering"] = "no"  # a proxy sends it on as it comes
     return StreamingHttpResponse(exports.sent(pieces), content_type=form_of_file.content_type, headers=headers)
+
+
+def _access_now(user: Any) -> Access:
+    return access_of(get_user_model().objects.filter(pk=user.pk).first())
 
 
 def _short(value: Any) -> str:

@@ -4,32 +4,43 @@ import hashlib
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import DatabaseError, OperationalError, connection, transaction
+from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from signals import actors
+from signals.lib import partitions
 from smartops.audit import export, merge
-from smartops.audit.export import AT_ONCE, PER_HOUR, Pieces, TooMany, begin, sent
+from smartops.audit.entries import Kind
+from smartops.audit.export import AT_ONCE, PER_HOUR, Pieces, RightsChanged, TooMany, begin, sent
 from smartops.audit.merge import stream
 from smartops.audit.search import Search
-from smartops.models import AuditExport
-from smartops.people.access import Access
+from smartops.models import AuditExport, RoleGrant
+from smartops.people.access import Access, Place, Role, access_of
+from tests.kit.people import person
 from tests.smartops.audit import rows
 from tests.smartops.audit.rows import ADMIN, NOON, reader_of
+from tests.smartops.retention.test_retain import OLD, retain
 
 pytestmark = pytest.mark.django_db
 
-BO = actors.user("bo")
+BO, NOW = actors.user("bo"), timezone.now()
+
+
+def pieces_of(begun: AuditExport, search: Search, access: Access = ADMIN) -> Pieces:
+    return Pieces(begun, access, search, lambda: access)
 
 
 def exported(search: Search, access: Access = ADMIN, form: str = "jsonl") -> tuple[bytes, AuditExport]:
     begun = begin(BO, "192.0.2.1", form, {"reason": search.reason})
 
     async def read() -> bytes:
-        return b"".join([piece async for piece in sent(Pieces(begun, access, search))])
+        return b"".join([piece async for piece in sent(pieces_of(begun, search, access))])
 
     found = async_to_sync(read)()
     return found, AuditExport.objects.get(pk=begun.pk)
@@ -87,7 +98,7 @@ def test_a_failing_database_ends_the_file_with_a_line_that_says_so(monkeypatch: 
     monkeypatch.setattr(merge, "BATCH", 1)
     monkeypatch.setattr(export, "PIECE", 1)
     begun = begin(BO, "", "jsonl", {})
-    pieces = Pieces(begun, ADMIN, Search(until=NOON + timedelta(hours=1)))
+    pieces = pieces_of(begun, Search(until=NOON + timedelta(hours=1)))
     take = pieces.next
     taken: list[bytes] = []
 
@@ -117,7 +128,7 @@ def test_a_failing_database_ends_the_file_with_a_line_that_says_so(monkeypatch: 
 def test_an_export_whose_client_goes_away_reads_no_further() -> None:
     rows.one_of_each(NOON)
     begun = begin(BO, "", "jsonl", {})
-    pieces = Pieces(begun, ADMIN, Search())
+    pieces = pieces_of(begun, Search())
 
     async def read() -> AsyncIterator[bytes] | None:
         stream: Any = sent(pieces)
@@ -132,6 +143,49 @@ def test_an_export_whose_client_goes_away_reads_no_further() -> None:
     assert record.ended_at is not None
 
 
+def test_an_export_ends_when_the_rights_of_the_person_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        rows.one_of_each(NOON)
+    monkeypatch.setattr(export, "PIECE", 1)
+    monkeypatch.setattr(merge, "BATCH", 1)
+    ben = person("ben", Role.VIEWER, Place("default", "erp"))
+    begun = begin(actors.user("ben"), "", "jsonl", {})
+    pieces = Pieces(begun, access_of(ben), Search(until=NOON + timedelta(hours=1)), lambda: access_of(ben))
+    taken: list[bytes] = []
+
+    async def read() -> None:
+        async for piece in sent(pieces):
+            taken.append(piece)
+            if len(taken) == 4:
+                await sync_to_async(RoleGrant.objects.all().delete)()
+
+    with pytest.raises(RightsChanged):
+        async_to_sync(read)()
+
+    *found, last = lines(b"".join(taken))
+    assert (last["end"]["complete"], len(found)) == (False, 4)
+    assert last["end"]["error"] == "The rights of your account have changed since the export began. Export again."
+    assert AuditExport.objects.get(pk=begun.pk).outcome == "failed"
+
+
+def test_an_export_goes_on_while_the_retention_drops_a_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    """The rows of the month are missing from there on, and no other ones."""
+    settings.SMARTOPS_RETAIN_AUDIT_DAYS = 40
+    for number in range(3):
+        rows.signed_in(NOW - timedelta(minutes=number))
+        rows.signed_in(OLD - timedelta(minutes=number))
+    partitions.create_ahead()
+    monkeypatch.setattr(merge, "BATCH", 1)
+    found = stream(ADMIN, Search(kinds=frozenset({Kind.SIGN_IN})), whole=True)
+    first = [next(found) for _ in range(2)]
+
+    retain(tmp_path)
+
+    assert [entry.at for entry in (*first, *found)] == [NOW - timedelta(minutes=number) for number in range(3)]
+
+
 def test_a_person_exports_a_limited_number_of_times() -> None:
     for _ in range(AT_ONCE):
         begin(BO, "", "csv", {})
@@ -139,9 +193,9 @@ def test_a_person_exports_a_limited_number_of_times() -> None:
         begin(BO, "", "csv", {})
     begin(actors.user("ana"), "", "csv", {})
     for one in AuditExport.objects.filter(actor=BO):
-        Pieces(one, ADMIN, Search()).end(AuditExport.Outcome.COMPLETE)
+        pieces_of(one, Search()).end(AuditExport.Outcome.COMPLETE)
     for _ in range(PER_HOUR - AT_ONCE):
-        Pieces(begin(BO, "", "csv", {}), ADMIN, Search()).end(AuditExport.Outcome.COMPLETE)
+        pieces_of(begin(BO, "", "csv", {}), Search()).end(AuditExport.Outcome.COMPLETE)
 
     with pytest.raises(TooMany, match="20 times within an hour"):
         begin(BO, "", "csv", {})

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
 from django.test import Client
 
 from smartops.audit import export
+from smartops.audit.export import RightsChanged
 from smartops.models import AuditExport
 from smartops.people.access import EVERYWHERE, Place
 from smartops.people.roles import Role
@@ -114,7 +116,77 @@ def test_the_links_lead_through_all_pages(auditor: Client) -> None:
 
     assert (len(first.context["listing"].rows), len(second.context["listing"].rows)) == (50, 10)
     assert second.context["listing"].older == ""
-    assert auditor.get(second.context["listing"].newest).context["listing"].rows == first.context["listing"].rows
+    for back in (second.context["listing"].newest, LIST + second.context["listing"].newer):
+        assert auditor.get(back).context["listing"].rows == first.context["listing"].rows
+    assert 'rel="prev"' not in text(first)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "found"),
+    [
+        ("2026-11-01T12:00:00", "2026-11-01T12:00:01", 1),
+        ("2026-11-01T13:00:00%2B01:00", "2026-11-01T13:00:01%2B01:00", 1),
+        ("2026-11-01T07:00:00-05:00", "2026-11-01T07:00:01-05:00", 1),
+        ("2026-11-01T12:00:01", "", 0),
+        ("", "2026-11-01T12:00:00", 0),  # it is exclusive
+        ("2026-11-01", "2026-11-02", 1),
+        # These hours do not exist in Berlin, or exist twice there: in UTC they exist once.
+        ("2026-03-29T02:30", "2026-10-25T02:30", 0),
+        ("2026-10-25T02:30", "2026-11-01T12:30", 1),
+    ],
+)
+def test_times_are_in_utc_or_have_a_zone(auditor: Client, since: str, until: str, found: int) -> None:
+    rows.refused(NOON)
+
+    assert len(shown(auditor, f"kind=refused+request&since={since}&until={until}")) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("reason=%25", "100% of them"),
+        ("reason=_", "a_b"),
+        ("reason=%5C", "back\\slash"),
+        ("reason=%E2%80%AE", "\u202egnp.exe"),
+        ("reason=ÄRGER", "ärger"),
+        ("actor=user:n_body", ""),
+        ("actor=nobody%25", ""),
+        ("q=%25/%25", ""),
+        ("q=erp/we_", ""),
+    ],
+)
+def test_no_letter_of_a_search_stands_for_others(auditor: Client, query: str, found: str) -> None:
+    for message in ("100% of them", "a_b", "back\\slash", "\u202egnp.exe", "ärger", "plain"):
+        rows.refused(NOON, message=message)
+
+    page = auditor.get(f"{LIST}?kind=refused+request&{query}").context["listing"].rows
+
+    assert [row.entry.message for row in page] == ([found] if found else [])
+
+
+def test_an_actor_that_never_existed_has_done_nothing(auditor: Client) -> None:
+    rows.one_of_each(NOON)
+
+    page = auditor.get(f"{LIST}?actor=user:nobody")
+
+    assert page.context["listing"].rows == []
+    assert "Nothing matches the filter." in text(page)
+    found = file(auditor.post(f"{EXPORT}?actor=user:nobody", {"format": "csv"}))
+    assert found.count(b"\r\n") == 2, "a header and the end"
+
+
+def test_a_person_who_loses_the_right_during_an_export_gets_no_more_of_it(
+    auditor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smartops.audit.export.PIECE", 1)
+    rows.one_of_each(NOON)
+    answer = auditor.post(f"{EXPORT}?{NOON_ONLY}", {"format": "csv"})
+    User.objects.filter(username="rita").update(is_active=False)
+
+    with pytest.raises(RightsChanged):
+        file(answer)
+
+    assert AuditExport.objects.get(actor="user:rita").outcome == "failed"
 
 
 @pytest.mark.parametrize(("form", "kind"), [("csv", "text/csv"), ("jsonl", "application/jsonl")])
