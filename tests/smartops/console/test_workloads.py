@@ -91,7 +91,8 @@ class TestList:
         for count in (1, 30):
             for number in range(count):
                 observed(f"web-{count}-{number}")
-            with django_assert_num_queries(8):  # session, user, grants, rows, namespaces, heartbeats, clock, freezes
+            # session, user, grants, rows, the names of two fields, heartbeats, clock, freezes
+            with django_assert_num_queries(9):
                 reading.get(LIST)
 
     def test_a_person_sees_the_workloads_of_their_places(self, db: None, client: Client) -> None:
@@ -135,7 +136,7 @@ class TestPage:
     def test_a_page_takes_a_constant_number_of_queries(self, reading: Client, django_assert_num_queries: Any) -> None:
         observed("web")
         for _ in range(2):
-            with django_assert_num_queries(16):
+            with django_assert_num_queries(18):
                 reading.get(WEB)
             action = requested("web")
             Action.objects.filter(pk=action.pk).update(state="cancelled", finished_at=Now())
