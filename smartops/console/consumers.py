@@ -10,6 +10,7 @@ Its messages are JSON objects (docs/adr/0053-the-socket-sends-what-changed.md):
 
 import asyncio
 import logging
+import random
 from asyncio import Task
 from collections import Counter
 from enum import IntEnum
@@ -89,8 +90,10 @@ class ChangesConsumer(AsyncWebsocketConsumer):
     async def _check_again(self) -> None:
         """A sign-out, another password, or the loss of all roles closes the socket. So does a failed check: the page
         connects again when it can be made. A socket with other roles goes on with them, and its page fetches itself."""
+        wait = RECHECK * random.random()  # noqa: S311 - those that connect at once are not checked at once
         while True:
-            await asyncio.sleep(RECHECK)
+            await asyncio.sleep(wait)
+            wait = RECHECK
             try:
                 user = await user_of_session(self.scope["session"].session_key)
                 access = await _access_of(user)

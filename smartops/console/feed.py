@@ -8,14 +8,15 @@ import json
 import logging
 from asyncio import AbstractEventLoop
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.db import Error
+from django.db import Error, connections
 from django.db.models import Min
 from django.template.loader import render_to_string
 from django.urls import set_script_prefix
@@ -36,6 +37,7 @@ FETCHES = 25  # pages a second that are asked to fetch themselves
 AT_ONCE = 10  # so few do not wait for each other
 
 Key = tuple[Page, Access]
+Result = TypeVar("Result")
 FREEZES = ("setting", "guardrails_freeze")
 
 
@@ -60,6 +62,8 @@ class Feed:
         self.readers: set[Any] = set()
         self._arriving = 0.0  # when the last page that connected may fetch itself
         self._freeze_ends: datetime | None = None  # the next one that ends by itself
+        # Of its own: in the thread that all sockets share, it would wait for the checks of their accounts.
+        self._thread = ThreadPoolExecutor(1, "feed")
         self._task = asyncio.create_task(self._run(), name="feed")
 
     async def join(self, reader: Reader) -> None:
@@ -89,6 +93,8 @@ class Feed:
                             await self._send_age(now, changes)
                         tick = loop.time() + TICK
         finally:
+            self._thread.submit(connections.close_all)
+            self._thread.shutdown()
             for key in [key for key, feed in _feeds.items() if feed is self]:
                 del _feeds[key]
 
@@ -104,7 +110,7 @@ class Feed:
         groups: dict[Key, list[Reader]] = defaultdict(list)
         for reader in self.readers:
             groups[reader.page, reader.access].append(reader)
-        updates = await _updates(groups, changed)
+        updates = await self._updates(groups, changed)
         fetching = sum(len(groups[key]) for key, update in updates.items() if update and update.refresh)
         within = max(0, fetching - AT_ONCE) / FETCHES
         for key, update in updates.items():
@@ -113,10 +119,26 @@ class Feed:
                 for reader in groups[key]:
                     await _send(reader, text)
 
+    async def _updates(self, keys: Collection[Key], changed: Changed) -> Mapping[Key, Update | None]:
+        try:
+            return await self._in_thread(_make, keys, changed)
+        except Exception as error:
+            if not isinstance(error, Error):  # an outage of the database is in the log already
+                log.exception("The changes for open pages could not be made; the pages fetch themselves")
+            return dict.fromkeys(keys, Update(refresh=True))
+
+    async def _in_thread(self, work: Callable[..., Result], *values: Any) -> Result:
+        return await database_sync_to_async(work, thread_sensitive=False, executor=self._thread)(*values)
+
     async def _now(self) -> "Now | None":
         """None while the database does not answer, or does not notify: after some seconds without an age, no page calls
         itself live any more."""
-        return await _now() if self.readers and notifications.listening().connected else None
+        if not (self.readers and notifications.listening().connected):
+            return None
+        try:
+            return await self._in_thread(_read_now)
+        except Error:
+            return None
 
     async def _send_age(self, now: "Now", changes: notifications.Changes) -> None:
         """Nothing notifies of a freeze that ends with its time."""
@@ -161,15 +183,6 @@ def _message(update: Update, within: float) -> dict[str, Any]:
     return message | ({"refresh": within} if update.refresh else {"listed": update.listed})
 
 
-async def _updates(keys: Collection[Key], changed: Changed) -> Mapping[Key, Update | None]:
-    try:
-        return await database_sync_to_async(_make)(keys, changed)
-    except Exception as error:
-        if not isinstance(error, Error):  # an outage of the database is in the log already
-            log.exception("The changes for open pages could not be made; the pages fetch themselves")
-        return dict.fromkeys(keys, Update(refresh=True))
-
-
 def _make(keys: Collection[Key], changed: Changed) -> Mapping[Key, Update | None]:
     set_script_prefix(f"{settings.FORCE_SCRIPT_NAME or ''}/")
     return {(page, access): topics.update(page, access, changed) for page, access in keys}
@@ -183,14 +196,8 @@ class Now:
     freshness: Freshness
 
 
-async def _now() -> Now | None:
-    def read() -> Now:
-        return Now(Freeze.in_force().aggregate(ends=Min("until"))["ends"], freshness())
-
-    try:
-        return await database_sync_to_async(read)()
-    except Error:
-        return None
+def _read_now() -> Now:
+    return Now(Freeze.in_force().aggregate(ends=Min("until"))["ends"], freshness())
 
 
 def _age(now: Freshness, *, heartbeats: bool) -> str:
