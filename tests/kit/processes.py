@@ -37,8 +37,7 @@ def environment(role: str = WEB_ROLE, **more: str) -> dict[str, str]:
     place = f"{quote(database['HOST'], safe='')}:{database['PORT']}"
     password = database["PASSWORD"] if role == database["USER"] else PASSWORD
     user = ":".join(quote(part, safe="") for part in (role, password) if part)
-    patience = quote("-c idle_in_transaction_session_timeout=2s")  # shorter than by default, to save the tests' time
-    url = f"postgresql://{user}@{place}/{database['NAME']}?options={patience}"
+    url = f"postgresql://{user}@{place}/{database['NAME']}"
     return {**os.environ, "DATABASE_URL": url, "SMARTOPS_LOG_LEVEL": "WARNING", **more}
 
 
