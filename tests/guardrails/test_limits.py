@@ -228,6 +228,7 @@ def test_one_action_at_a_time() -> None:
     assert verdict.details == {"action": "0199-a"}
     assert one_action_at_a_time(direct(scale()), facts, DEFAULT, NOW).outcome is DENY
     assert one_action_at_a_time(scale(), known(), DEFAULT, NOW).outcome is ALLOW
+    assert one_action_at_a_time(replace(scale(), dry_run=True), facts, DEFAULT, NOW).outcome is ALLOW
 
 
 @pytest.mark.parametrize("origin", Origin)
