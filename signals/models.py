@@ -22,7 +22,7 @@ from signals.lib import triggers
 from signals.lib.constraints import are_actors
 from signals.lib.partitions import BOUNDED, Unended, planned_once
 from signals.mapping import considered
-from signals.naming import Resolution, is_resolved, load_naming, resolve
+from signals.naming import How, Resolution, is_resolved, load_naming, resolve
 from signals.rules import Rule, require_readable, rules_of
 from signals.setting_changes import SettingChange, SettingsVersion
 from signals.types import Kind, Named, RuleSpec, SignalFacts, Source, Target, workload_name
@@ -201,9 +201,20 @@ class Signal(models.Model):
     @property
     def resolution(self) -> str:
         """How its target was resolved, in words; empty if it is named as it is."""
+        found = self._resolution()
+        return "" if found is None else found.path
+
+    @property
+    def resolved_by_alias(self) -> int | None:
+        """The id of the alias that says which workload its name stands for; None if the cluster does."""
+        found, naming = self._resolution(), load_naming(self.naming)
+        alias = None if naming is None or found is None or found.how is not How.ALIAS else naming.facts.alias
+        return None if alias is None else alias.id
+
+    def _resolution(self) -> Resolution | None:
         naming = load_naming(self.naming)
         found = None if naming is None else resolve(naming.named, naming.facts)
-        return found.path if isinstance(found, Resolution) else ""
+        return found if isinstance(found, Resolution) else None
 
     @property
     def unresolved(self) -> bool:

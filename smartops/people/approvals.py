@@ -5,10 +5,12 @@ The requester never may. As requesters count:
 - the person who requested the action
 - who issued the token that requested it, or that reported its signal
 - who made the last change of the rule that requested it, before it did or since
+- who made the last change of the alias that says which workload its signal means
 
 The history of settings says who that was. So a rule that is renamed or deleted while the action waits hides nobody.
 
-No scope lets a token decide: the database accepts persons only (`approval_by_person`).
+No scope lets a token decide: the database accepts persons only (`approval_by_person`). Nothing shows that two accounts
+are of one person.
 """
 
 from collections.abc import Iterator
@@ -16,11 +18,12 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Q
+from django.db.models import Model, Q, QuerySet
 
 from orchestrator.models import Action
 from signals import actors
 from signals.actors import ActorKind
+from signals.aliases import Alias
 from signals.models import Rule, SettingChange
 from smartops.models import RoleGrant, Token
 from smartops.people.access import Right, access_of
@@ -58,6 +61,9 @@ def requesters(action: Action) -> Iterator[tuple[str, str]]:
     yield from _behind(action.requested_by, "requested it", action.created_at)
     for reporter in action.reported_by:
         yield from _behind(reporter, "reported its signal", action.created_at)
+    alias = None if action.signal is None else action.signal.resolved_by_alias
+    if alias is not None and (author := _author(Alias, alias, action.created_at)):
+        yield author, f"made the last change of the alias {alias}, which says that its signal means this workload"
 
 
 def _behind(actor: str, did: str, at: datetime) -> Iterator[tuple[str, str]]:
@@ -78,8 +84,17 @@ def _behind(actor: str, did: str, at: datetime) -> Iterator[tuple[str, str]]:
 
 def _issuer(token: Token) -> str:
     """Empty if the history does not say."""
-    changes = SettingChange.objects.filter(table_name=Token._meta.db_table, key=str(token.pk))
-    return changes.order_by("pk").values_list("actor", flat=True).first() or ""
+    return _changes(Token, token.pk).order_by("pk").values_list("actor", flat=True).first() or ""
+
+
+def _author(model: type[Model], pk: int, at: datetime) -> str:
+    """Who made the row what it was at that time; empty if the history does not say."""
+    made = _changes(model, pk).filter(at__lte=at).order_by("-pk")
+    return made.values_list("actor", flat=True).first() or ""
+
+
+def _changes(model: type[Model], pk: object) -> QuerySet[SettingChange]:
+    return SettingChange.objects.filter(table_name=model._meta.db_table, key=str(pk))
 
 
 def _authors(rule: str, at: datetime) -> Iterator[str]:

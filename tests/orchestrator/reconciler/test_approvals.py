@@ -207,6 +207,31 @@ def test_an_approval_counts_only_while_the_person_has_the_right(loop: Simulation
     assert go_on(loop).state == S.VERIFYING
 
 
+@pytest.mark.parametrize(
+    ("lost", "left"), [(("ana",), 1), (("ben",), 1), (("ana", "ben"), 0)], ids=["the first", "the last", "both"]
+)
+def test_of_several_approvals_those_without_the_right_are_missing_again(
+    loop: Simulation, lost: tuple[str, ...], left: int
+) -> None:
+    """Between the last vote and the write."""
+    GuardrailSetting.objects.update(approvals_required=2)
+    action = waiting(loop)
+    decide(action, "ana")
+    decide(action, "ben")
+    User.objects.filter(username__in=lost).update(is_superuser=False)
+
+    again = go_on(loop)
+
+    assert (again.state, again.digest) == (S.AWAITING_APPROVAL, action.digest)
+    assert f"It has {left} of 2 approvals." in again.message
+    assert loop.calls.count("scale erp-simulator to 3 at 2") == 0
+    for name in ("cem", "dan")[: 2 - left]:
+        assert Action.objects.get().state == S.AWAITING_APPROVAL
+        User.objects.create_superuser(name)
+        decide(again, name)
+    assert go_on(loop).state == S.VERIFYING
+
+
 def test_an_objection_is_the_answer_to_the_person(loop: Simulation) -> None:
     action = waiting(loop)
 

@@ -11,7 +11,9 @@ from orchestrator.decide.approval import has_right
 from orchestrator.models import Action, Approval
 from signals import actors
 from signals.lib.acting import acting
-from signals.models import Rule
+from signals.models import Alias, Rule, Signal
+from signals.naming import dump_naming
+from signals.types import Named, Naming, NamingFacts, Source, Target
 from smartops.people.access import Place, Role
 from smartops.people.approvals import objection
 from smartops.tokens import Scope, issue
@@ -68,6 +70,22 @@ def by_rule() -> Action:
     return by(actors.rule(changed_by_ana().name))
 
 
+def named_by_alias(**facts: Any) -> Action:
+    """Of a signal whose name an alias of ana resolves, unless the cluster knows it."""
+    with acting(BEN):
+        alias = Alias.objects.create(pattern="ERP-.*", workload="erp-simulator")
+    with acting(ANA):
+        alias.priority = 7
+        alias.save()
+    named = Named(Source.ANOMALY, "default", NAMESPACE, "ERP-1")
+    action = by(actors.rule("another"))
+    action.signal = Signal(naming=dump_naming(Naming(named, NamingFacts(alias=alias.spec(), **facts))))
+    with acting(actors.user("cem")):
+        alias.priority = 8
+        alias.save()  # it changes nothing about the action
+    return action
+
+
 def rename(rule: Rule) -> None:
     rule.name = "another-name"
     rule.save()
@@ -95,6 +113,7 @@ PATHS = {
     "a token": (by_token, "You issued the token robot, which requested it: another person decides."),
     "a signal": (by_signal_of_token, "You issued the token robot, which reported its signal: another person decides."),
     "a rule": (by_rule, "You made the last change of the rule"),
+    "an alias": (named_by_alias, "which says that its signal means this workload: another person decides."),
 }
 
 
@@ -106,6 +125,16 @@ def test_the_requester_may_not_decide_on_any_path_and_another_person_may(
 
     assert words in objection(people["ana"], action)
     assert objection(people["ben"], action) == ""
+
+
+def test_an_alias_that_the_cluster_makes_superfluous_has_no_author(people: dict[str, User]) -> None:
+    action = named_by_alias(existing=(Target("default", NAMESPACE, "ERP-1"),))
+
+    assert [objection(one, action) for one in people.values()] == ["", ""]
+
+
+def test_who_changes_an_alias_after_the_action_may_decide(people: dict[str, User]) -> None:
+    assert objection(person("cem", Role.APPROVER), named_by_alias()) == ""
 
 
 def test_a_requester_with_all_rights_may_not_decide_either() -> None:
