@@ -9,12 +9,14 @@ from signals.models import Rule
 from signals.names import is_pattern, name_matches
 from signals.types import MINIMA
 from smartops.admin.scopes import ScopedAdmin, ScopedForm
+from smartops.json_field import JsonField
 
 
 class RuleForm(ScopedForm[Rule]):
     scope = ("kind", "namespace", "workload", "labels")
 
     class Meta:
+        field_classes = {"params": JsonField}
         widgets = {name: forms.Textarea({"rows": 2, "cols": 80}) for name in ("symptom", "labels")}
 
 

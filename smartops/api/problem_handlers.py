@@ -16,7 +16,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from signals.lib.availability import describe, is_repeatable
 from smartops.api.problems import Problem, RequestReason, invalid, malformed, unauthenticated
-from smartops.api.strict_json import Malformed
+from smartops.strict_json import Malformed
 from smartops.web.bodies import API, REFUSAL, Refusal
 from smartops.web.types import GetResponse
 from smartops.web.unavailable import RETRY_AFTER

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.http import QueryDict
 
-from smartops.api.strict_json import Malformed
+from smartops.strict_json import Malformed
 
 
 class RequestReason(StrEnum):

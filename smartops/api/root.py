@@ -9,7 +9,8 @@ from ninja.operation import Operation
 from ninja.parser import Parser
 from pydantic import BaseModel, ConfigDict
 
-from smartops.api import actions, aliases, approvals, guardrails, problem_handlers, rules, signals, strict_json
+from smartops import strict_json
+from smartops.api import actions, aliases, approvals, guardrails, problem_handlers, rules, signals
 from smartops.api.problems import Problem, RequestReason
 
 CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")

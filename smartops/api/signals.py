@@ -33,8 +33,8 @@ from smartops.api.problems import (
     not_found,
     too_large,
 )
-from smartops.api.strict_json import Malformed
 from smartops.api.views import SignalDetail, SignalView
+from smartops.strict_json import Malformed
 from smartops.tokens import Scope
 from smartops.web.bodies import MAX_BODY
 

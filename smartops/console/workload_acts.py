@@ -37,10 +37,10 @@ from signals.types import ActionType, Kind, Origin, Proposal, Target
 from smartops import queries
 from smartops.console import actions, kubectl
 from smartops.console.acts import ActForm, Confirmation, Elsewhere, ReasonedForm, person, posted, respond, way_back
-from smartops.console.json_field import JsonField
 from smartops.console.pages import ConsoleRequest, act, require
 from smartops.console.workload import visible_target
 from smartops.console.workloads import address
+from smartops.json_field import JsonField
 from smartops.people.access import Right
 
 FRESH = timedelta(minutes=15)  # how long what a dry run has shown counts

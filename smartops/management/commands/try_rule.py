@@ -13,7 +13,7 @@ from orchestrator.decide.rule_trial import try_rule
 from signals.invisible import invisible_character
 from signals.models import Rule, Signal
 from signals.trial import Fit
-from smartops.api import strict_json
+from smartops import strict_json
 from smartops.api.problems import field_name
 from smartops.rule_trials import MAX_SIGNALS, RuleBody, RuleTrialView, TriedSignal, field_errors
 

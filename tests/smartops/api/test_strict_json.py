@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartops.api.strict_json import MAX_DEPTH, MAX_TOKENS, Malformed, loads, loads_items
+from smartops.strict_json import MAX_DEPTH, MAX_TOKENS, Malformed, loads, loads_items
 
 
 @pytest.mark.parametrize(

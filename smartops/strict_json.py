@@ -23,12 +23,12 @@ class Malformed(ValueError):  # noqa: N818 - it is a response
         self.message, self.path = message, path
 
 
-def loads(body: bytes) -> dict[str, Any]:
+def loads(body: bytes, what: str = "body") -> dict[str, Any]:
     """Parse the body as a JSON object. Raises Malformed if it is not one, or if other parsers could read it
-    differently."""
-    document = _parse(body.removeprefix(BOM_UTF8), "body", depth=1)  # RFC 8259, 8.1: it may be ignored
+    differently. `what`: how messages call it."""
+    document = _parse(body.removeprefix(BOM_UTF8), what, depth=1)  # RFC 8259, 8.1: it may be ignored
     if not isinstance(document, dict):
-        raise Malformed("The body must be a JSON object.")
+        raise Malformed(f"The {what} must be a JSON object.")
     return document
 
 
