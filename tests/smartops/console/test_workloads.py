@@ -321,7 +321,7 @@ class TestChange:
             ("scale", {"replicas": ""}, "This field is required."),
             ("scale", {"replicas": "-1"}, "greater than or equal to 0"),
             ("scale", {"replicas": "9"}, "9 replicas"),
-            ("patch", {"patch": "{"}, "Enter a valid JSON."),
+            ("patch", {"patch": "{"}, "The text is not JSON"),
             ("patch", {"patch": '{"spec": {"template": {"spec": {"hostNetwork": true}}}}'}, "hostNetwork"),
             ("patch", {"patch": "[1]"}, "object"),
         ],
