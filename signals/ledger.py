@@ -1,6 +1,7 @@
 """What recognizes a report: its problem, and its window (docs/adr/0041-a-ledger-of-problems-and-windows.md)."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, models
@@ -42,22 +43,26 @@ class Problem(models.Model):
     def __str__(self) -> str:
         return f"{self.source} {self.symptom} of {workload_name(self.kind, self.namespace, self.workload)}"
 
-    @staticmethod
-    def forget_signals(first: UUID, last: UUID) -> None:
+    @classmethod
+    def forget_signals(cls, first: UUID, last: UUID) -> None:
         """Ends the references to closed signals, `first <= id < last`: their rows are about to be dropped."""
-        with connection.cursor() as cursor:
-            cursor.execute(queries.FORGET_SIGNALS, [first, last])
+        cls._in_batches(queries.FORGET_SIGNALS, first, last)
+
+    @classmethod
+    def forget(cls, since: datetime) -> int:
+        """Deletes those without a signal that were not reported since then. Returns their number. A report that comes
+        in between is stored with the problem, or with a new one."""
+        return cls._in_batches(queries.FORGET_PROBLEMS, since)
 
     @staticmethod
-    def forget(since: datetime, batch: int = 20_000) -> int:
-        """Deletes those without a signal that were not reported since then, so many in a transaction. Returns their
-        number. A report that comes in between is stored with the problem, or with a new one."""
-        deleted = [batch]
-        while deleted[-1] == batch:
+    def _in_batches(statement: str, *parameters: Any, batch: int = 20_000) -> int:
+        """So many rows in a transaction: reports of their problems wait for its end."""
+        changed = [batch]
+        while changed[-1] == batch:
             with connection.cursor() as cursor:
-                cursor.execute(queries.FORGET_PROBLEMS, [since, batch])
-                deleted.append(cursor.rowcount)
-        return sum(deleted) - batch
+                cursor.execute(statement, [*parameters, batch])
+                changed.append(cursor.rowcount)
+        return sum(changed) - batch
 
 
 class LastReport(models.IntegerChoices):

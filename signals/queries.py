@@ -31,12 +31,12 @@ PENDING = """
     WITH waiting AS MATERIALIZED (SELECT id FROM signals_signal WHERE state = 'pending')
     (SELECT id FROM waiting ORDER BY id LIMIT 1) UNION ALL (SELECT id FROM waiting ORDER BY id DESC LIMIT 1)
 """
-# Parameters: the bounds of the ids of a month that the retention drops.
+# Parameters: the bounds of the ids of a month that the retention drops, and at most how many.
 FORGET_SIGNALS = """
     UPDATE signals_problem problem SET signal_id = NULL
     FROM (
         SELECT fingerprint FROM signals_problem WHERE signal_id >= %s AND signal_id < %s
-        ORDER BY fingerprint FOR NO KEY UPDATE) AS locked
+        ORDER BY fingerprint LIMIT %s FOR NO KEY UPDATE) AS locked
     WHERE problem.fingerprint = locked.fingerprint
 """
 # Deletes problems that are no longer reported. Parameters: since when, and at most how many. It waits for none, as

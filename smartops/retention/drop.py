@@ -47,18 +47,23 @@ def drop(partition: Partition, manifest: Manifest, exported: tuple[int, int]) ->
     """`exported`: the versions before the export. Nothing was open in them, and what has ended does not begin again.
     Raises Changed if a row was written or referred to since then."""
     _detach(partition)
-    with transaction.atomic(), connection.cursor() as cursor:
-        change = ""
-        if versions(partition) != exported or exported[0] != manifest.rows:
-            change = f"{partition} has changed since its export."
-        elif reason := referred_by(partition):
-            change = f"{partition} is needed: {reason}."
-        else:
-            _end_references(partition)
-            cursor.execute(f"DROP TABLE {partition.name}")
-    if change:
+    if change := _change(partition, manifest, exported):
         attach(partition)
         raise Changed(change)
+    if partition.model is Signal:
+        Problem.forget_signals(partition.first, partition.last)
+    with transaction.atomic(), connection.cursor() as cursor:
+        if partition.model is Action:
+            IdempotencyKey.objects.filter(partition.within("action_id")).delete()
+        cursor.execute(f"DROP TABLE {partition.name}")
+
+
+def _change(partition: Partition, manifest: Manifest, exported: tuple[int, int]) -> str:
+    """Why the partition stays; empty if it can be dropped."""
+    if versions(partition) != exported or exported[0] != manifest.rows:
+        return f"{partition} has changed since its export."
+    reason = referred_by(partition)
+    return f"{partition} is needed: {reason}." if reason else ""
 
 
 def detached(model: type[Model]) -> list[Partition]:
@@ -81,11 +86,3 @@ def _detach(partition: Partition) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(LIMIT)
         cursor.execute(f"ALTER TABLE {partition.table} DETACH PARTITION {partition.name}")
-
-
-def _end_references(partition: Partition) -> None:
-    """Those that do not keep the rows."""
-    if partition.model is Signal:
-        Problem.forget_signals(partition.first, partition.last)
-    if partition.model is Action:
-        IdempotencyKey.objects.filter(partition.within("action_id")).delete()

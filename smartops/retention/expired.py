@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from signals.models import Problem, Window
+
+BATCH = 20_000  # rows
 
 
 def delete() -> Iterator[str]:
@@ -19,8 +23,17 @@ def delete() -> Iterator[str]:
     days = settings.SMARTOPS_RETAIN_SIGNALS_DAYS
     if count := Problem.forget(now - timedelta(days=days)):
         yield f"{count} problems that were not reported for {days} days"
-    if count := Session.objects.filter(expire_date__lt=now).delete()[0]:
+    if count := _delete(Session.objects.filter(expire_date__lt=now).order_by("expire_date")):
         yield f"{count} sessions that have expired"
     days = settings.SMARTOPS_RETAIN_AUDIT_DAYS  # the history of settings has the same changes, with their values
-    if count := LogEntry.objects.filter(action_time__lt=now - timedelta(days=days)).delete()[0]:
+    if count := _delete(LogEntry.objects.filter(action_time__lt=now - timedelta(days=days)).order_by("pk")):
         yield f"{count} entries of the log of the admin that are older than {days} days"
+
+
+def _delete(rows: "QuerySet[Any]") -> int:
+    """`BATCH` rows in each transaction, in the order of an index. Returns their number."""
+    deleted = [BATCH]
+    while deleted[-1] == BATCH:
+        some = rows.values("pk")[:BATCH]
+        deleted.append(rows.model._default_manager.filter(pk__in=some).delete()[0])
+    return sum(deleted) - BATCH

@@ -13,7 +13,9 @@ from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.db.models import Model
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -23,7 +25,7 @@ from signals.models import Problem, SettingChange
 from smartops.models import AuditExport, SignIn, Token
 from smartops.people.approvals import requesters
 from smartops.privileges import OURS
-from smartops.retention import months
+from smartops.retention import expired, months
 from smartops.retention.months import Partition
 from tests.kit.history import rewritable
 from tests.kit.pages import page, section
@@ -148,6 +150,27 @@ def test_what_is_no_history_is_deleted_without_an_export(tmp_path: Path) -> None
     assert "1 entries of the log of the admin that are older than 40 days" in said
     assert (LogEntry.objects.count(), Session.objects.get().session_key) == (1, "s1")
     assert not [path for path in tmp_path.iterdir() if "session" in path.name or "log" in path.name]
+
+
+def test_rows_without_history_are_deleted_in_bounded_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expired, "BATCH", 2)
+    user, now = User.objects.create(username="ana"), timezone.now()
+    for number in range(5):
+        Session.objects.create(session_key=str(number), session_data="", expire_date=now - timedelta(days=1))
+        LogEntry.objects.create(user=user, action_flag=2, object_repr="x")
+    LogEntry.objects.update(action_time=now - timedelta(days=100))
+
+    with CaptureQueriesContext(connection) as captured:
+        said = list(expired.delete())
+
+    assert said == [
+        "5 sessions that have expired",
+        "5 entries of the log of the admin that are older than 40 days",
+    ]
+    for table in ("django_session", "django_admin_log"):
+        statements = [one["sql"] for one in captured if f'"{table}"' in one["sql"]]
+        assert len(statements) == 3, "two, two and one"
+        assert all(one.startswith("DELETE") and "LIMIT 2" in one for one in statements)
 
 
 def test_a_problem_that_is_no_longer_reported_is_deleted_and_begins_again(tmp_path: Path) -> None:
