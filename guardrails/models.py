@@ -45,6 +45,8 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
 }
 _LABEL = r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?(=[A-Za-z0-9._-]{0,63})?"
 KINDS = [(kind.value, kind.value) for kind in Kind]
+INHERITED: tuple[None, str] = (None, "inherited")
+INHERITED_OR = [INHERITED, (True, "yes"), (False, "no")]
 LONGEST_FREEZE, LONGEST_COOLDOWN = timedelta(days=366), timedelta(days=7)
 
 
@@ -79,7 +81,7 @@ class Scope(models.Model):
     """A workload, a namespace, a cluster or everything, of one kind or of all: an empty field means any."""
 
     cluster = models.CharField(max_length=63, blank=True, help_text="Empty: all clusters.")
-    kind = models.CharField(max_length=32, blank=True, choices=KINDS, help_text="Empty: all kinds.")
+    kind = models.CharField(max_length=32, blank=True, choices=[("", "All kinds"), *KINDS])
     namespace = models.CharField(max_length=63, blank=True, help_text="Empty: all namespaces.")
     workload = models.CharField(max_length=253, blank=True, help_text="Empty: all workloads of the namespace.")
 
@@ -110,12 +112,18 @@ class Scope(models.Model):
 class GuardrailSetting(Scope):
     """Limits of one scope. An empty limit inherits from the next wider scope, field by field."""
 
-    max_replicas = models.PositiveIntegerField(null=True, blank=True)
+    max_replicas = models.PositiveIntegerField(
+        null=True, blank=True, help_text="An action that leads to more replicas is refused."
+    )
     min_replicas = models.PositiveIntegerField(
         null=True, blank=True, help_text="The closed loop does not scale down below this number."
     )
-    cooldown_seconds = models.PositiveIntegerField(null=True, blank=True)
-    max_actions_per_hour = models.PositiveIntegerField(null=True, blank=True)
+    cooldown_seconds = models.PositiveIntegerField(
+        "cooldown (seconds)", null=True, blank=True, help_text="From an action to the next one of its type."
+    )
+    max_actions_per_hour = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Of each type, for each workload."
+    )
     max_scale_increase = models.PositiveIntegerField(
         null=True, blank=True, help_text="Replicas added within 15 minutes."
     )
@@ -123,19 +131,38 @@ class GuardrailSetting(Scope):
         null=True, blank=True, help_text="Replicas removed within 15 minutes."
     )
     rollout_settle_seconds = models.PositiveIntegerField(
-        null=True, blank=True, help_text="How long the closed loop waits after somebody else changed the pod template."
+        "rollout settle time (seconds)",
+        null=True,
+        blank=True,
+        help_text="How long the closed loop waits after somebody else changed the pod template.",
     )
-    signal_ttl_seconds = models.PositiveIntegerField(null=True, blank=True)
-    verification_timeout_seconds = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(5)])
-    stabilization_seconds = models.PositiveIntegerField(null=True, blank=True)
+    signal_ttl_seconds = models.PositiveIntegerField(
+        "signal TTL (seconds)", null=True, blank=True, help_text="A signal expires this time after its last report."
+    )
+    verification_timeout_seconds = models.PositiveIntegerField(
+        "verification timeout (seconds)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(5)],
+        help_text="How long a rollout has to be complete.",
+    )
+    stabilization_seconds = models.PositiveIntegerField(
+        "stabilization (seconds)",
+        null=True,
+        blank=True,
+        help_text="How long a complete rollout has to stay complete.",
+    )
     respect_owners = models.BooleanField(
-        null=True, blank=True, help_text="Leave alone what an autoscaler, GitOps or an operator would set again."
+        null=True,
+        blank=True,
+        choices=INHERITED_OR,
+        help_text="Leave alone what an autoscaler, GitOps or an operator would set again.",
     )
     mode = models.CharField(  # noqa: DJ001 - NULL: it inherits, as every limit
         max_length=16,
         null=True,
         blank=True,
-        choices=[(mode.value, mode.value) for mode in Mode],
+        choices=[INHERITED, *((mode.value, mode.value) for mode in Mode)],
         help_text="Approve: persons decide on each action. Observe: nothing is written. A stricter mode of the rule "
         "takes precedence.",
     )
@@ -152,13 +179,19 @@ class GuardrailSetting(Scope):
         help_text="NAME or NAME=VALUE, divided by commas: a workload with one of these labels takes an approval.",
     )
     approve_after_failure = models.BooleanField(
-        null=True, blank=True, help_text="The same action takes an approval after its verification has failed."
+        null=True,
+        blank=True,
+        choices=INHERITED_OR,
+        help_text="The same action takes an approval after its verification has failed.",
     )
     approvals_required = models.PositiveIntegerField(
         null=True, blank=True, help_text="So many persons have to approve an action."
     )
     approval_timeout_seconds = models.PositiveIntegerField(
-        null=True, blank=True, help_text="After this time without a decision, the action expires."
+        "approval timeout (seconds)",
+        null=True,
+        blank=True,
+        help_text="After this time without a decision, the action expires.",
     )
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -189,12 +222,12 @@ class GuardrailSetting(Scope):
         stable, deadline = limits.get("stabilization_seconds", 0), limits.get("verification_timeout_seconds")
         if deadline is not None and stable >= deadline:
             problems["stabilization_seconds"] = (
-                "It must be less than verification_timeout_seconds, or no rollout is stable in time."
+                "It must be less than the verification timeout, or no rollout is stable in time."
             )
         if problem := labels_problem(limits.get("protected_labels", "")):
             problems["protected_labels"] = problem
         if limits.get("min_replicas", 0) > limits.get("max_replicas", BOUNDS["max_replicas"][1]):
-            problems["min_replicas"] = "It must not be more than max_replicas."
+            problems["min_replicas"] = "It must not be more than “Max replicas”."
         if problems:
             raise ValidationError(problems)
 

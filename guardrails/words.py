@@ -76,6 +76,12 @@ def in_words(name: str, value: Any) -> str:
     return said(value) if said else f"{name}: {value}"
 
 
+def inherited(value: Any, source: str) -> str:
+    """What an empty limit stands for: “inherited: 8 (default)”."""
+    said = ("yes" if value else "no") if isinstance(value, bool) else value
+    return f"inherited: {'none' if said == '' else said} ({source})"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """“1 replica”, “2 replicas”."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"
@@ -124,7 +130,7 @@ WORDS: Mapping[str, Callable[[Any], str]] = {
         "auto": "actions run automatically",
         "approve": "actions wait for an approval",
         "observe": "actions are recorded, and do not run",
-    }[value],
+    }.get(value, f"the mode is {value}"),
     "max_unapproved_replicas": lambda value: (
         f"an action that adds or removes {_more_than(counted(value, 'replica'), value)} takes an approval"
         if value < OFF.max_unapproved_replicas

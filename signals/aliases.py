@@ -17,7 +17,7 @@ class Alias(models.Model):
     for a name that the cluster does not know. A change of any alias makes unresolved signals due."""
 
     source = models.CharField(
-        max_length=32, blank=True, choices=[(s.value, s.value) for s in Source], help_text="Empty: any."
+        max_length=32, blank=True, choices=[("", "Any source"), *((s.value, s.value) for s in Source)]
     )
     cluster = models.CharField(max_length=63, blank=True, help_text="Of the signal. Empty: any.")
     namespace = models.CharField(max_length=63, blank=True, help_text="Of the signal. Empty: any.")

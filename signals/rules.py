@@ -36,7 +36,7 @@ class Rule(models.Model):
     name = models.CharField(max_length=64, unique=True)
     priority = models.PositiveSmallIntegerField(default=100, help_text="Smaller is tried first.")
     enabled = models.BooleanField(default=True)
-    source = models.CharField(max_length=32, choices=[(s.value, s.value) for s in Source])
+    source = models.CharField(max_length=32, choices=[(None, "Choose a source"), *((s.value, s.value) for s in Source)])
     symptom = models.CharField(
         max_length=MAX_PATTERN,
         help_text="The anomaly's type, or the cause. Case and separators do not count: memory_leak is Memory Leak.",
@@ -62,9 +62,7 @@ class Rule(models.Model):
         db_default="",
         help_text='Matchers as in Alertmanager: team="payments", tier!="test", zone=~"eu-.*". Empty: any.',
     )
-    kind = models.CharField(
-        max_length=32, blank=True, choices=[(k.value, k.value) for k in Kind], help_text="Empty: any."
-    )
+    kind = models.CharField(max_length=32, blank=True, choices=[("", "Any kind"), *((k.value, k.value) for k in Kind)])
     namespace = models.CharField(
         max_length=MAX_PATTERN, blank=True, help_text="A name, or a regular expression (RE2): shop-.*. Empty: any."
     )
@@ -73,27 +71,32 @@ class Rule(models.Model):
         blank=True,
         help_text="A name, or a regular expression (RE2): (cart|pay)-.*. Empty: any.",
     )
-    min_score = models.FloatField(null=True, blank=True)
-    min_probability = models.FloatField(null=True, blank=True)
-    min_confidence = models.FloatField(null=True, blank=True)
+    min_score = models.FloatField(null=True, blank=True, help_text="From 0 to 1. Empty: any.")
+    min_probability = models.FloatField(null=True, blank=True, help_text="From 0 to 1. Empty: any.")
+    min_confidence = models.FloatField(null=True, blank=True, help_text="From 0 to 1. Empty: any.")
     for_seconds = models.PositiveIntegerField(
-        "for",
+        "for (seconds)",
         default=0,
         db_default=0,
-        help_text="Seconds that the problem has to last. Until then, the signal waits; its end cancels it.",
+        help_text="How long the problem has to last. Until then, the signal waits; its end cancels it.",
     )
     min_reports = models.PositiveSmallIntegerField(
-        "at least",
+        "at least (reports)",
         default=0,
         db_default=0,
         help_text="So many of the last reports of the problem have to say that it is there. 0: any number.",
     )
     of_reports = models.PositiveSmallIntegerField(
-        "of the last", default=0, db_default=0, help_text="So many reports of the problem are counted."
+        "of the last (reports)", default=0, db_default=0, help_text="So many reports of the problem are counted."
     )
-    action_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in ActionType])
+    action_type = models.CharField(
+        max_length=16, choices=[(None, "Choose a type"), *((t.value, t.value) for t in ActionType)]
+    )
     params = models.JSONField(
-        default=dict, blank=True, help_text='SCALE: {"delta": 1} or {"replicas": 4, "direction": "up"}; RESTART: {}.'
+        "parameters",
+        default=dict,
+        blank=True,
+        help_text='SCALE: {"delta": 1} or {"replicas": 4, "direction": "up"}; RESTART: {}.',
     )
     mode = models.CharField(
         max_length=16,

@@ -17,7 +17,7 @@ class RuleForm(ScopedForm[Rule]):
 
     class Meta:
         field_classes = {"params": JsonField}
-        widgets = {name: forms.Textarea({"rows": 2, "cols": 80}) for name in ("symptom", "labels")}
+        widgets = {name: forms.Textarea({"rows": 2, "cols": 80}) for name in ("symptom", "labels", "params")}
 
 
 @admin.register(Rule)

@@ -8,8 +8,8 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
-from guardrails.models import LIMIT_FIELDS, Freeze, GuardrailSetting, effective_limits
-from guardrails.words import budgets, in_words
+from guardrails.models import LIMIT_FIELDS, Freeze, GuardrailSetting, Scope, effective_limits, merge_limits, scope_name
+from guardrails.words import WORDS, budgets, in_words, inherited
 from orchestrator.decide.history import Wanted, load_history
 from orchestrator.models import Workload
 from signals.names import name_problems
@@ -20,6 +20,27 @@ from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Access, Right
 
 SCOPE = ("cluster", "kind", "namespace", "workload")
+
+
+def show_inherited(request: ConsoleRequest, form: Any) -> str:
+    """In each empty limit of the form, what the scope inherits, if the person may read it."""
+    given = {name: str(form[name].value() or "").strip() for name in SCOPE}
+    kind = given.pop("kind")
+    if name_problems(**given) or kind not in ("", *Kind):
+        return ""
+    if not request.access.sees(given["cluster"], given["namespace"]):
+        return ""
+    target: Any = Target(given["cluster"], given["namespace"], given["workload"], kind)  # type: ignore[arg-type]
+    limits = merge_limits(GuardrailSetting.objects.filter(Scope.covering(target)).exclude(pk=form.instance.pk).values())
+    for name in LIMIT_FIELDS:
+        words, field = inherited(getattr(limits, name), limits.sources[name]), form.fields[name]
+        if hasattr(field, "choices"):
+            field.choices = [("", words), *field.choices[1:]]
+        else:
+            field.widget.attrs["placeholder"] = words
+    return f"An empty limit is inherited. The values are those for {scope_name(kind=kind, **given)}."
+
+
 LIMITS = tuning.Tuned(
     model=GuardrailSetting,
     form=LimitsForm,
@@ -27,6 +48,8 @@ LIMITS = tuning.Tuned(
     name="guardrail",
     screen="guardrails",
     deletion_needs_reason=True,
+    words=WORDS,
+    prepare=show_inherited,
 )
 
 

@@ -1,5 +1,6 @@
 """The rules: the list in the order in which they are tried, one rule with its trial and versions, and its form."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
@@ -12,6 +13,7 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from guardrails.types import Outcome
+from guardrails.words import lasting
 from orchestrator.decide.rule_trial import RuleTrial, try_rule
 from orchestrator.models import DecisionRecord
 from signals import actors
@@ -111,7 +113,8 @@ def rule(request: ConsoleRequest, pk: int) -> HttpResponse:
         "row": row,
         "around": RULES.around(request, RuleFilter, row, ORDER),
         "action": describe(row),
-        "conditions": tuning.difference(None, {name: getattr(row, name) for name in FIELDS}),
+        "params": json.dumps(row.params, ensure_ascii=False),
+        "lasts": lasting(row.for_seconds),
         "versions": tuning.versions(request, RULES, row),
         "may_tune": RULES.may_tune(request.access, row),
         **({} if row.mistakes() else trial(request, row)),

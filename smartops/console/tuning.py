@@ -3,10 +3,9 @@
 The forms are those of the admin: the models' own `clean`, a reason where it is required, and no lost updates.
 """
 
-import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,9 +22,10 @@ from django.urls import reverse
 
 from orchestrator.decide.draft import edit_of
 from signals.lib.acting import give_reason
-from signals.lib.edited_admin import LOADED, REASON, VOLATILE, EditedForm, last_change, shown, version_of
+from signals.lib.edited_admin import LOADED, REASON, EditedForm, last_change, version_of
 from signals.setting_changes import SettingChange, changes_of
 from smartops.console.acts import ActForm, Confirmation, Elsewhere, ReasonedForm, posted, respond
+from smartops.console.differences import Columns, Line, Words, columns, difference
 from smartops.console.listing import Around, Filter, around
 from smartops.console.pages import ConsoleRequest
 from smartops.console.previews import WINDOWS, begun
@@ -34,13 +34,14 @@ from smartops.people.scopes import SCOPES
 
 MAX_VERSIONS = 50
 NOT_YOURS = "Your account has no right to tune all of this scope."
-INTERNAL = ("id", "version")  # columns that no person sets
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
     """One of the models that people tune. `screen`: the URL name of its list; its pages are named after `name`.
-    `decides`: whether stored decisions depend on it. `facts`: more for the preview of a row that is not saved."""
+    `decides`: whether stored decisions depend on it. `facts`: more for the preview of a row that is not saved.
+    `words`: by column, a value as a sentence. `prepare` completes a form before it is shown; it returns a sentence for
+    the page."""
 
     model: type[Model]
     form: type[EditedForm[Any]]
@@ -50,6 +51,8 @@ class Tuned:
     deletion_needs_reason: bool = False
     decides: bool = True
     facts: Callable[[ConsoleRequest, Any], Mapping[str, Any]] = lambda _request, _row: {}
+    words: Words = field(default_factory=dict)
+    prepare: Callable[[ConsoleRequest, Any], str] = lambda _request, _form: ""
 
     def address(self, row: Model) -> str:
         return reverse(f"console:{self.name}", args=[row.pk])
@@ -79,6 +82,9 @@ class Tuned:
     def find(self, request: ConsoleRequest, pk: int, lock: bool = False) -> Any:
         rows = self.model._default_manager.filter(self.visible(request.access))
         return get_object_or_404(rows.select_for_update() if lock else rows, pk=pk)
+
+    def difference(self, before: Columns | None, after: Columns | None) -> Sequence[Line]:
+        return difference(self.model, self.words, before, after)
 
     def bound(self, data: Any, row: Model | None) -> Any:
         made = modelform_factory(self.model, form=self.form, fields=[*self.fields])
@@ -128,7 +134,7 @@ def _require(request: ConsoleRequest, tuned: Tuned, row: Model) -> None:
 def _form(request: ConsoleRequest, tuned: Tuned, form: Any, pk: int | None, status: int = 200) -> HttpResponseBase:
     back = reverse(f"console:{tuned.screen}") if pk is None else reverse(f"console:{tuned.name}", args=[pk])
     title = f"Add {_article(tuned.noun)}" if pk is None else f"Change the {tuned.noun} “{form.instance}”"
-    context = {"form": form, "title": title, "back": back, "tuned": tuned}
+    context = {"form": form, "title": title, "back": back, "tuned": tuned, "note": tuned.prepare(request, form)}
     return render(request, "console/tune.html", context, status=status)
 
 
@@ -138,7 +144,7 @@ def _preview(request: ConsoleRequest, tuned: Tuned, form: Any, before: Model | N
         "form": form,
         "title": f"{after}",
         "tuned": tuned,
-        "lines": difference(None if before is None else columns(before), columns(after)),
+        "lines": tuned.difference(None if before is None else columns(before), columns(after)),
         **tuned.facts(request, after),
     }
     if tuned.decides:
@@ -155,14 +161,6 @@ def _article(noun: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """Of a difference. `sign`: “+”, “-”, or a space."""
-
-    sign: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Version:
     """A row as it was after a change. `revert`: the address of the form that makes it so again; empty for the current
     version, and for those who may not."""
@@ -172,26 +170,6 @@ class Version:
     revert: str = ""
 
 
-def columns(row: Model) -> dict[str, Any]:
-    return {f.name: f.value_from_object(row) for f in row._meta.concrete_fields if f.name not in VOLATILE}
-
-
-def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Line]:
-    """Column by column, without those that no person sets."""
-    was, becomes = _lines(before), _lines(after)
-    found = difflib.unified_diff(was, becomes, n=0, lineterm="")
-    return [Line(one[0], one[1:]) for one in found if one[0] in "+-" and not one.startswith(("---", "+++"))]
-
-
-def _lines(row: Mapping[str, Any] | None) -> list[str]:
-    given = {name: value for name, value in (row or {}).items() if name not in INTERNAL and name not in VOLATILE}
-    return [f"{name}: {_text(value)}" for name, value in sorted(given.items()) if value not in (None, "")]
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) else shown(value)
-
-
 def versions(request: ConsoleRequest, tuned: Tuned, row: Model) -> list[Version]:
     """The newest first."""
     may = tuned.may_tune(request.access, row)
@@ -199,7 +177,7 @@ def versions(request: ConsoleRequest, tuned: Tuned, row: Model) -> list[Version]
     for place, change in enumerate(changes_of(row).filter(table_name=row._meta.db_table)[:MAX_VERSIONS]):
         reverts = may and place and change.after is not None
         revert = reverse(f"console:{tuned.name}-revert", args=[row.pk, change.pk]) if reverts else ""
-        found.append(Version(change, difference(change.before, change.after), revert))
+        found.append(Version(change, tuned.difference(change.before, change.after), revert))
     return found
 
 
@@ -255,7 +233,7 @@ def _change(
     made = LoadedReasonedForm if reason else LoadedForm
     form = made(posted(request), initial={LOADED: version_of(row)})
     more = begun(request, [edit_of(row, target)], "") if tuned.decides and request.method == "GET" else {}
-    return respond(request, form, asked, perform, lines=difference(columns(row), columns(target)), **more)
+    return respond(request, form, asked, perform, lines=tuned.difference(columns(row), columns(target)), **more)
 
 
 def _settable(tuned: Tuned, version: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,7 +275,7 @@ def delete(request: ConsoleRequest, tuned: Tuned, pk: int) -> HttpResponseBase:
     made = LoadedReasonedForm if tuned.deletion_needs_reason else LoadedForm
     form = made(posted(request), initial={LOADED: version_of(row)})
     more = begun(request, [edit_of(row, None)], "") if tuned.decides and request.method == "GET" else {}
-    return respond(request, form, asked, perform, lines=difference(columns(row), None), **more)
+    return respond(request, form, asked, perform, lines=tuned.difference(columns(row), None), **more)
 
 
 # --- Deleted rows ----------------------------------------------------------------------------------------------------
@@ -310,7 +288,7 @@ def deleted(request: ConsoleRequest, tuned: Tuned) -> HttpResponse:
         row = SimpleNamespace(**(change.before or {}))
         may = tuned.may_tune(request.access, row)
         restore = reverse(f"console:{tuned.name}-restore", args=[change.pk]) if may else ""
-        found.append(Version(change, difference(change.before, None), restore))
+        found.append(Version(change, tuned.difference(change.before, None), restore))
     return render(request, "console/deleted.html", {"tuned": tuned, "deletions": found})
 
 
@@ -355,4 +333,4 @@ def restore(request: ConsoleRequest, tuned: Tuned, change: int) -> HttpResponseB
     )
     form = ReasonedForm(posted(request))
     more = begun(request, [edit_of(None, row)], "") if tuned.decides and request.method == "GET" else {}
-    return respond(request, form, asked, perform, lines=difference(None, columns(row)), **more)
+    return respond(request, form, asked, perform, lines=tuned.difference(None, columns(row)), **more)

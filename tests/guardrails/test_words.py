@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from guardrails.checks.windows import RATE_WINDOW, actions_per_hour
 from guardrails.types import Deferral, Limits, RecentAction
-from guardrails.words import Budget, budgets, in_words, lasting
+from guardrails.words import Budget, budgets, in_words, inherited, lasting
 from signals.types import ActionType
 from tests.kit.decisions import NOW, RECENT, RESTART, ago, known, restarted, scaled
 
@@ -84,6 +84,7 @@ def test_how_long_something_lasts(seconds: float, text: str) -> None:
         ("respect_owners", False, "fields that an autoscaler, GitOps or an operator sets may be changed"),
         ("mode", "auto", "actions run automatically"),
         ("mode", "approve", "actions wait for an approval"),
+        ("mode", "of another version", "the mode is of another version"),
         ("mode", "observe", "actions are recorded, and do not run"),
         ("max_unapproved_replicas", 0, "an action that adds or removes any replica takes an approval"),
         ("max_unapproved_replicas", 9_999, "an action that adds or removes more than 9999 replicas takes an approval"),
@@ -107,6 +108,13 @@ def test_how_long_something_lasts(seconds: float, text: str) -> None:
 )
 def test_a_limit_in_words(name: str, value: Any, text: str) -> None:
     assert in_words(name, value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(8, "8"), (0, "0"), ("auto", "auto"), ("", "none"), (True, "yes"), (False, "no")]
+)
+def test_what_an_empty_limit_stands_for(value: Any, text: str) -> None:
+    assert inherited(value, "namespace shop") == f"inherited: {text} (namespace shop)"
 
 
 def test_what_has_left_the_window_is_not_counted() -> None:

@@ -24,6 +24,7 @@ from tests.smartops.console.scene import an_ordinary_hour
 
 pytestmark = pytest.mark.django_db
 
+ACTS = ("", "change/", "delete/")
 LIMITS = {"namespace": NAMESPACE, "max_replicas": "2"}
 
 
@@ -81,7 +82,7 @@ def test_a_limit_is_previewed_and_then_saved(ana: Client) -> None:
     an_ordinary_hour()
     preview = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
 
-    assert "+ max_replicas: 2" in preview
+    assert "+ At most 2 replicas" in preview
     own = GuardrailSetting.objects.filter(namespace=NAMESPACE)
     assert not own.exists()
     end = stepped(ana, preview)
@@ -105,6 +106,39 @@ def test_the_form_refuses_what_the_model_refuses(ana: Client, fields: dict[str, 
     for button in ("save", "preview"):
         assert said in text(ana.post("/console/guardrails/add/", fields | {button: "yes"}), 422)
     assert not GuardrailSetting.objects.exists()
+
+
+def test_an_empty_limit_says_what_it_inherits(ana: Client) -> None:
+    GuardrailSetting.objects.create(max_replicas=5, mode="approve")
+    own = setting(max_replicas=9)
+    form = text(ana.get(f"/console/guardrails/{own.pk}/change/"))
+    assert "The values are those for namespace smartops-dev." in form
+    for words in ("inherited: 5 (everything)", "inherited: 300 (default)", "inherited: approve (everything)"):
+        assert words in form
+    assert "inherited: 9 (namespace smartops-dev)" in text(
+        ana.get(f"/console/guardrails/add/?namespace={NAMESPACE}&workload=web")
+    )
+
+
+@pytest.mark.parametrize("given", ["namespace=smartops-dev", "namespace=%00", "kind=Pod", "workload=a_b"])
+def test_a_form_does_not_say_what_a_scope_inherits_that_nobody_may_read(shop: Client, given: str) -> None:
+    setting(max_replicas=9)
+    assert "inherited: 9" not in (form := text(shop.get(f"/console/guardrails/add/?{given}")))
+    assert "(default)" not in form
+    assert ">inherited<" in form
+
+
+def test_no_form_and_no_version_has_the_name_of_a_column(ana: Client) -> None:
+    limits, rule, alias = setting(), Rule.objects.all()[0], Alias.objects.create(pattern="ERP-.*", workload="erp")
+    rows = {"guardrails": limits, "rules": rule, "aliases": alias}
+    pages = [text(ana.get(f"/console/{screen}/add/")) for screen in rows]
+    pages += [text(ana.get(f"/console/{screen}/{row.pk}/{act}")) for screen, row in rows.items() for act in ACTS]
+    names = [f.name for row in rows.values() for f in row._meta.concrete_fields if "_" in f.name]
+    for page in pages:
+        words = re.sub(r"<[^>]*>", " ", page.partition("<main")[2])
+        assert "---" not in words
+        assert "Unknown" not in words
+        assert not [name for name in names if re.search(rf"\b{name}\b", words)]
 
 
 def test_a_lost_update_is_refused_with_both_versions(ana: Client) -> None:
@@ -155,13 +189,13 @@ def test_a_version_is_reverted_by_a_new_change_with_a_reason(ana: Client) -> Non
     first = SettingChange.objects.latest("id")
     assert save(ana, f"/console/guardrails/{row.pk}/change/", **LIMITS).status_code == 302
     page = text(ana.get(f"/console/guardrails/{row.pk}/"))
-    assert "- max_replicas: 9" in page
-    assert "+ max_replicas: 2" in page
+    assert "- At most 9 replicas" in page
+    assert "+ At most 2 replicas" in page
     path = f"/console/guardrails/{row.pk}/revert/{first.pk}/"
     assert path in page
 
     asked = text(ana.get(path))
-    assert "+ max_replicas: 9" in asked
+    assert "+ At most 9 replicas" in asked
     given = {"loaded": field(asked, "loaded")}
     assert "This field is required." in text(ana.post(path, given), 422)
     assert ana.post(path, given | {"reason": "too strict"}).status_code == 302
@@ -197,11 +231,11 @@ def test_deleted_limits_are_restored_with_a_reason_and_their_history(ana: Client
     path = f"/console/guardrails/restore/{removed(ana, row).pk}/"
     listed = text(ana.get("/console/guardrails/deleted/"))
     assert path in listed
-    assert "- max_replicas: 7" in listed
+    assert "- At most 7 replicas" in listed
     assert "obsolete" in listed
 
     asked = text(ana.get(path))
-    assert "+ max_replicas: 7" in asked
+    assert "+ At most 7 replicas" in asked
     assert Preview.objects.exists()
     assert "This field is required." in text(ana.post(path), 422)
     answer = ana.post(path, {"reason": "still needed"})
@@ -255,7 +289,7 @@ def test_who_may_not_tune_a_scope_neither_restores_it_nor_sees_that_it_was_delet
     assert NAMESPACE not in text(shop.get("/console/guardrails/deleted/"))
     everything = GuardrailSetting.objects.create(max_replicas=5)
     wide = f"/console/guardrails/restore/{removed(ana, everything).pk}/"
-    assert "max_replicas: 5" in text(shop.get("/console/guardrails/deleted/"))
+    assert "At most 5 replicas" in text(shop.get("/console/guardrails/deleted/"))
     assert wide not in text(shop.get("/console/guardrails/deleted/"))
     assert shop.post(wide, {"reason": "x"}).status_code == 403
 
