@@ -38,6 +38,8 @@ PLACEHOLDERS = (
 PUBLIC_KEY = "django-insecure-"  # the prefix of the default
 _DEVELOPMENT = "A development server needs SMARTOPS_INSECURE_HTTP=1, and host names of loopback only."
 _GENERATE = "Generate one: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'."
+MAX_ISSUER = 200  # characters, of allauth's column
+MAX_SESSION_HOURS = 8760  # a year
 MIN_POOL = 3  # of a reconciler: its loop, a publisher, and one to spare
 OWNER = "The login of DATABASE_URL owns the tables, so it can disable the triggers that keep history."
 OWNER_HINT = "Use it for `migrate` alone; see docs/production.md#roles-of-the-database."
@@ -244,12 +246,14 @@ def openid_provider(**_: Any) -> list[CheckMessage]:
         message = f"Sign-in by an OpenID provider is incomplete: {' and '.join(missing)} is not set."
         found.append(Error(message, hint=hint, id="smartops.E040"))
     if issuer and not _is_issuer(issuer):
-        message = f"SMARTOPS_OIDC_ISSUER={issuer!r} is not an https URL without credentials and parameters."
+        wanted = f"an https URL of at most {MAX_ISSUER} characters without credentials and parameters"
+        message = f"SMARTOPS_OIDC_ISSUER={issuer!r} is not {wanted}."
         found.append(Error(message, hint="As the provider writes its issuer, with its path.", id="smartops.E041"))
     if "openid" not in settings.SMARTOPS_OIDC_SCOPES:
         found.append(Error("SMARTOPS_OIDC_SCOPES does not have openid.", hint=hint, id="smartops.E042"))
-    if settings.SMARTOPS_OIDC_SESSION_HOURS < 1:
-        message = f"SMARTOPS_OIDC_SESSION_HOURS={settings.SMARTOPS_OIDC_SESSION_HOURS} is less than 1."
+    if not 1 <= settings.SMARTOPS_OIDC_SESSION_HOURS <= MAX_SESSION_HOURS:
+        given = settings.SMARTOPS_OIDC_SESSION_HOURS
+        message = f"SMARTOPS_OIDC_SESSION_HOURS={given} is not between 1 and {MAX_SESSION_HOURS}."
         found.append(Error(message, id="smartops.E043"))
     if not settings.SMARTOPS_WITH_OIDC:
         message = "SMARTOPS_OIDC_ISSUER is set, and the extra `oidc` is not installed."
@@ -287,7 +291,8 @@ def _is_issuer(url: str) -> bool:
     """Plain HTTP is for a provider on loopback."""
     parts = urlsplit(url) if _is_http(url) else urlsplit("")
     secure = parts.scheme == "https" or _is_loopback(parts.hostname or "")
-    return bool(parts.hostname) and secure and not ("@" in parts.netloc or parts.query or parts.fragment)
+    plain = not ("@" in parts.netloc or parts.query or parts.fragment)
+    return bool(parts.hostname) and secure and plain and len(url) <= MAX_ISSUER
 
 
 def _is_loopback(host: str) -> bool:

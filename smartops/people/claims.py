@@ -4,11 +4,12 @@ The setting is a JSON object. A key is the name of a group; its value is a grant
 
     {"platform": ["admin", "staff"], "sre": "operator@production", "shop-leads": ["viewer", "approver@production/shop"]}
 
-A grant is a role, after `@` a cluster, and after `/` a namespace. An empty or missing name means all of them. `staff`
-is no role: it opens the admin site.
+A grant is a role, after `@` a cluster, and after `/` a namespace. What is missing means all of them, as the cluster in
+`viewer@/shop`. `staff` is no role: it opens the admin site.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from smartops.people.roles import Place, Role
 
 STAFF = "staff"
 Grant = tuple[Role, Place]
+_UNSTORABLE = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and halves of characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def group_roles(text: str) -> GroupRoles:
 def groups_in(claim: object) -> frozenset[str]:
     """The names in the value of the claim: a list of texts, or one text. Anything else names no group."""
     names = [claim] if isinstance(claim, str) else claim if isinstance(claim, list) else []
-    return frozenset(name for name in names if isinstance(name, str) and name and "\0" not in name)
+    return frozenset(name for name in names if isinstance(name, str) and name and not _UNSTORABLE.search(name))
 
 
 def _grant(group: str, text: str) -> Grant:
@@ -62,6 +64,8 @@ def _grant(group: str, text: str) -> Grant:
     cluster, _, namespace = place.partition("/")
     if role not in set(Role):
         raise ValueError(f"“{text}” of the group “{group}” names no role: {', '.join(Role)}, or {STAFF}")
+    if text.endswith(("@", "/")):  # the name that a template left out would give the role everywhere
+        raise ValueError(f"“{text}” of the group “{group}” ends before the name of a place")
     for problem in name_problems(cluster=cluster, namespace=namespace).values():
         raise ValueError(f"“{text}” of the group “{group}” names no place: {problem}")
     return Role(role), Place(cluster, namespace)

@@ -48,6 +48,9 @@ def test_staff_is_no_role() -> None:
         ('{"sre": "operator@Prod"}', "“operator@Prod” of the group “sre” names no place"),
         ('{"sre": "operator@*/shop"}', "names no place"),
         ('{"sre": "operator@a/b/c"}', "names no place"),
+        ('{"sre": "operator@"}', "“operator@” of the group “sre” ends before the name of a place"),
+        ('{"sre": "operator@/"}', "ends before the name of a place"),
+        ('{"sre": "operator@production/"}', "ends before the name of a place"),
     ],
 )
 def test_a_wrong_setting_says_which_group_is_wrong(text: str, why: str) -> None:
@@ -63,7 +66,8 @@ def test_a_wrong_setting_says_which_group_is_wrong(text: str, why: str) -> None:
         ("sre", {"sre"}),
         ("", set()),
         (["sre", "leads", "sre"], {"sre", "leads"}),
-        (["sre", 7, None, ["leads"], "", "a\0b"], {"sre"}),
+        (["sre", 7, None, ["leads"], "", "a\0b", "a\nb", "a\ud800"], {"sre"}),
+        (["Ops\u3000Tokyo", "\u0421\u0420"], {"Ops\u3000Tokyo", "\u0421\u0420"}),
         ({"sre": True}, set()),
         (True, set()),
     ],
