@@ -1,11 +1,13 @@
 """The two addresses of a sign-in by an OpenID provider: where it starts, and where the provider sends the browser back.
 
-Each return counts as a failed sign-in of its client until it succeeds, as a wrong password does.
+Each return counts as a failed sign-in of its client until it succeeds, as a wrong password does. One that no sign-in of
+this browser has asked for does not count: another site can make a browser send any number of them.
 """
 
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
+from typing import Any
 
 import requests
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -23,11 +25,11 @@ from smartops.oidc.accounts import page_of_refusal
 from smartops.oidc.client import Callback, Client, Provider, configured
 from smartops.web import sign_ins, throttle
 from smartops.web.peers import peer_of
-from smartops.web.sign_in import attempt, key_of, succeeded
+from smartops.web.sign_in import Keys, attempt, key_of, succeeded
 
 View = Callable[[HttpRequest], HttpResponseBase]
 # What a provider that does not answer, or not as the specification says, leads to.
-FAULTS = (OAuth2Error, requests.RequestException, KeyError, ValueError)
+FAULTS = (OAuth2Error, requests.RequestException, KeyError, TypeError, ValueError)
 
 
 def _of_sign_in(view: View) -> View:
@@ -56,17 +58,26 @@ def start(request: HttpRequest) -> HttpResponseBase:
     return Provider(request, configured()).redirect_from_request(request)
 
 
+class Return(Callback):
+    def _get_state(self, request: HttpRequest, provider: Provider) -> Any:
+        state, response = super()._get_state(request, provider)
+        if state is not None and (wait := attempt(_keys(request))):
+            return None, _too_many(request, throttle.seconds(wait))
+        return state, response
+
+
 @_of_sign_in
 def callback(request: HttpRequest) -> HttpResponseBase:
-    keys = {key_of("oidc", network(peer_of(request))): throttle.CLIENT}
-    if wait := attempt(keys):
-        return _too_many(request, throttle.seconds(wait))
-    response: HttpResponseBase = Callback.adapter_view(Client(request))(request)
+    response: HttpResponseBase = Return.adapter_view(Client(request))(request)
     if getattr(request, "signed_in_by", ""):
-        succeeded(keys)
+        succeeded(_keys(request))
         # The groups are read at each sign-in, so there must be one from time to time.
         request.session.set_expiry(timezone.now() + timedelta(hours=settings.SMARTOPS_OIDC_SESSION_HOURS))
     return response
+
+
+def _keys(request: HttpRequest) -> Keys:
+    return {key_of("oidc", network(peer_of(request))): throttle.CLIENT}
 
 
 def _too_many(request: HttpRequest, seconds: int) -> HttpResponseBase:

@@ -323,7 +323,8 @@ def test_many_failures_of_a_client_have_to_wait_and_a_success_counts_none(
         assert sign_in().status_code == 302
     assert SignInFailures.objects.get().count == 0
     SignInFailures.objects.update(count=20)
-    answers = [Client().get("/sign-in/oidc/callback/?code=x&state=y") for _ in range(3)]
+    provider.error = "server_error"
+    answers = [sign_in() for _ in range(3)]
     assert [answer.status_code for answer in answers] == [403, 429, 429]
     assert answers[-1].headers["Retry-After"] == "1"
     assert SignIn.objects.filter(event="sign-in throttled").exists()
