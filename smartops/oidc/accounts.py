@@ -18,7 +18,7 @@ from allauth.socialaccount.providers.base import AuthError
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -27,6 +27,7 @@ from signals import actors
 from signals.lib.acting import acting
 from smartops.models import RoleGrant
 from smartops.oidc.client import Provider, configured
+from smartops.oidc.transport import Session
 from smartops.people.access import Access, access_of
 from smartops.people.claims import groups_in
 from smartops.people.roles import Place, Role
@@ -34,7 +35,8 @@ from smartops.web import sign_ins
 
 ACTOR = actors.system("oidc")
 LONGEST = 140  # characters of a name, before the number that makes it unique
-MAX_NAMED = 20
+MAX_NAMED = 20  # groups that a page or the history names
+LONGEST_GROUP = 100  # characters of each
 
 
 class Accounts(DefaultAccountAdapter):  # type: ignore[misc]
@@ -43,7 +45,7 @@ class Accounts(DefaultAccountAdapter):  # type: ignore[misc]
 
     def is_safe_url(self, url: str | None) -> bool:
         """A path of this site: no other host, be it allowed or not."""
-        return bool(url) and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
+        return bool(url) and str(url).startswith("/") and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
 
     def add_message(self, *args: Any, **kwargs: Any) -> None:
         """The pages say who has signed in."""
@@ -55,6 +57,9 @@ class Accounts(DefaultAccountAdapter):  # type: ignore[misc]
 class Identities(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def get_provider(self, request: HttpRequest, provider: str, client_id: str | None = None) -> Provider:  # noqa: ARG002
         return Provider(request, configured())
+
+    def get_requests_session(self) -> Session:
+        return Session()
 
     def list_apps(self, *args: Any, **kwargs: Any) -> list[SocialApp]:  # noqa: ARG002
         return [configured()]
@@ -72,13 +77,16 @@ class Identities(DefaultSocialAccountAdapter):  # type: ignore[misc]
                 if not login.is_existing:
                     self.save_user(request, login)
                 access = grant(login.user, groups)
-        except IntegrityError:  # somebody got the name, or another window of this person the account, just now
+        except IntegrityError:  # another window of this person got the account just now
             raise refused(request, "Another sign-in got in between. Try again.", status=409) from None
         if not access.places:
             raise refused(request, _no_access(groups), login.user)
         request.signed_in_by = settings.SMARTOPS_OIDC_ISSUER  # type: ignore[attr-defined]
 
     def save_user(self, request: HttpRequest, login: SocialLogin, form: Any = None) -> User:  # noqa: ARG002
+        # Of two persons with one name, one waits here for the other. The database takes `ana` and `Ana` for two names.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('smartops name of an account'))")
         login.user.username = free_name(login.user.username)
         login.user.set_unusable_password()
         login.save(request)
@@ -103,7 +111,7 @@ class Identities(DefaultSocialAccountAdapter):  # type: ignore[misc]
             why = f"The answer of {name} is not valid. Try again. If that does not help, tell an administrator."
             raise refused(request, why, detail=_safe(exception))
         if (extra_context or {}).get("state") is not None:
-            why = f"{name} reported an error: {request.GET.get('error', 'no code')[:40]}. Tell an administrator."
+            why = f"{name} reported an error: {_code(request.GET.get('error', ''))}. Tell an administrator."
             raise refused(request, why)
         raise refused(request, "This sign-in is too old, or began in another browser. Start again.")
 
@@ -155,10 +163,18 @@ def _no_access(groups: frozenset[str]) -> str:
 
 def _listed(groups: frozenset[str]) -> str:
     more = len(groups) - MAX_NAMED
-    return ", ".join(sorted(groups)[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "") or "none"
+    return (
+        ", ".join(one[:LONGEST_GROUP] for one in sorted(groups)[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+        or "none"
+    )
+
+
+def _code(error: str) -> str:
+    """As RFC 6749 defines it. It comes with the address, so it may be of anybody."""
+    return re.sub(r"[^!#-\[\]-~]", "", error)[:40] or "no code"
 
 
 def _safe(exception: Exception) -> str:
-    """allauth quotes the answer of the token endpoint, which may hold a token."""
-    text = str(exception)
-    return "the token endpoint refused the code" if text.startswith("Error retrieving") else text[:200]
+    """allauth quotes the answer of the token endpoint, which may hold a token. Others quote what cannot be stored."""
+    text = "".join(one if one.isprintable() else "?" for one in str(exception)[:200])
+    return "the token endpoint refused the code" if text.startswith("Error retrieving") else text

@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 from allauth.account.utils import get_next_redirect_url
 from allauth.socialaccount.adapter import get_adapter
-from allauth.socialaccount.models import SocialApp, SocialLogin
+from allauth.socialaccount.models import SocialApp, SocialLogin, SocialToken
 from allauth.socialaccount.providers.base import AuthProcess
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
@@ -28,6 +28,7 @@ Claims = Mapping[str, Any]
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 LONGEST_SUBJECT = 191  # characters, of allauth's column
 LEEWAY = 60  # seconds that the clocks may differ
+ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
 def configured() -> SocialApp:
@@ -46,6 +47,19 @@ def configured() -> SocialApp:
     )
 
 
+def checked(document: dict[str, Any], issuer: str) -> dict[str, Any]:
+    """The discovery document. Raises OAuth2Error unless it is of the issuer, and names what a sign-in needs."""
+    if str(document.get("issuer")).rstrip("/") != issuer:
+        raise OAuth2Error(f"the provider says that its issuer is {document.get('issuer')}")
+    if missing := sorted({*ENDPOINTS} - document.keys()):
+        raise OAuth2Error(f"the provider names no {', '.join(missing)}")
+    secure = "https://" if issuer.startswith("https:") else ("https://", "http://")
+    for name in (*ENDPOINTS, "userinfo_endpoint"):
+        if not str(document.get(name, issuer)).startswith(secure):
+            raise OAuth2Error(f"the {name} of the provider is no https URL: {document[name]}")
+    return document
+
+
 class Client(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
     """Of one request. `nonce`: what the ID token must repeat."""
 
@@ -56,13 +70,13 @@ class Client(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
 
     @cached_property
     def openid_config(self) -> Any:
-        found = _json(self.get_provider().server_url)
-        if found.get("issuer", "").rstrip("/") != settings.SMARTOPS_OIDC_ISSUER:
-            raise OAuth2Error(f"the provider says that its issuer is {found.get('issuer')}")
-        missing = {"authorization_endpoint", "token_endpoint", "jwks_uri"} - found.keys()
-        if missing:
-            raise OAuth2Error(f"the provider names no {', '.join(sorted(missing))}")
-        return found
+        return checked(_json(self.get_provider().server_url), settings.SMARTOPS_OIDC_ISSUER)
+
+    def parse_token(self, data: Any) -> SocialToken:
+        """The token serves for one request to the userinfo endpoint: when it expires does not matter."""
+        if not isinstance(data, dict) or not isinstance(data["access_token"], str):
+            raise OAuth2Error("the token endpoint gave no access token")
+        return SocialToken(token=data["access_token"])
 
     def complete_login(self, request: HttpRequest, app: SocialApp, token: Any, **kwargs: Any) -> SocialLogin:  # noqa: ARG002
         claims = self.verified(kwargs["response"].get("id_token", ""))
@@ -93,13 +107,24 @@ class Client(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
             raise OAuth2Error("the ID token is that of another sign-in")
         if claims.get("azp", settings.SMARTOPS_OIDC_CLIENT_ID) != settings.SMARTOPS_OIDC_CLIENT_ID:
             raise OAuth2Error("the ID token is for another client")
+        if not claims["sub"] or not claims["sub"].isprintable():
+            raise OAuth2Error("the ID token has a subject that cannot be stored")
         return claims
 
     def _key_of(self, id_token: str) -> jwt.PyJWK:
-        """The one that the token names. A token without a name is signed by the only key."""
-        name = jwt.get_unverified_header(id_token).get("kid")
-        keys = jwt.PyJWKSet.from_dict(_json(self.openid_config["jwks_uri"])).keys
-        found = [key for key in keys if name in (None, key.key_id)]
+        """The one that the token names. A token without a name is signed by the only key of its algorithm."""
+        header = jwt.get_unverified_header(id_token)
+        name, algorithm = header.get("kid"), header.get("alg")
+        if algorithm not in ALGORITHMS:
+            raise OAuth2Error("the algorithm of the ID token's signature is not allowed")
+        known = _json(self.openid_config["jwks_uri"]).get("keys")
+        # A key that does not say its algorithm may sign with each that is of its kind; PyJWT skips it for the others.
+        keys = [{"alg": algorithm, **key} for key in _list(known) if isinstance(key, dict)]
+        found = [
+            key
+            for key in jwt.PyJWKSet(keys).keys
+            if name in (None, key.key_id) and key.algorithm_name == algorithm and key.public_key_use in (None, "sig")
+        ]
         if len(found) != 1:
             raise OAuth2Error("the provider has no key by which the ID token is signed")
         return found[0]
@@ -143,6 +168,10 @@ class Callback(OAuth2CallbackView):  # type: ignore[misc]
         state, response = super()._get_state(request, provider)
         self.adapter.nonce = (state or {}).get("nonce") or token_urlsafe(24)
         return state, response
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _json(url: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from secrets import token_urlsafe
@@ -25,6 +24,8 @@ CLIENT_ID, CLIENT_SECRET = "smartops", "the-secret-of-the-client"
 Sign = Callable[[dict[str, Any]], str]
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 
+JWK = {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key())), "kid": "one", "alg": "RS256", "use": "sig"}
+
 
 def signed(claims: dict[str, Any], key: Any = KEY, algorithm: str = "RS256", kid: str = "one") -> str:
     return jwt.encode(claims, key, algorithm, {"kid": kid})
@@ -38,18 +39,18 @@ class OpenIdProvider:
     issuer: str = ""
     error: str = ""  # instead of a code
     sign: Sign = signed
+    document: dict[str, Any] = field(default_factory=dict)  # what it changes of the discovery document
+    keys: list[Any] = field(default_factory=lambda: [JWK])
+    answer: dict[str, Any] = field(default_factory=dict)  # what it changes of the answer of the token endpoint
+    moved: str = ""  # the path that answers with a redirect to another host, which keeps the method and the body
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: list[dict[str, str]] = field(default_factory=list)  # the parameters of each authorization
 
     def discovery(self) -> dict[str, Any]:
         paths = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
         found = {name: f"{self.url}/{path}" for name, path in {**paths, "userinfo_endpoint": "userinfo"}.items()}
-        return {"issuer": self.issuer or self.url, **found}
-
-    @cached_property
-    def keys(self) -> dict[str, Any]:
-        key = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key()))
-        return {"keys": [{**key, "kid": "one", "alg": "RS256", "use": "sig"}]}
+        given = {"issuer": self.issuer or self.url, **found, **self.document}
+        return {name: value for name, value in given.items() if value is not None}
 
     def authorize(self, asked: dict[str, str]) -> str:
         """Where it sends the browser."""
@@ -68,7 +69,8 @@ class OpenIdProvider:
             return 401, {"error": "invalid_client"}
         now = int(time())
         claims = {"iss": self.url, "aud": CLIENT_ID, "iat": now, "exp": now + 300, "nonce": asked.get("nonce")}
-        return 200, {"access_token": "access", "token_type": "Bearer", "id_token": self.sign({**claims, **self.person})}
+        id_token = self.sign({**claims, **self.person})
+        return 200, {"access_token": "access", "token_type": "Bearer", "id_token": id_token, **self.answer}
 
 
 @contextmanager
@@ -77,6 +79,8 @@ def openid_provider() -> Iterator[OpenIdProvider]:
         def do_GET(self) -> None:
             path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
             match path:
+                case provider.moved:
+                    self.answer(307, {})
                 case "/authorize":
                     self.send_response(302)
                     self.send_header("Location", provider.authorize({key: one for key, [one] in query.items()}))
@@ -85,7 +89,7 @@ def openid_provider() -> Iterator[OpenIdProvider]:
                 case "/.well-known/openid-configuration":
                     self.answer(200, provider.discovery())
                 case "/keys":
-                    self.answer(200, provider.keys)
+                    self.answer(200, {"keys": provider.keys})
                 case "/userinfo" if self.headers["Authorization"] == "Bearer access":
                     self.answer(200, {**provider.person, **provider.userinfo})
                 case _:
@@ -93,11 +97,16 @@ def openid_provider() -> Iterator[OpenIdProvider]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            self.answer(*provider.token({key: one for key, [one] in parse_qs(body).items()}))
+            if provider.moved == self.path:
+                self.answer(307, {})
+            else:
+                self.answer(*provider.token({key: one for key, [one] in parse_qs(body).items()}))
 
         def answer(self, status: int, body: dict[str, Any]) -> None:
             text = json.dumps(body).encode()
             self.send_response(status)
+            if status == 307:
+                self.send_header("Location", f"http://localhost:{server.server_port}/elsewhere")
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
