@@ -241,6 +241,9 @@ class Approvals(OfActions):
     rank, kinds, model = 50, (Kind.APPROVAL,), Approval
     at, actor = "", "by"
 
+    def is_narrow(self, search: Search) -> bool:
+        return search.is_of_object  # persons decide seldom: no index has their names
+
     def entry(self, row: Approval) -> Entry:
         return self.of_action(
             row,

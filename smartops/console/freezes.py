@@ -24,6 +24,7 @@ from orchestrator.models import ObservedWorkload, Workload
 from signals.types import Kind
 from smartops.console.acts import Confirmation, ReasonedForm, person, posted, respond, way_back
 from smartops.console.pages import ConsoleRequest, act, page
+from smartops.console.places import places
 from smartops.console.previews import WINDOWS, begun
 from smartops.people.access import Access, Right
 
@@ -76,8 +77,9 @@ class FreezeForm(ReasonedForm):
 
     @property
     def namespaces(self) -> list[str]:
-        rows = _known(self.access).filter(**_named(cluster=self._prefilled("cluster")))
-        return list(rows.order_by("namespace").values_list("namespace", flat=True).distinct()[:SUGGESTED])
+        of_cluster = self._prefilled("cluster")
+        known = places(ObservedWorkload, self.access, Right.ACT)
+        return sorted({namespace for cluster, namespace in known if of_cluster in ("", cluster)})[:SUGGESTED]
 
     @property
     def workloads(self) -> list[str]:
@@ -245,9 +247,8 @@ def _known(access: Access) -> Any:
 
 
 def _clusters(access: Access) -> list[str]:
-    rows = (model.objects.filter(access.where(Right.ACT)) for model in (ObservedWorkload, Workload))
-    names = {name for found in rows for name in found.order_by().values_list("cluster", flat=True).distinct()}
-    return sorted(names | {settings.SMARTOPS_CLUSTER})
+    known = [*places(ObservedWorkload, access, Right.ACT), *places(Workload, access, Right.ACT)]
+    return sorted({cluster for cluster, _ in known} | {settings.SMARTOPS_CLUSTER})
 
 
 def _any_cluster(access: Access) -> bool:

@@ -7,8 +7,9 @@ pages neither repeat nor hide others.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from types import SimpleNamespace
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from django import forms
@@ -20,9 +21,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django_filters import CharFilter, ChoiceFilter, FilterSet
 
-from orchestrator.models import Workload
+from orchestrator.models import ObservedWorkload, Workload
 from signals.lib.partitions import first_id
 from smartops.console.pages import ConsoleRequest
+from smartops.console.places import places
 from smartops.people.access import Access
 
 PAGE = 50
@@ -65,6 +67,8 @@ class Filter(FilterSet):  # type: ignore[misc]  # django-filter has no types
     """Declare filters as those of django-filter; `q` with a method `search` is the free text. An invalid parameter is
     an error of the form, and the list has no rows then."""
 
+    suggested: ClassVar[type[Workload] | type[ObservedWorkload]] = Workload  # has had an action
+
     class Meta:
         form = FilterForm
 
@@ -74,17 +78,17 @@ class Filter(FilterSet):  # type: ignore[misc]  # django-filter has no types
         return any(value for name, value in self.data.items() if name not in POSITION)
 
     @property
-    def namespaces(self) -> Iterable[str]:
-        """What the field of that name suggests: those that have had actions, and that the person may see."""
-        return self.suggested(Workload, "namespace")
+    def namespaces(self) -> list[str]:
+        """What the field of that name suggests: those with rows in `suggested`, where the person may see them."""
+        return sorted({namespace for _, namespace in self._places})[:SUGGESTED]
 
     @property
-    def clusters(self) -> Iterable[str]:
-        return self.suggested(Workload, "cluster")
+    def clusters(self) -> list[str]:
+        return sorted({cluster for cluster, _ in self._places})[:SUGGESTED]
 
-    def suggested(self, model: type[Model], column: str) -> Iterable[str]:
-        rows = model._default_manager.filter(self.request.access.visible())
-        return rows.order_by(column).values_list(column, flat=True).distinct()[:SUGGESTED]
+    @cached_property
+    def _places(self) -> list[tuple[str, str]]:
+        return places(self.suggested, self.request.access)
 
 
 def search() -> CharFilter:

@@ -1,7 +1,5 @@
 """The list of workloads, from the snapshot that reconcilers store."""
 
-from collections.abc import Iterable
-
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpResponse
@@ -15,11 +13,13 @@ from smartops.console import listing
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Access
 
-ORDER = ("namespace", "name", "kind", "cluster")
+ORDER = ("cluster", "namespace", "name", "kind")  # of the unique index
 CONDITIONS = (("held", "Held or frozen"), ("cooldown", "In a cooldown"), ("unhealthy", "Unhealthy"))
 
 
 class WorkloadFilter(listing.Filter):
+    suggested = ObservedWorkload
+
     q = listing.search()
     condition = listing.choice(None, "All conditions", CONDITIONS, label="Condition", method="of_condition")
     kind = listing.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
@@ -35,14 +35,6 @@ class WorkloadFilter(listing.Filter):
         if name == "unhealthy":
             return rows.filter(ObservedWorkload.unhealthy())
         return rows.filter(**{"frozen" if name == "held" else "cooling": True})
-
-    @property
-    def namespaces(self) -> Iterable[str]:
-        return self.suggested(ObservedWorkload, "namespace")
-
-    @property
-    def clusters(self) -> Iterable[str]:
-        return self.suggested(ObservedWorkload, "cluster")
 
 
 @page
