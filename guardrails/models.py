@@ -376,6 +376,17 @@ class Cooldown(models.Model):
         )
 
     @classmethod
+    def over_rows(cls, prefix: str = "", name: str = "workload") -> "models.QuerySet[Cooldown]":
+        """Those in force for the workload of the row of an outer query, of any type; as `Freeze.over_rows`."""
+        return cls.objects.filter(
+            cluster=OuterRef("cluster"),
+            kind=OuterRef(f"{prefix}kind"),
+            namespace=OuterRef(f"{prefix}namespace"),
+            workload=OuterRef(f"{prefix}{name}"),
+            until__gt=Now(),
+        )
+
+    @classmethod
     def start(cls, cooldowns: Iterable[tuple[Target, str, int]]) -> None:
         """Of (target, action type, seconds), each from now, by the database's clock, in place of the one that runs. The
         rows are locked in one order."""

@@ -6,7 +6,7 @@ made with its admission, and needs none of this.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -61,7 +61,7 @@ def give_up(claim: Claim, actor: str) -> None:
     transitions.store([claim.follow(move, actor)])
 
 
-def check(readings: Sequence[Reading], actor: str, jitter: float) -> list[Claim]:
+def check(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) -> list[Claim]:
     """Guardrails, signal and freezes once more before each write, now that the target has been read. The plan is
     committed, or the action ends or waits. Returns the claims that may be written."""
     with transitions.atomic(one.claim.action for one in readings):
@@ -74,7 +74,7 @@ def check(readings: Sequence[Reading], actor: str, jitter: float) -> list[Claim]
         signals = Signal.objects.in_bulk([one.claim.action.signal_id for one in asked if one.claim.action.signal_id])
         decided = decide([_question(one, workloads, signals) for one in asked])
         answers = dict(zip(map(id, asked), decided, strict=True))
-        moves = [_transition(one, answers.get(id(one)), actor, jitter) for one in readings]
+        moves = [_transition(one, answers.get(id(one)), actor, jitter()) for one in readings]
         stored = {one.action.pk: one.to for one in transitions.store(moves)}
         store_records(answers[id(one)] for one in asked if one.claim.action.pk in stored)
     planned = {pk for pk, to in stored.items() if to == ActionState.APPLYING}

@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import Collection, Iterable
 from functools import partial
-from threading import Event
 from uuid import UUID
 
 from django.db import connection
@@ -33,7 +32,7 @@ from orchestrator.reconciler.snapshot import Snapshot
 from orchestrator.reconciler.steps import Periodic, Steps
 from orchestrator.reconciler.under_way import UnderWay
 from orchestrator.reconciler.wake import Waiting
-from orchestrator.reconciler.wakeup import ReportedKeys, Wakeup
+from orchestrator.reconciler.wakeup import ReportedKeys, Stop, Wakeup
 from signals import actors
 from signals.ledger import Window
 from signals.lib import partitions
@@ -67,7 +66,7 @@ class Reconciler:
         self.actor = actors.reconciler(f"{socket.gethostname()}/{os.getpid()}")
         self.cluster_name, self.workers = cluster_name, workers
         self.clock = clock or SystemClock()
-        self._wakeup, self._stop = Wakeup(), Event()
+        self._wakeup, self._stop = Wakeup(), Stop()
         self.pool = pool or ThreadPool(workers, self._wakeup.set)
         self._changed_targets, ended_rollouts = ReportedKeys(), ReportedKeys()
         self.cache = ClusterCache(cluster, namespaces, self._target_changed, self.clock.monotonic, ended_rollouts.add)
@@ -92,6 +91,8 @@ class Reconciler:
         self.publishers.start()
         try:
             for notifications in listen(self._stop, timeout=self._patience, wake_fd=self._wakeup.fd):
+                if self._stop.is_set():
+                    break
                 self._wakeup.clear()
                 if notifications:
                     self.publishers.wake()
@@ -110,7 +111,7 @@ class Reconciler:
             connection.close()
 
     def stop(self) -> None:
-        """What is under way ends; nothing new begins. Safe in a signal handler."""
+        """Calls under way end. No other row is claimed. Safe in a signal handler."""
         self._stop.set()
         self._wakeup.set()
 
@@ -138,8 +139,8 @@ class Reconciler:
         self._admit(room)
         self._settle()
         self._verify(load=ActionState.VERIFYING in states)
-        self.readiness.end_pass()
         self._keep_house(self.clock.monotonic())
+        self.readiness.end_pass()
         return True
 
     def _states(self) -> Collection[str]:
@@ -228,7 +229,7 @@ class Reconciler:
 
     def _check(self) -> None:
         readings = self.under_way.inbox.readings
-        store = partial(dispatch.check, actor=self.actor, jitter=self.clock.jitter())
+        store = partial(dispatch.check, actor=self.actor, jitter=self.clock.jitter)
         failed = partial(dispatch.record_failure, actor=self.actor)
         with self.under_way.recording(readings) as ended:
             for claim in together(readings, store, failed):
@@ -241,7 +242,7 @@ class Reconciler:
             settle.mark_ambiguous(one)
         for one in inbox.take_unclear(settle.is_unclear):
             self.under_way.read(one.claim)
-        store = partial(settle.settle, actor=self.actor, jitter=self.clock.jitter())
+        store = partial(settle.settle, actor=self.actor, jitter=self.clock.jitter)
         failed = partial(settle.record_failure, actor=self.actor)
         with self.under_way.recording(inbox.answers):
             self.verifications.watch(together(inbox.answers, store, failed))
@@ -251,15 +252,18 @@ class Reconciler:
             self.verifications.load()
         confirmations = self.under_way.inbox.confirmations
         while confirmations:
-            self.verifications.confirm(confirmations.pop())
+            self.steps.run(self.verifications.confirm, confirmations.pop())
         changed = self._changed_targets.take()
         self.snapshot.changed(changed)
         for one in self.verifications.due(changed):
-            known = self.cache.is_readable(one.key.namespace, one.key.kind)
-            if self.verifications.examine(one, self.cache.get(one.key), known=known):
-                self.under_way.confirm(one)
+            self.steps.run(self._examine, one)
         for ended in together(self.verifications.ended, partial(verify.record, actor=self.actor), verify.log_failure):
             verify.count(ended)
+
+    def _examine(self, one: verify.Watched) -> None:
+        known = self.cache.is_readable(one.key.namespace, one.key.kind)
+        if self.verifications.examine(one, self.cache.get(one.key), known=known):
+            self.under_way.confirm(one)
 
     def _take(self, claims: Iterable[Claim]) -> None:
         """Reads the targets. An action that was claimed too often is given up instead."""

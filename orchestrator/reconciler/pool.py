@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
+from threading import Semaphore
 from typing import Any, Protocol
 
 log = logging.getLogger(__name__)
@@ -20,8 +21,8 @@ class Pool(Protocol):
     under_way: int
 
     def submit(self, call: Call, *, reserved: bool = False) -> None:
-        """The call returns its answer and raises nothing. `reserved`: if all threads are busy, the reserved ones make
-        it."""
+        """The call returns its answer and raises nothing. `reserved`: if all threads are busy, a reserved one that is
+        free makes it."""
 
     def answers(self) -> Iterator[Any]:
         """The answers that have arrived."""
@@ -40,11 +41,16 @@ class ThreadPool:
         self._count = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="call")
         self._reserved = ThreadPoolExecutor(RESERVED, thread_name_prefix="reserved-call")
+        self._free_reserved = Semaphore(RESERVED)
 
     def submit(self, call: Call, *, reserved: bool = False) -> None:
         self.under_way += 1
         is_busy = self.under_way > self._count
-        (self._reserved if reserved and is_busy else self._threads).submit(self._run, call)
+        # No queue grows before the few reserved threads: each call has to be made within a lease.
+        if reserved and is_busy and self._free_reserved.acquire(blocking=False):
+            self._reserved.submit(self._run_reserved, call)
+        else:
+            self._threads.submit(self._run, call)
 
     def answers(self) -> Iterator[Any]:
         while True:
@@ -59,6 +65,12 @@ class ThreadPool:
     def close(self) -> None:
         for threads in (self._threads, self._reserved):
             threads.shutdown(wait=True, cancel_futures=True)
+
+    def _run_reserved(self, call: Call) -> None:
+        try:
+            self._run(call)
+        finally:
+            self._free_reserved.release()
 
     def _run(self, call: Call) -> None:
         answer = LOST

@@ -40,7 +40,7 @@ class Readiness:
         elif cause := self._outage.cause:
             problems.append(f"database unavailable: {cause} for {now - self._outage.since:.0f} s")
         elif (failing := now - self.ended_at) >= STALLED:
-            problems.append(f"database unavailable: no pass of the control loop has succeeded for {failing:.0f} s")
+            problems.append(f"no pass of the control loop has succeeded for {failing:.0f} s")
         return problems + ([] if self._serves_any() else self._unsynced())
 
     def warnings(self) -> list[str]:

@@ -5,7 +5,7 @@ answers. An unclear answer is not recorded: the target is read first (`calls.rea
 applied.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from guardrails.models import effective_limits
 from orchestrator.k8s.errors import ClusterError, Conflict, Unknown
@@ -32,9 +32,9 @@ def is_unclear(answer: Answer) -> bool:
     return conflict or isinstance(answer.result, Unknown)
 
 
-def settle(answers: Sequence[Answer], actor: str, jitter: float) -> list[Action]:
+def settle(answers: Sequence[Answer], actor: str, jitter: Callable[[], float]) -> list[Action]:
     """An action that is not returned has ended, waits for its next attempt, or was taken over by another process."""
-    stored = transitions.store([_transition(one, actor, jitter) for one in answers])
+    stored = transitions.store([_transition(one, actor, jitter()) for one in answers])
     return [one.action for one in stored if one.to == ActionState.VERIFYING]
 
 

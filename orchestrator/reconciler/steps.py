@@ -16,8 +16,7 @@ Step = Callable[..., Any]
 
 
 class Steps:
-    """Runs steps. What a failed one left undone is due again in the next pass. `outage`: the database refuses every
-    session."""
+    """Runs steps. A later pass repeats a step that failed. `outage` lasts while the database refuses every session."""
 
     def __init__(self, clock: Clock) -> None:
         self.outage = Outage()

@@ -75,8 +75,8 @@ class UnderWay:
 
     @contextmanager
     def recording(self, answers: Sequence[Reading] | Sequence[Answer]) -> Iterator[set[Claim]]:
-        """Yields the claims of these answers, and lets go of what is then in the set. An error leaves some answers on
-        their list: their claims are kept."""
+        """Yields the claims of these answers. At the end, lets go of each claim that is still in the set and whose
+        answer is no longer on the list. After an error, the claims of unrecorded answers are kept."""
         ended = {one.claim for one in answers}
         try:
             yield ended

@@ -8,6 +8,7 @@ verification due.
 import heapq
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -132,6 +133,10 @@ class Verifications:
         """Judges it by `seen`, the object of the cache. A success ends the verification. True: it seems to have
         failed or timed out, and the cache may be stale, so that a live read has to confirm it. `known=False`: the
         namespace has not synced, so that the cache says nothing about it, and only the time counts."""
+        with self._again_after_an_error(watched):
+            return self._examine(watched, seen, known=known)
+
+    def _examine(self, watched: Watched, seen: WorkloadObject | None, *, known: bool) -> bool:
         now = self._clock.monotonic()
         match judge(seen, watched.expected) if known else Progressing(""):
             case Complete(message):
@@ -156,6 +161,10 @@ class Verifications:
         if watched is None:
             return
         watched.asked = False
+        with self._again_after_an_error(watched):
+            self._take_answer(watched, confirmation)
+
+    def _take_answer(self, watched: Watched, confirmation: Confirmation) -> None:
         match confirmation.result:
             case Exception() as error if not self._is_over(watched, None):
                 log.info("the API server did not confirm how action %s ended: %s", watched.action.pk, error)
@@ -165,6 +174,15 @@ class Verifications:
                 self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
             case seen:
                 self._conclude(watched, seen, confirmation.pods)
+
+    @contextmanager
+    def _again_after_an_error(self, watched: Watched) -> Iterator[None]:
+        """Nothing else might wake this verification again."""
+        try:
+            yield
+        except Exception:
+            self._wake_at(self._clock.monotonic() + ASK_AGAIN, watched)
+            raise
 
     def _conclude(self, watched: Watched, seen: WorkloadObject | None, pods: str) -> None:
         match judge(seen, watched.expected):

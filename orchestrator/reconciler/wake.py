@@ -12,7 +12,7 @@ from django.db.models import Exists, Manager, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from guardrails.models import Freeze
+from guardrails.models import Cooldown, Freeze
 from orchestrator.decide.hold import is_over
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.sync import Delays
@@ -30,8 +30,8 @@ BATCH = 1000  # rows of one pass that are made due
 
 
 class Waiting:
-    """The rows of one cluster that wait. It remembers what it saw of each cause: there is nothing to do until that
-    changes. After an error it has seen nothing. `ended_rollouts` are reported by the cache."""
+    """The rows of one cluster that wait. It remembers of each cause what it has made all rows due for, and has nothing
+    to do until that changes. `ended_rollouts` are reported by the cache."""
 
     def __init__(self, cluster: str, cache: ClusterCache, ended_rollouts: ReportedKeys) -> None:
         self._cluster, self._cache, self._ended_rollouts = cluster, cache, ended_rollouts
@@ -40,25 +40,22 @@ class Waiting:
         self._settings: int | None = None  # their version
 
     def wake_unresolved(self) -> None:
-        """A workload has appeared."""
-        if (appeared := self._cache.appeared) != self._workloads:
-            wake_unresolved(self._cluster)
+        """Makes signals due if a workload has appeared."""
+        if (appeared := self._cache.appeared) != self._workloads and wake_unresolved(self._cluster):
             self._workloads = appeared
 
     def wake_unread(self) -> None:
-        """A list can be read."""
-        if (delays := self._cache.delays()) != self._delays:
-            self._delays = None
-            wake_unread(self._cluster, delays)
+        """Makes rows due if a list can be read."""
+        if (delays := self._cache.delays()) != self._delays and wake_unread(self._cluster, delays):
             self._delays = delays
 
     def wake_freed(self) -> None:
-        """A freeze or a cooldown has ended."""
+        """Makes rows due if a freeze or a cooldown has ended."""
         seen, self._settings = self._settings, None
         self._settings = wake_freed(self._cluster, seen)
 
     def wake_after_rollouts(self) -> bool:
-        """A rollout has ended. Returns whether signals may be due for it."""
+        """Makes signals due if a rollout has ended. Returns whether there may be some."""
         ended = self._ended_rollouts.take()
         if ended:
             try:
@@ -72,40 +69,40 @@ class Waiting:
         release_held(self._cluster, self._cache.observe)
 
 
-def wake_unresolved(cluster: str) -> None:
-    """Makes the signals due whose names stand for no workload: one may have appeared."""
-    _make_due(Signal.objects, Signal.pending().filter(UNRESOLVED, cluster=cluster, not_before__gt=Now()))
+def wake_unresolved(cluster: str) -> bool:
+    """Makes the signals due whose names stand for no workload: one may have appeared. Returns whether it was all of
+    them."""
+    return _make_due(Signal.objects, Signal.pending().filter(UNRESOLVED, cluster=cluster, not_before__gt=Now()))
 
 
-def wake_unread(cluster: str, delays: Delays) -> None:
-    """Makes those rows due that wait for a list which this process can read now. `delays` are those of its cache."""
+def wake_unread(cluster: str, delays: Delays) -> bool:
+    """Makes those rows due that wait for a list which this process can read now. Returns whether it was all of them.
+    `delays` are those of its cache."""
     waiting = Q(cluster=cluster, reason=Reason.NAMESPACE_UNREADABLE, not_before__gt=Now())
     unread = [{"kind": kind} | ({} if place == "*" else {"namespace": place}) for place, kind in delays]
     if len({one["kind"] for one in unread if "namespace" not in one}) == len(Kind):
-        return
+        return True
     signals = Signal.pending().filter(waiting, *(~Q(**one) for one in unread))
-    _make_due(Signal.objects, signals)
     of_workload = [{f"workload__{column}": value for column, value in one.items()} for one in unread]
     actions = Action.recent().filter(waiting, *(~Q(**one) for one in of_workload), state=ActionState.PENDING)
-    _make_due(Action.objects, actions)
+    return all([_make_due(Signal.objects, signals), _make_due(Action.objects, actions)])
 
 
 def wake_freed(cluster: str, seen: int | None) -> int | None:
-    """Makes those signals and actions due that wait for a freeze or a cooldown of which there is none any more. Returns
-    the version of the settings; it has nothing to do while that is the version that was `seen`. None: there may be
-    more of them.
+    """Makes those signals and actions due that wait for a freeze or a cooldown, and are covered by none any more.
+    Returns the version of the settings, or None if there are more of them. If the version is the one that was `seen`,
+    there is nothing to do.
 
-    The triggers of freezes and cooldowns wake signals, too. But they do not see what a decision that is under way is
-    about to defer. Such a decision of this process is committed before its next sweep."""
+    The triggers of freezes and cooldowns make signals due, too. They miss a signal whose deferral is not committed when
+    the freeze ends. The reconciler that decides on it commits the deferral before its next sweep."""
     version = SettingsVersion.objects.values_list("number", flat=True).first() or 0
     if version == seen:
         return version
     later = Q(cluster=cluster, not_before__gt=Now())
-    freed = Q(reason=Reason.FROZEN) & ~Exists(Freeze.over_rows()) | Q(reason=Reason.COOLDOWN_ACTIVE)
-    signals = _make_due(Signal.objects, Signal.pending().filter(freed, later))
-    freed = Q(reason=Reason.FROZEN) & ~Exists(Freeze.over_rows("workload__", "name")) | Q(reason=Reason.COOLDOWN_ACTIVE)
-    actions = _make_due(Action.objects, Action.recent().filter(freed, later, state=ActionState.PENDING))
-    return None if BATCH in (signals, actions) else version
+    signals = Signal.pending().filter(_freed(), later)
+    actions = Action.recent().filter(_freed("workload__", "name"), later, state=ActionState.PENDING)
+    complete = all([_make_due(Signal.objects, signals), _make_due(Action.objects, actions)])
+    return version if complete else None
 
 
 def wake_after_rollouts(cluster: str, ended: Iterable[WorkloadKey]) -> None:
@@ -117,8 +114,8 @@ def wake_after_rollouts(cluster: str, ended: Iterable[WorkloadKey]) -> None:
 
 
 def release_held(cluster: str, observe: Observe) -> None:
-    """Where the target has changed since a refusal, the refusal holds no longer: the next report is decided on. Nor
-    does one hold that is not the latest signal of its problem, or whose time is over: no report is counted on it."""
+    """Ends the hold of each refusal whose target has changed, whose time is over, or whose problem has a newer signal:
+    the next report is decided on."""
     held = Signal.objects.filter(cluster=cluster, state=SignalState.DENIED, holds__isnull=False)
     latest = Problem.objects.filter(pk=OuterRef("fingerprint"), signal=OuterRef("pk"))
     rows = held.only("cluster", "kind", "namespace", "workload", "holds").annotate(is_latest=Exists(latest))
@@ -132,8 +129,15 @@ def release_held(cluster: str, observe: Observe) -> None:
         Signal.objects.filter(pk__in=list(free)).update(holds=None)
 
 
-def _make_due(table: Manager[Any], waiting: QuerySet[Any]) -> int:
-    """How many; at most BATCH. A row that another session has locked is left to it."""
+def _freed(prefix: str = "", name: str = "workload") -> Q:
+    """Of rows with the columns of a target: `prefix` and `name` as in `Freeze.over_rows`."""
+    cooldowns = Cooldown.over_rows(prefix, name)
+    frozen, cooling = Q(reason=Reason.FROZEN), Q(reason=Reason.COOLDOWN_ACTIVE)
+    return frozen & ~Exists(Freeze.over_rows(prefix, name)) | cooling & ~Exists(cooldowns)
+
+
+def _make_due(table: Manager[Any], waiting: QuerySet[Any]) -> bool:
+    """At most BATCH rows; whether it was all of them. A row that another session has locked is left to it."""
     with transaction.atomic():
         free = waiting.select_for_update(no_key=True, skip_locked=True, of=("self",)).values_list("pk", flat=True)
-        return table.filter(pk__in=list(free[:BATCH])).update(not_before=Now())
+        return table.filter(pk__in=list(free[:BATCH])).update(not_before=Now()) < BATCH

@@ -29,6 +29,24 @@ class Wakeup:
         select.select([self.fd], [], [], seconds)
 
 
+class Stop:
+    """Set once, for ever. A signal handler may set it: it takes no lock, which the interrupted code could hold."""
+
+    def __init__(self) -> None:
+        self._wakeup, self._is_set = Wakeup(), False
+
+    def set(self) -> None:
+        self._is_set = True
+        self._wakeup.set()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, seconds: float) -> None:
+        """Until it is set, or for so long."""
+        self._wakeup.wait(seconds)
+
+
 class ReportedKeys:
     """The workloads that threads of the cache report, until the control loop takes them."""
 

@@ -10,8 +10,7 @@ import logging
 import select
 import time
 from collections.abc import Callable, Iterator
-from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from django.conf import settings
@@ -43,7 +42,12 @@ def connect() -> "psycopg.Connection[tuple[object, ...]]":
     return psycopg.connect(**connection_parameters())
 
 
-def listen(stop: Event, *, timeout: Callable[[], float], wake_fd: int) -> Iterator[list[tuple[str, str]]]:
+class Stop(Protocol):
+    def is_set(self) -> bool:
+        """Whether nothing more is wanted."""
+
+
+def listen(stop: Stop, *, timeout: Callable[[], float], wake_fd: int) -> Iterator[list[tuple[str, str]]]:
     """Yields the notifications as (model, pk) pairs. Yields an empty list after each connect and reconnect, after
     `timeout()` seconds without a notification, and when `wake_fd` becomes readable: then the caller queries the tables.
     Connects again if the database refuses its service to another connection of this process: after a failover, the

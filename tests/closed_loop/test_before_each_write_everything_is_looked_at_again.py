@@ -79,7 +79,7 @@ def test_a_rescuer_that_read_the_row_before_the_plan_takes_nothing_over(world: W
     [claim] = dispatch.claim_due("default", 1, "reconciler:first")
     read_before_the_plan = Action.objects.select_related("workload", "signal").get()
     reading = calls.read(claim, world.cluster, world.observe(target))
-    assert dispatch.check([reading], "reconciler:first", 1.0) == [claim]
+    assert dispatch.check([reading], "reconciler:first", lambda: 1.0) == [claim]
     calls.write(claim, world.cluster)  # and dies
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
 

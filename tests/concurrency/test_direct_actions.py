@@ -53,7 +53,7 @@ def planning(held: Any = None) -> list[Any]:
         reading = Reading(claimed, Step.PLAN, TargetState(seen=True, object=live()))
         while True:
             try:
-                return [one.action.pk for one in dispatch.check([reading], BY, 1.0)]
+                return [one.action.pk for one in dispatch.check([reading], BY, lambda: 1.0)]
             except Locked:  # it tries again in its next pass
                 continue
     return []

@@ -45,13 +45,13 @@ def execute(claim: Claim, cluster: Cluster, observe: Observe, actor: str) -> Non
     while True:
         if unplanned:
             reading = calls.read(claim, cluster, observe(claim.action.workload.target))
-            if not dispatch.check([reading], actor, 1.0):
+            if not dispatch.check([reading], actor, lambda: 1.0):
                 return
         claim.writes += 1
         answer = calls.write(claim, cluster)
         settle.mark_ambiguous(answer)
         if not settle.is_unclear(answer):
-            settle.settle([answer], actor, 1.0)
+            settle.settle([answer], actor, lambda: 1.0)
             return
         unplanned = True
 

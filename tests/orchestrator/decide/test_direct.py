@@ -189,7 +189,7 @@ def test_a_reconciler_that_has_claimed_what_was_ended_writes_nothing() -> None:
 
     state = TargetState(seen=True, object=replace(live(), generation=4))
 
-    assert dispatch.check([Reading(held, Step.PLAN, state)], BY, 1.0) == []
+    assert dispatch.check([Reading(held, Step.PLAN, state)], BY, lambda: 1.0) == []
     assert row(waits).state == S.CANCELLED
 
 

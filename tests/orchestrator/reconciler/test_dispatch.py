@@ -49,7 +49,7 @@ def reading(claim: Claim, step: Step = Step.PLAN, error: Exception | None = None
 
 
 def check(*readings: Reading) -> list[Claim]:
-    return dispatch.check(readings, "reconciler:test", 1.0)
+    return dispatch.check(readings, "reconciler:test", lambda: 1.0)
 
 
 def outcome(claim: Claim) -> tuple[str, str]:

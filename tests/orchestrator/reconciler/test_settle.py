@@ -44,7 +44,7 @@ def sent(name: str = "erp-simulator", **fields: Any) -> Claim:
 
 
 def record(*answers: Answer) -> list[object]:
-    return [action.pk for action in settle.settle(answers, "reconciler:test", 1.0)]
+    return [action.pk for action in settle.settle(answers, "reconciler:test", lambda: 1.0)]
 
 
 def outcome(claim: Claim) -> tuple[str, str]:
@@ -159,7 +159,7 @@ def test_a_row_that_fails_costs_itself_and_is_reviewed(monkeypatch: pytest.Monke
     verifying = list(
         together(
             answers,
-            lambda some: settle.settle(some, "reconciler:test", 1.0),
+            lambda some: settle.settle(some, "reconciler:test", lambda: 1.0),
             lambda one, error: settle.record_failure(one, error, "reconciler:test"),
         )
     )
