@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from guardrails.types import FreezeFacts, Limits, OwnerKind, RecentAction, RolloutState, TargetFacts
-from guardrails.words import NOUNS, budgets, counted, in_words
+from guardrails.words import budgets, counted, in_words
+from signals.proposals import PROPOSAL_TYPES
 
 DEPLOYED_LATELY = timedelta(hours=1)
 NEARBY = timedelta(minutes=15)
@@ -87,8 +88,7 @@ def headroom(
 ) -> tuple[Headroom, ...]:
     """What is left if `done` is made now. `replicas`: the number that it leads to; None if it leaves it alone."""
     found = []
-    one, many = NOUNS[done.type]
-    hour = f"at most {counted(limits.max_actions_per_hour, one, many)} per hour"
+    hour = f"at most {counted(limits.max_actions_per_hour, *PROPOSAL_TYPES[done.type].nouns)} per hour"
     for budget in budgets(limits, (*recent, replace(done, at=now)), now):
         concerns = {
             "max_actions_per_hour": budget.text == hour,

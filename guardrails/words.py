@@ -14,13 +14,8 @@ from guardrails.checks.windows import (
 )
 from guardrails.types import Limits, RecentAction
 from signals.figures import minute_after
-from signals.types import ActionType
+from signals.proposals import PROPOSAL_TYPES
 
-NOUNS: Mapping[ActionType, tuple[str, str]] = {
-    ActionType.SCALE: ("scaling", "scalings"),
-    ActionType.RESTART: ("restart", "restarts"),
-    ActionType.PATCH: ("patch", "patches"),
-}
 OFF = Limits()  # the thresholds of approvals have no effect by default: no action is larger
 
 
@@ -45,9 +40,9 @@ def budgets(limits: Limits, recent: Sequence[RecentAction], now: datetime) -> tu
     """Of each type of action per hour, and of the replicas added and removed within 15 minutes. `recent`: as in
     Facts."""
     found = []
-    for type_, (one, many) in NOUNS.items():
+    for type_, proposed in PROPOSAL_TYPES.items():
         limit = limits.max_actions_per_hour
-        text = f"at most {counted(limit, one, many)} per hour"
+        text = f"at most {counted(limit, *proposed.nouns)} per hour"
         moved = [(done.at, 1) for done in actions_in_window(type_, recent, now)]
         found.append(_budget("max_actions_per_hour", text, limit, moved, RATE_WINDOW))
     added = [(one.at, one.scale_increase) for one in increases_in_window(recent, now)]

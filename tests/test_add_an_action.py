@@ -23,6 +23,7 @@ from signals.proposals.images import Images, Irreversible
 from signals.proposals.types import Before, Change, Params
 
 event = "Resumed"
+nouns = ("resumption", "resumptions")
 
 
 def problem(params: Any) -> str:

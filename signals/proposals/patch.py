@@ -14,6 +14,7 @@ from signals.proposals.paths import mapping, touched
 from signals.proposals.types import Before, Change, Params
 
 event = "Patched"
+nouns = ("patch", "patches")
 
 _PARAMS = frozenset({"patch", "direction"})
 

@@ -12,6 +12,7 @@ RESTART_ANNOTATION = "smartops.io/restart"  # of the pod template: a new value r
 FIELD = f'spec.template.metadata.annotations["{RESTART_ANNOTATION}"]'
 
 event = "Restarted"
+nouns = ("restart", "restarts")
 
 
 def problem(params: Any) -> str:

@@ -13,6 +13,7 @@ from signals.proposals.paths import REPLICAS
 from signals.proposals.types import Before, Change, Params
 
 event = "Scaled"
+nouns = ("scaling", "scalings")
 
 
 def problem(params: Any) -> str:

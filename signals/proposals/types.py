@@ -17,6 +17,9 @@ class ProposalType(Protocol):
     event: str
     """The reason of the Kubernetes Event that reports the applied change, for instance `Scaled`."""
 
+    nouns: tuple[str, str]
+    """One action and several, as limits count them: “restart” and “restarts”."""
+
     def problem(self, params: Any) -> str:
         """What is wrong with the parameters; empty if nothing is."""
         ...
