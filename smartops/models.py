@@ -1,5 +1,5 @@
-"""API tokens, sign-ins of people, and the triggers that record changes of accounts and groups. Role grants have a
-module of their own (smartops/people/grants.py)."""
+"""API tokens, sign-ins of people, and the triggers that record changes of accounts and groups. Role grants and second
+factors have modules of their own (smartops/people)."""
 
 from datetime import timedelta
 
@@ -19,8 +19,9 @@ from signals.lib import triggers
 from signals.lib.constraints import are_actors
 from signals.names import name_problems
 from smartops.people.grants import RoleGrant
+from smartops.people.second_factor import SecondFactor
 
-__all__ = ["RoleGrant", "SignIn", "SignInFailures", "Token"]
+__all__ = ["RoleGrant", "SecondFactor", "SignIn", "SignInFailures", "Token"]
 
 LONGEST_LIFE = timedelta(days=3650)
 
@@ -90,7 +91,7 @@ class Token(models.Model):
 
 
 class SignInFailures(models.Model):
-    """Failed sign-ins in a row, by a keyed hash of who tried what (smartops/web/sign_in.py). Rows are deleted an hour
+    """Failed sign-ins in a row, by a keyed hash of who tried what (smartops/web/failures.py). Rows are deleted an hour
     after the last failure."""
 
     key = models.CharField(max_length=64, primary_key=True)

@@ -84,6 +84,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "smartops.web.acting.acting_person",
+    "smartops.web.second_factor.required",
     "django.contrib.messages.middleware.MessageMiddleware",
     *(["allauth.account.middleware.AccountMiddleware"] if SMARTOPS_WITH_OIDC else []),
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -134,6 +135,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "smartops.people.access.RoleBackend"]
 LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "console:overview"
+SMARTOPS_REQUIRE_MFA = env_bool("SMARTOPS_REQUIRE_MFA")  # accounts with a password need a second factor
 # Sign-in by an OpenID provider, if it is named: docs/sign-in.md.
 SMARTOPS_OIDC_ISSUER = env("SMARTOPS_OIDC_ISSUER").rstrip("/")
 SMARTOPS_OIDC_CLIENT_ID = env("SMARTOPS_OIDC_CLIENT_ID")

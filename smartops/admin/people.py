@@ -1,4 +1,5 @@
-"""Accounts and groups: Django's own forms, with the protection against lost updates. Role grants."""
+"""Accounts and groups: Django's own forms, with the protection against lost updates. Role grants. Second
+factors."""
 
 from typing import Any
 
@@ -8,7 +9,7 @@ from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group, User
 
 from smartops.admin.placed import PlacedAdmin, PlacedForm
-from smartops.models import RoleGrant
+from smartops.models import RoleGrant, SecondFactor
 
 admin.site.unregister([User, Group])
 # Those of the extra `oidc`: sign-ins make their rows, and they hold secrets.
@@ -44,6 +45,23 @@ class PersonAdmin(PlacedAdmin[User], UserAdmin[User]):
 class TeamAdmin(PlacedAdmin[Group], GroupAdmin):
     fields = ["name"]
     filter_horizontal = ()
+
+
+@admin.register(SecondFactor)
+class SecondFactorAdmin(PlacedAdmin[SecondFactor]):
+    """Only its owner can set it up. An administrator removes that of somebody who has lost it."""
+
+    list_display = ["user", "made_at"]
+    fields = ["user", "made_at"]
+    list_select_related = ["user"]
+    search_fields = ["user__username"]
+    deletion_needs_reason = True
+
+    def has_add_permission(self, request: Any) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: Any, obj: SecondFactor | None = None) -> bool:  # noqa: ARG002
+        return False
 
 
 class GrantForm(PlacedForm[RoleGrant]):

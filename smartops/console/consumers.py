@@ -27,6 +27,7 @@ from smartops.console.access import user_of_session
 from smartops.console.feed import feed
 from smartops.console.live import Page
 from smartops.people.access import Access, Right, access_of
+from smartops.people.second_factor import is_missing
 from smartops.web import access_log
 from smartops.web.backlog import is_behind
 from smartops.web.peers import peer_of_socket
@@ -42,7 +43,7 @@ class Close(IntEnum):
     """Why the socket was closed: codes for private use, as autobahn sends no other. Before the socket is accepted, the
     client sees a 403 instead."""
 
-    NOT_ALLOWED = 4403  # the session has ended, or the account is not active or has no role
+    NOT_ALLOWED = 4403  # the session has ended, or the account is not active, has no role or lacks a second factor
     NO_PAGE = 4404  # `page` is not the address of a page of the console
     TOO_MANY = 4429
     UNAVAILABLE = 4503  # the database is: try again
@@ -132,4 +133,9 @@ class ChangesConsumer(AsyncWebsocketConsumer):
 
 
 async def _access_of(user: Any) -> Access:
-    return await database_sync_to_async(access_of)(user)
+    return await database_sync_to_async(usable_access)(user)
+
+
+def usable_access(user: Any) -> Access:
+    """None while the account has to set up its second factor."""
+    return Access() if is_missing(user) else access_of(user)

@@ -15,7 +15,7 @@ from signals import actors
 from smartops.console.acts import Confirmation, posted, respond, way_back
 from smartops.console.pages import ConsoleRequest, personal
 from smartops.web import sign_ins, throttle
-from smartops.web.sign_in import attempt, key_of, succeeded
+from smartops.web.failures import attempt, key_of, succeeded
 
 
 class PasswordForm(PasswordChangeForm):
@@ -33,18 +33,26 @@ class PasswordForm(PasswordChangeForm):
         self.fields["account"].initial = user.get_username()
 
     def clean_old_password(self) -> str:
-        keys = {key_of("password", str(self.user.pk)): throttle.ACCOUNT_OF_CLIENT}
-        actor = actors.user(self.user.get_username())
-        if wait := attempt(keys):
-            sign_ins.throttled(self.request, self.user.get_username())
-            raise ValidationError(f"Too many wrong passwords. Try again in {throttle.seconds(wait)} s.")
-        try:
-            old = super().clean_old_password()
-        except ValidationError:
-            sign_ins.failed(self.request, actor, "The old password was wrong, on the page that changes it.")
-            raise
-        succeeded(keys)
-        return old
+        entered: str = self.cleaned_data["old_password"]
+        if not confirm_password(
+            self.request, self.user, entered, "The old password was wrong, on the page that changes it."
+        ):
+            raise ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")
+        return entered
+
+
+def confirm_password(request: ConsoleRequest, user: User, entered: str, reason: str) -> bool:
+    """Whether it is the password of the account. `reason`: of the row, if it is not. Raises ValidationError while the
+    account has to wait after failures."""
+    keys = {key_of("password", str(user.pk)): throttle.ACCOUNT_OF_CLIENT}
+    if wait := attempt(keys):
+        sign_ins.throttled(request, user.get_username())
+        raise ValidationError(f"Too many wrong passwords. Try again in {throttle.seconds(wait)} s.")
+    if not user.check_password(entered):
+        sign_ins.failed(request, actors.user(user.get_username()), reason)
+        return False
+    succeeded(keys)
+    return True
 
 
 @personal

@@ -12,6 +12,7 @@ from smartops.console.decision import decision
 from smartops.console.overview import overview
 from smartops.console.password import password
 from smartops.console.reasons import reasons
+from smartops.console.second_factor import second_factor
 from smartops.console.seen import seen
 from smartops.console.signal import signal
 from smartops.console.signals import signals
@@ -83,4 +84,5 @@ urlpatterns = [
     path("aliases/<int:pk>/disable/", aliases.disable, name="alias-disable"),
     path("preview/", previews.step, name="preview"),
     path("password/", password, name="password"),
+    path("second-factor/", second_factor, name="second-factor"),
 ]

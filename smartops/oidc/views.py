@@ -24,8 +24,8 @@ from smartops.edge.proxies import network
 from smartops.oidc.accounts import page_of_refusal
 from smartops.oidc.client import Callback, Client, Provider, configured
 from smartops.web import sign_ins, throttle
+from smartops.web.failures import Keys, attempt, key_of, succeeded
 from smartops.web.peers import peer_of
-from smartops.web.sign_in import Keys, attempt, key_of, succeeded
 
 View = Callable[[HttpRequest], HttpResponseBase]
 # What a provider that does not answer, or not as the specification says, leads to.

@@ -1,35 +1,20 @@
-"""Sign-in with a limit on failures, exact across processes (docs/adr/0038-sign-ins-are-slowed-down-per-client.md)."""
+"""The sign-in of admin and console with a name and a password. A second step follows for those who have one."""
 
-import hmac
-from collections.abc import Mapping
 from datetime import timedelta
-from hashlib import sha256
-from secrets import token_urlsafe
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView
 from django.core.exceptions import ValidationError
-from django.core.signing import BadSignature
-from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Greatest, Now
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
-from django.shortcuts import resolve_url
+from django.shortcuts import redirect
 
-from signals.lib.clock import database_now
-from smartops.edge.proxies import network
-from smartops.models import SignInFailures
+from smartops.people.second_factor import is_asked
 from smartops.web import sign_ins, throttle
-from smartops.web.peers import peer_of
-from smartops.web.throttle import Allowance
-
-DEVICE_COOKIE = "smartops_device"
-DEVICE_KNOWN_FOR = timedelta(days=180)
-Keys = Mapping[str, Allowance]
+from smartops.web.failures import attempt, keys_of, remember, succeeded
+from smartops.web.second_factor import begin
 
 
 class SignInForm(AuthenticationForm):
@@ -37,13 +22,13 @@ class SignInForm(AuthenticationForm):
 
     required_css_class = "required"
     wait: timedelta = throttle.NONE
-    request: HttpRequest  # of `AdminSite.login`, always
+    request: HttpRequest  # of `LoginView`, always
 
     def clean(self) -> Any:
         account, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if not account or not password:
             return super().clean()
-        keys = _keys(self.request, account)
+        keys = keys_of(self.request, account)
         self.wait = attempt(keys)  # counted before the password is checked: attempts at the same time are not free
         if self.wait:
             sign_ins.throttled(self.request, account)
@@ -54,91 +39,35 @@ class SignInForm(AuthenticationForm):
         return cleaned
 
 
-admin.site.login_form = SignInForm
+class SignIn(LoginView):
+    """Leads to the page that asked for it, else to the console. 429 with Retry-After while the client has to wait."""
+
+    authentication_form = SignInForm
+    template_name = "admin/login.html"
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if admin.site.has_permission(request):
+            return redirect("admin:index")
+        return super().get(request, *args, **kwargs)
+
+    def form_valid(self, form: AuthenticationForm) -> Any:
+        user = form.get_user()
+        if is_asked(user):
+            return begin(self.request, user, self.get_success_url())
+        return remember(self.request, super().form_valid(form))
+
+    def form_invalid(self, form: Any) -> Any:
+        response = super().form_invalid(form)
+        if form.wait:
+            response.status_code = 429
+            response.headers["Retry-After"] = str(throttle.seconds(form.wait))
+        return response
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        found = {**super().get_context_data(**kwargs), **admin.site.each_context(self.request)}
+        found |= {"title": "Log in", "subtitle": None, "app_path": self.request.get_full_path()}
+        found |= {"username": self.request.user.get_username(), "next": self.get_success_url()}
+        return found | ({"provider": settings.SMARTOPS_OIDC_NAME} if settings.SMARTOPS_OIDC_ISSUER else {})
 
 
-def sign_in(request: HttpRequest) -> HttpResponseBase:
-    """The sign-in page of admin and console, which leads to the page that asked for it, else to the console. 429 with
-    Retry-After while the client has to wait."""
-    response: HttpResponseBase = admin.site.login(request, {**_from(request), **_other_ways()})
-    form = (getattr(response, "context_data", None) or {}).get("form")
-    if isinstance(form, SignInForm) and form.wait:
-        response.status_code = 429
-        response.headers["Retry-After"] = str(throttle.seconds(form.wait))
-    if request.method == "POST" and response.status_code == 302:
-        response.set_signed_cookie(
-            DEVICE_COOKIE, f"{token_urlsafe(9)}:{request.user.get_username()}", salt=DEVICE_COOKIE,
-            max_age=DEVICE_KNOWN_FOR, path=request.path, secure=settings.SESSION_COOKIE_SECURE, httponly=True,
-            samesite="Lax",
-        )  # fmt: skip
-    return response
-
-
-def _from(request: HttpRequest) -> dict[str, str]:
-    if REDIRECT_FIELD_NAME in request.GET or REDIRECT_FIELD_NAME in request.POST:
-        return {}
-    return {REDIRECT_FIELD_NAME: resolve_url(settings.LOGIN_REDIRECT_URL)}
-
-
-def _other_ways() -> dict[str, str]:
-    return {"provider": settings.SMARTOPS_OIDC_NAME} if settings.SMARTOPS_OIDC_ISSUER else {}
-
-
-def attempt(keys: Keys) -> timedelta:
-    """Counts a failure under each key, until `succeeded` takes it back, and returns zero. If one of them has to wait,
-    it counts nothing, and returns how long."""
-    _forget()
-    rows = [SignInFailures(key=key) for key in sorted(keys)]
-    with transaction.atomic():
-        SignInFailures.objects.bulk_create(rows, ignore_conflicts=True)
-        locked = SignInFailures.objects.select_for_update().filter(key__in=keys).order_by("key")
-        found, now = list(locked), database_now()
-        stored = [throttle.Failures(keys[row.key], row.count, row.last_at) for row in found]
-        if left := throttle.wait(stored, now):
-            return left
-        for row in found:
-            row.count, row.last_at = throttle.counted(row.count, row.last_at, now) + 1, now
-        SignInFailures.objects.bulk_update(found, ["count", "last_at"])
-    return throttle.NONE
-
-
-def succeeded(keys: Keys) -> None:
-    """Clears the failures of this account from this client. The others stay: an attacker with an account of his own
-    must not clear those of his client."""
-    rows = SignInFailures.objects.filter(key__in=keys)
-    own = [key for key, allowance in keys.items() if allowance is throttle.ACCOUNT_OF_CLIENT]
-    rows.filter(key__in=own).update(count=0)
-    rows.exclude(key__in=own).update(count=Greatest(F("count") - 1, 0))
-
-
-def _keys(request: HttpRequest, account: str) -> Keys:
-    """A browser that has signed in to this account before has a limit of its own, so nobody else can slow it down."""
-    if device := _device(request, account):
-        return {key_of("device", device, account): throttle.ACCOUNT_OF_CLIENT}
-    client = network(peer_of(request))
-    return {
-        key_of("client", client, account): throttle.ACCOUNT_OF_CLIENT,
-        key_of("client", client): throttle.CLIENT,
-        key_of("account", account): throttle.ACCOUNT,
-    }
-
-
-def _device(request: HttpRequest, account: str) -> str:
-    try:
-        value = request.get_signed_cookie(DEVICE_COOKIE, "", salt=DEVICE_COOKIE, max_age=DEVICE_KNOWN_FOR)
-    except BadSignature:
-        return ""
-    device, _, owner = (value or "").partition(":")
-    return device if hmac.compare_digest(owner.encode(), account.encode()) else ""
-
-
-def key_of(*parts: str) -> str:
-    """Of what is counted, as kind, client and account. No names: people type passwords where the name belongs."""
-    return hmac.new(settings.SECRET_KEY.encode(), "\0".join(parts).encode(), sha256).hexdigest()
-
-
-def _forget() -> None:
-    """Rows that another attempt has locked stay for the next time: waiting for them could end in a deadlock."""
-    old = SignInFailures.objects.select_for_update(skip_locked=True).filter(last_at__lte=Now() - throttle.FORGET)
-    with transaction.atomic():
-        SignInFailures.objects.filter(pk__in=[row.pk for row in old[:1000]]).delete()
+sign_in = SignIn.as_view()

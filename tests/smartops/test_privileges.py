@@ -57,6 +57,7 @@ MAY = {
     "smartops_auditexport": ("siu", ""),
     "signals_settingchange": ("s", ""),
     "smartops_signinfailures": ("siud", ""),
+    "smartops_secondfactor": ("siud", ""),
     "smartops_seenfailure": ("sid", ""),
     "auth_user": ("siud", "s"),  # a reconciler reads some columns
     "orchestrator_refusedrequest": ("siu", ""),

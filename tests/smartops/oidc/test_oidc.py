@@ -318,7 +318,7 @@ def test_many_failures_of_a_client_have_to_wait_and_a_success_counts_none(
     provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = timezone.now()
-    monkeypatch.setattr("smartops.web.sign_in.database_now", lambda: now)
+    monkeypatch.setattr("smartops.web.failures.database_now", lambda: now)
     for _ in range(2):
         assert sign_in().status_code == 302
     assert SignInFailures.objects.get().count == 0

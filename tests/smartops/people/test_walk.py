@@ -33,7 +33,7 @@ from smartops.api.root import api
 from smartops.console import feed, topics
 from smartops.console.freshness import freshness, visible_to
 from smartops.console.live import Changed, Page
-from smartops.models import RoleGrant, SignIn, Token
+from smartops.models import RoleGrant, SecondFactor, SignIn, Token
 from smartops.people.access import Right, access_of
 from smartops.people.roles import EVERYWHERE, RIGHTS, Place, Role
 from smartops.people.scopes import SCOPES
@@ -49,7 +49,8 @@ MARKS = {OWN: "ownmark", VAULT: "vaultmark", AWAY: "awaymark"}
 SCOPES_OF_PEOPLE = (OWN, Place("default"), Place("", "shop"), EVERYWHERE)
 PEOPLE = [(role, place) for role in Role for place in SCOPES_OF_PEOPLE]
 NOBODY = "99999999"
-ADMIN_ONLY = {Token, RoleGrant, User, Group, SignIn}
+ADMIN_ONLY = {Token, RoleGrant, User, Group, SignIn, SecondFactor}
+FOR_ALL = {SignIn, SecondFactor}
 
 
 class Waiting:
@@ -122,7 +123,7 @@ FOR_ALL_PLACES = {"console:tokens", "console:token-issue", "console:token-revoke
 # Without data of a place.
 OPEN = {
     "admin:index", "admin:login", "admin:logout", "admin:password_change", "admin:password_change_done",
-    "oidc-start", "oidc-callback", "console:password",
+    "oidc-start", "oidc-callback", "console:password", "console:second-factor", "second-step",
     "admin:autocomplete", "admin:jsi18n", "admin:view_on_site", "admin:app_list", "admin:None",
     "v1:openapi-json", "v1:api-root", "None",
 }  # fmt: skip
@@ -243,7 +244,7 @@ def read(client: Client, url: str, scope: Place, search: str = "") -> Any:
 
 def opens(model: Any, role: Role, scope: Place) -> bool:
     administers = Right.ADMINISTER in RIGHTS[role]
-    return model not in ADMIN_ONLY or (administers and (model is not SignIn or scope == EVERYWHERE))
+    return model not in ADMIN_ONLY or (administers and (model not in FOR_ALL or scope == EVERYWHERE))
 
 
 @pytest.mark.parametrize(("role", "scope"), PEOPLE, ids=str)
@@ -256,7 +257,7 @@ def test_the_lists_of_the_admin_have_what_the_role_allows(
     for model in admin.site._registry:
         listed = read(client, page(model, "changelist"), scope)
         assert listed.status_code == (200 if opens(model, role, scope) else 403), model
-        may_add = SCOPES[model].may_change(access) and model is not Action
+        may_add = SCOPES[model].may_change(access) and model not in (Action, SecondFactor)
         assert read(client, page(model, "add"), scope).status_code == (200 if may_add else 403), model
         for place, rows in world.rows.items():
             if model in rows and listed.status_code == 200 and seen(model, place, scope):

@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 from smartops.models import SignInFailures
 from smartops.people.roles import Role
 from smartops.web import throttle
-from smartops.web.sign_in import DEVICE_COOKIE, attempt
+from smartops.web.failures import DEVICE_COOKIE, attempt
 from tests.kit.people import person
 from tests.kit.threads import at_once
 
@@ -25,7 +25,7 @@ ATTACKER, OPERATOR, OFFICE = "198.51.100.7", "203.0.113.9", "192.0.2.0"
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only `later` lets time pass."""
     now = timezone.now()
-    monkeypatch.setattr("smartops.web.sign_in.database_now", lambda: now)
+    monkeypatch.setattr("smartops.web.failures.database_now", lambda: now)
 
 
 @pytest.fixture(autouse=True)

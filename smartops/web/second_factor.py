@@ -1,0 +1,129 @@
+"""The second step of a sign-in, and the accounts that have to set up a second factor first.
+
+Between the steps nobody is signed in. The session knows whose password was right, for five minutes, and nothing but
+this page reads it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth import login, logout
+from django.contrib.auth.models import User
+from django.core.exceptions import MiddlewareNotUsed, ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.crypto import constant_time_compare
+from django.utils.decorators import async_only_middleware
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+
+from signals import actors
+from signals.lib.clock import database_now
+from smartops.people.second_factor import is_missing, verify
+from smartops.web import sign_ins, throttle
+from smartops.web.failures import attempt, device_of, key_of, remember, succeeded
+from smartops.web.types import GetResponse
+
+HALF = "half_signed_in"
+VALID_FOR = 300  # seconds
+# What an account without its second factor may open.
+ALLOWED = ("console:second-factor", "admin:login", "second-step", "admin:logout")
+
+
+class CodeForm(forms.Form):
+    """Wrong codes cost pauses as wrong passwords do, and have a count of their own: a right password does not clear it.
+    It is that of the account: who knows the password must not get more guesses by more clients. A browser that has
+    signed in to the account before has its own, so nobody else can slow it down."""
+
+    code = forms.CharField(
+        max_length=64,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "autofocus": True, "autocapitalize": "none"}),
+    )
+    wait = throttle.NONE
+
+    def __init__(self, request: HttpRequest, user: User) -> None:
+        super().__init__(request.POST if request.method == "POST" else None, label_suffix=":")
+        self.request, self.user = request, user
+
+    def clean_code(self) -> str:
+        name = self.user.get_username()
+        keys = {key_of("code", str(self.user.pk), device_of(self.request, name)): throttle.ACCOUNT_OF_CLIENT}
+        self.wait = attempt(keys)  # counted before the code is checked, as a password is
+        if self.wait:
+            sign_ins.throttled(self.request, name)
+            raise ValidationError(f"Too many wrong codes. Try again in {throttle.seconds(self.wait)} s.")
+        proof = verify(self.user, self.cleaned_data["code"])
+        if proof is None:
+            sign_ins.failed(self.request, actors.user(name), "The code of the second factor was wrong.")
+            raise ValidationError("The code is wrong, or was used before. Wait for the next one.")
+        succeeded(keys)
+        return proof
+
+
+def begin(request: HttpRequest, user: Any, to: str) -> HttpResponseBase:
+    """The password was right. The session is a new one: it had perhaps another account."""
+    logout(request)
+    request.session[HALF] = {
+        "user": user.pk,
+        "backend": user.backend,
+        "password": user.get_session_auth_hash(),
+        "until": database_now().timestamp() + VALID_FOR,
+        "to": to,
+    }
+    return redirect("second-step")
+
+
+@never_cache
+@sensitive_post_parameters("code")
+def second_step(request: HttpRequest) -> HttpResponseBase:
+    """429 with Retry-After while the account has to wait. Without a first step it leads there."""
+    half: dict[str, Any] = request.session.get(HALF, {})
+    user = _half_signed_in(half)
+    if user is None:
+        request.session.pop(HALF, None)
+        return redirect("admin:login")
+    form = CodeForm(request, user)
+    if form.is_valid():
+        del request.session[HALF]
+        request.signed_in_by = form.cleaned_data["code"]  # type: ignore[attr-defined]
+        login(request, user, half["backend"])
+        return remember(request, redirect(half["to"]))
+    context = {**admin.site.each_context(request), "title": "Second factor", "form": form, "account": user}
+    response = render(request, "sign_in/code.html", context)
+    if form.wait:
+        response.status_code = 429
+        response.headers["Retry-After"] = str(throttle.seconds(form.wait))
+    return response
+
+
+def _half_signed_in(half: dict[str, Any]) -> User | None:
+    """None if it is too long ago, or if the account is not active or has another password since."""
+    if not half or half["until"] < database_now().timestamp():
+        return None
+    user = User.objects.filter(pk=half["user"], is_active=True).first()
+    same = user is not None and constant_time_compare(half["password"], user.get_session_auth_hash())
+    return user if same else None
+
+
+@async_only_middleware
+def required(get_response: GetResponse) -> GetResponse:
+    """Leads an account without a second factor to the page that sets it up, if SMARTOPS_REQUIRE_MFA asks for it."""
+    if not settings.SMARTOPS_REQUIRE_MFA:
+        raise MiddlewareNotUsed
+    missing: Callable[[Any], Any] = sync_to_async(lambda request: is_missing(request.user))
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        if request.path in map(reverse, ALLOWED) or not await missing(request):
+            return await get_response(request)
+        page = reverse("console:second-factor")
+        if "HX-Request" in request.headers:
+            return HttpResponse(status=403, headers={"HX-Redirect": page})
+        return redirect(page)
+
+    return middleware
