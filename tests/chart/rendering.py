@@ -50,6 +50,7 @@ VALUES: dict[str, Values] = {
             "hosts": ["smartops.internal"],
             "trustedOrigins": ["https://smartops.internal"],
             "trustedProxies": ["10.244.0.0/16", "fd00:10:244::/56"],
+            "requireMfa": True,
         },
         "reconciler": {
             "replicas": 1,
