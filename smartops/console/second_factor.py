@@ -4,6 +4,7 @@ from typing import Any
 
 import qrcode
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -89,10 +90,11 @@ def _set_up(request: ConsoleRequest, user: User) -> HttpResponseBase:
     form, codes = SetUpForm(request, user), None
     if form.is_valid():
         codes = _store(form, secret)
+    duty = "Your account must have one before you open another page. " if settings.SMARTOPS_REQUIRE_MFA else ""
     asked = Confirmation(
         "Set up",
         "Set up a second factor",
-        "Scan the picture with an authenticator app, or type the key into it. From then on, the sign-in asks for a "
+        f"{duty}Scan the picture with an authenticator app, or type the key into it. From then on, the sign-in asks for a "
         "code of the app after your password.",
         way_back(request, reverse("console:overview")),
         details="console/second_factor_key.html",

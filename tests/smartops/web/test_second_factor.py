@@ -308,6 +308,7 @@ def test_where_it_is_required_an_account_without_one_has_only_the_page_that_sets
     assert (refused.status_code, refused.headers["HX-Redirect"]) == (403, PAGE)
     assert not usable_access(olga).has(Right.READ), "websockets"
 
+    assert "Your account must have one before" in client.get(PAGE).content.decode()
     form = {"code": totp.code(key_on(client), totp.counter_at(clock.now)), "password": PASSWORD}
     assert client.post(PAGE, form).status_code == 200
     assert client.get("/admin/").status_code == 200
