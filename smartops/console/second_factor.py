@@ -94,8 +94,8 @@ def _set_up(request: ConsoleRequest, user: User) -> HttpResponseBase:
     asked = Confirmation(
         "Set up",
         "Set up a second factor",
-        f"{duty}Scan the picture with an authenticator app, or type the key into it. From then on, the sign-in asks for a "
-        "code of the app after your password.",
+        f"{duty}Scan the picture with an authenticator app, or type the key into it. From then on, the sign-in asks "
+        "for a code of the app after your password.",
         way_back(request, reverse("console:overview")),
         details="console/second_factor_key.html",
     )

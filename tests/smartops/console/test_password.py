@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from signals.models import SettingChange
@@ -21,6 +22,13 @@ PAGE = "/console/password/"
 def fast_hashes(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
+
+
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause of a second may pass on a machine that is busy."""
+    now = timezone.now()
+    monkeypatch.setattr("smartops.web.failures.database_now", lambda: now)
 
 
 @pytest.fixture(params=[Role.VIEWER, None], ids=str)
