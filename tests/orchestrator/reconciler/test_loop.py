@@ -587,6 +587,22 @@ class TestTheEnd:
         assert Signal.objects.get(workload="b").state == SignalState.PENDING
         assert reconciler.under_way.claims == set()
 
+    def test_a_stop_in_the_wait_for_work_begins_nothing(
+        self, simulation: Simulation, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        simulation.cluster.deploy("a")
+
+        def stops() -> float:
+            post(anomaly("a"))
+            reconciler.stop()
+            return 1.0
+
+        monkeypatch.setattr(reconciler, "_patience", stops)  # asked at the beginning of the wait
+
+        reconciler.run()
+
+        assert Signal.objects.get().state == SignalState.PENDING
+
     def test_stop_records_an_answer_although_the_database_fails_once(
         self, simulation: Simulation, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
     ) -> None:

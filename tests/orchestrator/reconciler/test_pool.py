@@ -1,10 +1,10 @@
 """The pool, on real threads."""
 
-from threading import Event
+from threading import Event, current_thread
 
 import pytest
 
-from orchestrator.reconciler.pool import ThreadPool
+from orchestrator.reconciler.pool import RESERVED, ThreadPool
 
 
 def raise_(error: BaseException) -> None:
@@ -44,3 +44,20 @@ def test_a_reserved_call_does_not_wait_for_busy_threads() -> None:
     finally:
         go_on.set()
         pool.close()
+
+
+def test_no_call_waits_for_a_reserved_thread() -> None:
+    go_on, names = Event(), list[str]()
+
+    def call() -> None:
+        names.append(current_thread().name)
+        go_on.wait(10)
+
+    pool = ThreadPool(1, lambda: None)
+    for reserved in (False, *[True] * (RESERVED + 3)):
+        pool.submit(call, reserved=reserved)
+    go_on.set()
+    pool._threads.shutdown(wait=True)
+    pool.close()
+    assert sum(name.startswith("reserved-call") for name in names) == RESERVED
+    assert len(names) == RESERVED + 4

@@ -7,19 +7,21 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from guardrails.models import Cooldown
 from orchestrator.k8s.sync import Delays
 from orchestrator.models import Action, ActionState, transitions
 from orchestrator.reconciler import reclaim as reclaim_verb
+from orchestrator.reconciler import wake
 from orchestrator.reconciler.dispatch import claim_due
 from orchestrator.reconciler.reclaim import FORGOTTEN_AFTER, cancel_resolved, expire, reclaim, report_unattended
-from orchestrator.reconciler.wake import wake_unread
+from orchestrator.reconciler.wake import wake_freed, wake_unread
 from signals import transitions as signal_transitions
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Target
 from tests.kit.history import rewritable
 from tests.kit.signals import NAMESPACE, anomaly, delayed, post
-from tests.kit.simulation import SimulatedCluster
+from tests.kit.simulation import SimulatedCluster, Simulation
 from tests.kit.threads import at_once
 from tests.kit.verbs import lease_ends, poison, requested, row
 
@@ -132,6 +134,34 @@ def test_what_waited_for_a_list_is_due_when_it_can_be_read(delays: Delays, resum
     due = {one.workload.name for one in Action.objects.filter(not_before__lte=Now()).select_related("workload")}
     due |= set(Signal.objects.filter(not_before__lte=Now()).values_list("workload", flat=True))
     assert due == resumed
+
+
+def test_the_next_pass_wakes_what_is_more_than_a_batch(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wake, "BATCH", 2)
+    names = ("a", "b", "c")
+    post(*(anomaly(name) for name in names))
+    later = timezone.now() + timedelta(seconds=60)
+    for signal in Signal.objects.all():
+        waits = signal_transitions.defer(signal, Reason.NAMESPACE_UNREADABLE, "Wait.", later)
+        signal_transitions.store([waits])
+    simulation.observe()
+
+    waiting = simulation.reconciler.waiting
+    for woken in (2, 3):
+        waiting.wake_unread()
+        assert Signal.objects.filter(not_before__lte=Now()).count() == woken
+
+
+def test_a_cooldown_that_goes_on_keeps_its_signal_waiting() -> None:
+    post(anomaly("a"), anomaly("b"))
+    later = timezone.now() + timedelta(seconds=60)
+    for signal in Signal.objects.all():
+        signal_transitions.store([signal_transitions.defer(signal, Reason.COOLDOWN_ACTIVE, "Wait.", later)])
+    Cooldown.start([(Target("default", NAMESPACE, "a"), "RESTART", 60)])
+
+    wake_freed("default", None)
+
+    assert list(Signal.objects.filter(not_before__lte=Now()).values_list("workload", flat=True)) == ["b"]
 
 
 def test_a_forgotten_signal_says_what_it_waited_for() -> None:

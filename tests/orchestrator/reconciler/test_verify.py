@@ -114,6 +114,17 @@ def test_a_pass_that_ends_early_leaves_the_others_due(scene: Scene) -> None:
     assert [first, *scene.due()] in (["a", "b"], ["b", "a"])
 
 
+def test_a_verification_that_cannot_be_judged_is_judged_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = scene.watch()
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestrator.reconciler.verify.judge", lambda *_: 1 / 0)
+        for judged in (scene.examine, lambda one: scene.confirm(one, scene.seen(one))):
+            with pytest.raises(ZeroDivisionError):
+                judged(watched)
+            scene.clock.advance(ASK_AGAIN)
+            assert scene.due() == ["erp-simulator"]
+
+
 def test_a_complete_rollout_succeeds_when_its_stabilisation_is_over(scene: Scene) -> None:
     watched = scene.watch()
     scene.cluster.roll_out(watched.key)
