@@ -160,7 +160,7 @@ class EditedAdmin(admin.ModelAdmin[Row]):
         found = super().get_object(request, object_id, from_field)
         if found is None or request.method != "POST" or not connection.in_atomic_block:
             return found
-        return self.model._default_manager.select_for_update().filter(pk=found.pk).first()
+        return self.model._default_manager.select_for_update(of=("self",)).filter(pk=found.pk).first()
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         with transaction.atomic():

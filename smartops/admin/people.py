@@ -4,6 +4,7 @@ factors."""
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group, User
@@ -14,6 +15,9 @@ from smartops.models import RoleGrant, SecondFactor
 admin.site.unregister([User, Group])
 # Those of the extra `oidc`: sign-ins make their rows, and they hold secrets.
 admin.site.unregister([one for one in admin.site._registry if one.__module__.startswith("allauth.")])
+
+
+MAX_DIGITS = 19  # of a key, a bigint
 
 
 class PersonForm(PlacedForm[User], UserChangeForm[User]):
@@ -64,6 +68,13 @@ class SecondFactorAdmin(PlacedAdmin[SecondFactor]):
         return False
 
 
+class Choice(AutocompleteSelect):
+    def optgroups(self, name: str, value: Any, attrs: Any = None) -> Any:
+        """Django looks for the row of what was sent, also when that is no key, and raises an error."""
+        keys = [one for one in map(str, value) if one.isascii() and one.isdecimal() and len(one) < MAX_DIGITS]
+        return super().optgroups(name, keys, attrs)
+
+
 class GrantForm(PlacedForm[RoleGrant]):
     def _get_validation_exclusions(self) -> set[str]:
         """Equal grants of people are refused, although the form does not have all columns of their key."""
@@ -86,6 +97,9 @@ class RoleGrantAdmin(PlacedAdmin[RoleGrant]):
         ("To whom", {"fields": ["group", "user"], "description": "Choose an account or a group."}),
         ("Where", {"fields": ["cluster", "namespace"]}),
     ]
+
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **more: Any) -> Any:
+        return super().formfield_for_foreignkey(db_field, request, widget=Choice(db_field, self.admin_site), **more)
 
     def has_change_permission(self, request: Any, obj: RoleGrant | None = None) -> bool:
         return super().has_change_permission(request, obj) and not (obj is not None and obj.from_claims)
