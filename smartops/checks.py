@@ -243,20 +243,20 @@ def openid_provider(**_: Any) -> list[CheckMessage]:
         return []
     found: list[CheckMessage] = []
     if missing:
-        message = f"Sign-in by an OpenID provider is incomplete: {' and '.join(missing)} is not set."
+        message = f"Sign-in by an OpenID provider is incomplete. Not set: {', '.join(missing)}."
         found.append(Error(message, hint=hint, id="smartops.E040"))
     if issuer and not _is_issuer(issuer):
         wanted = f"an https URL of at most {MAX_ISSUER} characters without credentials and parameters"
         message = f"SMARTOPS_OIDC_ISSUER={issuer!r} is not {wanted}."
         found.append(Error(message, hint="As the provider writes its issuer, with its path.", id="smartops.E041"))
     if "openid" not in settings.SMARTOPS_OIDC_SCOPES:
-        found.append(Error("SMARTOPS_OIDC_SCOPES does not have openid.", hint=hint, id="smartops.E042"))
+        found.append(Error("SMARTOPS_OIDC_SCOPES does not contain openid.", hint=hint, id="smartops.E042"))
     if not 1 <= settings.SMARTOPS_OIDC_SESSION_HOURS <= MAX_SESSION_HOURS:
         given = settings.SMARTOPS_OIDC_SESSION_HOURS
         message = f"SMARTOPS_OIDC_SESSION_HOURS={given} is not between 1 and {MAX_SESSION_HOURS}."
         found.append(Error(message, id="smartops.E043"))
     if not settings.SMARTOPS_WITH_OIDC:
-        message = "SMARTOPS_OIDC_ISSUER is set, and the extra `oidc` is not installed."
+        message = "Sign-in by an OpenID provider is configured, but the extra `oidc` is not installed."
         hint = "pip install 'smartops-orchestrator[oidc]', or build the image with --build-arg EXTRAS=oidc."
         found.append(Error(message, hint=hint, id="smartops.E044"))
     return found

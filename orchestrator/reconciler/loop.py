@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds: the guarantee behind all notifications, and the grain of deferrals
 PACE = 0.05  # seconds from one pass to the next under load: what arrives in between shares its transactions
-OVERDUE = 10.0  # seconds between two looks at deadlines and at how much waits
+OVERDUE = 10.0  # seconds between two checks of deadlines and of the lengths of queues
 PARTITIONS = 3600.0  # seconds between two attempts to create the partitions of the next months
 FORGET = 600.0  # seconds between two deletions of windows that recognize no repeat any more
 BEAT = 5.0  # seconds between two heartbeats; the console calls a reconciler stopped after 12

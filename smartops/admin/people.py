@@ -70,7 +70,7 @@ class SecondFactorAdmin(PlacedAdmin[SecondFactor]):
 
 class Choice(AutocompleteSelect):
     def optgroups(self, name: str, value: Any, attrs: Any = None) -> Any:
-        """Django looks for the row of what was sent, also when that is no key, and raises an error."""
+        """Django queries every value that was sent, and raises an error for one that is no key."""
         keys = [one for one in map(str, value) if one.isascii() and one.isdecimal() and len(one) < MAX_DIGITS]
         return super().optgroups(name, keys, attrs)
 

@@ -1,4 +1,4 @@
-"""The password of the own account, for each person who has one, with or without a role and staff status."""
+"""The page on which a person changes their own password, with or without a role and staff status."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from smartops.web.failures import attempt, key_of, succeeded
 
 
 class PasswordForm(PasswordChangeForm):
-    """Whoever holds the session may not guess the old password: failures cost pauses, and are rows, as at sign-in."""
+    """An open session gives no free guesses of the password: failures cost pauses, and are rows, as at sign-in."""
 
     # For password managers.
     account = forms.CharField(

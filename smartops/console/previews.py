@@ -25,8 +25,8 @@ WINDOWS = {
 STEP = 0.5  # seconds
 MAX_RUNNING = 3  # previews of different persons, in all web processes
 TOO_MANY = (
-    "{number} previews of other persons are running, which is as many as run at a time. The change can be made without "
-    "a preview. For a preview, try again in a minute."
+    "No preview was begun: {number} previews of other persons are running, which is the limit. Save without a preview, "
+    "or try again in a minute."
 )
 ENDED = (
     "This preview has ended: you have begun or stopped another one since, or it was not continued for ten minutes. "

@@ -5,6 +5,7 @@ from typing import Any
 import qrcode
 from django import forms
 from django.conf import settings
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -37,7 +38,7 @@ class RemoveForm(forms.Form):
 
     def clean_password(self) -> str:
         entered: str = self.cleaned_data["password"]
-        if not confirm_password(self.request, self.user, entered, "The password was wrong, for the second factor."):
+        if not confirm_password(self.request, self.user, entered, "The password was wrong (second factor)."):
             raise ValidationError("The password is wrong.")
         return entered
 
@@ -66,7 +67,7 @@ def _remove(request: ConsoleRequest, user: User, stored: SecondFactor) -> HttpRe
     asked = Confirmation(
         "Remove",
         "Your second factor",
-        f"It is set up since {stored.made_at:%Y-%m-%d %H:%M} UTC. You have {left}. To get another app or new "
+        f"It was set up at {stored.made_at:%Y-%m-%d %H:%M} UTC. You have {left}. To get another app or new "
         "recovery codes, remove it, and set it up again.",
         way_back(request, reverse("console:overview")),
         danger=True,
@@ -94,8 +95,8 @@ def _set_up(request: ConsoleRequest, user: User) -> HttpResponseBase:
     asked = Confirmation(
         "Set up",
         "Set up a second factor",
-        f"{duty}Scan the picture with an authenticator app, or type the key into it. From then on, the sign-in asks "
-        "for a code of the app after your password.",
+        f"{duty}Scan the QR code with an authenticator app, or type the key into it. From then on, the sign-in asks "
+        "for a code of the app after your password. Your other sessions end.",
         way_back(request, reverse("console:overview")),
         details="console/second_factor_key.html",
     )
@@ -111,12 +112,16 @@ def _store(form: SetUpForm, secret: str) -> list[str] | None:
     try:
         with transaction.atomic():
             codes = set_up(form.user, secret, form.cleaned_data["code"])
+            if codes is not None:  # the same password with another salt: sessions that began without a code end
+                form.user.set_password(form.cleaned_data["password"])
+                form.user.save(update_fields=["password"])
     except IntegrityError:  # another window of this person set it up just now
-        form.add_error(None, "Your account has a second factor already. Open this page again.")
+        form.add_error(None, "Your account already has a second factor. Reload this page.")
         return None
     if codes is None:
         form.add_error("code", "The code is wrong. Check the clock of the device, and enter the next code.")
     else:
+        update_session_auth_hash(form.request, form.user)
         del form.request.session[SECRET]
     return codes
 

@@ -78,7 +78,7 @@ class Identities(DefaultSocialAccountAdapter):  # type: ignore[misc]
                     self.save_user(request, login)
                 access = grant(login.user, groups)
         except IntegrityError:  # another window of this person got the account just now
-            raise refused(request, "Another sign-in got in between. Try again.", status=409) from None
+            raise refused(request, "Another sign-in ran at the same time. Try again.", status=409) from None
         if not access.places:
             raise refused(request, _no_access(groups), login.user)
         request.signed_in_by = settings.SMARTOPS_OIDC_ISSUER  # type: ignore[attr-defined]
@@ -108,10 +108,10 @@ class Identities(DefaultSocialAccountAdapter):  # type: ignore[misc]
             why = f"{name} cannot be reached. Try again later, or sign in with a local account."
             raise refused(request, why, status=503, detail=f"OpenID provider: {type(exception).__name__}")
         if exception is not None:
-            why = f"The answer of {name} is not valid. Try again. If that does not help, tell an administrator."
+            why = f"The answer of {name} is not valid. Try again. If it fails again, report it to an administrator."
             raise refused(request, why, detail=_safe(exception))
         if (extra_context or {}).get("state") is not None:
-            why = f"{name} reported an error: {_code(request.GET.get('error', ''))}. Tell an administrator."
+            why = f"{name} reported an error: {_code(request.GET.get('error', ''))}. Report it to an administrator."
             raise refused(request, why)
         raise refused(request, "This sign-in is too old, or began in another browser. Start again.")
 
@@ -157,7 +157,7 @@ def page_of_refusal(request: HttpRequest, why: str, status: int) -> HttpResponse
 
 def _no_access(groups: frozenset[str]) -> str:
     claim, name = settings.SMARTOPS_OIDC_GROUPS_CLAIM, settings.SMARTOPS_OIDC_NAME
-    named = f"named these groups of you: {_listed(groups)}" if groups else f"named no group of you (claim {claim})"
+    named = f"reports your groups as: {_listed(groups)}" if groups else f"reports no group for you (claim {claim})"
     return f"Your account has no role here. {name} {named}. Ask an administrator for a group that has a role."
 
 

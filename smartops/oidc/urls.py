@@ -1,4 +1,4 @@
-"""Their paths are a part of what the provider knows: the callback is registered there."""
+"""The paths must not change: the callback is registered at the provider."""
 
 from django.urls import path
 

@@ -47,15 +47,19 @@ def drop(partition: Partition, manifest: Manifest, exported: tuple[int, int]) ->
     """`exported`: the versions before the export. Nothing was open in them, and what has ended does not begin again.
     Raises Changed if a row was written or referred to since then."""
     _detach(partition)
-    if change := _change(partition, manifest, exported):
+    try:
+        if change := _change(partition, manifest, exported):
+            raise Changed(change)
+        if partition.model is Signal:
+            Problem.forget_signals(partition.first, partition.last)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(LIMIT)  # to drop the foreign key of an action, DROP needs the table of workloads for itself
+            if partition.model is Action:
+                IdempotencyKey.objects.filter(partition.within("action_id")).delete()
+            cursor.execute(f"DROP TABLE {partition.name}")
+    except Exception:
         attach(partition)
-        raise Changed(change)
-    if partition.model is Signal:
-        Problem.forget_signals(partition.first, partition.last)
-    with transaction.atomic(), connection.cursor() as cursor:
-        if partition.model is Action:
-            IdempotencyKey.objects.filter(partition.within("action_id")).delete()
-        cursor.execute(f"DROP TABLE {partition.name}")
+        raise
 
 
 def _change(partition: Partition, manifest: Manifest, exported: tuple[int, int]) -> str:

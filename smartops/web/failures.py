@@ -25,6 +25,7 @@ from smartops.web.throttle import Allowance
 
 DEVICE_COOKIE = "smartops_device"
 DEVICE_KNOWN_FOR = timedelta(days=180)
+BY_CODE = "code."  # begins the name of a browser that has entered a right code; no other begins so
 Keys = Mapping[str, Allowance]
 
 
@@ -77,10 +78,10 @@ def device_of(request: HttpRequest, account: str) -> str:
     return device if hmac.compare_digest(owner.encode(), account.encode()) else ""
 
 
-def remember(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """This browser has signed in to the account."""
+def remember(request: HttpRequest, response: HttpResponseBase, kind: str = "") -> HttpResponseBase:
+    """This browser has signed in to the account. `kind`: BY_CODE, or empty."""
     response.set_signed_cookie(
-        DEVICE_COOKIE, f"{token_urlsafe(9)}:{request.user.get_username()}", salt=DEVICE_COOKIE,
+        DEVICE_COOKIE, f"{kind}{token_urlsafe(9)}:{request.user.get_username()}", salt=DEVICE_COOKIE,
         max_age=DEVICE_KNOWN_FOR, path=reverse("admin:login"), secure=settings.SESSION_COOKIE_SECURE, httponly=True,
         samesite="Lax",
     )  # fmt: skip

@@ -27,7 +27,7 @@ from signals import actors
 from signals.lib.clock import database_now
 from smartops.people.second_factor import is_missing, verify
 from smartops.web import sign_ins, throttle
-from smartops.web.failures import attempt, device_of, key_of, remember, succeeded
+from smartops.web.failures import BY_CODE, attempt, device_of, key_of, remember, succeeded
 from smartops.web.types import GetResponse
 
 HALF = "half_signed_in"
@@ -53,7 +53,10 @@ class CodeForm(forms.Form):
 
     def clean_code(self) -> str:
         name = self.user.get_username()
-        keys = {key_of("code", str(self.user.pk), device_of(self.request, name)): throttle.ACCOUNT_OF_CLIENT}
+        device = device_of(self.request, name)
+        # The password alone gives any number of cookies, so only those of a right code count for themselves.
+        own = device if device.startswith(BY_CODE) else ""
+        keys = {key_of("code", str(self.user.pk), own): throttle.ACCOUNT_OF_CLIENT}
         self.wait = attempt(keys)  # counted before the code is checked, as a password is
         if self.wait:
             sign_ins.throttled(self.request, name)
@@ -67,7 +70,7 @@ class CodeForm(forms.Form):
 
 
 def begin(request: HttpRequest, user: Any, to: str) -> HttpResponseBase:
-    """The password was right. The session is a new one: it had perhaps another account."""
+    """After the right password. A new session begins, as the old one may belong to another account."""
     logout(request)
     request.session[HALF] = {
         "user": user.pk,
@@ -93,7 +96,7 @@ def second_step(request: HttpRequest) -> HttpResponseBase:
         del request.session[HALF]
         request.signed_in_by = form.cleaned_data["code"]  # type: ignore[attr-defined]
         login(request, user, half["backend"])
-        return remember(request, redirect(half["to"]))
+        return remember(request, redirect(half["to"]), BY_CODE)
     context = {**admin.site.each_context(request), "title": "Second factor", "form": form, "account": user}
     response = render(request, "sign_in/code.html", context)
     if form.wait:

@@ -115,6 +115,6 @@ def test_a_stricter_setting_for_all_that_a_rule_matches_rejects_it() -> None:
 
 
 def test_a_minimum_above_the_maximum_is_rejected() -> None:
-    with pytest.raises(ValidationError, match="more than max_replicas"):
+    with pytest.raises(ValidationError, match="more than “Max replicas”"):
         GuardrailSetting(min_replicas=4, max_replicas=3).full_clean()
     GuardrailSetting(min_replicas=3, max_replicas=3).full_clean()

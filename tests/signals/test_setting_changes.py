@@ -18,7 +18,7 @@ from signals.lib import triggers
 from signals.lib.acting import acting, give_reason
 from signals.models import Rule, SettingChange
 from signals.types import ActionType, Target
-from smartops.models import Token
+from smartops.models import SecondFactor, Token
 from smartops.people.roles import Role
 from smartops.tokens import Scope, issue
 from tests.kit.people import grant as grant_role
@@ -55,6 +55,11 @@ def role_grant() -> Any:
     return grant_role(User.objects.create_user("rita"), "viewer")
 
 
+def second_factor() -> Any:
+    owner = User.objects.create_user("rita")
+    return SecondFactor.objects.create(user=owner, secret="x", used_counter=1, recovery=[])  # noqa: S106
+
+
 def permission() -> Any:
     kind = Permission.objects.earliest("id").content_type
     return Permission.objects.create(codename="approve", name="Can approve", content_type=kind)
@@ -72,6 +77,7 @@ RECORDED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "smartops_token": (a_token, "scopes = '[]'"),
     "smartops_rolegrant": (role_grant, "role = 'admin'"),
+    "smartops_secondfactor": (second_factor, "made_at = now() - interval '1 day'"),
     "auth_user": (lambda: User.objects.create_user("rita"), "is_superuser = true"),
     "auth_group": (lambda: Group.objects.create(name="approvers"), "name = 'viewers'"),
     "auth_permission": (permission, "name = 'Can approve anything'"),
@@ -115,9 +121,10 @@ def test_the_tables_of_this_file_are_those_that_are_recorded() -> None:
 def test_each_change_of_plain_sql_is_a_row_with_the_login(table: str) -> None:
     make, change = RECORDED[table]
     row = make()
+    column_of_key = row._meta.pk.column
     [login] = sql("SELECT session_user::text, pg_current_xact_id()::text::bigint")
     [first, *_] = changes(table)[-1:]
-    sql(f"UPDATE {table} SET {change} WHERE id = %s", row.pk)  # noqa: S608
+    sql(f"UPDATE {table} SET {change} WHERE {column_of_key} = %s", row.pk)  # noqa: S608
     [second] = changes(table)[-1:]
 
     assert (first.operation, first.key, first.before) == ("insert", str(row.pk), None)
@@ -127,11 +134,11 @@ def test_each_change_of_plain_sql_is_a_row_with_the_login(table: str) -> None:
     assert (second.actor, second.login, second.transaction_id) == (f"system:{login[0]}", *login)
     assert (second.reason, abs(timezone.now() - second.at) < timedelta(minutes=1)) == ("", True)
 
-    deletion = f"DELETE FROM {table} WHERE id = %s"  # noqa: S608
+    deletion = f"DELETE FROM {table} WHERE {column_of_key} = %s"  # noqa: S608
     if table in KEPT:
         assert "never_deleted" in refusal(deletion, row.pk)
         return
-    sql(deletion, second.after["id"])
+    sql(deletion, second.after[column_of_key])
     [third] = changes(table)[-1:]
     assert (third.operation, third.before, third.after) == ("delete", second.after, None)
 

@@ -49,6 +49,8 @@ class Command(BaseCommand):
                 problems += self._retain(model, directory, dry_run=dry_run, allow_gap=allow_gap)
             except (export.ExportError, OSError) as error:
                 problems.append(str(error))
+            except OperationalError as error:  # another session holds a lock
+                problems.append(f"{model._meta.db_table}: run `manage.py retain` again: {error}".strip())
         if problems:
             raise CommandError("\n".join(problems))
 

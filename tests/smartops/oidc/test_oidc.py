@@ -142,7 +142,7 @@ def test_a_person_without_a_group_that_has_a_role_gets_a_page_and_no_account(
     assert answer.status_code == 403
     text = answer.content.decode()
     assert "Your account has no role here." in text
-    assert "guests" in text or "no group of you (claim groups)" in text
+    assert "guests" in text or "no group for you (claim groups)" in text
     assert not User.objects.exists()
     assert browser.get("/console/").status_code == 302
     [row] = SignIn.objects.all()

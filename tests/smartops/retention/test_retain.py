@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -172,7 +172,7 @@ def test_a_month_is_due_when_its_last_row_is(month: date, days: int, now: dateti
     assert months.due([partition], days, now) == ([partition] if is_due else [])
 
 
-class Interrupted(Exception):  # noqa: N818
+class Interrupted(BaseException):
     pass
 
 
@@ -216,6 +216,22 @@ def test_a_month_that_an_interrupted_run_has_detached_is_attached_again(
     assert drop.detached(Verification) == []
     assert Verification.objects.count() == 1
     assert months.stored(Verification)[0] == detached
+    retain(tmp_path)
+    assert counts() == [0, 0, 0, 0]
+
+
+def test_a_month_that_a_lock_keeps_from_its_drop_stays_in_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: Any) -> None:
+        raise OperationalError("canceling statement due to lock timeout")
+
+    of_last_year()
+    with monkeypatch.context() as patch:
+        patch.setattr(drop, "referred_by", locked)
+        retain(tmp_path)
+    assert drop.detached(Verification) == []
+    assert Verification.objects.count() == 1
     retain(tmp_path)
     assert counts() == [0, 0, 0, 0]
 

@@ -202,6 +202,18 @@ def test_a_browser_that_signed_in_before_is_not_slowed_down_by_others(codes: lis
     assert enter(first_step(client=client), code_now(clock)).status_code == 302
 
 
+def test_browsers_that_know_the_password_alone_share_one_count(olga: User, clock: Clock) -> None:
+    before = [browser() for _ in range(2)]
+    client = browser()
+    secret = key_on(client)
+    client.post(PAGE, {"code": totp.code(secret, totp.counter_at(clock.now)), "password": PASSWORD})
+    assert not any(map(is_signed_in, before)), "their sessions began without a code"
+    assert is_signed_in(client)
+    for _ in range(8):
+        enter(first_step(client=before[0]), "000000")
+    assert enter(first_step(client=before[1]), "000000").status_code == 429
+
+
 def test_an_account_without_a_second_factor_signs_in_with_one_step(olga: User) -> None:
     client = Client()
     answer = client.post(SIGN_IN, {"username": "olga", "password": PASSWORD})
