@@ -3,6 +3,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import dj_database_url
@@ -81,6 +82,14 @@ def no_known_bounds() -> None:
     Unended.forget_all()
     trends.CLOSED_SIGNALS.forget()
     trends.CLOSED_ACTIONS.forget()
+
+
+@pytest.fixture(autouse=True)
+def own_budget_of_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which sign-ins and refusals are stored does not depend on those of other tests in this process."""
+    from smartops.web import access_log  # as above
+
+    monkeypatch.setattr(access_log, "_window", access_log.Window(monotonic()))
 
 
 def keep_default_rules(**_: object) -> None:

@@ -1,7 +1,7 @@
 """Sign-in by an OpenID provider, against one on loopback (tests/kit/openid.py)."""
 
 from collections.abc import Iterator
-from time import monotonic, time
+from time import time
 from typing import Any
 
 import jwt
@@ -16,7 +16,6 @@ from signals.models import SettingChange
 from smartops.models import RoleGrant, SignIn, SignInFailures
 from smartops.people.claims import group_roles
 from smartops.people.roles import Place, Role
-from smartops.web import access_log
 from tests.kit.openid import CLIENT_ID, CLIENT_SECRET, OTHER_KEY, OpenIdProvider, openid_provider, signed
 from tests.kit.people import grant, person
 
@@ -34,7 +33,6 @@ def running() -> Iterator[OpenIdProvider]:
 
 @pytest.fixture
 def provider(running: OpenIdProvider, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> OpenIdProvider:
-    monkeypatch.setattr(access_log, "_window", access_log.Window(monotonic()))  # each test has its own budget of lines
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
     settings.SMARTOPS_OIDC_ISSUER = running.url
     settings.SMARTOPS_OIDC_CLIENT_ID, settings.SMARTOPS_OIDC_CLIENT_SECRET = CLIENT_ID, CLIENT_SECRET
