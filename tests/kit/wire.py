@@ -22,13 +22,17 @@ class Wire:
     def __init__(
         self, port: int, host: str = "127.0.0.1", source: str = "", timeout: float = 20.0, buffer: int = 0
     ) -> None:
-        self._socket = socket.socket()
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._socket.settimeout(timeout)
         if source:
             self._socket.bind((source, 0))
         if buffer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        self._socket.connect((host, port))
+        try:
+            self._socket.connect((host, port))
+        except OSError:
+            self._socket.close()
+            raise
         self._received = b""
 
     def __enter__(self) -> Self:
