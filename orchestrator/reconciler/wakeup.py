@@ -1,11 +1,12 @@
 """What ends the wait of the control loop: threads of the cache and of the pool, and signal handlers."""
 
 import os
-import select
 from contextlib import suppress
 from threading import Lock
+from weakref import finalize
 
 from orchestrator.k8s.types import WorkloadKey
+from signals.lib.notifications import wait_readable
 
 
 class Wakeup:
@@ -15,6 +16,7 @@ class Wakeup:
         self.fd, self._writer = os.pipe()
         for end in (self.fd, self._writer):
             os.set_blocking(end, False)
+            finalize(self, os.close, end)
 
     def set(self) -> None:
         """From any thread. Safe in a signal handler."""
@@ -26,7 +28,7 @@ class Wakeup:
             os.read(self.fd, 65536)
 
     def wait(self, seconds: float) -> None:
-        select.select([self.fd], [], [], seconds)
+        wait_readable([self.fd], seconds)
 
 
 class Stop:

@@ -9,7 +9,8 @@ poll.
 import logging
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from math import ceil
 from typing import Any, Protocol
 
 import psycopg
@@ -61,7 +62,7 @@ def listen(stop: Stop, *, timeout: Callable[[], float], wake_fd: int) -> Iterato
                 connected_at, failing = time.monotonic(), False
                 yield []
                 while not (stop.is_set() or availability.lost_since(connected_at)):
-                    select.select([session.fileno(), wake_fd], [], [], timeout())
+                    wait_readable([session.fileno(), wake_fd], timeout())
                     yield [row for note in session.notifies(timeout=0) for row in parse(note.payload)]
         except psycopg.Error as error:  # also an InternalError: a standby refuses LISTEN
             if not failing:
@@ -70,7 +71,15 @@ def listen(stop: Stop, *, timeout: Callable[[], float], wake_fd: int) -> Iterato
             connect_at = time.monotonic() + PAUSE
             while not stop.is_set() and (left := connect_at - time.monotonic()) > 0:
                 yield []
-                select.select([wake_fd], [], [], min(left, timeout()))
+                wait_readable([wake_fd], min(left, timeout()))
+
+
+def wait_readable(fds: Iterable[int], seconds: float) -> None:
+    """Until one of the file descriptors can be read, or for so long. `select` would take none above 1023."""
+    poller = select.poll()
+    for fd in fds:
+        poller.register(fd, select.POLLIN)
+    poller.poll(ceil(seconds * 1000))
 
 
 def parse(payload: str) -> list[tuple[str, str]]:

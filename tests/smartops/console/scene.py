@@ -180,6 +180,12 @@ def tuned() -> None:
         alias = Alias.objects.create(pattern="Tomcat[0-9]+", namespace="billing", workload="invoices")
         Alias.objects.filter(pk=alias.pk).update(enabled=False)
         Alias.objects.create(pattern="billing.service", namespace="billing", workload="invoices")
+        for row in (
+            GuardrailSetting.objects.create(namespace="archive", max_replicas=2),
+            Rule.objects.create(name="archived-restart", source="anomaly", symptom="error", action_type="RESTART"),
+            Alias.objects.create(pattern="Archive[0-9]+", namespace="archive", workload="archive"),
+        ):
+            row.delete()
 
 
 def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
