@@ -1,6 +1,7 @@
 """What recognizes a report: its problem, and its window (docs/adr/0041-a-ledger-of-problems-and-windows.md)."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +9,10 @@ from django.db import connection, models
 
 from signals import actors, queries
 from signals.lib import triggers
+from signals.lib.batches import in_batches
 from signals.types import workload_name
+
+BATCH = 20_000  # rows in a transaction: reports of their problems wait for its end
 
 
 class Problem(models.Model):
@@ -43,26 +47,16 @@ class Problem(models.Model):
     def __str__(self) -> str:
         return f"{self.source} {self.symptom} of {workload_name(self.kind, self.namespace, self.workload)}"
 
-    @classmethod
-    def forget_signals(cls, first: UUID, last: UUID) -> None:
+    @staticmethod
+    def forget_signals(first: UUID, last: UUID) -> None:
         """Ends the references to closed signals, `first <= id < last`: their rows are about to be dropped."""
-        cls._in_batches(queries.FORGET_SIGNALS, first, last)
-
-    @classmethod
-    def forget(cls, since: datetime) -> int:
-        """Deletes those without a signal that were not reported since then. Returns their number. A report that comes
-        in between is stored with the problem, or with a new one."""
-        return cls._in_batches(queries.FORGET_PROBLEMS, since)
+        in_batches(partial(_execute, queries.FORGET_SIGNALS, first, last), BATCH)
 
     @staticmethod
-    def _in_batches(statement: str, *parameters: Any, batch: int = 20_000) -> int:
-        """So many rows in a transaction: reports of their problems wait for its end."""
-        changed = [batch]
-        while changed[-1] == batch:
-            with connection.cursor() as cursor:
-                cursor.execute(statement, [*parameters, batch])
-                changed.append(cursor.rowcount)
-        return sum(changed) - batch
+    def forget(since: datetime) -> int:
+        """Deletes those without a signal that were not reported since then. Returns their number. A report that comes
+        in between is stored with the problem, or with a new one."""
+        return in_batches(partial(_execute, queries.FORGET_PROBLEMS, since), BATCH)
 
 
 class LastReport(models.IntegerChoices):
@@ -91,14 +85,16 @@ class Window(models.Model):
     @classmethod
     def forget(cls, batch: int = 50_000) -> int:
         """Deletes those that recognize no repeat any more, so many in a transaction. Returns their number."""
-        deleted = [cls.forget_some(batch)]
-        while deleted[-1] == batch:
-            deleted.append(cls.forget_some(batch))
-        return sum(deleted)
+        return in_batches(cls.forget_some, batch)
 
     @staticmethod
-    def forget_some(most: int = 20_000) -> int:
+    def forget_some(most: int = BATCH) -> int:
         """The same in one transaction."""
-        with connection.cursor() as cursor:
-            cursor.execute(queries.FORGET_WINDOWS, [most])
-            return int(cursor.rowcount)
+        return _execute(queries.FORGET_WINDOWS, most)
+
+
+def _execute(statement: str, *parameters: Any) -> int:
+    """How many rows it has changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return int(cursor.rowcount)

@@ -10,6 +10,7 @@ from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from signals.lib.batches import in_batches
 from signals.models import Problem, Window
 
 BATCH = 20_000  # rows
@@ -32,8 +33,9 @@ def delete() -> Iterator[str]:
 
 def _delete(rows: "QuerySet[Any]") -> int:
     """`BATCH` rows in each transaction, in the order of an index. Returns their number."""
-    deleted = [BATCH]
-    while deleted[-1] == BATCH:
-        some = rows.values("pk")[:BATCH]
-        deleted.append(rows.model._default_manager.filter(pk__in=some).delete()[0])
-    return sum(deleted) - BATCH
+
+    def delete_some(most: int) -> int:
+        deleted, _ = rows.model._default_manager.filter(pk__in=rows.values("pk")[:most]).delete()
+        return int(deleted)
+
+    return in_batches(delete_some, BATCH)
