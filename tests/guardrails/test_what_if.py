@@ -262,7 +262,7 @@ def test_a_decision_of_another_version_is_not_blamed_on_the_draft() -> None:
     frozen = replace(one.inputs.facts, freezes=(FreezeFacts("everything", "release", "user:ana", None),))
 
     assert evaluate(other, Drafted(replace(one.inputs, facts=frozen)), DraftHistory()).doubt is Doubt.OTHER_VERSION
-    # The draft changes the verdict of no guardrail: whatever refused it then refuses it under the draft.
+    # The draft changes the verdict of no guardrail, so the guardrail that refused it refuses it under the draft.
     assert evaluate(other, Drafted(limits(max_replicas=7)(one.inputs)), DraftHistory()) == SAME
 
 

@@ -1,4 +1,4 @@
-"""JSON that a person enters: whatever it is, the form is shown again with a reason, letter by letter."""
+"""JSON that a person enters. The form shows any text again unchanged, and gives a reason if it refuses the text."""
 
 from typing import Any
 
