@@ -7,7 +7,6 @@ from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
@@ -56,10 +55,7 @@ def confirm_password(request: ConsoleRequest, user: User, entered: str, reason: 
 
 
 @personal
-def password(request: ConsoleRequest) -> HttpResponseBase:
-    user = request.user
-    if user.is_anonymous or not user.has_usable_password():
-        raise Http404  # it signs in by a provider
+def password(request: ConsoleRequest, user: User) -> HttpResponseBase:
     form = PasswordForm(request, user)
     confirmation = Confirmation(
         "Change password",

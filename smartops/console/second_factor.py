@@ -9,7 +9,6 @@ from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -54,10 +53,7 @@ class SetUpForm(RemoveForm):
 
 
 @personal
-def second_factor(request: ConsoleRequest) -> HttpResponseBase:
-    user = request.user
-    if user.is_anonymous or not user.has_usable_password():
-        raise Http404  # it signs in by a provider
+def second_factor(request: ConsoleRequest, user: User) -> HttpResponseBase:
     stored = SecondFactor.objects.filter(user=user).first()
     return _remove(request, user, stored) if stored else _set_up(request, user)
 

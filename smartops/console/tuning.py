@@ -216,10 +216,7 @@ def _change(
     target = tuned.model(**{**columns(row), **_settable(tuned, wanted)})
 
     def perform(given: dict[str, Any]) -> str:
-        form = tuned.bound(_as_data(tuned, wanted, given), tuned.find(request, row.pk, lock=True))
-        _check(request, tuned, form)
-        if form.errors:
-            raise ValidationError([message for texts in form.errors.values() for message in texts])
+        form = _valid(request, tuned, _as_data(tuned, wanted, given), tuned.find(request, row.pk, lock=True))
         return f"{button}: {form.save()}. Done."
 
     asked = Confirmation(
@@ -232,8 +229,25 @@ def _change(
     )
     made = LoadedReasonedForm if reason else LoadedForm
     form = made(posted(request), initial={LOADED: version_of(row)})
-    more = begun(request, [edit_of(row, target)], "") if tuned.decides and request.method == "GET" else {}
-    return respond(request, form, asked, perform, lines=tuned.difference(columns(row), columns(target)), **more)
+    return respond(request, form, asked, perform, **_effect(request, tuned, row, target))
+
+
+def _valid(request: ConsoleRequest, tuned: Tuned, data: QueryDict, row: Model | None) -> Any:
+    """The form of the model. Raises ValidationError with what it refuses."""
+    form = tuned.bound(data, row)
+    _check(request, tuned, form)
+    if form.errors:
+        raise ValidationError([message for texts in form.errors.values() for message in texts])
+    return form
+
+
+def _effect(request: ConsoleRequest, tuned: Tuned, before: Model | None, after: Model | None) -> dict[str, Any]:
+    """What the act changes, as the context of its form: the lines that differ, and a preview of decisions."""
+    was, becomes = (None if row is None else columns(row) for row in (before, after))
+    shown: dict[str, Any] = {"lines": tuned.difference(was, becomes)}
+    if tuned.decides and request.method == "GET":
+        shown |= begun(request, [edit_of(before, after)], "")
+    return shown
 
 
 def _settable(tuned: Tuned, version: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,8 +288,7 @@ def delete(request: ConsoleRequest, tuned: Tuned, pk: int) -> HttpResponseBase:
     )
     made = LoadedReasonedForm if tuned.deletion_needs_reason else LoadedForm
     form = made(posted(request), initial={LOADED: version_of(row)})
-    more = begun(request, [edit_of(row, None)], "") if tuned.decides and request.method == "GET" else {}
-    return respond(request, form, asked, perform, lines=tuned.difference(columns(row), None), **more)
+    return respond(request, form, asked, perform, **_effect(request, tuned, row, None))
 
 
 # --- Deleted rows ----------------------------------------------------------------------------------------------------
@@ -314,10 +327,7 @@ def restore(request: ConsoleRequest, tuned: Tuned, change: int) -> HttpResponseB
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"restore {row._meta.db_table} {row.pk}"])
         if not _deletions(request, tuned).filter(pk=change).exists():
             raise ValidationError(f"Nothing was restored: somebody has restored this {tuned.noun} since.")
-        form = tuned.bound(_as_data(tuned, before, given), None)
-        _check(request, tuned, form)
-        if form.errors:
-            raise ValidationError([message for texts in form.errors.values() for message in texts])
+        form = _valid(request, tuned, _as_data(tuned, before, given), None)
         form.instance.pk = row.pk
         if "version" in before:  # decisions name the version that they were made by
             form.instance.version = before["version"] + 1
@@ -332,5 +342,4 @@ def restore(request: ConsoleRequest, tuned: Tuned, change: int) -> HttpResponseB
         details="console/tune_change.html",
     )
     form = ReasonedForm(posted(request))
-    more = begun(request, [edit_of(None, row)], "") if tuned.decides and request.method == "GET" else {}
-    return respond(request, form, asked, perform, lines=tuned.difference(None, columns(row)), **more)
+    return respond(request, form, asked, perform, **_effect(request, tuned, None, row))

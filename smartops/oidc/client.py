@@ -16,7 +16,6 @@ from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.models import SocialApp, SocialLogin, SocialToken
 from allauth.socialaccount.providers.base import AuthProcess
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
-from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
 from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
 from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
 from django.conf import settings
@@ -161,13 +160,6 @@ class Provider(OpenIDConnectProvider):  # type: ignore[misc]
 
     def extract_email_addresses(self, data: Claims) -> list[Any]:  # noqa: ARG002
         return []
-
-
-class Callback(OAuth2CallbackView):  # type: ignore[misc]
-    def _get_state(self, request: HttpRequest, provider: Provider) -> Any:
-        state, response = super()._get_state(request, provider)
-        self.adapter.nonce = (state or {}).get("nonce") or token_urlsafe(24)
-        return state, response
 
 
 def _list(value: Any) -> list[Any]:

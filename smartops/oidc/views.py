@@ -7,12 +7,14 @@ this browser has asked for does not count: another site can make a browser send 
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
+from secrets import token_urlsafe
 from typing import Any
 
 import requests
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
 from django.conf import settings
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
@@ -22,9 +24,9 @@ from django.views.decorators.http import require_GET
 
 from smartops.edge.proxies import network
 from smartops.oidc.accounts import page_of_refusal
-from smartops.oidc.client import Callback, Client, Provider, configured
+from smartops.oidc.client import Client, Provider, configured
 from smartops.web import sign_ins, throttle
-from smartops.web.failures import Keys, attempt, key_of, succeeded
+from smartops.web.failures import Keys, attempt, key_of, paused, succeeded
 from smartops.web.peers import peer_of
 
 View = Callable[[HttpRequest], HttpResponseBase]
@@ -58,11 +60,14 @@ def start(request: HttpRequest) -> HttpResponseBase:
     return Provider(request, configured()).redirect_from_request(request)
 
 
-class Return(Callback):
+class Return(OAuth2CallbackView):  # type: ignore[misc]
+    """The ID token has to have the nonce of this sign-in."""
+
     def _get_state(self, request: HttpRequest, provider: Provider) -> Any:
         state, response = super()._get_state(request, provider)
+        self.adapter.nonce = (state or {}).get("nonce") or token_urlsafe(24)
         if state is not None and (wait := attempt(_keys(request))):
-            return None, _too_many(request, throttle.seconds(wait))
+            return None, _too_many(request, wait)
         return state, response
 
 
@@ -80,8 +85,7 @@ def _keys(request: HttpRequest) -> Keys:
     return {key_of("oidc", network(peer_of(request))): throttle.CLIENT}
 
 
-def _too_many(request: HttpRequest, seconds: int) -> HttpResponseBase:
+def _too_many(request: HttpRequest, wait: timedelta) -> HttpResponseBase:
     sign_ins.throttled(request, "")
-    response = page_of_refusal(request, f"Too many failed sign-ins. Try again in {seconds} s.", 429)
-    response.headers["Retry-After"] = str(seconds)
-    return response
+    text = f"Too many failed sign-ins. Try again in {throttle.seconds(wait)} s."
+    return paused(page_of_refusal(request, text, 429), wait)

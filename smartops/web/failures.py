@@ -88,6 +88,13 @@ def remember(request: HttpRequest, response: HttpResponseBase, kind: str = "") -
     return response
 
 
+def paused(response: HttpResponseBase, wait: timedelta) -> HttpResponseBase:
+    """429 with Retry-After, if the client has to wait."""
+    if wait:
+        response.status_code, response.headers["Retry-After"] = 429, str(throttle.seconds(wait))
+    return response
+
+
 def key_of(*parts: str) -> str:
     """Of what is counted, as kind, client and account. No names: people type passwords where the name belongs."""
     return hmac.new(settings.SECRET_KEY.encode(), "\0".join(parts).encode(), sha256).hexdigest()

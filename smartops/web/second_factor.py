@@ -27,7 +27,7 @@ from signals import actors
 from signals.lib.clock import database_now
 from smartops.people.second_factor import is_missing, verify
 from smartops.web import sign_ins, throttle
-from smartops.web.failures import BY_CODE, attempt, device_of, key_of, remember, succeeded
+from smartops.web.failures import BY_CODE, attempt, device_of, key_of, paused, remember, succeeded
 from smartops.web.types import GetResponse
 
 HALF = "half_signed_in"
@@ -98,11 +98,7 @@ def second_step(request: HttpRequest) -> HttpResponseBase:
         login(request, user, half["backend"])
         return remember(request, redirect(half["to"]), BY_CODE)
     context = {**admin.site.each_context(request), "title": "Second factor", "form": form, "account": user}
-    response = render(request, "sign_in/code.html", context)
-    if form.wait:
-        response.status_code = 429
-        response.headers["Retry-After"] = str(throttle.seconds(form.wait))
-    return response
+    return paused(render(request, "sign_in/code.html", context), form.wait)
 
 
 def _half_signed_in(half: dict[str, Any]) -> User | None:

@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 
 from smartops.people.second_factor import is_asked
 from smartops.web import sign_ins, throttle
-from smartops.web.failures import attempt, keys_of, remember, succeeded
+from smartops.web.failures import attempt, keys_of, paused, remember, succeeded
 from smartops.web.second_factor import begin
 
 
@@ -57,11 +57,7 @@ class SignIn(LoginView):
         return remember(self.request, super().form_valid(form))
 
     def form_invalid(self, form: Any) -> Any:
-        response = super().form_invalid(form)
-        if form.wait:
-            response.status_code = 429
-            response.headers["Retry-After"] = str(throttle.seconds(form.wait))
-        return response
+        return paused(super().form_invalid(form), form.wait)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         found = {**super().get_context_data(**kwargs), **admin.site.each_context(self.request)}

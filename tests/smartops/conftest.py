@@ -11,12 +11,20 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
+from pytest_django.fixtures import Settings
 
 from smartops.people.roles import Role
 from smartops.web import access_log
 from tests.kit.people import person
 from tests.kit.web import Web
 from tests.smartops.console.scene import Hour, an_ordinary_hour
+
+
+@pytest.fixture
+def fast_hashes(settings: Settings) -> None:
+    """For sign-ins by Django's test client, which sends plain HTTP."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
 
 
 @pytest.fixture(autouse=True)

@@ -6,22 +6,15 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
-from pytest_django.fixtures import Settings
 
 from signals.models import SettingChange
 from smartops.models import SignIn
 from smartops.people.roles import Role
 from tests.kit.people import person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fast_hashes")]
 OLD, NEW = "correct-horse-battery", "staple-and-another-horse"
 PAGE = "/console/password/"
-
-
-@pytest.fixture(autouse=True)
-def fast_hashes(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ from tests.kit.forms import page
 from tests.kit.people import person
 from tests.kit.threads import at_once
 
+pytestmark = pytest.mark.usefixtures("fast_hashes")
 PASSWORD = "correct-horse-battery"  # noqa: S105
 SIGN_IN, STEP, PAGE = "/admin/login/", "/admin/login/code/", "/console/second-factor/"
 WRONG = "The code is wrong, or was used before."
@@ -45,12 +46,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in ("people.second_factor", "web.second_factor", "web.failures"):
         monkeypatch.setattr(f"smartops.{module}.database_now", lambda: found.now)
     return found
-
-
-@pytest.fixture(autouse=True)
-def fast_hashes(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from django.contrib.auth.models import User
 from django.db.models import F
 from django.test import Client
 from django.utils import timezone
-from pytest_django.fixtures import Settings
 
 from smartops.models import SignInFailures
 from smartops.people.roles import Role
@@ -17,6 +16,7 @@ from smartops.web.failures import DEVICE_COOKIE, attempt
 from tests.kit.people import person
 from tests.kit.threads import at_once
 
+pytestmark = pytest.mark.usefixtures("fast_hashes")
 PASSWORD = "correct-horse-battery"  # noqa: S105
 ATTACKER, OPERATOR, OFFICE = "198.51.100.7", "203.0.113.9", "192.0.2.0"
 
@@ -26,12 +26,6 @@ def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only `later` lets time pass."""
     now = timezone.now()
     monkeypatch.setattr("smartops.web.failures.database_now", lambda: now)
-
-
-@pytest.fixture(autouse=True)
-def fast_hashes(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
 
 
 @pytest.fixture
