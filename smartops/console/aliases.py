@@ -14,8 +14,9 @@ from signals.models import Signal
 from signals.naming import alias_for
 from signals.types import Source
 from signals.unresolved import UNRESOLVED
-from smartops.console import listing, tuning
+from smartops.console import deletions, listing, tuning, versions
 from smartops.console.pages import ConsoleRequest, act, page
+from smartops.console.tuned import Tuned
 from smartops.people.access import Right
 
 COMPARED, SHOWN = 1000, 50  # unresolved signals, and names that are shown
@@ -33,7 +34,7 @@ def matched(request: ConsoleRequest, row: Alias) -> Mapping[str, Any]:
     return {"matched": found[:SHOWN], "more_matched": max(0, len(found) - SHOWN)}
 
 
-ALIASES = tuning.Tuned(
+ALIASES = Tuned(
     model=Alias,
     form=EditedForm,
     fields=FIELDS,
@@ -80,7 +81,7 @@ def alias(request: ConsoleRequest, pk: int) -> HttpResponse:
     context = {
         "row": row,
         "around": ALIASES.around(request, AliasFilter, row, ORDER),
-        "versions": tuning.versions(request, ALIASES, row),
+        "versions": versions.newest(request, ALIASES, row),
         "may_tune": ALIASES.may_tune(request.access, row),
         **matched(request, row),
     }
@@ -100,29 +101,29 @@ def change(request: ConsoleRequest, pk: int) -> HttpResponseBase:
 
 @act(Right.TUNE)
 def delete(request: ConsoleRequest, pk: int) -> HttpResponseBase:
-    return tuning.delete(request, ALIASES, pk)
+    return versions.delete(request, ALIASES, pk)
 
 
 @page
 def deleted(request: ConsoleRequest) -> HttpResponse:
-    return tuning.deleted(request, ALIASES)
+    return deletions.deleted(request, ALIASES)
 
 
 @act(Right.TUNE)
 def restore(request: ConsoleRequest, change: int) -> HttpResponseBase:
-    return tuning.restore(request, ALIASES, change)
+    return deletions.restore(request, ALIASES, change)
 
 
 @act(Right.TUNE)
 def revert(request: ConsoleRequest, pk: int, change: int) -> HttpResponseBase:
-    return tuning.revert(request, ALIASES, pk, change)
+    return versions.revert(request, ALIASES, pk, change)
 
 
 @act(Right.TUNE)
 def enable(request: ConsoleRequest, pk: int) -> HttpResponseBase:
-    return tuning.switch(request, ALIASES, pk, on=True)
+    return versions.switch(request, ALIASES, pk, on=True)
 
 
 @act(Right.TUNE)
 def disable(request: ConsoleRequest, pk: int) -> HttpResponseBase:
-    return tuning.switch(request, ALIASES, pk, on=False)
+    return versions.switch(request, ALIASES, pk, on=False)

@@ -15,8 +15,9 @@ from orchestrator.models import Workload
 from signals.names import name_problems
 from signals.types import ActionType, Kind, Target
 from smartops.admin.limits import LimitsForm
-from smartops.console import listing, tuning
+from smartops.console import deletions, listing, tuning, versions
 from smartops.console.pages import ConsoleRequest, act, page
+from smartops.console.tuned import Tuned
 from smartops.people.access import Access, Right
 
 SCOPE = ("cluster", "kind", "namespace", "workload")
@@ -41,7 +42,7 @@ def show_inherited(request: ConsoleRequest, form: Any) -> str:
     return f"An empty limit is inherited. The values are those for {scope_name(kind=kind, **given)}."
 
 
-LIMITS = tuning.Tuned(
+LIMITS = Tuned(
     model=GuardrailSetting,
     form=LimitsForm,
     fields=(*SCOPE, *LIMIT_FIELDS),
@@ -140,7 +141,7 @@ def guardrail(request: ConsoleRequest, pk: int) -> HttpResponse:
         "row": row,
         "around": LIMITS.around(request, LimitFilter, row, SCOPE),
         "own": _own(row),
-        "versions": tuning.versions(request, LIMITS, row),
+        "versions": versions.newest(request, LIMITS, row),
         "may_tune": LIMITS.may_tune(request.access, row),
     }
     return render(request, "console/guardrail.html", context)
@@ -159,19 +160,19 @@ def change(request: ConsoleRequest, pk: int) -> HttpResponseBase:
 
 @act(Right.TUNE)
 def delete(request: ConsoleRequest, pk: int) -> HttpResponseBase:
-    return tuning.delete(request, LIMITS, pk)
+    return versions.delete(request, LIMITS, pk)
 
 
 @page
 def deleted(request: ConsoleRequest) -> HttpResponse:
-    return tuning.deleted(request, LIMITS)
+    return deletions.deleted(request, LIMITS)
 
 
 @act(Right.TUNE)
 def restore(request: ConsoleRequest, change: int) -> HttpResponseBase:
-    return tuning.restore(request, LIMITS, change)
+    return deletions.restore(request, LIMITS, change)
 
 
 @act(Right.TUNE)
 def revert(request: ConsoleRequest, pk: int, change: int) -> HttpResponseBase:
-    return tuning.revert(request, LIMITS, pk, change)
+    return versions.revert(request, LIMITS, pk, change)

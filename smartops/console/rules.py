@@ -23,8 +23,9 @@ from signals.proposals import PROPOSAL_TYPES
 from signals.trial import Fit
 from signals.types import ActionType, Source
 from smartops.admin.rules import RuleForm
-from smartops.console import listing, tuning
+from smartops.console import deletions, listing, tuning, versions
 from smartops.console.pages import ConsoleRequest, act, page
+from smartops.console.tuned import Tuned
 from smartops.people.access import Right
 
 TRIED, SHOWN = 200, 20  # signals of a trial, and those that are shown
@@ -52,7 +53,7 @@ def trial(request: ConsoleRequest, row: Rule) -> Mapping[str, Any]:
     }
 
 
-RULES = tuning.Tuned(
+RULES = Tuned(
     model=Rule,
     form=RuleForm,
     fields=FIELDS,
@@ -115,7 +116,7 @@ def rule(request: ConsoleRequest, pk: int) -> HttpResponse:
         "action": describe(row),
         "params": json.dumps(row.params, ensure_ascii=False),
         "lasts": lasting(row.for_seconds),
-        "versions": tuning.versions(request, RULES, row),
+        "versions": versions.newest(request, RULES, row),
         "may_tune": RULES.may_tune(request.access, row),
         **({} if row.mistakes() else trial(request, row)),
     }
@@ -134,29 +135,29 @@ def change(request: ConsoleRequest, pk: int) -> HttpResponseBase:
 
 @act(Right.TUNE)
 def delete(request: ConsoleRequest, pk: int) -> HttpResponseBase:
-    return tuning.delete(request, RULES, pk)
+    return versions.delete(request, RULES, pk)
 
 
 @page
 def deleted(request: ConsoleRequest) -> HttpResponse:
-    return tuning.deleted(request, RULES)
+    return deletions.deleted(request, RULES)
 
 
 @act(Right.TUNE)
 def restore(request: ConsoleRequest, change: int) -> HttpResponseBase:
-    return tuning.restore(request, RULES, change)
+    return deletions.restore(request, RULES, change)
 
 
 @act(Right.TUNE)
 def revert(request: ConsoleRequest, pk: int, change: int) -> HttpResponseBase:
-    return tuning.revert(request, RULES, pk, change)
+    return versions.revert(request, RULES, pk, change)
 
 
 @act(Right.TUNE)
 def enable(request: ConsoleRequest, pk: int) -> HttpResponseBase:
-    return tuning.switch(request, RULES, pk, on=True)
+    return versions.switch(request, RULES, pk, on=True)
 
 
 @act(Right.TUNE)
 def disable(request: ConsoleRequest, pk: int) -> HttpResponseBase:
-    return tuning.switch(request, RULES, pk, on=False)
+    return versions.switch(request, RULES, pk, on=False)
