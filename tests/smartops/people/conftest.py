@@ -1,0 +1,31 @@
+"""Rows with marks in three places, and people with a role in one."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from guardrails.models import GuardrailSetting
+from smartops.models import SignIn
+from smartops.people.roles import Place, Role
+from tests.kit.people import person
+from tests.kit.placed import rows_at
+from tests.kit.visitor import Visitor
+from tests.smartops.people.walk import MARKS, Waiting, World, waiting
+
+
+@pytest.fixture(scope="module")
+def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    with django_db_blocker.unblock(), transaction.atomic():
+        made = {place: {**rows_at(place, mark), Waiting: waiting(place, mark)} for place, mark in MARKS.items()}
+        SignIn.objects.create(event="signed in", actor="user:vaultmark")
+        GuardrailSetting.objects.create(max_replicas=7)
+        yield made
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def signed_in(world: World, db: None) -> Callable[[Role | None, Place], Visitor]:
+    """The person is called walker, and may enter the admin."""
+    return lambda role, place: Visitor(person("walker", role, place, is_staff=True))
