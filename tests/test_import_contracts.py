@@ -51,7 +51,7 @@ class Copy:
         """What is said of each contract that is broken."""
         command = "from importlinter.cli import lint_imports_command as run; run()"
         done = subprocess.run(
-            [sys.executable, "-c", command, "--no-cache"],
+            [sys.executable, "-c", command],
             cwd=self.directory,
             env=os.environ | {"COLUMNS": "300", "PYTHONPATH": str(self.directory)},
             capture_output=True,
@@ -87,21 +87,22 @@ def test_all_contracts_are_kept(copy: Copy) -> None:
     assert list(CONTRACTS) == [LAYERS, INNER, PURE, CLIENT, NO_DJANGO, WEB, SMARTOPS]
 
 
-@pytest.mark.parametrize(
-    ("importer", "imported"),
-    [
-        ("signals.ingest", "guardrails.types"),
-        ("signals.types", "orchestrator.decide.decision"),
-        ("signals.models", "smartops.settings"),
-        ("guardrails.models", "orchestrator.models"),
-        ("guardrails.evaluate", "orchestrator.models"),
-        ("orchestrator.reconciler.loop", "smartops.settings"),
-    ],
-)
-def test_an_import_that_points_up_is_refused(copy: Copy, importer: str, imported: str) -> None:
-    copy.plant(importer, f"def late() -> None:\n    import {imported}")
+UP = [
+    ("signals.ingest", "guardrails.types"),
+    ("signals.types", "orchestrator.decide.decision"),
+    ("signals.models", "smartops.settings"),
+    ("guardrails.models", "orchestrator.models"),
+    ("guardrails.evaluate", "orchestrator.models"),
+    ("orchestrator.reconciler.loop", "smartops.settings"),
+]
 
-    assert f"{importer} -> {imported}" in copy.lint()[LAYERS]
+
+def test_an_import_that_points_up_is_refused(copy: Copy) -> None:
+    for importer, imported in UP:
+        copy.plant(importer, f"def late() -> None:\n    import {imported}")
+
+    said = copy.lint()[LAYERS]
+    assert [one for one in UP if " -> ".join(one) not in said] == []
 
 
 def test_every_pure_module_is_guarded_against_every_impurity(copy: Copy) -> None:

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from signals.reasons import GUARDRAIL_REASONS, Reason
 from smartops.api.problems import RequestReason
 
@@ -31,9 +29,9 @@ def documented() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_every_reason_is_given_somewhere(reason: Reason) -> None:
-    assert re.search(rf"\bReason\.{reason.name}\b", product())
+def test_every_reason_is_given_somewhere() -> None:
+    given = {*re.findall(r"\bReason\.(\w+)", product())}
+    assert {reason.name for reason in Reason} - given == set()
 
 
 def test_the_page_has_every_reason_once_in_the_order_of_the_lists() -> None:
@@ -56,6 +54,7 @@ def test_the_reasons_of_guardrails_are_those_that_guardrails_give() -> None:
     assert given == {reason.name for reason in GUARDRAIL_REASONS}
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_a_reason_is_spelt_alike_in_python_and_on_the_wire(reason: Reason) -> None:
-    assert reason.name == re.sub(r"(?<!^)(?=[A-Z])", "_", reason.value).upper()
+def test_a_reason_is_spelt_alike_in_python_and_on_the_wire() -> None:
+    assert [reason.name for reason in Reason] == [
+        re.sub(r"(?<!^)(?=[A-Z])", "_", reason.value).upper() for reason in Reason
+    ]

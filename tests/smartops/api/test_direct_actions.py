@@ -15,6 +15,7 @@ from guardrails.policies import opa
 from guardrails.types import PolicyAnswer
 from orchestrator.models import Action, ActionState, DecisionRecord, transitions
 from orchestrator.reconciler.dispatch import claim_due
+from signals import actors
 from signals.lib.notifications import connect
 from signals.reasons import Reason
 from signals.types import Kind, Proposal
@@ -296,7 +297,7 @@ def test_a_caller_that_waits_holds_no_connection() -> None:
     api = bearer("agent")
     connection.close()
     before = in_use()
-    waiting = Thread(target=api.post, args=("/v1/k8s/scale", SCALE), kwargs={"prefer": "wait=5"})
+    waiting = Thread(target=api.post, args=("/v1/k8s/scale", SCALE), kwargs={"prefer": "wait=60"})
     waiting.start()
     with connect() as outside_the_pool:
         while not outside_the_pool.execute("SELECT FROM orchestrator_action").rowcount:
@@ -304,7 +305,9 @@ def test_a_caller_that_waits_holds_no_connection() -> None:
         while in_use() > before:
             assert waiting.is_alive()
     assert waiting.is_alive()
-    waiting.join(10)
+    transitions.store([transitions.cancel(Action.objects.get(), Reason.CANCELLED, "", actors.user("ana"))])
+    waiting.join(60)
+    assert not waiting.is_alive()
 
 
 def in_use() -> int:
