@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import tempfile
@@ -9,9 +10,7 @@ from typing import Any
 import dj_database_url
 import hypothesis
 import pytest
-from django.apps import apps
 from django.conf import settings
-from django.db.models.signals import post_migrate
 
 from signals.lib.partitions import Unended
 from smartops.dev import postgres
@@ -24,12 +23,16 @@ pytest.register_assert_rewrite("tests.kit")
 pytest_plugins = ["tests.kit.api", "tests.kit.world"]  # their fixtures are everybody's
 
 
+gc.set_threshold(50_000, 20, 20)  # imports and collected tests are hundreds of thousands of objects that stay
+
+
 def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: with the fixtures torn down
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """All pure modules are imported. Tracing takes a third of the time of a test that is traced for nothing."""
+    gc.freeze()
     if tracer := tracer_of(session.config):
         tracer.pause()
 
@@ -61,16 +64,13 @@ def needs_database(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """A test with transactions leaves an empty database, also without the rules and roles of the migrations: the tests
-    that come after it in the same process would have none. `flush` sends `post_migrate`."""
-    from tests.kit import history, processes  # models cannot be imported before the settings are read
+    from tests.kit import history, middlewares, processes  # models cannot be imported before the settings are read
 
-    post_migrate.connect(keep_default_rules, sender=apps.get_app_config("signals"))
-    post_migrate.connect(keep_roles, sender=apps.get_app_config("smartops"))
     with django_db_blocker.unblock():
         processes.let_roles_log_in()
     with pytest.MonkeyPatch.context() as patch:
-        history.allow_flush(patch)
+        history.quicken_flush(patch)
+        middlewares.run_directly(patch)
         yield
 
 
@@ -92,27 +92,17 @@ def own_budget_of_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_log, "_window", access_log.Window(monotonic()))
 
 
-def keep_default_rules(**_: object) -> None:
-    from tests.kit.rules import install_default_rules  # models cannot be imported before the settings are read
-
-    install_default_rules()
-
-
-def keep_roles(**_: object) -> None:
-    from tests.kit.people import install_roles
-
-    install_roles()
-
-
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """The URI of the PostgreSQL under test: `DATABASE_URL`, else a server of this session's own."""
     if given := os.environ.get("DATABASE_URL"):
         yield given
         return
+    from tests.kit import database  # its assertions are rewritten from here on
+
     with tempfile.TemporaryDirectory(prefix="smartops-tests-") as directory:
         try:
-            yield postgres.start(Path(directory), durable=False).uri
+            yield database.start(Path(directory)).uri
         finally:
             postgres.stop(Path(directory))
 
@@ -122,11 +112,15 @@ def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, database_url: str
 ) -> Iterator[None]:
     """Point Django, and the processes that tests start, to that server: the first database test starts it."""
+    from tests.kit import database  # as above
+
     parsed = dj_database_url.parse(database_url)
     settings.DATABASES["default"].update({key: parsed[key] for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")})
     # A transaction of a test may idle for long on a busy machine.
     options: Any = settings.DATABASES["default"]["OPTIONS"]
     options["options"] = "-c idle_in_transaction_session_timeout=0"
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("DATABASE_URL", database_url)
+    with pytest.MonkeyPatch.context() as patch:
+        if "DATABASE_URL" not in os.environ:
+            database.use_migrated(patch)
+        patch.setenv("DATABASE_URL", database_url)
         yield

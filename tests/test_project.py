@@ -4,11 +4,13 @@ import re
 import shlex
 import tomllib
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.kit import database
 from tests.kit.pages import ROOT, page
 
 PROJECT = tomllib.loads(page("pyproject.toml"))["project"]
@@ -47,3 +49,17 @@ def test_a_template_names_pages_that_exist() -> None:
     for template in [*(ROOT / ".github/ISSUE_TEMPLATE").glob("*.yaml"), ROOT / ".github/PULL_REQUEST_TEMPLATE.md"]:
         for name in re.findall(r"[\w./-]+\.(?:md|json)\b", template.read_text()):
             assert (ROOT / name).exists(), (template.name, name)
+
+
+def test_the_migrated_database_of_the_tests_is_that_of_the_same_code(tmp_path: Path, monkeypatch: Any) -> None:
+    module = tmp_path / "signals" / "migrations" / "0001_initial.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("one")
+    first = database.digest(tmp_path)
+    assert database.digest(tmp_path) == first
+    module.write_text("two")
+    second = database.digest(tmp_path)
+    module.rename(module.with_name("0002_second.py"))
+    third = database.digest(tmp_path)
+    monkeypatch.setenv("SMARTOPS_WEB_ROLE", "another")
+    assert len({first, second, third, database.digest(tmp_path)}) == 4

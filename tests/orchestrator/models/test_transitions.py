@@ -334,7 +334,7 @@ def test_a_transition_loses_against_a_row_that_has_changed(case: Case, changed: 
     action = move(requested(**case.terms), *case.before)
     if action.state == S.APPLYING:
         lease_ends(action)
-    with rewritable():
+    with rewritable(Action):
         Action.objects.filter(pk=action.pk).update(**changed)
     before, cooldowns = Action.objects.values().get(), list(Cooldown.objects.values())
     copy = dict(vars(action))

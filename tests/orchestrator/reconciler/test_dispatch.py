@@ -61,7 +61,7 @@ def test_due_actions_of_the_cluster_are_claimed_in_their_order() -> None:
     later, first, waits, elsewhere = (requested(name) for name in "abcd")
     Action.objects.filter(pk=first.pk).update(not_before=Now() - timedelta(minutes=1))
     Action.objects.filter(pk=waits.pk).update(not_before=Now() + timedelta(minutes=1))
-    with rewritable():
+    with rewritable(Action):
         Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
 
     assert [claim.action.pk for claim in dispatch.claim_due("default", 1, "reconciler:test")] == [first.pk]
@@ -195,7 +195,7 @@ def test_an_action_of_a_namespace_that_has_not_synced_is_claimed_later() -> None
 @pytest.mark.parametrize("origin", Origin)
 def test_an_action_whose_namespace_cannot_be_read_waits_with_the_cause(origin: Origin) -> None:
     claim = claimed()
-    with rewritable():
+    with rewritable(Action):
         Action.objects.update(origin=origin)
     state = TargetState(seen=False, unreadable="deployments in namespace smartops-dev: forbidden")
 

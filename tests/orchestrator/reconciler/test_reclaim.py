@@ -60,7 +60,7 @@ def outcome(action: Action) -> tuple[str, str]:
 def test_only_an_action_whose_lease_has_ended_is_reclaimed() -> None:
     ended, held, alive, elsewhere = (claimed(name) for name in "abcd")
     lease_ends(ended, held, elsewhere)
-    with rewritable():
+    with rewritable(Action):
         Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
 
     claims = reclaim("default", "reconciler:second", {held.pk})
@@ -191,7 +191,7 @@ def test_what_no_reconciler_of_another_cluster_takes_up_says_so_and_is_still_due
     for name, of in names.items():
         post(anomaly(name, target=Target(of, NAMESPACE, name)))
         action = requested(name)
-        with rewritable():
+        with rewritable(Action):
             Action.objects.filter(pk=action.pk).update(cluster=of)
     late = Now() - timedelta(seconds=61)
     for table, name in ((Signal, "workload"), (Action, "workload__name")):
@@ -213,7 +213,7 @@ def test_what_nobody_took_up_in_time_is_cancelled() -> None:
     late, young, ambiguous, elsewhere = (requested(name) for name in "abcd")
     Action.objects.exclude(pk=young.pk).update(deadline_at=PAST)
     Action.objects.filter(pk=ambiguous.pk).update(ambiguous=True)
-    with rewritable():
+    with rewritable(Action):
         Action.objects.filter(pk=elsewhere.pk).update(cluster="a cluster without a reconciler")
 
     expire_actions("reconciler:test")

@@ -280,7 +280,7 @@ def test_a_late_confirmation_of_a_verification_that_has_ended_changes_nothing(sc
 
 def test_actions_that_another_process_applied_are_loaded_with_the_time_they_have_left(scene: Scene) -> None:
     ours, theirs, elsewhere = scene.apply("a"), scene.apply("b"), scene.apply("c")
-    with rewritable():
+    with rewritable(Action):
         Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
     scene.verifications.watch([ours])
     Action.objects.filter(pk=theirs.pk).update(deadline_at=theirs.deadline_at - timedelta(seconds=30))
@@ -306,7 +306,7 @@ def test_an_outcome_that_is_yet_to_be_recorded_is_not_watched_again(scene: Scene
 def test_an_action_that_cannot_be_verified_here_costs_itself(scene: Scene) -> None:
     """It may be of a newer version of SmartOps, which runs beside this one for a while."""
     strange, _ = scene.apply("a"), scene.apply("b")
-    with rewritable():
+    with rewritable(Action):
         Action.objects.filter(pk=strange.pk).update(type="EVICT")
 
     scene.verifications.load()
@@ -318,7 +318,7 @@ def test_an_action_that_cannot_be_verified_here_is_logged_once_and_ends_at_its_d
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     strange = scene.apply()
-    with rewritable():
+    with rewritable(Action):
         Action.objects.filter(pk=strange.pk).update(type="EVICT")
 
     for _ in range(3):

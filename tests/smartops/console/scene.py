@@ -192,7 +192,7 @@ def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
     """Moves an action, its signal and its evidence back by `ago`, and stretches its rollout to so many seconds."""
     before = ago + timedelta(seconds=rollout)
     events, ended = AuditEvent.objects.filter(action=action), ("succeeded", "failed", "timed_out")
-    with rewritable():
+    with rewritable(Action, AuditEvent, DecisionRecord, Verification, Signal):
         moved(Action.objects.filter(pk=action.pk), before, "created_at", "applied_at")
         moved(Action.objects.filter(pk=action.pk), ago, "finished_at")
         moved(events.filter(to_state__in=ended), ago, "at")

@@ -97,7 +97,7 @@ def test_every_decision_of_an_ordinary_hour_is_the_same_again_and_has_a_page(vie
 def test_a_decision_that_comes_out_otherwise_is_said_to(viewer: Client, change: str, said: str) -> None:
     an_ordinary_hour()
     record = DecisionRecord.objects.filter(outcome="allow", action__type="SCALE").order_by("pk")[0]
-    with rewritable(), connection.cursor() as cursor:
+    with rewritable(DecisionRecord), connection.cursor() as cursor:
         cursor.execute(f"UPDATE orchestrator_decisionrecord SET {change} WHERE id = %s", [record.pk])  # noqa: S608
 
     assert said in text(of(viewer, record))

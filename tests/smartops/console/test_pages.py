@@ -147,7 +147,7 @@ def test_text_of_callers_is_escaped(reading: Client, hour: Hour) -> None:
     hour.signal(observed)
     action = propose(1, reason=MARKUP)
     transitions.store([transitions.cancel(action, MARKUP[:64], MARKUP, actors.user(MARKUP))])
-    with rewritable():
+    with rewritable(Action):
         Action.objects.filter(pk=action.pk).update(signal=Signal.objects.get(symptom=MARKUP))
     paths = ("/console/actions/", "/console/signals/", f"/console/actions/{action.pk}/")
     for page in (text(reading.get(path)) for path in paths):

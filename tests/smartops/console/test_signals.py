@@ -74,7 +74,7 @@ def test_failures_of_the_same_remedy_before_are_named(reading: Client) -> None:
 
 
 def rewrite(action: Action, **fields: Any) -> None:
-    with rewritable():
+    with rewritable(Action):
         Action.objects.filter(pk=action.pk).update(**fields)
 
 

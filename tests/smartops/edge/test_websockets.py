@@ -133,7 +133,7 @@ def test_a_client_that_reads_nothing_delays_nobody_and_its_messages_do_not_pile_
     serve: Callable[..., Web], reading: Client
 ) -> None:
     rows = [requested(f"shop-{number}").pk for number in range(50)]
-    with rewritable():
+    with rewritable(Action):
         Action.objects.update(message="\N{OGHAM LETTER BEITH}" * 300)
     web, cookie = serve(), f"Cookie: sessionid={reading.cookies['sessionid'].value}"
     with Wire(web.port, buffer=64_000) as slow, Wire(web.port) as other:
