@@ -13,6 +13,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from smartops.tokens import Scope, issue
 
+pytest_plugins = ["schemathesis.pytest.plugin"]
 handler = cache(WSGIHandler)
 
 
