@@ -157,6 +157,8 @@ class Signal(models.Model):
             ),
             models.Index(fields=["cluster", "namespace", "workload", "-id"], name="signal_of_workload"),
             models.Index(fields=["state", "-id"], name="signal_by_state"),
+            models.Index(fields=["reason", "-id"], condition=~Q(reason=""), name="signal_by_reason"),
+            models.Index(fields=["-id"], condition=Q(naming__isnull=False), name="signal_resolved"),
             models.Index(fields=["cluster"], condition=Q(state="denied", holds__isnull=False), name="signal_held"),
             models.Index(
                 fields=["cluster", "posted_by"],

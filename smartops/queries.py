@@ -1,8 +1,16 @@
-"""Read queries that the API and the console share."""
+"""Read queries that the API and the console share. `visible` is the condition of a person or a token for Workload,
+Problem or Signal: the columns `cluster` and `namespace`."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from orchestrator.models import Action, DecisionRecord
+from orchestrator.models import ACTIVE, Action, DecisionRecord, Workload
+from orchestrator.models.keys import ACTIVE_IDS
+from signals.models import Problem, Signal, SignalState
+from smartops.people.access import EVERYTHING
+from smartops.scan import FEW, PLACE, Index, Places
 
 
 def actions() -> QuerySet[Action]:
@@ -19,3 +27,49 @@ def actions_of_signals() -> QuerySet[Action]:
 def decisions(about: Q) -> QuerySet[DecisionRecord]:
     """Decisions, oldest first, without their inputs, which are large and only needed for a replay."""
     return DecisionRecord.objects.filter(about).defer("inputs").order_by("pk")
+
+
+def in_states(states: Collection[str]) -> Q:
+    """Of actions. The active ones are in few months."""
+    found = Q(state__in=states)
+    return found & Q(pk__gte=ACTIVE_IDS()[0]) if set(states) <= set(ACTIVE) else found
+
+
+def in_state(state: str) -> Q:
+    """Of signals. The pending ones are in few months."""
+    found = Q(state=state)
+    return found & Q(pk__gte=Signal.first_pending()) if state == SignalState.PENDING else found
+
+
+def index_of_signals(state: str | None, reason: str | None) -> Index:
+    """Of the reason, or else of the state: the condition, and what it answers in full."""
+    if reason:
+        return Index(Q(reason=reason), ("reason",))
+    return Index(in_state(state), ("state",)) if state else Index()
+
+
+def places_of_actions(visible: Q, names: Mapping[str, str]) -> Places | None:
+    """The workloads that have these names: columns of Workload, `name` also with a lookup. None if they are all, or
+    more than a few. One query."""
+    if not names and visible == EVERYTHING:
+        return None
+    found = _named(Workload.objects.filter(visible), names, ["pk"])
+    return None if len(found) > FEW else Places({"workload": "bigint"}, sorted(found))
+
+
+def places_of_signals(visible: Q, names: Mapping[str, str]) -> Places | None:
+    """The same for signals. Their problems and their actions have the names. Only a signal whose name was resolved, and
+    that led to no action, may have another one. Two queries."""
+    if not names and visible == EVERYTHING:
+        return None
+    reported = {name if name in PLACE - {"name"} else name.replace("name", "workload"): names[name] for name in names}
+    found = _named(Problem.objects.filter(visible), reported, ["cluster", "namespace", "workload"])
+    found |= _named(Workload.objects.filter(visible), names, ["cluster", "namespace", "name"])
+    columns = dict.fromkeys(("cluster", "namespace", "workload"), "text")
+    answers, resolved = PLACE - {"kind"}, Q(naming__isnull=False)
+    return None if len(found) > FEW else Places(columns, sorted(found), answers, resolved)
+
+
+def _named(rows: "QuerySet[Any]", names: Mapping[str, str], columns: list[str]) -> set[tuple[Any, ...]]:
+    """One more than a few, if there are so many."""
+    return set(rows.filter(**names).order_by().values_list(*columns).distinct()[: FEW + 1])

@@ -43,7 +43,7 @@ class AliasAdmin(PlacedAdmin[Alias]):
 def matched(access: Access, alias: Alias) -> str:
     """“matches these names of unresolved signals: Tomcat01, Tomcat02. They are decided on now.”"""
     spec = alias.spec()
-    rows = Signal.objects.filter(access.visible(), UNRESOLVED).defer("payload").order_by("-pk")[:COMPARED]
+    rows = Signal.pending().filter(access.visible(), UNRESOLVED).defer("payload").order_by("-pk")[:COMPARED]
     found = list(dict.fromkeys(row.workload for row in rows if alias_for(row.named, [spec])))
     if not found:
         return "matches no signal that is unresolved now."

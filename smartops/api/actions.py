@@ -17,8 +17,8 @@ from signals.names import ClusterName, Namespace, WorkloadKind, WorkloadName
 from signals.types import ActionType, Proposal
 from smartops import queries
 from smartops.api import refusals
-from smartops.api.pagination import Page, PageQuery, paginate
-from smartops.api.principals import AuthenticatedRequest, BearerToken, readable, require_namespace
+from smartops.api.pagination import Page, PageQuery, names_in, paginate
+from smartops.api.principals import AuthenticatedRequest, BearerToken, covered, readable, require_namespace
 from smartops.api.problems import Problem, RequestReason, not_found
 from smartops.api.requests import (
     ActionRequest,
@@ -30,6 +30,7 @@ from smartops.api.requests import (
 )
 from smartops.api.views import ActionDetail, ActionResult, ActionView
 from smartops.api.waiting import MAX_WAIT, ends_of, settled, wait_of
+from smartops.scan import Index, search
 from smartops.tokens import Principal, Scope
 
 Reply = Status[ActionResult | ActionView]
@@ -91,11 +92,19 @@ async def execute(
 
 @router.get("/actions", response=Page[ActionView], summary="List actions, newest first")
 def list_actions(request: AuthenticatedRequest, query: Query[ActionQuery]) -> Page[ActionView]:
-    rows = readable(queries.actions(), request.auth, query.namespace, "workload__namespace")
-    rows = rows.filter(**query.model_dump(include={"state", "type", "cluster"}, exclude_none=True))
-    of_workload = {"workload__kind": query.kind, "workload__name": query.workload}
-    rows = rows.filter(**{name: value for name, value in of_workload.items() if value is not None})
-    found, following = paginate(request, rows, query)
+    wanted, names = query.model_dump(include={"state", "type"}, exclude_none=True), names_in(query)
+    rows = queries.actions().filter(**wanted, **{f"workload__{name}": value for name, value in names.items()})
+    rows = readable(rows, request.auth, query.namespace, "workload__namespace")
+    visible = covered(request.auth, query.namespace)
+    scan = search(
+        rows,
+        Action.objects.all(),
+        {*wanted, *names},
+        visible,
+        Index(queries.in_states([query.state]), ("state",)) if query.state else Index(),
+        queries.places_of_actions(visible, names),
+    )
+    found, following = paginate(request, scan, query)
     return Page(items=[ActionView.of(row) for row in found], next=following)
 
 

@@ -1,8 +1,8 @@
 """Keyset pagination on the time-ordered id, newest first. New rows do not shift a page, and the last page costs as much
-as the first."""
+as the first. A page compares a bounded number of rows with its filter (smartops/scan.py)."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from pydantic import BaseModel, Field
 
 from smartops.api.problems import require_known
+from smartops.scan import Scan
 
 Item = TypeVar("Item")
 Row = TypeVar("Row", bound=Model)
@@ -24,20 +25,32 @@ class PageQuery(BaseModel):
 
 class Page(BaseModel, Generic[Item]):
     items: list[Item]
-    next: str | None = Field(description="Path and query of the next page; null on the last page.")
+    next: str | None = Field(
+        description="Path and query of the next page; null on the last page. A request compares a bounded number of "
+        "rows with its filter. Where few match, a page has fewer items than the limit, or none, and a next page."
+    )
 
 
-def paginate(request: HttpRequest, rows: QuerySet[Row], query: PageQuery) -> tuple[list[Row], str | None]:
-    """The rows of one page, and the URL of the next."""
+def paginate(
+    request: HttpRequest, rows: QuerySet[Row] | Scan[Row], query: PageQuery
+) -> tuple[list[Row], str | None]:  # fmt: skip
+    """The rows of one page, and the URL of the next. Rows without a Scan are found by an index, or few."""
     require_known(request.GET, type(query).model_fields)
-    if query.cursor:
-        rows = rows.filter(pk__lt=_decode(query.cursor))
-    found = list(rows.order_by("-pk")[: query.limit + 1])
-    if len(found) <= query.limit:
+    scan = rows if isinstance(rows, Scan) else Scan(rows, rows)
+    part = scan.read(query.limit + 1, _decode(query.cursor) if query.cursor else None)
+    found = part.rows[: query.limit]
+    last = found[-1].pk if len(part.rows) > query.limit else part.reached
+    if last is None:
         return found, None
     parameters = request.GET.copy()
-    parameters["cursor"] = _encode(found[query.limit - 1].pk)
-    return found[: query.limit], f"{request.path}?{parameters.urlencode()}"
+    parameters["cursor"] = _encode(last)
+    return found, f"{request.path}?{parameters.urlencode()}"
+
+
+def names_in(query: Any) -> dict[str, str]:
+    """Those of a workload, by the columns of Workload."""
+    given = {"cluster": query.cluster, "kind": query.kind, "namespace": query.namespace, "name": query.workload}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _encode(pk: UUID) -> str:

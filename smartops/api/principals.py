@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
 from orchestrator.models.refused_request import NO_TARGET, RefusedRequest
 from smartops import tokens
 from smartops.api.problems import Problem, RequestReason, unauthenticated
+from smartops.people.access import EVERYTHING
 from smartops.tokens import Principal, Scope
 
 Row = TypeVar("Row", bound=Model)
@@ -59,9 +60,12 @@ def require_namespace(principal: Principal, namespace: str) -> None:
 
 def readable(rows: QuerySet[Row], principal: Principal, namespace: str | None, field: str) -> QuerySet[Row]:
     """The rows of `namespace`, or of all namespaces that the token covers. `field` holds the namespace of a row."""
+    return rows.filter(covered(principal, namespace, field))
+
+
+def covered(principal: Principal, namespace: str | None, field: str = "namespace") -> Q:
+    """The condition for them."""
     if namespace:
         require_namespace(principal, namespace)
-        return rows.filter(**{field: namespace})
-    if principal.namespaces:
-        return rows.filter(**{f"{field}__in": principal.namespaces})
-    return rows
+        return Q(**{field: namespace})
+    return Q(**{f"{field}__in": principal.namespaces}) if principal.namespaces else EVERYTHING

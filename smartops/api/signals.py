@@ -21,9 +21,10 @@ from signals.sources.anomaly import AnomalySignal
 from signals.sources.rca import RcaSignal
 from signals.sources.several import OBSERVATIONS, divide
 from signals.types import Observation, Source, Target
+from smartops import queries
 from smartops.api.intake import exceeded, require_room
-from smartops.api.pagination import Page, PageQuery, paginate
-from smartops.api.principals import AuthenticatedRequest, BearerToken, readable, require_namespace
+from smartops.api.pagination import Page, PageQuery, names_in, paginate
+from smartops.api.principals import AuthenticatedRequest, BearerToken, covered, require_namespace
 from smartops.api.problems import (
     Problem,
     RequestReason,
@@ -34,6 +35,7 @@ from smartops.api.problems import (
     too_large,
 )
 from smartops.api.views import SignalDetail, SignalView
+from smartops.scan import search
 from smartops.strict_json import Malformed
 from smartops.tokens import Scope
 from smartops.web.bodies import MAX_BODY
@@ -145,9 +147,18 @@ def post_batch(request: AuthenticatedRequest, batch: Batch) -> HttpResponse:
 
 @router.get("/signals", response=Page[SignalView], summary="List signals, newest first")
 def list_signals(request: AuthenticatedRequest, query: Query[SignalQuery]) -> Page[SignalView]:
-    rows = readable(Signal.objects.defer("payload"), request.auth, query.namespace, "namespace")
-    wanted = query.model_dump(include={"state", "reason", "source", "cluster", "kind", "workload"}, exclude_none=True)
-    found, following = paginate(request, rows.filter(**wanted), query)
+    wanted = query.model_dump(include={"state", "reason", "source"}, exclude_none=True)
+    names, visible = names_in(query), covered(request.auth, query.namespace)
+    of_workload = {"workload" if name == "name" else name: value for name, value in names.items()}
+    scan = search(
+        Signal.objects.defer("payload").filter(visible, **wanted, **of_workload),
+        Signal.objects.all(),
+        {*wanted, *names},
+        visible,
+        queries.index_of_signals(query.state, query.reason),
+        queries.places_of_signals(visible, names),
+    )
+    found, following = paginate(request, scan, query)
     return Page(items=[SignalView.model_validate(row) for row in found], next=following)
 
 

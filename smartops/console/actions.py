@@ -1,25 +1,30 @@
 """The list of actions."""
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
-from orchestrator.models import ACTIVE, Action, ActionState, VerificationStatus, Workload
+from orchestrator.models import ACTIVE, Action, ActionState, VerificationStatus
+from orchestrator.models.transitions import VERIFIED_AS
 from signals.types import ActionType, Kind
 from smartops import queries
 from smartops.console import listing
-from smartops.console.attention import FAILED, unseen
+from smartops.console.attention import FAILED, failed_lately, unseen
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Access
+from smartops.scan import Index, Places
 
 S = ActionState
 GROUPS = {"active": ("Active", ACTIVE), "unsuccessful": ("Failed or timed out", FAILED)}
 UNSEEN = "unseen"
 
 
-class ActionFilter(listing.Filter):
+class ActionFilter(listing.OfHistory):
     q = listing.search()
     state = listing.choice(
         None,
@@ -36,17 +41,29 @@ class ActionFilter(listing.Filter):
 
     def search(self, rows: "QuerySet[Action]", _: str, text: str) -> "QuerySet[Action]":
         """An id, or a part of the name of a workload."""
-        if pk := listing.as_id(text):
-            return rows.filter(pk=pk)
-        found = Workload.objects.filter(name__icontains=text)
-        few = list(found.values_list("pk", flat=True)[: listing.FEW + 1])
-        return rows.filter(workload__in=few if len(few) <= listing.FEW else found)
+        pk = listing.as_id(text)
+        return rows.filter(pk=pk) if pk else rows.filter(workload__name__icontains=text)
 
     def of_state(self, rows: "QuerySet[Action]", _: str, state: str) -> "QuerySet[Action]":
+        return rows.filter(unseen(timezone.now()) if state == UNSEEN else queries.in_states(states_of(state)))
+
+    def places(self, names: Mapping[str, str]) -> Places | None:
+        return queries.places_of_actions(self.request.access.visible(), names)
+
+    def index(self, given: Mapping[str, Any]) -> Index:
+        state, verification = given.get("state"), given.get("verification")
         if state == UNSEEN:
-            return rows.filter(unseen(timezone.now()))
-        _, states = GROUPS.get(state, ("", (state,)))
-        return rows.filter(state__in=states)
+            return Index(failed_lately(timezone.now()))
+        if state:
+            return Index(queries.in_states(states_of(state)), ("state",))
+        return Index(queries.in_states([VERIFIED_AS[verification]])) if verification else Index()
+
+    def keys(self, given: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("pk", "verification__pk") if "verification" in given else ("pk",)
+
+
+def states_of(chosen: str) -> Collection[str]:
+    return GROUPS[chosen][1] if chosen in GROUPS else (chosen,)
 
 
 @page

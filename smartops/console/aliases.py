@@ -29,7 +29,7 @@ FIELDS = (
 
 def matched(request: ConsoleRequest, row: Alias) -> Mapping[str, Any]:
     """The names of unresolved signals that the alias would resolve now."""
-    rows = Signal.objects.filter(request.access.visible(), UNRESOLVED).defer("payload").order_by("-pk")[:COMPARED]
+    rows = Signal.pending().filter(request.access.visible(), UNRESOLVED).defer("payload").order_by("-pk")[:COMPARED]
     found = list(dict.fromkeys((one.namespace, one.workload) for one in rows if alias_for(one.named, [row.spec()])))
     return {"matched": found[:SHOWN], "more_matched": max(0, len(found) - SHOWN)}
 
@@ -70,7 +70,7 @@ def aliases(request: ConsoleRequest) -> HttpResponse:
 
 def unresolved(request: ConsoleRequest) -> Any:
     """Names that stand for no workload, those with the latest reports first."""
-    waiting = Signal.objects.filter(request.access.visible(), UNRESOLVED).order_by()
+    waiting = Signal.pending().filter(request.access.visible(), UNRESOLVED).order_by()
     names = waiting.values("source", "cluster", "namespace", "workload", "named_by")
     return names.annotate(signals=Count("pk"), last=Max("last_seen_at")).order_by("-last")[:SHOWN]
 

@@ -17,8 +17,11 @@ TOO_LONG = timedelta(minutes=5)  # of a signal without a decision that ends it
 
 def unseen(now: datetime) -> Q:
     """Actions of the last seven days that have failed, and whose page nobody has opened who may act on the workload."""
-    seen = Exists(SeenFailure.objects.filter(pk=OuterRef("pk")))
-    return Q(state__in=FAILED, pk__gte=first_id(now - ASKED_FOR)) & ~Q(seen)
+    return failed_lately(now) & ~Q(Exists(SeenFailure.objects.filter(pk=OuterRef("pk"))))
+
+
+def failed_lately(now: datetime) -> Q:
+    return Q(state__in=FAILED, pk__gte=first_id(now - ASKED_FOR))
 
 
 def waits_too_long(now: datetime) -> Q:

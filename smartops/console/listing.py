@@ -1,12 +1,13 @@
 """Lists: filters and search from the URL, pages by id in both directions, and the rows before and after one row.
 
-A page takes one query. A page begins after an id and not after a number of rows, so rows that arrive while somebody
-pages neither repeat nor hide others.
+A page takes a constant number of queries. It begins after an id and not after a number of rows, so rows that arrive
+while somebody pages neither repeat nor hide others. A list of history compares a bounded number of rows for a page
+(smartops/scan.py).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, ClassVar, Generic, TypeVar
@@ -22,14 +23,16 @@ from django.utils import timezone
 from django_filters import CharFilter, ChoiceFilter, FilterSet
 
 from orchestrator.models import ObservedWorkload, Workload
-from signals.lib.partitions import first_id
+from signals.lib.partitions import first_id, time_of
 from smartops.console.pages import ConsoleRequest
 from smartops.console.places import places
 from smartops.people.access import Access
+from smartops.scan import Index, Places, Scan
+from smartops.scan import search as scan
 
 PAGE = 50
 SUGGESTED = 500
-FEW = 50  # workloads that a search finds by an index
+NAMES = ("q", "kind", "cluster", "namespace")  # the filters that name workloads
 POSITION = ("before", "after")  # parameters: the id at which a page ends or begins
 SINCE = {
     "hour": ("Last hour", timedelta(hours=1)),
@@ -77,6 +80,10 @@ class Filter(FilterSet):  # type: ignore[misc]  # django-filter has no types
         """Whether anything is filtered."""
         return any(value for name, value in self.data.items() if name not in POSITION)
 
+    def scan(self) -> Scan[Any]:
+        """How the rows that pass are found."""
+        return Scan(self.qs, self.qs)
+
     @property
     def namespaces(self) -> list[str]:
         """What the field of that name suggests: those with rows in `suggested`, where the person may see them."""
@@ -89,6 +96,34 @@ class Filter(FilterSet):  # type: ignore[misc]  # django-filter has no types
     @cached_property
     def _places(self) -> list[tuple[str, str]]:
         return places(self.suggested, self.request.access)
+
+
+class OfHistory(Filter):
+    """Filters of a table that grows with time, whose ids are UUIDv7. It has the filters `q`, of an id or a part of the
+    name of a workload, `since`, `kind`, `cluster` and `namespace`."""
+
+    def scan(self) -> Scan[Any]:
+        given = {name: value for name, value in self.form.cleaned_data.items() if value}
+        model = self.queryset.model._default_manager
+        if as_id(given.get("q", "")):
+            return Scan(self.qs, model.none())
+        names = {"name__icontains" if name == "q" else name: given[name] for name in NAMES if name in given}
+        among = self.filters["since"].filter(model.all(), given.get("since"))
+        conditions = {"name" if name == "q" else name for name in given} - {"since"}
+        visible = self.request.access.visible()
+        return scan(self.qs, among, conditions, visible, self.index(given), self.places(names), self.keys(given))
+
+    def places(self, names: Mapping[str, str]) -> Places | None:
+        """The few workloads with these names that the person may see (smartops/queries.py)."""
+        raise NotImplementedError
+
+    def index(self, given: Mapping[str, Any]) -> Index:
+        """All rows that pass are among those that it finds. `given`: the values of the filters."""
+        raise NotImplementedError
+
+    def keys(self, given: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: ARG002
+        """The ids of `Scan`."""
+        return ("pk",)
 
 
 def search() -> CharFilter:
@@ -132,13 +167,16 @@ def as_id(text: str) -> UUID | None:
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[Row]):
     """One page of rows. `newer` and `older` are the addresses of the pages around it, or empty. `query`: the filter, to
-    be appended to the address of a row, so that its page knows the list."""
+    be appended to the address of a row, so that its page knows the list. `unsearched`: "older" or "newer" if the page
+    is not full, and rows on that side were not compared; `reached`: the time of the last one that was."""
 
     filter: Filter
     rows: list[Row]
     newer: str = ""
     older: str = ""
     query: str = ""
+    unsearched: str = ""
+    reached: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +221,26 @@ def listing(request: ConsoleRequest, filters: type[Filter], rows: "QuerySet[Row]
     chosen, before, after = _asked(filters, rows, request, request.GET)
     if not chosen.is_valid():
         return Listing(chosen, [])
-    first = chosen.qs.order_by("-pk")
-    up = None if after is None else chosen.qs.filter(pk__gt=after).order_by("pk")
-    down = None if before is None else first.filter(pk__lt=before)
-    return _found(chosen, first, up, down, size)
+    scan: Scan[Row] = chosen.scan()
+    if after is not None:
+        above = scan.read(size + 1, after, newer=True)
+        if len(above.rows) > size:
+            return _page(chosen, above.rows[size - 1 :: -1], newer=True, older=True)
+        if above.reached is not None:
+            return _part(chosen, above.rows[::-1], "newer", above.reached)
+    below = scan.read(size + 1, before)
+    if len(below.rows) > size or below.reached is None:
+        return _page(chosen, below.rows[:size], newer=before is not None, older=len(below.rows) > size)
+    return _part(chosen, below.rows, "older", below.reached, is_first=before is None)
+
+
+def _part(chosen: Filter, rows: list[Row], side: str, reached: UUID, *, is_first: bool = False) -> Listing[Row]:
+    """A page that is not full, as the rows on that side of `reached` were not compared."""
+    newest, oldest = (rows[0].pk, rows[-1].pk) if rows else (reached, reached)
+    newer, older = (newest, reached) if side == "older" else (reached, oldest)
+    to_newer, to_older = filter_query(chosen.data, after=str(newer)), filter_query(chosen.data, before=str(older))
+    query = filter_query(chosen.data)
+    return Listing(chosen, rows, "" if is_first else to_newer, to_older, query, side, time_of(reached))
 
 
 def _asked(
@@ -229,16 +283,30 @@ def around(
     address: Callable[[Row], str],
     by: Sequence[str] = (),
 ) -> Around:
-    """Takes two queries. `screen`: the URL name of the list. `address`: of the page of a row. `by`: the columns that
-    order the list, as in `named`; without any, it is newest first."""
+    """A constant number of queries. `screen`: the URL name of the list. `address`: of the page of a row. `by`: the
+    columns that order the list, as in `named`; without any, it is newest first, and where a row is beyond those that a
+    page compares, the list from here on takes its place."""
     chosen, query = filters(request.GET, rows, request=request), filter_query(request.GET)
     back = reverse(screen) + query
     if not chosen.is_valid():
         return Around(back, "", "")
-    at = {name: getattr(row, name) for name in by or ("pk",)}
+    if not by:
+        scan: Scan[Row] = chosen.scan()
+        return Around(back, *(_beside(scan, row, back, address, query, newer=way) for way in (True, False)))
+    at = {name: getattr(row, name) for name in by}
     above, below = (chosen.qs.filter(_beyond(at, [*at], one)).order_by(*at) for one in ("lt", "gt"))
-    beside = (above.reverse(), below) if by else (below, above.reverse())
-    return Around(back, *("" if (one := rows.first()) is None else address(one) + query for rows in beside))
+    beside = (above.reverse().first(), below.first())
+    return Around(back, *("" if one is None else address(one) + query for one in beside))
+
+
+def _beside(
+    scan: Scan[Row], row: Row, back: str, address: Callable[[Row], str], query: str, *, newer: bool
+) -> str:  # fmt: skip
+    part = scan.read(1, row.pk, newer=newer)
+    if part.rows:
+        return address(part.rows[0]) + query
+    position = f"{'after' if newer else 'before'}={row.pk}"
+    return f"{back}{'&' if query else '?'}{position}" if part.reached else ""
 
 
 def _page(chosen: Filter, rows: list[Row], *, newer: bool, older: bool) -> Listing[Row]:

@@ -27,6 +27,7 @@ from smartops.console import deletions, listing, tuning, versions
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.console.tuned import Tuned
 from smartops.people.access import Right
+from smartops.scan import Scan, at
 
 TRIED, SHOWN = 200, 20  # signals of a trial, and those that are shown
 TRIED_SINCE = timedelta(days=30)
@@ -42,8 +43,9 @@ FIELDS = (
 def trial(request: ConsoleRequest, row: Rule) -> Mapping[str, Any]:
     """What the rule would make of the newest signals of a month that the person may see."""
     since = first_id(timezone.now() - TRIED_SINCE)
-    signals = Signal.objects.filter(request.access.visible(), source=row.source, pk__gte=since).order_by("-pk")
-    found: RuleTrial = try_rule(row, list(signals.defer("payload")[:TRIED]))
+    recent = Signal.objects.filter(pk__gte=since)
+    signals = recent.filter(request.access.visible(), source=row.source).defer("payload")
+    found: RuleTrial = try_rule(row, Scan(signals, recent, compares=True).read(TRIED).rows)
     fits = Counter(one.trial.fit for one in found.tried)
     matching = sorted(found.tried, key=lambda one: list(Fit).index(one.trial.fit))
     return {
@@ -96,10 +98,10 @@ def describe(row: Rule) -> str:
 
 
 def _used(request: ConsoleRequest) -> dict[str, tuple[int, int]]:
-    """By the actor: proposals and actions among the newest decisions that the person may see."""
-    newest = DecisionRecord.objects.filter(request.access.visible()).order_by("-pk")
-    recent = newest.values("pk")[:COUNTED]
-    counted = DecisionRecord.objects.filter(pk__in=recent, requested_by__startswith="rule:")
+    """By the actor: proposals and actions among the newest decisions, of those that the person may see."""
+    earlier = at(DecisionRecord.objects.order_by("-pk"), COUNTED)
+    newest = DecisionRecord.objects.filter(**{"pk__gt": earlier[0]} if earlier else {})
+    counted = newest.filter(request.access.visible(), requested_by__startswith="rule:")
     found: dict[str, tuple[int, int]] = {}
     for actor, outcome, count in counted.order_by().values_list("requested_by", "outcome").annotate(Count("pk")):
         proposals, actions = found.get(actor, (0, 0))

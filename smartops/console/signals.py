@@ -1,5 +1,6 @@
 """The list of signals: what was reported, and what became of it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import Prefetch, Q, QuerySet
@@ -8,8 +9,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
-from orchestrator.models import Workload
-from signals.models import Problem, Signal, SignalState
+from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Source
 from smartops import queries
@@ -17,6 +17,7 @@ from smartops.console import listing
 from smartops.console.attention import waits_too_long
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Access
+from smartops.scan import Index, Places
 
 DEFERRED = Q(state=SignalState.PENDING) & ~Q(reason="")
 GROUPS = {
@@ -25,9 +26,10 @@ GROUPS = {
     "unpursued": ("Without an action", Q(state__in=(SignalState.DENIED, SignalState.IGNORED, SignalState.FAILED))),
 }
 WAITING = "waiting"
+PENDING = ("deferred", WAITING)  # groups of pending signals
 
 
-class SignalFilter(listing.Filter):
+class SignalFilter(listing.OfHistory):
     q = listing.search()
     state = listing.choice(
         None,
@@ -44,14 +46,22 @@ class SignalFilter(listing.Filter):
 
     def search(self, rows: "QuerySet[Signal]", _: str, text: str) -> "QuerySet[Signal]":
         """An id, or a part of the name of a workload."""
-        if pk := listing.as_id(text):
-            return rows.filter(pk=pk)
-        return rows.filter(_named(text))
+        pk = listing.as_id(text)
+        return rows.filter(pk=pk) if pk else rows.filter(workload__icontains=text)
 
     def of_state(self, rows: "QuerySet[Signal]", _: str, state: str) -> "QuerySet[Signal]":
         if state == WAITING:
             return rows.filter(waits_too_long(timezone.now()))
-        return rows.filter(GROUPS[state][1] if state in GROUPS else Q(state=state))
+        return rows.filter(GROUPS[state][1] if state in GROUPS else queries.in_state(state))
+
+    def places(self, names: Mapping[str, str]) -> Places | None:
+        return queries.places_of_signals(self.request.access.visible(), names)
+
+    def index(self, given: Mapping[str, Any]) -> Index:
+        state, reason = given.get("state", ""), given.get("reason")
+        if state in PENDING and not reason:
+            return Index(queries.in_state(SignalState.PENDING))
+        return queries.index_of_signals(state if state in SignalState else None, reason)
 
 
 @page
@@ -70,18 +80,3 @@ def passing(parameters: QueryDict, access: Access) -> "QuerySet[Signal]":
 
 def address(signal: Signal) -> str:
     return reverse("console:signal", args=[signal.pk])
-
-
-def _named(text: str) -> Q:
-    """Signals of workloads with that part in their names. The few that match are looked up by the index of workloads;
-    if many match, the newest signals have some of them soon."""
-    found: set[tuple[Any, ...]] = set()
-    for rows, name in ((Problem.objects, "workload"), (Workload.objects, "name")):
-        matching = rows.filter(**{f"{name}__icontains": text}).values_list("cluster", "namespace", name)
-        found |= set(matching.distinct()[: listing.FEW + 1])
-    if len(found) > listing.FEW:
-        return Q(workload__icontains=text)
-    places = Q(pk__in=())
-    for cluster, namespace, workload in found:
-        places |= Q(cluster=cluster, namespace=namespace, workload=workload)
-    return places

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +17,7 @@ from orchestrator.k8s.target import Observe
 from orchestrator.models import Action, Workload, transitions
 from orchestrator.reconciler import admit as verb
 from orchestrator.reconciler import calls, dispatch, settle
-from orchestrator.reconciler.calls import Answer, Reading
 from orchestrator.reconciler.claim import Claim
-from orchestrator.reconciler.next_step import NextStep
-from orchestrator.reconciler.pool import answer
 from signals import actors
 from signals.actors import Actor
 from signals.models import Signal
@@ -48,18 +44,14 @@ def execute(claim: Claim, cluster: Cluster, observe: Observe, actor: str) -> Non
     unplanned = claim.limits is None
     while True:
         if unplanned:
-            state = observe(claim.action.workload.target)
-            reading = answer(
-                partial(calls.read, claim, cluster, state),
-                partial(Reading, claim, NextStep.PLAN, state, None),
-            )
+            reading = calls.read(claim, cluster, observe(claim.action.workload.target))
             if not dispatch.check([reading], actor, lambda: 1.0):
                 return
         claim.writes += 1
-        written = answer(partial(calls.write, claim, cluster), partial(Answer, claim))
-        settle.mark_ambiguous(written)
-        if not settle.is_unclear(written):
-            settle.settle([written], actor, lambda: 1.0)
+        answer = calls.write(claim, cluster)
+        settle.mark_ambiguous(answer)
+        if not settle.is_unclear(answer):
+            settle.settle([answer], actor, lambda: 1.0)
             return
         unplanned = True
 

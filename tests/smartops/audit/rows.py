@@ -25,7 +25,9 @@ def reader_of(namespace: str, cluster: str = "default") -> Access:
     return Access({Right.READ: (Place(cluster, namespace),)})
 
 
-def an_action(namespace: str = "erp", name: str = "web", at: datetime = NOON, cluster: str = "default") -> Action:
+def an_action(
+    namespace: str = "erp", name: str = "web", at: datetime = NOON, cluster: str = "default", type_: str = "RESTART"
+) -> Action:  # fmt: skip
     """Finished, so that a workload may have many. Its row of the timeline has the time of the test."""
     target = Target(cluster, namespace, name)
     return Action.objects.create(
@@ -33,7 +35,8 @@ def an_action(namespace: str = "erp", name: str = "web", at: datetime = NOON, cl
         workload=Workload.lock([target])[target],
         cluster=cluster,
         origin=Origin.DIRECT,
-        type="RESTART",
+        type=type_,
+        params={"replicas": 3} if type_ == "SCALE" else {},
         state="cancelled",
         finished_at=at,
         requested_by="token:ana",

@@ -1,25 +1,39 @@
-"""With many rows, no list of the console reads all of a table that grows with time, or sorts all of its rows."""
+"""With many rows, no list of the console and of the API reads all of a table that grows with time, or sorts all of its
+rows. With each filter alone, also with a value that matches nothing, it compares a bounded number of them."""
 
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django_filters import FilterSet
 
+from orchestrator.models import ActionState
+from signals.models import SignalState
+from smartops import scan
 from smartops.audit import merge
+from smartops.audit.entries import Kind as EntryKind
+from smartops.console import rules
+from smartops.console.actions import ActionFilter
+from smartops.console.approvals import ApprovalFilter
+from smartops.console.signals import SignalFilter
 from smartops.people.roles import Place, Role
+from tests.kit.api import bearer
 from tests.kit.history import rewritable
 from tests.kit.people import grant, person
 from tests.orchestrator.test_plans import AUTOVACUUM, FULL, ROWS, nodes
 
 pytestmark = pytest.mark.django_db
 
-SCANNED = 100  # rows of a source of the audit that are compared for a page
+SCANNED = 100  # rows of a source of the audit, or of a list, that are compared for a page
+READ = 1500  # rows of one statement; a few workloads have as many
 SORTED = 2000  # rows; a page has 50
+EARLY, LATE = "01900000-0000-7000-8000-000000000000", "09a00000-0000-7000-8000-000000000000"
 OF_WORKLOADS = ("orchestrator_observedworkload", "signals_problem")
 GROWING = (
     *("signals_signal", "signals_observation", "signals_window", "signals_settingchange"),
@@ -151,3 +165,82 @@ def faults(statement: str, full: set[str]) -> Iterator[str]:
             yield f"reads all of {node['Relation Name']}"
         if node["Node Type"] == "Sort" and node["Plans"][0]["Plan Rows"] > SORTED:
             yield f"sorts {node['Plans'][0]['Plan Rows']} rows"
+
+
+def alone(filters: type[FilterSet]) -> Iterator[str]:
+    """Each filter: each state, two of the values that the form offers for others, and a text that nothing has."""
+    for name, one in filters.base_filters.items():
+        offered = [value for value, _ in one.extra.get("choices", ())] or ["nothing-has-this"]
+        yield from (
+            urlencode({name: value}) for value in (offered if name == "state" else sorted({offered[0], offered[-1]}))
+        )
+
+
+CONSOLE = (
+    *(f"actions/?{query}" for query in alone(ActionFilter)),
+    *("actions/?state=succeeded&type=PATCH", "actions/?state=failed&kind=DaemonSet", "actions/?q=w123&type=PATCH"),
+    *("actions/?q=w7&verification=FAILED", f"actions/?before={LATE}&type=PATCH", f"actions/?after={EARLY}&type=PATCH"),
+    *(f"signals/?{query}" for query in alone(SignalFilter)),
+    *("signals/?state=resolved&reason=Frozen", "signals/?q=w123&source=rca", "signals/?namespace=ns-7&source=rca"),
+    *(f"signals/?before={LATE}&source=rca", f"signals/?after={EARLY}&source=rca"),
+    *(f"approvals/?{query}" for query in alone(ApprovalFilter)),
+    *(f"audit/?{urlencode({'kind': kind})}" for kind in EntryKind),
+    *("audit/?actor=nobody", "audit/?actor=user:nobody", "audit/?reason=nothing", "audit/?reason=CooldownActive"),
+    *("audit/?q=nothing", "audit/?q=nothing/nothing", "audit/?q=nothing/", "rules/", "rules/1/"),
+)
+API = (
+    *(f"actions?state={state}" for state in ActionState),
+    *("actions?type=PATCH", "actions?kind=DaemonSet", "actions?workload=nothing", "actions?namespace=nothing"),
+    *("actions?cluster=nothing", "actions?workload=w123&type=PATCH", "actions?state=succeeded&type=PATCH"),
+    *(f"signals?state={state}" for state in SignalState),
+    *("signals?reason=Frozen", "signals?source=rca", "signals?kind=DaemonSet", "signals?workload=nothing"),
+    *("signals?namespace=nothing", "signals?cluster=nothing", "signals?workload=w123&source=rca"),
+    *("approvals", "approvals?type=PATCH"),
+)
+
+
+@pytest.mark.parametrize("address", CONSOLE)
+def test_a_list_compares_a_bounded_number_of_rows(
+    client: Client, reader: User, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge, "SCANNED", SCANNED)
+    monkeypatch.setattr(scan, "SCANNED", SCANNED)
+    monkeypatch.setattr(rules, "COUNTED", SCANNED)
+    client.force_login(reader)
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(f"/console/{address}").status_code == 200
+
+    assert not excess(captured)
+
+
+@pytest.mark.parametrize("namespaces", [[], ["ns-7"]])
+@pytest.mark.parametrize("address", API)
+def test_a_list_of_the_api_compares_a_bounded_number_of_rows(
+    address: str, namespaces: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "SCANNED", SCANNED)
+    agent = bearer("agent", namespaces=namespaces)
+    with CaptureQueriesContext(connection) as captured:
+        assert agent.get(f"/v1/{address}").status_code in (200, 403)
+
+    assert not excess(captured)
+
+
+def excess(captured: CaptureQueriesContext) -> list[str]:
+    """The statements that read more rows of a table that grows."""
+    statements = [one["sql"] for one in captured if one["sql"].lstrip().startswith(("SELECT", "WITH"))]
+    return [f"reads {number} rows: {one[:600]}" for one in statements if (number := rows_read(one)) > READ]
+
+
+def rows_read(statement: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL random_page_cost = 1.1")
+        cursor.execute("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + statement)
+        answer = cursor.fetchone()[0]
+    plan = (json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
+    removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+    return sum(
+        int(node["Actual Loops"] * (node["Actual Rows"] + sum(node.get(name, 0) for name in removed)))
+        for node in nodes(plan)
+        if node.get("Relation Name", "").startswith(GROWING)
+    )
