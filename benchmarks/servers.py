@@ -61,7 +61,8 @@ def database() -> Iterator[tuple[Path, str]]:
         directory = Path(name)
         try:
             url = postgres.start(directory / "postgres").uri
-            os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "smartops.settings"}
+            quiet = {"SMARTOPS_LOG_LEVEL": "WARNING"}  # a line for each transition would be among the figures
+            os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "smartops.settings"} | quiet
             django.setup()
             call_command("migrate", verbosity=0)
             yield directory, url

@@ -107,7 +107,7 @@ TAKEOVERS = Counter(
 )
 FAILED_STEPS = Counter(
     "smartops_orchestrator_failed_steps_total",
-    "Steps of the control loop that failed with an error, which is in the log.",
+    "Steps of the control loop, and rows within one, that failed with an error, which is in the log.",
 )
 
 

@@ -23,7 +23,10 @@ def test_each_figure_has_its_baseline_and_their_ratio() -> None:
     ran = subprocess.run(command, cwd=ROOT, env=sandbox, capture_output=True, text=True, timeout=300, check=False)
 
     assert ran.returncode == 0, ran.stderr
-    rows = [line.split(" | ") for line in ran.stdout.splitlines() if line.startswith(("| ingest", "| reaction"))]
+    about, empty, *table = ran.stdout.splitlines()
+    assert (empty, ran.stderr) == ("", ""), "nothing but the table: no log lines"
+    assert all(line.startswith("| ") for line in table), about
+    rows = [line.split(" | ") for line in table if line.startswith(("| ingest", "| reaction"))]
     assert [row[0] for row in rows] == ["| ingest-batch", "| ingest-batch", "| reaction", "| reaction"]
     assert [row[1] for row in rows] == ["", "", "sandbox", "sandbox"]
     assert all(row[3] and row[4].endswith("x") for row in rows[1:])

@@ -24,9 +24,9 @@ from orchestrator import metrics
 from orchestrator.k8s import metrics as k8s_metrics
 from orchestrator.models import FINAL, TRANSITIONS
 from orchestrator.process import gauges
-from orchestrator.publish import metrics as publish_metrics
+from orchestrator.publish import subscription
 from orchestrator.publish.kubernetes import SUPPRESSED
-from orchestrator.reconciler.resolve import Step
+from orchestrator.reconciler.next_step import NextStep
 from signals import ingest
 from signals.models import SignalState
 from signals.proposals import PROPOSAL_TYPES
@@ -142,7 +142,7 @@ def test_the_settings_in_the_readme_are_those_that_are_read() -> None:
 
 
 def test_the_metrics_in_operations_are_those_of_the_processes() -> None:
-    modules = (metrics, k8s_metrics, publish_metrics, gauges, opa, ingest)
+    modules = (metrics, k8s_metrics, subscription, gauges, opa, ingest)
     collectors = [one for module in modules for one in vars(module).values() if isinstance(one, MetricWrapperBase)]
     replicas = (k8s_metrics.DESIRED_REPLICAS, k8s_metrics.READY_REPLICAS)
     labels = {one.name: ", ".join(f"`{name}`" for name in k8s_metrics.TARGET) for one in replicas} | {
@@ -259,7 +259,7 @@ def test_the_answers_of_a_guardrail_are_those_of_its_docstring(guardrail: Guardr
 def test_every_next_step_is_explained() -> None:
     text = section(page("docs/acting-once.md"), "## next_step")
 
-    assert set(re.findall(r"`([A-Z_]+)`", text)) == {step.name for step in Step}
+    assert set(re.findall(r"`([A-Z_]+)`", text)) == {step.name for step in NextStep}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

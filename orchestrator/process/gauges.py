@@ -32,7 +32,8 @@ UNREADABLE = Gauge(
     "Number of namespaces that this reconciler cannot read; /readyz has the causes.",
 )
 LAST_PASS = Gauge(
-    "smartops_orchestrator_last_pass_timestamp_seconds", "Unix time at which the last pass of the control loop ended."
+    "smartops_orchestrator_last_pass_timestamp_seconds",
+    "Unix time at which the last pass of the control loop succeeded.",
 )
 
 # Age of the oldest row that is due; NULL if none is.

@@ -63,9 +63,11 @@ class _Follower(Thread):
     def run(self) -> None:
         while not self._stopping.is_set():
             self.woken.clear()
-            self._stopping.wait(self._subscription.turn())
+            pause = self._subscription.turn()
             if self._subscription.up_to_date:
                 self.woken.wait(POLL)
+            # After the wake: the loop has just been woken, too. What it records until then is read at once.
+            self._stopping.wait(pause)
         self._finish()
 
     def _finish(self) -> None:

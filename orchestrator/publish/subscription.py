@@ -10,15 +10,21 @@ from datetime import datetime
 from random import uniform
 
 from django.db import DatabaseError, InterfaceError
+from prometheus_client import Gauge
 
+from orchestrator.metrics import FAILED_STEPS
 from orchestrator.publish import timeline
 from orchestrator.publish.cursor import Cursor, query
-from orchestrator.publish.metrics import LAG
 from orchestrator.publish.pace import TokenBucket
 from orchestrator.publish.types import Dropped, Entry, Ignored, Outcome, Published, Publisher, Retry
 
 log = logging.getLogger(__name__)
 
+LAG = Gauge(
+    "smartops_publisher_lag_seconds",
+    "Age of the oldest entry of the timeline that the publisher has not read; 0: there is none.",
+    ["publisher"],
+)
 # Seconds.
 PAUSE = 0.2  # between reads: during a storm each of them brings many entries
 TAKEOVER = 5.0  # between attempts at a lease that another process holds
@@ -62,8 +68,9 @@ class Subscription:
             return self._turn()
         except (DatabaseError, InterfaceError) as error:
             self._warn("the database failed: %s", error)
-        except Exception:
-            log.exception("publisher %s failed", self._publisher.name)
+        except Exception as error:  # noqa: BLE001 - the next turn tries again
+            FAILED_STEPS.inc()
+            self._warn("a turn raised %r", error, exc_info=True)
         finally:
             LAG.labels(self._publisher.name).set(self._lag())
         return TAKEOVER
@@ -114,6 +121,8 @@ class Subscription:
             )
             self._published = 0
         self._entries.extend(self._page.entries)
+        for message in self._page.unreadable:
+            self._drop(message)
 
     def _deliver(self) -> float:
         """Until the page ends, the lease must be renewed, or a wait is due: the seconds of that."""

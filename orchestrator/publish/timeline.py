@@ -47,7 +47,8 @@ _UNREAD = f"""
 class Page:
     """What follows the cursor. `xid` is the cursor after the last of the entries, None where nothing can be read yet.
     `oldest` is the time of the first entry after the cursor, readable or not; None: there is none. `now` is the time
-    of the database. `more`: another page can follow at once. `restored`: the cursor is ahead of the database."""
+    of the database. `more`: another page can follow at once. `restored`: the cursor is ahead of the database.
+    `unreadable`: why entries of an action are missing, for each such action."""
 
     entries: tuple[tuple[int, Entry], ...]  # with the xid of each
     xid: int | None
@@ -55,6 +56,7 @@ class Page:
     now: datetime
     more: bool = False
     restored: bool = False
+    unreadable: tuple[str, ...] = ()
 
 
 def end() -> int:
@@ -75,16 +77,23 @@ def read(cluster: str, after: int, limit: int = 200) -> Page:
     if xid is None:
         return Page((), None, oldest, now)
     unread = {"xid__gt": after, "xid__lte": xid}
-    rows: list[tuple[int, Entry]] = [*_transitions(cluster, unread, keys), *_decisions(cluster, unread, keys)]
+    transitions, unreadable = _transitions(cluster, unread, keys)
+    rows: list[tuple[int, Entry]] = [*transitions, *_decisions(cluster, unread, keys)]
     rows.sort(key=lambda row: (row[0], row[1].at))  # stable: equal times stay in the order of their ids
-    return Page(tuple(rows), xid, oldest, now, more=count >= limit)
+    return Page(tuple(rows), xid, oldest, now, more=count >= limit, unreadable=tuple(unreadable))
 
 
 def _transitions(
     cluster: str, unread: Mapping[str, int], keys: Sequence[UUID]
-) -> Iterator[tuple[int, TransitionEntry]]:
+) -> tuple[Iterator[tuple[int, TransitionEntry]], list[str]]:
     events = AuditEvent.objects.filter(**unread, action__gte=keys[0], action__lte=keys[1]).order_by("xid", "id")
-    actions = _actions(cluster, events, keys)
+    actions, unreadable = _actions(cluster, events, keys)
+    return _entries(events, actions, unread), unreadable
+
+
+def _entries(
+    events: QuerySet[AuditEvent], actions: Mapping[UUID, tuple[str, dict[str, Any]]], unread: Mapping[str, int]
+) -> Iterator[tuple[int, TransitionEntry]]:
     uids = _uids_of_decisions([pk for pk, (uid, _) in actions.items() if not uid], unread)
     own = ("at", "action_id", "from_state", "to_state", "reason", "message", "actor")
     for row in events.values("xid", *own, event_id=F("id")):
@@ -97,9 +106,9 @@ def _transitions(
 
 def _actions(
     cluster: str, events: QuerySet[AuditEvent], keys: Sequence[UUID]
-) -> dict[UUID, tuple[str, dict[str, Any]]]:
-    """Of these events, with the uid of the planned target. A query of its own is bounded to their months, too, and
-    reads each action once."""
+) -> tuple[dict[UUID, tuple[str, dict[str, Any]]], list[str]]:
+    """Of these events, with the uid of the planned target; and why others cannot be read. A query of its own is bounded
+    to their months, too, and reads each action once."""
     of_action = (
         "pk",
         "planned_uid",
@@ -113,12 +122,16 @@ def _actions(
     )
     of_workload = {name: F(f"workload__{name}") for name in ("namespace", "name", "kind")}
     rows = Action.objects.filter(cluster=cluster, pk__range=keys, pk__in=events.order_by().values("action"))
-    actions = {}
+    actions, unreadable = {}, []
     for row in rows.values(*of_action, **of_workload):
-        row["target"] = Target(cluster, row.pop("namespace"), row.pop("name"), Kind(row.pop("kind")))
+        try:
+            row["target"] = Target(cluster, row.pop("namespace"), row.pop("name"), Kind(row.pop("kind")))
+        except ValueError as error:  # a newer version of SmartOps has written it
+            unreadable.append(f"action {row['pk']} cannot be read: {error}")
+            continue
         row |= {"before": row["before"] or {}, "change": row["change"] or {}}
         actions[row.pop("pk")] = row.pop("planned_uid"), row
-    return actions
+    return actions, unreadable
 
 
 def _uids_of_decisions(actions: Collection[UUID], unread: Mapping[str, int]) -> Mapping[UUID, list[tuple[int, str]]]:

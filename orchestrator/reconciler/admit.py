@@ -29,8 +29,9 @@ from signals import transitions as signal_transitions
 from signals.aliases import Alias
 from signals.holds import until_it_differs
 from signals.lib import tracing
+from signals.lib.availability import is_repeatable
 from signals.lib.partitions import planned_once
-from signals.lib.redaction import redacted
+from signals.lib.redaction import error_text
 from signals.lib.transition_log import log_transition
 from signals.mapping import Unmatched, Waiting, propose
 from signals.models import Signal, SignalState
@@ -50,7 +51,7 @@ def due(
     due. `delays` are those of the cache."""
     signals = Signal.due(cluster, limit, asking, delays)
     aliases = cache(lambda: tuple(Alias.specs()))
-    found = _one_for_each_workload([_named(_candidate(signal, observe), aliases) for signal in signals])
+    found = _one_for_each_workload([_candidate(signal, observe, aliases) for signal in signals])
     return found, len(signals) == limit or len(found) < len(signals)
 
 
@@ -61,6 +62,8 @@ def any_due(cluster: str, delays: Delays) -> bool:
 
 def needs_asking(candidate: Candidate, policy_is_configured: bool) -> bool:
     """Whether its decision takes a network call: before a target is called missing, the API server itself is asked."""
+    if candidate.error is not None:
+        return False
     if candidate.signal.unresolved:
         return candidate.naming is None
     if candidate.proposal is None or candidate.state.unreadable or candidate.naming is not None:
@@ -125,7 +128,7 @@ def record_failure(candidate: Candidate, error: Exception) -> None:
     signal = Signal.objects.filter(pk=candidate.signal.pk, state=SignalState.PENDING).first()
     if signal is None:
         return
-    message = redacted(f"{type(error).__name__}: {error}")[:1000]
+    message = error_text(error)
     if signal.errors + 1 >= MAX_ERRORS:
         signal_transitions.store([signal_transitions.fail(signal, Reason.PROCESSING_ERROR, message)])
     else:
@@ -157,13 +160,15 @@ def _may_reserve(candidate: Candidate) -> bool:
     return candidate.proposal is not None and candidate.state.object is not None
 
 
-def _candidate(signal: Signal, observe: ObserveTarget) -> Candidate:
+def _candidate(signal: Signal, observe: ObserveTarget, aliases: Callable[[], tuple[AliasSpec, ...]]) -> Candidate:
     span = tracing.start_span("admit", signal.traceparent, signal=signal.pk)
     try:
         state = UNOBSERVED if signal.unresolved else observe(signal.target)
-        return Candidate(signal, proposal(signal), state, span)
-    except Exception as error:  # noqa: BLE001 - it is recorded with the signal
-        return Candidate(signal, None, UNOBSERVED, span, error=error)
+        return _named(Candidate(signal, proposal(signal), state, span), aliases)
+    except Exception as error:
+        if is_repeatable(error):
+            raise
+        return Candidate(signal, None, UNOBSERVED, span, error=error)  # it is recorded with the signal
 
 
 def _named(candidate: Candidate, aliases: Callable[[], tuple[AliasSpec, ...]]) -> Candidate:

@@ -5,12 +5,15 @@ was approved is compared once more before its write (dispatch.py).
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe
+from orchestrator import metrics
 from orchestrator.decide.approval import digest, planned, rule_of, shown
 from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
@@ -21,10 +24,12 @@ from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models import Action, ActionState, Phase, Workload, transitions
 from orchestrator.reconciler.calls import Rehearsal
-from signals.lib.redaction import redacted
+from signals.lib.redaction import error_text
 from signals.models import Signal
 from signals.proposals.images import observe as observe_fields
 from signals.reasons import Reason
+
+log = logging.getLogger(__name__)
 
 BATCH = 100  # actions of one pass
 
@@ -64,19 +69,38 @@ def is_requested(action: Action) -> bool:
     return rehearsal.get("digest") == action.digest and not rehearsal["done"]
 
 
-def record(rehearsal: Rehearsal) -> None:
-    """Stores the result of a dry run, if it is still about what is shown. The action continues to wait."""
-    action, result = rehearsal.action, rehearsal.result
-    found = {**(action.rehearsal or {}), "done": True}
-    if isinstance(result, WorkloadObject):
-        paths = {**(action.before_image or {}), **(action.after_image or {})}
-        after = dict(observe_fields(paths, json.loads(result.document)))
-        found |= {"ok": True, "message": "The API server accepts the change.", "after": after}
-    else:
-        message = result.message if isinstance(result, ClusterError) else redacted(f"{type(result).__name__}: {result}")
-        found |= {"ok": False, "message": message, "after": {}}
+def log_failure(action: Action, error: Exception) -> None:
+    """What is shown stays as it is. It is compared once more before its write."""
+    metrics.FAILED_STEPS.inc()
+    log.error("action %s could not be compared with its target", action.pk, exc_info=error)
+
+
+def record(rehearsals: Sequence[Rehearsal]) -> list[Rehearsal]:
+    """Stores the results of dry runs that are still about what is shown. The actions continue to wait."""
+    for one in rehearsals:
+        match one.result:
+            case WorkloadObject() as result:
+                paths = {**(one.action.before_image or {}), **(one.action.after_image or {})}
+                after = dict(observe_fields(paths, json.loads(result.document)))
+                _store(one.action, ok=True, message="The API server accepts the change.", after=after)
+            case ClusterError() as error:
+                _store(one.action, ok=False, message=error.message, after={})
+            case error:
+                raise error
+    return list(rehearsals)
+
+
+def record_failure(rehearsal: Rehearsal, error: Exception) -> None:
+    """The dry run, or its result, met an unexpected error."""
+    metrics.FAILED_STEPS.inc()
+    log.error("the dry run of action %s failed", rehearsal.action.pk, exc_info=error)
+    _store(rehearsal.action, ok=False, message=error_text(error), after={})
+
+
+def _store(action: Action, **found: Any) -> None:
     shown_again = {"state": ActionState.AWAITING_APPROVAL, "digest": action.digest, "rehearsal": action.rehearsal}
-    Action.objects.filter(pk=action.pk, **shown_again).update(rehearsal=found)
+    rehearsal = {**(action.rehearsal or {}), "done": True, **found}
+    Action.objects.filter(pk=action.pk, **shown_again).update(rehearsal=rehearsal)
 
 
 def _changed(rows: Sequence[Action], states: Mapping[UUID, TargetState]) -> list[Action]:

@@ -1,9 +1,13 @@
 """Rows together in one transaction; after an error, each alone."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from orchestrator import metrics
 from signals.lib.availability import is_locked, is_repeatable
+
+log = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -22,9 +26,10 @@ def together(
     failed: Callable[[Row, Exception], None],
 ) -> Iterator[Result]:
     """Stores all rows in one transaction, and takes them off the list. If that fails, stores each of them alone, so
-    that only the row that fails pays for it: `failed` records its error. A row that waits for the lock of another
-    session stays on the list: the next pass tries it again. If the database is unavailable, or another transaction was
-    in the way, no row is to blame: the error is raised, and the rows stay on the list."""
+    that only the row that fails pays for it: `failed` records its error. If that fails, too, it is logged. A row that
+    waits for the lock of another session stays on the list: the next pass tries it again. If the database is
+    unavailable, or another transaction was in the way, no row is to blame: the error is raised, and the rows stay on
+    the list."""
     if not rows:
         return
     try:
@@ -68,9 +73,10 @@ def _record_failure(rows: list[Row], at: int, error: Exception, failed: Callable
     except Exception as error:
         if _is_locked(error):
             return False
-        if not is_repeatable(error):
-            rows.pop(at)
-        raise
+        if is_repeatable(error):
+            raise
+        metrics.FAILED_STEPS.inc()
+        log.exception("the error of a row could not be recorded, so the row stays as it is: %s", rows[at])
     rows.pop(at)
     return True
 

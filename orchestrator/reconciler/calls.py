@@ -1,4 +1,5 @@
-"""What the threads of the pool do. Each function makes network calls only, raises nothing, and returns one answer."""
+"""What the threads of the pool do. Each function makes network calls only, and returns one answer. The error that it
+raises becomes an answer, too (under_way.py)."""
 
 import logging
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import Preconditions, WorkloadKey, WorkloadObject
 from orchestrator.models import Action
 from orchestrator.reconciler.claim import Claim
-from orchestrator.reconciler.resolve import Plan, Step, next_step
+from orchestrator.reconciler.next_step import NextStep, Plan, next_step
 from signals.lib import tracing
 from signals.models import Signal
 from signals.naming import Resolution, alias_for, resolve
@@ -48,7 +49,7 @@ class Reading:
     """The target of a claimed action, read before its write. `step` says what to do next."""
 
     claim: Claim
-    step: Step
+    step: NextStep
     state: TargetState
     policy: PolicyAnswer | None = None
     error: Exception | None = None
@@ -87,19 +88,16 @@ def ask(
     """Reads the target live if the cache does not have it, then asks the policy engine. Where there is no workload of
     this name, reads what the name may stand for instead."""
     signal, proposal = candidate.signal, candidate.proposal
-    try:
-        with tracing.within(candidate.span, signal=signal.pk):
-            state = candidate.state if signal.unresolved else observe_live(signal.target)
-            if signal.unresolved or (state.missing and signal.naming is None):
-                facts = read_name(signal.named)
-                naming = Naming(signal.named, replace(facts, alias=alias_for(signal.named, candidate.aliases)))
-                if signal.unresolved or isinstance(resolve(naming.named, naming.facts), Resolution):
-                    return replace(candidate, state=state, naming=naming)
-            policy = None
-            if proposal is not None and not state.unreadable:
-                policy = ask_policy(proposal, state, signal)
-    except Exception as error:  # noqa: BLE001 - it is recorded with the signal
-        return replace(candidate, error=error)
+    with tracing.within(candidate.span, signal=signal.pk):
+        state = candidate.state if signal.unresolved else observe_live(signal.target)
+        if signal.unresolved or (state.missing and signal.naming is None):
+            facts = read_name(signal.named)
+            naming = Naming(signal.named, replace(facts, alias=alias_for(signal.named, candidate.aliases)))
+            if signal.unresolved or isinstance(resolve(naming.named, naming.facts), Resolution):
+                return replace(candidate, state=state, naming=naming)
+        policy = None
+        if proposal is not None and not state.unreadable:
+            policy = ask_policy(proposal, state, signal)
     return replace(candidate, state=state, policy=policy)
 
 
@@ -108,15 +106,12 @@ def read(claim: Claim, cluster: Cluster, state: TargetState) -> Reading:
     for all that is not in the object itself."""
     action = claim.action
     if (state.unreadable or not state.managed) and not action.planned_resource_version:
-        return Reading(claim, Step.PLAN, state)  # nothing was written there, and nothing will be now
-    try:
-        with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
-            live = get(cluster, action.workload.key)
-            state, step, policy = replace(state, object=live), next_step(plan_of(claim), live), None
-            if step in (Step.PLAN, Step.REFRESH, Step.RESEND) and claim.unanswered is None:
-                policy = ask_policy(action.proposal, state, action.signal)
-    except Exception as error:  # noqa: BLE001 - it is recorded with the action
-        return Reading(claim, Step.PLAN, state, error=error)
+        return Reading(claim, NextStep.PLAN, state)  # nothing was written there, and nothing will be now
+    with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
+        live = get(cluster, action.workload.key)
+        state, step, policy = replace(state, object=live), next_step(plan_of(claim), live), None
+        if step in (NextStep.PLAN, NextStep.REFRESH, NextStep.RESEND) and claim.unanswered is None:
+            policy = ask_policy(action.proposal, state, action.signal)
     return Reading(claim, step, state, policy)
 
 
@@ -124,35 +119,25 @@ def write(claim: Claim, cluster: Cluster) -> Answer:
     """One request, tried once. All that makes a copy of it harmless is in it."""
     action = claim.action
     guard = Preconditions(uid=action.planned_uid, resource_version=action.planned_resource_version)
-    try:
-        with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
-            handler = HANDLERS[ActionType(action.type)]
-            change = action.change or {}
-            written = handler.write(cluster, action.workload.key, change, guard, str(action.pk), action.dry_run)
-    except Exception as error:  # noqa: BLE001 - it is recorded with the action
-        return Answer(claim, error)
-    return Answer(claim, written)
+    with tracing.within(claim.span, signal=action.signal_id, action=action.pk):
+        handler = HANDLERS[ActionType(action.type)]
+        change = action.change or {}
+        return Answer(claim, handler.write(cluster, action.workload.key, change, guard, str(action.pk), action.dry_run))
 
 
 def rehearse(action: Action, cluster: Cluster) -> Rehearsal:
     """The change that is shown, against the version that the target has now."""
     key = action.workload.key
-    try:
-        live = cluster.get_workload(key)
-        guard = Preconditions(uid=action.planned_uid, resource_version=live.resource_version)
-        handler = HANDLERS[ActionType(action.type)]
-        return Rehearsal(action, handler.write(cluster, key, action.change or {}, guard, str(action.pk), True))
-    except Exception as error:  # noqa: BLE001 - it is the result
-        return Rehearsal(action, error)
+    live = cluster.get_workload(key)
+    guard = Preconditions(uid=action.planned_uid, resource_version=live.resource_version)
+    handler = HANDLERS[ActionType(action.type)]
+    return Rehearsal(action, handler.write(cluster, key, action.change or {}, guard, str(action.pk), True))
 
 
 def confirm(key: WorkloadKey, action_id: UUID, span: Span, cluster: Cluster) -> Confirmation:
-    try:
-        with tracing.within(span, action=action_id):
-            live = get(cluster, key)
-            return Confirmation(key, action_id, live, "" if live is None else _pods(cluster, live))
-    except Exception as error:  # noqa: BLE001 - the verification decides what it means
-        return Confirmation(key, action_id, error)
+    with tracing.within(span, action=action_id):
+        live = get(cluster, key)
+        return Confirmation(key, action_id, live, "" if live is None else _pods(cluster, live))
 
 
 def _pods(cluster: Cluster, live: WorkloadObject) -> str:

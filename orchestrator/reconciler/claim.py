@@ -1,7 +1,14 @@
-"""An action that this process holds."""
+"""An action that this process holds, and how it comes to hold some."""
 
+import logging
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
 
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 from opentelemetry.trace import Span
 
 from guardrails.types import Limits
@@ -9,8 +16,14 @@ from orchestrator import metrics
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.models import Action, transitions
 from orchestrator.models.transitions import Transition
+from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.retry import Fail, NextMove, Retry, Review
 from signals.lib import tracing
+from signals.lib.availability import is_repeatable
+
+log = logging.getLogger(__name__)
+
+CLAIM_AGAIN = timedelta(seconds=30)  # until an action is due again that could not be claimed
 
 
 @dataclass(slots=True, eq=False)
@@ -41,3 +54,32 @@ class Claim:
                 return transitions.fail(self.action, reason, message, actor)
             case Review(message):
                 return transitions.require_review(self.action, message, actor)
+
+
+def claim_free(
+    due: QuerySet[Action], limit: int, claim: Callable[[Action], Transition], moment: str
+) -> list[Transition]:
+    """Claims as many of these actions as no other session has locked: several reconcilers share the work. An action
+    that cannot be claimed costs itself: it is due again after CLAIM_AGAIN, by its column `moment`."""
+
+    def claim_all(pks: Collection[UUID]) -> Sequence[Transition]:
+        return _claim(due.filter(pk__in=pks), limit, claim)
+
+    def put_off(pk: UUID, error: Exception) -> None:
+        metrics.FAILED_STEPS.inc()
+        log.error("action %s could not be claimed; it is tried again in %s", pk, CLAIM_AGAIN, exc_info=error)
+        Action.objects.filter(pk=pk).update(**{moment: Now() + CLAIM_AGAIN})
+
+    try:
+        return _claim(due, limit, claim)
+    except Exception as error:
+        if is_repeatable(error):
+            raise
+    return list(together(list(due.values_list("pk", flat=True)[:limit]), claim_all, put_off))
+
+
+def _claim(due: QuerySet[Action], limit: int, claim: Callable[[Action], Transition]) -> list[Transition]:
+    rows = due.select_related("workload").prefetch_related("signal")
+    with transaction.atomic():
+        free = rows.select_for_update(skip_locked=True, of=("self",))[:limit]
+        return transitions.store([claim(row) for row in free])

@@ -8,8 +8,7 @@ made with its admission, and needs none of this.
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
-
-from django.db import transaction
+from uuid import UUID
 
 from guardrails.checks.answers import RECHECK
 from guardrails.models import effective_limits
@@ -24,17 +23,17 @@ from orchestrator.models import Action, ActionState, Phase, Workload, transition
 from orchestrator.models.transitions import Transition
 from orchestrator.reconciler.batch import Locked
 from orchestrator.reconciler.calls import Reading
-from orchestrator.reconciler.claim import Claim
-from orchestrator.reconciler.resolve import Step
+from orchestrator.reconciler.claim import Claim, claim_free
+from orchestrator.reconciler.next_step import NextStep
 from orchestrator.reconciler.retry import MAX_ATTEMPTS, NextMove, exhausted, next_move, unapplied
-from signals.lib.redaction import redacted
+from signals.lib.redaction import error_text
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import Origin, Target
 
 log = logging.getLogger(__name__)
 
-WRITES = (Step.PLAN, Step.REFRESH, Step.RESEND)
+WRITES = (NextStep.PLAN, NextStep.REFRESH, NextStep.RESEND)
 ROLLOUT_AGAIN = 25.0  # seconds; fewer claims than MAX_CLAIMS until the deadline of an action
 MAX_CLAIMS = 50  # no backoff comes to as many: an action that was claimed more often crashes its processes
 
@@ -46,19 +45,21 @@ def claim_due(cluster: str, limit: int, actor: str, delays: Delays = NO_DELAYS, 
     due = Action.recent().filter(is_due, cluster=cluster, state=ActionState.PENDING)
     if direct:
         due = due.filter(origin=Origin.DIRECT)
-    due = due.select_related("workload").prefetch_related("signal").order_by("not_before")
-    with transaction.atomic():
-        rows = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
-        messages = {row.pk: row.message for row in rows}
-        claimed = transitions.store([transitions.claim(row, actor) for row in rows])
+    messages = dict[UUID, str]()
+
+    def claim(row: Action) -> Transition:
+        messages[row.pk] = row.message
+        return transitions.claim(row, actor)
+
+    claimed = claim_free(due.order_by("not_before"), limit, claim, "not_before")
     return [Claim.of(one.action, last_message=messages[one.action.pk]) for one in claimed]
 
 
-def give_up(claim: Claim, actor: str) -> None:
-    """Ends an action that no process has brought to an end: the processes that claimed it have probably crashed."""
+def give_up(claims: Sequence[Claim], actor: str) -> list[Transition]:
+    """Ends actions that no process has brought to an end: the processes that claimed them have probably crashed."""
     message = "no process that claimed the action recorded an outcome"
-    move = exhausted(message, claim.action.attempts, claim.action.ambiguous)
-    transitions.store([claim.follow(move, actor)])
+    moves = [exhausted(message, one.action.attempts, one.action.ambiguous) for one in claims]
+    return transitions.store([one.follow(move, actor) for one, move in zip(claims, moves, strict=True)])
 
 
 def check(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) -> list[Claim]:
@@ -95,7 +96,7 @@ def record_claim_failure(claim: Claim, error: Exception, actor: str) -> None:
     action = Action.objects.select_related("workload").get(pk=claim.action.pk)
     if action.state != ActionState.APPLYING or action.epoch != claim.action.epoch:
         return
-    message = redacted(f"{type(error).__name__}: {error}")[:1000]
+    message = error_text(error)
     if claim.action.ambiguous or action.planned_resource_version:  # the error may have come after the write
         transitions.store([transitions.require_review(action, message, actor)])
     else:
@@ -110,7 +111,7 @@ def _after_unanswered(reading: Reading, jitter: float) -> NextMove | None:
     """What follows a write that may have been applied, where the read shows that it was not: a later attempt, or the
     end after the last one. None if no write is unanswered, or if the claim begins with the read."""
     claim, action = reading.claim, reading.claim.action
-    if not action.ambiguous or reading.step not in (Step.RESEND, Step.REFRESH):
+    if not action.ambiguous or reading.step not in (NextStep.RESEND, NextStep.REFRESH):
         return None
     if claim.unanswered is not None:
         return next_move(claim.unanswered, action.attempts, action.ambiguous, jitter)
@@ -144,17 +145,17 @@ def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: f
     if decided is not None:
         return _follow(reading, decided, live, actor)
     match reading.step:
-        case Step.NOT_FOUND:
+        case NextStep.NOT_FOUND:
             message = f"There is no {action.workload.target.with_kind}."
             return transitions.cancel(action, Reason.TARGET_NOT_FOUND, message, actor)
-        case Step.GONE:
+        case NextStep.GONE:
             message = f"{action.workload.target.with_kind} was deleted after the change was planned."
             return transitions.fail(action, Reason.TARGET_GONE, message, actor)
-        case Step.REPLACED:
+        case NextStep.REPLACED:
             name = action.workload.target.with_kind
             message = f"{name} was deleted and created again; the new object was not changed."
             return transitions.cancel(action, Reason.TARGET_REPLACED, message, actor)
-        case Step.APPLIED if live is not None:
+        case NextStep.APPLIED if live is not None:
             limits = claim.limits or effective_limits(action.workload.target)
             return transitions.apply(action, live, limits, actor, answered=False)
     message = "A write was not answered, and the target has changed since. Compare it with the planned change."
@@ -166,17 +167,18 @@ def _follow(reading: Reading, decided: Decided, live: WorkloadObject | None, act
     decision = decided.decision
     if isinstance(decision, Defer | Deny | Ignore) or (_may_be_applied(reading) and not isinstance(decision, Allow)):
         return _block(reading, decision, decided, actor)
-    if reading.step is Step.PLAN and action.deadline_at <= decided.inputs.now:  # no copy of an earlier plan is applied
+    # No copy of an earlier plan is applied.
+    if reading.step is NextStep.PLAN and action.deadline_at <= decided.inputs.now:
         message = f"It was not written by {action.deadline_at:%H:%M:%S} UTC, its deadline."
         return transitions.cancel(action, Reason.ACTION_EXPIRED, message, actor)
     assert live is not None, "a target that does not exist is denied"
-    return follow(action, live, decided, actor, keep=reading.step is not Step.PLAN)
+    return follow(action, live, decided, actor, keep=reading.step is not NextStep.PLAN)
 
 
 def _may_be_applied(reading: Reading) -> bool:
     """If the version has not changed, an earlier copy of the write may still be applied: the plan must be kept, and the
     action must neither be cancelled nor wait for an approval."""
-    return reading.claim.action.ambiguous and reading.step is Step.RESEND
+    return reading.claim.action.ambiguous and reading.step is NextStep.RESEND
 
 
 def _block(

@@ -28,11 +28,11 @@ from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.clock import Clock, SystemClock
 from orchestrator.reconciler.pool import Pool, ThreadPool
 from orchestrator.reconciler.readiness import Readiness
+from orchestrator.reconciler.self_pipe import ReportedKeys, SelfPipe, Stop
 from orchestrator.reconciler.snapshot import Snapshot
-from orchestrator.reconciler.steps import Periodic, Steps
+from orchestrator.reconciler.steps import Steps
 from orchestrator.reconciler.under_way import UnderWay
-from orchestrator.reconciler.wake import Waiting
-from orchestrator.reconciler.wakeup import ReportedKeys, Stop, Wakeup
+from orchestrator.reconciler.wake import Wake
 from signals import actors
 from signals.ledger import Window
 from signals.lib import partitions
@@ -66,34 +66,33 @@ class Reconciler:
         self.actor = actors.reconciler(f"{socket.gethostname()}/{os.getpid()}")
         self.cluster_name, self.workers = cluster_name, workers
         self.clock = clock or SystemClock()
-        self._wakeup, self._stop = Wakeup(), Stop()
-        self.pool = pool or ThreadPool(workers, self._wakeup.set)
+        self._pipe, self._stop = SelfPipe(), Stop()
+        self.pool = pool or ThreadPool(workers, self._pipe.set)
         self._changed_targets, ended_rollouts = ReportedKeys(), ReportedKeys()
         self.cache = ClusterCache(cluster, namespaces, self._target_changed, self.clock.monotonic, ended_rollouts.add)
         self.under_way = UnderWay(self.pool, cluster, self.cache, workers)
         self.steps = Steps(self.clock)
-        self.readiness = Readiness(self.clock, self.cache, self.steps.outage)
-        self.waiting = Waiting(cluster_name, self.cache, ended_rollouts)
+        self.readiness = Readiness(self.clock, self.cache, self.steps)
+        self.wake = Wake(cluster_name, self.cache, ended_rollouts)
         self.verifications = verify.Verifications(cluster_name, self.clock)
         self.snapshot = Snapshot(cluster_name, self.actor, self.cache)
         self.publishers = Publishers(cluster_name, [KubernetesEvents(cluster)])
         self._asked_after: UUID | None = None  # the last waiting action that was compared with its target
         self._signals_due = self._actions_due = self._direct_due = True
         self._next_sweep = 0.0
-        self._overdue, self._beat, self._snapshot = Periodic(OVERDUE), Periodic(BEAT), Periodic(SNAPSHOT)
-        self._partitions, self._forget = Periodic(PARTITIONS), Periodic(FORGET)
 
     def run(self, *, drain: bool = False) -> None:
         """Until `stop`; with `drain`, until nothing is due, under way or being verified."""
         where = ", ".join(sorted(self.cache.namespaces))
         log.info("control loop started: cluster %s, namespaces %s, %d workers", self.cluster_name, where, self.workers)
+        self.pool.start()
         self.cache.start()
         self.publishers.start()
         try:
-            for notifications in listen(self._stop, timeout=self._patience, wake_fd=self._wakeup.fd):
+            for notifications in listen(self._stop, timeout=self._patience, wake_fd=self._pipe.fd):
                 if self._stop.is_set():
                     break
-                self._wakeup.clear()
+                self._pipe.clear()
                 if notifications:
                     self.publishers.wake()
                 began = self.clock.monotonic()
@@ -113,10 +112,12 @@ class Reconciler:
     def stop(self) -> None:
         """Calls under way end. No other row is claimed. Safe in a signal handler."""
         self._stop.set()
-        self._wakeup.set()
+        self._pipe.set()
 
     def run_once(self, notified: Iterable[str] = ()) -> bool:
-        """One pass of the five verbs. `notified`: what may be due, "signal" or "pending" (actions)."""
+        """One pass of the five verbs. `notified`: what may be due, "signal" or "pending" (actions). Raises an error if
+        the database refuses every session; any other error costs its step."""
+        run = self.steps.run
         now = self.readiness.begin_pass()
         self.under_way.collect()
         if sweep := now >= self._next_sweep:
@@ -127,21 +128,30 @@ class Reconciler:
         states = self._states() if sweep else ()
         if sweep:
             self._reclaim(now, states)
-        self._record_rehearsals()
-        self._check()
-        self._signals_due |= bool(self.steps.run(self.waiting.wake_after_rollouts))
+        run(self._record_rehearsals)
+        run(self._check)
+        self._signals_due |= bool(run(self.wake.on_ended_rollouts))
         # Neither due actions nor due signals wait until there are none of the others.
-        room = self.under_way.room()
-        if room:
-            room -= self._dispatch(room - room // 2 if self._signals_due else room)
+        if room := self._room():
+            room -= run(self._dispatch, room - room // 2 if self._signals_due else room) or 0
         else:
-            self._dispatch(self.under_way.room_for_direct(), direct=True)
-        self._admit(room)
-        self._settle()
-        self._verify(load=ActionState.VERIFYING in states)
-        self._keep_house(self.clock.monotonic())
+            run(self._dispatch_direct)
+        run(self._admit, room)
+        run(self._settle)
+        if ActionState.VERIFYING in states:
+            run(self.verifications.load)
+        run(self._verify)
+        self._keep_house()
         self.readiness.end_pass()
         return True
+
+    def _room(self) -> int:
+        """For how many more rows."""
+        return self.under_way.room() if self._can_record() else 0
+
+    def _can_record(self) -> bool:
+        """Otherwise nothing more is begun: what is written must be recorded within its lease."""
+        return not {"check", "settle"} & self.steps.failing.keys()
 
     def _states(self) -> Collection[str]:
         """Of the active actions. After an error, all of them."""
@@ -149,56 +159,61 @@ class Reconciler:
         return ACTIVE if found is None else found
 
     def _reclaim(self, now: float, states: Collection[str]) -> None:
-        """`states`: those of the active actions. An error in one of these queries must not keep the others, or the
-        other verbs, from their work."""
-        room = self.under_way.room_to_reclaim()
-        if room and ActionState.APPLYING in states:  # a reclaimed action goes on to its write, within its lease
-            held = frozenset(claim.action.pk for claim in self.under_way.claims)
-            delays = self.cache.delays()
-            claims = self.steps.run(reclaim.reclaim, self.cluster_name, self.actor, held, room, delays) or ()
-            self._take(claims)
-            if len(claims) == room:
-                self._next_sweep = now  # more may wait
-        for wake in (self.waiting.wake_unresolved, self.waiting.wake_unread, self.waiting.wake_freed):
-            self.steps.run(wake)
+        """`states`: those of the active actions."""
+        run = self.steps.run
+        if self._can_record() and ActionState.APPLYING in states:
+            run(self._take_over, now)
+        run(self.wake.on_new_workloads)
+        run(self.wake.on_new_lists)
+        run(self.wake.on_new_settings)
         if ActionState.PENDING in states or ActionState.AWAITING_APPROVAL in states:
-            self.steps.run(reclaim.cancel_resolved, self.cluster_name, self.actor)
+            run(reclaim.cancel_resolved, self.cluster_name, self.actor)
         if ActionState.AWAITING_APPROVAL in states:
-            self.steps.run(self._ask_again)
-        if self._overdue.is_due(now):
-            self.steps.run(reclaim.expire, self.actor)
-            self.steps.run(reclaim.report_unattended, self.cluster_name)
-            self.steps.run(self.waiting.release_held)
-            self.steps.run(gauges.measure, self.cluster_name)
-            gauges.UNREADABLE.set(len(self.cache.namespaces) - len(self.cache.readable))
+            run(self._ask_again)
+        run(reclaim.expire_actions, self.actor, every=OVERDUE)
+        run(reclaim.expire_signals, every=OVERDUE)
+        run(reclaim.report_unattended, self.cluster_name, every=OVERDUE)
+        run(self.wake.on_changed_targets, every=OVERDUE)
+        run(self._measure, every=OVERDUE)
+
+    def _take_over(self, now: float) -> None:
+        """A reclaimed action goes on to its write, within its lease."""
+        if not (room := self.under_way.room_to_reclaim()):
+            return
+        held = frozenset(claim.action.pk for claim in self.under_way.claims)
+        claims = reclaim.reclaim(self.cluster_name, self.actor, held, room, self.cache.delays())
+        if len(claims) == room:
+            self._next_sweep = now  # more may wait
+        self._take(claims)
 
     def _ask_again(self) -> None:
         """The next of the actions that wait for an approval; after the last one, the first ones again."""
         rows = approvals.waiting(self.cluster_name, self._asked_after)
         self._asked_after = rows[-1].pk if len(rows) == approvals.BATCH else None
-        if rows:
-            approvals.ask_again(rows, self.cache.observe, self.actor)
         for row in filter(approvals.is_requested, rows):
             self.under_way.rehearse(row)
-
-    def _keep_house(self, now: float) -> None:
-        """What is due now and then, after the verbs."""
-        if self._beat.is_due(now):
-            self.steps.run(Heartbeat.beat, self.cluster_name, self.actor)
-        if self._snapshot.is_due(now):
-            self.steps.run(self.snapshot.store, now)
-        if self._partitions.is_due(now):
-            self.steps.run(partitions.create_ahead)
-        if self._forget.is_due(now):
-            self.steps.run(Window.forget_some)
-            self.steps.run(ObservedWorkload.forget_unobserved)
+        ask = partial(approvals.ask_again, observe_target=self.cache.observe, actor=self.actor)
+        for _ in together(rows, ask, approvals.log_failure):
+            pass
 
     def _record_rehearsals(self) -> None:
         rehearsals = self.under_way.inbox.rehearsals
-        while rehearsals:
-            one = rehearsals.pop()
-            self.under_way.rehearsing.discard(one.action.pk)
-            self.steps.run(approvals.record, one)
+        self.under_way.rehearsing.difference_update(one.action.pk for one in rehearsals)
+        for _ in together(rehearsals, approvals.record, approvals.record_failure):
+            pass
+
+    def _measure(self) -> None:
+        gauges.measure(self.cluster_name)
+        gauges.UNREADABLE.set(len(self.cache.namespaces) - len(self.cache.readable))
+
+    def _keep_house(self) -> None:
+        """What is due now and then, after the verbs."""
+        run = self.steps.run
+        run(Heartbeat.beat, self.cluster_name, self.actor, every=BEAT)
+        run(self.snapshot.store, self.clock.monotonic(), every=SNAPSHOT)
+        run(partitions.create_ahead, every=PARTITIONS)
+        run(Window.forget_some, every=FORGET)
+        run(ObservedWorkload.forget_unobserved, every=FORGET)
 
     def _admit(self, room: int) -> None:
         # After an error of the database their signals are still due: the next pass observes their targets anew.
@@ -215,17 +230,22 @@ class Reconciler:
         for claim in together(candidates, partial(admit.admit, actor=self.actor), admit.record_failure):
             self.under_way.write(claim)
 
-    def _dispatch(self, room: int, *, direct: bool = False) -> int:
-        """How many actions were claimed. `direct`: no others."""
-        due = self._direct_due if direct else self._actions_due
-        if not due or room <= 0:
+    def _dispatch(self, room: int) -> int:
+        """How many actions were claimed."""
+        if not self._actions_due:
             return 0
-        claims = dispatch.claim_due(self.cluster_name, room, self.actor, self.cache.delays(), direct=direct)
-        self._direct_due = len(claims) == room
-        if not direct:
-            self._actions_due = self._direct_due
+        claims = dispatch.claim_due(self.cluster_name, room, self.actor, self.cache.delays())
+        self._actions_due = self._direct_due = len(claims) == room
         self._take(claims)
         return len(claims)
+
+    def _dispatch_direct(self) -> None:
+        """They do not wait for others."""
+        room = self.under_way.room_for_direct()
+        if self._direct_due and room > 0 and self._can_record():
+            claims = dispatch.claim_due(self.cluster_name, room, self.actor, self.cache.delays(), direct=True)
+            self._direct_due = len(claims) == room
+            self._take(claims)
 
     def _check(self) -> None:
         readings = self.under_way.inbox.readings
@@ -237,42 +257,41 @@ class Reconciler:
                 self.under_way.write(claim)
 
     def _settle(self) -> None:
-        inbox = self.under_way.inbox
-        for one in inbox.answers:
+        for one in self.under_way.inbox.answers:
             settle.mark_ambiguous(one)
-        for one in inbox.take_unclear(settle.is_unclear):
+        for one in self.under_way.take_unclear(settle.is_unclear):
             self.under_way.read(one.claim)
+        answers = self.under_way.inbox.answers
         store = partial(settle.settle, actor=self.actor, jitter=self.clock.jitter)
         failed = partial(settle.record_failure, actor=self.actor)
-        with self.under_way.recording(inbox.answers):
-            self.verifications.watch(together(inbox.answers, store, failed))
+        with self.under_way.recording(answers):
+            self.verifications.watch(together(answers, store, failed))
 
-    def _verify(self, *, load: bool) -> None:
-        if load:
-            self.verifications.load()
-        confirmations = self.under_way.inbox.confirmations
-        while confirmations:
-            self.steps.run(self.verifications.confirm, confirmations.pop())
+    def _verify(self) -> None:
+        for one in self.under_way.take_confirmations():
+            self.verifications.confirm(one)
         changed = self._changed_targets.take()
+        for watched in self.verifications.due(changed):
+            known = self.cache.is_readable(watched.key.namespace, watched.key.kind)
+            if self.verifications.examine(watched, self.cache.get(watched.key), known=known):
+                self.under_way.confirm(watched)
         self.snapshot.changed(changed)
-        for one in self.verifications.due(changed):
-            self.steps.run(self._examine, one)
-        for ended in together(self.verifications.ended, partial(verify.record, actor=self.actor), verify.log_failure):
+        record = partial(verify.record, actor=self.actor)
+        for ended in together(self.verifications.ended, record, self.verifications.log_failure):
             verify.count(ended)
-
-    def _examine(self, one: verify.Watched) -> None:
-        known = self.cache.is_readable(one.key.namespace, one.key.kind)
-        if self.verifications.examine(one, self.cache.get(one.key), known=known):
-            self.under_way.confirm(one)
 
     def _take(self, claims: Iterable[Claim]) -> None:
         """Reads the targets. An action that was claimed too often is given up instead."""
+        given_up = []
         for claim in claims:
             if claim.action.attempts > dispatch.MAX_CLAIMS:
-                self.steps.attempt(dispatch.give_up, claim, self.actor)
+                given_up.append(claim)
                 claim.span.end()
             else:
                 self.under_way.read(claim)
+        give_up = partial(dispatch.give_up, actor=self.actor)
+        for _ in together(given_up, give_up, partial(dispatch.record_claim_failure, actor=self.actor)):
+            pass
 
     def _is_idle(self) -> bool:
         """Nothing is due, under way or being verified. Reads the tables: a notification may still be on its way."""
@@ -292,8 +311,8 @@ class Reconciler:
         up."""
         deadline = self.clock.monotonic() + GRACE
         while self.under_way.claims and self.clock.monotonic() < deadline:
-            self._wakeup.wait(POLL)
-            self._wakeup.clear()
+            self._pipe.wait(POLL)
+            self._pipe.clear()
             self.under_way.collect()
             self.steps.attempt(self._check)
             self.steps.attempt(self._settle)
@@ -306,8 +325,9 @@ class Reconciler:
         self._changed_targets.add(key)
         if not key.name:
             self._next_sweep = 0.0
-        self._wakeup.set()
+        self._pipe.set()
 
     def _patience(self) -> float:
         """Seconds until the next pass, if nothing happens before."""
-        return max(0.0, min(POLL, self.verifications.next_alarm()))
+        waits = self.steps.waits(self._verify)  # then an alarm would wake the loop again and again
+        return POLL if waits else max(0.0, min(POLL, self.verifications.next_alarm()))

@@ -3,7 +3,7 @@
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.process import gauges
 from orchestrator.reconciler.clock import Clock
-from orchestrator.reconciler.outage import Outage
+from orchestrator.reconciler.steps import Steps
 
 STALLED = 30.0  # seconds without a pass
 
@@ -12,8 +12,8 @@ class Readiness:
     """`began_at` and `ended_at` are of the last pass that began, and of the last one that succeeded, in seconds of the
     clock."""
 
-    def __init__(self, clock: Clock, cache: ClusterCache, outage: Outage) -> None:
-        self._clock, self._cache, self._outage = clock, cache, outage
+    def __init__(self, clock: Clock, cache: ClusterCache, steps: Steps) -> None:
+        self._clock, self._cache, self._steps = clock, cache, steps
         self.began_at = self.ended_at = clock.monotonic()
 
     def begin_pass(self) -> float:
@@ -22,10 +22,12 @@ class Readiness:
         return self.began_at
 
     def end_pass(self) -> None:
-        """It succeeded."""
-        self.ended_at = self._clock.monotonic()
-        self._outage.end(self.ended_at)
-        gauges.LAST_PASS.set_to_current_time()
+        """The database answers. The pass succeeded if none of its steps is failing."""
+        now = self._clock.monotonic()
+        self._steps.outage.end(now)
+        if not self._steps.failing:
+            self.ended_at = now
+            gauges.LAST_PASS.set_to_current_time()
 
     @property
     def alive(self) -> bool:
@@ -37,10 +39,12 @@ class Readiness:
         now, problems = self._clock.monotonic(), []
         if (silent := now - self.began_at) >= STALLED:
             problems.append(f"control loop stalled: no pass for {silent:.0f} s")
-        elif cause := self._outage.cause:
-            problems.append(f"database unavailable: {cause} for {now - self._outage.since:.0f} s")
+        elif outage := self._steps.outage.cause:
+            problems.append(f"database unavailable: {outage} for {now - self._steps.outage.since:.0f} s")
         elif (failing := now - self.ended_at) >= STALLED:
-            problems.append(f"no pass of the control loop has succeeded for {failing:.0f} s")
+            causes = [f"{step}: {one.cause}" for step, one in self._steps.failing.copy().items()]
+            why = f" ({', '.join(causes)})" if causes else ""
+            problems.append(f"no pass of the control loop has succeeded for {failing:.0f} s{why}")
         return problems + ([] if self._serves_any() else self._unsynced())
 
     def warnings(self) -> list[str]:

@@ -5,8 +5,9 @@ Input: the tables. Output: the claims of actions whose lease has expired. Side e
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -21,7 +22,7 @@ from orchestrator.models import Action, ActionState, Workload, transitions
 from orchestrator.models.keys import ActiveAction
 from orchestrator.models.states import ACTIVE
 from orchestrator.reconciler.batch import together
-from orchestrator.reconciler.claim import Claim
+from orchestrator.reconciler.claim import Claim, claim_free
 from signals import transitions as signal_transitions
 from signals.models import Signal
 from signals.reasons import Reason
@@ -53,22 +54,26 @@ def reclaim(
     are those of the cache."""
     is_over = Action.is_past("lease_until", delays)
     expired = Action.recent().filter(is_over, cluster=cluster, state=ActionState.APPLYING)
-    rows = expired.exclude(pk__in=list(held)).select_related("workload").prefetch_related("signal")
-    with transaction.atomic():  # other reconcilers reclaim at the same time, in another order
-        free = rows.select_for_update(skip_locked=True, of=("self",))[:limit]
-        stored = transitions.store([transitions.reclaim(row, actor) for row in free])
+    others = expired.exclude(pk__in=list(held))
+    stored = claim_free(others, limit, lambda row: transitions.reclaim(row, actor), "lease_until")
     metrics.TAKEOVERS.inc(len(stored))
     return [Claim.of(one.action) for one in stored]
 
 
-def expire(actor: str) -> None:
-    """Ends what no reconciler took up and nobody reviewed in time, of every cluster: one may have no reconciler."""
+def expire_actions(actor: str) -> None:
+    """Ends those that no reconciler took up and nobody reviewed in time, of every cluster: one of them may have no
+    reconciler."""
     unclaimed = Q(state=ActionState.PENDING, ambiguous=False)
     undecided = Q(state__in=[ActionState.NEEDS_REVIEW, ActionState.AWAITING_APPROVAL])
     over = Action.recent().filter(unclaimed | undecided, deadline_at__lte=Now())
-    rows = list(over.select_related("workload")[:BATCH])
+    # Any of them: rows that cannot be ended keep no others from their end.
+    rows = list(over.select_related("workload").order_by("?")[:BATCH])
     for _ in together(rows, lambda some: transitions.store([_expired(row, actor) for row in some]), _log_failure):
         pass
+
+
+def expire_signals() -> None:
+    """Ends those that no reconciler decided on, of every cluster."""
     forgotten = Signal.pending().filter(last_seen_at__lte=Now() - FORGOTTEN_AFTER)
     signals = forgotten.order_by("fingerprint").defer("payload")[:BATCH]
     signal_transitions.store([signal_transitions.deny(one, Reason.SIGNAL_EXPIRED, _forgotten(one)) for one in signals])
@@ -97,10 +102,14 @@ def cancel_resolved(cluster: str, actor: str) -> None:
     its next claim reads the target first."""
     waiting = [ActionState.PENDING, ActionState.AWAITING_APPROVAL]
     of_signals = Action.recent().filter(cluster=cluster, state__in=waiting, ambiguous=False, signal__isnull=False)
-    resolved = Signal.resolved(of_signals.values_list("signal_id", flat=True))
-    if not resolved:
-        return
-    rows = list(of_signals.filter(signal__in=resolved[:BATCH]).select_related("workload"))
+    if resolved := Signal.resolved(of_signals.values_list("signal_id", flat=True)):
+        rows = list(of_signals.filter(signal__in=resolved[:BATCH]).select_related("workload"))
+        for _ in together(rows, partial(_cancel_resolved, actor=actor), _log_failure):
+            pass
+
+
+def _cancel_resolved(rows: Sequence[Action], actor: str) -> list[transitions.Transition]:
+    message = "The problem was resolved before the action was applied."
     with transaction.atomic():
         free = Workload.lock_free_rows({row.workload_id for row in rows})
         signals = Signal.objects.filter(
@@ -109,14 +118,8 @@ def cancel_resolved(cluster: str, actor: str) -> None:
         # A signal that fires again clears `resolved_at`: its row is locked until the action is cancelled.
         locked = signals.order_by("fingerprint").select_for_update(no_key=True, skip_locked=True)
         still_resolved = set(locked.values_list("pk", flat=True))
-        message = "The problem was resolved before the action was applied."
-        transitions.store(
-            [
-                transitions.cancel(row, Reason.SIGNAL_RESOLVED, message, actor)
-                for row in rows
-                if row.signal_id in still_resolved
-            ]
-        )
+        over = [row for row in rows if row.signal_id in still_resolved]
+        return transitions.store([transitions.cancel(row, Reason.SIGNAL_RESOLVED, message, actor) for row in over])
 
 
 def _log_failure(action: Action, error: Exception) -> None:

@@ -5,20 +5,24 @@ one's rows, and reconcilers do not wait for each other. Who takes the lease comp
 """
 
 import json
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from django.db import transaction
 
 from guardrails.types import AutoscalerFacts
-from orchestrator import queries
+from orchestrator import metrics, queries
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.revision import held, latest_rollout, rollout_state
 from orchestrator.k8s.rollout import obstacle_of, rollout
 from orchestrator.k8s.types import WorkloadKey, WorkloadObject
 from orchestrator.models import ObservedWorkload
+from orchestrator.reconciler.batch import together
 from signals.types import Kind
+
+log = logging.getLogger(__name__)
 
 LEASE = 15.0  # seconds
 RENEW = 5.0  # seconds between two renewals, if nothing has changed
@@ -55,10 +59,8 @@ class Snapshot:
             with transaction.atomic():
                 self._take_lease(complete=len(batch) == len(self._changed))
                 changed = dict(self._compared([key for key in batch if self._cache.scope(key.namespace) in self._held]))
-                rows = [row for row in changed.values() if row is not None]
+                self._write([row for row in changed.values() if row is not None])
                 gone = [_names(key) for key, row in changed.items() if row is None]
-                if rows:
-                    queries.execute(queries.STORE_OBSERVED, rows, cluster=self._cluster)
                 if gone:
                     queries.execute(queries.DELETE_OBSERVED, gone, cluster=self._cluster)
         except Exception:
@@ -73,6 +75,16 @@ class Snapshot:
             else:
                 self._stored[key] = row["digest"]
         return len(changed)
+
+    def _write(self, rows: list[Row]) -> None:
+        """A row that PostgreSQL refuses costs itself: it stays as it was stored before, until its workload changes."""
+        for _ in together(rows, self._execute, _log_failure):
+            pass
+
+    def _execute(self, rows: Sequence[Row]) -> Sequence[Row]:
+        with transaction.atomic():
+            queries.execute(queries.STORE_OBSERVED, rows, cluster=self._cluster)
+        return rows
 
     def _take_lease(self, *, complete: bool) -> None:
         """`complete`: what is stored in this transaction is all that has changed."""
@@ -104,7 +116,11 @@ class Snapshot:
         for key in keys:
             workload = self._cache.get(key)
             if workload is not None:
-                row = describe(workload, self._cache.autoscaler_of(key))
+                try:
+                    row = describe(workload, self._cache.autoscaler_of(key))
+                except Exception as error:  # noqa: BLE001 - it costs this workload only
+                    _log_failure(_names(key), error)
+                    continue
                 if self._stored.get(key) != row["digest"]:
                     yield key, row
             elif key in self._stored and self._cache.is_readable(key.namespace, key.kind):
@@ -151,6 +167,12 @@ def _is_complete(workload: WorkloadObject) -> bool:
     """Whether its status is of its generation, with all replicas available."""
     is_current = workload.observed_generation >= workload.generation
     return is_current and workload.available_replicas >= workload.replicas
+
+
+def _log_failure(row: Row, error: Exception) -> None:
+    metrics.FAILED_STEPS.inc()
+    where = "{kind} {namespace}/{name}".format_map(row)
+    log.error("%s could not be stored for the console; it is, once it has changed", where, exc_info=error)
 
 
 def _names(key: WorkloadKey) -> Row:

@@ -1,26 +1,41 @@
-"""What the control loop has begun and not recorded yet: calls to the network, and the actions that it holds."""
+"""What the control loop has begun and not recorded yet: calls to the network with their answers, and the actions that
+it holds."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
 from orchestrator.k8s import naming
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
+from orchestrator.k8s.target import UNOBSERVED
 from orchestrator.models import Action
 from orchestrator.reconciler import calls
-from orchestrator.reconciler.calls import Answer, Candidate, Reading
+from orchestrator.reconciler.calls import Answer, Candidate, Confirmation, Reading, Rehearsal
 from orchestrator.reconciler.claim import Claim
-from orchestrator.reconciler.inbox import Inbox
+from orchestrator.reconciler.next_step import NextStep
 from orchestrator.reconciler.pool import RESERVED, Pool
 from orchestrator.reconciler.verify import Watched
 from signals.types import Named, NamingFacts, Origin
 
 
+@dataclass(slots=True)
+class Inbox:
+    """The answers of the pool that no verb has taken up yet."""
+
+    candidates: list[Candidate] = field(default_factory=list)  # for admit
+    readings: list[Reading] = field(default_factory=list)  # for dispatch
+    answers: list[Answer] = field(default_factory=list)  # for settle
+    confirmations: list[Confirmation] = field(default_factory=list)  # for verify
+    rehearsals: list[Rehearsal] = field(default_factory=list)  # of what waits for an approval
+
+
 class UnderWay:
     """`claims` are of the held actions. `asking` are the signals whose decision waits for the network, `rehearsing` the
-    waiting actions of which a dry run is under way. The answers are in `inbox` until a verb takes them up."""
+    waiting actions of which a dry run is under way. The answers are in `inbox` until a verb takes them up. Each call
+    has one, so that none of these is held for ever: an error that it raises is part of the answer."""
 
     def __init__(self, pool: Pool, cluster: Cluster, cache: ClusterCache, workers: int) -> None:
         self._pool, self._cluster, self._cache, self._workers = pool, cluster, cache, workers
@@ -33,7 +48,18 @@ class UnderWay:
         return bool(self.claims or self._pool.under_way)
 
     def collect(self) -> None:
-        self.inbox.take_in(self._pool.answers())
+        for one in self._pool.answers():
+            match one:
+                case Candidate():
+                    self.inbox.candidates.append(one)
+                case Reading():
+                    self.inbox.readings.append(one)
+                case Answer():
+                    self.inbox.answers.append(one)
+                case Confirmation():
+                    self.inbox.confirmations.append(one)
+                case Rehearsal():
+                    self.inbox.rehearsals.append(one)
 
     def room(self) -> int:
         """How many more rows to take on: enough to keep every worker busy, few enough to leave work to others and to
@@ -53,20 +79,32 @@ class UnderWay:
         self.asking -= {one.signal.pk for one in taken}
         return taken
 
+    def take_unclear(self, is_unclear: Callable[[Answer], bool]) -> list[Answer]:
+        """The answers that say too little to be recorded."""
+        unclear = [one for one in self.inbox.answers if is_unclear(one)]
+        self.inbox.answers = [one for one in self.inbox.answers if one not in unclear]
+        return unclear
+
+    def take_confirmations(self) -> list[Confirmation]:
+        taken, self.inbox.confirmations = self.inbox.confirmations, []
+        return taken
+
     def ask(self, candidate: Candidate) -> None:
         self.asking.add(candidate.signal.pk)
-        self._pool.submit(partial(calls.ask, candidate, self._cache.observe_live, self._read_name))
+        ask = partial(calls.ask, candidate, self._cache.observe_live, self._read_name)
+        self._pool.submit(ask, lambda error: replace(candidate, error=error))
 
     def read(self, claim: Claim) -> None:
         """A live read, before a write."""
         self.claims.add(claim)
-        state = self._cache.observe(claim.action.workload.target)
-        self._pool.submit(partial(calls.read, claim, self._cluster, state), reserved=_is_direct(claim))
+        failed = partial(Reading, claim, NextStep.PLAN, UNOBSERVED, None)
+        self._pool.submit(partial(self._read, claim), failed, reserved=_is_direct(claim))
 
     def write(self, claim: Claim) -> None:
         self.claims.add(claim)
         claim.writes += 1
-        self._pool.submit(partial(calls.write, claim, self._cluster), reserved=_is_direct(claim))
+        write, failed = partial(calls.write, claim, self._cluster), partial(Answer, claim)
+        self._pool.submit(write, failed, reserved=_is_direct(claim))
 
     def let_go(self, claims: Iterable[Claim]) -> None:
         for claim in claims:
@@ -86,10 +124,14 @@ class UnderWay:
     def rehearse(self, action: Action) -> None:
         if action.pk not in self.rehearsing:
             self.rehearsing.add(action.pk)
-            self._pool.submit(partial(calls.rehearse, action, self._cluster))
+            self._pool.submit(partial(calls.rehearse, action, self._cluster), partial(Rehearsal, action))
 
     def confirm(self, one: Watched) -> None:
-        self._pool.submit(partial(calls.confirm, one.key, one.action.pk, one.span, self._cluster))
+        confirm = partial(calls.confirm, one.key, one.action.pk, one.span, self._cluster)
+        self._pool.submit(confirm, partial(Confirmation, one.key, one.action.pk))
+
+    def _read(self, claim: Claim) -> Reading:
+        return calls.read(claim, self._cluster, self._cache.observe(claim.action.workload.target))
 
     def _read_name(self, named: Named) -> NamingFacts:
         return naming.read(named, self._cluster, self._cache)

@@ -8,7 +8,6 @@ verification due.
 import heapq
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -26,6 +25,7 @@ from orchestrator.reconciler.calls import Confirmation
 from orchestrator.reconciler.clock import Clock
 from orchestrator.verification.judge import Expected, judge
 from signals.lib import tracing
+from signals.lib.redaction import error_text
 from signals.proposals import changes_template
 from signals.reasons import Reason
 from signals.types import ActionType, Kind
@@ -33,7 +33,8 @@ from signals.types import ActionType, Kind
 log = logging.getLogger(__name__)
 
 ASK_AGAIN = 5.0  # seconds after which an API server that gave no answer is asked again
-OVERDUE = 10.0  # seconds after its deadline at which a verification ends that this process cannot begin
+OVERDUE = 10.0  # seconds after its deadline at which a verification ends that this process cannot carry out
+BEGIN_AGAIN = 10.0  # seconds after which this process begins anew with a verification that met an error
 NOTHING_EXPECTED = Expected(uid="", generation=0, action="", replicas=None, baseline=0)
 
 
@@ -85,7 +86,7 @@ class Verifications:
         self._by_key: dict[WorkloadKey, UUID] = {}
         self._alarms: list[tuple[float, UUID]] = []
         self._due: set[UUID] = set()  # to be examined
-        self._unreadable: set[UUID] = set()  # those whose rows cannot be read: each is logged once
+        self._failing: dict[UUID, float] = {}  # those that cannot be processed, and when each is tried again
         self.ended: list[Ended] = []  # to be recorded
 
     def __len__(self) -> int:
@@ -94,16 +95,14 @@ class Verifications:
     def load(self) -> None:
         """Begins with all of the cluster that are not watched yet: another process applied them."""
         rows = Action.recent().filter(cluster=self._cluster_name, state=ActionState.VERIFYING)
+        verifying, now = set(rows.values_list("pk", flat=True)), self._clock.monotonic()
+        self._failing = {pk: again_at for pk, again_at in self._failing.items() if pk in verifying}
+        waiting = {pk for pk, again_at in self._failing.items() if now < again_at}
         ending = {one.watched.action.pk for one in self.ended}
-        unknown = set(rows.values_list("pk", flat=True)) - self._watched.keys() - ending
-        if unknown:
+        if unknown := verifying - self._watched.keys() - ending - waiting:
             rows = rows.filter(pk__in=unknown).select_related("workload", "verification")
             for action in rows.annotate(read_at=Now()):
-                try:
-                    self._watch(action, action.read_at)
-                except Exception as error:  # noqa: BLE001 - it is logged once, and ends the verification
-                    self._reject(action, (action.deadline_at - action.read_at).total_seconds(), error)
-            self._unreadable &= unknown
+                self._watch(action, action.read_at)
 
     def watch(self, actions: Iterable[Action]) -> None:
         """Begins with actions that were just applied."""
@@ -133,8 +132,11 @@ class Verifications:
         """Judges it by `seen`, the object of the cache. A success ends the verification. True: it seems to have
         failed or timed out, and the cache may be stale, so that a live read has to confirm it. `known=False`: the
         namespace has not synced, so that the cache says nothing about it, and only the time counts."""
-        with self._again_after_an_error(watched):
+        try:
             return self._examine(watched, seen, known=known)
+        except Exception as error:  # noqa: BLE001 - it costs this verification only
+            self._put_off(watched, error)
+            return False
 
     def _examine(self, watched: Watched, seen: WorkloadObject | None, *, known: bool) -> bool:
         now = self._clock.monotonic()
@@ -161,8 +163,10 @@ class Verifications:
         if watched is None:
             return
         watched.asked = False
-        with self._again_after_an_error(watched):
+        try:
             self._take_answer(watched, confirmation)
+        except Exception as error:  # noqa: BLE001 - it costs this verification only
+            self._put_off(watched, error)
 
     def _take_answer(self, watched: Watched, confirmation: Confirmation) -> None:
         match confirmation.result:
@@ -174,15 +178,6 @@ class Verifications:
                 self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
             case seen:
                 self._conclude(watched, seen, confirmation.pods)
-
-    @contextmanager
-    def _again_after_an_error(self, watched: Watched) -> Iterator[None]:
-        """Nothing else might wake this verification again."""
-        try:
-            yield
-        except Exception:
-            self._wake_at(self._clock.monotonic() + ASK_AGAIN, watched)
-            raise
 
     def _conclude(self, watched: Watched, seen: WorkloadObject | None, pods: str) -> None:
         match judge(seen, watched.expected):
@@ -230,14 +225,27 @@ class Verifications:
         self, watched: Watched, status: VerificationStatus, reason: Reason, message: str, seen: WorkloadObject | None
     ) -> None:
         self.ended.append(Ended(watched, status, reason, message, seen))
+        self._forget(watched)
+
+    def _forget(self, watched: Watched) -> None:
         del self._watched[watched.action.pk]
         if self._by_key.get(watched.key) == watched.action.pk:
             del self._by_key[watched.key]
 
+    def log_failure(self, ended: Ended, error: Exception) -> None:
+        """The outcome could not be recorded. `load` begins with it again, later."""
+        self._log_failure(ended.watched.action, error)
+        ended.watched.span.end()
+
     def _watch(self, action: Action, read_at: datetime) -> None:
         """`read_at`: now, by the clock of the database."""
-        if action.pk in self._watched:
-            return
+        if action.pk not in self._watched:
+            try:
+                self._begin(action, read_at)
+            except Exception as error:  # noqa: BLE001 - it costs this verification only
+                self._reject(action, (action.deadline_at - read_at).total_seconds(), error)
+
+    def _begin(self, action: Action, read_at: datetime) -> None:
         verification, type_ = action.verification, ActionType(action.type)
         replicas = HANDLERS[type_].expected_replicas(action.change or {})
         expected = Expected(
@@ -266,16 +274,28 @@ class Verifications:
 
     def _reject(self, action: Action, left: float, error: Exception) -> None:
         """The row cannot be read. It may be of a newer version of SmartOps, whose processes verify it until its
-        deadline; after that it ends here."""
-        message = f"The verification could not be carried out: {type(error).__name__}: {error!s:.1000}"
-        if action.pk not in self._unreadable:
-            self._unreadable.add(action.pk)
-            metrics.FAILED_STEPS.inc()
-            log.error("action %s cannot be verified; it ends at its deadline", action.pk, exc_info=error)
+        deadline; after that it ends here. `left`: seconds until its deadline."""
+        self._log_failure(action, error)
         if left < -OVERDUE:
             span = tracing.start_span("verify", action.traceparent, signal=action.signal_id, action=action.pk)
             watched = Watched(action, NOTHING_EXPECTED, 0.0, 0.0, 0.0, 0.0, 0.0, span)
-            self.ended.append(Ended(watched, VerificationStatus.TIMED_OUT, Reason.PROCESSING_ERROR, message, None))
+            self.ended.append(_failed(watched, error))
+
+    def _put_off(self, watched: Watched, error: Exception) -> None:
+        """The object or the answer cannot be judged. Nothing else might wake this verification again."""
+        self._log_failure(watched.action, error)
+        if self._clock.monotonic() < watched.deadline + OVERDUE:
+            self._wake_at(self._clock.monotonic() + ASK_AGAIN, watched)
+        else:
+            self._forget(watched)
+            self.ended.append(_failed(watched, error))
+
+    def _log_failure(self, action: Action, error: Exception) -> None:
+        """Once for each action."""
+        if action.pk not in self._failing:
+            metrics.FAILED_STEPS.inc()
+            log.error("action %s cannot be verified; it ends at its deadline", action.pk, exc_info=error)
+        self._failing[action.pk] = self._clock.monotonic() + BEGIN_AGAIN
 
     def _wake_at(self, moment: float, watched: Watched) -> None:
         heapq.heappush(self._alarms, (moment, watched.action.pk))
@@ -324,7 +344,6 @@ def count(ended: Ended) -> None:
     span.end()
 
 
-def log_failure(ended: Ended, error: Exception) -> None:
-    """The next sweep begins anew with it: nothing else might wake this verification again."""
-    metrics.FAILED_STEPS.inc()
-    log.error("the outcome of action %s could not be recorded", ended.watched.action.pk, exc_info=error)
+def _failed(watched: Watched, error: Exception) -> Ended:
+    message = f"The verification could not be carried out: {error_text(error)}"
+    return Ended(watched, VerificationStatus.TIMED_OUT, Reason.PROCESSING_ERROR, message, None)

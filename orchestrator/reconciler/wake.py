@@ -4,6 +4,7 @@ Input: the tables and the cache. Output: none. Side effects: a transaction for e
 which it is due in any case, so a cause that no process sees delays it and loses nothing.
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from guardrails.models import Cooldown, Freeze
+from orchestrator import metrics
 from orchestrator.decide.hold import is_over
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.sync import Delays
@@ -20,18 +22,20 @@ from orchestrator.k8s.target import Observe
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState
 from orchestrator.models.workload import limit_lock_waits
-from orchestrator.reconciler.wakeup import ReportedKeys
+from orchestrator.reconciler.self_pipe import ReportedKeys
 from signals.models import Problem, SettingsVersion, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Target
 from signals.unresolved import UNRESOLVED
 
+log = logging.getLogger(__name__)
+
 BATCH = 1000  # rows of one pass that are made due
 
 
-class Waiting:
-    """The rows of one cluster that wait. It remembers of each cause what it has made all rows due for, and has nothing
-    to do until that changes. `ended_rollouts` are reported by the cache."""
+class Wake:
+    """Of the rows of one cluster. It remembers of each cause what it has made all rows due for, and has nothing to do
+    until that changes. `ended_rollouts` are reported by the cache."""
 
     def __init__(self, cluster: str, cache: ClusterCache, ended_rollouts: ReportedKeys) -> None:
         self._cluster, self._cache, self._ended_rollouts = cluster, cache, ended_rollouts
@@ -39,23 +43,20 @@ class Waiting:
         self._delays: Delays | None = None
         self._settings: int | None = None  # their version
 
-    def wake_unresolved(self) -> None:
-        """Makes signals due if a workload has appeared."""
+    def on_new_workloads(self) -> None:
         if (appeared := self._cache.appeared) != self._workloads and wake_unresolved(self._cluster):
             self._workloads = appeared
 
-    def wake_unread(self) -> None:
-        """Makes rows due if a list can be read."""
+    def on_new_lists(self) -> None:
         if (delays := self._cache.delays()) != self._delays and wake_unread(self._cluster, delays):
             self._delays = delays
 
-    def wake_freed(self) -> None:
-        """Makes rows due if a freeze or a cooldown has ended."""
+    def on_new_settings(self) -> None:
         seen, self._settings = self._settings, None
         self._settings = wake_freed(self._cluster, seen)
 
-    def wake_after_rollouts(self) -> bool:
-        """Makes signals due if a rollout has ended. Returns whether there may be some."""
+    def on_ended_rollouts(self) -> bool:
+        """Whether a signal may be due now."""
         ended = self._ended_rollouts.take()
         if ended:
             try:
@@ -65,7 +66,7 @@ class Waiting:
                 raise
         return bool(ended)
 
-    def release_held(self) -> None:
+    def on_changed_targets(self) -> None:
         release_held(self._cluster, self._cache.observe)
 
 
@@ -119,14 +120,22 @@ def release_held(cluster: str, observe: Observe) -> None:
     held = Signal.objects.filter(cluster=cluster, state=SignalState.DENIED, holds__isnull=False)
     latest = Problem.objects.filter(pk=OuterRef("fingerprint"), signal=OuterRef("pk"))
     rows = held.only("cluster", "kind", "namespace", "workload", "holds").annotate(is_latest=Exists(latest))
-    now = timezone.now()
-    over = [row.pk for row in rows if not row.is_latest or is_over(row.holds or {}, observe(row.target), now)]
+    over = [row.pk for row in rows if not row.is_latest or _is_over(row, observe)]
     if not over:
         return
     with transaction.atomic():
         signals = held.filter(pk__in=over).order_by("fingerprint")
         free = signals.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True)
         Signal.objects.filter(pk__in=list(free)).update(holds=None)
+
+
+def _is_over(signal: Signal, observe: Observe) -> bool:
+    try:
+        return is_over(signal.holds or {}, observe(signal.target), timezone.now())
+    except Exception:
+        metrics.FAILED_STEPS.inc()
+        log.exception("the hold of signal %s cannot be read, and ends", signal.pk)
+        return True
 
 
 def _freed(prefix: str = "", name: str = "workload") -> Q:

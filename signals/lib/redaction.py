@@ -15,6 +15,12 @@ def redacted(text: str) -> str:
     return _AUTHORIZATION.sub(r"\1 [removed]", text)
 
 
+def error_text(error: BaseException) -> str:
+    """The class of the error and its message, in at most 1,000 characters that a column of text can store."""
+    text = redacted(f"{type(error).__name__}: {error}")[:1000]
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
 def _address(url: re.Match[str]) -> str:
     scheme, rest = url.groups()
     return f"{scheme}{_PARAMETERS.sub('', rest.rpartition('@')[2])}"

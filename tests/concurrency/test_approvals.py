@@ -77,11 +77,11 @@ def test_an_approval_at_the_last_moment_counts_or_finds_it_expired(_: int) -> No
 
     def expiring() -> Any:
         for _ in range(20):
-            reclaim.expire("reconciler:test")
+            reclaim.expire_actions("reconciler:test")
 
     outcome, _none = at_once([deciding(action, "ana"), expiring])
 
-    reclaim.expire("reconciler:test")
+    reclaim.expire_actions("reconciler:test")
     action.refresh_from_db()
     approved = isinstance(outcome, Done)
     assert Approval.objects.filter(action=action).count() == int(approved)

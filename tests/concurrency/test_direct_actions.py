@@ -13,7 +13,7 @@ from orchestrator.models import Action, ActionState, ActiveAction, Workload
 from orchestrator.reconciler import dispatch
 from orchestrator.reconciler.batch import Locked
 from orchestrator.reconciler.calls import Reading
-from orchestrator.reconciler.resolve import Step
+from orchestrator.reconciler.next_step import NextStep
 from signals import actors
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
@@ -50,7 +50,7 @@ def requesting(name: str) -> Callable[[], Any]:
 def planning(held: Any = None) -> list[Any]:
     """A reconciler claims what is due, unless it has, and plans it: what it may write."""
     for claimed in [held] if held is not None else dispatch.claim_due("default", 10, BY):
-        reading = Reading(claimed, Step.PLAN, TargetState(seen=True, object=live()))
+        reading = Reading(claimed, NextStep.PLAN, TargetState(seen=True, object=live()))
         while True:
             try:
                 return [one.action.pk for one in dispatch.check([reading], BY, lambda: 1.0)]

@@ -22,7 +22,7 @@ from orchestrator.k8s.types import (
     WorkloadObject,
 )
 from orchestrator.reconciler.loop import Reconciler
-from orchestrator.reconciler.pool import Call
+from orchestrator.reconciler.pool import Call, Failed, answer
 from signals.types import Kind, Target
 from tests.kit.deployments import document
 from tests.kit.signals import NAMESPACE
@@ -50,7 +50,7 @@ class InlinePool:
     def __init__(self) -> None:
         self.held = False
         self.closed = False
-        self._calls: deque[Call] = deque()
+        self._calls: deque[tuple[Call, Failed]] = deque()
 
     @property
     def under_way(self) -> int:
@@ -60,12 +60,15 @@ class InlinePool:
     def under_way(self, _: int) -> None:
         raise AttributeError("it counts for itself")
 
-    def submit(self, call: Call, *, reserved: bool = False) -> None:
-        self._calls.append(call)
+    def start(self) -> None:
+        """There are no threads."""
+
+    def submit(self, call: Call, failed: Failed = str, *, reserved: bool = False) -> None:
+        self._calls.append((call, failed))
 
     def answers(self) -> Iterator[Any]:
         for _ in range(0 if self.held else len(self._calls)):
-            yield self._calls.popleft()()
+            yield answer(*self._calls.popleft())
 
     def close(self) -> None:
         self.closed = True

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,10 @@ from orchestrator.k8s.target import Observe
 from orchestrator.models import Action, Workload, transitions
 from orchestrator.reconciler import admit as verb
 from orchestrator.reconciler import calls, dispatch, settle
+from orchestrator.reconciler.calls import Answer, Reading
 from orchestrator.reconciler.claim import Claim
+from orchestrator.reconciler.next_step import NextStep
+from orchestrator.reconciler.pool import answer
 from signals import actors
 from signals.actors import Actor
 from signals.models import Signal
@@ -44,14 +48,18 @@ def execute(claim: Claim, cluster: Cluster, observe: Observe, actor: str) -> Non
     unplanned = claim.limits is None
     while True:
         if unplanned:
-            reading = calls.read(claim, cluster, observe(claim.action.workload.target))
+            state = observe(claim.action.workload.target)
+            reading = answer(
+                partial(calls.read, claim, cluster, state),
+                partial(Reading, claim, NextStep.PLAN, state, None),
+            )
             if not dispatch.check([reading], actor, lambda: 1.0):
                 return
         claim.writes += 1
-        answer = calls.write(claim, cluster)
-        settle.mark_ambiguous(answer)
-        if not settle.is_unclear(answer):
-            settle.settle([answer], actor, lambda: 1.0)
+        written = answer(partial(calls.write, claim, cluster), partial(Answer, claim))
+        settle.mark_ambiguous(written)
+        if not settle.is_unclear(written):
+            settle.settle([written], actor, lambda: 1.0)
             return
         unplanned = True
 

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from orchestrator.models import Action, Workload
 from orchestrator.process import gauges
 from orchestrator.reconciler.dispatch import claim_due
-from orchestrator.reconciler.reclaim import cancel_resolved, expire, reclaim
+from orchestrator.reconciler.reclaim import cancel_resolved, expire_actions, reclaim
 from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
@@ -163,7 +163,7 @@ A_CURSOR, LAST_CURSOR = "AZ3-7wAAcACAAAAAAAAAAA", 21 * "_" + "w"
         (lambda: claim_due("default", 8, "reconciler:test"), "action_due"),
         (lambda: Signal.due("default", 8), "signal_due"),
         (lambda: reclaim("default", "reconciler:test"), "action_leased"),
-        (lambda: expire("reconciler:test"), "action_deadline"),
+        (lambda: expire_actions("reconciler:test"), "action_deadline"),
         (lambda: cancel_resolved("default", "reconciler:test"), "action_deadline"),
         (lambda: gauges.measure("default"), "signal_due"),
         (lambda: gauges.measure("default"), "action_deadline"),

@@ -16,7 +16,7 @@ from orchestrator.k8s.errors import ClusterError
 from orchestrator.process.health_server import serve
 from orchestrator.process.permissions import PermissionCheck
 from orchestrator.reconciler.loop import Reconciler
-from orchestrator.reconciler.outage import Outage
+from orchestrator.reconciler.steps import Outage
 from signals.lib import tracing
 from signals.lib.availability import is_unavailable
 from signals.lib.migrations import unapplied_migrations

@@ -15,7 +15,7 @@ from orchestrator.models import Action, ActionState, ActiveAction, DecisionRecor
 from orchestrator.models.transitions import Asks
 from orchestrator.reconciler import dispatch
 from orchestrator.reconciler.calls import Reading
-from orchestrator.reconciler.resolve import Step
+from orchestrator.reconciler.next_step import NextStep
 from signals import actors
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
@@ -189,7 +189,7 @@ def test_a_reconciler_that_has_claimed_what_was_ended_writes_nothing() -> None:
 
     state = TargetState(seen=True, object=replace(live(), generation=4))
 
-    assert dispatch.check([Reading(held, Step.PLAN, state)], BY, lambda: 1.0) == []
+    assert dispatch.check([Reading(held, NextStep.PLAN, state)], BY, lambda: 1.0) == []
     assert row(waits).state == S.CANCELLED
 
 

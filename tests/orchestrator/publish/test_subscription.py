@@ -10,11 +10,10 @@ from django.db.models import Max
 from django.db.models.functions import Now
 
 from guardrails.types import Outcome
-from orchestrator.models import AuditEvent, DecisionRecord, PublisherCursor
+from orchestrator.models import AuditEvent, DecisionRecord, PublisherCursor, Workload
 from orchestrator.publish import timeline
 from orchestrator.publish.cursor import RENEW
-from orchestrator.publish.metrics import LAG
-from orchestrator.publish.subscription import PAUSE, TAKEOVER, Subscription
+from orchestrator.publish.subscription import LAG, PAUSE, TAKEOVER, Subscription
 from orchestrator.publish.types import Dropped, Entry, Ignored, Published, Retry
 from orchestrator.publish.types import Outcome as Answer
 from signals.reasons import Reason
@@ -310,4 +309,18 @@ def test_a_failing_database_ends_the_turn_and_costs_nothing_but_time(
     monkeypatch.setattr(owner, query, fail_once)
 
     assert reader.run(3 * TAKEOVER) == entries
+    assert cursor() == newest()
+
+
+def test_an_entry_that_cannot_be_read_is_dropped_and_the_next_one_is_published(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reader = Reader(Notebook())
+    strange = Workload.objects.create(cluster="default", namespace="shop", kind="CloneSet", name="web")
+    rows.propose(workload=strange)
+    later = propose("erp")
+
+    assert reader.run() == later
+    assert reader.notebook.dropped._value.get() == 1
+    assert "'CloneSet' is not a valid Kind" in caplog.text
     assert cursor() == newest()

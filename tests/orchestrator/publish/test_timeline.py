@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, transaction
 
 from guardrails.types import Facts, Outcome, TargetFacts
-from orchestrator.models import Action, AuditEvent, DecisionRecord
+from orchestrator.models import Action, AuditEvent, DecisionRecord, Workload
 from orchestrator.models import ActionState as S
 from orchestrator.publish import timeline
 from orchestrator.publish.types import DecisionEntry, TransitionEntry
@@ -91,6 +91,19 @@ def test_a_decision_is_read_only_where_it_led_to_no_action() -> None:
     entry = timeline.read("default", start).entries[0][1]
     assert isinstance(entry, DecisionEntry)
     assert (entry.signal_id, entry.inputs["signal"]["symptom"]) == (signal.pk, "resource")
+
+
+def test_an_action_that_cannot_be_read_costs_its_own_entries() -> None:
+    """A newer version of SmartOps has written it."""
+    start = timeline.end()
+    strange = Workload.objects.create(cluster="default", namespace="shop", kind="CloneSet", name="web")
+    action = rows.propose(workload=strange)
+    rows.propose("erp")
+
+    page = timeline.read("default", start)
+
+    assert [note(entry) for _, entry in page.entries] == ["erp new→pending"]
+    assert page.unreadable == (f"action {action.pk} cannot be read: 'CloneSet' is not a valid Kind",)
 
 
 def test_another_cluster_reads_its_own_entries() -> None:

@@ -18,7 +18,7 @@ from orchestrator.reconciler import dispatch
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Reading
 from orchestrator.reconciler.claim import Claim
-from orchestrator.reconciler.resolve import Step
+from orchestrator.reconciler.next_step import NextStep
 from orchestrator.reconciler.retry import MAX_ATTEMPTS
 from signals.models import Signal
 from signals.reasons import Reason
@@ -43,7 +43,7 @@ def claimed(name: str = "erp-simulator", *, planned: bool = False, ambiguous: bo
     return claim
 
 
-def reading(claim: Claim, step: Step = Step.PLAN, error: Exception | None = None, **fields: Any) -> Reading:
+def reading(claim: Claim, step: NextStep = NextStep.PLAN, error: Exception | None = None, **fields: Any) -> Reading:
     live = fields.pop("live", replace(LIVE, key=claim.action.workload.key))
     return Reading(claim, step, TargetState(seen=True, object=live), error=error)
 
@@ -92,25 +92,27 @@ def test_actions_that_another_process_is_claiming_are_left_to_it() -> None:
 @pytest.mark.parametrize(
     ("planned", "step", "expected"),
     [
-        (False, Step.NOT_FOUND, (S.CANCELLED, Reason.TARGET_NOT_FOUND)),
-        (True, Step.GONE, (S.FAILED, Reason.TARGET_GONE)),
-        (True, Step.REPLACED, (S.CANCELLED, Reason.TARGET_REPLACED)),
-        (True, Step.APPLIED, (S.VERIFYING, "")),
-        (True, Step.REVIEW, (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)),
+        (False, NextStep.NOT_FOUND, (S.CANCELLED, Reason.TARGET_NOT_FOUND)),
+        (True, NextStep.GONE, (S.FAILED, Reason.TARGET_GONE)),
+        (True, NextStep.REPLACED, (S.CANCELLED, Reason.TARGET_REPLACED)),
+        (True, NextStep.APPLIED, (S.VERIFYING, "")),
+        (True, NextStep.REVIEW, (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)),
     ],
-    ids=lambda value: value.name if isinstance(value, Step) else None,
+    ids=lambda value: value.name if isinstance(value, NextStep) else None,
 )
-def test_a_reading_that_needs_no_write_ends_the_attempt(planned: bool, step: Step, expected: tuple[str, str]) -> None:
-    claim = claimed(planned=planned, ambiguous=step is Step.REVIEW)
+def test_a_reading_that_needs_no_write_ends_the_attempt(
+    planned: bool, step: NextStep, expected: tuple[str, str]
+) -> None:
+    claim = claimed(planned=planned, ambiguous=step is NextStep.REVIEW)
 
     assert check(reading(claim, step)) == []
     assert outcome(claim) == expected
     assert DecisionRecord.objects.count() == 0
 
 
-@pytest.mark.parametrize("step", [Step.NOT_FOUND, Step.GONE, Step.REPLACED], ids=lambda step: step.name)
-def test_a_target_that_is_missing_is_named_with_its_kind(step: Step) -> None:
-    claim = claimed("db", kind=Kind.STATEFUL_SET, planned=step is not Step.NOT_FOUND)
+@pytest.mark.parametrize("step", [NextStep.NOT_FOUND, NextStep.GONE, NextStep.REPLACED], ids=lambda step: step.name)
+def test_a_target_that_is_missing_is_named_with_its_kind(step: NextStep) -> None:
+    claim = claimed("db", kind=Kind.STATEFUL_SET, planned=step is not NextStep.NOT_FOUND)
 
     check(reading(claim, step))
     message = row(claim.action).message
@@ -118,9 +120,9 @@ def test_a_target_that_is_missing_is_named_with_its_kind(step: Step) -> None:
     assert "Deployment" not in message
 
 
-@pytest.mark.parametrize("step", [Step.PLAN, Step.REFRESH, Step.RESEND], ids=lambda step: step.name)
-def test_a_reading_that_needs_a_write_is_decided_and_planned(step: Step) -> None:
-    claim = claimed(planned=step is not Step.PLAN)
+@pytest.mark.parametrize("step", [NextStep.PLAN, NextStep.REFRESH, NextStep.RESEND], ids=lambda step: step.name)
+def test_a_reading_that_needs_a_write_is_decided_and_planned(step: NextStep) -> None:
+    claim = claimed(planned=step is not NextStep.PLAN)
     live = replace(LIVE, resource_version="77", replicas=2)
 
     assert check(reading(claim, step, live=live)) == [claim]
@@ -151,7 +153,7 @@ def test_a_read_that_failed_follows_the_retry_policy(error: Exception, expected:
 def test_each_reading_of_a_batch_gets_its_own_outcome() -> None:
     writes, away, gone = claimed("a"), claimed("b"), claimed("c")
 
-    batch = [reading(gone, Step.NOT_FOUND), reading(writes), reading(away, error=Unreached("no route"))]
+    batch = [reading(gone, NextStep.NOT_FOUND), reading(writes), reading(away, error=Unreached("no route"))]
 
     assert check(*batch) == [writes]
     assert [outcome(one)[0] for one in (writes, away, gone)] == [S.APPLYING, S.PENDING, S.CANCELLED]
@@ -197,7 +199,7 @@ def test_an_action_whose_namespace_cannot_be_read_waits_with_the_cause(origin: O
         Action.objects.update(origin=origin)
     state = TargetState(seen=False, unreadable="deployments in namespace smartops-dev: forbidden")
 
-    assert check(Reading(claim, Step.PLAN, state)) == []
+    assert check(Reading(claim, NextStep.PLAN, state)) == []
 
     assert outcome(claim) == (S.PENDING, Reason.NAMESPACE_UNREADABLE)
     message = "SmartOps cannot read the namespace “smartops-dev”: deployments in namespace smartops-dev: forbidden"
@@ -228,13 +230,13 @@ def test_a_write_that_may_still_be_applied_is_neither_repeated_nor_cancelled() -
     claim = claimed(planned=True, ambiguous=True)
     Freeze.objects.create(reason="incident", by="user:ana")
 
-    assert check(reading(claim, Step.RESEND)) == []
+    assert check(reading(claim, NextStep.RESEND)) == []
     assert outcome(claim) == (S.PENDING, Reason.FROZEN)
     assert row(claim.action).planned_resource_version == LIVE.resource_version
 
 
-@pytest.mark.parametrize("step", [Step.RESEND, Step.REFRESH], ids=lambda step: step.name)
-def test_a_write_without_a_clear_answer_is_repeated_later(step: Step) -> None:
+@pytest.mark.parametrize("step", [NextStep.RESEND, NextStep.REFRESH], ids=lambda step: step.name)
+def test_a_write_without_a_clear_answer_is_repeated_later(step: NextStep) -> None:
     """Not within the claim: an API server that fails is given time."""
     claim = claimed(planned=True, ambiguous=True)
     claim.unanswered = Unknown("etcdserver: leader changed", code=500)
@@ -248,14 +250,14 @@ def test_a_write_without_a_clear_answer_is_repeated_later(step: Step) -> None:
 @pytest.mark.parametrize(
     ("step", "expected"),
     [
-        (Step.RESEND, (S.FAILED, Reason.RETRIES_EXHAUSTED)),
-        (Step.REFRESH, (S.FAILED, Reason.RETRIES_EXHAUSTED)),
-        (Step.REVIEW, (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)),
-        (Step.APPLIED, (S.VERIFYING, "")),
+        (NextStep.RESEND, (S.FAILED, Reason.RETRIES_EXHAUSTED)),
+        (NextStep.REFRESH, (S.FAILED, Reason.RETRIES_EXHAUSTED)),
+        (NextStep.REVIEW, (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)),
+        (NextStep.APPLIED, (S.VERIFYING, "")),
     ],
-    ids=lambda value: value.name if isinstance(value, Step) else None,
+    ids=lambda value: value.name if isinstance(value, NextStep) else None,
 )
-def test_after_the_last_attempt_the_version_of_the_target_decides(step: Step, expected: tuple[str, str]) -> None:
+def test_after_the_last_attempt_the_version_of_the_target_decides(step: NextStep, expected: tuple[str, str]) -> None:
     claim = claimed(planned=True, ambiguous=True)
     claim.action.attempts, claim.last_message = MAX_ATTEMPTS + 1, "etcdserver: leader changed"
 
@@ -277,7 +279,7 @@ def test_a_claim_knows_the_message_of_the_attempt_before() -> None:
 def test_a_namespace_that_is_not_managed_any_more_cancels_an_action_without_a_plan() -> None:
     claim = claimed()
 
-    assert check(Reading(claim, Step.PLAN, UNMANAGED)) == []
+    assert check(Reading(claim, NextStep.PLAN, UNMANAGED)) == []
     assert outcome(claim) == (S.CANCELLED, Reason.NAMESPACE_NOT_MANAGED)
 
 
@@ -285,7 +287,7 @@ def test_a_change_that_is_found_on_the_target_counts_from_now_on() -> None:
     claim = claimed(planned=True)
     written = replace(LIVE, generation=2, annotations={ACTION_ANNOTATION: str(claim.action.pk)})
 
-    check(reading(claim, Step.APPLIED, live=written))
+    check(reading(claim, NextStep.APPLIED, live=written))
 
     assert row(claim.action).applied_at is not None
     assert row(claim.action).verification.generation == 2
@@ -331,6 +333,6 @@ def test_a_failure_of_a_claim_that_was_lost_is_not_recorded() -> None:
 def test_an_action_that_crashes_its_processes_is_given_up(ambiguous: bool, expected: tuple[str, str]) -> None:
     claim = claimed(ambiguous=ambiguous)
 
-    dispatch.give_up(claim, "reconciler:test")
+    dispatch.give_up([claim], "reconciler:test")
 
     assert outcome(claim) == expected

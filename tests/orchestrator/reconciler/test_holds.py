@@ -247,3 +247,13 @@ def test_a_refusal_whose_time_is_over_is_released(loop: Loop) -> None:
     release_held("default", loop.observe)
 
     assert Signal.objects.get().holds is None
+
+
+def test_a_hold_that_cannot_be_read_ends_and_keeps_no_other(loop: Loop) -> None:
+    post(anomaly("missing", "latency"), anomaly("gone", "latency"))
+    loop.decide()
+    Signal.objects.filter(workload="missing").update(holds={"target": [], "until": "no time"})
+
+    release_held("default", lambda _: TargetState(seen=True, missing=True))
+
+    assert Signal.objects.get(workload="missing").holds is None

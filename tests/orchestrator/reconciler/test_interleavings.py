@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from orchestrator.k8s.types import WorkloadObject
-from orchestrator.reconciler.resolve import Plan, Step, next_step
+from orchestrator.reconciler.next_step import NextStep, Plan, next_step
 from tests.kit.deployments import live
 
 
@@ -71,7 +71,7 @@ class World(NamedTuple):
     effects: int = 0
 
 
-Resolve = Callable[[Plan, WorkloadObject], Step]
+Resolve = Callable[[Plan, WorkloadObject], NextStep]
 Successors = Iterator[tuple[str, World]]
 
 
@@ -82,7 +82,7 @@ class Protocol:
         self.checks_version, self.checks_epoch = checks_version, checks_epoch
 
         @cache
-        def step(intent: Intent, seen: Target) -> Step:
+        def step(intent: Intent, seen: Target) -> NextStep:
             plan = Plan(
                 "a1", str(intent.uid or ""), str(intent.version or ""), intent.generation or None, intent.ambiguous
             )
@@ -146,18 +146,18 @@ class Protocol:
             case "record":
                 yield f"{index} records", self._moves(world, index, worker, "verifying", IDLE)
 
-    def _resolves(self, world: World, index: int, worker: Worker, step: Step) -> World:
+    def _resolves(self, world: World, index: int, worker: Worker, step: NextStep) -> World:
         match step:
-            case Step.PLAN | Step.REFRESH:
+            case NextStep.PLAN | NextStep.REFRESH:
                 planned = worker._replace(at="write", intent=worker.intent.of(worker.seen))
                 return self._moves(world, index, worker, "applying", planned)
-            case Step.RESEND:
+            case NextStep.RESEND:
                 return self._with(world, index, worker._replace(at="write"))
-            case Step.APPLIED:
+            case NextStep.APPLIED:
                 return self._with(world, index, worker._replace(at="record"))
-            case Step.REPLACED:
+            case NextStep.REPLACED:
                 return self._moves(world, index, worker, "cancelled", IDLE)
-            case Step.REVIEW:
+            case NextStep.REVIEW:
                 return self._moves(world, index, worker, "needs_review", IDLE)
             case _:
                 raise AssertionError(f"the target is never away for long: {step}")
@@ -244,16 +244,16 @@ def test_no_interleaving_doubles_an_effect_or_verifies_without_one(luck: Luck) -
     assert {"verifying", "needs_review"} <= states
 
 
-def refreshes_whatever_changed(plan: Plan, deployment: WorkloadObject) -> Step:
+def refreshes_whatever_changed(plan: Plan, deployment: WorkloadObject) -> NextStep:
     step = next_step(plan, deployment)
-    return Step.REFRESH if step is Step.REVIEW else step
+    return NextStep.REFRESH if step is NextStep.REVIEW else step
 
 
-def plans_although_ambiguous(plan: Plan, deployment: WorkloadObject) -> Step:
+def plans_although_ambiguous(plan: Plan, deployment: WorkloadObject) -> NextStep:
     return next_step(replace(plan, ambiguous=False), deployment)
 
 
-def never_reads_its_annotation(plan: Plan, deployment: WorkloadObject) -> Step:
+def never_reads_its_annotation(plan: Plan, deployment: WorkloadObject) -> NextStep:
     return next_step(plan, replace(deployment, annotations={}))
 
 

@@ -1,9 +1,8 @@
 """The loop around the verbs: what it takes on, what it keeps after an error, and how it ends."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Event, Timer
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
+from psycopg_pool import PoolTimeout
 from pytest_django import Settings
 
 from guardrails.models import Cooldown
@@ -20,8 +20,8 @@ from orchestrator import queries
 from orchestrator.decide import policy
 from orchestrator.k8s.errors import Throttled, TimedOut
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import Action, ActionState, DecisionRecord, Heartbeat, Workload, transitions
-from orchestrator.reconciler import admit, dispatch, reclaim, settle
+from orchestrator.models import Action, ActionState, DecisionRecord, Heartbeat, Workload, transition, transitions
+from orchestrator.reconciler import admit, calls, dispatch, reclaim, settle, verify
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.pool import ThreadPool
 from signals import actors
@@ -36,6 +36,14 @@ from tests.kit.verbs import fail_once, lease_ends, poison, requested, row
 from tests.kit.world import only_action
 
 S = ActionState
+
+
+@pytest.fixture(autouse=True)
+def kept_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error, the loop goes on with another session; here it is the one whose transaction is the test."""
+    monkeypatch.setattr("orchestrator.reconciler.steps.connection.close", lambda: None)
+
+
 ERP = WorkloadKey(NAMESPACE, "erp-simulator")
 
 
@@ -304,11 +312,11 @@ def cut(*where: tuple[Any, str]) -> pytest.MarkDecorator:
 
 
 class TestAnErrorOfTheDatabase:
-    """In the middle of a verb. The pass fails, and the next one goes on without having lost anything."""
+    """In the middle of a verb. The verb fails, and its next attempt goes on without having lost anything."""
 
     def failing_pass(self, simulation: Simulation, *notified: str) -> None:
-        with pytest.raises(OperationalError):
-            simulation.run(1, *notified)
+        simulation.run(1, *notified)
+        assert simulation.reconciler.steps.failing
 
     @cut(
         (Signal, "due"),
@@ -390,7 +398,7 @@ class TestAnErrorOfTheDatabase:
         (dispatch, "_transition"),
         (transitions, "plan"),
         (transitions, "store"),
-        (transitions, "_update_copy"),  # the last step before the commit
+        (transition, "_update_copy"),  # the last step before the commit
     )
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     def test_in_the_check_keeps_the_readings(
@@ -413,7 +421,7 @@ class TestAnErrorOfTheDatabase:
         (settle, "_transition"),
         (transitions, "apply"),
         (Cooldown, "start"),
-        (transitions, "_update_copy"),
+        (transition, "_update_copy"),
     )
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     def test_in_settle_keeps_the_answers(
@@ -449,7 +457,7 @@ class TestAnErrorOfTheDatabase:
         assert only_action().events.count() == 3
         assert is_at_rest(simulation)
 
-    @cut((transitions, "verified"), (transitions, "_release"), (transitions, "_update_copy"))
+    @cut((transitions, "verified"), (transition, "_release"), (transition, "_update_copy"))
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     def test_in_verify_keeps_the_outcomes(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, after: bool
@@ -470,13 +478,12 @@ class TestAnErrorOfTheDatabase:
         assert states() == {"a": S.SUCCEEDED}
         assert is_at_rest(simulation)
 
-    @cut((reclaim, "expire"), (reclaim, "cancel_resolved"), (reclaim, "reclaim"))
+    @cut((reclaim, "expire_actions"), (reclaim, "cancel_resolved"), (reclaim, "reclaim"))
     def test_in_reclaim_stops_no_other_verb(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
     ) -> None:
         deploy(simulation, "a")
         post(anomaly("a"))
-        monkeypatch.setattr("orchestrator.reconciler.steps.connection.close", lambda: None)  # it is the test's own
         fail_once(monkeypatch, owner, name)
 
         simulation.run()
@@ -554,6 +561,201 @@ class TestOneRowThatFails:
 
         assert states() == {"b": S.VERIFYING}
         assert Signal.objects.get(workload="a").errors == 1
+
+    def test_costs_its_own_action_in_the_claim(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        deploy(simulation, "a", "b")
+        bad, _ = requested("a"), requested("b")
+        with monkeypatch.context() as patch:
+            poison(patch, transitions, "claim", lambda action, _: action.workload.name == "a")
+            simulation.run(3)
+
+        assert states() == {"a": S.PENDING, "b": S.VERIFYING}
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+            f"action {bad.pk} could not be claimed; it is tried again in 0:00:30"
+        ]
+        Action.objects.filter(pk=bad.pk).update(not_before=Now())
+        simulation.sweep()
+        simulation.run(2)
+        assert states() == {"a": S.VERIFYING, "b": S.VERIFYING}
+
+    def test_costs_its_own_signal_where_its_name_is_resolved(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deploy(simulation, "a")
+        post(anomaly("a"), anomaly("b"))
+        poison(monkeypatch, admit, "_named", lambda candidate, _: candidate.signal.workload == "b")
+
+        simulation.run(2)
+
+        assert states() == {"a": S.VERIFYING}
+        assert Signal.objects.get(workload="b").errors == 1
+
+
+VERBS = ("_check", "_dispatch", "_admit", "_settle", "_verify")
+
+
+class TestOneVerbThatFails:
+    """Every time, by a defect or by its own statement."""
+
+    @pytest.mark.parametrize("error", [ValueError("a defect"), OperationalError("deadlock detected")], ids=repr)
+    @pytest.mark.parametrize("failing", VERBS)
+    def test_keeps_no_other_from_its_work(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, failing: str, error: Exception
+    ) -> None:
+        simulation.run()
+        begun = self.verbs(simulation, monkeypatch, failing, error)
+
+        simulation.run()
+
+        # What is written must be recorded: nothing more is begun.
+        assert begun == [verb for verb in VERBS if (failing, verb) != ("_check", "_dispatch")]
+        assert list(simulation.reconciler.steps.failing) == [failing.strip("_")]
+
+    def test_is_tried_again_at_longer_and_longer_intervals(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        simulation.run()
+        begun = self.verbs(simulation, monkeypatch, "_admit", ValueError("a defect"))
+
+        for _ in range(10):
+            simulation.sweep()
+
+        assert (begun.count("_admit"), begun.count("_verify")) == (5, 10)
+
+    def test_is_what_a_loop_that_is_not_ready_names(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        simulation.observe()
+        simulation.run()
+        assert simulation.reconciler.readiness.problems() == []
+        with monkeypatch.context() as patch:
+            self.verbs(simulation, patch, "_admit", ValueError("a defect"))
+            for _ in range(31):
+                simulation.sweep()
+
+        assert simulation.reconciler.readiness.alive
+        assert simulation.reconciler.readiness.problems() == [
+            "no pass of the control loop has succeeded for 31 s (admit: ValueError)"
+        ]
+        simulation.clock.advance(10)
+        simulation.run()
+        assert simulation.reconciler.readiness.problems() == []
+
+    @pytest.mark.parametrize("failing", ["_check", "_settle"])
+    def test_takes_on_nothing_more_while_answers_cannot_be_recorded(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, failing: str
+    ) -> None:
+        deploy(simulation, "a")
+
+        def fail() -> None:
+            raise ValueError("a defect")
+
+        fail.__name__ = failing
+        with monkeypatch.context() as patch:
+            patch.setattr(simulation.reconciler, failing, fail)
+            simulation.run(2)
+            post(anomaly("a"))
+            requested("b")
+            simulation.run(2, "signal", "pending")
+            assert (simulation.calls, Signal.objects.get().state) == ([], SignalState.PENDING)
+
+        simulation.clock.advance(10)
+        simulation.run(2)
+        assert Signal.objects.get().state == SignalState.ADMITTED
+
+    def verbs(self, simulation: Simulation, patch: pytest.MonkeyPatch, failing: str, error: Exception) -> list[str]:
+        """Which of them have begun, in their order."""
+        begun = list[str]()
+
+        def replaced(name: str) -> Callable[..., None]:
+            def verb(*_: object) -> None:
+                begun.append(name)
+                if name == failing:
+                    raise error
+
+            verb.__name__ = name
+            return verb
+
+        for name in VERBS:
+            patch.setattr(simulation.reconciler, name, replaced(name))
+        return begun
+
+
+class TestACallThatRaises:
+    """What no call expects: the exit of its thread, or no memory. Whoever waits for its answer gets one."""
+
+    @pytest.fixture(autouse=True, params=[SystemExit(1), MemoryError(), ValueError("a defect")], ids=repr)
+    def error(self, request: pytest.FixtureRequest) -> BaseException:
+        found: BaseException = request.param
+        return found
+
+    def test_in_a_write_leaves_its_action_to_a_review(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    ) -> None:
+        deploy(simulation, "a")
+        post(anomaly("a"))
+        monkeypatch.setattr(calls, "write", raising(error))
+
+        simulation.run(2)
+
+        assert states() == {"a": S.NEEDS_REVIEW}
+        assert is_at_rest(simulation)
+
+    def test_in_a_read_ends_its_action(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    ) -> None:
+        deploy(simulation, "a")
+        requested("a")
+        monkeypatch.setattr(calls, "read", raising(error))
+
+        simulation.run(2)
+
+        assert states() == {"a": S.FAILED}
+        assert only_action().reason == Reason.PROCESSING_ERROR
+        assert is_at_rest(simulation)
+
+    @pytest.mark.usefixtures("engine")
+    def test_in_a_question_costs_its_signal_a_delay(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    ) -> None:
+        deploy(simulation, "a")
+        post(anomaly("a"))
+        with monkeypatch.context() as patch:
+            patch.setattr(calls, "ask", raising(error))
+            simulation.run(2)
+        assert Signal.objects.get().errors == 1
+        assert is_at_rest(simulation)
+
+        Signal.objects.update(not_before=Now())
+        simulation.sweep()
+        simulation.run()
+        assert Signal.objects.get().state == SignalState.ADMITTED
+
+    def test_in_a_confirmation_is_followed_by_another_one(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    ) -> None:
+        deploy(simulation, "a")
+        post(anomaly("a"))
+        simulation.run(2)
+        simulation.cluster.deployments.clear()
+        simulation.observe()
+        with monkeypatch.context() as patch:
+            patch.setattr(calls, "confirm", raising(error))
+            simulation.run(2)
+        assert states() == {"a": S.VERIFYING}
+
+        simulation.clock.advance(verify.ASK_AGAIN)
+        simulation.run(2)
+        assert states() == {"a": S.FAILED}
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def call(*_: object) -> None:
+        raise error
+
+    return call
 
 
 @pytest.mark.django_db(transaction=True)
@@ -673,8 +875,9 @@ class TestTheEnd:
     def test_a_pool_finishes_the_calls_that_have_begun_and_makes_no_others(self) -> None:
         arrived: list[int] = []
         pool, begun, go_on = ThreadPool(1, lambda: arrived.append(pool.under_way)), Event(), Event()
-        pool.submit(lambda: begun.set() or go_on.wait(10))  # type: ignore[func-returns-value]
-        pool.submit(lambda: "a write")
+        pool.start()
+        pool.submit(lambda: begun.set() or go_on.wait(10), str)  # type: ignore[func-returns-value]
+        pool.submit(lambda: "a write", str)
         assert begun.wait(10)
         Timer(0.1, go_on.set).start()
         pool.close()
@@ -713,12 +916,14 @@ def test_a_pass_leaves_a_heartbeat_every_five_seconds(simulation: Simulation) ->
     assert last() > first
 
 
-def test_a_pass_that_fails_leaves_no_heartbeat(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pass_that_finds_no_database_leaves_no_heartbeat(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
-        raise OperationalError("gone")
+        raise OperationalError from PoolTimeout("no session within 5 s")
 
     monkeypatch.setattr(simulation.reconciler, "_settle", fail)
-    with suppress(OperationalError):
+    with pytest.raises(OperationalError):
         simulation.run()
     assert not Heartbeat.objects.exists()
 

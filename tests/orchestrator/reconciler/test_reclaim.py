@@ -13,7 +13,14 @@ from orchestrator.models import Action, ActionState, transitions
 from orchestrator.reconciler import reclaim as reclaim_verb
 from orchestrator.reconciler import wake
 from orchestrator.reconciler.dispatch import claim_due
-from orchestrator.reconciler.reclaim import FORGOTTEN_AFTER, cancel_resolved, expire, reclaim, report_unattended
+from orchestrator.reconciler.reclaim import (
+    FORGOTTEN_AFTER,
+    cancel_resolved,
+    expire_actions,
+    expire_signals,
+    reclaim,
+    report_unattended,
+)
 from orchestrator.reconciler.wake import wake_freed, wake_unread
 from signals import transitions as signal_transitions
 from signals.models import Signal, SignalState
@@ -146,9 +153,8 @@ def test_the_next_pass_wakes_what_is_more_than_a_batch(simulation: Simulation, m
         signal_transitions.store([waits])
     simulation.observe()
 
-    waiting = simulation.reconciler.waiting
     for woken in (2, 3):
-        waiting.wake_unread()
+        simulation.reconciler.wake.on_new_lists()
         assert Signal.objects.filter(not_before__lte=Now()).count() == woken
 
 
@@ -171,7 +177,7 @@ def test_a_forgotten_signal_says_what_it_waited_for() -> None:
     signal_transitions.store([signal_transitions.defer(waiting, Reason.NAMESPACE_UNREADABLE, "No rights.", later)])
     Signal.objects.update(last_seen_at=Now() - timedelta(days=1))
 
-    expire("reconciler:test")
+    expire_signals()
 
     forgotten = "No reconciler of the cluster “default” decided on it within a day."
     assert dict(Signal.objects.values_list("workload", "message")) == {
@@ -210,7 +216,7 @@ def test_what_nobody_took_up_in_time_is_cancelled() -> None:
     with rewritable(Action):
         Action.objects.filter(pk=elsewhere.pk).update(cluster="a cluster without a reconciler")
 
-    expire("reconciler:test")
+    expire_actions("reconciler:test")
 
     assert [outcome(one) for one in (late, young, ambiguous, elsewhere)] == [
         (S.CANCELLED, Reason.ACTION_EXPIRED),
@@ -226,7 +232,7 @@ def test_an_action_that_was_retried_until_its_deadline_keeps_the_reason_in_its_m
     transitions.store([transitions.retry(action, Reason.CLUSTER_UNREACHABLE, "no route", 1, "reconciler:first")])
     Action.objects.update(deadline_at=PAST)
 
-    expire("reconciler:test")
+    expire_actions("reconciler:test")
 
     assert (outcome(action), row(action).message) == ((S.CANCELLED, Reason.ACTION_EXPIRED), "no route")
 
@@ -234,11 +240,11 @@ def test_an_action_that_was_retried_until_its_deadline_keeps_the_reason_in_its_m
 def test_a_review_that_nobody_made_counts_as_applied() -> None:
     action = claimed(planned=True)
     transitions.store([transitions.require_review(action, "Was it applied?", "reconciler:first")])
-    expire("reconciler:test")
+    expire_actions("reconciler:test")
     assert outcome(action) == (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)
 
     Action.objects.update(deadline_at=PAST)
-    expire("reconciler:test")
+    expire_actions("reconciler:test")
 
     assert outcome(action) == (S.FAILED, Reason.REVIEW_EXPIRED)
     assert row(action).applied_at is not None
@@ -250,7 +256,7 @@ def test_an_action_that_cannot_be_ended_keeps_no_other_from_its_end(monkeypatch:
     Action.objects.update(deadline_at=PAST)
     poison(monkeypatch, reclaim_verb, "_expired", lambda action, _: action.pk == strange.pk)
 
-    expire("reconciler:test")
+    expire_actions("reconciler:test")
 
     assert (row(strange).state, row(other).state) == (S.PENDING, S.CANCELLED)
 
@@ -259,7 +265,7 @@ def test_a_signal_that_no_reconciler_took_up_within_a_day_is_denied() -> None:
     post(anomaly("a"), anomaly("b"))
     Signal.objects.filter(workload="a").update(last_seen_at=Now() - FORGOTTEN_AFTER, not_before=PAST)
 
-    expire("reconciler:test")
+    expire_signals()
 
     states = dict(Signal.objects.values_list("workload", "state"))
     assert states == {"a": SignalState.DENIED, "b": SignalState.PENDING}
@@ -296,3 +302,25 @@ def test_nothing_is_cancelled_for_another_cluster() -> None:
     cancel_resolved("other", "reconciler:test")
 
     assert outcome(action) == (S.PENDING, "")
+
+
+def test_an_action_that_cannot_be_reclaimed_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    strange, other = claimed("a"), claimed("b")
+    lease_ends(strange, other)
+    with monkeypatch.context() as patch:
+        poison(patch, transitions, "reclaim", lambda action, _: action.pk == strange.pk)
+        assert [one.action.pk for one in reclaim("default", "reconciler:second")] == [other.pk]
+        assert reclaim("default", "reconciler:second") == [], "not at once: it would fail again"
+
+    lease_ends(strange)
+    assert [one.action.pk for one in reclaim("default", "reconciler:second")] == [strange.pk]
+
+
+def test_an_action_that_cannot_be_cancelled_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    strange, other = of_signal("a"), of_signal("b")
+    Signal.objects.update(state=SignalState.ADMITTED, resolved_at=Now())
+    poison(monkeypatch, transitions, "cancel", lambda action, *_: action.pk == strange.pk)
+
+    cancel_resolved("default", "reconciler:test")
+
+    assert [outcome(one)[0] for one in (strange, other)] == [S.PENDING, S.CANCELLED]

@@ -20,6 +20,7 @@ from signals.types import Kind
 from tests.kit.signals import NAMESPACE
 from tests.kit.simulation import SimulatedCluster, Simulation
 from tests.kit.threads import at_once
+from tests.kit.verbs import poison
 
 ERP = WorkloadKey(NAMESPACE, "erp-simulator")
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -158,6 +159,36 @@ class TestWhatIsWritten:
         simulation.reconciler.snapshot.changed([WorkloadKey(NAMESPACE, "")])
         assert simulation.reconciler.snapshot.store(1e9) == 0
         assert stored() == {"a": 2}
+
+    def test_a_workload_that_postgresql_refuses_costs_its_own_row(
+        self, simulation: Simulation, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bad, _ = simulation.cluster.deploy("a"), simulation.cluster.deploy("b")
+        strange = Condition("ReplicaFailure", "True", "FailedCreate", "a NUL: \0")
+        simulation.cluster.change(bad, conditions=(strange,))
+        simulation.observe()
+        for _ in range(3):
+            simulation.sweep()
+        assert stored() == {"b": 2}
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+            f"Deployment {NAMESPACE}/a could not be stored for the console; it is, once it has changed"
+        ]
+
+        simulation.cluster.change(bad, conditions=())
+        simulation.observe()
+        simulation.sweep()
+        assert stored() == {"a": 2, "b": 2}
+
+    def test_a_workload_that_cannot_be_described_costs_its_own_row(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        simulation.cluster.deploy("a")
+        simulation.cluster.deploy("b")
+        simulation.observe()
+        poison(monkeypatch, snapshot, "describe", lambda workload, _: workload.key.name == "a")
+        for _ in range(2):
+            simulation.sweep()
+        assert stored() == {"b": 2}
 
     def test_a_pass_writes_a_batch_and_the_rest_follows(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch

@@ -17,7 +17,7 @@ from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Confirmation
 from orchestrator.reconciler.clock import SystemClock
 from orchestrator.reconciler.dispatch import claim_due
-from orchestrator.reconciler.verify import ASK_AGAIN, OVERDUE, Ended, Verifications, Watched
+from orchestrator.reconciler.verify import ASK_AGAIN, BEGIN_AGAIN, OVERDUE, Ended, Verifications, Watched
 from signals.reasons import Reason
 from signals.types import Kind
 from tests.kit.history import rewritable
@@ -112,17 +112,6 @@ def test_a_pass_that_ends_early_leaves_the_others_due(scene: Scene) -> None:
     first = next(iter(scene.verifications.due(changed))).key.name
 
     assert [first, *scene.due()] in (["a", "b"], ["b", "a"])
-
-
-def test_a_verification_that_cannot_be_judged_is_judged_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = scene.watch()
-    with monkeypatch.context() as patch:
-        patch.setattr("orchestrator.reconciler.verify.judge", lambda *_: 1 / 0)
-        for judged in (scene.examine, lambda one: scene.confirm(one, scene.seen(one))):
-            with pytest.raises(ZeroDivisionError):
-                judged(watched)
-            scene.clock.advance(ASK_AGAIN)
-            assert scene.due() == ["erp-simulator"]
 
 
 def test_a_complete_rollout_succeeds_when_its_stabilisation_is_over(scene: Scene) -> None:
@@ -334,6 +323,7 @@ def test_an_action_that_cannot_be_verified_here_is_logged_once_and_ends_at_its_d
 
     for _ in range(3):
         scene.verifications.load()
+        scene.clock.advance(BEGIN_AGAIN)
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
         f"action {strange.pk} cannot be verified; it ends at its deadline"
     ]
@@ -415,11 +405,18 @@ def test_an_outcome_that_cannot_be_recorded_costs_itself_and_is_loaded_again(
     with monkeypatch.context() as patch:
         poison(patch, transitions, "verified", lambda action, *_: action is bad.action)
         stored = list(
-            together(scene.verifications.ended, lambda some: verify.record(some, "reconciler:test"), verify.log_failure)
+            together(
+                scene.verifications.ended,
+                lambda some: verify.record(some, "reconciler:test"),
+                scene.verifications.log_failure,
+            )
         )
 
     assert [one.watched for one in stored] == [good]
     assert row(bad.action).state == S.VERIFYING
+    scene.verifications.load()
+    assert scene.due() == [], "not at once: it would fail again"
+    scene.clock.advance(BEGIN_AGAIN)
     scene.verifications.load()
     assert scene.due() == ["a"]
 
@@ -516,3 +513,37 @@ def test_a_rollout_of_a_stateful_set_may_last_for_as_long_as_it_makes_progress(s
     assert not is_doubtful(updated=2)
     scene.clock.advance(1)
     assert is_doubtful(updated=2)
+
+
+def test_a_target_that_cannot_be_judged_costs_its_own_verification_which_ends_at_its_deadline(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = scene.watch("a"), scene.watch("b")
+    scene.cluster.roll_out(good.key)
+    poison(monkeypatch, verify, "judge", lambda seen, _: seen.key == bad.key)
+
+    assert not scene.examine(bad)
+    assert not scene.examine(good)
+    assert scene.due() == []
+    for judge in (scene.examine, lambda one: scene.confirm(one, scene.seen(one))):
+        scene.clock.advance(ASK_AGAIN)
+        assert "a" in scene.due()
+        assert not judge(bad)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        f"action {bad.action.pk} cannot be verified; it ends at its deadline"
+    ]
+
+    scene.clock.advance(60 + OVERDUE)
+    assert not scene.examine(bad)
+    [ended] = scene.verifications.ended
+    assert (ended.watched, ended.status, ended.reason) == (bad, VerificationStatus.TIMED_OUT, Reason.PROCESSING_ERROR)
+    assert ended.message == "The verification could not be carried out: ValueError: poison"
+
+
+def test_an_applied_action_that_cannot_be_watched_costs_itself(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = scene.apply("a"), scene.apply("b")
+    poison(monkeypatch, Verifications, "_begin", lambda _, action, *__: action is bad)
+
+    scene.verifications.watch([bad, good])
+
+    assert scene.due() == ["b"]

@@ -9,8 +9,8 @@ from orchestrator.k8s.types import WorkloadKey
 from signals.lib.notifications import wait_readable
 
 
-class Wakeup:
-    """A pipe, so that the loop can wait for it together with the notifications of the database."""
+class SelfPipe:
+    """So that the loop can wait for it together with the notifications of the database."""
 
     def __init__(self) -> None:
         self.fd, self._writer = os.pipe()
@@ -35,18 +35,18 @@ class Stop:
     """Set once, for ever. A signal handler may set it: it takes no lock, which the interrupted code could hold."""
 
     def __init__(self) -> None:
-        self._wakeup, self._is_set = Wakeup(), False
+        self._pipe, self._is_set = SelfPipe(), False
 
     def set(self) -> None:
         self._is_set = True
-        self._wakeup.set()
+        self._pipe.set()
 
     def is_set(self) -> bool:
         return self._is_set
 
     def wait(self, seconds: float) -> None:
         """Until it is set, or for so long."""
-        self._wakeup.wait(seconds)
+        self._pipe.wait(seconds)
 
 
 class ReportedKeys:

@@ -12,7 +12,7 @@ from enum import Enum
 from orchestrator.k8s.types import ACTION_ANNOTATION, WorkloadObject
 
 
-class Step(Enum):
+class NextStep(Enum):
     NOT_FOUND = "nothing was planned, and there is no target"
     GONE = "the target was deleted after the plan"
     REPLACED = "another object has the target's name: ours was not changed, and cannot be any more"
@@ -33,17 +33,17 @@ class Plan:
     unversioned: bool = False  # the change, and its undoing, may leave the generation as it is
 
 
-def next_step(plan: Plan, live: WorkloadObject | None) -> Step:
+def next_step(plan: Plan, live: WorkloadObject | None) -> NextStep:
     if live is None:
-        return Step.GONE if plan.planned_resource_version else Step.NOT_FOUND
+        return NextStep.GONE if plan.planned_resource_version else NextStep.NOT_FOUND
     if plan.planned_resource_version and live.uid != plan.planned_uid:
-        return Step.REPLACED
+        return NextStep.REPLACED
     if live.annotations.get(ACTION_ANNOTATION) == plan.action:
-        return Step.APPLIED  # whatever our copy of the row says of a plan: this is proof
+        return NextStep.APPLIED  # whatever our copy of the row says of a plan: this is proof
     if not plan.planned_resource_version:
-        return Step.PLAN
+        return NextStep.PLAN
     if live.resource_version == plan.planned_resource_version:
-        return Step.RESEND
+        return NextStep.RESEND
     if live.generation == plan.planned_generation and not (plan.ambiguous and plan.unversioned):
-        return Step.REFRESH
-    return Step.REVIEW if plan.ambiguous else Step.PLAN
+        return NextStep.REFRESH
+    return NextStep.REVIEW if plan.ambiguous else NextStep.PLAN
