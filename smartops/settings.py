@@ -53,7 +53,6 @@ SMARTOPS_WITH_OIDC = find_spec("allauth") is not None
 _allauth = ["allauth", "allauth.account", "allauth.socialaccount"] if SMARTOPS_WITH_OIDC else []
 INSTALLED_APPS = [
     *_allauth,
-    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -27,6 +27,7 @@ MAX_WORKERS = 256  # threads, and connections to the API server
 
 class Command(BaseCommand):
     help = "Run the control loop of one cluster: admit signals, execute actions, verify rollouts."
+    requires_system_checks = ["smartops"]  # of the settings: others would load the pages and the API of the web process
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--cluster", default=settings.SMARTOPS_CLUSTER, help="name of the cluster")
