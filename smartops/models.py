@@ -1,5 +1,5 @@
-"""API tokens, sign-ins of people, and the triggers that record changes of accounts and groups. Role grants and second
-factors have modules of their own (smartops/people)."""
+"""API tokens, sign-ins of people, and the triggers that record changes of accounts and groups. Role grants, second
+factors and passkeys have modules of their own (smartops/people)."""
 
 from datetime import timedelta
 
@@ -19,9 +19,10 @@ from signals.lib import triggers
 from signals.lib.constraints import are_actors
 from signals.names import name_problems
 from smartops.people.grants import RoleGrant
+from smartops.people.passkeys import Passkey
 from smartops.people.second_factor import SecondFactor
 
-__all__ = ["RoleGrant", "SecondFactor", "SignIn", "SignInFailures", "Token"]
+__all__ = ["Passkey", "RoleGrant", "SecondFactor", "SignIn", "SignInFailures", "Token"]
 
 LONGEST_LIFE = timedelta(days=3650)
 

@@ -205,7 +205,7 @@ LOGGING = {
     },
     "root": {"handlers": ["stderr"], "level": SMARTOPS_LOG_LEVEL},
     "loggers": {
-        **{name: {"level": "ERROR"} for name in ("django.request", "urllib3", "opentelemetry.exporter")},
+        **{name: {"level": "ERROR"} for name in ("django.request", "urllib3", "opentelemetry.exporter", "fido2")},
         "django.security": {"handlers": ["suspicious"], "propagate": False},
     },
 }

@@ -1,22 +1,26 @@
-"""Accounts and groups: Django's own forms, with the protection against lost updates. Role grants. Second
-factors."""
+"""Accounts and groups: Django's own forms, with the protection against lost updates. Role grants. Second factors and
+passkeys."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Model
 
 from smartops.admin.placed import PlacedAdmin, PlacedForm
-from smartops.models import RoleGrant, SecondFactor
+from smartops.models import Passkey, RoleGrant, SecondFactor
+from smartops.people import passkeys
 
 admin.site.unregister([User, Group])
 # Those of the extra `oidc`: sign-ins make their rows, and they hold secrets.
 admin.site.unregister([one for one in admin.site._registry if one.__module__.startswith("allauth.")])
 
 
+Row = TypeVar("Row", bound=Model)
 MAX_DIGITS = 19  # of a key, a bigint
 
 
@@ -51,21 +55,54 @@ class TeamAdmin(PlacedAdmin[Group], GroupAdmin):
     filter_horizontal = ()
 
 
-@admin.register(SecondFactor)
-class SecondFactorAdmin(PlacedAdmin[SecondFactor]):
+class OwnedAdmin(PlacedAdmin[Row]):
     """Only its owner can set it up. An administrator removes that of somebody who has lost it."""
 
-    list_display = ["user", "made_at"]
-    fields = ["user", "made_at"]
-    list_select_related = ["user"]
-    search_fields = ["user__username"]
     deletion_needs_reason = True
 
     def has_add_permission(self, request: Any) -> bool:  # noqa: ARG002
         return False
 
-    def has_change_permission(self, request: Any, obj: SecondFactor | None = None) -> bool:  # noqa: ARG002
+    def has_change_permission(self, request: Any, obj: Any = None) -> bool:  # noqa: ARG002
         return False
+
+
+@admin.register(SecondFactor)
+class SecondFactorAdmin(OwnedAdmin[SecondFactor]):
+    """With the app and the recovery codes, its passkeys end."""
+
+    list_display = ["user", "made_at", "app", "passkeys"]
+    fields = ["user", "made_at", "app", "passkeys"]
+    list_select_related = ["user"]
+    search_fields = ["user__username"]
+
+    def get_queryset(self, request: Any) -> Any:
+        return super().get_queryset(request).annotate(number=Count("passkeys"))
+
+    @admin.display(boolean=True)
+    def app(self, row: SecondFactor) -> bool:
+        return bool(row.secret)
+
+    @admin.display
+    def passkeys(self, row: Any) -> int:
+        return int(row.number)
+
+
+@admin.register(Passkey)
+class PasskeyAdmin(OwnedAdmin[Passkey]):
+    list_display = ["name", "owner", "host", "made_at", "last_used_at"]
+    fields = ["name", "owner", "host", "made_at", "last_used_at"]
+    list_select_related = ["second_factor__user"]
+    search_fields = ["name", "second_factor__user__username"]
+
+    @admin.display(ordering="second_factor__user__username")
+    def owner(self, row: Passkey) -> str:
+        return row.user.get_username()
+
+    def delete_model(self, request: Any, obj: Passkey) -> None:
+        if not self.may_change(request, obj):
+            raise PermissionDenied
+        passkeys.remove(obj)
 
 
 class Choice(AutocompleteSelect):

@@ -93,15 +93,15 @@ def respond(
     request: ConsoleRequest,
     form: forms.Form,
     confirmation: Confirmation,
-    perform: Callable[[dict[str, Any]], "str | Outcome | Elsewhere"],
+    perform: Callable[[dict[str, Any]], "str | Outcome | Elsewhere | HttpResponse"],
     *,
     own_transaction: bool = False,
     **context: Any,
 ) -> HttpResponseBase:
     """GET: the form. POST: `perform(cleaned_data)` in one transaction, with the reason for the history. It returns the
-    message of success, or an outcome of orchestrator/acts. A refusal, also a ValidationError, is the form again, with
-    the reason, in 422. `own_transaction`: it has one itself, because it asks the network before, or because the record
-    of a refusal stays."""
+    message of success, an outcome of orchestrator/acts, or the page that answers, if that has something which is shown
+    once. A refusal, also a ValidationError, is the form again, with the reason, in 422. `own_transaction`: it has one
+    itself, because it asks the network before, or because the record of a refusal stays."""
     if request.method == "POST" and form.is_valid():
         give_reason(form.cleaned_data.get("reason", ""))
         try:
@@ -113,6 +113,8 @@ def respond(
             match found:
                 case NotDone(message=message):
                     form.add_error(None, message)
+                case HttpResponse():
+                    return found
                 case Elsewhere(message=message, to=to):
                     messages.success(request, message)
                     return _leave(request, to)

@@ -53,10 +53,10 @@ def personal(view: View) -> View:
     """A form about the own account, which the view gets as well, for everybody who is signed in and has a password."""
 
     @wraps(view)
-    def of_account(request: ConsoleRequest) -> HttpResponseBase:
+    def of_account(request: ConsoleRequest, **which: Any) -> HttpResponseBase:
         if request.user.is_anonymous or not request.user.has_usable_password():
             raise Http404  # it signs in by a provider
-        return view(request, request.user)
+        return view(request, request.user, **which)
 
     return require_http_methods(["GET", "HEAD", "POST"])(_for(None, of_account))
 

@@ -6,15 +6,14 @@ from django import forms
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.models import User
-from django.core.exceptions import ValidationError
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
-from signals import actors
 from smartops.console.acts import Confirmation, posted, respond, way_back
 from smartops.console.pages import ConsoleRequest, personal
-from smartops.web import sign_ins, throttle
-from smartops.web.failures import attempt, key_of, succeeded
+from smartops.web import throttle
+from smartops.web.failures import key_of
+from smartops.web.proof import UnprovedError, proving
 
 
 class PasswordForm(PasswordChangeForm):
@@ -33,25 +32,19 @@ class PasswordForm(PasswordChangeForm):
 
     def clean_old_password(self) -> str:
         entered: str = self.cleaned_data["old_password"]
-        if not confirm_password(
-            self.request, self.user, entered, "The old password was wrong, on the page that changes it."
-        ):
-            raise ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")
+        reason = "The old password was wrong, on the page that changes it."
+        message = str(self.error_messages["password_incorrect"])
+        confirm_password(self.request, self.user, entered, message, reason)
         return entered
 
 
-def confirm_password(request: ConsoleRequest, user: User, entered: str, reason: str) -> bool:
-    """Whether it is the password of the account. `reason`: of the row, if it is not. Raises ValidationError while the
-    account has to wait after failures."""
+def confirm_password(request: ConsoleRequest, user: User, entered: str, message: str, reason: str) -> None:
+    """Raises UnprovedError, with the message, unless it is the password of the account, and ThrottledError while the
+    account has to wait after failures. `reason`: of the row."""
     keys = {key_of("password", str(user.pk)): throttle.ACCOUNT_OF_CLIENT}
-    if wait := attempt(keys):
-        sign_ins.throttled(request, user.get_username())
-        raise ValidationError(f"Too many wrong passwords. Try again in {throttle.seconds(wait)} s.")
-    if not user.check_password(entered):
-        sign_ins.failed(request, actors.user(user.get_username()), reason)
-        return False
-    succeeded(keys)
-    return True
+    with proving(request, keys, user.get_username(), "wrong passwords"):
+        if not user.check_password(entered):
+            raise UnprovedError(message, reason, "password_incorrect")
 
 
 @personal

@@ -1,4 +1,5 @@
-"""The second factor of the own account: set it up, and remove it. For each person who has a password."""
+"""The second factor of the own account: its page, the authenticator app, and the recovery codes. For each person who
+has a password. Passkeys have a module of their own (passkeys.py)."""
 
 from typing import Any
 
@@ -7,24 +8,36 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.models import User
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from qrcode.image.svg import SvgPathImage
 
-from smartops.console.acts import Confirmation, posted, respond, way_back
+from smartops.console.acts import Confirmation, posted, respond
 from smartops.console.pages import ConsoleRequest, personal
 from smartops.console.password import confirm_password
 from smartops.people import totp
-from smartops.people.second_factor import ISSUER, SecondFactor, new_secret, opened, set_up
+from smartops.people.passkeys import passkeys_of
+from smartops.people.second_factor import (
+    ISSUER,
+    AlreadySetUpError,
+    SecondFactor,
+    new_secret,
+    opened,
+    remove_app,
+    renew_codes,
+    set_up,
+)
 
 SECRET = "second_factor_secret"  # noqa: S105 - the key in the session of the one that is not set up yet
+PAGE = "console:second-factor"
+SESSIONS_END = "Your other sessions end."
+CODES_END = "It is your last one: your recovery codes end with it, and your password alone signs you in again."
 
 
-class RemoveForm(forms.Form):
+class OwnForm(forms.Form):
     """The password confirms it: an open session is not enough."""
 
     password = forms.CharField(
@@ -37,12 +50,18 @@ class RemoveForm(forms.Form):
 
     def clean_password(self) -> str:
         entered: str = self.cleaned_data["password"]
-        if not confirm_password(self.request, self.user, entered, "The password was wrong (second factor)."):
-            raise ValidationError("The password is wrong.")
+        reason = "The password was wrong (second factor)."
+        confirm_password(self.request, self.user, entered, "The password is wrong.", reason)
         return entered
 
+    def end_other_sessions(self) -> None:
+        """The same password with another salt: sessions that began in another way end."""
+        self.user.set_password(self.cleaned_data["password"])
+        self.user.save(update_fields=["password"])
+        update_session_auth_hash(self.request, self.user)
 
-class SetUpForm(RemoveForm):
+
+class SetUpForm(OwnForm):
     code = forms.CharField(
         max_length=16,
         label="Code",
@@ -54,72 +73,92 @@ class SetUpForm(RemoveForm):
 
 @personal
 def second_factor(request: ConsoleRequest, user: User) -> HttpResponseBase:
-    stored = SecondFactor.objects.filter(user=user).first()
-    return _remove(request, user, stored) if stored else _set_up(request, user)
+    context = {
+        "stored": SecondFactor.objects.filter(user=user).first(),
+        "passkeys": passkeys_of(user),
+        "duty": settings.SMARTOPS_REQUIRE_MFA,
+    }
+    return render(request, "console/second_factor.html", context)
 
 
-def _remove(request: ConsoleRequest, user: User, stored: SecondFactor) -> HttpResponseBase:
-    left = f"{len(stored.recovery)} recovery code{'' if len(stored.recovery) == 1 else 's'} left"
-    asked = Confirmation(
-        "Remove",
-        "Your second factor",
-        f"It was set up at {stored.made_at:%Y-%m-%d %H:%M} UTC. You have {left}. To get another app or new "
-        "recovery codes, remove it, and set it up again.",
-        way_back(request, reverse("console:overview")),
-        danger=True,
-    )
+@personal
+def app_remove(request: ConsoleRequest, user: User) -> HttpResponseBase:
+    stored = SecondFactor.objects.filter(user=user).exclude(secret="").first()
+    if stored is None:
+        raise Http404
+    more = "Your passkeys stay." if stored.passkeys.exists() else CODES_END
+    text = f"The sign-in asks for no code of the app any more. {more} {SESSIONS_END}"
+    asked = Confirmation("Remove", "Remove the authenticator app", text, reverse(PAGE), danger=True)
+    form = OwnForm(request, user)
 
     def perform(_: dict[str, Any]) -> str:
-        SecondFactor.objects.filter(user=user, secret=stored.secret).delete()
-        return "Your second factor is removed."
+        remove_app(user, stored.secret)
+        form.end_other_sessions()
+        return "The authenticator app is removed."
 
-    return respond(request, RemoveForm(request, user), asked, perform)
+    return respond(request, form, asked, perform)
 
 
-def _set_up(request: ConsoleRequest, user: User) -> HttpResponseBase:
-    """The answer to the POST is the only one that has the recovery codes. No cache may keep it."""
+@personal
+def app(request: ConsoleRequest, user: User) -> HttpResponseBase:
+    """No cache may keep the key."""
     secret = request.session.get(SECRET, "")
     plain = opened(secret) if secret else None
     if plain is None:
         request.session[SECRET] = secret = new_secret()
         plain = opened(secret)
         assert plain
-    form, codes = SetUpForm(request, user), None
-    if form.is_valid():
-        codes = _store(form, secret)
-    duty = "Your account must have one before you open another page. " if settings.SMARTOPS_REQUIRE_MFA else ""
     asked = Confirmation(
         "Set up",
-        "Set up a second factor",
-        f"{duty}Scan the QR code with an authenticator app, or type the key into it. From then on, the sign-in asks "
-        "for a code of the app after your password. Your other sessions end.",
-        way_back(request, reverse("console:overview")),
+        "Set up an authenticator app",
+        "Scan the QR code with the app, or type the key into it. From then on, the sign-in asks for a code of the app "
+        f"after your password. {SESSIONS_END}",
+        reverse(PAGE),
         details="console/second_factor_key.html",
     )
-    context = {"form": form, "confirmation": asked, "codes": codes, "key": totp.key(plain)}
-    context["picture"] = _picture(totp.address(plain, user.get_username(), ISSUER))
-    template = "console/recovery_codes.html" if codes else "console/act.html"
-    answer = render(request, template, context, status=422 if form.errors else 200)
+    form = SetUpForm(request, user)
+
+    def perform(_: dict[str, Any]) -> str | HttpResponse:
+        codes = _store(form, secret)
+        return recovery_codes_page(request, codes) if codes else "The authenticator app is set up."
+
+    picture = _picture(totp.address(plain, user.get_username(), ISSUER))
+    answer = respond(request, form, asked, perform, key=totp.key(plain), picture=picture)
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
 
-def _store(form: SetUpForm, secret: str) -> list[str] | None:
+def _store(form: SetUpForm, secret: str) -> list[str]:
     try:
-        with transaction.atomic():
-            codes = set_up(form.user, secret, form.cleaned_data["code"])
-            if codes is not None:  # the same password with another salt: sessions that began without a code end
-                form.user.set_password(form.cleaned_data["password"])
-                form.user.save(update_fields=["password"])
-    except IntegrityError:  # another window of this person set it up just now
-        form.add_error(None, "Your account already has a second factor. Reload this page.")
-        return None
+        codes = set_up(form.user, secret, form.cleaned_data["code"])
+    except AlreadySetUpError:  # another window of this person set it up just now
+        raise forms.ValidationError("Your account already has an authenticator app. Reload this page.") from None
     if codes is None:
-        form.add_error("code", "The code is wrong. Check the clock of the device, and enter the next code.")
-    else:
-        update_session_auth_hash(form.request, form.user)
-        del form.request.session[SECRET]
+        message = "The code is wrong. Check the clock of the device, and enter the next code."
+        raise forms.ValidationError({"code": message})
+    form.end_other_sessions()
+    del form.request.session[SECRET]
     return codes
+
+
+@personal
+def recovery_codes(request: ConsoleRequest, user: User) -> HttpResponseBase:
+    if not SecondFactor.objects.filter(user=user).exists():
+        raise Http404
+    text = "You get ten new codes. The earlier ones are not accepted any more."
+    asked = Confirmation("Replace", "Replace your recovery codes", text, reverse(PAGE))
+
+    def perform(_: dict[str, Any]) -> HttpResponse:
+        return recovery_codes_page(request, renew_codes(user))
+
+    return respond(request, OwnForm(request, user), asked, perform)
+
+
+def recovery_codes_page(request: ConsoleRequest, codes: list[str]) -> HttpResponse:
+    """The only answer that has them. No cache may keep it."""
+    answer = render(request, "console/recovery_codes.html", {"codes": codes, "back": reverse(PAGE)})
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def _picture(address: str) -> SafeString:

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from signals.types import ActionType
-from smartops.console import action_acts, aliases, freezes, guardrails, previews, rules, workload_acts
+from smartops.console import action_acts, aliases, freezes, guardrails, passkeys, previews, rules, workload_acts
 from smartops.console.action import action
 from smartops.console.actions import actions
 from smartops.console.approvals import approval, approvals, approve, rehearse, reject
@@ -12,7 +12,7 @@ from smartops.console.decision import decision
 from smartops.console.overview import overview
 from smartops.console.password import password
 from smartops.console.reasons import reasons
-from smartops.console.second_factor import second_factor
+from smartops.console.second_factor import app, app_remove, recovery_codes, second_factor
 from smartops.console.seen import seen
 from smartops.console.signal import signal
 from smartops.console.signals import signals
@@ -85,4 +85,10 @@ urlpatterns = [
     path("preview/", previews.step, name="preview"),
     path("password/", password, name="password"),
     path("second-factor/", second_factor, name="second-factor"),
+    path("second-factor/app/", app, name="second-factor-app"),
+    path("second-factor/app/remove/", app_remove, name="second-factor-app-remove"),
+    path("second-factor/recovery-codes/", recovery_codes, name="recovery-codes"),
+    path("second-factor/passkeys/add/", passkeys.add, name="passkey-add"),
+    path("second-factor/passkeys/<int:pk>/rename/", passkeys.rename, name="passkey-rename"),
+    path("second-factor/passkeys/<int:pk>/remove/", passkeys.remove, name="passkey-remove"),
 ]

@@ -16,7 +16,7 @@ from orchestrator.models import Action, Approval, AuditEvent, DecisionRecord, Re
 from signals.aliases import Alias
 from signals.models import Observation, Rule, SettingChange, Signal
 from signals.names import is_pattern, name_matches
-from smartops.models import RoleGrant, SecondFactor, SignIn, Token
+from smartops.models import Passkey, RoleGrant, SecondFactor, SignIn, Token
 from smartops.people.access import EVERYTHING, EVERYWHERE, NOTHING, Access, Place, Right
 
 Condition = Callable[[Access], Q]
@@ -156,7 +156,10 @@ SCOPES: Mapping[type[Model], Scope] = {
     Action: Scope(columns("workload__"), Right.ACT, lambda row: _of_scope(row.workload)),
     SettingChange: Scope(visible_changes),
     SignIn: Scope(_if(_administers_all), opens=_administers_all),
-    SecondFactor: Scope(_if(_administers_all), Right.ADMINISTER, opens=_administers_all),
+    **{
+        model: Scope(_if(_administers_all), Right.ADMINISTER, opens=_administers_all)
+        for model in (SecondFactor, Passkey)
+    },
     GuardrailSetting: Scope(Access.affecting, Right.TUNE, _of_scope),
     Freeze: Scope(Access.affecting, Right.ACT, _of_scope),
     Cooldown: Scope(columns(), Right.ACT, _of_scope),

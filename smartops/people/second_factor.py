@@ -1,4 +1,5 @@
-"""The second factor of a local account: an authenticator app, and recovery codes for the day on which it is lost.
+"""The second factor of a local account: an authenticator app, passkeys (passkeys.py), or both. With the first of them
+come recovery codes, for the day on which they are lost.
 
 The secret is encrypted with a key that is derived from SECRET_KEY. Recovery codes are random enough (80 bits) for a
 plain digest. (docs/adr/0062-the-second-factor-is-our-own.md)
@@ -23,31 +24,46 @@ from signals.lib import triggers
 from signals.lib.acting import acting
 from signals.lib.clock import database_now
 from smartops.people import totp
+from smartops.people.webauthn import HANDLE
 
 RECOVERY_CODES = 10
 ISSUER = "SmartOps"
 
 
+def new_handle() -> bytes:
+    """Random: it says nothing of the account."""
+    return os.urandom(HANDLE)
+
+
+class AlreadySetUpError(Exception):
+    """The account has an authenticator app."""
+
+
 class Proof(StrEnum):
-    """What a person has entered."""
+    """What a person has entered, or signed with."""
 
     CODE = "password and code"
     RECOVERY_CODE = "password and recovery code"
+    PASSKEY = "passkey"
+    PASSWORD_AND_PASSKEY = "password and passkey"  # noqa: S105
 
 
 class SecondFactor(models.Model):
-    """`secret`: encrypted. `used_counter`: of the last code that was accepted; it only grows, so a code is accepted
-    once. `recovery`: the digests of the recovery codes that are left, as a list of hexadecimal strings."""
+    """An account with a row has an app, a passkey or both. `secret`: of the app, encrypted; empty without an app.
+    `used_counter`: of the last code that was accepted; it only grows, so a code is accepted once. `recovery`: the
+    digests of the recovery codes that are left, as a list of hexadecimal strings. `handle`: what passkeys know the
+    account by."""
 
     user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="second_factor")
-    secret = models.TextField()
-    used_counter = models.BigIntegerField()
+    secret = models.TextField(blank=True, default="")
+    used_counter = models.BigIntegerField(default=0)
     recovery = models.JSONField()
+    handle = models.BinaryField(max_length=HANDLE, unique=True, default=new_handle)
     made_at = models.DateTimeField("set up at", db_default=Now())
 
     class Meta:
         verbose_name = "second factor"
-        triggers = triggers.recorded(secrets=("secret", "recovery"), volatile=("used_counter",))
+        triggers = triggers.recorded(secrets=("secret", "recovery", "handle"), volatile=("used_counter",))
 
     def __str__(self) -> str:
         return f"of {self.user}"
@@ -78,16 +94,51 @@ def opened(secret: str) -> bytes | None:
         return None
 
 
+def locked(user: User, **first: Any) -> tuple[SecondFactor, list[str]]:
+    """The row of the account, until the end of the transaction. The first factor of an account makes it (`first`: its
+    columns), with recovery codes, which cannot be read again. Later there are none to return."""
+    codes = _new_codes()
+    row, is_new = SecondFactor.objects.select_for_update(of=("self",)).get_or_create(
+        user=user, defaults={"recovery": _digests(codes), **first}
+    )
+    return row, codes if is_new else []
+
+
 def set_up(user: User, secret: str, entered: str) -> list[str] | None:
-    """Stores the second factor if the code is right, and returns the recovery codes, which cannot be read again. None:
-    the code is wrong. Raises IntegrityError if the account has a second factor."""
+    """Stores the app if the code is right, and returns the recovery codes that were made. None: the code is wrong.
+    Raises AlreadySetUpError."""
     counter = _counter(secret, entered)
     if counter is None:
         return None
-    codes = [b32encode(os.urandom(10)).decode().lower() for _ in range(RECOVERY_CODES)]
-    digests = [_digest(one) for one in codes]
-    SecondFactor.objects.create(user=user, secret=secret, used_counter=counter, recovery=digests)
-    return ["-".join(one[at : at + 4] for at in range(0, 16, 4)) for one in codes]
+    with transaction.atomic():
+        row, codes = locked(user, secret=secret, used_counter=counter)
+        if not codes and row.secret:
+            raise AlreadySetUpError
+        if not codes:
+            row.secret, row.used_counter = secret, counter
+            row.save(update_fields=["secret", "used_counter"])
+    return codes
+
+
+def remove_app(user: User, secret: str) -> None:
+    """If it is still the one with this secret. Recovery codes end with the last factor."""
+    with transaction.atomic():
+        for row in SecondFactor.objects.select_for_update(of=("self",)).filter(user=user, secret=secret):
+            if row.passkeys.exists():
+                row.secret = ""
+                row.save(update_fields=["secret"])
+            else:
+                row.delete()
+
+
+def renew_codes(user: User) -> list[str]:
+    """New recovery codes. The earlier ones end. Raises DoesNotExist if the account has no second factor any more."""
+    codes = _new_codes()
+    with transaction.atomic():
+        row = SecondFactor.objects.select_for_update(of=("self",)).get(user=user)
+        row.recovery = _digests(codes)
+        row.save(update_fields=["recovery"])
+    return codes
 
 
 def verify(user: User, entered: str) -> Proof | None:
@@ -102,6 +153,15 @@ def verify(user: User, entered: str) -> Proof | None:
             unused = SecondFactor.objects.filter(user=user, secret=row.secret, used_counter__lt=counter)
             return Proof.CODE if unused.update(used_counter=counter) else None
     return None
+
+
+def _new_codes() -> list[str]:
+    codes = [b32encode(os.urandom(10)).decode().lower() for _ in range(RECOVERY_CODES)]
+    return ["-".join(one[at : at + 4] for at in range(0, 16, 4)) for one in codes]
+
+
+def _digests(codes: list[str]) -> list[str]:
+    return [_digest(_plain(one)) for one in codes]
 
 
 def _use_recovery_code(user: User, plain: str) -> bool:

@@ -25,7 +25,7 @@ from smartops.web.throttle import Allowance
 
 DEVICE_COOKIE = "smartops_device"
 DEVICE_KNOWN_FOR = timedelta(days=180)
-BY_CODE = "code."  # begins the name of a browser that has entered a right code; no other begins so
+BY_CODE = "code."  # begins the name of a browser that has shown a second factor; no other begins so
 Keys = Mapping[str, Allowance]
 
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import login, logout
 from django.contrib.auth.models import User
-from django.core.exceptions import MiddlewareNotUsed, ValidationError
+from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -23,17 +23,22 @@ from django.utils.decorators import async_only_middleware
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
-from signals import actors
 from signals.lib.clock import database_now
-from smartops.people.second_factor import is_missing, verify
-from smartops.web import sign_ins, throttle
-from smartops.web.failures import BY_CODE, attempt, device_of, key_of, paused, remember, succeeded
+from smartops.people.passkeys import passkeys_of
+from smartops.people.second_factor import Proof, SecondFactor, is_missing, verify
+from smartops.web import throttle
+from smartops.web.failures import BY_CODE, device_of, key_of, remember
+from smartops.web.passkeys import PasskeyForm, enter, options_for
+from smartops.web.proof import UnprovedError, paused_by, proving
 from smartops.web.types import GetResponse
 
 HALF = "half_signed_in"
 VALID_FOR = 300  # seconds
 # What an account without its second factor may open.
-ALLOWED = ("console:second-factor", "admin:login", "second-step", "admin:logout")
+ALLOWED = (
+    "console:second-factor", "console:second-factor-app", "console:passkey-add",
+    "admin:login", "second-step", "admin:logout",
+)  # fmt: skip
 
 
 class CodeForm(forms.Form):
@@ -45,10 +50,9 @@ class CodeForm(forms.Form):
         max_length=64,
         widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "autofocus": True, "autocapitalize": "none"}),
     )
-    wait = throttle.NONE
 
-    def __init__(self, request: HttpRequest, user: User) -> None:
-        super().__init__(request.POST if request.method == "POST" else None, label_suffix=":")
+    def __init__(self, request: HttpRequest, user: User, data: Any = None) -> None:
+        super().__init__(data, label_suffix=":")
         self.request, self.user = request, user
 
     def clean_code(self) -> str:
@@ -57,15 +61,11 @@ class CodeForm(forms.Form):
         # The password alone gives any number of cookies, so only those of a right code count for themselves.
         own = device if device.startswith(BY_CODE) else ""
         keys = {key_of("code", str(self.user.pk), own): throttle.ACCOUNT_OF_CLIENT}
-        self.wait = attempt(keys)  # counted before the code is checked, as a password is
-        if self.wait:
-            sign_ins.throttled(self.request, name)
-            raise ValidationError(f"Too many wrong codes. Try again in {throttle.seconds(self.wait)} s.")
-        proof = verify(self.user, self.cleaned_data["code"])
-        if proof is None:
-            sign_ins.failed(self.request, actors.user(name), "The code of the second factor was wrong.")
-            raise ValidationError("The code is wrong, or was used before. Wait for the next one.")
-        succeeded(keys)
+        with proving(self.request, keys, name, "wrong codes"):
+            proof = verify(self.user, self.cleaned_data["code"])
+            if proof is None:
+                message = "The code is wrong, or was used before. Wait for the next one."
+                raise UnprovedError(message, "The code of the second factor was wrong.")
         return proof
 
 
@@ -83,7 +83,7 @@ def begin(request: HttpRequest, user: Any, to: str) -> HttpResponseBase:
 
 
 @never_cache
-@sensitive_post_parameters("code")
+@sensitive_post_parameters("code", "answer")
 def second_step(request: HttpRequest) -> HttpResponseBase:
     """429 with Retry-After while the account has to wait. Without a first step it leads there."""
     half: dict[str, Any] = request.session.get(HALF, {})
@@ -91,14 +91,33 @@ def second_step(request: HttpRequest) -> HttpResponseBase:
     if user is None:
         request.session.pop(HALF, None)
         return redirect("admin:login")
-    form = CodeForm(request, user)
+    if request.method != "POST":
+        return _page(request, user, CodeForm(request, user))
+    if "answer" in request.POST:
+        return _with_passkey(request, user, half["to"])
+    form = CodeForm(request, user, request.POST)
+    if not form.is_valid():
+        return paused_by(_page(request, user, form), form)
+    del request.session[HALF]
+    request.signed_in_by = form.cleaned_data["code"]  # type: ignore[attr-defined]
+    login(request, user, half["backend"])
+    return remember(request, redirect(half["to"]), BY_CODE)
+
+
+def _with_passkey(request: HttpRequest, user: User, to: str) -> HttpResponseBase:
+    if not request.POST["answer"]:
+        return options_for(request, user)
+    form = PasskeyForm(request, user)
     if form.is_valid():
-        del request.session[HALF]
-        request.signed_in_by = form.cleaned_data["code"]  # type: ignore[attr-defined]
-        login(request, user, half["backend"])
-        return remember(request, redirect(half["to"]), BY_CODE)
+        return enter(request, form.cleaned_data["answer"], Proof.PASSWORD_AND_PASSKEY, to)
+    return paused_by(_page(request, user, CodeForm(request, user), form.errors["answer"]), form)
+
+
+def _page(request: HttpRequest, user: User, form: CodeForm, refused: Any = None) -> HttpResponse:
     context = {**admin.site.each_context(request), "title": "Second factor", "form": form, "account": user}
-    return paused(render(request, "sign_in/code.html", context), form.wait)
+    context["app"] = SecondFactor.objects.filter(user=user).exclude(secret="").exists()
+    context |= {"passkeys": passkeys_of(user).exists(), "refused": refused}
+    return render(request, "sign_in/code.html", context)
 
 
 def _half_signed_in(half: dict[str, Any]) -> User | None:

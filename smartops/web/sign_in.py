@@ -1,19 +1,19 @@
-"""The sign-in of admin and console with a name and a password. A second step follows for those who have one."""
+"""The sign-in of admin and console with a name and a password, or with a passkey. After a password, a second step
+follows for those who have one."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.shortcuts import redirect
 
-from smartops.people.second_factor import is_asked
-from smartops.web import sign_ins, throttle
-from smartops.web.failures import attempt, keys_of, paused, remember, succeeded
+from smartops.people.second_factor import Proof, is_asked
+from smartops.web.failures import keys_of, remember
+from smartops.web.passkeys import PasskeyForm, enter, options_for
+from smartops.web.proof import paused_by, proving
 from smartops.web.second_factor import begin
 
 
@@ -21,22 +21,14 @@ class SignInForm(AuthenticationForm):
     """For every active account. What it may see after that, its roles say (smartops/people)."""
 
     required_css_class = "required"
-    wait: timedelta = throttle.NONE
     request: HttpRequest  # of `LoginView`, always
 
     def clean(self) -> Any:
         account, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if not account or not password:
             return super().clean()
-        keys = keys_of(self.request, account)
-        self.wait = attempt(keys)  # counted before the password is checked: attempts at the same time are not free
-        if self.wait:
-            sign_ins.throttled(self.request, account)
-            seconds = throttle.seconds(self.wait)
-            raise ValidationError(f"Too many failed sign-ins. Try again in {seconds} s.", code="throttled")
-        cleaned = super().clean()
-        succeeded(keys)
-        return cleaned
+        with proving(self.request, keys_of(self.request, account), account, "failed sign-ins"):
+            return super().clean()  # Django reports a failure (sign_ins.py)
 
 
 class SignIn(LoginView):
@@ -50,6 +42,18 @@ class SignIn(LoginView):
             return redirect("admin:index")
         return super().get(request, *args, **kwargs)
 
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        answer = request.POST.get("answer")
+        if answer is None:
+            return super().post(request, *args, **kwargs)
+        if not answer:
+            return options_for(request)
+        form = PasskeyForm(request)
+        if form.is_valid():
+            return enter(request, form.cleaned_data["answer"], Proof.PASSKEY, self.get_success_url())
+        context = self.get_context_data(form=SignInForm(request), refused=form.errors["answer"])
+        return paused_by(self.render_to_response(context), form)
+
     def form_valid(self, form: AuthenticationForm) -> Any:
         user = form.get_user()
         if is_asked(user):
@@ -57,7 +61,7 @@ class SignIn(LoginView):
         return remember(self.request, super().form_valid(form))
 
     def form_invalid(self, form: Any) -> Any:
-        return paused(super().form_invalid(form), form.wait)
+        return paused_by(super().form_invalid(form), form)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         found = {**super().get_context_data(**kwargs), **admin.site.each_context(self.request)}

@@ -1,4 +1,4 @@
-"""People with roles, and the groups of a new installation."""
+"""People with roles and second factors, and the groups of a new installation."""
 
 from importlib import import_module
 from typing import Any
@@ -6,8 +6,12 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth.models import Group, User
 
-from smartops.models import RoleGrant
+from signals.lib.clock import database_now
+from smartops.models import RoleGrant, SecondFactor
+from smartops.people import passkeys, totp, webauthn
 from smartops.people.roles import EVERYWHERE, Place, Role
+from smartops.people.second_factor import new_handle, new_secret, opened, set_up
+from tests.kit.authenticator import ORIGIN, Authenticator
 
 
 def install_roles() -> None:
@@ -25,6 +29,23 @@ def person(name: str, role: Role | str | None = None, place: Place = EVERYWHERE,
     if role is not None:
         grant(user, role, place)
     return user
+
+
+def passkey_of(user: User, name: str = "Laptop", origin: str = ORIGIN, **device: Any) -> Authenticator:
+    """The device of a person, which is registered."""
+    made, site, challenge = Authenticator(origin, **device), webauthn.Site.of(origin), b"c" * 32
+    stored = SecondFactor.objects.filter(user=user).first()
+    handle = bytes(stored.handle) if stored else new_handle()
+    options = webauthn.creation(site, challenge, user.get_username(), handle, [])
+    passkeys.add(user, webauthn.created(site, challenge, handle, made.create(options)), name)
+    return made
+
+
+def app_of(user: User) -> str:
+    """The secret of an authenticator app that is set up, as it is stored."""
+    secret = new_secret()
+    set_up(user, secret, totp.code(opened(secret) or b"", totp.counter_at(database_now())))
+    return secret
 
 
 def lose_roles() -> None:

@@ -18,7 +18,7 @@ from signals.lib import triggers
 from signals.lib.acting import acting, give_reason
 from signals.models import Rule, SettingChange
 from signals.types import ActionType, Target
-from smartops.models import SecondFactor, Token
+from smartops.models import Passkey, SecondFactor, Token
 from smartops.people.roles import Role
 from smartops.tokens import Scope, issue
 from tests.kit.people import grant as grant_role
@@ -60,6 +60,12 @@ def second_factor() -> Any:
     return SecondFactor.objects.create(user=owner, secret="x", used_counter=1, recovery=[])  # noqa: S106
 
 
+def passkey() -> Any:
+    return Passkey.objects.create(
+        second_factor=second_factor(), name="Laptop", host="x", credential_id=b"x", credential=b"x", signatures=0
+    )
+
+
 def permission() -> Any:
     kind = Permission.objects.earliest("id").content_type
     return Permission.objects.create(codename="approve", name="Can approve", content_type=kind)
@@ -77,6 +83,7 @@ RECORDED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "smartops_token": (a_token, "scopes = '[]'"),
     "smartops_rolegrant": (role_grant, "role = 'admin'"),
+    "smartops_passkey": (passkey, "name = 'Phone'"),
     "smartops_secondfactor": (second_factor, "made_at = now() - interval '1 day'"),
     "auth_user": (lambda: User.objects.create_user("rita"), "is_superuser = true"),
     "auth_group": (lambda: Group.objects.create(name="approvers"), "name = 'viewers'"),

@@ -15,7 +15,7 @@ from signals.allowance import Quota
 from signals.lib.history_admin import HistoryAdmin
 from signals.models import Observation, Rule, SettingChange, Signal
 from signals.types import Target
-from smartops.models import RoleGrant, SecondFactor, SignIn, Token
+from smartops.models import Passkey, RoleGrant, SecondFactor, SignIn, Token
 from smartops.people.roles import Place, Role
 from smartops.tokens import Scope, issue, verify
 from tests.kit.forms import confirm, errors, page, save
@@ -36,6 +36,7 @@ HISTORY: set[Any] = {
     SettingChange,
     SignIn,
 }
+OWNED: set[Any] = {SecondFactor, Passkey}  # only their owner makes them
 
 
 @pytest.fixture
@@ -59,14 +60,14 @@ def running(operator: Client, hour: Hour) -> Client:
 
 def test_every_model_is_in_the_admin_and_history_is_marked_as_such() -> None:
     ours = {model for model in MODELS if model._meta.app_label in ("signals", "guardrails", "orchestrator", "smartops")}
-    assert ours == HISTORY | {Rule, Alias, GuardrailSetting, Freeze, Cooldown, Token, RoleGrant, SecondFactor}
+    assert ours == HISTORY | {Rule, Alias, GuardrailSetting, Freeze, Cooldown, Token, RoleGrant, *OWNED}
     assert {model for model in ours if isinstance(admin.site._registry[model], HistoryAdmin)} == HISTORY
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda one: one.__name__)
 def test_the_pages_of_each_model_render(running: Client, model: Any) -> None:
     assert running.get(page(model, "changelist"), {"q": "erp"}).status_code == 200
-    assert running.get(page(model, "add")).status_code == (403 if model in {*HISTORY, SecondFactor} else 200)
+    assert running.get(page(model, "add")).status_code == (403 if model in {*HISTORY, *OWNED} else 200)
     for row in model._default_manager.all()[:1]:
         assert running.get(page(model, "change", row.pk)).status_code == 200
 

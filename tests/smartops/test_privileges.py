@@ -58,6 +58,7 @@ MAY = {
     "signals_settingchange": ("s", ""),
     "smartops_signinfailures": ("siud", ""),
     "smartops_secondfactor": ("siud", ""),
+    "smartops_passkey": ("siud", ""),
     "smartops_seenfailure": ("sid", ""),
     "auth_user": ("siud", "s"),  # a reconciler reads some columns
     "orchestrator_refusedrequest": ("siu", ""),

@@ -33,7 +33,7 @@
   const opened = () => {
     const it = dialog();
     if (!it.open) it.showModal();
-    (it.querySelector("[role=alert]:not([hidden])") ?? it.querySelector("form :is(input, select, textarea):not([type=hidden])"))?.focus();
+    (it.querySelector("[role=alert]:not([hidden])") ?? it.querySelector("form :is(input, select, textarea):not([type=hidden])") ?? it.querySelector("form button"))?.focus();
   };
   const failed = ctx => {
     if ([401, 403, 404, 422].includes(ctx?.response?.status)) return; // they are shown

@@ -12,6 +12,7 @@ from django.test import Client
 from playwright.sync_api import Browser, Page
 
 from smartops.tokens import Scope, issue
+from tests.kit.people import app_of, passkey_of
 from tests.kit.web import Web
 from tests.smartops.console.chromium import CHROMIUM
 from tests.smartops.console.crawl import console_pages
@@ -40,7 +41,9 @@ def pages(
     observed(hour)
     dry_run(hour)
     issue(f"<b>{'t' * 61}", [Scope.SIGNALS_WRITE], ["shop"])
-    client.force_login(User.objects.create_superuser("ada", password="of-the-scene"))  # noqa: S106
+    client.force_login(ada := User.objects.create_superuser("ada", password="of-the-scene"))  # noqa: S106
+    passkey_of(ada, "'" * 64)
+    app_of(ada)
     web = serve()
     context, complaints = browser.new_context(base_url=web.url, reduced_motion="reduce"), []
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web.url}])

@@ -32,7 +32,7 @@ except NoReverseMatch:
     print("no address")
 call_command("makemigrations", "--check", "--dry-run", "signals", "guardrails", "orchestrator", "smartops")
 from django.template.loader import render_to_string
-assert "Sign in with" not in render_to_string("admin/login.html")
+assert "oidc" not in render_to_string("admin/login.html")
 """
 
 

@@ -21,7 +21,9 @@ from tests.smartops.people.walk import ACTS, EXPORTS, OWN, PAGES, World, path_of
 # Without data of a place.
 OPEN = {
     "admin:index", "admin:login", "admin:logout", "admin:password_change", "admin:password_change_done",
-    "oidc-start", "oidc-callback", "console:password", "console:second-factor", "second-step",
+    "oidc-start", "oidc-callback", "console:password", "second-step",
+    "console:second-factor", "console:second-factor-app", "console:second-factor-app-remove", "console:recovery-codes",
+    "console:passkey-add", "console:passkey-rename", "console:passkey-remove",
     "admin:autocomplete", "admin:jsi18n", "admin:view_on_site", "admin:app_list", "admin:None",
     "v1:openapi-json", "v1:api-root", "None",
 }  # fmt: skip

@@ -8,12 +8,11 @@ import pytest
 from django.contrib import admin
 
 from orchestrator.models import Action
-from smartops.models import SecondFactor
 from smartops.people.access import access_of
 from smartops.people.roles import Place, Role
 from smartops.people.scopes import SCOPES
 from tests.kit.forms import page
-from tests.smartops.people.walk import PEOPLE, SCOPES_OF_PEOPLE, World, forbidden, opens, read, seen
+from tests.smartops.people.walk import OWNED, PEOPLE, SCOPES_OF_PEOPLE, World, forbidden, opens, read, seen
 
 NOBODY = "99999999"
 
@@ -33,7 +32,7 @@ def test_the_lists_of_the_admin_have_what_the_role_allows(
     get = (lambda url: read(visitor, url, scope)) if is_read else visitor.get
     get("/admin/")
     for model in admin.site._registry:
-        may_add = SCOPES[model].may_change(access) and model not in (Action, SecondFactor)
+        may_add = SCOPES[model].may_change(access) and model not in {Action, *OWNED}
         assert get(page(model, "add")).status_code == (200 if may_add else 403), model
         listed = get(page(model, "changelist"))
         assert listed.status_code == (200 if opens(model, role, scope) else 403), model

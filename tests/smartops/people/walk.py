@@ -22,7 +22,7 @@ from signals.aliases import Alias
 from signals.models import Rule, Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
-from smartops.models import RoleGrant, SecondFactor, SignIn, Token
+from smartops.models import Passkey, RoleGrant, SecondFactor, SignIn, Token
 from smartops.people.access import Right
 from smartops.people.roles import EVERYWHERE, RIGHTS, Place, Role
 from tests.kit.verbs import propose
@@ -33,8 +33,9 @@ OWN, VAULT, AWAY = Place("default", "shop"), Place("default", "vaultmark"), Plac
 MARKS = {OWN: "ownmark", VAULT: "vaultmark", AWAY: "awaymark"}
 SCOPES_OF_PEOPLE = (OWN, Place("default"), Place("", "shop"), EVERYWHERE)
 PEOPLE = [(role, place) for role in Role for place in SCOPES_OF_PEOPLE]
-ADMIN_ONLY = {Token, RoleGrant, User, Group, SignIn, SecondFactor}
-FOR_ALL = {SignIn, SecondFactor}
+OWNED = {SecondFactor, Passkey}  # only their owner makes them
+ADMIN_ONLY = {Token, RoleGrant, User, Group, SignIn, *OWNED}
+FOR_ALL = {SignIn, *OWNED}
 
 
 class Waiting:

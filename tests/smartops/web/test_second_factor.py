@@ -18,7 +18,7 @@ from smartops.models import SecondFactor, SignIn, SignInFailures
 from smartops.people import totp
 from smartops.people.access import Right
 from smartops.people.roles import Role
-from smartops.people.second_factor import new_secret, opened, set_up, verify
+from smartops.people.second_factor import AlreadySetUpError, new_secret, opened, set_up, verify
 from tests.kit.forms import page
 from tests.kit.people import person
 from tests.kit.threads import at_once
@@ -26,6 +26,7 @@ from tests.kit.threads import at_once
 pytestmark = pytest.mark.usefixtures("fast_hashes")
 PASSWORD = "correct-horse-battery"  # noqa: S105
 SIGN_IN, STEP, PAGE = "/admin/login/", "/admin/login/code/", "/console/second-factor/"
+APP, CODES = f"{PAGE}app/", f"{PAGE}recovery-codes/"
 WRONG = "The code is wrong, or was used before."
 
 
@@ -201,7 +202,7 @@ def test_browsers_that_know_the_password_alone_share_one_count(olga: User, clock
     before = [browser() for _ in range(2)]
     client = browser()
     secret = key_on(client)
-    client.post(PAGE, {"code": totp.code(secret, totp.counter_at(clock.now)), "password": PASSWORD})
+    client.post(APP, {"code": totp.code(secret, totp.counter_at(clock.now)), "password": PASSWORD})
     assert not any(map(is_signed_in, before)), "their sessions began without a code"
     assert is_signed_in(client)
     for _ in range(8):
@@ -240,7 +241,7 @@ def browser() -> Client:
 
 def key_on(client: Client) -> bytes:
     """What the app of a person takes from the page."""
-    found = re.search(r'<code class="key">(\w+)</code>', client.get(PAGE).content.decode())
+    found = re.search(r'<code class="key">(\w+)</code>', client.get(APP).content.decode())
     assert found
     return b32decode(found[1])
 
@@ -249,12 +250,12 @@ def test_a_person_sets_it_up_signs_in_with_it_and_removes_it(olga: User, clock: 
     client = browser()
     secret = key_on(client)
     form = {"code": totp.code(secret, totp.counter_at(clock.now)), "password": PASSWORD}
-    assert client.post(PAGE, {**form, "password": "wrong"}).status_code == 422
-    assert client.post(PAGE, {**form, "code": "000000"}).status_code == 422
+    assert client.post(APP, {**form, "password": "wrong"}).status_code == 422
+    assert client.post(APP, {**form, "code": "000000"}).status_code == 422
     assert not SecondFactor.objects.exists()
     assert key_on(client) == secret, "the key stays while the person types"
 
-    answer = client.post(PAGE, form)
+    answer = client.post(APP, form)
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
     codes = re.findall(r"\b[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\b", answer.content.decode())
@@ -262,16 +263,45 @@ def test_a_person_sets_it_up_signs_in_with_it_and_removes_it(olga: User, clock: 
     assert WRONG in enter(first_step(), form["code"]).content.decode(), "the code that set it up is used"
     assert enter(first_step(), codes[0]).status_code == 302
 
-    assert "9 recovery codes left" in client.get(PAGE).content.decode()
-    assert client.post(PAGE, {"password": "wrong"}).status_code == 422
+    assert "9 left." in client.get(PAGE).content.decode()
+    assert client.post(f"{APP}remove/", {"password": "wrong"}).status_code == 422
     assert SecondFactor.objects.exists()
-    assert client.post(PAGE, {"password": PASSWORD}).status_code == 302
+    assert client.post(f"{APP}remove/", {"password": PASSWORD}).status_code == 302
+    assert client.post(f"{APP}remove/", {"password": PASSWORD}).status_code == 404
     assert not SecondFactor.objects.exists()
     changes = SettingChange.objects.filter(table_name="smartops_secondfactor").order_by("pk")
     assert [(one.operation, one.actor) for one in changes] == [
         (operation, "user:olga") for operation in ("insert", "update", "delete")
     ]
     assert key_on(client) != secret
+
+
+def test_recovery_codes_are_replaced_and_the_earlier_ones_end(codes: list[str], clock: Clock) -> None:
+    client = first_step()
+    enter(client, code_now(clock))
+    assert client.post(CODES, {"password": "wrong"}).status_code == 422
+    assert enter(first_step(), codes[0]).status_code == 302
+    answer = client.post(CODES, {"password": PASSWORD})
+    assert answer.headers["Cache-Control"] == "no-store"
+    new = re.findall(r"\b[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\b", answer.content.decode())
+    assert len(new) == 10
+    assert WRONG in enter(first_step(), codes[1]).content.decode()
+    assert enter(first_step(), new[0]).status_code == 302
+
+
+def test_an_account_without_a_second_factor_has_no_recovery_codes(olga: User) -> None:
+    assert browser().get(CODES).status_code == 404
+
+
+def test_an_app_that_was_set_up_in_another_window_stays(olga: User, clock: Clock) -> None:
+    client = browser()
+    form = {"code": totp.code(key_on(client), totp.counter_at(clock.now)), "password": PASSWORD}
+    other = new_secret()
+    set_up(olga, other, code_of(other, clock.now))
+    with pytest.raises(AlreadySetUpError):
+        set_up(olga, other, code_of(other, clock.now))
+    assert "already has an authenticator app" in client.post(APP, form).content.decode()
+    assert SecondFactor.objects.get().secret == other
 
 
 def test_an_administrator_removes_the_factor_of_somebody_with_a_reason(codes: list[str], clock: Clock) -> None:
@@ -317,7 +347,8 @@ def test_where_it_is_required_an_account_without_one_has_only_the_page_that_sets
 
     assert "Your account must have one before" in client.get(PAGE).content.decode()
     form = {"code": totp.code(key_on(client), totp.counter_at(clock.now)), "password": PASSWORD}
-    assert client.post(PAGE, form).status_code == 200
+    assert client.get(APP).status_code == 200
+    assert client.post(APP, form).status_code == 200
     assert client.get("/admin/").status_code == 200
     assert usable_access(olga).has(Right.READ)
 

@@ -1,0 +1,206 @@
+"""What a browser is asked for when a passkey is made or used, and whether its answer is believed (WebAuthn). Pure.
+
+fido2 compares the type, origin, challenge and host, and checks that the authenticator has verified the person, and the
+signature. What it leaves out is here: the size of an answer, the algorithm and the use of a new key, pages within pages
+of others, flags that contradict each other, whose passkey it is, and the counter of signatures.
+(docs/adr/0063-passkeys.md)
+"""
+
+import hmac
+import json
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from fido2.cose import ES256, RS256, EdDSA
+from fido2.rpid import verify_rp_id
+from fido2.server import Fido2Server
+from fido2.webauthn import (
+    AttestationConveyancePreference,
+    AttestedCredentialData,
+    AuthenticationResponse,
+    AuthenticatorData,
+    CollectedClientData,
+    PublicKeyCredentialDescriptor,
+    PublicKeyCredentialParameters,
+    PublicKeyCredentialRpEntity,
+    PublicKeyCredentialType,
+    PublicKeyCredentialUserEntity,
+    RegistrationResponse,
+    ResidentKeyRequirement,
+    UserVerificationRequirement,
+)
+
+NAME = "SmartOps"
+VALID_FOR = 300  # seconds, of a challenge
+CHALLENGE, HANDLE = 32, 32  # bytes
+MAX_ANSWER = 16 * 1024  # characters: no authenticator needs them, and fido2's reader is quadratic
+MAX_ID = 1023  # bytes, of a passkey's id, as the specification has it
+ALGORITHMS = (ES256.ALGORITHM, EdDSA.ALGORITHM, RS256.ALGORITHM)  # Windows Hello may have nothing but the last
+# What fido2 raises for an answer that is not as the specification says.
+FAULTS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+    UnsupportedAlgorithm,
+)
+
+
+class DisbelievedError(Exception):
+    """What is wrong with an answer, for the record."""
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    try:
+        yield
+    except FAULTS as error:
+        text = "".join(one if one.isprintable() else "?" for one in str(error)[:200])
+        raise DisbelievedError(f"The answer is not valid: {type(error).__name__}: {text}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """`origin`: of the pages that ask, as a browser writes it. `host`: of its passkeys, the RP id."""
+
+    origin: str
+    host: str
+
+    @classmethod
+    def of(cls, origin: str) -> Self:
+        """Raises DisbelievedError for a site at which browsers use no passkeys: an address, or plain HTTP, unless the
+        host is localhost."""
+        host = urlsplit(origin).hostname or ""
+        if not verify_rp_id(host, origin) or _is_address(host):
+            raise DisbelievedError("Browsers use passkeys at names with HTTPS, and at http://localhost.")
+        return cls(origin, host)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is stored of a passkey. `credential`: its id and its public key, as the authenticator gave them. `handle`:
+    of its account. `signatures`: the counter of the last one that was believed; some authenticators do not count."""
+
+    credential: bytes
+    handle: bytes
+    host: str
+    signatures: int
+
+    @property
+    def id(self) -> bytes:
+        return AttestedCredentialData(self.credential).credential_id
+
+
+def creation(site: Site, challenge: bytes, account: str, handle: bytes, known: Iterable[bytes]) -> dict[str, Any]:
+    """The options that a browser makes a passkey with. `known`: the ids of those that the account has: no authenticator
+    makes a second one."""
+    options, _ = _server(site).register_begin(
+        PublicKeyCredentialUserEntity(id=handle, name=account, display_name=account),
+        _descriptors(known),
+        ResidentKeyRequirement.REQUIRED,
+        UserVerificationRequirement.REQUIRED,
+        challenge=challenge,
+    )
+    return dict(options.public_key)
+
+
+def request(site: Site, challenge: bytes, known: Iterable[bytes] = ()) -> dict[str, Any]:
+    """The options that a browser uses a passkey with. `known`: the ids of those that are accepted; none: any."""
+    options, _ = _server(site).authenticate_begin(
+        _descriptors(known) or None, UserVerificationRequirement.REQUIRED, challenge
+    )
+    return dict(options.public_key)
+
+
+@_faults()
+def created(site: Site, challenge: bytes, handle: bytes, answer: str) -> Key:
+    """The new passkey. Raises DisbelievedError."""
+    found: RegistrationResponse = RegistrationResponse.from_dict(_json(answer))
+    data = found.response.attestation_object.auth_data
+    credential = data.credential_data
+    if credential is None:
+        raise DisbelievedError("The answer has no key.")
+    _server(site).register_complete(_state(site, challenge), found)
+    _check(found.response.client_data, data)
+    if not 0 < len(credential.credential_id) <= MAX_ID or credential.credential_id != found.raw_id:
+        raise DisbelievedError("The id of the passkey is empty, too long, or another one.")
+    if credential.public_key.ALGORITHM not in ALGORITHMS:
+        raise DisbelievedError("The algorithm of the key was not asked for.")
+    with suppress(InvalidSignature):  # another error says that the key can verify nothing
+        credential.public_key.verify(b"", b"")
+    return Key(bytes(credential), handle, site.host, data.counter)
+
+
+@_faults()
+def id_in(answer: str) -> bytes:
+    """Which passkey the answer claims to be of. Raises DisbelievedError."""
+    found: AuthenticationResponse = AuthenticationResponse.from_dict(_json(answer))
+    return found.raw_id
+
+
+@_faults()
+def signed(site: Site, challenge: bytes, key: Key, answer: str) -> int:
+    """The counter of signatures. Raises DisbelievedError unless the passkey has signed the challenge for this site."""
+    found: AuthenticationResponse = AuthenticationResponse.from_dict(_json(answer))
+    data, owner = found.response.authenticator_data, found.response.user_handle
+    if key.host != site.host:
+        raise DisbelievedError(f"The passkey is of the host {key.host}.")
+    if owner is not None and not hmac.compare_digest(owner, key.handle):
+        raise DisbelievedError("The answer is for another account.")
+    _server(site).authenticate_complete(_state(site, challenge), [AttestedCredentialData(key.credential)], found)
+    _check(found.response.client_data, data)
+    if (data.counter or key.signatures) and data.counter <= key.signatures:
+        counted = f"The passkey has counted {data.counter} signatures, after {key.signatures}"
+        raise DisbelievedError(f"{counted}: there may be a copy of it.")
+    return data.counter
+
+
+def _check(client: CollectedClientData, data: AuthenticatorData) -> None:
+    if client.cross_origin:
+        raise DisbelievedError("The page was within a page of another site.")
+    if data.is_backed_up() and not data.is_backup_eligible():
+        raise DisbelievedError("The passkey is backed up, and must not be.")
+
+
+def _server(site: Site) -> Fido2Server:
+    same: Callable[[str], bool] = lambda origin: origin == site.origin  # noqa: E731
+    rp = PublicKeyCredentialRpEntity(name=NAME, id=site.host)
+    server = Fido2Server(rp, AttestationConveyancePreference.NONE, same)
+    server.timeout = VALID_FOR * 1000  # type: ignore[assignment]  # declared by its default, None
+    kind = PublicKeyCredentialType.PUBLIC_KEY
+    server.allowed_algorithms = [PublicKeyCredentialParameters(type=kind, alg=one) for one in ALGORITHMS]
+    return server
+
+
+def _descriptors(ids: Iterable[bytes]) -> list[PublicKeyCredentialDescriptor]:
+    kind = PublicKeyCredentialType.PUBLIC_KEY
+    return [PublicKeyCredentialDescriptor(type=kind, id=one) for one in ids]
+
+
+def _state(site: Site, challenge: bytes) -> Any:
+    """What fido2 keeps from the options to the answer, of either kind."""
+    _, state = _server(site).authenticate_begin(None, UserVerificationRequirement.REQUIRED, challenge)
+    return state
+
+
+def _json(answer: str) -> Any:
+    if len(answer) > MAX_ANSWER:
+        raise DisbelievedError("The answer is too long.")
+    return json.loads(answer)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return False

@@ -1,0 +1,117 @@
+"""Sign-in with a passkey: by itself, or in place of the code after a password.
+
+A page posts twice. Without an answer it gets the options for the browser, and a cookie with their challenge: nothing is
+stored for somebody who is not signed in. With the answer it signs in. The cookie binds the challenge to the browser;
+the row of the passkey says which challenges are used (smartops/people/passkeys.py).
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import datetime, timedelta
+from secrets import token_bytes
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth import login
+from django.contrib.auth.models import User
+from django.core.signing import BadSignature
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from signals.lib.clock import database_now
+from smartops.people import passkeys, webauthn
+from smartops.people.passkeys import Passkey
+from smartops.people.second_factor import Proof
+from smartops.people.webauthn import CHALLENGE, VALID_FOR, DisbelievedError, Site
+from smartops.web.failures import BY_CODE, keys_of, remember
+from smartops.web.proof import UnprovedError, proving
+
+COOKIE = "smartops_challenge"
+REFUSED = "The passkey was not accepted. Try again, or sign in with your password."
+
+
+def site_of(request: HttpRequest) -> Site:
+    """As the browser has it. Django's protection against forgery has compared the header Origin with the host and the
+    scheme that the proxies report, and with CSRF_TRUSTED_ORIGINS. Raises DisbelievedError."""
+    return Site.of(request.headers.get("Origin") or f"{request.scheme}://{request.get_host()}")
+
+
+def options_for(request: HttpRequest, user: User | None = None) -> HttpResponseBase:
+    """The options as JSON. Without a user they are the same for everybody: they say nothing of accounts. 400 with
+    `{"why": text}` if there is no passkey to ask for."""
+    try:
+        site = site_of(request)
+    except DisbelievedError as error:
+        return JsonResponse({"why": str(error)}, status=400)
+    known = passkeys.passkeys_of(user).filter(host=site.host) if user else Passkey.objects.none()
+    ids = [bytes(one.credential_id) for one in known]
+    if user and not ids:
+        return JsonResponse({"why": f"Your account has no passkey for {site.host}."}, status=400)
+    challenge = token_bytes(CHALLENGE)
+    response = JsonResponse(webauthn.request(site, challenge, ids))
+    response.set_signed_cookie(
+        COOKIE, f"{urlsafe_b64encode(challenge).decode()} {database_now().isoformat()}", salt=COOKIE, max_age=VALID_FOR,
+        path=reverse("admin:login"), secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Strict",
+    )  # fmt: skip
+    return response
+
+
+class PasskeyForm(forms.Form):
+    """`cleaned_data["answer"]` is the passkey that has signed the challenge of this browser. `user`: whose it must be.
+    Failures count as those of passwords do. What was wrong is in the record; a person cannot do anything about it."""
+
+    answer = forms.CharField(widget=forms.HiddenInput)
+
+    def __init__(self, request: HttpRequest, user: User | None = None) -> None:
+        super().__init__(request.POST)
+        self.request, self.user = request, user
+
+    def clean_answer(self) -> Passkey:
+        answer, passkey, why = self.cleaned_data["answer"], None, "No account has this passkey."
+        try:
+            passkey = passkeys.find(webauthn.id_in(answer))
+        except DisbelievedError as error:
+            why = str(error)
+        owner = passkey.user if passkey else self.user
+        account = owner.get_username() if owner else ""
+        with proving(self.request, keys_of(self.request, account), account, "failed sign-ins"):
+            if passkey is None:
+                raise UnprovedError(REFUSED, f"Passkey: {why}")
+            self._check(passkey, answer)
+        return passkey
+
+    def _check(self, passkey: Passkey, answer: str) -> None:
+        challenge, made_at = self._challenge()
+        try:
+            if self.user not in (None, passkey.user):
+                raise DisbelievedError("The password was that of another account.")
+            if not passkey.user.is_active or not passkey.user.has_usable_password():
+                raise DisbelievedError("The account is not active, or has no password.")
+            signatures = webauthn.signed(site_of(self.request), challenge, passkey.key, answer)
+            if not passkeys.use(passkey, signatures, made_at):
+                raise DisbelievedError("The answer was used before.")
+        except DisbelievedError as error:
+            raise UnprovedError(REFUSED, f"Passkey “{passkey.name}”: {error}") from error
+
+    def _challenge(self) -> tuple[bytes, datetime]:
+        """And when it was made."""
+        try:
+            challenge, _, made_at = (self.request.get_signed_cookie(COOKIE, "", salt=COOKIE) or "").partition(" ")
+        except BadSignature:
+            challenge, made_at = "", ""
+        made = datetime.fromisoformat(made_at) if made_at else None
+        if made is None or made < database_now() - timedelta(seconds=VALID_FOR):
+            reason = "Passkey: The challenge is too old, or of another browser."
+            raise UnprovedError("The sign-in took too long. Try again.", reason)
+        return urlsafe_b64decode(challenge), made
+
+
+def enter(request: HttpRequest, passkey: Passkey, proof: Proof, to: str) -> HttpResponseBase:
+    """Signs in. A new session begins, as the old one may belong to another account."""
+    request.session.flush()
+    request.signed_in_by = f"{proof}: {passkey.name}"  # type: ignore[attr-defined]
+    login(request, passkey.user, settings.AUTHENTICATION_BACKENDS[0])
+    response = remember(request, redirect(to), BY_CODE)
+    response.delete_cookie(COOKIE, path=reverse("admin:login"), samesite="Strict")
+    return response

@@ -1,0 +1,331 @@
+"""Sign-in with a passkey: what it takes, that it happens once, and that nothing is said to others."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from smartops.models import Passkey, SecondFactor, SignIn, SignInFailures
+from smartops.people import passkeys
+from smartops.people.roles import Role
+from smartops.people.second_factor import renew_codes
+from tests.kit.authenticator import ORIGIN, Authenticator, Spoil
+from tests.kit.people import passkey_of, person
+from tests.kit.threads import at_once
+
+pytestmark = pytest.mark.usefixtures("fast_hashes")
+PASSWORD = "correct-horse-battery"  # noqa: S105
+SIGN_IN, STEP = "/admin/login/", "/admin/login/code/"
+REFUSED = "The passkey was not accepted."
+
+
+class Clock:
+    now: datetime
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Tests move it."""
+    found = Clock()
+    found.now = timezone.now()
+    for module in ("web.passkeys", "web.second_factor", "web.failures"):
+        monkeypatch.setattr(f"smartops.{module}.database_now", lambda: found.now)
+    return found
+
+
+@pytest.fixture
+def olga(db: None, fast_hashes: None) -> User:
+    return person("olga", Role.ADMIN, password=PASSWORD, is_staff=True)
+
+
+@pytest.fixture
+def laptop(olga: User) -> Authenticator:
+    return passkey_of(olga)
+
+
+def post(client: Client, answer: str = "", page: str = SIGN_IN, origin: str = ORIGIN, **more: Any) -> Any:
+    return client.post(page, {"answer": answer, "next": "/console/audit/"}, headers={"Origin": origin}, **more)
+
+
+def options(client: Client, page: str = SIGN_IN, origin: str = ORIGIN) -> Any:
+    return post(client, page=page, origin=origin).json()
+
+
+def sign_in(device: Authenticator, client: Client | None = None, page: str = SIGN_IN, **spoil: Spoil) -> Any:
+    client = client or Client()
+    return post(client, device.get(options(client, page, device.origin), **spoil), page, device.origin)
+
+
+def is_signed_in(client: Client) -> bool:
+    return client.get("/console/audit/").status_code == 200
+
+
+def failures() -> list[tuple[str, str]]:
+    return list(SignIn.objects.filter(event="sign-in failed").order_by("pk").values_list("actor", "reason"))
+
+
+def first_step() -> Client:
+    client = Client()
+    assert client.post(SIGN_IN, {"username": "olga", "password": PASSWORD}).headers["Location"] == STEP
+    return client
+
+
+def test_a_passkey_signs_in_without_a_name_and_leads_on(laptop: Authenticator) -> None:
+    client = Client()
+    answer = sign_in(laptop, client)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/console/audit/")
+    assert is_signed_in(client)
+    [row] = SignIn.objects.all()
+    assert (row.event, row.actor, row.reason) == ("signed in", "user:olga", "passkey: Laptop")
+    stored = Passkey.objects.get()
+    assert (stored.signatures, stored.last_used_at is not None) == (2, True)
+
+
+@pytest.mark.parametrize("evil", ["//example.com/", "https://example.com/", "javascript:alert(1)", ""])
+def test_next_is_a_page_of_this_site(laptop: Authenticator, evil: str) -> None:
+    client = Client()
+    asked = {"answer": laptop.get(options(client)), "next": evil}
+    assert client.post(SIGN_IN, asked, headers={"Origin": ORIGIN}).headers["Location"] == "/console/"
+
+
+def test_an_account_without_a_right_signs_in_and_sees_nothing(db: None) -> None:
+    client = Client()
+    assert sign_in(passkey_of(person("eve", password=PASSWORD)), client).status_code == 302
+    assert client.get("/console/").status_code == 403
+
+
+def test_the_options_say_nothing_of_accounts_and_store_nothing(olga: User) -> None:
+    before = options(Client())
+    passkey_of(olga)
+    after = options(Client())
+    assert before.pop("challenge") != after.pop("challenge")
+    assert before == after
+    assert "allowCredentials" not in after
+    assert not Session.objects.exists()
+    assert not SignInFailures.objects.exists()
+
+
+def test_the_password_alone_opens_nothing_and_the_passkey_leads_on(laptop: Authenticator) -> None:
+    client = first_step()
+    assert not is_signed_in(client)
+    page = client.get(STEP).content.decode()
+    assert "Use a passkey, or enter a recovery code." in page
+    assert "data-passkey" in page
+    asked = options(client, STEP)
+    assert [one["id"] for one in asked["allowCredentials"]] == [json.loads(laptop.get(asked))["id"]]
+    assert sign_in(laptop, client, STEP).headers["Location"] == "/console/"
+    assert is_signed_in(client)
+    assert SignIn.objects.get(event="signed in").reason == "password and passkey: Laptop"
+
+
+def test_a_recovery_code_takes_the_place_of_a_lost_passkey(olga: User, laptop: Authenticator) -> None:
+    codes = renew_codes(olga)
+    client = first_step()
+    assert client.post(STEP, {"code": "000000"}).status_code == 200, "there is no app"
+    assert client.post(STEP, {"code": codes[0]}).status_code == 302
+    assert is_signed_in(client)
+
+
+def test_the_second_step_takes_a_passkey_of_its_account_only(laptop: Authenticator) -> None:
+    eves = passkey_of(person("eve", Role.ADMIN, password=PASSWORD))
+    client = first_step()
+    answer = sign_in(eves, client, STEP)
+    assert REFUSED in answer.content.decode()
+    assert not is_signed_in(client)
+    assert failures() == [("user:eve", "Passkey “Laptop”: The password was that of another account.")]
+
+
+def test_the_options_of_the_second_step_need_the_first(laptop: Authenticator) -> None:
+    assert post(Client(), page=STEP).headers["Location"] == SIGN_IN
+
+
+def test_an_answer_signs_in_once(laptop: Authenticator) -> None:
+    client = Client()
+    answer = laptop.get(options(client))
+    cookies = client.cookies.output()
+    again = Client()
+    again.cookies.load(cookies.replace("Set-Cookie: ", ""))
+    assert post(client, answer).status_code == 302
+    assert REFUSED in post(again, answer).content.decode()
+    assert not is_signed_in(again)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("counts", [True, False])
+def test_of_requests_at_the_same_time_with_one_answer_one_signs_in(olga: User, clock: Clock, counts: bool) -> None:
+    passkey_of(olga, counts=counts)
+    row = Passkey.objects.get()
+    found = at_once([lambda: passkeys.use(row, row.signatures + counts, clock.now)] * 6)
+    assert sum(found) == 1
+
+
+def test_a_challenge_is_of_the_browser_that_asked(laptop: Authenticator) -> None:
+    asked = options(Client())
+    other = Client()
+    options(other)
+    assert REFUSED in post(other, laptop.get(asked)).content.decode()
+    assert "took too long" in post(Client(), laptop.get(asked)).content.decode()
+
+
+def test_a_challenge_ends_after_five_minutes(laptop: Authenticator, clock: Clock) -> None:
+    client = Client()
+    answer = laptop.get(options(client))
+    clock.now += timedelta(seconds=301)
+    assert "The sign-in took too long. Try again." in post(client, answer).content.decode()
+    assert not is_signed_in(client)
+    assert sign_in(laptop, client).status_code == 302
+
+
+def test_an_earlier_challenge_is_refused_after_a_later_one(laptop: Authenticator, clock: Clock) -> None:
+    early, late = Client(), Client()
+    asked = options(early)
+    clock.now += timedelta(seconds=1)
+    assert sign_in(laptop, late).status_code == 302
+    assert REFUSED in post(early, laptop.get(asked)).content.decode()
+
+
+def test_a_forged_cookie_has_no_challenge(laptop: Authenticator) -> None:
+    client = Client()
+    answer = laptop.get(options(client))
+    client.cookies["smartops_challenge"] = client.cookies["smartops_challenge"].value[:-1] + "x"
+    assert "took too long" in post(client, answer).content.decode()
+
+
+def wrong_signature(said: Any) -> None:
+    said.answer["signature"] = "AAAA"
+
+
+def copied(said: Any) -> None:
+    said.count = 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [(wrong_signature, "Invalid signature"), (copied, "counted 1 signatures, after 1: there may be a copy of it")],
+)
+def test_a_refused_answer_is_recorded_with_the_cause_and_not_explained(
+    laptop: Authenticator, spoil: Spoil, reason: str
+) -> None:
+    client = Client()
+    answer = sign_in(laptop, client, spoil=spoil)
+    assert REFUSED in answer.content.decode()
+    assert reason not in answer.content.decode()
+    assert not is_signed_in(client)
+    [(actor, recorded)] = failures()
+    assert actor == "user:olga"
+    assert recorded.startswith("Passkey “Laptop”: ")
+    assert reason in recorded
+
+
+@pytest.mark.parametrize("answer", ["{}", "x", '{"id": "eA", "rawId": "eA"}', "\0", "x" * 20_000])
+def test_another_text_is_refused(laptop: Authenticator, answer: str) -> None:
+    client = Client()
+    options(client)
+    assert post(client, answer).status_code == 200
+    assert not is_signed_in(client)
+
+
+def test_an_unknown_passkey_is_recorded_without_a_name(laptop: Authenticator) -> None:
+    assert REFUSED in sign_in(Authenticator()).content.decode()
+    assert failures() == [("", "Passkey: No account has this passkey.")]
+
+
+@pytest.mark.parametrize("change", ["inactive", "no password", "removed"])
+def test_an_account_that_may_not_sign_in_is_refused_as_an_unknown_passkey_is(
+    olga: User, laptop: Authenticator, change: str
+) -> None:
+    if change == "inactive":
+        User.objects.update(is_active=False)
+    elif change == "no password":
+        olga.set_unusable_password()
+        olga.save()
+    else:
+        passkeys.remove(Passkey.objects.get())
+        assert not SecondFactor.objects.exists()
+    client = Client()
+    answer = sign_in(laptop, client)
+    assert (answer.status_code, REFUSED in answer.content.decode()) == (200, True)
+    assert not is_signed_in(client)
+
+
+def test_a_passkey_is_for_the_host_at_which_it_was_added(laptop: Authenticator, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["testserver", "other.example.com"]
+    laptop.origin = "https://other.example.com"
+    client = Client(SERVER_NAME="other.example.com")
+    assert REFUSED in sign_in(laptop, client).content.decode()
+    assert "of the host testserver" in failures()[0][1]
+    half = first_step()
+    refused = post(half, page=STEP, origin="https://other.example.com")
+    assert (refused.status_code, refused.json()) == (400, {"why": "Your account has no passkey for other.example.com."})
+
+
+@pytest.mark.parametrize("origin", ["http://testserver", "http://127.0.0.1:8000"])
+def test_a_site_at_which_browsers_use_no_passkeys_offers_none(db: None, origin: str) -> None:
+    refused = post(Client(), origin=origin)
+    assert refused.status_code == 400
+    assert "with HTTPS" in refused.json()["why"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "trusted", "host"),
+    [
+        ("https://testserver", [], "testserver"),
+        ("https://console.example.com", [], None),
+        ("https://console.example.com", ["https://console.example.com"], "console.example.com"),
+        ("http://testserver", [], None),
+    ],
+)
+def test_the_origin_is_that_of_the_host_or_a_trusted_one(
+    db: None, settings: Settings, origin: str, trusted: list[str], host: str | None
+) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = trusted
+    client = Client(enforce_csrf_checks=True)
+    client.get(SIGN_IN, secure=True)
+    form = {"answer": "", "csrfmiddlewaretoken": client.cookies["csrftoken"].value}
+    answer = client.post(SIGN_IN, form, headers={"Origin": origin}, secure=True)
+    assert answer.status_code == (200 if host else 403)
+    if host:
+        assert answer.json()["rpId"] == host
+
+
+def test_refused_answers_cost_pauses_as_wrong_passwords_do(laptop: Authenticator) -> None:
+    answers = [sign_in(laptop, spoil=wrong_signature) for _ in range(8)]
+    assert [one.status_code for one in answers] == [200] * 6 + [429] * 2
+    assert answers[-1].headers["Retry-After"] == "1"
+    assert SignIn.objects.filter(event="sign-in throttled", actor="user:olga").exists()
+
+
+def test_a_browser_that_signed_in_before_is_not_slowed_down_by_others(laptop: Authenticator, clock: Clock) -> None:
+    client = Client()
+    sign_in(laptop, client)
+    for _ in range(8):
+        sign_in(laptop, spoil=wrong_signature)
+    client.post("/admin/logout/")
+    clock.now += timedelta(milliseconds=1)
+    assert sign_in(laptop, client).status_code == 302
+
+
+def test_a_sign_in_begins_a_new_session_and_ends_that_of_another_account(laptop: Authenticator) -> None:
+    client = Client()
+    client.force_login(person("rita", Role.VIEWER))
+    before = client.session.session_key
+    assert sign_in(laptop, client).status_code == 302
+    again = client.session.session_key
+    assert before != again
+    assert client.get("/console/").wsgi_request.user.get_username() == "olga"
+    assert sign_in(passkey_of(User.objects.get(username="olga"), "Phone"), client).status_code == 302
+    assert client.session.session_key not in (before, again)
+    assert Session.objects.count() == 1
+
+
+def test_a_passkey_is_the_second_factor_that_an_account_must_have(laptop: Authenticator, settings: Settings) -> None:
+    settings.SMARTOPS_REQUIRE_MFA = True
+    client = Client()
+    sign_in(laptop, client)
+    assert client.get("/admin/").status_code == 200
