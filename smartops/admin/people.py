@@ -3,6 +3,7 @@ passkeys."""
 
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
@@ -10,6 +11,7 @@ from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Model
+from django.utils.html import format_html_join
 
 from smartops.admin.placed import PlacedAdmin, PlacedForm
 from smartops.models import Passkey, RoleGrant, SecondFactor
@@ -22,6 +24,10 @@ admin.site.unregister([one for one in admin.site._registry if one.__module__.sta
 
 Row = TypeVar("Row", bound=Model)
 MAX_DIGITS = 19  # of a key, a bigint
+
+OF_PROVIDER: list[Any] = (
+    [("Sign-in by an OpenID provider", {"fields": ["identities"]})] if settings.SMARTOPS_WITH_OIDC else []
+)
 
 
 class PersonForm(PlacedForm[User], UserChangeForm[User]):
@@ -40,7 +46,15 @@ class PersonAdmin(PlacedAdmin[User], UserAdmin[User]):
         ("Person", {"fields": ["first_name", "last_name", "email"]}),
         ("Rights", {"fields": ["is_active", "is_staff", "is_superuser", "groups"]}),
         ("Times", {"fields": ["last_login", "date_joined"]}),
+        *OF_PROVIDER,
     ]
+    readonly_fields = ["identities"]
+
+    @admin.display(description="Identities")
+    def identities(self, row: Any) -> str:
+        """The issuer and the subject of each. The provider gives them, and nobody edits them."""
+        found = row.socialaccount_set.order_by("pk").values_list("provider", "uid")
+        return format_html_join("", "<div>{}: {}</div>", found) or "None."
 
     def has_delete_permission(self, request: Any, obj: User | None = None) -> bool:  # noqa: ARG002
         return False

@@ -1,5 +1,6 @@
 """The two addresses of a sign-in by an OpenID provider: where it starts, and where the provider sends the browser back.
 
+Each start counts until the sign-in succeeds: it asks the provider for its addresses, and stores a session.
 Each return counts as a failed sign-in of its client until it succeeds, as a wrong password does. One that no sign-in of
 this browser has asked for does not count: another site can make a browser send any number of them.
 """
@@ -13,6 +14,7 @@ from typing import Any
 import requests
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import get_adapter
+from allauth.socialaccount.internal.statekit import STATE_TTL
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
 from django.conf import settings
@@ -57,7 +59,12 @@ def _of_sign_in(view: View) -> View:
 @_of_sign_in
 def start(request: HttpRequest) -> HttpResponseBase:
     """To the provider. `next`: the path to open after the sign-in."""
-    return Provider(request, configured()).redirect_from_request(request)
+    if wait := attempt(_starts(request)):
+        return _too_many(request, "sign-ins that were begun and not ended", wait)
+    response = Provider(request, configured()).redirect_from_request(request)
+    if request.user.is_anonymous:
+        request.session.set_expiry(STATE_TTL)  # it has nothing but the state; sign_in.py ends this limit
+    return response
 
 
 class Return(OAuth2CallbackView):  # type: ignore[misc]
@@ -67,7 +74,7 @@ class Return(OAuth2CallbackView):  # type: ignore[misc]
         state, response = super()._get_state(request, provider)
         self.adapter.nonce = (state or {}).get("nonce") or token_urlsafe(24)
         if state is not None and (wait := attempt(_keys(request))):
-            return None, _too_many(request, wait)
+            return None, _too_many(request, "failed sign-ins", wait)
         return state, response
 
 
@@ -75,7 +82,7 @@ class Return(OAuth2CallbackView):  # type: ignore[misc]
 def callback(request: HttpRequest) -> HttpResponseBase:
     response: HttpResponseBase = Return.adapter_view(Client(request))(request)
     if getattr(request, "signed_in_by", ""):
-        succeeded(_keys(request))
+        succeeded({**_keys(request), **_starts(request)})
         # The groups are read at each sign-in, so there must be one from time to time.
         request.session.set_expiry(timezone.now() + timedelta(hours=settings.SMARTOPS_OIDC_SESSION_HOURS))
     return response
@@ -85,7 +92,11 @@ def _keys(request: HttpRequest) -> Keys:
     return {key_of("oidc", network(peer_of(request))): throttle.CLIENT}
 
 
-def _too_many(request: HttpRequest, wait: timedelta) -> HttpResponseBase:
+def _starts(request: HttpRequest) -> Keys:
+    return {key_of("oidc start", network(peer_of(request))): throttle.STARTS}
+
+
+def _too_many(request: HttpRequest, what: str, wait: timedelta) -> HttpResponseBase:
     sign_ins.throttled(request, "")
-    text = f"Too many failed sign-ins. Try again in {throttle.seconds(wait)} s."
+    text = f"Too many {what}. Try again in {throttle.seconds(wait)} s."
     return paused(page_of_refusal(request, text, 429), wait)

@@ -58,6 +58,7 @@ class SignIn(LoginView):
         user = form.get_user()
         if is_asked(user):
             return begin(self.request, user, self.get_success_url())
+        self.request.session.set_expiry(None)  # it may be that of a sign-in by the provider which was not ended
         return remember(self.request, super().form_valid(form))
 
     def form_invalid(self, form: Any) -> Any:

@@ -8,6 +8,7 @@ import jwt
 import pytest
 import requests
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -319,13 +320,46 @@ def test_many_failures_of_a_client_have_to_wait_and_a_success_counts_none(
     monkeypatch.setattr("smartops.web.failures.database_now", lambda: now)
     for _ in range(2):
         assert sign_in().status_code == 302
-    assert SignInFailures.objects.get().count == 0
+    assert not SignInFailures.objects.filter(count__gt=0).exists()
     SignInFailures.objects.update(count=20)
     provider.error = "server_error"
     answers = [sign_in() for _ in range(3)]
     assert [answer.status_code for answer in answers] == [403, 429, 429]
     assert answers[-1].headers["Retry-After"] == "1"
     assert SignIn.objects.filter(event="sign-in throttled").exists()
+
+
+def test_starts_that_do_not_end_are_slowed_down_and_store_little(
+    provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = timezone.now()
+    monkeypatch.setattr("smartops.web.failures.database_now", lambda: now)
+    for _ in range(30):
+        sign_in()
+    assert Session.objects.count() == 30
+    answers = [Client().get("/sign-in/oidc/") for _ in range(54)]
+    assert [one.status_code for one in answers] == [302] * 51 + [429] * 3
+    assert answers[-1].headers["Retry-After"] == "1"
+    assert Session.objects.count() == 81
+    assert len(provider.asked) == 30
+    assert Client().get("/sign-in/oidc/", REMOTE_ADDR="203.0.113.9").status_code == 302
+
+
+def test_the_session_of_a_start_ends_with_its_state_and_no_later_one_does(provider: OpenIdProvider) -> None:
+    person("olga", Role.OPERATOR, password="correct-horse-battery")  # noqa: S106
+    browser = Client()
+    begin(browser)
+    assert browser.session.get_expiry_age() == 600
+    browser.post("/admin/login/", {"username": "olga", "password": "correct-horse-battery"})
+    assert browser.session.get_expiry_age() > 86400
+
+
+def test_the_admin_shows_the_identities_of_an_account(provider: OpenIdProvider, settings: Settings) -> None:
+    sign_in()
+    olga, browser = person("olga", Role.ADMIN, is_staff=True), Client()
+    browser.force_login(olga)
+    for user, text in ((User.objects.get(username="ana"), f"<div>{provider.url}: 1f2e</div>"), (olga, "None.")):
+        assert text in browser.get(f"/admin/auth/user/{user.pk}/change/").content.decode()
 
 
 def test_without_a_provider_there_is_neither_button_nor_address() -> None:
