@@ -9,7 +9,10 @@ from django.db.models import Q
 
 from orchestrator.models.workload import Workload
 from signals import actors
+from signals.lib import batches
 from signals.lib.partitions import COUNTED_FOR, Unended
+
+BATCH = 20_000  # rows in a transaction
 
 
 class ActiveAction(models.Model):
@@ -58,3 +61,8 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.requested_by}"
+
+    @classmethod
+    def forget_actions(cls, first: UUID, last: UUID) -> None:
+        """Deletes the keys of actions, `first <= id < last`: their rows are about to be dropped."""
+        batches.delete(cls.objects.filter(action__gte=first, action__lt=last).order_by("pk"), BATCH)

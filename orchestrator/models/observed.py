@@ -13,10 +13,11 @@ from django.db.models.functions import Now
 
 from guardrails.types import RolloutState
 from signals import actors
-from signals.lib import triggers
+from signals.lib import batches, triggers
 from signals.types import Kind, Target, workload_name
 
 FORGOTTEN_AFTER = timedelta(days=1)
+BATCH = 1000  # rows in a transaction, each of which notifies the consoles
 
 
 def _announces(name: str, operation: pgtrigger.Operation, rows: pgtrigger.Referencing) -> triggers.Unswitched:
@@ -96,7 +97,7 @@ class ObservedWorkload(models.Model):
         managed no more."""
         observed = ObservedNamespace.objects.filter(lease_until__gt=Now() - FORGOTTEN_AFTER)
         of_row = observed.filter(cluster=OuterRef("cluster"), namespace__in=["*", OuterRef("namespace")])
-        cls.objects.filter(~Exists(of_row)).delete()
+        batches.delete(cls.objects.filter(~Exists(of_row)).order_by("pk"), BATCH)
         ObservedNamespace.objects.filter(lease_until__lte=Now() - FORGOTTEN_AFTER).delete()
 
 

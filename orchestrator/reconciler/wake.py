@@ -30,7 +30,7 @@ from signals.unresolved import UNRESOLVED
 
 log = logging.getLogger(__name__)
 
-BATCH = 1000  # rows of one pass that are made due
+BATCH = 1000  # rows that one transaction changes
 
 
 class Wake:
@@ -116,7 +116,7 @@ def wake_after_rollouts(cluster: str, ended: Iterable[WorkloadKey]) -> None:
 
 def release_held(cluster: str, observe: Observe) -> None:
     """Ends the hold of each refusal whose target has changed, whose time is over, or whose problem has a newer signal:
-    the next report is decided on."""
+    the next report is decided on. Of at most BATCH signals at a time."""
     held = Signal.objects.filter(cluster=cluster, state=SignalState.DENIED, holds__isnull=False)
     latest = Problem.objects.filter(pk=OuterRef("fingerprint"), signal=OuterRef("pk"))
     rows = held.only("cluster", "kind", "namespace", "workload", "holds").annotate(is_latest=Exists(latest))
@@ -124,7 +124,7 @@ def release_held(cluster: str, observe: Observe) -> None:
     if not over:
         return
     with transaction.atomic():
-        signals = held.filter(pk__in=over).order_by("fingerprint")
+        signals = held.filter(pk__in=over[:BATCH]).order_by("fingerprint")
         free = signals.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True)
         Signal.objects.filter(pk__in=list(free)).update(holds=None)
 

@@ -1,6 +1,9 @@
 """A change of many rows in small transactions, so that nobody waits long for one of them."""
 
 from collections.abc import Callable
+from typing import Any
+
+from django.db.models import QuerySet
 
 
 def in_batches(change: Callable[[int], int], size: int) -> int:
@@ -11,3 +14,14 @@ def in_batches(change: Callable[[int], int], size: int) -> int:
         changed = change(size)
         total += changed
     return total
+
+
+def delete(rows: "QuerySet[Any]", size: int) -> int:
+    """Deletes the rows, `size` of them in each transaction, in their order, which should be that of an index. Returns
+    their number."""
+
+    def delete_some(most: int) -> int:
+        deleted, _ = rows.model._default_manager.filter(pk__in=rows.values("pk")[:most]).delete()
+        return int(deleted)
+
+    return in_batches(delete_some, size)

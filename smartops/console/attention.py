@@ -12,6 +12,7 @@ from smartops.models import SeenFailure
 
 FAILED = (ActionState.FAILED, ActionState.TIMED_OUT)
 ASKED_FOR = timedelta(days=7)  # an older failure is not asked for any more
+FORGOTTEN = 100  # rows that one page deletes at most
 TOO_LONG = timedelta(minutes=5)  # of a signal without a decision that ends it
 
 
@@ -32,7 +33,8 @@ def waits_too_long(now: datetime) -> Q:
 def see(action: Action, by: str, now: datetime) -> None:
     """Records it once, and deletes what is not asked for any more."""
     SeenFailure.objects.bulk_create([SeenFailure(pk=action.pk, by=by)], ignore_conflicts=True)
-    SeenFailure.objects.filter(pk__lt=first_id(now - ASKED_FOR)).delete()
+    old = SeenFailure.objects.filter(pk__lt=first_id(now - ASKED_FOR)).order_by("pk")
+    SeenFailure.objects.filter(pk__in=old.values("pk")[:FORGOTTEN]).delete()
 
 
 def is_unseen(action: Any, now: datetime) -> bool:

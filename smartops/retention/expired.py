@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
-from django.db.models import QuerySet
 from django.utils import timezone
 
-from signals.lib.batches import in_batches
+from signals.lib import batches
 from signals.models import Problem, Window
 
 BATCH = 20_000  # rows
@@ -24,18 +22,9 @@ def delete() -> Iterator[str]:
     days = settings.SMARTOPS_RETAIN_SIGNALS_DAYS
     if count := Problem.forget(now - timedelta(days=days)):
         yield f"{count} problems that were not reported for {days} days"
-    if count := _delete(Session.objects.filter(expire_date__lt=now).order_by("expire_date")):
+    if count := batches.delete(Session.objects.filter(expire_date__lt=now).order_by("expire_date"), BATCH):
         yield f"{count} sessions that have expired"
     days = settings.SMARTOPS_RETAIN_AUDIT_DAYS  # the history of settings has the same changes, with their values
-    if count := _delete(LogEntry.objects.filter(action_time__lt=now - timedelta(days=days)).order_by("pk")):
+    entries = LogEntry.objects.filter(action_time__lt=now - timedelta(days=days)).order_by("pk")
+    if count := batches.delete(entries, BATCH):
         yield f"{count} entries of the log of the admin that are older than {days} days"
-
-
-def _delete(rows: "QuerySet[Any]") -> int:
-    """`BATCH` rows in each transaction, in the order of an index. Returns their number."""
-
-    def delete_some(most: int) -> int:
-        deleted, _ = rows.model._default_manager.filter(pk__in=rows.values("pk")[:most]).delete()
-        return int(deleted)
-
-    return in_batches(delete_some, BATCH)
