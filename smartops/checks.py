@@ -18,6 +18,7 @@ from signals.lib.privileges import owns_history
 from signals.names import ClusterName, Namespace, WorkloadName
 from signals.types import Kind
 from smartops.edge.proxies import Proxies
+from smartops.retention.months import TABLES
 
 TAG = "smartops"
 MIN_KEY, MIN_DISTINCT = 32, 8  # characters
@@ -40,6 +41,7 @@ _DEVELOPMENT = "A development server needs SMARTOPS_INSECURE_HTTP=1, and host na
 _GENERATE = "Generate one: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'."
 MAX_ISSUER = 200  # characters, of allauth's column
 MAX_SESSION_HOURS = 8760  # a year
+MAX_DAYS = 36_500  # of a retention
 MIN_POOL = 3  # of a reconciler: its loop, a publisher, and one to spare
 OWNER = "The login of DATABASE_URL owns the tables, so it can disable the triggers that keep history."
 OWNER_HINT = "Use it for `migrate` alone; see docs/production.md#roles-of-the-database."
@@ -110,6 +112,16 @@ def lower_bounds(**_: Any) -> list[CheckMessage]:
         Error(f"{name}={getattr(settings, name)} is less than {least}.", id="smartops.E032")
         for name, least in lowest.items()
         if getattr(settings, name) < least
+    ]
+
+
+@register(TAG)
+def longest_retention(**_: Any) -> list[CheckMessage]:
+    """A day before the year 1 is no date."""
+    return [
+        Error(f"{name}={getattr(settings, name)} is more than {MAX_DAYS}, a hundred years.", id="smartops.E033")
+        for name in sorted({*TABLES.values()})
+        if getattr(settings, name) > MAX_DAYS
     ]
 
 

@@ -118,7 +118,7 @@ BEGIN
             smartops_key(parent.type, today + interval '3 months')) INTO since;
         SELECT least(today, since, max(to_date(right(inhrelid::regclass::text, 7), 'YYYY_MM')) + interval '1 month')
             INTO since
-            FROM pg_inherits WHERE inhparent = parent.oid AND inhrelid::regclass::text !~ '_default$';
+            FROM pg_inherits WHERE inhparent = parent.oid AND inhrelid::regclass::text ~ '_[0-9]{4}_(0[1-9]|1[0-2])$';
         FOR month IN SELECT generate_series(since, today + interval '3 months', '1 month') LOOP
             IF to_regclass(parent.name || to_char(month, '_YYYY_MM')) IS NULL THEN
                 RETURN NEXT smartops_create_partition(parent.name, parent.key, month);

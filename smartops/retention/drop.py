@@ -14,7 +14,7 @@ from orchestrator.models import Action, IdempotencyKey
 from signals.models import Problem, Signal
 from smartops.retention.export import Manifest
 from smartops.retention.kept import referred_by
-from smartops.retention.months import Partition, of_names
+from smartops.retention.months import Partition, midnight, of_names
 
 # Which versions of which rows the partition has: any change to it changes this.
 VERSIONS = """
@@ -29,6 +29,7 @@ CHECKED = """
     ALTER TABLE {0.name} DROP CONSTRAINT IF EXISTS of_its_month,
         ADD CONSTRAINT of_its_month CHECK ({0.key} >= '{0.first}' AND {0.key} < '{0.last}')
 """
+CREATE = "SELECT smartops_create_partition(%s, %s, %s)"
 ATTACH = "ALTER TABLE {0.table} ATTACH PARTITION {0.name} FOR VALUES FROM ('{0.first}') TO ('{0.last}')"
 
 
@@ -52,10 +53,10 @@ def drop(partition: Partition, manifest: Manifest, exported: tuple[int, int]) ->
             raise Changed(change)
         if partition.model is Signal:
             Problem.forget_signals(partition.first, partition.last)
+        if partition.model is Action:
+            IdempotencyKey.forget_actions(partition.first, partition.last)
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(LIMIT)  # to drop the foreign key of an action, DROP needs the table of workloads for itself
-            if partition.model is Action:
-                IdempotencyKey.objects.filter(partition.within("action_id")).delete()
             cursor.execute(f"DROP TABLE {partition.name}")
     except Exception:
         attach(partition)
@@ -77,9 +78,16 @@ def detached(model: type[Model]) -> list[Partition]:
         return of_names(model, [name for [name] in cursor.fetchall()])
 
 
+def create(partition: Partition) -> None:
+    """A month that is missing among others, without rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(CREATE, [partition.table, partition.key, midnight(partition.month).replace(tzinfo=None)])
+
+
 def attach(partition: Partition) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(CHECKED.format(partition))
+        with transaction.atomic():
+            cursor.execute(CHECKED.format(partition))
         with transaction.atomic():
             cursor.execute(LIMIT)
             cursor.execute(ATTACH.format(partition))

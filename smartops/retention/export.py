@@ -5,8 +5,8 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -42,8 +42,8 @@ class Manifest:
 
 
 def export(partition: Partition, directory: Path) -> Manifest:
-    """Writes the rows of the partition, and reads the file again. An earlier export of the same rows stays as it is;
-    one of other rows is an ExportError."""
+    """Writes the rows of the partition, and reads the file again. An earlier export stays as it is. If the partition
+    has other rows, that is an ExportError. If it has none, it was created again: the manifest names no file."""
     path = directory / f"{partition.name}.jsonl.gz"
     fresh = path.with_suffix(".part")
     rows, size, digest = _write(fresh, _lines(partition))
@@ -62,9 +62,10 @@ def export(partition: Partition, directory: Path) -> Manifest:
     )
     earlier = manifests(directory, partition.table).get(partition.month)
     if earlier is not None:
-        _compare(partition, path, earlier, manifest)
+        if rows:
+            _compare(partition, path, earlier, manifest)
         fresh.unlink()
-        return earlier
+        return earlier if rows else replace(manifest, file="")
     fresh.replace(path)
     _write_manifest(directory, partition.name, manifest)
     return manifest
@@ -96,18 +97,20 @@ def manifests(directory: Path, table: str) -> dict[date, Manifest]:
     return found
 
 
-def gap(partitions: Iterable[Partition], exported: Iterable[date]) -> str:
-    """The months that are neither exported nor stored, between the newest export and the oldest partition; empty if
-    there are none. A restored backup may lack them."""
-    oldest = min((one.month for one in partitions), default=None)
-    newest = max(exported, default=None)
-    if oldest is None or newest is None:
-        return ""
-    missing, month = [], following(newest)
-    while month < oldest:
-        missing.append(f"{month:%Y-%m}")
+def gap(stored: Collection[date], exported: Collection[date]) -> list[date]:
+    """The months that are neither exported nor stored: after the newest export, or between two partitions. A restored
+    backup may lack them."""
+    known, present = {*stored, *exported}, sorted(stored)
+    if not present:
+        return []
+    missing, month = [], present[0]
+    if newest := max(exported, default=None):
+        month = min(month, following(newest))
+    while month < present[-1]:
+        if month not in known:
+            missing.append(month)
         month = following(month)
-    return ", ".join(missing)
+    return missing
 
 
 def _compare(partition: Partition, path: Path, earlier: Manifest, now: Manifest) -> None:
@@ -119,8 +122,8 @@ def _compare(partition: Partition, path: Path, earlier: Manifest, now: Manifest)
     if earlier.content != now.content:
         raise ExportError(
             f"{partition} was exported with {earlier.rows} rows, and has {now.rows} rows now with other content: the "
-            f"database may have been restored from a backup. Nothing is dropped. Compare {path} with the table; then "
-            f"move the file and its manifest out of {path.parent}, and run again."
+            f"database may have been restored from a backup, or the clock of a process was behind. Nothing is dropped. "
+            f"Compare {path} with the table; then move the file and its manifest out of {path.parent}, and run again."
         )
 
 

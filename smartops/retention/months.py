@@ -12,7 +12,19 @@ from django.db.models import DateTimeField, Model, Q
 
 from signals.lib.partitions import PARTITION_BY, first_id
 
-PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass ORDER BY 1"
+# The partitions of a table but its default one, with their bounds, and those of the month that the name ends with.
+PARTITIONS = """
+    SELECT part.relname, bounds, CASE WHEN month IS NOT NULL THEN format('FOR VALUES FROM (%%L) TO (%%L)',
+        smartops_key(key.atttypid, month AT TIME ZONE 'UTC'),
+        smartops_key(key.atttypid, (month + interval '1 month') AT TIME ZONE 'UTC')) END
+    FROM pg_inherits
+    JOIN pg_class part ON part.oid = inhrelid
+    JOIN pg_partitioned_table parent ON parent.partrelid = inhparent
+    JOIN pg_attribute key ON key.attrelid = inhparent AND key.attnum = parent.partattrs[0],
+    LATERAL (SELECT pg_get_expr(part.relpartbound, part.oid) AS bounds,
+        to_date(substring(part.relname FROM '_(\\d{4}_(0[1-9]|1[0-2]))$'), 'YYYY_MM')::timestamp AS month) AS named
+    WHERE inhparent = %s::regclass AND bounds <> 'DEFAULT' ORDER BY 1
+"""
 # In the order in which they can be dropped: each refers to later ones. With the setting that has its days.
 TABLES = {
     "signals.Observation": "SMARTOPS_RETAIN_OBSERVATIONS_DAYS",
@@ -82,11 +94,25 @@ def column_of(model: type[Model]) -> str:
     return next(str(field.column) for field in model._meta.local_fields if field.name == name)
 
 
+class NotOfItsMonth(Exception):  # noqa: N818 - it is an answer of the database, and no error of this package
+    """The message says which partition, what it holds, and what to do."""
+
+
 def stored(model: type[Model]) -> list[Partition]:
-    """The months that the table has partitions of, oldest first."""
+    """The months that the table has partitions of, oldest first. Raises NotOfItsMonth if a partition holds anything
+    else than the month of its name: somebody else has attached it."""
     with connection.cursor() as cursor:
         cursor.execute(PARTITIONS, [model._meta.db_table])
-        return of_names(model, [str(name) for [name] in cursor.fetchall()])
+        found = cursor.fetchall()
+    for name, bounds, expected in found:
+        if bounds != expected:
+            month = f"the month of its name is {expected.lower()}" if expected else "its name has no month"
+            raise NotOfItsMonth(
+                f"{name} is a partition of {model._meta.db_table} {bounds.lower()}, and {month}. Nothing of the table "
+                f"is dropped. Detach it (ALTER TABLE {model._meta.db_table} DETACH PARTITION {name}), insert its rows "
+                f"into {model._meta.db_table}, and run again."
+            )
+    return of_names(model, [name for name, *_ in found])
 
 
 def of_names(model: type[Model], names: Iterable[str]) -> list[Partition]:

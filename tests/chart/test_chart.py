@@ -248,7 +248,18 @@ def test_old_history_is_exported_to_the_claim() -> None:
 
 
 @pytest.mark.parametrize(
-    "retention", [{"enabled": True}, {"days": {"decisions": 0}}, {"days": {"actions": 34}}, {"schedule": ""}]
+    "retention",
+    [
+        {"enabled": True},
+        {"days": {"decisions": 0}},
+        {"days": {"decisions": -1}},
+        {"days": {"decisions": "forever"}},
+        {"days": {"decisions": 1.5}},
+        {"days": {"decisions": 10**9}},
+        {"days": {"decision": 400}},
+        {"days": {"actions": 34}},
+        {"schedule": ""},
+    ],
 )
 def test_a_retention_that_would_lose_history_is_refused(retention: Any) -> None:
     with pytest.raises(helm.HelmError):

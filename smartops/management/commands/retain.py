@@ -1,16 +1,17 @@
 """`manage.py retain`: exports the partitions that are older than their retention, and drops them."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, ProgrammingError, connection
 from django.db.models import Model
 from django.utils import timezone
 
-from signals.lib import partitions
+from signals.lib import partitions, sequences
 from signals.lib.migrations import unapplied_migrations
 from signals.lib.privileges import owns_history
 from smartops.retention import drop, expired, export, kept, months
@@ -27,7 +28,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("directory", type=Path, help="where the files are written: a volume that is kept")
         parser.add_argument("--dry-run", action="store_true", help="show what would be exported and dropped")
-        parser.add_argument("--allow-gap", action="store_true", help="although months are in neither place")
+        parser.add_argument("--allow-gap", action="store_true", help="create the months that are missing, empty")
 
     def handle(self, *_args: Any, directory: Path, dry_run: bool, allow_gap: bool, **_options: Any) -> None:
         self._require(directory)
@@ -41,13 +42,15 @@ class Command(BaseCommand):
         problems = []
         if not dry_run and (created := partitions.create_ahead()):
             self.stdout.write(f"Created {', '.join(created)}.")
+        for behind in () if dry_run else sequences.advance():
+            self.stdout.write(f"Advanced {behind}.")
         for deleted in () if dry_run else expired.delete():
             self.stdout.write(f"Deleted {deleted}.")
         for label in months.TABLES:
             model = apps.get_model(label)
             try:
                 problems += self._retain(model, directory, dry_run=dry_run, allow_gap=allow_gap)
-            except (export.ExportError, OSError) as error:
+            except (export.ExportError, months.NotOfItsMonth, OSError) as error:
                 problems.append(str(error))
             except OperationalError as error:  # another session holds a lock
                 problems.append(f"{model._meta.db_table}: run `manage.py retain` again: {error}".strip())
@@ -68,19 +71,22 @@ class Command(BaseCommand):
 
     def _retain(self, model: type[Model], directory: Path, *, dry_run: bool, allow_gap: bool) -> list[str]:
         """Returns what is wrong with single months. They stay, and keep no other month."""
+        problems: list[str] = []
         if not dry_run:
             export.remove_unfinished(directory, model._meta.db_table)
-            for one in drop.detached(model):
-                drop.attach(one)
-        stored, days = months.stored(model), months.retention(model._meta.label)
-        missing = export.gap(stored, export.manifests(directory, model._meta.db_table))
+            problems += self._attach_detached(model)
+        exported = export.manifests(directory, model._meta.db_table)
+        missing = export.gap([one.month for one in months.stored(model)], exported)
         if missing and not allow_gap:
+            names = ", ".join(f"{month:%Y-%m}" for month in missing)
             raise export.ExportError(
-                f"{model._meta.db_table}: the months {missing} are neither in the database nor in {directory}. Copy "
+                f"{model._meta.db_table}: the months {names} are neither in the database nor in {directory}. Copy "
                 f"their exports there, or restore them. If they are lost, run again with --allow-gap."
             )
-        problems = []
-        for one in months.due(stored, days, timezone.now()):
+        for month in () if dry_run else missing:
+            drop.create(Partition(model, month))
+            self.stdout.write(f"Created {Partition(model, month)} without rows: it was missing.")
+        for one in months.due(months.stored(model), months.retention(model._meta.label), timezone.now()):
             if reason := kept.kept_by(one):
                 self.stdout.write(f"Kept {one}: {reason}.")
             elif dry_run:
@@ -99,13 +105,28 @@ class Command(BaseCommand):
         try:
             drop.drop(partition, manifest, before)
         except drop.Changed as change:
-            export.discard(partition, directory)
+            if manifest.file:
+                export.discard(partition, directory)
             self.stdout.write(f"Kept {partition}: {change} The next run exports it again.")
         except OperationalError as error:
             cause = str(error).splitlines()[0]
             self.stdout.write(f"Exported {partition}, not dropped: {cause}. The next run drops it.")
         else:
-            self.stdout.write(f"Exported {manifest.rows} rows of {partition} to {manifest.file}, and dropped them.")
+            done = f"Exported {manifest.rows} rows of {partition} to {manifest.file}, and dropped them."
+            again = f"Dropped {partition}: it was exported before, and has no rows now."
+            self.stdout.write(done if manifest.file else again)
+
+    def _attach_detached(self, model: type[Model]) -> Iterator[str]:
+        """What an interrupted run has detached. Yields what is wrong with a table that has the name of a partition."""
+        for one in drop.detached(model):
+            try:
+                drop.attach(one)
+            except (IntegrityError, ProgrammingError) as error:
+                cause = str(error).splitlines()[0]
+                yield (
+                    f"{one.name} has the name of a partition, and cannot be one of {one.table}: {cause}. Nothing of it "
+                    f"is exported or dropped. Rename the table, and run again."
+                )
 
     def _report_stray(self, model: type[Model]) -> None:
         with connection.cursor() as cursor:
