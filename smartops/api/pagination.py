@@ -22,6 +22,11 @@ class PageQuery(BaseModel):
     limit: int = Field(50, ge=1, le=500)
     cursor: Cursor | None = Field(None, description="Opaque; part of the URL in `next`.")
 
+    @property
+    def after(self) -> UUID | None:
+        """The last id of the page before."""
+        return None if self.cursor is None else UUID(bytes=urlsafe_b64decode(self.cursor + "=="))
+
 
 class Page(BaseModel, Generic[Item]):
     items: list[Item]
@@ -37,14 +42,17 @@ def paginate(
     """The rows of one page, and the URL of the next. Rows without a Scan are found by an index, or few."""
     require_known(request.GET, type(query).model_fields)
     scan = rows if isinstance(rows, Scan) else Scan(rows, rows)
-    part = scan.read(query.limit + 1, _decode(query.cursor) if query.cursor else None)
+    part = scan.read(query.limit + 1, query.after)
     found = part.rows[: query.limit]
     last = found[-1].pk if len(part.rows) > query.limit else part.reached
-    if last is None:
-        return found, None
+    return found, None if last is None else next_page(request, last)
+
+
+def next_page(request: HttpRequest, last: UUID) -> str:
+    """The path and query of the page after this id."""
     parameters = request.GET.copy()
     parameters["cursor"] = _encode(last)
-    return found, f"{request.path}?{parameters.urlencode()}"
+    return f"{request.path}?{parameters.urlencode()}"
 
 
 def names_in(query: Any) -> dict[str, str]:
@@ -55,7 +63,3 @@ def names_in(query: Any) -> dict[str, str]:
 
 def _encode(pk: UUID) -> str:
     return urlsafe_b64encode(pk.bytes).decode().rstrip("=")
-
-
-def _decode(cursor: str) -> UUID:
-    return UUID(bytes=urlsafe_b64decode(cursor + "=="))

@@ -10,7 +10,7 @@ from ninja.parser import Parser
 from pydantic import BaseModel, ConfigDict
 
 from smartops import strict_json
-from smartops.api import actions, aliases, approvals, guardrails, problem_handlers, rules, signals
+from smartops.api import actions, aliases, approvals, guardrails, problem_handlers, reports, rules, signals
 from smartops.api.problems import Problem, RequestReason
 
 CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
@@ -86,5 +86,5 @@ api = API(
     parser=JsonBody(),
 )
 problem_handlers.handle_exceptions(api)
-for resource in (signals, actions, approvals, guardrails, aliases, rules):
+for resource in (signals, reports, actions, approvals, guardrails, aliases, rules):
     api.add_router("", resource.router)

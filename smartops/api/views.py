@@ -248,12 +248,13 @@ class ProblemView(BaseModel):
     firing: HeardView
     healthy: HeardView = Field(description="Reports of its end, also those without an open signal.")
 
-    @classmethod
-    def of(cls, problem: Problem) -> "ProblemView":
-        return cls(
-            firing=HeardView(count=problem.firing_count, last_at=problem.firing_at, last_by=problem.firing_by),
-            healthy=HeardView(count=problem.healthy_count, last_at=problem.healthy_at, last_by=problem.healthy_by),
-        )
+    @staticmethod
+    def heard(problem: Problem) -> dict[str, HeardView]:
+        """Both fields."""
+        return {
+            "firing": HeardView(count=problem.firing_count, last_at=problem.firing_at, last_by=problem.firing_by),
+            "healthy": HeardView(count=problem.healthy_count, last_at=problem.healthy_at, last_by=problem.healthy_by),
+        }
 
 
 class SignalDetail(SignalView):
@@ -268,7 +269,7 @@ class SignalDetail(SignalView):
     def of(cls, signal: Signal, observations: int) -> "SignalDetail":
         return cls(
             **SignalView.model_validate(signal).model_dump(),
-            problem=None if (problem := signal.problem()) is None else ProblemView.of(problem),
+            problem=None if (problem := signal.problem()) is None else ProblemView(**ProblemView.heard(problem)),
             payload=signal.payload,
             annotations=signal.annotations,
             observations=observations,

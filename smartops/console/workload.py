@@ -14,7 +14,7 @@ from guardrails.words import Budget, budgets, in_words
 from orchestrator.acts.freezes import FreezeScope
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.models import Action, ObservedNamespace, ObservedWorkload, Workload
-from signals.models import Signal
+from signals.models import Problem, Signal
 from signals.names import name_problems
 from signals.types import Kind, Target
 from smartops import queries
@@ -22,7 +22,7 @@ from smartops.console import listing, workloads
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Right
 
-SHOWN = 20  # actions and signals
+SHOWN = 20  # actions, signals and problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Known:
     freezes: list[Freeze]
     actions: list[Action]
     signals: list[Signal]
+    problems: list[Problem]
 
     @property
     def limits(self) -> list[Limit]:
@@ -101,6 +102,9 @@ def load(target: Target) -> Known | None:
         return None
     complete = ObservedNamespace.of(target).order_by("-complete_at").values_list("complete_at", flat=True).first()
     [history] = load_history([Wanted(target, None if row is None else row.pk)])
+    signals = list(_latest(Signal.objects.defer("payload"), Q(**names, workload=target.name)))
+    # A detector that has its own name for the workload reports a problem of that name.
+    problems = Problem.objects.filter(Q(**names, workload=target.name) | Q(pk__in=[one.fingerprint for one in signals]))
     return Known(
         target=target,
         observed=observed,
@@ -109,7 +113,8 @@ def load(target: Target) -> Known | None:
         cooldowns=list(Cooldown.objects.filter(**names, workload=target.name, until__gt=history.now).order_by("until")),
         freezes=list(Freeze.in_force(target).order_by("pk")),
         actions=list(_latest_actions(row)),
-        signals=list(_latest(Signal.objects.defer("payload"), Q(**names, workload=target.name))),
+        signals=signals,
+        problems=list(problems.order_by("source", "symptom")[:SHOWN]),
     )
 
 

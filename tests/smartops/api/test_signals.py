@@ -1,11 +1,14 @@
 """Signals over HTTP: stored before they are acknowledged, and read back with what became of them."""
 
 import json
+from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from signals.models import Observation, Signal
 from signals.types import Kind, Target
@@ -40,6 +43,82 @@ def test_a_signal_says_how_often_and_when_its_problem_was_reported(api: Api) -> 
         "healthy": (1, "token:agent"),
     }
     assert problem["firing"]["last_at"] < problem["healthy"]["last_at"]
+
+
+def test_reports_that_open_no_signal_are_counted_and_listed(api: Api) -> None:
+    """A detector that finds nothing for a day is heard of all the same."""
+    for number in range(3):
+        body = ANOMALY | {"service": "Tomcat01", "windowId": f"w{number}", "isAnomaly": False}
+        assert api.post("/v1/signals/anomaly", body).json() == {"id": None, "state": "resolved", "duplicate": False}
+    api.post("/v1/signals/anomaly", body)  # a repeat
+
+    [item] = api.get("/v1/reports?workload=Tomcat01&source=anomaly&token=agent").json()["items"]
+
+    assert (item["workload"], item["symptom"], item["signal"]) == ("Tomcat01", "resource", None)
+    assert item["firing"] == {"count": 0, "last_at": None, "last_by": None}
+    assert (item["healthy"]["count"], item["healthy"]["last_by"]) == (3, "token:agent")
+    age = timezone.now() - datetime.fromisoformat(item["healthy"]["last_at"])
+    assert timedelta(0) < age < timedelta(minutes=1)
+
+
+def test_reports_are_counted_with_those_of_ignored_and_open_signals(api: Api) -> None:
+    """Repeats of what was ignored count up on the closed signal, and on the problem."""
+    opened = api.post("/v1/signals/anomaly", ANOMALY).json()["id"]
+    api.post("/v1/signals/rca", RCA)
+    for number in range(4):
+        api.post("/v1/signals/anomaly", ANOMALY | {"windowId": f"w{number}"})
+    api.post("/v1/signals/anomaly", ANOMALY | {"windowId": "w0", "isAnomaly": False})
+    api.post("/v1/signals/anomaly", ANOMALY | {"windowId": "another", "isAnomaly": False})
+
+    listed = {one["source"]: one for one in api.get("/v1/reports").json()["items"]}
+
+    assert {name: (one["firing"]["count"], one["healthy"]["count"]) for name, one in listed.items()} == {
+        "anomaly": (5, 2),
+        "rca": (1, 0),
+    }
+    of_signal = api.get(f"/v1/signals/{opened}").json()["problem"]
+    assert of_signal == {kind: listed["anomaly"][kind] for kind in ("firing", "healthy")}
+
+
+def test_the_pages_of_reports_have_each_problem_once(api: Api) -> None:
+    for number in range(5):
+        api.post("/v1/signals/anomaly", ANOMALY | {"service": f"s{number}", "isAnomaly": False})
+
+    found, address = [], "/v1/reports?limit=2"
+    while address:
+        page = api.get(address).json()
+        found.append([one["workload"] for one in page["items"]])
+        address = page["next"]
+
+    assert [len(one) for one in found] == [2, 2, 1]
+    assert sorted(chain(*found)) == [f"s{number}" for number in range(5)]
+
+
+def test_a_token_reads_the_reports_of_its_namespaces(api: Api) -> None:
+    api.post("/v1/signals/anomaly", ANOMALY | {"namespace": "erp"})
+    api.post("/v1/signals/anomaly", ANOMALY | {"namespace": "shop"})
+    reader = bearer("of erp", [Scope.READ], namespaces=["erp"])
+
+    assert [one["namespace"] for one in reader.get("/v1/reports").json()["items"]] == ["erp"]
+    assert reader.get("/v1/reports", namespace="shop").status_code == 403
+    assert bearer("writer", [Scope.SIGNALS_WRITE]).get("/v1/reports").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("kind=Pod", "kind"),
+        ("source=tomcat", "source"),
+        ("token=%00", "token"),
+        ("by=agent", "by"),
+        ("limit=0", "limit"),
+    ],
+)
+def test_a_list_of_reports_refuses_what_it_does_not_know(api: Api, query: str, field: str) -> None:
+    answer = api.get(f"/v1/reports?{query}")
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == field
 
 
 def test_an_equal_post_is_a_duplicate_and_a_repeat_is_counted(api: Api) -> None:

@@ -14,9 +14,11 @@ from django.utils import timezone
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, Workload, transitions
-from signals import actors
+from signals import actors, unresolved
+from signals.ingest import ingest
 from signals.models import SettingChange, Signal
-from signals.types import ActionType, Kind, Origin, Proposal, Target
+from signals.naming import resolve
+from signals.types import ActionType, AliasSpec, Kind, Naming, NamingFacts, Origin, Proposal, Target
 from smartops.console import listing
 from smartops.console.workload_acts import may_undo
 from smartops.people.roles import Place, Role
@@ -123,6 +125,22 @@ class TestPage:
         ):  # fmt: skip
             assert said in page, said
 
+    def test_the_page_says_when_each_detector_last_reported_also_without_a_signal(self, reading: Client) -> None:
+        observed("web")
+        ingest([anomaly("web", "latency", firing=False) for _ in range(3)], actors.token("agent-smith"))
+        ingest([anomaly("web", "error")], actors.token("agent-jones"))
+        ingest([anomaly("Web Shop", "other")], actors.token("agent-brown"))
+        signal, alias = Signal.objects.get(workload="Web Shop"), AliasSpec(1, "Web Shop", Kind.DEPLOYMENT, "web")
+        naming = Naming(signal.named, NamingFacts(alias=alias))
+        unresolved.store([(signal, naming, resolve(naming.named, naming.facts))])  # type: ignore[list-item]
+        page = text(reading.get(WEB))
+        for said in (
+            "anomaly <code>latency</code></dt><dd>healthy 3 times, last", "by <code>token:agent-smith</code>",
+            "anomaly <code>error</code></dt><dd>firing 1 time, last", "by <code>token:agent-jones</code>",
+            "anomaly <code>other</code></dt><dd>firing 1 time, last", "by <code>token:agent-brown</code>",
+        ):  # fmt: skip
+            assert said in page, said
+
     @pytest.mark.parametrize("path", [f"{LIST}default/Deployment/{NAMESPACE}/none/", WEB.replace("Deployment", "Pod")])
     def test_a_workload_that_nobody_knows_is_not_found(self, reading: Client, path: str) -> None:
         assert reading.get(path).status_code == 404
@@ -136,7 +154,7 @@ class TestPage:
     def test_a_page_takes_a_constant_number_of_queries(self, reading: Client, django_assert_num_queries: Any) -> None:
         observed("web")
         for _ in range(2):
-            with django_assert_num_queries(18):
+            with django_assert_num_queries(19):
                 reading.get(WEB)
             action = requested("web")
             Action.objects.filter(pk=action.pk).update(state="cancelled", finished_at=Now())
