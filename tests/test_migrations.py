@@ -1,10 +1,15 @@
 """Two versions run on one database while the next is rolled out: the version before must be able to go on."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from django.apps import apps
+from django.contrib.postgres.functions import RandomUUID
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
-from django.db import connection, models
+from django.db import OperationalError, connection, models, transaction
 from django.db.migrations import Migration
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import (
     AddField,
@@ -15,15 +20,22 @@ from django.db.migrations.operations import (
     SeparateDatabaseAndState,
 )
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
 from django.db.models import NOT_PROVIDED
+from django.db.models.functions import Abs, Now
 from pgtrigger.migrations import AddTrigger, RemoveTrigger
 
+from signals.lib.notifications import connect
+from signals.lib.partition_index import AddIndexByPartition
 from signals.lib.partitions import PARTITION_BY
+from smartops.models import SignIn
+from smartops.retention import months
 
 # What a version does not know, it does not miss. RunPython and RunSQL are for those who review them, and so is the
 # database's part of SeparateDatabaseAndState.
 HARMLESS = (AddIndex, CreateModel, AddTrigger, RemoveTrigger, RunPython, RunSQL, SeparateDatabaseAndState)
 LARGE = {label.lower() for label in PARTITION_BY}
+TABLES = {apps.get_model(label)._meta.db_table for label in PARTITION_BY}
 OURS = [
     app.label for app in apps.get_app_configs() if app.label in ("signals", "guardrails", "orchestrator", "smartops")
 ]
@@ -44,9 +56,23 @@ def leaves_the_version_before_alone(operation: Operation) -> bool:
     return isinstance(operation, HARMLESS)
 
 
-def builds_an_index_under_a_lock(app: str, operation: Operation) -> bool:
-    """On a large table, nothing could be written for minutes."""
-    return isinstance(operation, AddIndex) and f"{app}.{operation.model_name_lower}" in LARGE
+def works_under_a_lock(app: str, operation: Operation) -> bool:
+    """It reads or writes all rows of a large table, which nobody can write to for minutes."""
+    if isinstance(operation, AddIndexByPartition) or not isinstance(operation, AddIndex | AddField):
+        return False
+    if f"{app}.{operation.model_name_lower}" not in LARGE:
+        return False
+    return isinstance(operation, AddIndex) or not _is_added_in_an_instant(operation.field)
+
+
+def _is_added_in_an_instant(field: "models.Field[Any, Any]") -> bool:
+    """PostgreSQL stores a default once if it is the same for all rows. An index or a foreign key reads them all."""
+    default = field.db_default
+    constant = not hasattr(default, "resolve_expression") or isinstance(default, models.Value | Now)
+    refers = field.remote_field is not None and getattr(field, "db_constraint", True)
+    return constant and not (
+        getattr(field, "db_index", False) or field.unique or refers or isinstance(field, models.GeneratedField)
+    )
 
 
 @pytest.mark.parametrize("migration", LATER, ids=str)
@@ -56,16 +82,154 @@ def test_the_version_before_can_go_on_after_a_migration(migration: Migration) ->
 
 @pytest.mark.parametrize("migration", LATER, ids=str)
 def test_a_migration_locks_no_large_table_while_it_works(migration: Migration) -> None:
-    found = [one for one in migration.operations if builds_an_index_under_a_lock(migration.app_label, one)]
+    found = [one for one in migration.operations if works_under_a_lock(migration.app_label, one)]
 
     assert [one.describe() for one in found] == []
 
 
-@pytest.mark.parametrize(("model", "locks"), [("Action", True), ("Heartbeat", False)])
-def test_an_index_of_a_large_table_is_built_by_partition(model: str, locks: bool) -> None:
-    operation = AddIndex(model, models.Index(fields=["reason"], name="by_reason"))
+BY_REASON = models.Index(fields=["reason"], name="by_reason")
 
-    assert builds_an_index_under_a_lock("orchestrator", operation) is locks
+
+@pytest.mark.parametrize(
+    ("operation", "locks"),
+    [
+        (AddIndex("Action", BY_REASON), True),
+        (AddIndex("Heartbeat", BY_REASON), False),
+        (AddIndexByPartition("Action", BY_REASON), False),
+        (AddField("Action", "new", models.TextField(null=True)), False),
+        (AddField("Action", "new", models.TextField(db_default="x")), False),
+        (AddField("Action", "new", models.DateTimeField(db_default=Now())), False),
+        (AddField("Action", "new", models.UUIDField(db_default=RandomUUID())), True),
+        (AddField("Action", "new", models.TextField(null=True, db_index=True)), True),
+        (AddField("Action", "new", models.TextField(null=True, unique=True)), True),
+        (AddField("Action", "new", models.ForeignKey("Workload", models.PROTECT, null=True, db_index=False)), True),
+        (
+            AddField(
+                "Action", "new", models.ForeignKey("Workload", models.PROTECT, db_index=False, db_constraint=False)
+            ),
+            False,
+        ),
+        (
+            AddField(
+                "Action",
+                "new",
+                models.GeneratedField(expression=Abs("attempts"), output_field=models.IntegerField(), db_persist=True),
+            ),
+            True,
+        ),
+        (AddField("Heartbeat", "new", models.TextField(null=True, db_index=True)), False),
+    ],
+    ids=str,
+)
+def test_a_change_of_a_large_table_takes_an_instant(operation: Operation, locks: bool) -> None:
+    assert works_under_a_lock("orchestrator", operation) is locks
+
+
+@pytest.fixture
+def fresh(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The connection leads to a database without any table."""
+    used = connection.settings_dict["NAME"]
+
+    def lead_to(name: str) -> None:
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]  # of PostgreSQL's
+        connection.settings_dict["NAME"] = name
+
+    with django_db_blocker.unblock():
+        with connect() as session:
+            session.execute("CREATE DATABASE fresh TEMPLATE template0")
+        lead_to("fresh")
+        try:
+            yield
+        finally:
+            lead_to(used)
+            with connect() as session:
+                session.execute("DROP DATABASE fresh WITH (FORCE)")
+
+
+LOCKS = """
+    SELECT DISTINCT coalesce(parent.relname, locked.relname) FROM pg_locks
+    JOIN pg_class locked ON locked.oid = relation
+    LEFT JOIN pg_inherits ON inhrelid = locked.oid LEFT JOIN pg_class parent ON parent.oid = inhparent
+    WHERE pid = pg_backend_pid() AND mode IN (
+        'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+"""
+
+
+@pytest.mark.usefixtures("fresh")
+def test_the_sql_of_a_later_migration_locks_no_large_table() -> None:
+    """What it locks is known when it is complete. An operation that takes an instant may lock its table."""
+    executor = MigrationExecutor(connection)
+    executor.recorder.ensure_schema()
+    state, found = executor.loader.project_state(()), {}
+    for migration, _ in executor.migration_plan(
+        [node for node in executor.loader.graph.leaf_nodes() if node[0] in OURS]
+    ):
+        with transaction.atomic(), connection.cursor() as cursor:
+            state = executor.apply_migration(state, migration)
+            cursor.execute(LOCKS)
+            if migration in LATER:
+                found[str(migration)] = {table for [table] in cursor.fetchall()} & TABLES - _changed(migration)
+
+    assert found == {str(migration): set() for migration in LATER}
+    assert len(found) >= 4
+
+
+def _changed(migration: Migration) -> set[str]:
+    instant = (AddField, AddTrigger, RemoveTrigger, CreateModel)
+    names = [
+        getattr(one, "model_name", getattr(one, "name", "")) for one in migration.operations if isinstance(one, instant)
+    ]
+    return {f"{migration.app_label}_{name.lower()}" for name in names}
+
+
+STATES = """
+    SELECT relname, indisvalid FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid WHERE relname ~ '^by_actor'
+"""
+INSERT = """
+    INSERT INTO smartops_signin (at, event, actor, address, reason, count)
+    VALUES (now(), 'signed_in', 'user:ana', '', '', 1)
+"""
+
+
+def states(cursor: Any) -> dict[str, bool]:
+    """Of the index and its parts: whether it is complete."""
+    cursor.execute(STATES)
+    return dict(cursor.fetchall())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_index_is_built_by_partition_beside_writers_and_completed_after_an_interruption() -> None:
+    operation = AddIndexByPartition("SignIn", models.Index(fields=["actor"], name="by_actor"))
+    state = ProjectState.from_apps(apps)
+
+    def build() -> None:
+        with connection.schema_editor(atomic=False) as editor:
+            operation.database_forwards("smartops", editor, state, state)
+
+    with connect() as old, connect() as other, connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '5s'")
+        try:
+            with old.transaction():  # as that of a dump
+                old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                old.execute("SELECT count(*) FROM smartops_signin")
+                cursor.execute("SET statement_timeout = '300ms'")
+                with pytest.raises(OperationalError, match="statement timeout"):
+                    build()
+                cursor.execute("SET statement_timeout = 0")
+                assert not all(states(cursor).values())
+                other.execute(INSERT)  # the build that ended half-way keeps nobody waiting
+            build()
+
+            built = states(cursor)
+            assert all(built.values())
+            assert len(built) == 1 + len(months.stored(SignIn)) + 1, "of the table, its months, the others"
+            cursor.execute("SHOW lock_timeout")
+            assert cursor.fetchone() == ("5s",)
+            build()
+            assert states(cursor) == built, "a repetition has nothing to do"
+        finally:
+            cursor.execute("DROP INDEX IF EXISTS by_actor; RESET lock_timeout; RESET statement_timeout")
 
 
 @pytest.mark.django_db
