@@ -6,14 +6,13 @@ Each action has its signal, its decision with inputs of the usual size, four row
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
-from timeit import timeit
 from uuid import uuid4
 
 import psycopg
@@ -22,7 +21,7 @@ from smartops.dev import postgres
 
 MONTHS = 24
 WORKLOADS = 1000
-ROUNDS = 21
+ROUNDS = 100
 PARTITIONS = """
     SELECT smartops_create_partition(c.relname, a.attname, month)
     FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid
@@ -75,11 +74,13 @@ EVIDENCE = """
     SELECT action, 'SUCCESS', 'The rollout is complete.', 7, '{{"replicas": 2}}', 30, at, at, 3, 3, 3, 3, 7 FROM past;
 """
 BEGIN = "BEGIN; ALTER TABLE orchestrator_action DISABLE TRIGGER USER;"
-# What an earlier run has decided.
-END_DECIDED = """
+# What an earlier run has decided or stored.
+END_EARLIER = """
     UPDATE orchestrator_action SET state = 'cancelled', finished_at = now(), lease_until = NULL
     WHERE finished_at IS NULL;
     UPDATE signals_signal SET closed_at = now() WHERE state = 'admitted' AND closed_at IS NULL;
+    UPDATE signals_signal SET state = 'resolved', reason = 'SignalResolved', closed_at = now(), resolved_at = now()
+    WHERE state = 'pending';
 """
 END = "SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE orchestrator_action ENABLE TRIGGER USER; COMMIT;"
 
@@ -92,8 +93,43 @@ def fill(session: psycopg.Connection, actions: int, *, evidence: bool = False) -
     session.execute("VACUUM (ANALYZE)")
 
 
+class Meter:
+    """Times of work on a server, with the processor time of this process and what it starts, and of the server. Other
+    programs make the elapsed time longer."""
+
+    def __init__(self, server: postgres.Server) -> None:
+        self._server = server.pid
+
+    def report(self, name: str, work: Callable[[], object], count: int = 1) -> None:
+        """`count`: how often `work` does what is named."""
+        began, own, server = time.perf_counter(), sum(os.times()[:4]), self._processor_time()
+        work()
+        taken = (time.perf_counter() - began, sum(os.times()[:4]) - own, self._processor_time() - server)
+        elapsed, own, server = (one / count for one in taken)
+        print(f"{name}: {shown(elapsed)}; processor: {shown(own)}, PostgreSQL {shown(server)}", flush=True)
+
+    def _processor_time(self) -> float:
+        """Of the server in seconds: of its process with those that have ended, and of those that run."""
+        ticks = 0
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text().rpartition(")")[2].split()
+            except OSError:  # it has just ended
+                continue
+            if path.parent.name == str(self._server):
+                ticks += sum(map(int, fields[11:15]))
+            elif fields[1] == str(self._server):
+                ticks += sum(map(int, fields[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def shown(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.2f} ms"
+
+
 def main(directory: Path, actions: int) -> None:
-    url = postgres.start(directory / "postgres").uri
+    server = postgres.start(directory / "postgres")
+    url = server.uri
     os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "smartops.settings", "SMARTOPS_INSECURE_HTTP": "1"}
     import django
     from django.core.management import call_command
@@ -110,8 +146,8 @@ def main(directory: Path, actions: int) -> None:
             one = DecisionRecord.objects.latest("pk")
             session.execute("CREATE TEMPORARY TABLE usual (inputs jsonb, verdicts jsonb)")
             session.execute("INSERT INTO usual VALUES (%s, %s)", [json.dumps(one.inputs), json.dumps(one.verdicts)])
-            report("fill", lambda: fill(session, actions, evidence=True))
-    measure(url, directory, decide)
+            Meter(server).report("fill", lambda: fill(session, actions, evidence=True))
+    measure(server, directory, decide)
 
 
 def fill_first(session: psycopg.Connection) -> None:
@@ -119,23 +155,24 @@ def fill_first(session: psycopg.Connection) -> None:
     session.execute(PARTITIONS.format(months=MONTHS).encode())
 
 
-def stored(size: int) -> float:
-    """The seconds of one batch of so many observations, each of which opens a signal: the median."""
+def store(size: int) -> None:
+    """ROUNDS batches of so many observations, each of which opens a signal."""
     from signals import actors
     from signals.ingest import ingest
     from signals.types import Observation, Source, Target
 
-    def batch() -> list[Observation]:
+    for _ in range(ROUNDS):
         targets = [Target("default", "elsewhere", uuid4().hex) for _ in range(size)]
-        return [Observation(Source.ANOMALY, one, "resource", uuid4().hex, True, {}, score=0.95) for one in targets]
+        ingest(
+            [Observation(Source.ANOMALY, one, "resource", uuid4().hex, True, {}, score=0.95) for one in targets],
+            actors.token("benchmark"),
+        )
 
-    return median(timeit(partial(ingest, batch(), actors.token("benchmark")), number=1) for _ in range(ROUNDS))
 
-
-def measure(url: str, directory: Path, decide: Callable[[int, int], float]) -> None:
-    from django.core.management import call_command
-
+def measure(server: postgres.Server, directory: Path, decide: Callable[[int, int], float]) -> None:
     from benchmarks.screens import measure as screens
+
+    url, meter = server.uri, Meter(server)
 
     sizes = """
         SELECT p.partrelid::regclass::text, pg_size_pretty(sum(pg_total_relation_size(relid)))
@@ -144,37 +181,61 @@ def measure(url: str, directory: Path, decide: Callable[[int, int], float]) -> N
     with psycopg.connect(url, autocommit=True) as session:
         for name, size in session.execute(sizes).fetchall():
             print(f"{name}: {size}")
-        session.execute(END_DECIDED)
+        session.execute(END_EARLIER)
+    for number in range(4):
+        meter.report("a signal and its decision", partial(decide, number, 100), 100)
     for size in (1, 500):
-        print(f"ingest of {size}: {1000 * stored(size):.2f} ms", flush=True)
-    for number in range(1, 4):
-        print(f"a decision: {1000 * decide(number, 100):.2f} ms", flush=True)
+        store(size)
+        meter.report(f"a batch of {size}", partial(store, size), ROUNDS)
     for path, (seconds, queries) in screens().items():
         print(f"{path}: {1000 * seconds:.0f} ms, {queries} queries", flush=True)
     exports = directory / "exports"
     exports.mkdir(exist_ok=True)
-    report("migrate with nothing to do", lambda: call_command("migrate", verbosity=0))
+    upgrade(meter)
     dump = directory / "dump"
     pg_dump = [str(postgres.binary("pg_dump")), "--format=custom", "--compress=1", "--file", str(dump), url]
-    report("pg_dump", lambda: subprocess.run(pg_dump, check=True))
-    restore(url, dump)
-    report("retain", lambda: call_command("retain", exports))
+    meter.report("pg_dump", lambda: subprocess.run(pg_dump, check=True))
+    restore(url, dump, meter)
+    meter.report("retain", lambda: manage("retain", str(exports)))
+    print(f"memory of a command: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MB at most")
 
 
-def restore(url: str, dump: Path) -> None:
+def manage(*arguments: str) -> None:
+    subprocess.run([sys.executable, "manage.py", *arguments], check=True)
+
+
+def upgrade(meter: Meter) -> None:
+    """Without a migration, and with the changes that one makes of a large table, which are removed again."""
+    from django.apps import apps
+    from django.db import connection, models
+    from django.db.migrations import AddField, RemoveField
+    from django.db.migrations.state import ProjectState
+
+    from signals.lib.partition_index import AddIndexByPartition
+
+    meter.report("migrate with nothing to do", lambda: manage("migrate", "--verbosity=0"))
+    state = ProjectState.from_apps(apps)
+    for name in ("Action", "DecisionRecord"):
+        with connection.schema_editor(atomic=False) as editor:
+            grown = state.clone()
+            column = AddField(name, "added", models.TextField(db_default=""))
+            column.state_forwards("orchestrator", grown)
+            work = partial(column.database_forwards, "orchestrator", editor, state, grown)
+            meter.report(f"a column of {name}", work)
+            RemoveField(name, "added").database_forwards("orchestrator", editor, grown, state)
+            index = AddIndexByPartition(name, models.Index(fields=["reason", "id"], name="added"))
+            meter.report(f"an index of {name}", partial(index.database_forwards, "orchestrator", editor, state, state))
+            editor.execute("DROP INDEX added")
+
+
+def restore(url: str, dump: Path, meter: Meter) -> None:
     """Into a database of its own, which is dropped."""
     restored = f"{url.rpartition('/')[0]}/restored"
     pg_restore = [str(postgres.binary("pg_restore")), "--exit-on-error", "--no-owner", "--dbname", restored, str(dump)]
     with psycopg.connect(url, autocommit=True) as session:
         session.execute("CREATE DATABASE restored")
-        report("pg_restore", lambda: subprocess.run(pg_restore, check=True))
+        meter.report("pg_restore", lambda: subprocess.run(pg_restore, check=True))
         session.execute("DROP DATABASE restored")
-
-
-def report(name: str, work: Callable[[], object]) -> None:
-    started = time.perf_counter()
-    work()
-    print(f"{name}: {time.perf_counter() - started:.1f} s", flush=True)
 
 
 if __name__ == "__main__":
