@@ -105,7 +105,7 @@ MOVE_ACTIONS = f"""
         change jsonb, before_image jsonb, after_image jsonb, scale_increase int, scale_decrease int, warnings jsonb,
         digest text, shown jsonb, not_before float8, deadline float8, lease float8, applied boolean, finished boolean)),
     locked AS (
-        SELECT id FROM orchestrator_action WHERE id {BOUNDED} AND id IN (SELECT id FROM moved)
+        SELECT id FROM orchestrator_action WHERE id {BOUNDED} AND id = ANY(ARRAY(SELECT id FROM moved))
         ORDER BY id FOR NO KEY UPDATE)
     UPDATE orchestrator_action AS action SET
         state = moved.state, reason = moved.reason, message = moved.message, details = moved.details,

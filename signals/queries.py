@@ -145,14 +145,15 @@ WAKE_DEFERRED = """
 """
 # One compare-and-set for each signal: it is stored only while it is pending. Parameters: rows, as a JSON array (see
 # `signals.transitions`); first, the smallest id. They are locked in the order of their fingerprint. Another
-# transaction that holds one of them may be about to move it: it is left as it is.
+# transaction that holds one of them may be about to move it: it is left as it is. With IN, all that wait are read.
 # What a signal waits after it is due, it waits for SmartOps; with `kept`, also the deferral.
 MOVE = f"""
     WITH moved AS (SELECT * FROM json_to_recordset(%(rows)s::json) AS moved(
         id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean,
         kept boolean, holds jsonb)),
     locked AS (
-        SELECT id FROM signals_signal WHERE id {BOUNDED} AND id IN (SELECT id FROM moved) AND state = 'pending'
+        SELECT id FROM signals_signal
+        WHERE id {BOUNDED} AND id = ANY(ARRAY(SELECT id FROM moved)) AND state = 'pending'
         ORDER BY fingerprint FOR NO KEY UPDATE SKIP LOCKED)
     UPDATE signals_signal AS signal SET
         state = moved.state, reason = moved.reason, message = moved.message, errors = moved.errors,
