@@ -12,7 +12,16 @@ from django.db.models.functions import Now
 from guardrails.models import Cooldown
 from guardrails.types import Limits
 from orchestrator.k8s.types import Condition
-from orchestrator.models import FINAL, Action, ActionState, AuditEvent, Verification, VerificationStatus, transitions
+from orchestrator.models import (
+    FINAL,
+    Action,
+    ActionState,
+    AuditEvent,
+    Verification,
+    VerificationStatus,
+    transition,
+    transitions,
+)
 from orchestrator.models.action import PENDING_FOR
 from orchestrator.models.transitions import LEASE, NO_PLAN, REVIEW_FOR, Transition
 from signals.lib.notifications import connect, parse
@@ -431,7 +440,7 @@ def test_a_transaction_that_fails_leaves_rows_and_copies_as_they_were(
     verifying, ended = move(requested("a"), claim, plan), move(requested("b"), claim, plan)
     moves = [apply(verifying), transitions.fail(ended, Reason.TARGET_GONE, "gone", ME)]
     before = list(Action.objects.order_by("pk").values())
-    fail_once(monkeypatch, transitions, name, after=True)
+    fail_once(monkeypatch, transition, name, after=True)
 
     with pytest.raises(OperationalError):
         transitions.store(moves)
