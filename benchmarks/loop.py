@@ -72,13 +72,14 @@ def verify_at_once() -> None:
     GuardrailSetting.objects.create(stabilization_seconds=0, rollout_settle_seconds=0)
 
 
-def verified(number: int) -> list[Action]:
-    """All actions, oldest first, when so many have succeeded."""
+def verified(number: int, pause: float = 0.1) -> list[Action]:
+    """All actions, oldest first, when so many have succeeded. `pause`: seconds between two queries, which cost
+    the database something, too."""
     deadline = time.monotonic() + ALL_VERIFIED_WITHIN
     while (done := Action.objects.filter(state=ActionState.SUCCEEDED).count()) < number:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{done} of {number} actions were verified within {ALL_VERIFIED_WITHIN:.0f} s")
-        time.sleep(0.1)
+        time.sleep(pause)
     return list(Action.objects.order_by("pk"))
 
 

@@ -122,7 +122,7 @@ def _ours(servers: Servers, cluster: Cluster, reconciler: int, storm: Storm) -> 
     before, began, used = Action.objects.count(), time.time(), cpu()
     ingest([storm.change.observe(name) for name in storm.names], actors.token("benchmark"))
     committed = time.time()
-    actions = verified(before + storm.size)[before:]
+    actions = verified(before + storm.size, pause=0.5)[before:]
     published()
     spent = [1000 * (now - then) / storm.size for now, then in zip(cpu(), used, strict=True)]
     cluster.rest()
