@@ -28,6 +28,7 @@ from orchestrator.publish import subscription
 from orchestrator.publish.kubernetes import SUPPRESSED
 from orchestrator.reconciler.next_step import NextStep
 from signals import ingest
+from signals.lib.triggers import FSM
 from signals.models import SignalState
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, Origin, Proposal, Target
@@ -119,7 +120,7 @@ def test_the_signals_diagram_is_the_trigger_of_the_table() -> None:
     drawn, _ = diagrams("docs/lifecycle.md")
 
     ((_, trigger),) = pgtrigger.registered("signals.Signal:signal_transitions")
-    assert isinstance(trigger, pgtrigger.FSM)
+    assert isinstance(trigger, FSM)
     assert {edge for edge in drawn if "[*]" not in edge} == {
         (str(here), str(there)) for here, there in trigger.transitions
     }

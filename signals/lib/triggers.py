@@ -4,6 +4,7 @@ The functions have a fixed search path, so that a session cannot put an operator
 they use. The tables are in the schema `public`. (docs/adr/0033-history-that-no-process-can-change.md)
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import pgtrigger
@@ -57,8 +58,26 @@ class OwnersTrigger(Unswitched):
     sql = OwnersTriggerSql
 
 
-class FSM(Unswitched, pgtrigger.FSM):
-    pass
+class FSM(Unswitched):
+    """Refuses every other transition of `field`. The condition is the trigger's own: a function would run for each
+    row."""
+
+    level = pgtrigger.Row
+    when = pgtrigger.Before
+    operation = pgtrigger.Update
+
+    def __init__(self, *, name: str, field: str, transitions: Iterable[tuple[str, str]]) -> None:
+        self.field, self.transitions = field, tuple(transitions)
+        allowed = ",".join(f"{here}:{there}" for here, there in self.transitions)
+        moved = f"OLD.{field} || ':' || NEW.{field}"
+        condition = f"OLD.{field} <> NEW.{field} AND {moved} <> ALL ('{{{allowed}}}'::text[])"
+        super().__init__(name=name, condition=pgtrigger.Condition(condition))
+
+    def get_func(self, model: Any) -> str:  # noqa: ARG002 - the base class's
+        return (
+            f'RAISE EXCEPTION \'Invalid transition of field "{self.field}" from "%" to "%" on table %\', '
+            f"OLD.{self.field}, NEW.{self.field}, TG_TABLE_NAME;"
+        )
 
 
 class Recorded(OwnersTrigger):
