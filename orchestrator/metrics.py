@@ -1,6 +1,7 @@
 """Metrics of the control loop and of direct actions. No label names a target: the number of targets is unbounded."""
 
 from collections.abc import Iterable
+from functools import cache
 
 from prometheus_client import Counter, Histogram
 
@@ -117,7 +118,10 @@ def record_use(verdicts: Iterable[Verdict]) -> None:
         details = verdict.details
         used, limit = details.get("current", details.get("value")), details.get("limit")
         if used is not None and limit:
-            GUARDRAIL_USED.labels(verdict.guardrail).observe(used / limit)
+            _used(verdict.guardrail).observe(used / limit)
+
+
+_used = cache(GUARDRAIL_USED.labels)  # to find a series again costs more than to count in it
 
 
 def record_end(type_: str, state: str, took: float, since_signal: float | None) -> None:

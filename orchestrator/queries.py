@@ -19,22 +19,26 @@ from signals.reasons import Reason
 
 Row = Mapping[str, Any]
 
+# A session that is stuck may keep a lock. No transaction that has locked workloads waits longer than this for another.
+# As a condition, it costs no round trip: it is evaluated once, before the statement locks a row.
+LIMIT_LOCK_WAITS = "SET LOCAL lock_timeout = '250ms'"
+LIMITED_WAITS = "(SELECT set_config('lock_timeout', '250ms', true)) IS NOT NULL"
+
 # The rows of these workloads, locked until the transaction ends. Every transaction locks them in the order of their
 # ids, so two batches never wait for each other in a circle.
-LOCK_WORKLOADS = """
+_WORKLOADS = """
     SELECT workload.id, workload.cluster, workload.namespace, workload.kind, workload.name
     FROM orchestrator_workload workload
     JOIN json_to_recordset(%(rows)s::json) AS wanted(cluster text, namespace text, kind text, name text)
     USING (cluster, namespace, kind, name)
-    ORDER BY workload.id FOR UPDATE OF workload
 """
-LOCK_WORKLOAD_ROWS = """
+_LOCKED = "ORDER BY workload.id FOR UPDATE OF workload"
+LOCK_WORKLOADS = f"{_WORKLOADS} {_LOCKED}"
+LOCK_FREE_WORKLOADS = f"{_WORKLOADS} WHERE {LIMITED_WAITS} {_LOCKED} SKIP LOCKED"
+LOCK_WORKLOAD_ROWS = f"""
     SELECT workload.id FROM orchestrator_workload workload JOIN json_to_recordset(%(rows)s::json) AS wanted(id bigint)
-    USING (id) ORDER BY workload.id FOR UPDATE OF workload
-"""
-LOCK_FREE_WORKLOADS = f"{LOCK_WORKLOADS} SKIP LOCKED"
-# A session that is stuck may keep a lock. No transaction that has locked workloads waits longer than this for another.
-LIMIT_LOCK_WAITS = "SET LOCAL lock_timeout = '250ms'"
+    USING (id) WHERE {LIMITED_WAITS} {_LOCKED}
+"""  # noqa: S608 - it is composed of constants
 
 # Nothing was applied, and the same change is not likely to be accepted soon.
 FINAL_REFUSALS = tuple(map(str, (Reason.CLUSTER_REJECTED, Reason.CLUSTER_FORBIDDEN, Reason.RETRIES_EXHAUSTED)))
@@ -105,7 +109,8 @@ MOVE_ACTIONS = f"""
         change jsonb, before_image jsonb, after_image jsonb, scale_increase int, scale_decrease int, warnings jsonb,
         digest text, shown jsonb, not_before float8, deadline float8, lease float8, applied boolean, finished boolean)),
     locked AS (
-        SELECT id FROM orchestrator_action WHERE id {BOUNDED} AND id = ANY(ARRAY(SELECT id FROM moved))
+        SELECT id FROM orchestrator_action
+        WHERE {LIMITED_WAITS} AND id {BOUNDED} AND id = ANY(ARRAY(SELECT id FROM moved))
         ORDER BY id FOR NO KEY UPDATE)
     UPDATE orchestrator_action AS action SET
         state = moved.state, reason = moved.reason, message = moved.message, details = moved.details,

@@ -75,16 +75,18 @@ class Transition:
     lease_is_over: bool = False
 
 
-def store(transitions: Sequence[Transition]) -> list[Transition]:
+def store(transitions: Sequence[Transition], *, savepoint: bool = True) -> list[Transition]:
     """Stores the transitions whose action is still as its copy says, and returns them. For the others, another process
-    was first. The copies of the stored ones are up to date afterwards; after an error they are as before."""
+    was first. The copies of the stored ones are up to date afterwards; after an error they are as before. Without a
+    `savepoint`, an error ends the surrounding transaction."""
     transitions = [one for one in transitions if one.action.state not in FINAL]
     if not transitions:
         return []
-    with atomic(one.action for one in transitions), planned_once():
+    with atomic((one.action for one in transitions), savepoint=savepoint), planned_once():
         # Workloads before actions, as everywhere: a process that decides on the target finds it free, or has committed
         # its deferral, which `_release` then ends.
-        Workload.lock_rows({one.action.workload_id for one in transitions if one.to in FINAL})
+        if ending := {one.action.workload_id for one in transitions if one.to in FINAL}:
+            Workload.lock_rows(ending)
         ids = [one.action.pk for one in transitions]
         moved = queries.fetch(queries.MOVE_ACTIONS, map(_row, transitions), first=min(ids))
         times = {row[0]: row[1:] for row in moved}
@@ -108,12 +110,12 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
 
 
 @contextmanager
-def atomic(actions: Iterable[Action]) -> Iterator[None]:
+def atomic(actions: Iterable[Action], *, savepoint: bool = True) -> Iterator[None]:
     """A transaction that stores transitions of these actions. If it fails, even at its commit, the copies are as they
     were before: a repeated attempt compares with what the database still has."""
     before = [(action, dict(vars(action))) for action in actions]
     try:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=savepoint):
             yield
     except BaseException:
         for action, columns in before:

@@ -44,15 +44,12 @@ class Workload(models.Model):
     def lock_free(cls, targets: Iterable[Target]) -> dict[Target, "Workload"]:
         """The same without those that another session has locked. Sets a limit for all locks that the transaction
         waits for: after it, LockNotAvailable is raised."""
-        limit_lock_waits()
         return cls._lock_or_store(targets, queries.LOCK_FREE_WORKLOADS)
 
     @classmethod
     def lock_rows(cls, ids: Collection[int]) -> None:
         """Locks rows that exist, in the same order, and sets the same limit."""
-        limit_lock_waits()
-        if ids:
-            queries.fetch(queries.LOCK_WORKLOAD_ROWS, [{"id": pk} for pk in ids])
+        queries.fetch(queries.LOCK_WORKLOAD_ROWS, [{"id": pk} for pk in ids])
 
     @classmethod
     def lock_free_rows(cls, ids: Collection[int]) -> set[int]:

@@ -11,8 +11,6 @@ from dataclasses import replace
 from functools import cache
 from uuid import UUID
 
-from django.db import transaction
-
 from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe
 from orchestrator import metrics, queries
 from orchestrator.decide.decision import Decided, Question, decide, store_records
@@ -30,7 +28,7 @@ from signals.aliases import Alias
 from signals.holds import until_it_differs
 from signals.lib import tracing
 from signals.lib.availability import is_repeatable
-from signals.lib.partitions import planned_once
+from signals.lib.partitions import planned_transaction
 from signals.lib.redaction import error_text
 from signals.lib.transition_log import log_transition
 from signals.mapping import Unmatched, Waiting, propose
@@ -89,7 +87,7 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
     for one in candidates:
         if one.error is not None:
             raise one.error
-    with transaction.atomic(), planned_once():
+    with planned_transaction():
         # Before the signals, as everywhere. A signal whose workload another session has locked stays due.
         workloads = Workload.lock_free(one.signal.target for one in candidates if _may_reserve(one))
         locked = {signal.pk: signal for signal in Signal.lock_due(one.signal.pk for one in candidates)}
@@ -233,7 +231,7 @@ def _create(
     for action, *_ in planned:
         about: dict[str, object] = {"signal": action.signal_id, "target": action.workload, "actor": actor}
         log_transition("action", action.pk, "", action.state, traceparent=action.traceparent, **about)
-    transitions.store([follow(action, live, decided, actor) for action, live, decided in planned])
+    transitions.store([follow(action, live, decided, actor) for action, live, decided in planned], savepoint=False)
     return [Claim.of(action, decided.limits) for action, _, decided in planned if action.state == ActionState.APPLYING]
 
 

@@ -76,7 +76,7 @@ def check(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) 
         decided = decide([_question(one, workloads, signals) for one in asked])
         answers = dict(zip(map(id, asked), decided, strict=True))
         moves = [_transition(one, answers.get(id(one)), actor, jitter()) for one in readings]
-        stored = {one.action.pk: one.to for one in transitions.store(moves)}
+        stored = {one.action.pk: one.to for one in transitions.store(moves, savepoint=False)}
         store_records(answers[id(one)] for one in asked if one.claim.action.pk in stored)
     planned = {pk for pk, to in stored.items() if to == ActionState.APPLYING}
     for one in asked:

@@ -25,6 +25,8 @@ def record(found: Sequence[tuple[Candidate, Signal]]) -> list[tuple[Signal, Deci
     """In the transaction of admit, with the signals locked. The decisions on those that stay unresolved. Only the first
     of each signal is stored, and the last: it is asked again every minute."""
     rows = [(signal, candidate.naming) for candidate, signal in found if candidate.naming is not None]
+    if not rows:
+        return []
     resolved = [(signal, naming, _resolution(naming)) for signal, naming in rows]
     unresolved = [(one, naming) for one, naming, where in resolved if where is None]
     store(resolved)

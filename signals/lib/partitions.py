@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import CreateModel
 from django.db.models import Model
@@ -124,12 +124,20 @@ class Unended:
 
 
 @contextmanager
-def planned_once() -> Iterator[None]:
+def planned_transaction() -> Iterator[None]:
+    """A transaction of such statements: as `planned_once`, for one round trip."""
+    ends_mode = not connection.in_atomic_block
+    with transaction.atomic(), planned_once(reset=not ends_mode):
+        yield
+
+
+@contextmanager
+def planned_once(*, reset: bool = True) -> Iterator[None]:
     """For a statement in a transaction that bounds the ids by parameters. PostgreSQL plans it once per session, for all
     partitions, and leaves most of them out when it begins to execute the plan. By itself it would plan it anew each
     time, for these parameters, which takes longer than the execution. Behind a pooler it does, as nothing is prepared
-    there. Around a whole transaction of such statements it costs two round trips in all: one within another costs
-    none."""
+    there. Around several such statements it costs two round trips in all: one within another costs none. `reset`: more
+    statements follow in the transaction, whose end resets the mode."""
     session: Any = connection.connection
     threshold = session.prepare_threshold if connection.in_atomic_block else None
     if not threshold:
@@ -142,7 +150,8 @@ def planned_once() -> Iterator[None]:
             yield
         finally:
             session.prepare_threshold = threshold
-        cursor.execute("SET LOCAL plan_cache_mode = auto")
+        if reset:
+            cursor.execute("SET LOCAL plan_cache_mode = auto")
 
 
 def create_ahead(using: str = DEFAULT_DB_ALIAS) -> list[str]:
