@@ -21,7 +21,7 @@ beside = $(filter-out %_proxies.py,$(wildcard tests/smartops/edge/test_*.py)) \
 	$(addprefix tests/smartops/console/test_,browser.py hostile_forms.py on_call.py reading.py screens.py) \
 	tests/smartops/web/test_shutdown.py \
 	$(addprefix tests/orchestrator/,publish/test_publishers.py reconciler/test_interleavings.py)
-rest = $(filter-out $(fast),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(beside)
+rest = $(filter-out $(fast) tests/kit %/__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(beside)
 # Two runs in one clone take turns at .venv; the second finds it complete.
 environment = flock -o Makefile $(MAKE) -s
 # Install a Debian package where root may, else name it: $(call debian,package)

@@ -4,6 +4,8 @@
 """
 
 import tomllib
+from importlib import import_module
+from pkgutil import walk_packages
 
 from tests.kit.pages import ROOT
 
@@ -14,6 +16,14 @@ def pure_modules() -> list[str]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     [modules] = [contract["source_modules"] for contract in contracts if contract["name"] == CONTRACT]
     return list(modules)
+
+
+def import_all() -> None:
+    """The lines of a module outside of its functions run once, when it is imported."""
+    for name in pure_modules():
+        module = import_module(name)
+        for found in walk_packages(getattr(module, "__path__", ()), f"{name}."):
+            import_module(found.name)
 
 
 if __name__ == "__main__":

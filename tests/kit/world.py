@@ -21,7 +21,6 @@ from signals.types import Kind, Target
 from smartops.dev.sandbox.sandbox import Sandbox
 from tests.kit import manifests
 from tests.kit.manifests import Object
-from tests.kit.rules import install_default_rules
 from tests.kit.signals import NAMESPACE
 
 
@@ -99,7 +98,6 @@ class World:
 
 @pytest.fixture
 def world(transactional_db: None, tmp_path: Path) -> Iterator[World]:
-    install_default_rules()
     GuardrailSetting.objects.create(stabilization_seconds=0)
     with Sandbox() as sandbox:
         yield World(sandbox, tmp_path)

@@ -3,7 +3,6 @@
 import pytest
 
 from guardrails.models import GuardrailSetting
-from tests.kit.rules import install_default_rules
 from tests.kit.simulation import Simulation
 
 
@@ -14,5 +13,4 @@ def simulation(rules: None) -> Simulation:
 
 @pytest.fixture
 def rules(db: None) -> None:
-    install_default_rules()
     GuardrailSetting.objects.create(stabilization_seconds=5, verification_timeout_seconds=60)
