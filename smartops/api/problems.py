@@ -11,6 +11,8 @@ from django.http import QueryDict
 
 from smartops.strict_json import Malformed
 
+MAX_NAME = 128  # characters of a part of the path to a field
+
 
 class RequestReason(StrEnum):
     """Errors of the request itself. The closed list beside `signals.reasons.Reason`."""
@@ -96,7 +98,10 @@ def require_known(given: QueryDict, known: Collection[str]) -> None:
 
 
 def field_name(location: Iterable[str | int]) -> str:
+    """A name that the client has made up, as that of a label, is shortened."""
     name = ""
     for part in location:
+        if isinstance(part, str) and len(part) > MAX_NAME:
+            part = f"{part[:MAX_NAME]}…"
         name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
     return name or "body"
