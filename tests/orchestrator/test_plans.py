@@ -6,17 +6,19 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
 
 from orchestrator.models import Action, Workload
 from orchestrator.process import gauges
+from orchestrator.queries import MOVE_ACTIONS
 from orchestrator.reconciler.dispatch import claim_due
 from orchestrator.reconciler.reclaim import cancel_resolved, expire_actions, reclaim
 from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
+from signals.queries import MOVE
 from signals.types import Observation, Source, Target
 from smartops.api.pagination import PageQuery, paginate
 from tests.kit.history import rewritable
@@ -179,6 +181,36 @@ A_CURSOR, LAST_CURSOR = "AZ3-7wAAcACAAAAAAAAAAA", 21 * "_" + "w"
 )
 def test_a_query_finds_its_rows_by_its_index(many_rows: None, work: Callable[[], Any], index: str) -> None:
     assert index in indexes_used(work)
+
+
+@pytest.mark.parametrize(
+    ("statement", "model", "to"),
+    [
+        (MOVE, Signal, {"state": "ignored", "reason": "", "message": "", "errors": 0, "closed": True}),
+        (MOVE_ACTIONS, Action, {}),
+    ],
+)
+def test_a_move_reads_the_rows_that_it_moves_and_not_all_that_wait(
+    many_rows: None, statement: str, model: Any, to: dict[str, Any]
+) -> None:
+    """With the plan that a session keeps: it knows neither the ids nor their number."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        oldest = str(model.objects.filter(state="pending").order_by("pk").values_list("pk", flat=True)[0])
+        text = statement.replace("%(rows)s", "$1").replace("%(first)s", "$2")
+        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        cursor.execute(f"PREPARE move (json, uuid) AS {text}")
+        rows = json.dumps([{"id": oldest, **to}])
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE move ('{rows}', '{oldest}')")
+        answer = cursor.fetchone()[0]
+        cursor.execute("DEALLOCATE move")
+        transaction.set_rollback(True)
+
+    read = [
+        node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        for node in nodes((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"])
+        if node.get("Relation Name", "").startswith(model._meta.db_table) and "Scan" in node["Node Type"]
+    ]
+    assert 1 <= sum(read) <= 4
 
 
 @pytest.mark.parametrize("size", [1, 500])
