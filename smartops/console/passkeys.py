@@ -48,7 +48,7 @@ class NameForm(forms.Form):
 
 
 class AddForm(NameForm, OwnForm):
-    pass
+    field_order = ["name", "password"]
 
 
 class RenameForm(NameForm):
@@ -61,7 +61,7 @@ def add(request: ConsoleRequest, user: User) -> HttpResponseBase:
     if "answer" in request.POST:
         return _store(request, user)
     first = not SecondFactor.objects.filter(user=user).exists()
-    more = f"You get recovery codes. From then on, your password alone signs you in no more. {SESSIONS_END}"
+    more = f"You get recovery codes. From then on, your password alone does not sign you in. {SESSIONS_END}"
     text = f"Your device asks for your fingerprint, your face or its PIN. {more if first else SESSIONS_END}"
     asked = Confirmation("Next", "Add a passkey", text, reverse(PAGE), details="console/passkey_support.html")
 

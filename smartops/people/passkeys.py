@@ -10,8 +10,8 @@ from django.db import IntegrityError, models, transaction
 from django.db.models.functions import Now
 
 from signals.lib import triggers
+from smartops.people.keys import MAX_ID, Key
 from smartops.people.second_factor import SecondFactor, locked
-from smartops.people.webauthn import MAX_ID, Key
 
 MAX_PASSKEYS = 20  # of an account
 LONGEST_NAME = 64
@@ -44,7 +44,8 @@ class Passkey(models.Model):
 
     @property
     def key(self) -> Key:
-        return Key(bytes(self.credential), bytes(self.second_factor.handle), self.host, self.signatures)
+        credential, handle = bytes(self.credential), bytes(self.second_factor.handle)
+        return Key(bytes(self.credential_id), credential, handle, self.host, self.signatures)
 
 
 def passkeys_of(user: User) -> "models.QuerySet[Passkey]":

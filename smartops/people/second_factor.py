@@ -24,7 +24,7 @@ from signals.lib import triggers
 from signals.lib.acting import acting
 from signals.lib.clock import database_now
 from smartops.people import totp
-from smartops.people.webauthn import HANDLE
+from smartops.people.keys import HANDLE
 
 RECOVERY_CODES = 10
 ISSUER = "SmartOps"

@@ -36,11 +36,12 @@ from fido2.webauthn import (
     UserVerificationRequirement,
 )
 
+from smartops.people.keys import MAX_ID, Key
+
 NAME = "SmartOps"
 VALID_FOR = 300  # seconds, of a challenge
-CHALLENGE, HANDLE = 32, 32  # bytes
+CHALLENGE = 32  # bytes
 MAX_ANSWER = 16 * 1024  # characters: no authenticator needs them, and fido2's reader is quadratic
-MAX_ID = 1023  # bytes, of a passkey's id, as the specification has it
 ALGORITHMS = (ES256.ALGORITHM, EdDSA.ALGORITHM, RS256.ALGORITHM)  # Windows Hello may have nothing but the last
 # What fido2 raises for an answer that is not as the specification says.
 FAULTS = (
@@ -86,21 +87,6 @@ class Site:
         return cls(origin, host)
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What is stored of a passkey. `credential`: its id and its public key, as the authenticator gave them. `handle`:
-    of its account. `signatures`: the counter of the last one that was believed; some authenticators do not count."""
-
-    credential: bytes
-    handle: bytes
-    host: str
-    signatures: int
-
-    @property
-    def id(self) -> bytes:
-        return AttestedCredentialData(self.credential).credential_id
-
-
 def creation(site: Site, challenge: bytes, account: str, handle: bytes, known: Iterable[bytes]) -> dict[str, Any]:
     """The options that a browser makes a passkey with. `known`: the ids of those that the account has: no authenticator
     makes a second one."""
@@ -138,7 +124,7 @@ def created(site: Site, challenge: bytes, handle: bytes, answer: str) -> Key:
         raise DisbelievedError("The algorithm of the key was not asked for.")
     with suppress(InvalidSignature):  # another error says that the key can verify nothing
         credential.public_key.verify(b"", b"")
-    return Key(bytes(credential), handle, site.host, data.counter)
+    return Key(credential.credential_id, bytes(credential), handle, site.host, data.counter)
 
 
 @_faults()

@@ -14,7 +14,8 @@ command = Command()
 command.check(tags=command.requires_system_checks)
 print(*sys.modules)
 """
-OF_WEB = ("autobahn", "channels.routing", "daphne", "ninja", "smartops.api", "smartops.console", "smartops.urls")
+LIBRARIES = ("autobahn", "channels.routing", "daphne", "fido2", "ninja")
+OF_WEB = (*LIBRARIES, "smartops.api", "smartops.console", "smartops.urls")
 
 
 def test_a_reconciler_loads_no_server_no_page_and_no_api() -> None:

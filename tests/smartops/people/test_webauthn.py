@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartops.people import webauthn
-from smartops.people.webauthn import MAX_ANSWER, DisbelievedError, Key, Site
+from smartops.people.keys import Key
+from smartops.people.webauthn import MAX_ANSWER, DisbelievedError, Site
 from tests.kit.authenticator import (
     ATTESTED,
     BACKED_UP,
@@ -220,7 +222,7 @@ def test_a_passkey_is_for_the_host_at_which_it_was_made() -> None:
 def test_the_counter_of_signatures_grows_or_is_not_kept(stored: int, counted: int, believed: bool) -> None:
     device = Authenticator()
     key = create(device)
-    key = Key(key.credential, key.handle, key.host, stored)
+    key = replace(key, signatures=stored)
     if believed:
         assert sign(device, key, sets(count=counted)) == counted
     else:
@@ -262,7 +264,7 @@ JSON = st.recursive(
 
 @given(st.text(max_size=40) | JSON.map(json.dumps))
 def test_no_other_text_is_an_answer(answer: str) -> None:
-    key = Key(b"", HANDLE, SITE.host, 0)
+    key = Key(b"", b"", HANDLE, SITE.host, 0)
     for read in (
         lambda: webauthn.created(SITE, CHALLENGE, HANDLE, answer),
         lambda: webauthn.signed(SITE, CHALLENGE, key, answer),
