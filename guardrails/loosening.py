@@ -1,5 +1,8 @@
 """Which changes of limits let the closed loop do more. Pure."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from guardrails.checks.approval import STRICTNESS, labels_of
 from guardrails.types import Limits
 
@@ -15,17 +18,21 @@ LOOSER_BY_RULE = ("mode", "protected_labels")  # a less strict mode; a label tha
 NEITHER = ("verification_timeout_seconds", "approval_timeout_seconds")
 
 
-def loosened(before: Limits, after: Limits) -> tuple[str, ...]:
-    """Of each limit that `after` loosens: “max_replicas from 8 to 20”."""
+@dataclass(frozen=True, slots=True)
+class Loosened:
+    """`limit` is the name of a field of Limits."""
+
+    limit: str
+    before: Any
+    after: Any
+
+
+def loosened(before: Limits, after: Limits) -> tuple[Loosened, ...]:
+    """The limits that `after` loosens."""
     higher = [name for name in LOOSER_IF_HIGHER if getattr(after, name) > getattr(before, name)]
     lower = [name for name in LOOSER_IF_LOWER if getattr(after, name) < getattr(before, name)]
     laxer = [name for name, is_laxer in zip(LOOSER_BY_RULE, _laxer(before, after), strict=True) if is_laxer]
-    return tuple(
-        f"{name} from {getattr(before, name) or 'none'} to {getattr(after, name) or 'none'}"
-        if name in LOOSER_BY_RULE
-        else f"{name} from {getattr(before, name)} to {getattr(after, name)}"
-        for name in (*higher, *lower, *laxer)
-    )
+    return tuple(Loosened(name, getattr(before, name), getattr(after, name)) for name in (*higher, *lower, *laxer))
 
 
 def _laxer(before: Limits, after: Limits) -> tuple[bool, bool]:

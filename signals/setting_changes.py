@@ -10,7 +10,7 @@ import pgtrigger
 from django.db import models
 from django.db.models import Q
 
-from signals.lib import triggers
+from signals.lib import columns, triggers
 from signals.lib.constraints import are_actors
 
 
@@ -77,6 +77,15 @@ class SettingChange(models.Model):
         before, after = self.before or {}, self.after or {}
         names = dict.fromkeys([*before, *after])
         return [(one, before.get(one), after.get(one)) for one in names if before.get(one) != after.get(one)]
+
+    @property
+    def said(self) -> list[tuple[str, str, str]]:
+        """The differences in the words of the form."""
+        table, said = self.table_name, columns.said
+        return [
+            (columns.label(table, name), said(table, name, before), said(table, name, after))
+            for name, before, after in self.differences
+        ]
 
 
 def changes_of(row: models.Model) -> "models.QuerySet[SettingChange]":

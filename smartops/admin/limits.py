@@ -8,11 +8,12 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from guardrails.loosening import loosened
+from guardrails.loosening import Loosened, loosened
 from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze, GuardrailSetting, Scope, merge_limits
 from orchestrator.acts import Done
 from orchestrator.acts.freezes import lift
 from signals import actors
+from signals.lib import columns
 from signals.lib.edited_admin import confirmed, posted_reason
 from signals.types import Target
 from smartops.admin.placed import PlacedAdmin
@@ -32,9 +33,15 @@ class LimitsForm(ScopedForm[GuardrailSetting]):
         was, becomes = None if self.adding else stored, {name: self.cleaned_data[name] for name in names}
         scopes = [one for one in (was, becomes) if one is not None]
         found = dict.fromkeys(change for one in scopes for change in self._loosened(one, was, becomes))
-        return f"it loosens {', '.join(found)}." if found else ""
+        return f"it loosens {', '.join(map(self._said, found))}." if found else ""
 
-    def _loosened(self, scope: Row, was: Row | None, becomes: Row) -> tuple[str, ...]:
+    def _said(self, change: Loosened) -> str:
+        """“Max replicas” from 8 to 20."""
+        table = self._meta.model._meta.db_table
+        before, after = (columns.said(table, change.limit, value) for value in (change.before, change.after))
+        return f"“{columns.label(table, change.limit)}” from {before} to {after}"
+
+    def _loosened(self, scope: Row, was: Row | None, becomes: Row) -> tuple[Loosened, ...]:
         target = Target(scope["cluster"], scope["namespace"], scope["workload"], scope["kind"])
         others = [*GuardrailSetting.objects.filter(Scope.covering(target)).exclude(pk=self.instance.pk).values()]
         before = merge_limits([*others, *([was] if was and covers(was, scope) else [])])

@@ -1,6 +1,5 @@
 """The audit: everything that happened in one list (smartops/audit), and its export."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +15,9 @@ from django.utils.text import Truncator
 
 from orchestrator.models import DecisionRecord
 from signals import actors
+from signals.lib import columns
 from smartops.audit import export as exports
+from smartops.audit import tables
 from smartops.audit.entries import EPOCH, Entry, Kind, Position, Way
 from smartops.audit.files import FORMATS
 from smartops.audit.merge import SCANNED, page_above, read
@@ -114,15 +115,20 @@ class Row:
         return reverse("console:action", args=[self.entry.action]) if self.entry.action else ""
 
     @property
+    def row_name(self) -> str:
+        """Of a setting: “guardrail setting 12”."""
+        return f"{tables.noun(self.entry.table)} {self.entry.key}"
+
+    @property
     def changes(self) -> Iterator[tuple[str, str]]:
         """Of a setting: what was set, and what it was before, if there was anything."""
         if not self.entry.table:
             return
         for name, change in self.entry.details.items():
-            before, after = (_short(change[when]) for when in ("before", "after"))
+            before, after = (_short(self.entry.table, name, change[when]) for when in ("before", "after"))
             if name in UNSAID or before == after:  # it was created without it
                 continue
-            yield name, after if change["before"] is None else f"{before} → {after}"
+            yield columns.label(self.entry.table, name), after if change["before"] is None else f"{before} → {after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +201,8 @@ def _access_now(user: Any) -> Access:
     return access_of(get_user_model().objects.filter(pk=user.pk).first())
 
 
-def _short(value: Any) -> str:
-    text = "not set" if value in (None, "") else value if isinstance(value, str) else json.dumps(value)
-    return Truncator(text).chars(MAX_VALUE)
+def _short(table: str, column: str, value: Any) -> str:
+    return Truncator(columns.said(table, column, value)).chars(MAX_VALUE)
 
 
 def _shown(request: ConsoleRequest, found: Listing) -> HttpResponse:

@@ -1,6 +1,5 @@
 """What differs between two versions of a row that people set, in the words of its form."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 from django.db.models import Model
 from django.utils.text import capfirst
 
-from signals.lib.edited_admin import VOLATILE, shown
+from signals.lib import columns as words_of
+from signals.lib.edited_admin import VOLATILE
 
 INTERNAL = {"id", "version", *VOLATILE}  # columns that no person sets
 Columns = Mapping[str, Any]
@@ -45,15 +45,4 @@ def _said(model: type[Model], words: Words, name: str, value: Any) -> str:
     """“At most 4 replicas”, “Symptom match: is”."""
     if name in words:
         return str(capfirst(words[name](value)))
-    field: Any = {field.name: field for field in model._meta.concrete_fields}.get(name)
-    label = name.replace("_", " ") if field is None else field.verbose_name
-    choices = dict(field.flatchoices) if field is not None and field.choices else {}
-    return f"{capfirst(label)}: {_text(choices, value)}"
-
-
-def _text(choices: Mapping[Any, str], value: Any) -> str:
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(choices.get(value, shown(value)))
+    return f"{words_of.label(model._meta.db_table, name)}: {words_of.said(model._meta.db_table, name, value)}"

@@ -402,9 +402,9 @@ def test_a_freeze_is_lifted_with_a_reason_and_stays(olga: Client, otto: Client) 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"max_replicas": 9}, "it loosens max_replicas from 8 to 9."),
-        ({"cooldown_seconds": 299, "max_replicas": 5}, "it loosens cooldown_seconds from 300 to 299."),
-        ({"respect_owners": "False"}, "it loosens respect_owners from True to False."),
+        ({"max_replicas": 9}, "it loosens “Max replicas” from 8 to 9."),
+        ({"cooldown_seconds": 299, "max_replicas": 5}, "it loosens “Cooldown (seconds)” from 300 to 299."),
+        ({"respect_owners": "False"}, "it loosens “Respect owners” from yes to no."),
         ({"max_replicas": 8, "cooldown_seconds": 301}, ""),
     ],
 )

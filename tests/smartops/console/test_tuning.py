@@ -100,7 +100,7 @@ def test_a_limit_is_previewed_and_then_saved(ana: Client) -> None:
     ({"max_replicas": "2", "workload": "erp"}, "A workload is named within its namespace."),
     ({"namespace": NAMESPACE}, "This row sets no limit."),
     ({"max_replicas": "2"}, "It would cover everything."),
-    ({"namespace": NAMESPACE, "max_replicas": "99"}, "it loosens max_replicas from 8 to 99."),
+    ({"namespace": NAMESPACE, "max_replicas": "99"}, "it loosens “Max replicas” from 8 to 99."),
 ])  # fmt: skip
 def test_the_form_refuses_what_the_model_refuses(ana: Client, fields: dict[str, str], said: str) -> None:
     for button in ("save", "preview"):

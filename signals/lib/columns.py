@@ -1,0 +1,42 @@
+"""What the columns of tables that people edit are called, and what their values read as: the words of their forms, for
+messages, differences, the audit and the history. A column that only another version of SmartOps has is named as well as
+it can be."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
+from django.utils.text import capfirst
+
+
+def label(table: str, column: str) -> str:
+    """“Max replicas”, “Cooldown (seconds)”."""
+    field = _fields(table).get(column)
+    return str(capfirst(column.replace("_", " ") if field is None else field.verbose_name))
+
+
+def said(table: str, column: str, value: Any) -> str:
+    """A value as JSON has it: “not set”, “yes”, the name of a choice, else as text."""
+    if value is None or value == "":
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    field = _fields(table).get(column)
+    choices: Mapping[Any, Any] = dict(field.flatchoices) if field is not None and field.choices else {}
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return str(choices.get(value, value))
+
+
+@cache
+def _fields(table: str) -> Mapping[str, Any]:
+    """By the name of the column."""
+    models: list[type[Model]] = apps.get_models(include_auto_created=True)
+    fields = [field for one in models if one._meta.db_table == table for field in one._meta.concrete_fields]
+    return {str(name): field for field in fields for name in (field.column, field.name)}
