@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from guardrails.types import FreezeFacts, Limits, OwnerKind, RecentAction, RolloutState, TargetFacts
 from guardrails.words import budgets, counted, in_words
-from signals.proposals import PROPOSAL_TYPES
 
 DEPLOYED_LATELY = timedelta(hours=1)
 NEARBY = timedelta(minutes=15)
@@ -87,16 +86,8 @@ def headroom(
     limits: Limits, recent: Sequence[RecentAction], done: RecentAction, replicas: int | None, now: datetime
 ) -> tuple[Headroom, ...]:
     """What is left if `done` is made now. `replicas`: the number that it leads to; None if it leaves it alone."""
-    found = []
-    hour = f"at most {counted(limits.max_actions_per_hour, *PROPOSAL_TYPES[done.type].nouns)} per hour"
-    for budget in budgets(limits, (*recent, replace(done, at=now)), now):
-        concerns = {
-            "max_actions_per_hour": budget.text == hour,
-            "max_scale_increase": done.scale_increase > 0,
-            "max_scale_decrease": done.scale_decrease > 0,
-        }
-        if concerns.get(budget.limit, False):
-            found.append(Headroom(budget.limit, budget.text, budget.left, budget.left == 0))
+    after = budgets(limits, (*recent, replace(done, at=now)), now)
+    found = [Headroom(one.limit, one.text, one.left, one.left == 0) for one in after if one.needed(done)]
     if replicas is not None:
         most, least = limits.max_replicas - replicas, replicas - limits.min_replicas
         found.append(Headroom("max_replicas", in_words("max_replicas", limits.max_replicas), max(0, most), most <= 0))

@@ -1,7 +1,7 @@
 """Limits in words, and what is left of them. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from guardrails.checks.windows import (
 from guardrails.types import Limits, RecentAction
 from signals.figures import minute_after
 from signals.proposals import PROPOSAL_TYPES
+from signals.types import ActionType
 
 OFF = Limits()  # the thresholds of approvals have no effect by default: no action is larger
 
@@ -22,13 +23,24 @@ OFF = Limits()  # the thresholds of approvals have no effect by default: no acti
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What the closed loop may still do in a window. `limit` is the name of the field of Limits, `text` the limit in
-    words. `next_at`: when the window has more room; None if nothing is in it."""
+    words. `next_at`: when the window has more room; None if nothing is in it. `type`: of the actions that it counts;
+    None: it counts replicas."""
 
     limit: str
     text: str
     used: int
     left: int
     next_at: datetime | None
+    type: ActionType | None = None
+
+    def needed(self, done: RecentAction) -> int:
+        """How much of it an action takes."""
+        match self.limit:
+            case "max_actions_per_hour":
+                return int(self.type is done.type)
+            case "max_scale_increase":
+                return done.scale_increase
+        return done.scale_decrease
 
     def __str__(self) -> str:
         """“at most 6 restarts per hour; 2 left, the next at 12:41 UTC”"""
@@ -44,13 +56,18 @@ def budgets(limits: Limits, recent: Sequence[RecentAction], now: datetime) -> tu
         limit = limits.max_actions_per_hour
         text = f"at most {counted(limit, *proposed.nouns)} per hour"
         moved = [(done.at, 1) for done in actions_in_window(type_, recent, now)]
-        found.append(_budget("max_actions_per_hour", text, limit, moved, RATE_WINDOW))
+        found.append(replace(_budget("max_actions_per_hour", text, limit, moved, RATE_WINDOW), type=type_))
     added = [(one.at, one.scale_increase) for one in increases_in_window(recent, now)]
     removed = [(one.at, one.scale_decrease) for one in decreases_in_window(recent, now)]
     for name, moved in (("max_scale_increase", added), ("max_scale_decrease", removed)):
         limit = getattr(limits, name)
         found.append(_budget(name, in_words(name, limit), limit, moved, SCALE_WINDOW))
     return tuple(found)
+
+
+def lacking(limits: Limits, recent: Sequence[RecentAction], done: RecentAction, now: datetime) -> tuple[Budget, ...]:
+    """The budgets of which too little is left for `done`."""
+    return tuple(one for one in budgets(limits, recent, now) if one.left < one.needed(done))
 
 
 def _budget(name: str, text: str, limit: int, moved: Sequence[tuple[datetime, int]], window: timedelta) -> Budget:

@@ -42,6 +42,7 @@ _GENERATE = "Generate one: python3 -c 'import secrets; print(secrets.token_urlsa
 MAX_ISSUER = 200  # characters, of allauth's column
 MAX_SESSION_HOURS = 8760  # a year
 MAX_DAYS = 36_500  # of a retention
+MAX_CONSOLE_URL = 200  # characters: the note of an Event has 1,024 bytes
 MIN_POOL = 3  # of a reconciler: its loop, a publisher, and one to spare
 OWNER = "The login of DATABASE_URL owns the tables, so it can disable the triggers that keep history."
 OWNER_HINT = "Use it for `migrate` alone; see docs/production.md#roles-of-the-database."
@@ -241,6 +242,18 @@ def root_path(**_: Any) -> list[CheckMessage]:
 
 
 @register(TAG)
+def console_url(**_: Any) -> list[CheckMessage]:
+    """Links are a credential's first target: plain HTTP is for a console on loopback."""
+    url = settings.SMARTOPS_CONSOLE_URL
+    if not url or (_is_secure(url) and len(url) <= MAX_CONSOLE_URL and re.search(r"[^/]/console\Z", url)):
+        return []
+    wanted = f"an https URL of at most {MAX_CONSOLE_URL} characters that ends with /console"
+    message = f"SMARTOPS_CONSOLE_URL={_without_credentials(url)!r} is not {wanted}, without credentials and parameters."
+    hint = "The address at which people open the console, as https://smartops.example.com/console."
+    return [Error(message, hint=hint, id="smartops.E050")]
+
+
+@register(TAG)
 def openid_provider(**_: Any) -> list[CheckMessage]:
     """Of SMARTOPS_OIDC_*: all of them or none."""
     issuer, hint = settings.SMARTOPS_OIDC_ISSUER, "docs/sign-in.md lists the settings."
@@ -300,11 +313,20 @@ def _is_http(url: str) -> bool:
 
 
 def _is_issuer(url: str) -> bool:
-    """Plain HTTP is for a provider on loopback."""
+    return _is_secure(url) and len(url) <= MAX_ISSUER
+
+
+def _is_secure(url: str) -> bool:
+    """https, without credentials and parameters. Plain HTTP is for loopback."""
     parts = urlsplit(url) if _is_http(url) else urlsplit("")
     secure = parts.scheme == "https" or _is_loopback(parts.hostname or "")
-    plain = not ("@" in parts.netloc or parts.query or parts.fragment)
-    return bool(parts.hostname) and secure and plain and len(url) <= MAX_ISSUER
+    plain = not ("@" in parts.netloc or "?" in url or "#" in url)
+    return bool(parts.hostname) and secure and plain
+
+
+def _without_credentials(url: str) -> str:
+    """What is before an @ may be a password."""
+    return re.sub(r"//[^/]*@", "//***@", url)
 
 
 def _is_loopback(host: str) -> bool:

@@ -24,6 +24,8 @@ ALLOWED_HOSTS = env_list("SMARTOPS_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env_list("SMARTOPS_CSRF_TRUSTED_ORIGINS")
 # The prefix of all paths, as "/smartops", where the site shares its host with others.
 FORCE_SCRIPT_NAME = env("SMARTOPS_ROOT_PATH").rstrip("/") or None
+# Where people open the console, as https://smartops.example.com/console, for links in Events and in answers of the API.
+SMARTOPS_CONSOLE_URL = env("SMARTOPS_CONSOLE_URL").rstrip("/")
 
 # Defaults for a request that names no cluster or namespace, and the namespaces in which reconcilers act.
 SMARTOPS_CLUSTER = env("SMARTOPS_CLUSTER", "default")

@@ -18,6 +18,7 @@ class WhyNot(StrEnum):
 
     REASON = "reason"  # the person has to give a reason, or a shorter one
     INVALID = "invalid"  # what was entered is not possible; `fields` says where
+    RISK = "risk"  # the person has to acknowledge why the risk is high
     STATE = "state"  # the row is in a state in which this cannot be done
     AMBIGUOUS = "ambiguous"  # the change of the action may have been applied
     CHANGED = "changed"  # somebody else, or a reconciler, was first

@@ -1,24 +1,30 @@
 """Approve and reject: a person decides on an action that waits for an approval."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import BooleanField, Case, Value, When
 from django.db.models.functions import Now
+from django.utils import timezone
 
+from guardrails.risk import Risk, acknowledgement
 from orchestrator.acts.types import Done, NotDone, Outcome, WhyNot, require_reason, too_long, unless_locked
 from orchestrator.decide.approval import approving, has_right, required
+from orchestrator.decide.circumstances import circumstances
 from orchestrator.models import Action, ActionState, Approval, Vote, Workload, transitions
 from signals.actors import Actor
 
 Objection = Callable[[Action], str]
 
 
-def vote(pk: UUID, digest: str, by: Actor, decision: Vote, reason: str, objection: Objection) -> Outcome:
+def vote(
+    pk: UUID, digest: str, by: Actor, decision: Vote, reason: str, objection: Objection, acknowledged: str = ""
+) -> Outcome:
     """Stores the decision of a person on what was shown with this digest, in place of their earlier one. Enough
     approvals make the action pending; one rejection ends it. `objection`: why the person may not decide; empty if they
-    may. It is asked within the transaction."""
+    may. It is asked within the transaction. `acknowledged`: of an approval with a high risk, the `acknowledgement` of
+    what the person was shown (guardrails/risk.py)."""
     if decision is Vote.REJECT and (missing := require_reason(reason, "to reject the action")) is not None:
         return missing
     if (long := too_long(reason)) is not None:
@@ -29,7 +35,17 @@ def vote(pk: UUID, digest: str, by: Actor, decision: Vote, reason: str, objectio
             action = _open(pk, digest, objection)
             if isinstance(action, NotDone):
                 return action
-            Approval.objects.create(action=action, digest=digest, by=by, decision=decision, reason=reason.strip())
+            found = circumstances(action, timezone.now()).risks if decision is Vote.APPROVE else ()
+            if refusal := _unacknowledged(acknowledged, digest, found):
+                return refusal
+            Approval.objects.create(
+                action=action,
+                digest=digest,
+                by=by,
+                decision=decision,
+                reason=reason.strip(),
+                acknowledged=[one.text for one in found],
+            )
             return _count(action, by, decision, reason.strip())
 
     return unless_locked(act, f"action {pk}")
@@ -61,6 +77,18 @@ def vote_refusal(action: Action, digest: str) -> NotDone | None:
         message = "This is not what you were shown: the workload, a limit or the rule has changed since. Read it again."
         return NotDone(WhyNot.CHANGED, message)
     return None
+
+
+def _unacknowledged(acknowledged: str, digest: str, found: Sequence[Risk]) -> NotDone | None:
+    wanted = acknowledgement(digest, found)
+    if acknowledged == wanted or not found:
+        return None
+    why = "; ".join(one.name for one in found)
+    if not acknowledged:
+        return NotDone(WhyNot.RISK, f"The risk is high: {why}. Acknowledge it to approve the action.")
+    return NotDone(
+        WhyNot.RISK, f"The risk is not what you acknowledged. Now it is: {why}. Read and acknowledge it again."
+    )
 
 
 def approvers(action: Action) -> list[str]:

@@ -27,6 +27,7 @@ class KubernetesEvent:
     reason: str  # one CamelCase word
     message: str
     about: str
+    link: str = ""  # to the page of the console about it; it follows the message, and is never cut
 
     @property
     def name(self) -> str:
@@ -49,13 +50,20 @@ def event_of(event: KubernetesEvent, at: datetime) -> dict[str, Any]:
         },
         "type": event.type.value,
         "reason": event.reason,
-        "message": shorten(event.message),
+        "message": _note(event),
         "source": {"component": "smartops"},
         "reportingComponent": "smartops.io/orchestrator",
         "firstTimestamp": time,
         "lastTimestamp": time,
         "count": 1,
     }  # fmt: skip
+
+
+def _note(event: KubernetesEvent) -> str:
+    if not event.link:
+        return shorten(event.message)
+    link = f" {event.link}"
+    return shorten(event.message, MAX_MESSAGE - len(link.encode())) + link
 
 
 def shorten(message: str, limit: int = MAX_MESSAGE) -> str:

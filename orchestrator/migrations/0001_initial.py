@@ -272,6 +272,7 @@ class Migration(migrations.Migration):
                 ("by", models.CharField(max_length=192)),
                 ("decision", models.CharField(choices=[("approve", "approve"), ("reject", "reject")], max_length=16)),
                 ("reason", models.TextField(blank=True)),
+                ("acknowledged", models.JSONField(db_default=[], default=list)),
                 ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 (
                     "action",

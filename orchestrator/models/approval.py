@@ -22,7 +22,8 @@ class Approval(models.Model):
     last one counts.
 
     `digest`: of what was shown (orchestrator/decide/approval.py). `by`: a person, as an actor; the database accepts no
-    other kind. `reason`: required for a rejection."""
+    other kind. `reason`: required for a rejection. `acknowledged`: why the risk was high, as the person acknowledged it
+    for an approval: `[sentence]`; empty if it was not."""
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     action = models.ForeignKey("Action", on_delete=models.PROTECT, related_name="approvals", db_constraint=False)
@@ -30,6 +31,7 @@ class Approval(models.Model):
     by = models.CharField(max_length=actors.MAX_LENGTH)
     decision = models.CharField(max_length=16, choices=[(vote.value, vote.value) for vote in Vote])
     reason = models.TextField(blank=True)
+    acknowledged = models.JSONField(default=list, db_default=[])
     at = models.DateTimeField(db_default=Now())
 
     class Meta:

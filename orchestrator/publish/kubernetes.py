@@ -5,9 +5,11 @@ A success that was verified is no Event: the workload shows it itself.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from guardrails.replay import load_inputs
 from guardrails.types import Outcome as Decided
+from orchestrator import links
 from orchestrator.k8s import errors
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.events import EventType, KubernetesEvent
@@ -77,12 +79,16 @@ class KubernetesEvents:
     terms = Terms()
     dropped = EVENTS_DROPPED
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, console: str = "") -> None:
+        """`console`: where people open the console (SMARTOPS_CONSOLE_URL). Then each Event has a link."""
+        self._cluster, self._console = cluster, console
         self._sent: dict[str, None] = {}
 
     def publish(self, entry: Entry) -> Outcome:
-        event = event_of_transition(entry) if isinstance(entry, TransitionEntry) else event_of_decision(entry)
+        if isinstance(entry, TransitionEntry):
+            event = event_of_transition(entry, self._console)
+        else:
+            event = event_of_decision(entry, self._console)
         if event is None or event.name in self._sent:
             return Ignored()
         try:
@@ -105,8 +111,14 @@ class KubernetesEvents:
             del self._sent[next(iter(self._sent))]
 
 
-def event_of_transition(entry: TransitionEntry) -> KubernetesEvent | None:
-    """None: the transition is not published."""
+def event_of_transition(entry: TransitionEntry, console: str = "") -> KubernetesEvent | None:
+    """None: the transition is not published. With `console`, the Event has a link to the action, or to its approval."""
+    found = _of_transition(entry, console)
+    link = links.to_action(console, entry.action_id, waits=entry.to_state == S.AWAITING_APPROVAL)
+    return None if found is None else replace(found, link=link)
+
+
+def _of_transition(entry: TransitionEntry, console: str) -> KubernetesEvent | None:
     if entry.dry_run or not entry.uid or entry.from_state == S.NEEDS_REVIEW:  # a person settles it, and knows
         return None
     if entry.from_state == S.APPLYING and entry.to_state in (S.VERIFYING, S.SUCCEEDED):
@@ -115,7 +127,8 @@ def event_of_transition(entry: TransitionEntry) -> KubernetesEvent | None:
         return _event(entry, EventType.NORMAL, type_.event, done, entry.justification)
     step = STEPS.get((entry.from_state, entry.to_state))
     if step is not None:
-        page = f" at /console/approvals/{entry.action_id}/" if entry.to_state == S.AWAITING_APPROVAL else ""
+        unlinked = entry.to_state == S.AWAITING_APPROVAL and not console
+        page = f" at /console/approvals/{entry.action_id}/" if unlinked else ""
         return _event(entry, EventType.NORMAL, entry.reason, f"{entry.type} {step}{page}", entry.message)
     problem = PROBLEMS.get(entry.to_state)
     if problem is None or not entry.reason or entry.reason in SUPPRESSED:
@@ -123,9 +136,9 @@ def event_of_transition(entry: TransitionEntry) -> KubernetesEvent | None:
     return _event(entry, EventType.WARNING, entry.reason, f"{entry.type} {problem}", entry.message)
 
 
-def event_of_decision(entry: DecisionEntry) -> KubernetesEvent | None:
+def event_of_decision(entry: DecisionEntry, console: str = "") -> KubernetesEvent | None:
     """None: the decision is not published. A direct request is answered by the API. A signal that waits for the same
-    reason again leads to an Event of the same name."""
+    reason again leads to an Event of the same name. With `console`, the Event has a link to the signal."""
     verdict = VERDICTS.get(entry.outcome)
     if verdict is None or entry.signal_id is None or entry.reason in SUPPRESSED:
         return None
@@ -139,7 +152,8 @@ def event_of_decision(entry: DecisionEntry) -> KubernetesEvent | None:
     _, proposal = proposed
     message = f"{proposal.type} {verdict} (signal {entry.signal_id}): {entry.message}"
     key = WorkloadKey.of(proposal.target)
-    return KubernetesEvent(key, target.uid, EventType.WARNING, entry.reason, message, str(entry.signal_id))
+    link, about = links.to_signal(console, entry.signal_id), str(entry.signal_id)
+    return KubernetesEvent(key, target.uid, EventType.WARNING, entry.reason, message, about, link)
 
 
 def _event(entry: TransitionEntry, type_: EventType, reason: str, what: str, why: str) -> KubernetesEvent:

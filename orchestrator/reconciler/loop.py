@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from functools import partial
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
 
 from orchestrator.decide.policy import policy_is_configured
@@ -76,7 +77,7 @@ class Reconciler:
         self.wake = Wake(cluster_name, self.cache, ended_rollouts)
         self.verifications = verify.Verifications(cluster_name, self.clock)
         self.snapshot = Snapshot(cluster_name, self.actor, self.cache)
-        self.publishers = Publishers(cluster_name, [KubernetesEvents(cluster)])
+        self.publishers = Publishers(cluster_name, [KubernetesEvents(cluster, settings.SMARTOPS_CONSOLE_URL)])
         self._asked_after: UUID | None = None  # the last waiting action that was compared with its target
         self._signals_due = self._actions_due = self._direct_due = True
         self._next_sweep = 0.0

@@ -4,10 +4,12 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models.functions import Now
 from ninja import Query, Router
 from pydantic import BaseModel, ConfigDict, Field
 
+from orchestrator import links
 from orchestrator.decide.approval import required
 from orchestrator.models import Action, ActionState
 from signals.names import ClusterName, Namespace, WorkloadKind, WorkloadName
@@ -40,6 +42,7 @@ class VoteView(BaseModel):
     reason: str
     at: datetime
     digest: str
+    acknowledged: list[str] = Field(description="Why the risk was high, as the person acknowledged it.")
     counts: bool
 
 
@@ -64,12 +67,12 @@ class ApprovalView(ActionView):
 
     @classmethod
     def of(cls, action: Action) -> "ApprovalView":
-        votes = list(action.approvals.all())
+        votes, console = list(action.approvals.all()), settings.SMARTOPS_CONSOLE_URL
         last = {vote.by: vote.pk for vote in votes}
         for vote in votes:
             vote.counts = vote.digest == action.digest and last[vote.by] == vote.pk  # type: ignore[attr-defined]
         return cls(
-            **ActionView.of(action).model_dump(),
+            **{**ActionView.of(action).model_dump(), "url": links.to_action(console, action.pk, waits=True)},
             digest=action.digest,
             shown=action.shown or {},
             fields=changed_fields(action),

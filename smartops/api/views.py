@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models import Q
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from orchestrator import links
 from orchestrator.models import Action, ActionState, Verification, VerificationStatus
 from signals.models import Problem, Signal, SignalState
 from signals.proposals.images import Irreversible
@@ -56,6 +57,10 @@ class ActionView(BaseModel):
     `justification` is the `reason` of the request, or the rule that matched."""
 
     id: UUID
+    url: NullableText = Field(
+        description="The page of the console: of the approval that the action waits for, else of the action. Null "
+        "unless the installation has set its address."
+    )
     type: ActionType
     state: ActionState
     target: TargetView
@@ -309,10 +314,11 @@ def _verification(action: Action) -> VerificationView | None:
 
 def _fields(action: Action) -> dict[str, Any]:
     return {name: getattr(action, name) for name in _PLAIN} | {
+        "url": links.of(settings.SMARTOPS_CONSOLE_URL, action),
         "target": TargetView.model_validate(action.workload.target),
         "signal": action.signal_id,
         "verification": _verification(action),
     }
 
 
-_PLAIN = ActionView.model_fields.keys() - {"target", "signal", "verification"}
+_PLAIN = ActionView.model_fields.keys() - {"url", "target", "signal", "verification"}

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet, UUIDField
 
-from orchestrator.models import Approval, AuditEvent, DecisionRecord, RefusedRequest
+from orchestrator.models import ActionState, Approval, AuditEvent, DecisionRecord, RefusedRequest
 from orchestrator.models.evidence import by_callers
 from signals.lib.partitions import first_id, time_of
 from signals.models import SettingChange
@@ -228,11 +228,16 @@ class Transitions(OfActions):
         return self.of_action(
             row,
             actor=row.actor,
-            what=f"{row.action.type}: {row.from_state or 'new'} → {row.to_state}",
+            what=f"{row.action.type}: {_state(row.from_state)} → {_state(row.to_state)}",
             reason=row.reason,
             message=row.message,
             details=row.details,
         )
+
+
+def _state(state: str) -> str:
+    """Also of another version of SmartOps."""
+    return dict(ActionState.choices).get(state, state).lower() or "new"
 
 
 class Approvals(OfActions):
@@ -250,7 +255,7 @@ class Approvals(OfActions):
             actor=row.by,
             what=f"{row.decision} {row.action.type}",
             reason=row.reason,
-            details={"digest": row.digest},
+            details={"digest": row.digest, **({"acknowledged": row.acknowledged} if row.acknowledged else {})},
         )
 
 

@@ -15,6 +15,7 @@ from signals.types import ActionType, Kind
 from smartops import queries
 from smartops.console import listing
 from smartops.console.attention import FAILED, failed_lately, unseen
+from smartops.console.held import holding
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Access
 from smartops.scan import Index, Places
@@ -70,7 +71,8 @@ def states_of(chosen: str) -> Collection[str]:
 def actions(request: ConsoleRequest) -> HttpResponse:
     rows = queries.actions().filter(visible(request.access)).select_related("signal")
     found = listing.listing(request, ActionFilter, rows.defer("signal__payload", "details", "change"))
-    return render(request, "console/actions.html", {"listing": found})
+    context = {"listing": found, "holding": holding(request.freezes, request.freshness)}
+    return render(request, "console/actions.html", context)
 
 
 def passing(parameters: QueryDict, access: Access) -> "QuerySet[Action]":

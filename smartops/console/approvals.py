@@ -15,20 +15,20 @@ from django.urls import reverse
 from django.utils import timezone
 
 from guardrails.against import NEARBY, Earlier, Surroundings, headroom, reasons_against
-from guardrails.replay import load_inputs
-from guardrails.types import Facts, RecentAction
+from guardrails.risk import acknowledgement
+from guardrails.types import RecentAction
 from orchestrator.acts import Outcome
 from orchestrator.acts import vote as acts
 from orchestrator.acts.vote import approvers
 from orchestrator.decide.approval import required
-from orchestrator.decide.history import Wanted, load_history
-from orchestrator.models import ACTIVE, FINAL, Action, ActionState, DecisionRecord, Vote, Workload
-from signals.proposals import desired_replicas
+from orchestrator.decide.circumstances import circumstances
+from orchestrator.models import ACTIVE, FINAL, Action, ActionState, Vote, Workload
 from signals.types import ActionType, Kind
 from smartops import queries
 from smartops.console import listing
 from smartops.console.actions import visible
 from smartops.console.acts import ActForm, Confirmation, ReasonedForm, person, posted, respond
+from smartops.console.held import holding, of_approvals
 from smartops.console.pages import ConsoleRequest, act, page, require
 from smartops.people.access import Access, Right
 from smartops.people.approvals import may_decide, objection
@@ -67,7 +67,9 @@ def passing(parameters: QueryDict, access: Access) -> "QuerySet[Action]":
 def approvals(request: ConsoleRequest) -> HttpResponse:
     rows = waiting(request.access).select_related("signal").defer("signal__payload").prefetch_related("approvals")
     found = listing.listing(request, ApprovalFilter, rows)
+    held = of_approvals(found.rows, holding(request.freezes, request.freshness))
     for row in found.rows:
+        row.held = held[row.pk]  # type: ignore[attr-defined]
         votes = {one.by: one for one in row.approvals.all() if one.digest == row.digest}
         row.given = sum(one.decision == Vote.APPROVE for one in votes.values())  # type: ignore[attr-defined]
         row.required = required(row)  # type: ignore[attr-defined]
@@ -104,8 +106,10 @@ def approve(request: ConsoleRequest, pk: UUID) -> HttpResponseBase:
     more = "A reconciler checks everything once more, and writes the change."
     if left > 1:
         more = f"{left} approvals are missing. After the last one, a reconciler checks everything again and writes it."
-    asked = Confirmation("Approve", f"Approve {headline(row)}", more, **_about(row))
-    return _decide(request, row, ApproveForm, asked, Vote.APPROVE)
+    asked = Confirmation("Approve", f"Approve {headline(row)}", more, **_about(row, "console/approve.html"))
+    risks = circumstances(row, timezone.now()).risks
+    wanted = acknowledgement(request.GET.get("digest", row.digest), risks)
+    return _decide(request, row, ApproveForm, asked, Vote.APPROVE, risks=risks, acknowledgement=wanted)
 
 
 @act(Right.APPROVE)
@@ -156,44 +160,41 @@ def _undecided(request: ConsoleRequest, pk: UUID) -> Action:
     return row
 
 
-def _about(row: Action) -> dict[str, Any]:
-    return {"back": address(row), "targets": [row.workload.target.with_kind], "details": "console/approval_change.html"}
+def _about(row: Action, details: str = "console/approval_change.html") -> dict[str, Any]:
+    return {"back": address(row), "targets": [row.workload.target.with_kind], "details": details}
 
 
-def _decide(request: ConsoleRequest, row: Action, form: Any, asked: Confirmation, decision: Vote) -> HttpResponseBase:
+def _decide(
+    request: ConsoleRequest, row: Action, form: Any, asked: Confirmation, decision: Vote, **context: Any
+) -> HttpResponseBase:
+    """A parameter `acknowledged` is the acknowledgement of a high risk: the details of the form ask for it."""
+
     def perform(given: dict[str, Any]) -> Outcome:
-        digest, reason = given["digest"], given["reason"]
-        return acts.vote(
-            row.pk, digest, person(request), decision, reason, lambda action: objection(request.user, action)
-        )
+        digest, reason, acknowledged = given["digest"], given["reason"], request.POST.get("acknowledged", "")
+        may_not = lambda action: objection(request.user, action)  # noqa: E731
+        return acts.vote(row.pk, digest, person(request), decision, reason, may_not, acknowledged)
 
-    return _respond(request, row, form, asked, perform)
+    return _respond(request, row, form, asked, perform, **context)
 
 
-def _respond(request: ConsoleRequest, row: Action, form: Any, asked: Confirmation, perform: Any) -> HttpResponseBase:
+def _respond(
+    request: ConsoleRequest, row: Action, form: Any, asked: Confirmation, perform: Any, **context: Any
+) -> HttpResponseBase:
     filled = form(posted(request), initial={"digest": request.GET.get("digest", row.digest)})
-    return respond(request, filled, asked, perform, action=row)
+    return respond(request, filled, asked, perform, action=row, **context)
 
 
 def _circumstances(row: Action, now: datetime) -> dict[str, Any]:
-    """What is left of the limits after the action, and what speaks against it."""
-    type_, target = ActionType(row.type), row.workload.target
-    [history] = load_history([Wanted(target, row.workload_id, type_, row.params, own=row.pk)])
-    facts = _facts(row)
-    seen = None if facts is None else facts.target
-    known = Surroundings(seen, history.freezes, _same(row), _nearby(row, now))
-    done = RecentAction(type_, now, row.scale_increase, row.scale_decrease)
-    replicas = desired_replicas(row.proposal, (row.before or {}).get("replicas"))
+    """Why its risk is high, what else speaks against it, and what is left of the limits after the action."""
+    found = circumstances(row, now)
+    history = found.history
+    known = Surroundings(found.target, history.freezes, _same(row), _nearby(row, now))
+    done = RecentAction(ActionType(row.type), now, row.scale_increase, row.scale_decrease)
     return {
+        "risks": found.risks,
         "against": reasons_against(known, now),
-        "headroom": headroom(history.limits, history.recent, done, replicas, now),
+        "headroom": headroom(history.limits, history.recent, done, found.replicas, now),
     }
-
-
-def _facts(row: Action) -> Facts | None:
-    """Those of the last decision: a reconciler had the target before it."""
-    last = DecisionRecord.objects.filter(action=row).order_by("-pk").first()
-    return None if last is None else load_inputs(last.inputs).facts
 
 
 def _same(row: Action) -> tuple[Earlier, ...]:

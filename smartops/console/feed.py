@@ -62,6 +62,7 @@ class Feed:
         self.readers: set[Any] = set()
         self._arriving = 0.0  # when the last page that connected may fetch itself
         self._freeze_ends: datetime | None = None  # the next one that ends by itself
+        self._running: set[str] | None = None  # the clusters that have a reconciler
         # Of its own: in the thread that all sockets share, it would wait for the checks of their accounts.
         self._thread = ThreadPoolExecutor(1, "feed")
         self._task = asyncio.create_task(self._run(), name="feed")
@@ -141,10 +142,12 @@ class Feed:
             return None
 
     async def _send_age(self, now: "Now", changes: notifications.Changes) -> None:
-        """Nothing notifies of a freeze that ends with its time."""
-        if self._freeze_ends and self._freeze_ends <= now.freshness.at:
+        """Nothing notifies of a freeze that ends with its time, or of a cluster that has lost its reconcilers."""
+        running = {one.cluster for one in now.freshness.beats if one.runs}
+        has_ended = self._freeze_ends is not None and self._freeze_ends <= now.freshness.at
+        if has_ended or self._running not in (None, running):
             changes.add(FREEZES)
-        self._freeze_ends = now.freeze_ends
+        self._freeze_ends, self._running = now.freeze_ends, running
         texts: dict[tuple[Access, bool], str] = {}
         for reader in list(self.readers):
             key = reader.access, reader.page.name == "overview"

@@ -1,5 +1,6 @@
 """Freeze and Lift, on every page."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlencode
@@ -210,20 +211,20 @@ def everywhere(request: HttpRequest) -> dict[str, Any]:
     """A context processor: the freezes in force, and the address of the form with the scope of the page."""
     access: Access = getattr(request, "access", Access())
     freeze_here = _freeze_here(request) if access.has(Right.ACT) else ""
-    return in_force(access, request.get_full_path()) | {"freeze_here": freeze_here}
+    rows = getattr(request, "freezes", ())
+    return in_force(access, request.get_full_path(), rows) | {"freeze_here": freeze_here}
 
 
-def in_force(access: Access, address: str) -> dict[str, Any]:
+def in_force(access: Access, address: str, rows: Sequence[Freeze]) -> dict[str, Any]:
     """What console/freezes.html shows on the page of this address: the same to everybody with this access."""
     return {
-        "freezes_in_force": SimpleLazyObject(lambda: _in_force(access)),
+        "freezes_in_force": SimpleLazyObject(lambda: _in_force(access, rows)),
         "back_here": f"?{urlencode({'back': address})}",
     }
 
 
-def _in_force(access: Access) -> dict[str, Any]:
-    rows = list(Freeze.in_force().filter(access.affecting()).order_by("-pk"))
-    for row in rows[:NAMED]:
+def _in_force(access: Access, rows: Sequence[Freeze]) -> dict[str, Any]:
+    for row in rows:
         row.liftable = access.may(Right.ACT, row.cluster, row.namespace)  # type: ignore[attr-defined]
     return {"first": rows[:NAMED], "more": rows[NAMED:]}
 

@@ -1,7 +1,7 @@
 """What a page knows of its age, and of the reconcilers that change what it shows."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -86,4 +86,4 @@ def visible_to(access: Access, found: Freshness) -> Freshness:
     """Of the clusters in which the person may read something."""
     places = access.places.get(Right.READ, ())
     clusters = {place.cluster for place in places}
-    return replace(found, beats=tuple(one for one in found.beats if "" in clusters or one.cluster in clusters))
+    return Freshness(found.at, tuple(one for one in found.beats if "" in clusters or one.cluster in clusters))

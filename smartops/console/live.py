@@ -18,11 +18,16 @@ from django.urls import Resolver404, get_script_prefix, resolve
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from orchestrator.models import Action
+from guardrails.models import Freeze
+from orchestrator.models import ACTIVE, Action
+from orchestrator.models.keys import ACTIVE_IDS
 from signals.models import Signal
 from smartops import queries
 from smartops.console.freezes import in_force
+from smartops.console.freshness import freshness
+from smartops.console.held import Holding, holding
 from smartops.console.listing import filter_query
+from smartops.console.pages import freezes_in_force
 from smartops.people.access import Access, Right
 from smartops.web.notifications import Row
 
@@ -81,12 +86,18 @@ class Changed:
         pks = [pk for model, pk in self.rows if model in models]
         return len(pks) > MAX_ROWS or "" in pks
 
+    @cached_property
+    def holding(self) -> Holding:
+        return holding(Freeze.in_force(), freshness())
+
     def freezes(self, page: Page, access: Access) -> SafeString:
         """The freezes, which every page shows, if one has begun or ended."""
         if self.rows is None or ("setting", "guardrails_freeze") not in self.rows:
             return SafeString()
         address = f"{get_script_prefix().removesuffix('/')}{page.address}"
-        return partial("freezes", render_to_string("console/freezes.html", in_force(access, address)))
+        return partial(
+            "freezes", render_to_string("console/freezes.html", in_force(access, address, freezes_in_force(access)))
+        )
 
     def names(self, *models: str) -> bool:
         return self.rows is None or any(model in models for model, _ in self.rows)
@@ -105,6 +116,17 @@ class Changed:
         rows = Signal.objects.defer("payload").prefetch_related(actions)
         return list(rows.filter(pk__in=self.ids("signal")).order_by("-pk"))
 
+    @cached_property
+    def active_actions(self) -> list[Action]:
+        """At least one more than fits into a message, if there are so many."""
+        rows = queries.actions().select_related("signal").defer("signal__payload", "details", "change")
+        return list(rows.filter(pk__range=ACTIVE_IDS(), state__in=ACTIVE).order_by("-pk")[: MAX_ROWS + 1])
+
+    @cached_property
+    def pending_signals(self) -> list[Signal]:
+        actions = Prefetch("actions", queries.actions_of_signals())
+        return list(Signal.pending().defer("payload").prefetch_related(actions).order_by("-pk")[: MAX_ROWS + 1])
+
     def visible_to(self, access: Access, models: Collection[str]) -> tuple[str, ...]:
         """The rows of these models that the person may see."""
         actions = [f"action-{one.pk}" for one in self.actions if sees(access, one.workload)]
@@ -115,6 +137,10 @@ class Changed:
 def sees(access: Access, place: Any) -> bool:
     """`place`: a workload or a signal."""
     return access.may(Right.READ, place.cluster, place.namespace)
+
+
+def _sees(access: Access, row: Any) -> bool:
+    return sees(access, row.workload if isinstance(row, Action) else row)
 
 
 class Live(Protocol):
@@ -136,15 +162,19 @@ class Rows:
 
     def update(self, page: Page, access: Access, changed: Changed) -> Update | None:
         freezes = changed.freezes(page, access)
-        if changed.are_many(self.model):
+        # A freeze holds back rows that have not changed.
+        held = (changed.active_actions if self.model == "action" else changed.pending_signals) if freezes else []
+        if changed.are_many(self.model) or len(held) > MAX_ROWS:
             return Update(freezes, refresh=True)
         rows = self._rows(changed)
-        seen = [one for one in rows if sees(access, one.workload if isinstance(one, Action) else one)]
-        if not seen:
-            return Update(freezes, listed=True) if freezes else None
+        seen = [one for one in rows if _sees(access, one)]
+        again = [one for one in held if one not in seen and _sees(access, one)]
+        if not seen and not freezes:
+            return None
         passing = self.passing(QueryDict(page.query), access).filter(pk__in=[one.pk for one in seen])
         found = set(passing.values_list("pk", flat=True))
-        content = freezes + mark_safe("".join(self._html(one, page.query, changed) for one in seen))  # noqa: S308 - of templates
+        html = (self._html(one, page.query, changed) for one in (*seen, *again))
+        content = freezes + mark_safe("".join(html))  # noqa: S308 - of templates
         return Update(content, rows=tuple(f"{self.model}-{one.pk}" for one in seen if one.pk in found), listed=True)
 
     def _rows(self, changed: Changed) -> Iterable[Any]:
@@ -154,7 +184,7 @@ class Rows:
         key = self.template, row.pk, query
         if key not in changed.rendered:
             listing = {"query": filter_query(QueryDict(query))}
-            frame = {"cluster": settings.SMARTOPS_CLUSTER}
+            frame = {"cluster": settings.SMARTOPS_CLUSTER, "holding": changed.holding}
             html = render_to_string(self.template, {self.model: row, "listing": listing} | frame)
             changed.rendered[key] = partial(f"{self.model}-{row.pk}", html)
         return changed.rendered[key]

@@ -3,7 +3,7 @@
 CONTRIBUTING.md, "Add a screen to the console", describes how these parts are used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -17,8 +17,9 @@ from django.shortcuts import render
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_http_methods, require_safe
 
+from guardrails.models import Freeze
 from signals.types import Target
-from smartops.console.freshness import freshness, visible_to
+from smartops.console.freshness import Freshness, freshness, visible_to
 from smartops.console.navigation import shown_to
 from smartops.people.access import Access, Right, access_of
 
@@ -26,9 +27,13 @@ DIALOG = "dialog#act"  # the target of a request that the page's dialog makes, a
 
 
 class ConsoleRequest(HttpRequest):
-    """`access`: what the person may see and do. Filter each query with `access.visible(...)`."""
+    """`access`: what the person may see and do. Filter each query with `access.visible(...)`. `freshness`: the time of
+    the page, and every reconciler. `freezes`: those in force that affect what the person may see, newest first. Both
+    are read at their first use, in two queries and one."""
 
     access: Access
+    freshness: Freshness
+    freezes: Sequence[Freeze]
 
 
 View = Callable[..., HttpResponseBase]
@@ -67,6 +72,10 @@ def require(request: ConsoleRequest, right: Right, target: Target) -> None:
         raise PermissionDenied(f"Your account has no right to {right} in {target.namespace} of {target.cluster}.")
 
 
+def freezes_in_force(access: Access) -> list[Freeze]:
+    return list(Freeze.in_force().filter(access.affecting()).order_by("-pk"))
+
+
 def in_dialog(request: HttpRequest) -> bool:
     return request.headers.get("HX-Target") == DIALOG
 
@@ -77,7 +86,8 @@ def _for(right: Right | None, view: View) -> View:
     def wrapped(request: Any, **where: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return _signed_out(request)
-        request.access = access_of(request.user)
+        request.access, request.freshness = access_of(request.user), SimpleLazyObject(freshness)
+        request.freezes = SimpleLazyObject(lambda: freezes_in_force(request.access))
         try:
             if right is not None and not request.access.has(right):
                 raise PermissionDenied(f"Your account has no right to {right} anywhere.")
@@ -109,11 +119,12 @@ def _refused(request: ConsoleRequest, message: str, status: int) -> HttpResponse
 
 def frame(request: HttpRequest) -> dict[str, Any]:
     """A context processor: what the frame of every page shows."""
-    access = getattr(request, "access", Access())
+    access: Access = getattr(request, "access", Access())
+    now: Any = getattr(request, "freshness", SimpleLazyObject(freshness))
     return {
         "cluster": settings.SMARTOPS_CLUSTER,
         "cluster_note": settings.SMARTOPS_CLUSTER_NOTE,
         "screens": list(shown_to(access, request.path)),
         "frame": "console/dialog.html" if in_dialog(request) else "console/base.html",
-        "freshness": SimpleLazyObject(lambda: visible_to(access, freshness())),
+        "freshness": SimpleLazyObject(lambda: visible_to(access, now)),
     }

@@ -15,6 +15,7 @@ from signals.types import Kind, Source
 from smartops import queries
 from smartops.console import listing
 from smartops.console.attention import waits_too_long
+from smartops.console.held import holding
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Access
 from smartops.scan import Index, Places
@@ -70,7 +71,11 @@ def signals(request: ConsoleRequest) -> HttpResponse:
     rows = (
         Signal.objects.filter(request.access.visible()).defer("payload").prefetch_related(Prefetch("actions", actions))
     )
-    return render(request, "console/signals.html", {"listing": listing.listing(request, SignalFilter, rows)})
+    context = {
+        "listing": listing.listing(request, SignalFilter, rows),
+        "holding": holding(request.freezes, request.freshness),
+    }
+    return render(request, "console/signals.html", context)
 
 
 def passing(parameters: QueryDict, access: Access) -> "QuerySet[Signal]":

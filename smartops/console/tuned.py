@@ -114,7 +114,13 @@ def valid(request: ConsoleRequest, tuned: Tuned, data: QueryDict, row: Model | N
     form = tuned.bound(data, row)
     check(request, tuned, form)
     if form.errors:
-        raise ValidationError([message for texts in form.errors.values() for message in texts])
+        raise ValidationError(
+            [
+                f"{form[name].label}: {message}" if name in form.fields else message
+                for name, texts in form.errors.items()
+                for message in texts
+            ]
+        )
     return form
 
 

@@ -13,12 +13,14 @@ from guardrails.models import LIMIT_FIELDS, Cooldown, Freeze
 from guardrails.words import Budget, budgets, in_words
 from orchestrator.acts.freezes import FreezeScope
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
-from orchestrator.models import Action, ObservedNamespace, ObservedWorkload, Workload
+from orchestrator.models import ACTIVE, Action, ObservedNamespace, ObservedWorkload, Workload
 from signals.models import Problem, Signal
 from signals.names import name_problems
 from signals.types import Kind, Target
 from smartops import queries
 from smartops.console import listing, workloads
+from smartops.console.freshness import Freshness
+from smartops.console.held import Held, holding, of_workload
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Right
 
@@ -70,8 +72,20 @@ def workload(request: ConsoleRequest, cluster: str, kind: str, namespace: str, n
         freeze.hold = FreezeScope.of_freeze(freeze) == FreezeScope.of(target)  # type: ignore[attr-defined]
         freeze.liftable = request.access.may(Right.ACT, freeze.cluster, freeze.namespace)  # type: ignore[attr-defined]
     held = any(freeze.hold for freeze in known.freezes)  # type: ignore[attr-defined]
-    context = {"known": known, "target": target, "may": may, "held": held, "around": _around(request, target)}
+    context = {
+        "known": known,
+        "target": target,
+        "may": may,
+        "held": held,
+        "held_back": () if known.observed is None else _held_back(known, known.observed, request.freshness),
+        "around": _around(request, target),
+    }
     return render(request, "console/workload.html", context)
+
+
+def _held_back(known: Known, row: ObservedWorkload, now: Freshness) -> tuple[Held, ...]:
+    active = next((one for one in known.actions if one.state in ACTIVE and not one.dry_run), None)
+    return of_workload(row, known.history, known.cooldowns, active, holding(known.freezes, now))
 
 
 def _around(request: ConsoleRequest, target: Target) -> listing.Around:

@@ -7,9 +7,10 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from guardrails.models import Cooldown, Freeze
-from orchestrator.models import ActiveAction, ObservedWorkload
+from orchestrator.models import ObservedWorkload
 from signals.types import Kind
 from smartops.console import listing
+from smartops.console.held import holding, of_workloads
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Access
 
@@ -40,6 +41,9 @@ class WorkloadFilter(listing.Filter):
 @page
 def workloads(request: ConsoleRequest) -> HttpResponse:
     found = listing.named(request, WorkloadFilter, observed(request.access), ORDER)
+    held = of_workloads(found.rows, holding(request.freezes, request.freshness))
+    for row in found.rows:
+        row.held_back = held[row.pk]  # type: ignore[attr-defined]
     return render(request, "console/workloads.html", {"listing": found})
 
 
@@ -47,12 +51,8 @@ def observed(access: Access) -> "QuerySet[ObservedWorkload]":
     """With what the filter asks for."""
     names = {"namespace": OuterRef("namespace"), "kind": OuterRef("kind"), "cluster": OuterRef("cluster")}
     cooldowns = Cooldown.objects.filter(workload=OuterRef("name"), until__gt=Now(), **names)
-    of_workload = {f"workload__{name}": OuterRef(name) for name in ORDER}
-    active = ActiveAction.objects.filter(dry_run=False, **of_workload)
-    rows = ObservedWorkload.objects.filter(access.visible()).annotate(
-        frozen=Exists(Freeze.over_rows(name="name")), cooling=Exists(cooldowns), active=Exists(active)
-    )
-    return rows.defer("owners")
+    rows = ObservedWorkload.objects.filter(access.visible())
+    return rows.alias(frozen=Exists(Freeze.over_rows(name="name")), cooling=Exists(cooldowns)).defer("owners")
 
 
 def address(cluster: str, kind: str, namespace: str, name: str) -> str:

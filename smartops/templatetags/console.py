@@ -15,11 +15,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from guardrails.explain import explain
+from guardrails.models import GuardrailSetting
 from orchestrator.models import Action, ActionState
+from signals.lib import columns
 from signals.models import Signal, SignalState
 from signals.patterns import escaped
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType
+from smartops.console.held import Held, Holding
 from smartops.console.reasons import Remedy, remedies
 
 register = template.Library()
@@ -60,6 +63,13 @@ STATES = {
     "FAILED": ("Failed", "cross", "bad"),
     "TIMED_OUT": ("Timed out", "hourglass", "bad"),
 }
+PARTS = {
+    "uid": "Object (uid)",
+    "generation": "Generation",
+    "change": "Planned change",
+    "rule": "Rule",
+    "rule_version": "Version of the rule",
+}
 MAX_PIPS = 12
 MAX_FIT, MAX_FIT_LINES = 150, 8  # characters and lines that are certainly shown without a scroll bar
 
@@ -99,6 +109,12 @@ def alias_form(signal: Signal) -> str:
 def outcome(signal: Signal) -> str:
     """Its state; "deferred" for one that waits until a time."""
     return "deferred" if signal.state == SignalState.PENDING and signal.reason else signal.state
+
+
+@register.filter
+def held(row: Signal | Action, known: Holding) -> tuple[Held, ...]:
+    """What holds it back."""
+    return known.of(row)
 
 
 @register.filter
@@ -251,6 +267,15 @@ def _value(image: Mapping[str, Any], path: str) -> str:
 @register.filter
 def words(name: str) -> str:
     return name.replace("_", " ").capitalize()
+
+
+@register.filter
+def shown_part(what: str) -> str:
+    """A part of what persons are shown (orchestrator/decide/approval.py), as the page calls it."""
+    when, _, path = what.partition(" ")
+    if when in ("before", "after") and path:
+        return f"{path}, {when} the change"
+    return PARTS.get(what) or columns.label(GuardrailSetting._meta.db_table, what)
 
 
 @register.filter

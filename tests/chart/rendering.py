@@ -51,6 +51,7 @@ VALUES: dict[str, Values] = {
             "trustedOrigins": ["https://smartops.internal"],
             "trustedProxies": ["10.244.0.0/16", "fd00:10:244::/56"],
             "requireMfa": True,
+            "consoleUrl": "https://smartops.example.com/console",
         },
         "reconciler": {
             "replicas": 1,

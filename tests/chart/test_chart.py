@@ -13,6 +13,7 @@ from smartops.people.roles import EVERYWHERE, Place, Role
 from tests.chart.rendering import CHART, NAMESPACE, VALUES, Object, Rendered, Values, render, variables
 
 ROOT = CHART.parents[1]
+CONSOLE = "https://smartops.example.com/console"
 CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 every_values = pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
@@ -378,6 +379,9 @@ def test_an_openid_provider_that_cannot_work_is_refused(values: Values, named: s
     [
         ({"rootPath": "smartops"}, "rootPath"),
         ({"rootPath": "/a b"}, "rootPath"),
+        ({"consoleUrl": "https://smartops.example.com"}, "consoleUrl"),
+        ({"consoleUrl": "http://smartops.example.com/console"}, "consoleUrl"),
+        ({"consoleUrl": "https://ana:secret@example.com/console"}, "consoleUrl"),
         ({"trustedProxies": ["*"]}, "trusted"),
     ],
 )
@@ -477,7 +481,7 @@ def test_prometheus_scrapes_both_processes() -> None:
 def test_the_dashboard_and_the_rules_are_those_of_the_files() -> None:
     chart = Rendered(VALUES["everything"])
     dashboard = chart.one("ConfigMap", "smartops-system-dashboard")
-    rules = chart.one("PrometheusRule", "smartops-orchestrator")
+    rules = Rendered({"prometheusRule": {"enabled": True}}).one("PrometheusRule", "smartops-orchestrator")
     files = [yaml.safe_load(path.read_text()) for path in sorted(CHART.glob("rules/*.yaml"))]
 
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
@@ -486,6 +490,25 @@ def test_the_dashboard_and_the_rules_are_those_of_the_files() -> None:
     }
     assert files
     assert rules["spec"]["groups"] == [group for one in files for group in one["groups"]]
+
+
+def test_alerts_link_to_the_console_if_its_address_is_known() -> None:
+    chart = Rendered({"prometheusRule": {"enabled": True}, "web": {"consoleUrl": f"{CONSOLE}/"}})
+    [group] = chart.one("PrometheusRule", "smartops-orchestrator")["spec"]["groups"]
+    links = {one["alert"]: one["annotations"]["console"].removeprefix(f"{CONSOLE}/") for one in group["rules"]}
+
+    assert links["SmartOpsReconcilerSilent"] == ""
+    assert links["SmartOpsNeedsReview"] == "actions/?state=needs_review"
+    assert {link for link in links.values() if link} == {
+        "actions/?state=needs_review", "actions/?state=unsuccessful", "signals/?state=open", "signals/?state=waiting",
+    }  # fmt: skip
+
+
+def test_both_processes_know_the_address_of_the_console() -> None:
+    pods = Rendered(VALUES["everything"]).pods()
+
+    assert {variables(pods[one])["SMARTOPS_CONSOLE_URL"] for one in ("web", "reconciler")} == {CONSOLE}
+    assert "SMARTOPS_CONSOLE_URL" not in variables(Rendered({}).pods()["reconciler"])
 
 
 def test_the_notes_say_where_it_acts_and_what_comes_next() -> None:

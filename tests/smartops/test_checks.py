@@ -30,6 +30,7 @@ VALID: dict[str, Any] = {
     "SMARTOPS_DATABASE_POOL": 20,
     "SMARTOPS_TRUSTED_PROXIES": [],
     "FORCE_SCRIPT_NAME": None,
+    "SMARTOPS_CONSOLE_URL": "",
     "SMARTOPS_WITH_OIDC": True,
     "SMARTOPS_OIDC_ISSUER": "",
     "SMARTOPS_OIDC_CLIENT_ID": "",
@@ -77,6 +78,10 @@ def found(settings: Settings, changed: dict[str, Any], *, deploy: bool = True) -
         {"SMARTOPS_ALLOWED_OWN_WORKLOADS": ["smartops-dev/smartops-orchestrator-web", "DaemonSet smartops-dev/agent"]},
         {"SMARTOPS_ALLOWED_PATCH_PREFIXES": ["example.com/", "kubernetes.io/change-cause", "notsmartops.io/"]},
         {"SMARTOPS_TRUSTED_PROXIES": ["private"]},
+        {"SMARTOPS_CONSOLE_URL": "https://smartops.example.com/console"},
+        {"SMARTOPS_CONSOLE_URL": "https://example.com:8443/tools/smartops/console"},
+        {"SMARTOPS_CONSOLE_URL": "https://[fd00::1]/console"},
+        {"SMARTOPS_CONSOLE_URL": "http://127.0.0.1:8000/console"},
         {"SMARTOPS_TRUSTED_PROXIES": ["10.0.0.0/8", "192.0.2.1", "fd00::/8", "2001:db8::1"]},
         {"FORCE_SCRIPT_NAME": "/smartops"},
         {"FORCE_SCRIPT_NAME": "/tools/smart-ops_1.~"},
@@ -118,6 +123,14 @@ def test_valid_settings_pass_all_checks(settings: Settings, changed: dict[str, A
         ({"FORCE_SCRIPT_NAME": "/a//b"}, ["smartops.E037"]),
         ({"FORCE_SCRIPT_NAME": "/a%20b"}, ["smartops.E037"]),
         ({"FORCE_SCRIPT_NAME": "/a/?b"}, ["smartops.E037"]),
+        ({"SMARTOPS_CONSOLE_URL": "smartops.example.com/console"}, ["smartops.E050"]),
+        ({"SMARTOPS_CONSOLE_URL": "https://smartops.example.com"}, ["smartops.E050"]),
+        ({"SMARTOPS_CONSOLE_URL": "https://smartops.example.com//console/actions"}, ["smartops.E050"]),
+        ({"SMARTOPS_CONSOLE_URL": "http://smartops.example.com/console"}, ["smartops.E050"]),
+        ({"SMARTOPS_CONSOLE_URL": "https://example.com/console?/console"}, ["smartops.E050"]),
+        ({"SMARTOPS_CONSOLE_URL": "https://me:secret@example.com/console"}, ["smartops.E050"]),
+        ({"SMARTOPS_CONSOLE_URL": "https://exa mple.com/console"}, ["smartops.E050"]),
+        ({"SMARTOPS_CONSOLE_URL": f"https://example.com/{200 * 'x'}/console"}, ["smartops.E050"]),
         ({"SMARTOPS_OPA_URL": "file:///etc/passwd"}, ["smartops.E005"]),
         ({"SMARTOPS_OPA_URL": "http://"}, ["smartops.E005"]),
         ({"SMARTOPS_OPA_URL": "http://opa:port/"}, ["smartops.E005"]),
@@ -165,8 +178,10 @@ def test_what_was_set_wrongly_stops_every_process(settings: Settings, changed: d
 
 
 def test_no_message_shows_a_key(settings: Settings) -> None:
-    found(settings, {"SECRET_KEY": "only-we-know-it", "SMARTOPS_TOKEN_PEPPERS": ["nor-this"]})
+    console = {"SMARTOPS_CONSOLE_URL": "https://me:nor@that@example.com/console"}
+    found(settings, {"SECRET_KEY": "only-we-know-it", "SMARTOPS_TOKEN_PEPPERS": ["nor-this"], **console})
     with pytest.raises(ImproperlyConfigured) as raised:
         require_valid_settings()
     assert "only-we" not in str(raised.value)
-    assert "nor-this" not in str(raised.value)
+    assert "nor" not in str(raised.value)
+    assert "https://***@example.com/console" in str(raised.value)

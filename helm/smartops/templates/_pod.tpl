@@ -73,6 +73,9 @@ topologySpreadConstraints:
 {{- with $values.targets.clusterNote }}
 - {name: SMARTOPS_CLUSTER_NOTE, value: {{ . | quote }}}
 {{- end }}
+{{- with $values.web.consoleUrl }}
+- {name: SMARTOPS_CONSOLE_URL, value: {{ . | quote }}}
+{{- end }}
 {{- $targets := (include "smartops.targets" . | fromJson).namespaces }}
 - {name: SMARTOPS_NAMESPACE, value: {{ first $targets | quote }}}
 - {name: SMARTOPS_NAMESPACES, value: {{ ternary "*" (join "," $targets) $values.targets.allNamespaces | quote }}}

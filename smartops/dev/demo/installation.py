@@ -42,13 +42,14 @@ class Installation:
     async def start(self) -> dict[str, Any]:
         """Returns the contents of demo.json when all processes are ready."""
         database, self.cluster = await _both(self._prepare_database(), self._join_cluster())
+        url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.settings = {
             **self._settings(),
+            "SMARTOPS_CONSOLE_URL": f"{url}/console",
             "DATABASE_URL": database.uri_of(postgres.WEB_ROLE),
             "SMARTOPS_KUBECONFIG": str(self.cluster.kubeconfig),
             "SMARTOPS_CLUSTER_NOTE": "sandbox" if self.cluster.url else "",
         }
-        url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         metrics_port = unused_port()
         endpoint = f"http://127.0.0.1:{metrics_port}"
         descriptor = self._listener.fileno()

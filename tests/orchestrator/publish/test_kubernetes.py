@@ -7,11 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.urls import reverse
 
 from guardrails.replay import dump_inputs
 from guardrails.types import Facts, Outcome
+from orchestrator import links
 from orchestrator.k8s import errors
-from orchestrator.k8s.events import EventType, KubernetesEvent
+from orchestrator.k8s.events import MAX_MESSAGE, EventType, KubernetesEvent, event_of
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import TRANSITIONS
 from orchestrator.models import ActionState as S
@@ -126,6 +128,49 @@ def test_each_step_of_an_approval_is_published(
     page = f" at /console/approvals/{ID}/" if to_state == S.AWAITING_APPROVAL else ""
     message = f"SCALE {words}{page} (action {ID}, requested by token:ana): As it is."
     assert event == KubernetesEvent(KEY, "uid-1", kind, reason, message, str(ID))
+
+
+CONSOLE = "https://smartops.example.com/console"
+
+
+@pytest.mark.parametrize(
+    ("from_state", "to_state", "reason", "page"),
+    [
+        (S.APPLYING, S.VERIFYING, "", f"actions/{ID}/"),
+        (S.PENDING, S.CANCELLED, Reason.FROZEN, f"actions/{ID}/"),
+        (S.APPLYING, S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN, f"actions/{ID}/"),
+        (S.AWAITING_APPROVAL, S.PENDING, Reason.APPROVED, f"actions/{ID}/"),
+        (S.PENDING, S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, f"approvals/{ID}/"),
+    ],
+)
+def test_an_event_links_to_the_one_action_or_approval(from_state: S, to_state: S, reason: str, page: str) -> None:
+    entry = replace(APPLIED, from_state=from_state, to_state=to_state, reason=reason, message="ä" * 2000)
+    event = event_of_transition(entry, CONSOLE)
+    assert event is not None
+    assert event.link == f"{CONSOLE}/{page}"
+
+    message = event_of(event, NOW)["message"]
+
+    assert "/console/" not in event.message
+    assert message.endswith(f" {CONSOLE}/{page}")
+    assert len(message.encode()) <= MAX_MESSAGE
+    assert event.name == event_of_transition(entry).name  # type: ignore[union-attr]
+
+
+def test_an_event_of_a_decision_links_to_its_signal() -> None:
+    entry = replace(REFUSED, inputs=dump_inputs(rows.inputs()))
+    event = event_of_decision(entry, CONSOLE)
+    assert event is not None
+    assert event.link == f"{CONSOLE}/signals/{SIGNAL}/"
+    assert event_of(event, NOW)["message"] == f"{event.message} {event.link}"
+
+
+def test_links_lead_to_the_pages_of_the_console() -> None:
+    pages = {name: reverse(f"console:{name}", args=[ID]) for name in ("action", "approval", "signal")}
+    assert links.to_action("/console", ID) == pages["action"]
+    assert links.to_action("/console", ID, waits=True) == pages["approval"]
+    assert links.to_signal("/console", ID) == pages["signal"]
+    assert (links.to_action("", ID), links.to_signal("", ID)) == ("", "")
 
 
 def test_no_other_transition_is_published() -> None:

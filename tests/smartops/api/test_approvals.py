@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db.models.functions import Now
+from pytest_django.fixtures import Settings
 
 from orchestrator.models import Action, ActionState, Approval, transitions
 from orchestrator.models.transitions import Asks
@@ -99,3 +100,20 @@ def test_no_token_can_decide(api: Api, method: str) -> None:
 @pytest.mark.parametrize(("prefer", "ends"), [("", True), ("respond-async", True), ("wait=9", False)])
 def test_only_a_caller_that_names_a_time_waits_for_persons(prefer: str, ends: bool) -> None:
     assert (ActionState.AWAITING_APPROVAL in ends_of(prefer)) is ends
+
+
+def test_an_answer_links_to_the_page_of_the_console_if_its_address_is_known(api: Api, settings: Settings) -> None:
+    waits, other = asked(), requested("another")
+    paths = [f"/v1/actions/{waits.pk}", f"/v1/actions/{other.pk}", f"/v1/approvals/{waits.pk}"]
+    assert [api.get(path).json()["url"] for path in paths] == [None, None, None]
+
+    settings.SMARTOPS_CONSOLE_URL = console = "https://smartops.example.com/console"
+
+    approval = f"{console}/approvals/{waits.pk}/"
+    assert [api.get(path).json()["url"] for path in paths] == [approval, f"{console}/actions/{other.pk}/", approval]
+    assert {one["url"] for one in api.get("/v1/actions").json()["items"]} == {
+        approval, f"{console}/actions/{other.pk}/",
+    }  # fmt: skip
+    transitions.store([transitions.reject(waits, "user:ana rejected it: no", "user:ana")])
+    assert api.get(paths[0]).json()["url"] == f"{console}/actions/{waits.pk}/"
+    assert api.get(paths[2]).json()["url"] == approval

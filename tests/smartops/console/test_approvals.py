@@ -1,5 +1,6 @@
 """The screen of approvals: who has a button, what a person reads, and what a forged or late post does."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -11,10 +12,12 @@ from django.urls import reverse
 
 from orchestrator.models import Action, ActionState, Approval, transitions
 from smartops.people.access import Place, Role
+from tests.kit.history import rewritable
 from tests.kit.people import person
 from tests.smartops.console.scene import NAMESPACE, RECONCILER, Hour, waiting_for_approval
 
 pytestmark = pytest.mark.django_db
+ACTS = ("approve", "reject", "rehearse")
 
 
 @pytest.fixture
@@ -70,6 +73,76 @@ def test_an_approval_makes_the_action_pending(ben: Client, action: Action) -> No
     assert (action.state, action.moved_by) == (ActionState.PENDING, "user:ben")
 
 
+@pytest.fixture
+def risky(action: Action) -> Action:
+    """Its change is large."""
+    with rewritable():
+        Action.objects.filter(pk=action.pk).update(params={"replicas": 9})
+    return action
+
+
+LARGE = "It adds 7 replicas to 2."
+
+
+def acknowledgement_in(form: str) -> str:
+    [found] = re.findall(r'name="acknowledged" value="(\w+)" required', form)
+    return str(found)
+
+
+def test_an_approval_of_a_high_risk_takes_an_acknowledgement_that_names_the_reasons(ben: Client, risky: Action) -> None:
+    page = text(ben.get(url(risky)))
+    form = text(ben.get(url(risky, "approve"), {"digest": risky.digest}))
+    assert "High risk" in page
+    assert LARGE in page
+    assert LARGE in form
+
+    refused = ben.post(url(risky, "approve"), {"digest": risky.digest})
+    assert refused.status_code == 422
+    assert "The risk is high: the change is large. Acknowledge it to approve the action." in text(refused)
+    assert acknowledgement_in(text(refused)) == acknowledgement_in(form)
+    assert not Approval.objects.exists()
+
+    given = {"digest": risky.digest, "acknowledged": acknowledgement_in(form)}
+    assert "is approved" in text(ben.post(url(risky, "approve"), given, follow=True))
+    assert Approval.objects.get().acknowledged == [LARGE]
+    assert f"acknowledged a high risk: <bdi>{LARGE}" in text(ben.get(url(risky)))
+
+
+def test_an_acknowledgement_is_of_the_risk_that_was_shown(ben: Client, risky: Action) -> None:
+    given = {"digest": risky.digest}
+    given["acknowledged"] = acknowledgement_in(text(ben.get(url(risky, "approve"), {"digest": risky.digest})))
+    with rewritable():
+        Action.objects.filter(pk=risky.pk).update(params={"replicas": 0})
+
+    refused = ben.post(url(risky, "approve"), given)
+
+    assert refused.status_code == 422
+    assert "The risk is not what you acknowledged. Now it is: no pod is left." in text(refused)
+    assert "No pod of the workload is left after the change." in text(refused)
+    assert not Approval.objects.exists()
+    given["acknowledged"] = acknowledgement_in(text(refused))
+    assert ben.post(url(risky, "approve"), given).status_code == 302
+
+
+def test_an_ordinary_approval_has_no_further_step(ben: Client, action: Action) -> None:
+    for page in (text(ben.get(url(action))), text(ben.get(url(action, "approve")))):
+        assert "High risk" not in page
+        assert "acknowledged" not in page
+
+
+def test_a_rejection_and_a_dry_run_of_a_high_risk_need_no_acknowledgement(ben: Client, risky: Action) -> None:
+    assert ben.post(url(risky, "rehearse"), {"digest": risky.digest}).status_code == 302
+    assert ben.post(url(risky, "reject"), {"digest": risky.digest, "reason": "Not now."}).status_code == 302
+
+
+def test_no_decision_is_preset(ben: Client, action: Action) -> None:
+    page = text(ben.get(url(action)))
+    classes = {act: re.findall(rf'<a class="([^"]*)" role="button" href="{url(action, act)}', page) for act in ACTS}
+    assert classes == {act: ["button "] for act in ACTS}
+    form = text(ben.get(url(action, "approve")))
+    assert "checked" not in form[form.index('<form class="act"') : form.index("</main>")]
+
+
 def test_a_rejection_needs_a_reason(ben: Client, action: Action) -> None:
     assert ben.post(url(action, "reject"), {"digest": action.digest, "reason": ""}).status_code == 422
     answer = ben.post(url(action, "reject"), {"digest": action.digest, "reason": "Not now."}, follow=True)
@@ -79,7 +152,7 @@ def test_a_rejection_needs_a_reason(ben: Client, action: Action) -> None:
     assert action.state == ActionState.REJECTED
 
 
-@pytest.mark.parametrize("act", ["approve", "reject", "rehearse"])
+@pytest.mark.parametrize("act", ACTS)
 def test_what_has_changed_since_it_was_read_is_refused(ben: Client, action: Action, act: str) -> None:
     answer = ben.post(url(action, act), {"digest": "another", "reason": "Because."})
 
@@ -88,7 +161,7 @@ def test_what_has_changed_since_it_was_read_is_refused(ben: Client, action: Acti
     assert not Approval.objects.exists()
 
 
-@pytest.mark.parametrize("act", ["approve", "reject", "rehearse"])
+@pytest.mark.parametrize("act", ACTS)
 def test_the_requester_has_no_button_and_a_forged_post_is_refused(action: Action, act: str) -> None:
     ana = person("ana", Role.APPROVER)
     requested = waiting_by(action, "user:ana")

@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from guardrails.models import Freeze
-from orchestrator.models import Action, Workload
+from orchestrator.models import Action, Heartbeat, Workload
 from signals import actors
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.console import consumers, feed
@@ -227,6 +227,31 @@ def test_every_page_shows_a_freeze_at_once_and_only_those_that_depend_on_setting
             assert 'id="freezes"' in update["content"]
             assert "a migration" not in update["content"]
             await page.disconnect()
+
+    run(scenario())
+
+
+def test_a_list_is_sent_its_waiting_rows_again_when_something_holds_them_back(
+    reading: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TICK", 0.2)
+    reconciled()
+    action = direct()
+
+    async def scenario() -> None:
+        communicator = socket(reading, "/console/actions/")
+        assert await accepted(communicator)
+        await settled(communicator)
+        freeze = await Freeze.objects.acreate(reason="a migration", by="user:ada")
+        update = await message(communicator, "listed")
+        assert (update["rows"], "refresh" in update) == ([], False)
+        assert f'id="action-{action.pk}"' in update["content"]
+        assert "Would be refused by" in update["content"]
+        await sync_to_async(freeze.lift)("user:ada", "done")
+        assert "Would be refused by" not in (await message(communicator, "listed"))["content"]
+        await Heartbeat.objects.all().adelete()
+        assert "which has no reconciler" in (await message(communicator, "listed"))["content"]
+        await communicator.disconnect()
 
     run(scenario())
 

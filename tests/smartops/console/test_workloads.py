@@ -93,8 +93,8 @@ class TestList:
         for count in (1, 30):
             for number in range(count):
                 observed(f"web-{count}-{number}")
-            # session, user, grants, rows, places, heartbeats, clock, freezes
-            with django_assert_num_queries(8):
+            # session, user, grants, rows, places, heartbeats, clock, freezes; their ids, histories and cooldowns
+            with django_assert_num_queries(13):
                 reading.get(LIST)
 
     def test_a_person_sees_the_workloads_of_their_places(self, db: None, client: Client) -> None:

@@ -1,0 +1,257 @@
+"""What holds a row of a list back, in words, until when, and the page with the remedy.
+
+The functions are pure, but `of_workloads` and `of_approvals`, which read what they need in a constant number of
+queries. What is said of a row is the same for everybody who may see it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from guardrails.models import Cooldown, Freeze, scope_name
+from guardrails.types import RecentAction
+from guardrails.words import budgets, lacking
+from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
+from orchestrator.models import FINAL, Action, ActionState, ObservedWorkload, Workload
+from signals.models import Signal, SignalState
+from signals.reasons import Reason
+from signals.types import ActionType, Kind, Mode, Origin, Target
+from smartops.console.freshness import Freshness
+
+# Why something waits, as its row has stored it: after “held back by”. A freeze and an approval have rows of their own.
+WORDS: Mapping[str, str] = {
+    Reason.TARGET_UNRESOLVED: "a name that stands for no workload",
+    Reason.TOO_MANY_UNRESOLVED: "too many names that stand for no workload",
+    Reason.TARGET_BUSY: "another action of the workload",
+    Reason.NAMESPACE_UNREADABLE: "a namespace that cannot be read",
+    Reason.ROLLOUT_IN_PROGRESS: "a rollout in progress",
+    Reason.ROLLOUT_STUCK: "a stuck rollout",
+    Reason.TEMPLATE_CHANGED: "a recent change of the pod template",
+    Reason.COOLDOWN_ACTIVE: "a cooldown",
+    Reason.RATE_LIMIT: "the limit of actions per hour",
+    Reason.SCALE_VELOCITY_LIMIT: "the limit of replicas within 15 minutes",
+    Reason.TARGET_PAUSED: "a pause of the workload",
+    Reason.ROLLOUT_HELD: "the update strategy of the workload",
+    Reason.AUTOSCALED: "an autoscaler",
+    Reason.AUTOSCALERS_UNKNOWN: "autoscalers that cannot be read",
+    Reason.FIELD_OWNED: "an owner of the field",
+    Reason.POLICY_DENIED: "the policy engine",
+    Reason.POLICY_UNAVAILABLE: "a policy engine that does not answer",
+    Reason.RECENTLY_REFUSED: "an earlier refusal of the cluster",
+    Reason.REPLICAS_MISSING: "replicas that are missing",
+    Reason.NOT_LASTED: "a rule that waits for the problem to last",
+    Reason.TOO_FEW_REPORTS: "a rule that waits for more reports",
+    Reason.PROCESSING_ERROR: "an error while it was decided on",
+    Reason.CLUSTER_UNREACHABLE: "a cluster that does not answer",
+    Reason.CLUSTER_ERROR: "an error of the cluster",
+    Reason.CLUSTER_THROTTLED: "a cluster that limits requests",
+    Reason.ADMISSION_UNAVAILABLE: "an admission webhook that does not answer",
+    Reason.CONFLICT: "a change of the workload by somebody else",
+}
+# Those that end at the time at which the row is tried again. The others may end at any time.
+TIMED = (
+    Reason.TEMPLATE_CHANGED, Reason.COOLDOWN_ACTIVE, Reason.RATE_LIMIT, Reason.SCALE_VELOCITY_LIMIT,
+    Reason.RECENTLY_REFUSED, Reason.NOT_LASTED,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """`by`: what holds it back. `href`: where a person can end it, or reads how. `ends`: the words before `until`, or
+    when it ends if that has no time."""
+
+    by: str
+    href: str
+    ends: str = ""
+    until: datetime | None = None
+    verb: str = "Held back by"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Of all rows of a page. `freezes`: those in force. `running`: the clusters that have a reconciler."""
+
+    at: datetime
+    freezes: tuple[Freeze, ...]
+    running: frozenset[str]
+
+    def over(self, target: Target) -> Iterator[Freeze]:
+        for freeze in self.freezes:
+            if all(getattr(freeze, name) in ("", value) for name, value in _columns(target).items()):
+                yield freeze
+
+    def of(self, row: Signal | Action) -> tuple[Held, ...]:
+        return tuple(_of_signal(row, self) if isinstance(row, Signal) else _of_action(row, self))
+
+
+def holding(freezes: Iterable[Freeze], now: Freshness) -> Holding:
+    """`freezes`: those in force, at least those that cover a row of the page."""
+    first = sorted(freezes, key=lambda one: one.pk)
+    return Holding(now.at, tuple(first), frozenset(one.cluster for one in now.beats if one.runs))
+
+
+def _of_signal(signal: Signal, known: Holding) -> Iterator[Held]:
+    if signal.state != SignalState.PENDING:
+        return
+    yield from _unreconciled(signal.cluster, known)
+    yield from _frozen(signal.target, known)
+    yield from _stored(signal.reason, signal.not_before, known)
+
+
+def _of_action(action: Action, known: Holding) -> Iterator[Held]:
+    if action.state in FINAL:
+        return
+    yield from _unreconciled(action.cluster, known)
+    if action.state == ActionState.AWAITING_APPROVAL:
+        yield Held("a missing approval", _approval(action), "expires at", action.deadline_at)
+    elif action.state == ActionState.NEEDS_REVIEW:
+        yield Held("a missing review", _page(action), "fails at", action.deadline_at)
+    if action.state in (ActionState.AWAITING_APPROVAL, ActionState.PENDING):
+        yield from _frozen_action(action, known)
+    if action.state == ActionState.PENDING:
+        yield from _stored(action.reason, action.not_before, known)
+
+
+def of_approvals(rows: Sequence[Action], known: Holding) -> dict[Any, tuple[Held, ...]]:
+    """By the id of the action: what would hold it back after its approval. One query."""
+    wanted = [
+        Wanted(one.workload.target, one.workload_id, ActionType(one.type), one.params, own=one.pk) for one in rows
+    ]
+    histories = zip(rows, load_history(wanted), strict=True)
+    return {row.pk: tuple(_of_approval(row, history, known)) for row, history in histories}
+
+
+def _of_approval(action: Action, history: WorkloadHistory, known: Holding) -> Iterator[Held]:
+    """Limits and cooldowns hold back the closed loop alone."""
+    yield from _unreconciled(action.cluster, known)
+    yield from _frozen_action(action, known)
+    if action.origin != Origin.CLOSED_LOOP or action.dry_run:
+        return
+    href = _workload(action.workload.target)
+    if history.cooldown_until is not None and history.cooldown_until > known.at:
+        yield Held(f"the cooldown of {action.type}", f"{href}#left", "until", history.cooldown_until)
+    done = RecentAction(ActionType(action.type), known.at, action.scale_increase, action.scale_decrease)
+    for budget in lacking(history.limits, history.recent, done, history.now):
+        yield Held(f"the limit “{budget.text}”", f"{href}#left", "until" if budget.next_at else "", budget.next_at)
+
+
+def of_workloads(rows: Sequence[ObservedWorkload], known: Holding) -> dict[Any, tuple[Held, ...]]:
+    """By the id of the row: what holds the closed loop back from the workload. Four queries."""
+    within = {f"{name}__in": {getattr(row, name) for row in rows} for name in ("cluster", "namespace", "kind")}
+    names = {row.name for row in rows}
+    ids = {row.target: row.pk for row in Workload.objects.filter(**within, name__in=names)}
+    histories = load_history([Wanted(row.target, ids.get(row.target)) for row in rows])
+    cooldowns: dict[Target, list[Cooldown]] = defaultdict(list)
+    for one in Cooldown.objects.filter(**within, workload__in=names, until__gt=Now()).order_by("until"):
+        cooldowns[Target(one.cluster, one.namespace, one.workload, Kind(one.kind))].append(one)
+    active = Action.objects.in_bulk([UUID(one.active_action) for one in histories if one.active_action])
+    actions = {str(pk): one for pk, one in active.items()}
+    return {
+        row.pk: of_workload(row, history, cooldowns[row.target], actions.get(history.active_action), known)
+        for row, history in zip(rows, histories, strict=True)
+    }
+
+
+def of_workload(
+    row: ObservedWorkload,
+    history: WorkloadHistory,
+    cooldowns: Iterable[Cooldown],
+    active: Action | None,
+    known: Holding,
+) -> tuple[Held, ...]:
+    """`active`: the action of the workload that has not ended, unless it is a dry run."""
+    return tuple(_of_workload(row, history, cooldowns, active, known))
+
+
+def _of_workload(
+    row: ObservedWorkload,
+    history: WorkloadHistory,
+    cooldowns: Iterable[Cooldown],
+    active: Action | None,
+    known: Holding,
+) -> Iterator[Held]:
+    href = _workload(row.target)
+    yield from _unreconciled(row.cluster, known)
+    yield from _frozen(row.target, known)
+    if active is not None:
+        yield from _busy(active)
+    if history.limits.mode is not Mode.AUTO:
+        yield Held(f"the mode {history.limits.mode} ({history.limits.sources['mode']})", f"{href}#limits")
+    if row.paused:
+        yield Held("a pause of the workload", _reason(Reason.TARGET_PAUSED))
+    for cooldown in cooldowns:
+        yield Held(f"the cooldown of {cooldown.action_type}", f"{href}#left", "until", cooldown.until)
+    for budget in budgets(history.limits, history.recent, history.now):
+        if budget.left == 0:
+            yield Held(f"the limit “{budget.text}”", f"{href}#left", "until" if budget.next_at else "", budget.next_at)
+
+
+def _busy(action: Action) -> Iterator[Held]:
+    match action.state:
+        case ActionState.AWAITING_APPROVAL:
+            yield Held("an action that waits for an approval", _approval(action), "until", action.deadline_at)
+        case ActionState.NEEDS_REVIEW:
+            yield Held("an action that needs a review", _page(action), "until", action.deadline_at)
+        case state:
+            yield Held(f"an action that is {ActionState(state).label.lower()}", _page(action))
+
+
+def _unreconciled(cluster: str, known: Holding) -> Iterator[Held]:
+    if cluster not in known.running:
+        yield Held(f"the cluster {cluster}, which has no reconciler", _reason(Reason.NO_RECONCILER))
+
+
+def _frozen_action(action: Action, known: Holding) -> Iterator[Held]:
+    """A dry run is not held back, and a direct action does not wait for the end of a freeze."""
+    if not action.dry_run:
+        verb = "Held back by" if action.origin == Origin.CLOSED_LOOP else "Would be refused by"
+        yield from _frozen(action.workload.target, known, verb)
+
+
+def _frozen(target: Target, known: Holding, verb: str = "Held back by") -> Iterator[Held]:
+    """Each page has the freezes at its top, with their button Lift."""
+    for freeze in known.over(target):
+        is_hold = all(getattr(freeze, name) == value for name, value in _columns(target).items())
+        by = "a hold of the workload" if is_hold else f"the freeze of {_scope(freeze)}"
+        yield Held(by, "#freezes", "until" if freeze.until else "until it is lifted", freeze.until, verb)
+
+
+def _stored(reason: str, not_before: datetime, known: Holding) -> Iterator[Held]:
+    """What the last decision or attempt said, while the row waits for the next one."""
+    if reason in WORDS and not_before <= known.at:
+        yield Held(WORDS[reason], _reason(reason), "and due now")
+    elif reason in WORDS:
+        yield Held(WORDS[reason], _reason(reason), "until" if reason in TIMED else "tried again at", not_before)
+
+
+def _columns(target: Target) -> dict[str, str]:
+    """Of a scope."""
+    return {
+        "cluster": target.cluster, "kind": target.kind, "namespace": target.namespace, "workload": target.name,
+    }  # fmt: skip
+
+
+def _scope(freeze: Freeze) -> str:
+    return scope_name(freeze.cluster, freeze.kind, freeze.namespace, freeze.workload)
+
+
+def _reason(reason: str) -> str:
+    return f"{reverse('console:reasons')}#{reason}"
+
+
+def _page(action: Action) -> str:
+    return reverse("console:action", args=[action.pk])
+
+
+def _approval(action: Action) -> str:
+    return reverse("console:approval", args=[action.pk])
+
+
+def _workload(target: Target) -> str:
+    return reverse("console:workload", args=[target.cluster, target.kind, target.namespace, target.name])
