@@ -79,6 +79,12 @@ class SettingChange(models.Model):
         return [(one, before.get(one), after.get(one)) for one in names if before.get(one) != after.get(one)]
 
     @property
+    def did(self) -> str:
+        """“changed guardrail setting”."""
+        verb = {"insert": "created", "update": "changed", "delete": "deleted"}[self.operation]
+        return f"{verb} {columns.noun(self.table_name)}"
+
+    @property
     def said(self) -> list[tuple[str, str, str]]:
         """The differences in the words of the form."""
         table, said = self.table_name, columns.said

@@ -13,6 +13,12 @@ from django.db.models import Model
 from django.utils.text import capfirst
 
 
+def noun(table: str) -> str:
+    """What a row of the table is called."""
+    model = _models().get(table)
+    return table if model is None else str(model._meta.verbose_name)
+
+
 def label(table: str, column: str) -> str:
     """“Max replicas”, “Cooldown (seconds)”."""
     field = _fields(table).get(column)
@@ -35,8 +41,13 @@ def said(table: str, column: str, value: Any) -> str:
 
 
 @cache
+def _models() -> Mapping[str, type[Model]]:
+    return {one._meta.db_table: one for one in apps.get_models(include_auto_created=True)}
+
+
+@cache
 def _fields(table: str) -> Mapping[str, Any]:
     """By the name of the column."""
-    models: list[type[Model]] = apps.get_models(include_auto_created=True)
-    fields = [field for one in models if one._meta.db_table == table for field in one._meta.concrete_fields]
+    model = _models().get(table)
+    fields = [] if model is None else model._meta.concrete_fields
     return {str(name): field for field in fields for name in (field.column, field.name)}

@@ -149,9 +149,7 @@ class EditedAdmin(admin.ModelAdmin[Row]):
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         row = self.get_object(request, unquote(object_id))
         changes = [] if row is None else self.changes(request, row)[:MAX_ROWS]
-        return super().history_view(
-            request, object_id, {**(extra_context or {}), "changes": changes, "table": self.opts.db_table}
-        )
+        return super().history_view(request, object_id, {**(extra_context or {}), "changes": changes})
 
     def changes(self, request: HttpRequest, row: Row) -> QuerySet[SettingChange]:  # noqa: ARG002 - subclasses use it
         return changes_of(row)

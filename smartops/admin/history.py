@@ -10,13 +10,13 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from signals.lib import columns
 from signals.lib.triggers import Recorded
 from signals.models import SettingChange
 from smartops.admin.placed import PlacedHistoryAdmin, Row
-from smartops.audit import tables
 from smartops.models import SignIn
 
 MONTHS = 24
@@ -98,15 +98,7 @@ class SettingChangeAdmin(ActorHistoryAdmin[SettingChange]):
 
     @admin.display(description="table")
     def table(self, row: SettingChange) -> str:
-        return tables.noun(row.table_name)
-
-    @admin.display(description="what has changed")
-    def difference(self, row: SettingChange) -> SafeString:
-        """In the words of the form; `before` and `after` are the columns as they are stored."""
-        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}: <bdi>{}</bdi> → <bdi>{}</bdi></li>", row.said))
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [*super().get_fields(request, obj), "difference"]
+        return columns.noun(row.table_name)
 
 
 @admin.register(SignIn)

@@ -294,13 +294,12 @@ class Changes(Source):
 
     def entry(self, row: SettingChange) -> Entry:
         content = row.after or row.before or {}
-        verb = {"insert": "created", "update": "changed", "delete": "deleted"}[row.operation]
         name = tables.name_of(content)
         return Entry(
             position=self.position(row),
             kind=Kind.ADMINISTRATION if row.table_name in tables.administration() else Kind.SETTING,
             actor=row.actor,
-            what=" ".join(filter(None, (verb, tables.noun(row.table_name), name))),
+            what=" ".join(filter(None, (row.did, name))),
             reason=row.reason,
             cluster=str(content.get("cluster", "")),
             workload_kind=str(content.get("kind", "")) if content.get("workload") else "",

@@ -28,12 +28,6 @@ def administration() -> list[str]:
     return [table for table, one in recorded().items() if one._meta.app_label not in SETTINGS_OF]
 
 
-def noun(table: str) -> str:
-    """What a row of the table is called."""
-    model = recorded().get(table)
-    return table if model is None else str(model._meta.verbose_name)
-
-
 def name_of(row: Mapping[str, Any]) -> str:
     """Of a row of a recorded table, as people know it; empty if it has none."""
     for column in ("name", "username"):

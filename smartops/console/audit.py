@@ -17,7 +17,6 @@ from orchestrator.models import DecisionRecord
 from signals import actors
 from signals.lib import columns
 from smartops.audit import export as exports
-from smartops.audit import tables
 from smartops.audit.entries import EPOCH, Entry, Kind, Position, Way
 from smartops.audit.files import FORMATS
 from smartops.audit.merge import SCANNED, page_above, read
@@ -117,7 +116,7 @@ class Row:
     @property
     def row_name(self) -> str:
         """Of a setting: “guardrail setting 12”."""
-        return f"{tables.noun(self.entry.table)} {self.entry.key}"
+        return f"{columns.noun(self.entry.table)} {self.entry.key}"
 
     @property
     def changes(self) -> Iterator[tuple[str, str]]:

@@ -425,8 +425,8 @@ def test_a_limit_that_moves_away_from_its_scope_loosens_it(olga: Client) -> None
     url = page(GuardrailSetting, "change", one.pk)
 
     assert save(olga, url, max_replicas=1).status_code == 302
-    assert "max_replicas from 1 to 5" in errors(save(olga, url, workload="web"))["change_reason"][0]
-    assert "max_replicas from 1 to 5" in errors(save(olga, url, max_replicas="", min_replicas=2))["change_reason"][0]
+    assert "“Max replicas” from 1 to 5" in errors(save(olga, url, workload="web"))["change_reason"][0]
+    assert "“Max replicas” from 1 to 5" in errors(save(olga, url, max_replicas="", min_replicas=2))["change_reason"][0]
     assert save(olga, url, workload="web", change_reason="the wrong one").status_code == 302
 
 
@@ -467,9 +467,9 @@ def test_the_page_of_history_has_who_why_and_what_of_every_change_also_in_sql(ol
 
     for text in (
         "<bdi>user:olga</bdi></td> <td>127.0.0.1</td> <td><bdi>new in the team</bdi>",
-        "first_name: <bdi></bdi> → <bdi>Rita</bdi>",
-        "insert in auth_user_groups",
-        "is_superuser: <bdi>False</bdi> → <bdi>True</bdi>",
+        "First name: <bdi>not set</bdi> → <bdi>Rita</bdi>",
+        "created User-group relationship",
+        "Superuser status: <bdi>no</bdi> → <bdi>yes</bdi>",
     ):
         assert text in shown
     assert rita.password not in shown
