@@ -11,9 +11,10 @@ from django.test import Client
 from signals.aliases import Alias
 from signals.models import Rule, SettingChange, Signal
 from signals.types import Kind
+from smartops.people.roles import Role
 from tests.kit.api import Api, bearer
 from tests.kit.forms import errors, page, save
-from tests.kit.people import Role, person
+from tests.kit.people import person
 from tests.kit.signals import ANOMALY, CAUSE, RCA
 
 pytestmark = pytest.mark.django_db
