@@ -86,7 +86,7 @@ def _store(part: list[Numbered], posted_by: Actor, trace: IngestTrace) -> dict[i
     document = json.dumps([_row(number, observation, trace) for number, observation in unique.values()])
     statement = queries.FIRE if part[0][1].firing else queries.RESOLVE
     stored = {
-        number: Receipt(str(pk or ""), state, duplicate, late)
+        number: Receipt(pk, state, duplicate, late)
         for number, pk, state, duplicate, late in _execute(statement, [posted_by, document])
     }
     for number, observation in part:  # of equal observations, the first is stored

@@ -12,12 +12,14 @@ from signals.lib.partitions import BOUNDED
 from signals.reasons import Reason
 
 # Store observations of one polarity, at most one per window of a problem. Parameters: the name of the poster, the rows
-# as a JSON array (see `signals.ingest`). They return a row (ord, signal id or NULL, signal state, is_repeat, is_late)
+# as a JSON array (see `signals.ingest`). They return a row (ord, signal id or "", signal state, is_repeat, is_late)
 # for each.
-FIRE = "SELECT * FROM signals_fire(%s, %s::json)"
-RESOLVE = "SELECT * FROM signals_resolve(%s, %s::json)"
+_REPORTS = "ARRAY(SELECT report FROM json_populate_recordset(NULL::signals_report, %s::json) AS report)"
+_RECEIPTS = "SELECT place, coalesce(signal::text, ''), signal_state, is_duplicate, came_late"
+FIRE = f"{_RECEIPTS} FROM signals_fire(%s, {_REPORTS})"
+RESOLVE = f"{_RECEIPTS} FROM signals_resolve(%s, {_REPORTS})"
 # Locks the problems of a batch of several of them, and their open signals. Parameter: the rows of all.
-LOCK_PROBLEMS = "SELECT signals_lock(%s::json)"
+LOCK_PROBLEMS = f"SELECT signals_lock({_REPORTS})"
 # Deletes windows that recognize no repeat any more. Parameter: at most how many. One that is reported again in between
 # stays. The interval is KNOWN of signals/migrations/0003_ingest.py.
 FORGET_WINDOWS = """

@@ -1,12 +1,13 @@
 """The functions that store observations. `signals.queries` calls them.
 
-`signals_lock` creates the problems of the reports where they are new, and locks them and their open signals, both in
-the order of their fingerprint. It returns the bounds of the ids of their signals, by which the next statement leaves out
-the partitions of other months. So the reports of one problem have one order, it has at most one open signal, and no
-large table needs a unique key for that. The statement after it sees all that was stored before: that is why these are
-functions, as one statement sees only what was committed when it began.
+`signals_fire` and `signals_resolve` first create the problems of the reports where they are new, and lock them and
+their open signals, both in the order of their fingerprint. So the reports of one problem have one order, it has at most
+one open signal, and no large table needs a unique key for that. The statement after it sees all that was stored before:
+that is why these are functions, as one statement sees only what was committed when it began. The ids of the signals of
+the problems have bounds, by which that statement leaves out the partitions of other months. `signals_lock` takes the
+locks alone, for a batch of several statements.
 
-`signals_fire` and `signals_resolve` judge each report by the last one of its window, as docs/signals.md has it
+Then they judge each report by the last one of its window, as docs/signals.md has it
 (docs/adr/0035-a-window-is-free-again-after-its-end.md), and store what is new.
 
 A version that stores reports in another way adds functions of another name: the version before still calls these.
@@ -30,38 +31,40 @@ _FIRED = f"({_SHIFTED} | ((1::bigint << least({{many}}, 60)::int) - 1))"
 _PROBLEM = "fingerprint, source, cluster, kind, namespace, workload, symptom"
 _CARRIED = "score, probability, confidence, labels, annotations, severity, started_at, payload"
 _SIGNAL = f"id, {_PROBLEM}, named_by, {_CARRIED}, count, posted_by, traceparent"
-_REPORTS = """
-    json_to_recordset(reports) AS t(
+# A post is parsed once: its functions hand on the rows.
+REPORT = """
+    CREATE TYPE signals_report AS (
         ord int, observation_id uuid, id uuid, fingerprint text, window_key uuid, window_id text, source text,
-        cluster text, kind text, namespace text, workload text, symptom text, score float8, probability float8, confidence float8,
-        labels jsonb, annotations jsonb, severity text, started_at timestamptz, named_by text, payload jsonb,
-        traceparent text)
+        cluster text, kind text, namespace text, workload text, symptom text, score float8, probability float8,
+        confidence float8, labels jsonb, annotations jsonb, severity text, started_at timestamptz, named_by text,
+        payload jsonb, traceparent text)
 """
 # Statements are planned once per session, for all partitions, and leave most of them out when they begin.
 _SETTINGS = """
     SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 """
-LOCK = f"""
-    CREATE FUNCTION signals_lock(reports json, OUT oldest uuid, OUT newest uuid)
-    LANGUAGE plpgsql {_SETTINGS} AS $$
-    DECLARE ids uuid[];
-    BEGIN
-        -- A row that the condition excludes is locked all the same.
+# A row that the condition excludes is locked all the same.
+_LOCKED = f"""
         INSERT INTO signals_problem AS known ({_PROBLEM})
-        SELECT DISTINCT ON (fingerprint) {_PROBLEM} FROM {_REPORTS} ORDER BY fingerprint
+        SELECT DISTINCT ON (fingerprint) {_PROBLEM} FROM unnest(reports) ORDER BY fingerprint
         ON CONFLICT (fingerprint) DO UPDATE SET firing_count = known.firing_count WHERE false;
         ids := ARRAY(
             SELECT signal_id FROM signals_problem
-            WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM {_REPORTS})) AND signal_id IS NOT NULL
+            WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM unnest(reports))) AND signal_id IS NOT NULL
             ORDER BY signal_id);
         IF ids <> '{{}}' THEN
-            oldest := ids[1];
-            newest := ids[cardinality(ids)];
+            first_id := ids[1];
+            last_id := ids[cardinality(ids)];
             PERFORM id FROM signals_signal
-            WHERE closed_at IS NULL AND id = ANY(ids) AND id BETWEEN oldest AND newest
+            WHERE closed_at IS NULL AND id = ANY(ids) AND id BETWEEN first_id AND last_id
             ORDER BY fingerprint FOR NO KEY UPDATE;
         END IF;
-    END $$
+"""
+LOCK = f"""
+    CREATE FUNCTION signals_lock(reports signals_report[]) RETURNS void
+    LANGUAGE plpgsql {_SETTINGS} AS $$
+    DECLARE ids uuid[]; first_id uuid; last_id uuid;
+    BEGIN {_LOCKED} END $$
 """
 # NULL if the retention has dropped it.
 STATE = """
@@ -93,26 +96,25 @@ WITHIN = """
 """
 # `moment` is later than every time that is stored of these problems.
 _FUNCTION = """
-    CREATE FUNCTION {name}(poster text, reports json)
+    CREATE FUNCTION {name}(poster text, reports signals_report[])
     RETURNS TABLE(place int, signal uuid, signal_state text, is_duplicate boolean, came_late boolean)
     LANGUAGE plpgsql {settings} AS $$
     #variable_conflict use_column
-    DECLARE moment timestamptz; settings bigint; first_id uuid; last_id uuid;
-    BEGIN
-        SELECT oldest, newest INTO first_id, last_id FROM signals_lock(reports);
-        settings := coalesce((SELECT number FROM signals_settingsversion), 0);
+    DECLARE moment timestamptz; ids uuid[]; first_id uuid; last_id uuid;
+    BEGIN {locked}
         moment := clock_timestamp();
         RETURN QUERY WITH {statement};
     END $$
 """
 # Each row is found by its key (OFFSET 0, and arrays of keys, without sequential scans): a session that began with empty
 # tables keeps its plans while they grow, until they are analyzed.
+_VERSION = "SELECT coalesce((SELECT number FROM signals_settingsversion), 0)"
 _JUDGED = f"""
     judged AS MATERIALIZED (
         SELECT input.*, poster AS posted_by, latest.*, problem.recent_reports AS former_reports,
             known.last, known.signal_id AS last_signal,
             {{judgement}}
-        FROM {_REPORTS.replace(" AS t(", " AS input(")}
+        FROM unnest(reports) AS input
         CROSS JOIN LATERAL (
             SELECT signal_id, recent_reports FROM signals_problem WHERE fingerprint = input.fingerprint OFFSET 0
         ) problem
@@ -122,7 +124,7 @@ _JUDGED = f"""
                 CASE WHEN closed_at IS NOT NULL
                     AND signals_alike(holds, input.score, input.probability, input.confidence) THEN id END AS kept_id
             FROM signals_signal WHERE id = problem.signal_id AND id BETWEEN first_id AND last_id
-            AND (closed_at IS NULL OR signals_holds(holds, settings, moment)) OFFSET 0) latest ON true
+            AND (closed_at IS NULL OR signals_holds(holds, ({_VERSION}), moment)) OFFSET 0) latest ON true
         LEFT JOIN LATERAL (
             SELECT * FROM signals_window WHERE key = input.window_key
             AND (reported_at > moment - {KNOWN} OR signal_id = open_id) OFFSET 0) known ON true),
@@ -177,6 +179,7 @@ _END = f"""
 FIRE = _FUNCTION.format(
     name="signals_fire",
     settings=_SETTINGS,
+    locked=_LOCKED,
     statement=f"""
     {_JUDGED.format(judgement=_BEGINNING)},
     repeated AS (
@@ -217,6 +220,7 @@ FIRE = _FUNCTION.format(
 RESOLVE = _FUNCTION.format(
     name="signals_resolve",
     settings=_SETTINGS,
+    locked=_LOCKED,
     statement=f"""
     {_JUDGED.format(judgement=_END)},
     touched AS (
@@ -246,6 +250,7 @@ class Migration(migrations.Migration):
 
     dependencies = [("signals", "0002_default_rules")]
     operations = [
+        migrations.RunSQL(REPORT, "DROP TYPE signals_report"),
         migrations.RunSQL(LOCK, "DROP FUNCTION signals_lock"),
         migrations.RunSQL(STATE, "DROP FUNCTION signals_state"),
         migrations.RunSQL(WITHIN, "DROP FUNCTION signals_holds, signals_alike, signals_within"),

@@ -96,7 +96,7 @@ def many_rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         with rewritable():
             cursor.execute(
                 "TRUNCATE orchestrator_workload, orchestrator_action, "
-                "signals_signal, signals_problem, signals_window CASCADE"
+                "signals_signal, signals_observation, signals_problem, signals_window CASCADE"
             )
         switch_autovacuum("on")
 
