@@ -17,6 +17,7 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 WindowId = Annotated[Text, Field(min_length=1, max_length=256)]
 NamedKind = Annotated[WorkloadKind | None, Field(alias="workloadKind", description="Default: `Deployment`.")]
 
+EMPTY: Any = {"default": {}}  # as the schema has it; pydantic would make a deep copy of a real default for each body
 NO_TARGET = f"Field required, unless one of these labels names the target: {', '.join(naming.LABELS)}"
 UNNAMED = ("", "", Kind.DEPLOYMENT)  # of no body that is valid
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -77,10 +78,11 @@ class SignalBody(BaseModel):
     )
     cluster: ClusterName | None = Field(None, description="Default: `SMARTOPS_CLUSTER`.")
     labels: Labels = Field(
-        {},
+        default_factory=dict,
+        json_schema_extra=EMPTY,
         description=f"Without another name, the first of these names the target: {', '.join(naming.LABELS)}.",
     )
-    annotations: Annotations = Field({}, description="Stored and shown.")
+    annotations: Annotations = Field(default_factory=dict, json_schema_extra=EMPTY, description="Stored and shown.")
     severity: Annotated[str, Field(max_length=32), VISIBLE] = Field("", examples=["critical"])
     started_at: Moment | None = Field(None, alias="startedAt", description="When the problem began.")
     metadata: dict[str, Any] | None = Field(
