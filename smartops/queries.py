@@ -2,12 +2,15 @@
 Problem or Signal: the columns `cluster` and `namespace`."""
 
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 
 from orchestrator.models import ACTIVE, Action, DecisionRecord, Workload
 from orchestrator.models.keys import ACTIVE_IDS
+from signals.lib.partitions import first_id, time_of
 from signals.models import Problem, Signal, SignalState
 from smartops.people.access import EVERYTHING
 from smartops.scan import FEW, PLACE, Index, Places
@@ -18,10 +21,19 @@ def actions() -> QuerySet[Action]:
     return Action.objects.select_related("workload", "verification")
 
 
-def actions_of_signals() -> QuerySet[Action]:
-    """To prefetch those of a list of signals, newest first. A query of its own reads the verifications of these actions
-    alone: joined, PostgreSQL may read those of all months."""
-    return Action.objects.select_related("workload").prefetch_related("verification").order_by("-pk")
+def shown_actions() -> QuerySet[Action]:
+    """For a list: with their workload, verification and signal. Queries of their own read the latter: joined,
+    PostgreSQL plans for all months of each."""
+    signals = Prefetch("signal", Signal.objects.defer("payload"))
+    return Action.objects.select_related("workload").prefetch_related("verification", signals)
+
+
+def of_signals(signals: Collection[Signal]) -> Prefetch[str, QuerySet[Action], str]:
+    """The actions of these signals, newest first, to be prefetched. None is older than its signal; clocks differ."""
+    first = min((one.pk for one in signals), default=UUID(int=0))
+    since = first_id(time_of(first) - timedelta(days=1)) if signals else first
+    rows = Action.objects.select_related("workload").prefetch_related("verification").filter(pk__gte=since)
+    return Prefetch("actions", rows.order_by("-pk"))
 
 
 def decisions(about: Q) -> QuerySet[DecisionRecord]:

@@ -69,8 +69,8 @@ def states_of(chosen: str) -> Collection[str]:
 
 @page
 def actions(request: ConsoleRequest) -> HttpResponse:
-    rows = queries.actions().filter(visible(request.access)).select_related("signal")
-    found = listing.listing(request, ActionFilter, rows.defer("signal__payload", "details", "change"))
+    rows = queries.shown_actions().filter(visible(request.access))
+    found = listing.listing(request, ActionFilter, rows.defer("details", "change"))
     context = {"listing": found, "holding": holding(request.freezes, request.freshness)}
     return render(request, "console/actions.html", context)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet, prefetch_related_objects
 from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.urls import Resolver404, get_script_prefix, resolve
@@ -107,14 +107,14 @@ class Changed:
 
     @cached_property
     def actions(self) -> list[Action]:
-        rows = queries.actions().select_related("signal").defer("signal__payload", "details", "change")
+        rows = queries.shown_actions().defer("details", "change")
         return list(rows.filter(pk__in=self.ids("action")).order_by("-pk"))
 
     @cached_property
     def signals(self) -> list[Signal]:
-        actions = Prefetch("actions", queries.actions_of_signals())
-        rows = Signal.objects.defer("payload").prefetch_related(actions)
-        return list(rows.filter(pk__in=self.ids("signal")).order_by("-pk"))
+        rows = list(Signal.objects.defer("payload").filter(pk__in=self.ids("signal")).order_by("-pk"))
+        prefetch_related_objects(rows, queries.of_signals(rows))
+        return rows
 
     @cached_property
     def active_actions(self) -> list[Action]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -67,14 +67,10 @@ class SignalFilter(listing.OfHistory):
 
 @page
 def signals(request: ConsoleRequest) -> HttpResponse:
-    actions = queries.actions_of_signals()
-    rows = (
-        Signal.objects.filter(request.access.visible()).defer("payload").prefetch_related(Prefetch("actions", actions))
-    )
-    context = {
-        "listing": listing.listing(request, SignalFilter, rows),
-        "holding": holding(request.freezes, request.freshness),
-    }
+    rows = Signal.objects.filter(request.access.visible()).defer("payload")
+    found = listing.listing(request, SignalFilter, rows)
+    prefetch_related_objects(found.rows, queries.of_signals(found.rows))
+    context = {"listing": found, "holding": holding(request.freezes, request.freshness)}
     return render(request, "console/signals.html", context)
 
 
