@@ -64,49 +64,64 @@ def preview(servers: Servers, quick: bool = False) -> Iterator[Figure]:
     yield from others(servers, 2 if quick else 7, 20 if quick else 200)
 
 
-def others(servers: Servers, rounds: int, posts: int) -> Iterator[Figure]:
-    """Posts, one after the other, of one client beside a page that shows a preview, and without it."""
-    web, headers = servers.web(), token("preview")
-    found: dict[bool, list[list[float]]] = {False: [], True: []}
-    with Connection(web.address, headers) as client:
-        for number in range(rounds + 1):
-            for running in (False, True):
-                with _page(web) if running else nullcontext():
-                    taken = [_seconds(client) for _ in range(posts)]
-                if number:  # the first one warms up
-                    found[running].append(taken)
+def others(servers: Servers, rounds: int, requests: int) -> Iterator[Figure]:
+    """Requests of one client, one after the other, beside a page that shows a preview, and without it: posts, and the
+    list of actions of the console."""
+    web = servers.web()
+    signed_in = _signed_in()
+    for what, headers in (("POST /v1/signals/anomaly", token("preview")), ("GET /console/actions/", signed_in)):
+        found: dict[bool, list[list[float]]] = {False: [], True: []}
+        with Connection(web.address, headers) as client:
+            for number in range(rounds + 1):
+                for running in (False, True):
+                    with _page(web, signed_in) if running else nullcontext():
+                        taken = [_seconds(client, what) for _ in range(requests)]
+                    if number:  # the first one warms up
+                        found[running].append(taken)
+        yield from _compared(what, found)
+
+
+def _compared(what: str, found: dict[bool, list[list[float]]]) -> Iterator[Figure]:
     for share in (0.5, 0.99):
         pairs = [
             (percentile(beside, share), percentile(alone, share))
             for alone, beside in zip(found[False], found[True], strict=True)
         ]
         value, baseline, ratio = median_ratio(pairs)
-        what = f"POST /v1/signals/anomaly beside a preview, p{round(100 * share)}"
-        yield Figure(what, 1000 * value, "ms", "without it", 1000 * baseline, ratio)
+        name = f"{what} beside a preview, p{round(100 * share)}"
+        yield Figure(name, 1000 * value, "ms", "without it", 1000 * baseline, ratio)
 
 
-def _seconds(client: Connection) -> float:
-    body = json.dumps(anomaly()).encode()
+def _seconds(client: Connection, what: str) -> float:
+    method, _, path = what.partition(" ")
+    body = json.dumps(anomaly()).encode() if method == "POST" else b""
     began = time.perf_counter()
-    client.post("/v1/signals/anomaly", body)
+    if method == "POST":
+        client.post(path, body)
+    else:
+        client.get(path)
     return time.perf_counter() - began
 
 
-@contextmanager
-def _page(web: Web) -> Iterator[None]:
-    """It asks for one step after the other, of one preview after the other."""
+def _signed_in() -> dict[str, str]:
+    """The headers of somebody who tunes."""
     from django.contrib.auth.models import User
     from django.test import Client
 
     user, _ = User.objects.get_or_create(username="tuner", is_staff=True, is_superuser=True)
-    signed_in, secret, ended = Client(headers={"Host": "localhost"}), "x" * 32, Event()
+    signed_in, secret = Client(headers={"Host": "localhost"}), "x" * 32
     signed_in.force_login(user)
-    headers = {
-        "Content-Type": "application/x-www-form-urlencoded",
+    return {
         "Cookie": f"sessionid={signed_in.cookies['sessionid'].value}; csrftoken={secret}",
         "X-CSRFToken": secret,
-        "HX-Request": "true",
     }
+
+
+@contextmanager
+def _page(web: Web, signed_in: dict[str, str]) -> Iterator[None]:
+    """It asks for one step after the other, of one preview after the other."""
+    ended = Event()
+    headers = signed_in | {"Content-Type": "application/x-www-form-urlencoded", "HX-Request": "true"}
 
     def ask() -> None:
         row = _begun()

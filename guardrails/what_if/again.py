@@ -97,7 +97,7 @@ def decide_again(past: PastDecision, proposal: Proposal | None, inputs: Inputs, 
 def differing(before: Inputs, after: Inputs) -> Iterator[str]:
     """The names of the limits, of the facts, and of the facts of the target that differ."""
     if before.limits is not after.limits:
-        yield from _differing(_LIMITS, before.limits, after.limits)
+        yield from _differing_limits(before.limits, after.limits)
     if before.facts is after.facts:
         return
     for name in _differing(_FACTS, before.facts, after.facts):
@@ -110,6 +110,12 @@ def differing(before: Inputs, after: Inputs) -> Iterator[str]:
 def _differing(names: Sequence[str], one: object, other: object) -> list[str]:
     pairs = zip(names, _values(one, *names), _values(other, *names), strict=True)
     return [name for name, was, becomes in pairs if was is not becomes and was != becomes]
+
+
+@lru_cache(1000)
+def _differing_limits(one: Limits, other: Limits) -> tuple[str, ...]:
+    """Many decisions have the same limits."""
+    return tuple(_differing(_LIMITS, one, other))
 
 
 def _values(one: object, *names: str) -> tuple[Any, ...]:

@@ -113,6 +113,7 @@ class Draft:
         self.scope = reduce(or_, scopes) if scopes and all(scopes) else Q() if scopes else Q(pk__in=())
         """The condition for the decisions that the draft may change."""
         self._changed_limits = lru_cache(TARGETS)(self._compare)
+        self._limits_of = lru_cache(TARGETS)(self._replaced_limits)
         self.concerns = lru_cache(TARGETS)(self._concerns)
         self._enabled = lru_cache(64)(self._enabled_rules)
 
@@ -138,13 +139,17 @@ class Draft:
         rules, doubt = inputs.rules, None
         if self._rules and inputs.signal is not None and inputs.proposal is None:
             rules, doubt = self._with_rules(inputs.signal, inputs.rules, inputs.now)
-        if (limits, freezes, rules, doubt) == (inputs.limits, inputs.facts.freezes, inputs.rules, None):
+        if limits == inputs.limits and (freezes, rules, doubt) == (inputs.facts.freezes, inputs.rules, None):
             return None
         facts = inputs.facts if freezes is inputs.facts.freezes else replace(inputs.facts, freezes=freezes)
-        return Drafted(replace(inputs, limits=limits, facts=facts, rules=rules), doubt)
+        return Drafted(Inputs(inputs.now, facts, limits, inputs.signal, rules, inputs.proposal), doubt)
 
     def _with_limits(self, limits: Limits, target: Target, now: datetime) -> Limits:
-        values, sources = self._changed_limits(self._settings_of.period(now), target)
+        return self._limits_of(self._settings_of.period(now), target, limits)
+
+    def _replaced_limits(self, period: int, target: Target, limits: Limits) -> Limits:
+        """Decisions on one workload have few different limits."""
+        values, sources = self._changed_limits(period, target)
         return replace(limits, **values, sources={**limits.sources, **sources}) if values else limits
 
     def _compare(self, period: int, target: Target) -> tuple[Row, Row]:
