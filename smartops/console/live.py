@@ -112,26 +112,29 @@ class Changed:
 
     @cached_property
     def signals(self) -> list[Signal]:
-        rows = list(Signal.objects.defer("payload").filter(pk__in=self.ids("signal")).order_by("-pk"))
-        prefetch_related_objects(rows, queries.of_signals(rows))
-        return rows
+        return _with_actions(Signal.objects.filter(pk__in=self.ids("signal")))
 
     @cached_property
     def active_actions(self) -> list[Action]:
         """At least one more than fits into a message, if there are so many."""
-        rows = queries.actions().select_related("signal").defer("signal__payload", "details", "change")
+        rows = queries.shown_actions().defer("details", "change")
         return list(rows.filter(pk__range=ACTIVE_IDS(), state__in=ACTIVE).order_by("-pk")[: MAX_ROWS + 1])
 
     @cached_property
     def pending_signals(self) -> list[Signal]:
-        actions = Prefetch("actions", queries.actions_of_signals())
-        return list(Signal.pending().defer("payload").prefetch_related(actions).order_by("-pk")[: MAX_ROWS + 1])
+        return _with_actions(Signal.pending(), MAX_ROWS + 1)
 
     def visible_to(self, access: Access, models: Collection[str]) -> tuple[str, ...]:
         """The rows of these models that the person may see."""
         actions = [f"action-{one.pk}" for one in self.actions if sees(access, one.workload)]
         signals = [f"signal-{one.pk}" for one in self.signals if sees(access, one)]
         return tuple(one for one in (*actions, *signals) if one.partition("-")[0] in models)
+
+
+def _with_actions(rows: "QuerySet[Signal]", most: int | None = None) -> list[Signal]:
+    found = list(rows.defer("payload").order_by("-pk")[:most])
+    prefetch_related_objects(found, queries.of_signals(found))
+    return found
 
 
 def sees(access: Access, place: Any) -> bool:
