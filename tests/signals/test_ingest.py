@@ -25,7 +25,7 @@ from signals.models import LastReport, Problem, Signal, SignalState, Window
 from signals.models import Observation as StoredObservation
 from signals.types import Kind, Observation, Source, Target
 from tests.kit.signals import wait
-from tests.signals.windows import Judgement, Report, judge
+from tests.signals.windows import KNOWN, Judgement, Report, judge
 
 pytestmark = pytest.mark.django_db
 
@@ -306,14 +306,19 @@ class Episodes:
         self.all: dict[str, Episode] = {}
         self.open: dict[str, Episode] = {}
         self.windows: dict[tuple[str, str], list[Report]] = defaultdict(list)
+        self.forgotten: Counter[tuple[str, str]] = Counter()  # how many of a window's reports are not known any more
         self.of: dict[tuple[str, str, int], Episode | None] = {}
         self.keys: dict[UUID, tuple[str, str]] = {}
         self.heard: Counter[tuple[str, bool]] = Counter()
 
     def post(self, batch: Iterable[Observation], receipts: list[Receipt]) -> None:
-        ended: dict[str, Episode] = {}  # what the batch ended: further healthy windows may join it
+        ended: dict[str, Episode] = {}  # what the statement ended: further healthy windows may join it
+        polarity: dict[str, bool] = {}  # another one of a problem begins another statement
         for one, receipt in zip(batch, receipts, strict=True):
+            if polarity.setdefault(one.fingerprint, one.firing) != one.firing:
+                polarity, ended = {one.fingerprint: one.firing}, {}
             reports = self.windows[one.fingerprint, one.window_id]
+            self.forget(one, reports, ended.get(one.fingerprint))
             self.keys[UUID(one.window_key)] = (one.fingerprint, one.window_id)
             judged = self.judge(one, reports, self.open.get(one.fingerprint))
             if not one.firing and not receipt.duplicate:  # the ends of a statement are judged by what was open before
@@ -334,12 +339,19 @@ class Episodes:
     def judge(self, one: Observation, reports: list[Report], opened: Episode | None) -> Judgement:
         episode = self.of.get((one.fingerprint, one.window_id, len(reports)))
         return judge(
-            reports,
+            reports[self.forgotten[one.fingerprint, one.window_id] :],
             one.firing,
             self.now,
             is_open=episode is not None and not episode.closed,
             opened_at=None if opened is None else opened.began,
         )
+
+    def forget(self, one: Observation, reports: list[Report], ended: Episode | None) -> None:
+        """What is a day old, unless its signal was open when the statement began."""
+        episode = self.of.get((one.fingerprint, one.window_id, len(reports)))
+        was_open = episode is not None and (not episode.closed or episode is ended)
+        if reports and self.now - reports[-1].at >= KNOWN and not was_open:
+            self.forgotten[one.fingerprint, one.window_id] = len(reports)
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
