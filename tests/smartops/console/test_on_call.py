@@ -199,7 +199,7 @@ def test_a_changed_plan_is_asked_about_again_with_the_difference(shop: Shop) -> 
     shop.refused()
     assert not Approval.objects.filter(action=action.pk).exists()
     page.keyboard.press("Escape")
-    expect(page.locator("#changed")).to_contain_text("generation")
+    expect(page.locator("#changed")).to_contain_text("Generation")
     confirm(opened(page, "Approve"), "Approve")
     expect(page.locator(".title")).to_contain_text("Succeeded")
     assert shop.world.replicas("changed") == 5
