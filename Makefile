@@ -18,7 +18,8 @@ pytest = $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfil
 fast = $(addprefix tests/,guardrails orchestrator signals smartops test_docs.py test_project.py test_reasons.py)
 beside = $(filter-out %_proxies.py,$(wildcard tests/smartops/edge/test_*.py)) \
 	$(addprefix tests/smartops/,api/test_fuzz.py test_asgi.py test_privileges.py) \
-	$(addprefix tests/smartops/console/test_,browser.py hostile_forms.py on_call.py reading.py screens.py) \
+	$(addprefix tests/smartops/console/test_,browser.py hostile_forms.py on_call.py \
+		passkeys_in_a_browser.py reading.py screens.py) \
 	tests/smartops/web/test_shutdown.py \
 	$(addprefix tests/orchestrator/,publish/test_publishers.py reconciler/test_interleavings.py)
 rest = $(filter-out $(fast) tests/kit %/__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(beside)
