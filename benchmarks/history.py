@@ -131,6 +131,7 @@ def main(directory: Path, actions: int) -> None:
     server = postgres.start(directory / "postgres")
     url = server.uri
     os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "smartops.settings", "SMARTOPS_INSECURE_HTTP": "1"}
+    os.environ["SMARTOPS_LOG_LEVEL"] = "WARNING"  # a line for each transition would be among the figures
     import django
     from django.core.management import call_command
 
