@@ -20,7 +20,7 @@ MANY_PODS = 50  # replaced by one action
 
 
 class RiskKind(StrEnum):
-    """In the order in which they are said."""
+    """In the order of the page."""
 
     ROLLOUT = "rollout"
     DEPLOYED = "deployed"
@@ -62,22 +62,19 @@ def risks(
     return tuple(sorted(found, key=lambda one: [*RiskKind].index(one.kind)))
 
 
-def acknowledgement(digest: str, of: Sequence[Risk]) -> str:
+def acknowledgement(digest: str, found: Sequence[Risk]) -> str:
     """What an approval of a high risk has to give: it is bound to the digest of what was shown, and to the kinds of
     risk. Empty if there is none."""
-    text = "\x1f".join((digest, *sorted(one.kind for one in of)))
-    return sha256(text.encode()).hexdigest() if of else ""
+    text = "\x1f".join((digest, *sorted(one.kind for one in found)))
+    return sha256(text.encode()).hexdigest() if found else ""
 
 
 def _of_target(target: TargetFacts, change: PlannedChange, now: datetime) -> Iterator[Risk]:
     rollout = target.rollout
     if rollout.state is not RolloutState.COMPLETE:
-        is_stuck = rollout.state is RolloutState.STUCK
-        name = "a rollout is stuck" if is_stuck else "a rollout is in progress"
+        state = "stuck" if rollout.state is RolloutState.STUCK else "in progress"
         by = f" It was begun by {rollout.by}." if rollout.by else ""
-        yield Risk(
-            RiskKind.ROLLOUT, name, f"A rollout of the workload is {'stuck' if is_stuck else 'in progress'}.{by}"
-        )
+        yield Risk(RiskKind.ROLLOUT, f"a rollout is {state}", f"A rollout of the workload is {state}.{by}")
     elif rollout.changed_at is not None and now - rollout.changed_at < JUST_DEPLOYED:
         within = f"within the last {JUST_DEPLOYED // timedelta(minutes=1)} minutes"
         text = f"{rollout.changed_by or 'Somebody'} changed the pod template {within}."
@@ -98,7 +95,7 @@ def _owners(target: TargetFacts, change: PlannedChange) -> Iterator[tuple[str, s
 def _of_failure(failed: FailedVerification | None) -> Iterator[Risk]:
     if failed is not None:
         name = f"the last such action has {'timed out' if failed.state == 'timed_out' else 'failed'}"
-        yield Risk(RiskKind.FAILED, name, f"{name[:1].upper()}{name[1:]}: {failed.message}")
+        yield Risk(RiskKind.FAILED, name, f"{name.capitalize()}: {failed.message}")
 
 
 def _of_change(change: PlannedChange) -> Iterator[Risk]:

@@ -106,6 +106,11 @@ def test_the_reasons_are_in_one_order() -> None:
     ]  # fmt: skip
 
 
+def test_an_acknowledgement_is_empty_without_a_risk() -> None:
+    assert acknowledgement("d1", []) == ""
+    assert acknowledgement("d1", [Risk(RiskKind.FAILED, "", "")])
+
+
 KINDS = st.lists(st.sampled_from(RiskKind), unique=True)
 
 
