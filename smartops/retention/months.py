@@ -94,23 +94,24 @@ def column_of(model: type[Model]) -> str:
     return next(str(field.column) for field in model._meta.local_fields if field.name == name)
 
 
-class NotOfItsMonth(Exception):  # noqa: N818 - it is an answer of the database, and no error of this package
+class WrongPartitionError(Exception):
     """The message says which partition, what it holds, and what to do."""
 
 
 def stored(model: type[Model]) -> list[Partition]:
-    """The months that the table has partitions of, oldest first. Raises NotOfItsMonth if a partition holds anything
-    else than the month of its name: somebody else has attached it."""
+    """The months that the table has partitions of, oldest first. Raises WrongPartitionError if a partition holds
+    anything else than the month of its name: somebody else has attached it."""
     with connection.cursor() as cursor:
         cursor.execute(PARTITIONS, [model._meta.db_table])
         found = cursor.fetchall()
     for name, bounds, expected in found:
         if bounds != expected:
-            month = f"the month of its name is {expected.lower()}" if expected else "its name has no month"
-            raise NotOfItsMonth(
-                f"{name} is a partition of {model._meta.db_table} {bounds.lower()}, and {month}. Nothing of the table "
-                f"is dropped. Detach it (ALTER TABLE {model._meta.db_table} DETACH PARTITION {name}), insert its rows "
-                f"into {model._meta.db_table}, and run again."
+            table = model._meta.db_table
+            wanted = f"Its name requires {expected}." if expected else "Its name does not end with a month."
+            raise WrongPartitionError(
+                f"{name}, a partition of {table}, has the bounds {bounds}. {wanted} Nothing of {table} is exported or "
+                f"dropped. Run ALTER TABLE {table} DETACH PARTITION {name}, insert its rows into {table}, and run "
+                "retain again."
             )
     return of_names(model, [name for name, *_ in found])
 

@@ -50,7 +50,7 @@ class Command(BaseCommand):
             model = apps.get_model(label)
             try:
                 problems += self._retain(model, directory, dry_run=dry_run, allow_gap=allow_gap)
-            except (export.ExportError, months.NotOfItsMonth, OSError) as error:
+            except (export.ExportError, months.WrongPartitionError, OSError) as error:
                 problems.append(str(error))
             except OperationalError as error:  # another session holds a lock
                 problems.append(f"{model._meta.db_table}: run `manage.py retain` again: {error}".strip())

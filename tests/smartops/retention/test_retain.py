@@ -375,10 +375,10 @@ def a_table(name: str, *rows: str) -> None:
         (
             "smartops_signin_2019_01",
             "FROM ('2019-01-01') TO ('2019-03-01')",
-            "the month of its name is for values",
+            "Its name requires FOR VALUES FROM",
         ),
-        ("smartops_signin_old", "FROM ('2019-01-01') TO ('2019-02-01')", "its name has no month"),
-        ("smartops_signin_2019_13", "FROM ('2019-01-01') TO ('2019-02-01')", "its name has no month"),
+        ("smartops_signin_old", "FROM ('2019-01-01') TO ('2019-02-01')", "Its name does not end with a month."),
+        ("smartops_signin_2019_13", "FROM ('2019-01-01') TO ('2019-02-01')", "Its name does not end with a month."),
     ],
 )
 def test_a_partition_that_holds_something_else_than_its_month_is_named(
@@ -391,7 +391,9 @@ def test_a_partition_that_holds_something_else_than_its_month_is_named(
         cursor.execute("SELECT count(*) FROM smartops_signin")
         [[count]] = cursor.fetchall()
 
-    with pytest.raises(CommandError, match=f"{name} is a partition of smartops_signin for values from .*{what}"):
+    with pytest.raises(
+        CommandError, match=f"{name}, a partition of smartops_signin, has the bounds FOR VALUES .*{what}"
+    ):
         retain(tmp_path)
 
     with connection.cursor() as cursor:
