@@ -152,7 +152,7 @@ class Reconciler:
 
     def _can_record(self) -> bool:
         """Otherwise nothing more is begun: what is written must be recorded within its lease."""
-        return not {"check", "settle"} & self.steps.failing.keys()
+        return not (self.steps.fails(self._check) or self.steps.fails(self._settle))
 
     def _states(self) -> Collection[str]:
         """Of the active actions. After an error, all of them."""

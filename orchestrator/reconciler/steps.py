@@ -52,8 +52,8 @@ class Failure:
 
 
 class Steps:
-    """Runs steps, each under the name of its function. One that has failed is repeated in the next pass, and then after
-    1, 2, 4 and at most MAX_DELAY seconds. `outage` lasts while the database refuses every session."""
+    """Runs steps, each under the qualified name of its function. One that has failed is repeated in the next pass, and
+    then after 1, 2, 4 and at most MAX_DELAY seconds. `outage` lasts while the database refuses every session."""
 
     def __init__(self, clock: Clock) -> None:
         self.outage = Outage()
@@ -95,6 +95,10 @@ class Steps:
         """Whether it would not run now."""
         return self._clock.monotonic() < self._next.get(_name(step), 0.0)
 
+    def fails(self, step: Callable[..., Any]) -> bool:
+        """Whether its last run failed."""
+        return _name(step) in self.failing
+
     def _fail(self, name: str, error: Exception, now: float) -> None:
         failure = self.failing.setdefault(name, Failure(now))
         delay = min(MAX_DELAY, 2.0 ** min(failure.times - 1, 10)) if failure.times else 0.0
@@ -107,4 +111,5 @@ class Steps:
 
 
 def _name(step: Callable[..., Any]) -> str:
-    return str(getattr(step, "__name__", step)).lstrip("_")
+    """`Snapshot.store`; a step of the reconciler itself is named without its class: `admit`."""
+    return str(getattr(step, "__qualname__", step)).removeprefix("Reconciler.").lstrip("_")

@@ -652,7 +652,7 @@ class TestOneVerbThatFails:
         def fail() -> None:
             raise ValueError("a defect")
 
-        fail.__name__ = failing
+        fail.__qualname__ = f"Reconciler.{failing}"
         with monkeypatch.context() as patch:
             patch.setattr(simulation.reconciler, failing, fail)
             simulation.run(2)
@@ -665,6 +665,15 @@ class TestOneVerbThatFails:
         simulation.run(2)
         assert Signal.objects.get().state == SignalState.ADMITTED
 
+    def test_of_another_class_is_named_with_it(self, simulation: Simulation) -> None:
+        steps, store = simulation.reconciler.steps, simulation.reconciler.snapshot.store
+        assert not steps.fails(store)
+
+        steps.run(store)  # without its argument
+
+        assert steps.fails(store)
+        assert [*steps.failing] == ["Snapshot.store"]
+
     def verbs(self, simulation: Simulation, patch: pytest.MonkeyPatch, failing: str, error: Exception) -> list[str]:
         """Which of them have begun, in their order."""
         begun = list[str]()
@@ -675,7 +684,7 @@ class TestOneVerbThatFails:
                 if name == failing:
                     raise error
 
-            verb.__name__ = name
+            verb.__qualname__ = f"Reconciler.{name}"
             return verb
 
         for name in VERBS:
