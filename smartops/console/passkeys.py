@@ -29,7 +29,7 @@ from smartops.console.second_factor import CODES_END, PAGE, SESSIONS_END, OwnFor
 from smartops.people import passkeys, webauthn
 from smartops.people.passkeys import LONGEST_NAME, Passkey
 from smartops.people.second_factor import SecondFactor, new_handle
-from smartops.people.webauthn import CHALLENGE, VALID_FOR, DisbelievedError
+from smartops.people.webauthn import CHALLENGE, VALID_FOR, InvalidAnswerError
 from smartops.web import sign_ins
 from smartops.web.passkeys import site_of
 
@@ -78,8 +78,8 @@ def _ask(request: ConsoleRequest, user: User, name: str, password: str) -> HttpR
     challenge, handle = token_bytes(CHALLENGE), bytes(stored.handle) if stored else new_handle()
     known = [bytes(one.credential_id) for one in passkeys.passkeys_of(user)]
     try:
-        options = webauthn.creation(site_of(request), challenge, user.get_username(), handle, known)
-    except DisbelievedError as error:
+        options = webauthn.creation_options(site_of(request), challenge, user.get_username(), handle, known)
+    except InvalidAnswerError as error:
         raise ValidationError(str(error)) from error
     request.session[PENDING] = {
         "challenge": b64encode(challenge).decode(),
@@ -111,8 +111,8 @@ def _added(request: ConsoleRequest, user: User, pending: dict[str, Any]) -> list
         raise ValidationError(TOO_LATE)
     challenge, handle = b64decode(pending["challenge"]), b64decode(pending["handle"])
     try:
-        key = webauthn.created(site_of(request), challenge, handle, request.POST["answer"])
-    except DisbelievedError as error:
+        key = webauthn.verify_creation(site_of(request), challenge, handle, request.POST["answer"])
+    except InvalidAnswerError as error:
         sign_ins.failed(request, actors.user(user.get_username()), f"New passkey: {error}")
         raise ValidationError("The passkey was not accepted. Start again.") from error
     with transaction.atomic():

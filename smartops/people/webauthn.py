@@ -9,7 +9,7 @@ of others, flags that contradict each other, whose passkey it is, and the counte
 import hmac
 import json
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -57,8 +57,8 @@ FAULTS = (
 )
 
 
-class DisbelievedError(Exception):
-    """What is wrong with an answer, for the record."""
+class InvalidAnswerError(Exception):
+    """The answer is not accepted. The message is for the record, not for the person."""
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def _faults() -> Iterator[None]:
         yield
     except FAULTS as error:
         text = "".join(one if one.isprintable() else "?" for one in str(error)[:200])
-        raise DisbelievedError(f"The answer is not valid: {type(error).__name__}: {text}") from error
+        raise InvalidAnswerError(f"The answer is not valid: {type(error).__name__}: {text}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,17 @@ class Site:
 
     @classmethod
     def of(cls, origin: str) -> Self:
-        """Raises DisbelievedError for a site at which browsers use no passkeys: an address, or plain HTTP, unless the
+        """Raises InvalidAnswerError for a site at which browsers use no passkeys: an address, or plain HTTP, unless the
         host is localhost."""
         host = urlsplit(origin).hostname or ""
         if not verify_rp_id(host, origin) or _is_address(host):
-            raise DisbelievedError("Browsers use passkeys at names with HTTPS, and at http://localhost.")
+            raise InvalidAnswerError("Browsers use passkeys at names with HTTPS, and at http://localhost.")
         return cls(origin, host)
 
 
-def creation(site: Site, challenge: bytes, account: str, handle: bytes, known: Iterable[bytes]) -> dict[str, Any]:
+def creation_options(
+    site: Site, challenge: bytes, account: str, handle: bytes, known: Iterable[bytes]
+) -> dict[str, Any]:
     """The options that a browser makes a passkey with. `known`: the ids of those that the account has: no authenticator
     makes a second one."""
     options, _ = _server(site).register_begin(
@@ -100,7 +102,7 @@ def creation(site: Site, challenge: bytes, account: str, handle: bytes, known: I
     return dict(options.public_key)
 
 
-def request(site: Site, challenge: bytes, known: Iterable[bytes] = ()) -> dict[str, Any]:
+def request_options(site: Site, challenge: bytes, known: Iterable[bytes] = ()) -> dict[str, Any]:
     """The options that a browser uses a passkey with. `known`: the ids of those that are accepted; none: any."""
     options, _ = _server(site).authenticate_begin(
         _descriptors(known) or None, UserVerificationRequirement.REQUIRED, challenge
@@ -109,59 +111,59 @@ def request(site: Site, challenge: bytes, known: Iterable[bytes] = ()) -> dict[s
 
 
 @_faults()
-def created(site: Site, challenge: bytes, handle: bytes, answer: str) -> Key:
-    """The new passkey. Raises DisbelievedError."""
+def verify_creation(site: Site, challenge: bytes, handle: bytes, answer: str) -> Key:
+    """The new passkey. Raises InvalidAnswerError."""
     found: RegistrationResponse = RegistrationResponse.from_dict(_json(answer))
     data = found.response.attestation_object.auth_data
     credential = data.credential_data
     if credential is None:
-        raise DisbelievedError("The answer has no key.")
+        raise InvalidAnswerError("The answer has no key.")
     _server(site).register_complete(_state(site, challenge), found)
     _check(found.response.client_data, data)
     if not 0 < len(credential.credential_id) <= MAX_ID or credential.credential_id != found.raw_id:
-        raise DisbelievedError("The id of the passkey is empty, too long, or another one.")
+        raise InvalidAnswerError("The id of the passkey is empty, too long, or another one.")
     if credential.public_key.ALGORITHM not in ALGORITHMS:
-        raise DisbelievedError("The algorithm of the key was not asked for.")
+        raise InvalidAnswerError("The algorithm of the key was not asked for.")
     with suppress(InvalidSignature):  # another error says that the key can verify nothing
         credential.public_key.verify(b"", b"")
     return Key(credential.credential_id, bytes(credential), handle, site.host, data.counter)
 
 
 @_faults()
-def id_in(answer: str) -> bytes:
-    """Which passkey the answer claims to be of. Raises DisbelievedError."""
+def credential_id_of(answer: str) -> bytes:
+    """Which passkey the answer claims to be of. Raises InvalidAnswerError."""
     found: AuthenticationResponse = AuthenticationResponse.from_dict(_json(answer))
     return found.raw_id
 
 
 @_faults()
-def signed(site: Site, challenge: bytes, key: Key, answer: str) -> int:
-    """The counter of signatures. Raises DisbelievedError unless the passkey has signed the challenge for this site."""
+def verify_signature(site: Site, challenge: bytes, key: Key, answer: str) -> int:
+    """The counter of signatures. Raises InvalidAnswerError unless the passkey has signed the challenge for this
+    site."""
     found: AuthenticationResponse = AuthenticationResponse.from_dict(_json(answer))
     data, owner = found.response.authenticator_data, found.response.user_handle
     if key.host != site.host:
-        raise DisbelievedError(f"The passkey is of the host {key.host}.")
+        raise InvalidAnswerError(f"The passkey is of the host {key.host}.")
     if owner is not None and not hmac.compare_digest(owner, key.handle):
-        raise DisbelievedError("The answer is for another account.")
+        raise InvalidAnswerError("The answer is for another account.")
     _server(site).authenticate_complete(_state(site, challenge), [AttestedCredentialData(key.credential)], found)
     _check(found.response.client_data, data)
     if (data.counter or key.signatures) and data.counter <= key.signatures:
         counted = f"The passkey has counted {data.counter} signatures, after {key.signatures}"
-        raise DisbelievedError(f"{counted}: there may be a copy of it.")
+        raise InvalidAnswerError(f"{counted}: there may be a copy of it.")
     return data.counter
 
 
 def _check(client: CollectedClientData, data: AuthenticatorData) -> None:
     if client.cross_origin:
-        raise DisbelievedError("The page was within a page of another site.")
+        raise InvalidAnswerError("The page was within a page of another site.")
     if data.is_backed_up() and not data.is_backup_eligible():
-        raise DisbelievedError("The passkey is backed up, and must not be.")
+        raise InvalidAnswerError("The passkey is backed up, and must not be.")
 
 
 def _server(site: Site) -> Fido2Server:
-    same: Callable[[str], bool] = lambda origin: origin == site.origin  # noqa: E731
     rp = PublicKeyCredentialRpEntity(name=NAME, id=site.host)
-    server = Fido2Server(rp, AttestationConveyancePreference.NONE, same)
+    server = Fido2Server(rp, AttestationConveyancePreference.NONE, lambda origin: origin == site.origin)
     server.timeout = VALID_FOR * 1000  # type: ignore[assignment]  # declared by its default, None
     kind = PublicKeyCredentialType.PUBLIC_KEY
     server.allowed_algorithms = [PublicKeyCredentialParameters(type=kind, alg=one) for one in ALGORITHMS]
@@ -181,7 +183,7 @@ def _state(site: Site, challenge: bytes) -> Any:
 
 def _json(answer: str) -> Any:
     if len(answer) > MAX_ANSWER:
-        raise DisbelievedError("The answer is too long.")
+        raise InvalidAnswerError("The answer is too long.")
     return json.loads(answer)
 
 

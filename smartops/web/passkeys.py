@@ -23,7 +23,7 @@ from signals.lib.clock import database_now
 from smartops.people import passkeys, webauthn
 from smartops.people.passkeys import Passkey
 from smartops.people.second_factor import Proof
-from smartops.people.webauthn import CHALLENGE, VALID_FOR, DisbelievedError, Site
+from smartops.people.webauthn import CHALLENGE, VALID_FOR, InvalidAnswerError, Site
 from smartops.web.failures import BY_CODE, keys_of, remember
 from smartops.web.proof import UnprovedError, proving
 
@@ -33,7 +33,7 @@ REFUSED = "The passkey was not accepted. Try again, or sign in with your passwor
 
 def site_of(request: HttpRequest) -> Site:
     """As the browser has it. Django's protection against forgery has compared the header Origin with the host and the
-    scheme that the proxies report, and with CSRF_TRUSTED_ORIGINS. Raises DisbelievedError."""
+    scheme that the proxies report, and with CSRF_TRUSTED_ORIGINS. Raises InvalidAnswerError."""
     return Site.of(request.headers.get("Origin") or f"{request.scheme}://{request.get_host()}")
 
 
@@ -42,14 +42,14 @@ def options_for(request: HttpRequest, user: User | None = None) -> HttpResponseB
     `{"why": text}` if there is no passkey to ask for."""
     try:
         site = site_of(request)
-    except DisbelievedError as error:
+    except InvalidAnswerError as error:
         return JsonResponse({"why": str(error)}, status=400)
     known = passkeys.passkeys_of(user).filter(host=site.host) if user else Passkey.objects.none()
     ids = [bytes(one.credential_id) for one in known]
     if user and not ids:
         return JsonResponse({"why": f"Your account has no passkey for {site.host}."}, status=400)
     challenge = token_bytes(CHALLENGE)
-    response = JsonResponse(webauthn.request(site, challenge, ids))
+    response = JsonResponse(webauthn.request_options(site, challenge, ids))
     response.set_signed_cookie(
         COOKIE, f"{urlsafe_b64encode(challenge).decode()} {database_now().isoformat()}", salt=COOKIE, max_age=VALID_FOR,
         path=reverse("admin:login"), secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Strict",
@@ -70,8 +70,8 @@ class PasskeyForm(forms.Form):
     def clean_answer(self) -> Passkey:
         answer, passkey, why = self.cleaned_data["answer"], None, "No account has this passkey."
         try:
-            passkey = passkeys.find(webauthn.id_in(answer))
-        except DisbelievedError as error:
+            passkey = passkeys.find(webauthn.credential_id_of(answer))
+        except InvalidAnswerError as error:
             why = str(error)
         owner = passkey.user if passkey else self.user
         account = owner.get_username() if owner else ""
@@ -85,13 +85,13 @@ class PasskeyForm(forms.Form):
         challenge, made_at = self._challenge()
         try:
             if self.user not in (None, passkey.user):
-                raise DisbelievedError("The password was that of another account.")
+                raise InvalidAnswerError("The password was that of another account.")
             if not passkey.user.is_active or not passkey.user.has_usable_password():
-                raise DisbelievedError("The account is not active, or has no password.")
-            signatures = webauthn.signed(site_of(self.request), challenge, passkey.key, answer)
+                raise InvalidAnswerError("The account is not active, or has no password.")
+            signatures = webauthn.verify_signature(site_of(self.request), challenge, passkey.key, answer)
             if not passkeys.use(passkey, signatures, made_at):
-                raise DisbelievedError("The answer was used before.")
-        except DisbelievedError as error:
+                raise InvalidAnswerError("The answer was used before.")
+        except InvalidAnswerError as error:
             raise UnprovedError(REFUSED, f"Passkey “{passkey.name}”: {error}") from error
 
     def _challenge(self) -> tuple[bytes, datetime]:

@@ -36,8 +36,8 @@ def passkey_of(user: User, name: str = "Laptop", origin: str = ORIGIN, **device:
     made, site, challenge = Authenticator(origin, **device), webauthn.Site.of(origin), b"c" * 32
     stored = SecondFactor.objects.filter(user=user).first()
     handle = bytes(stored.handle) if stored else new_handle()
-    options = webauthn.creation(site, challenge, user.get_username(), handle, [])
-    passkeys.add(user, webauthn.created(site, challenge, handle, made.create(options)), name)
+    options = webauthn.creation_options(site, challenge, user.get_username(), handle, [])
+    passkeys.add(user, webauthn.verify_creation(site, challenge, handle, made.create(options)), name)
     return made
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from smartops.people import webauthn
 from smartops.people.keys import Key
-from smartops.people.webauthn import MAX_ANSWER, DisbelievedError, Site
+from smartops.people.webauthn import MAX_ANSWER, InvalidAnswerError, Site
 from tests.kit.authenticator import (
     ATTESTED,
     BACKED_UP,
@@ -36,18 +36,18 @@ def nothing(_: Said) -> None: ...
 
 
 def create(device: Authenticator, spoil: Spoil = nothing) -> Key:
-    options = webauthn.creation(SITE, CHALLENGE, "olga", HANDLE, [])
-    return webauthn.created(SITE, CHALLENGE, HANDLE, device.create(options, spoil))
+    options = webauthn.creation_options(SITE, CHALLENGE, "olga", HANDLE, [])
+    return webauthn.verify_creation(SITE, CHALLENGE, HANDLE, device.create(options, spoil))
 
 
 def sign(device: Authenticator, key: Key, spoil: Spoil = nothing, site: Site = SITE) -> int:
-    answer = device.get(webauthn.request(site, CHALLENGE, [key.id]), spoil)
-    assert webauthn.id_in(answer) == device.credential
-    return webauthn.signed(site, CHALLENGE, key, answer)
+    answer = device.get(webauthn.request_options(site, CHALLENGE, [key.id]), spoil)
+    assert webauthn.credential_id_of(answer) == device.credential
+    return webauthn.verify_signature(site, CHALLENGE, key, answer)
 
 
 def test_the_options_ask_for_a_passkey_that_needs_no_name_and_verifies_the_person() -> None:
-    made = webauthn.creation(SITE, CHALLENGE, "olga", HANDLE, [b"one"])
+    made = webauthn.creation_options(SITE, CHALLENGE, "olga", HANDLE, [b"one"])
     assert made["rp"] == {"id": "testserver", "name": "SmartOps"}
     assert made["user"] == {"id": text(HANDLE), "name": "olga", "displayName": "olga"}
     assert (made["attestation"], made["timeout"], made["challenge"]) == ("none", 300_000, text(CHALLENGE))
@@ -55,7 +55,7 @@ def test_the_options_ask_for_a_passkey_that_needs_no_name_and_verifies_the_perso
     assert made["excludeCredentials"] == [{"type": "public-key", "id": text(b"one")}]
     assert made["authenticatorSelection"]["residentKey"] == "required"
     assert made["authenticatorSelection"]["userVerification"] == "required"
-    asked = webauthn.request(SITE, CHALLENGE)
+    asked = webauthn.request_options(SITE, CHALLENGE)
     assert asked == {
         "challenge": text(CHALLENGE), "timeout": 300_000, "rpId": "testserver", "userVerification": "required",
     }  # fmt: skip
@@ -127,13 +127,13 @@ FORGED: list[tuple[Spoil, str]] = [
 
 @pytest.mark.parametrize(("spoil", "why"), FORGED)
 def test_a_forged_part_of_either_answer_is_not_believed(spoil: Spoil, why: str) -> None:
-    with pytest.raises(DisbelievedError, match=why):
+    with pytest.raises(InvalidAnswerError, match=why):
         create(Authenticator(), spoil)
     device = Authenticator()
     key = create(device)
-    options = webauthn.request(SITE, CHALLENGE)
-    with pytest.raises(DisbelievedError, match=why):
-        webauthn.signed(SITE, CHALLENGE, key, device.get(options, spoil))
+    options = webauthn.request_options(SITE, CHALLENGE)
+    with pytest.raises(InvalidAnswerError, match=why):
+        webauthn.verify_signature(SITE, CHALLENGE, key, device.get(options, spoil))
 
 
 def cose(change: Callable[[dict[int, Any]], Any]) -> Spoil:
@@ -162,7 +162,7 @@ def cose(change: Callable[[dict[int, Any]], Any]) -> Spoil:
     ],
 )
 def test_a_forged_new_passkey_is_not_believed(spoil: Spoil, why: str) -> None:
-    with pytest.raises(DisbelievedError, match=why):
+    with pytest.raises(InvalidAnswerError, match=why):
         create(Authenticator(), spoil)
 
 
@@ -191,8 +191,8 @@ def test_a_key_may_be_of_another_algorithm_that_was_asked_for(key: dict[int, Any
 def test_a_forged_signature_is_not_believed(spoil: Spoil, why: str) -> None:
     device = Authenticator()
     key = create(device)
-    with pytest.raises(DisbelievedError, match=why):
-        webauthn.signed(SITE, CHALLENGE, key, device.get(webauthn.request(SITE, CHALLENGE), spoil))
+    with pytest.raises(InvalidAnswerError, match=why):
+        webauthn.verify_signature(SITE, CHALLENGE, key, device.get(webauthn.request_options(SITE, CHALLENGE), spoil))
 
 
 def test_an_authenticator_may_leave_out_the_account_where_the_passkey_is_named() -> None:
@@ -204,14 +204,14 @@ def test_the_key_of_another_passkey_does_not_sign() -> None:
     device = Authenticator()
     key = create(device)
     device.key = Authenticator().key
-    with pytest.raises(DisbelievedError, match="Invalid signature"):
+    with pytest.raises(InvalidAnswerError, match="Invalid signature"):
         sign(device, key)
 
 
 def test_a_passkey_is_for_the_host_at_which_it_was_made() -> None:
     device = Authenticator(origin="https://other.example.com")
     key = create(Authenticator(credential=device.credential, key=device.key))
-    with pytest.raises(DisbelievedError, match="of the host testserver"):
+    with pytest.raises(InvalidAnswerError, match="of the host testserver"):
         sign(device, key, site=Site.of(device.origin))
 
 
@@ -226,7 +226,7 @@ def test_the_counter_of_signatures_grows_or_is_not_kept(stored: int, counted: in
     if believed:
         assert sign(device, key, sets(count=counted)) == counted
     else:
-        with pytest.raises(DisbelievedError, match=f"counted {counted} signatures, after {stored}"):
+        with pytest.raises(InvalidAnswerError, match=f"counted {counted} signatures, after {stored}"):
             sign(device, key, sets(count=counted))
 
 
@@ -249,7 +249,7 @@ def test_browsers_use_passkeys_at_names_with_https_and_at_localhost(origin: str,
     if host:
         assert Site.of(origin) == Site(origin, host)
     else:
-        with pytest.raises(DisbelievedError):
+        with pytest.raises(InvalidAnswerError):
             Site.of(origin)
 
 
@@ -266,14 +266,14 @@ JSON = st.recursive(
 def test_no_other_text_is_an_answer(answer: str) -> None:
     key = Key(b"", b"", HANDLE, SITE.host, 0)
     for read in (
-        lambda: webauthn.created(SITE, CHALLENGE, HANDLE, answer),
-        lambda: webauthn.signed(SITE, CHALLENGE, key, answer),
+        lambda: webauthn.verify_creation(SITE, CHALLENGE, HANDLE, answer),
+        lambda: webauthn.verify_signature(SITE, CHALLENGE, key, answer),
     ):
-        with pytest.raises(DisbelievedError):
+        with pytest.raises(InvalidAnswerError):
             read()
 
 
 @given(st.binary(max_size=200))
 def test_no_other_bytes_are_an_attestation(data: bytes) -> None:
-    with pytest.raises(DisbelievedError):
+    with pytest.raises(InvalidAnswerError):
         create(Authenticator(), answers(attestationObject=text(data)))
