@@ -25,7 +25,7 @@ from signals import actors
 from signals.lib.clock import database_now
 from smartops.console.acts import Confirmation, posted, respond
 from smartops.console.pages import ConsoleRequest, personal
-from smartops.console.second_factor import CODES_END, PAGE, SESSIONS_END, OwnForm, recovery_codes_page
+from smartops.console.second_factor import CODES_END, PAGE, SESSIONS_END, PasswordConfirmationForm, recovery_codes_page
 from smartops.people import passkeys, webauthn
 from smartops.people.passkeys import LONGEST_NAME, Passkey
 from smartops.people.second_factor import SecondFactor, new_handle
@@ -47,7 +47,7 @@ class NameForm(forms.Form):
         return name
 
 
-class AddForm(NameForm, OwnForm):
+class AddForm(NameForm, PasswordConfirmationForm):
     field_order = ["name", "password"]
 
 
@@ -143,7 +143,7 @@ def remove(request: ConsoleRequest, user: User, pk: int) -> HttpResponseBase:
     text = f"It signs you in no more. {'' if others else f'{CODES_END} '}{SESSIONS_END} Remove it on your device, too."
     title = f"Remove the passkey “{passkey.name}”"
     asked = Confirmation("Remove", title, text, reverse(PAGE), danger=True)
-    form = OwnForm(request, user)
+    form = PasswordConfirmationForm(request, user)
 
     def perform(_: dict[str, Any]) -> str:
         passkeys.remove(passkey)

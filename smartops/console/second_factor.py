@@ -37,7 +37,7 @@ SESSIONS_END = "Your other sessions end."
 CODES_END = "It is your last one: your recovery codes end with it, and your password alone signs you in again."
 
 
-class OwnForm(forms.Form):
+class PasswordConfirmationForm(forms.Form):
     """The password confirms it: an open session is not enough."""
 
     password = forms.CharField(
@@ -61,7 +61,7 @@ class OwnForm(forms.Form):
         update_session_auth_hash(self.request, self.user)
 
 
-class SetUpForm(OwnForm):
+class SetUpForm(PasswordConfirmationForm):
     code = forms.CharField(
         max_length=16,
         label="Code",
@@ -89,7 +89,7 @@ def app_remove(request: ConsoleRequest, user: User) -> HttpResponseBase:
     more = "Your passkeys stay." if stored.passkeys.exists() else CODES_END
     text = f"The sign-in asks for no code of the app any more. {more} {SESSIONS_END}"
     asked = Confirmation("Remove", "Remove the authenticator app", text, reverse(PAGE), danger=True)
-    form = OwnForm(request, user)
+    form = PasswordConfirmationForm(request, user)
 
     def perform(_: dict[str, Any]) -> str:
         remove_app(user, stored.secret)
@@ -151,7 +151,7 @@ def recovery_codes(request: ConsoleRequest, user: User) -> HttpResponseBase:
     def perform(_: dict[str, Any]) -> HttpResponse:
         return recovery_codes_page(request, renew_codes(user))
 
-    return respond(request, OwnForm(request, user), asked, perform)
+    return respond(request, PasswordConfirmationForm(request, user), asked, perform)
 
 
 def recovery_codes_page(request: ConsoleRequest, codes: list[str]) -> HttpResponse:

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from signals.lib import triggers
 from smartops.people.keys import MAX_ID, Key
-from smartops.people.second_factor import SecondFactor, locked
+from smartops.people.second_factor import SecondFactor, get_or_create_locked
 
 MAX_PASSKEYS = 20  # of an account
 LONGEST_NAME = 64
@@ -60,7 +60,7 @@ def add(user: User, key: Key, name: str) -> list[str]:
     """Returns the recovery codes that were made: the first factor of an account makes them. Raises ValidationError."""
     try:
         with transaction.atomic():
-            row, codes = locked(user, handle=key.handle)
+            row, codes = get_or_create_locked(user, handle=key.handle)
             if bytes(row.handle) != key.handle:
                 raise ValidationError("Another second factor was set up at the same time. Start again.")
             if row.passkeys.count() >= MAX_PASSKEYS:
@@ -81,7 +81,7 @@ def use(passkey: Passkey, signatures: int, challenged_at: datetime) -> bool:
 
 
 def remove(passkey: Passkey) -> None:
-    """The recovery codes end with the last factor. The row of the account is locked first, as where an app is removed:
+    """The recovery codes end with the last factor. The row of the account is get_or_create_locked first, as where an app is removed:
     of two requests that remove the last two factors, the second finds none left."""
     with transaction.atomic():
         account = SecondFactor.objects.select_for_update(of=("self",)).filter(pk=passkey.second_factor_id)

@@ -94,9 +94,9 @@ def opened(secret: str) -> bytes | None:
         return None
 
 
-def locked(user: User, **first: Any) -> tuple[SecondFactor, list[str]]:
-    """The row of the account, until the end of the transaction. The first factor of an account makes it (`first`: its
-    columns), with recovery codes, which cannot be read again. Later there are none to return."""
+def get_or_create_locked(user: User, **first: Any) -> tuple[SecondFactor, list[str]]:
+    """The row of the account, locked until the transaction ends, and its new recovery codes. `first`: the columns of a
+    row that does not exist yet. The list is empty if the row existed: stored codes cannot be read again."""
     codes = _new_codes()
     row, is_new = SecondFactor.objects.select_for_update(of=("self",)).get_or_create(
         user=user, defaults={"recovery": _digests(codes), **first}
@@ -111,7 +111,7 @@ def set_up(user: User, secret: str, entered: str) -> list[str] | None:
     if counter is None:
         return None
     with transaction.atomic():
-        row, codes = locked(user, secret=secret, used_counter=counter)
+        row, codes = get_or_create_locked(user, secret=secret, used_counter=counter)
         if not codes and row.secret:
             raise AlreadySetUpError
         if not codes:

@@ -25,7 +25,7 @@ from smartops.web.throttle import Allowance
 
 DEVICE_COOKIE = "smartops_device"
 DEVICE_KNOWN_FOR = timedelta(days=180)
-BY_CODE = "code."  # begins the name of a browser that has shown a second factor; no other begins so
+BY_SECOND_FACTOR = "code."  # begins the name of a browser that has shown a second factor; no other begins so
 Keys = Mapping[str, Allowance]
 
 
@@ -79,7 +79,7 @@ def device_of(request: HttpRequest, account: str) -> str:
 
 
 def remember(request: HttpRequest, response: HttpResponseBase, kind: str = "") -> HttpResponseBase:
-    """This browser has signed in to the account. `kind`: BY_CODE, or empty."""
+    """This browser has signed in to the account. `kind`: BY_SECOND_FACTOR, or empty."""
     response.set_signed_cookie(
         DEVICE_COOKIE, f"{kind}{token_urlsafe(9)}:{request.user.get_username()}", salt=DEVICE_COOKIE,
         max_age=DEVICE_KNOWN_FOR, path=reverse("admin:login"), secure=settings.SESSION_COOKIE_SECURE, httponly=True,

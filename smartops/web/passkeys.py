@@ -24,7 +24,7 @@ from smartops.people import passkeys, webauthn
 from smartops.people.passkeys import Passkey
 from smartops.people.second_factor import Proof
 from smartops.people.webauthn import CHALLENGE, VALID_FOR, InvalidAnswerError, Site
-from smartops.web.failures import BY_CODE, keys_of, remember
+from smartops.web.failures import BY_SECOND_FACTOR, keys_of, remember
 from smartops.web.proof import UnprovedError, proving
 
 COOKIE = "smartops_challenge"
@@ -112,6 +112,6 @@ def enter(request: HttpRequest, passkey: Passkey, proof: Proof, to: str) -> Http
     request.session.flush()
     request.signed_in_by = f"{proof}: {passkey.name}"  # type: ignore[attr-defined]
     login(request, passkey.user, settings.AUTHENTICATION_BACKENDS[0])
-    response = remember(request, redirect(to), BY_CODE)
+    response = remember(request, redirect(to), BY_SECOND_FACTOR)
     response.delete_cookie(COOKIE, path=reverse("admin:login"), samesite="Strict")
     return response

@@ -27,7 +27,7 @@ from signals.lib.clock import database_now
 from smartops.people.passkeys import passkeys_of
 from smartops.people.second_factor import Proof, SecondFactor, is_missing, verify
 from smartops.web import throttle
-from smartops.web.failures import BY_CODE, device_of, key_of, remember
+from smartops.web.failures import BY_SECOND_FACTOR, device_of, key_of, remember
 from smartops.web.passkeys import PasskeyForm, enter, options_for
 from smartops.web.proof import UnprovedError, paused_by, proving
 from smartops.web.types import GetResponse
@@ -59,7 +59,7 @@ class CodeForm(forms.Form):
         name = self.user.get_username()
         device = device_of(self.request, name)
         # The password alone gives any number of cookies, so only those of a right code count for themselves.
-        own = device if device.startswith(BY_CODE) else ""
+        own = device if device.startswith(BY_SECOND_FACTOR) else ""
         keys = {key_of("code", str(self.user.pk), own): throttle.ACCOUNT_OF_CLIENT}
         with proving(self.request, keys, name, "wrong codes"):
             proof = verify(self.user, self.cleaned_data["code"])
@@ -101,7 +101,7 @@ def second_step(request: HttpRequest) -> HttpResponseBase:
     del request.session[HALF]
     request.signed_in_by = form.cleaned_data["code"]  # type: ignore[attr-defined]
     login(request, user, half["backend"])
-    return remember(request, redirect(half["to"]), BY_CODE)
+    return remember(request, redirect(half["to"]), BY_SECOND_FACTOR)
 
 
 def _with_passkey(request: HttpRequest, user: User, to: str) -> HttpResponseBase:
