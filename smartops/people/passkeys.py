@@ -81,7 +81,7 @@ def use(passkey: Passkey, signatures: int, challenged_at: datetime) -> bool:
 
 
 def remove(passkey: Passkey) -> None:
-    """The recovery codes end with the last factor. The row of the account is get_or_create_locked first, as where an app is removed:
+    """The recovery codes end with the last factor. The row of the account is locked first, as where an app is removed:
     of two requests that remove the last two factors, the second finds none left."""
     with transaction.atomic():
         account = SecondFactor.objects.select_for_update(of=("self",)).filter(pk=passkey.second_factor_id)
