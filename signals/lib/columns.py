@@ -42,7 +42,8 @@ def said(table: str, column: str, value: Any) -> str:
 
 @cache
 def _models() -> Mapping[str, type[Model]]:
-    return {one._meta.db_table: one for one in apps.get_models(include_auto_created=True)}
+    models = apps.get_models(include_auto_created=True)
+    return {one._meta.db_table: one for one in models if not one._meta.proxy}
 
 
 @cache

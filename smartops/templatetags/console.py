@@ -270,12 +270,18 @@ def words(name: str) -> str:
 
 
 @register.filter
+def setting(name: str) -> str:
+    """What the forms call a limit."""
+    return columns.label(GuardrailSetting._meta.db_table, name)
+
+
+@register.filter
 def shown_part(what: str) -> str:
     """A part of what persons are shown (orchestrator/decide/approval.py), as the page calls it."""
     when, _, path = what.partition(" ")
     if when in ("before", "after") and path:
         return f"{path}, {when} the change"
-    return PARTS.get(what) or columns.label(GuardrailSetting._meta.db_table, what)
+    return PARTS.get(what) or setting(what)
 
 
 @register.filter

@@ -20,6 +20,11 @@ def test_no_column_of_a_recorded_table_is_shown_as_it_is_stored(table: str) -> N
         assert re.fullmatch(r"[A-Z][^_]*", columns.label(table, str(field.column))), field
 
 
+def test_a_table_is_called_as_its_form_calls_it() -> None:
+    tables_of = ("auth_user", "auth_group", LIMITS, "no_table")
+    assert [columns.noun(table) for table in tables_of] == ["user", "group", "guardrail setting", "no_table"]
+
+
 @pytest.mark.parametrize(
     ("table", "column", "value", "label", "said"),
     [

@@ -468,7 +468,7 @@ def test_the_page_of_history_has_who_why_and_what_of_every_change_also_in_sql(ol
     for text in (
         "<bdi>user:olga</bdi></td> <td>127.0.0.1</td> <td><bdi>new in the team</bdi>",
         "First name: <bdi>not set</bdi> → <bdi>Rita</bdi>",
-        "created User-group relationship",
+        "created user-group relationship",
         "Superuser status: <bdi>no</bdi> → <bdi>yes</bdi>",
     ):
         assert text in shown
