@@ -17,9 +17,11 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from fido2 import cbor
 from fido2.cose import ES256, RS256, EdDSA
 from fido2.rpid import verify_rp_id
 from fido2.server import Fido2Server
+from fido2.utils import websafe_decode
 from fido2.webauthn import (
     AttestationConveyancePreference,
     AttestedCredentialData,
@@ -182,9 +184,18 @@ def _state(site: Site, challenge: bytes) -> Any:
 
 
 def _json(answer: str) -> Any:
+    """In the place of bytes, fido2 reads an integer n as n zeros, and takes the memory for them. So integers are read
+    as text, and those that it reads itself are refused before."""
     if len(answer) > MAX_ANSWER:
         raise InvalidAnswerError("The answer is too long.")
-    return json.loads(answer)
+    found = json.loads(answer, parse_int=str)
+    response = found["response"]
+    challenge = json.loads(websafe_decode(response["clientDataJSON"]))["challenge"]
+    attestation = response.get("attestationObject")
+    data = b"" if attestation is None else cbor.decode(websafe_decode(attestation))["authData"]  # type: ignore[index,call-overload]
+    if not isinstance(challenge, str) or not isinstance(data, bytes):
+        raise ValueError("A member is of another type.")
+    return found
 
 
 def _is_address(host: str) -> bool:

@@ -68,14 +68,26 @@ def keys_of(request: HttpRequest, account: str) -> Keys:
     }
 
 
+def passkey_keys(request: HttpRequest) -> Keys:
+    """Before it is known whose passkey it is. A browser that has signed in before has a limit of its own."""
+    device, _ = _remembered(request)
+    return {key_of("passkey", device or network(peer_of(request))): throttle.PASSKEYS}
+
+
 def device_of(request: HttpRequest, account: str) -> str:
     """The browser, if it has signed in to the account before; else empty."""
+    device, owner = _remembered(request)
+    return device if hmac.compare_digest(owner.encode(), account.encode()) else ""
+
+
+def _remembered(request: HttpRequest) -> tuple[str, str]:
+    """The browser, and the account that it has signed in to last. Both are empty if there is none."""
     try:
         value = request.get_signed_cookie(DEVICE_COOKIE, "", salt=DEVICE_COOKIE, max_age=DEVICE_KNOWN_FOR)
     except BadSignature:
-        return ""
+        return "", ""
     device, _, owner = (value or "").partition(":")
-    return device if hmac.compare_digest(owner.encode(), account.encode()) else ""
+    return device, owner
 
 
 def remember(request: HttpRequest, response: HttpResponseBase, kind: str = "") -> HttpResponseBase:

@@ -24,7 +24,7 @@ from smartops.people import passkeys, webauthn
 from smartops.people.passkeys import Passkey
 from smartops.people.second_factor import Proof
 from smartops.people.webauthn import CHALLENGE, VALID_FOR, InvalidAnswerError, Site
-from smartops.web.failures import BY_SECOND_FACTOR, keys_of, remember
+from smartops.web.failures import BY_SECOND_FACTOR, passkey_keys, remember
 from smartops.web.proof import UnprovedError, proving
 
 COOKIE = "smartops_challenge"
@@ -59,7 +59,8 @@ def options_for(request: HttpRequest, user: User | None = None) -> HttpResponseB
 
 class PasskeyForm(forms.Form):
     """`cleaned_data["answer"]` is the passkey that has signed the challenge of this browser. `user`: whose it must be.
-    Failures count as those of passwords do. What was wrong is in the record; a person cannot do anything about it."""
+    A signature cannot be guessed, so failures count under the client only, and nobody keeps the owner out. What was
+    wrong is in the record; a person cannot do anything about it."""
 
     answer = forms.CharField(widget=forms.HiddenInput)
 
@@ -68,31 +69,35 @@ class PasskeyForm(forms.Form):
         self.request, self.user = request, user
 
     def clean_answer(self) -> Passkey:
-        answer, passkey, why = self.cleaned_data["answer"], None, "No account has this passkey."
-        try:
-            passkey = passkeys.find(webauthn.credential_id_of(answer))
-        except InvalidAnswerError as error:
-            why = str(error)
-        owner = passkey.user if passkey else self.user
-        account = owner.get_username() if owner else ""
-        with proving(self.request, keys_of(self.request, account), account, "failed sign-ins"):
-            if passkey is None:
-                raise UnprovedError(REFUSED, f"Passkey: {why}")
-            self._check(passkey, answer)
+        account = self.user.get_username() if self.user else ""
+        with proving(self.request, passkey_keys(self.request), account, "failed sign-ins"):
+            challenge, made_at = self._challenge()
+            passkey = self._named()
+            self._check(passkey, challenge, made_at)
         return passkey
 
-    def _check(self, passkey: Passkey, answer: str) -> None:
-        challenge, made_at = self._challenge()
+    def _named(self) -> Passkey:
+        try:
+            passkey = passkeys.find(webauthn.credential_id_of(self.cleaned_data["answer"]))
+        except InvalidAnswerError as error:
+            raise UnprovedError(REFUSED, f"Passkey: {error}") from error
+        if passkey is None:
+            raise UnprovedError(REFUSED, "Passkey: No account has this passkey.")
+        return passkey
+
+    def _check(self, passkey: Passkey, challenge: bytes, made_at: datetime) -> None:
         try:
             if self.user not in (None, passkey.user):
                 raise InvalidAnswerError("The password was that of another account.")
             if not passkey.user.is_active or not passkey.user.has_usable_password():
                 raise InvalidAnswerError("The account is not active, or has no password.")
+            answer: str = self.cleaned_data["answer"]
             signatures = webauthn.verify_signature(site_of(self.request), challenge, passkey.key, answer)
             if not passkeys.use(passkey, signatures, made_at):
                 raise InvalidAnswerError("The answer was used before.")
         except InvalidAnswerError as error:
-            raise UnprovedError(REFUSED, f"Passkey “{passkey.name}”: {error}") from error
+            reason = f"Passkey “{passkey.name}”: {error}"
+            raise UnprovedError(REFUSED, reason, account=passkey.user.get_username()) from error
 
     def _challenge(self) -> tuple[bytes, datetime]:
         """And when it was made."""

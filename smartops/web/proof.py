@@ -24,11 +24,11 @@ class ThrottledError(ValidationError):
 
 
 class UnprovedError(ValidationError):
-    """`reason`: of the row. The message is what the person reads."""
+    """`reason`: of the row. The message is what the person reads. `account`: whose it was, if the proof says that."""
 
-    def __init__(self, message: str, reason: str, code: str = "") -> None:
+    def __init__(self, message: str, reason: str, code: str = "", account: str = "") -> None:
         super().__init__(message, code=code)
-        self.reason = reason
+        self.reason, self.account = reason, account
 
 
 @contextmanager
@@ -42,7 +42,8 @@ def proving(request: HttpRequest, keys: Keys, account: str, what: str) -> Iterat
     try:
         yield
     except UnprovedError as error:
-        sign_ins.failed(request, actors.user(account) if account else "", error.reason)
+        whose = error.account or account
+        sign_ins.failed(request, actors.user(whose) if whose else "", error.reason)
         raise
     succeeded(keys)
 

@@ -27,6 +27,8 @@ ACCOUNT_OF_CLIENT = Allowance(5, timedelta(minutes=15))
 CLIENT = Allowance(20, timedelta(minutes=15))
 # One account from all clients: slower, but never closed. 3,600 guesses an hour find no password that is not common.
 ACCOUNT = Allowance(50, timedelta(seconds=1))
+# Answers with a passkey from one client. A signature cannot be guessed: the pause only limits the work and the rows.
+PASSKEYS = Allowance(20, timedelta(seconds=1))
 # Sign-ins by a provider that a client has begun and not ended: each is a request to the provider, and a session. Many
 # people may share an address, and close the window: slower, but never closed.
 STARTS = Allowance(50, timedelta(seconds=1))

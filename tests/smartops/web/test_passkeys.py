@@ -1,6 +1,7 @@
 """Sign-in with a passkey: what it takes, that it happens once, and that nothing is said to others."""
 
 import json
+import tracemalloc
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from smartops.models import Passkey, SecondFactor, SignIn, SignInFailures
 from smartops.people import passkeys
 from smartops.people.roles import Role
 from smartops.people.second_factor import renew_codes
-from tests.kit.authenticator import ORIGIN, Authenticator, Spoil
+from tests.kit.authenticator import ORIGIN, Authenticator, Spoil, text
 from tests.kit.people import passkey_of, person
 from tests.kit.threads import at_once
 
@@ -231,6 +232,37 @@ def test_another_text_is_refused(laptop: Authenticator, answer: str) -> None:
     assert not is_signed_in(client)
 
 
+NUMBER = 50_000_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"rawId": NUMBER},
+        {"rawId": 10**17},
+        {"id": NUMBER, "rawId": NUMBER, "response": {"clientDataJSON": text(b'{"challenge": "eA"}')}},
+        {"id": "eA", "rawId": "eA", "response": {"clientDataJSON": NUMBER}},
+        {"id": "eA", "rawId": "eA", "response": {"clientDataJSON": text(b'{"challenge": 50000000}')}},
+    ],
+)
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_number_in_the_place_of_bytes_takes_no_memory(db: None, answer: Any, asked: bool) -> None:
+    client = Client()
+    if asked:
+        options(client)
+    tracemalloc.start()
+    try:
+        assert post(client, json.dumps(answer)).status_code == 200
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_answer_is_not_read_without_a_challenge(laptop: Authenticator) -> None:
+    assert "took too long" in post(Client(), "x").content.decode()
+    assert failures() == [("", "Passkey: The challenge is too old, or of another browser.")]
+
+
 def test_an_unknown_passkey_is_recorded_without_a_name(laptop: Authenticator) -> None:
     assert REFUSED in sign_in(Authenticator()).content.decode()
     assert failures() == [("", "Passkey: No account has this passkey.")]
@@ -294,18 +326,30 @@ def test_the_origin_is_that_of_the_host_or_a_trusted_one(
         assert answer.json()["rpId"] == host
 
 
-def test_refused_answers_cost_pauses_as_wrong_passwords_do(laptop: Authenticator) -> None:
-    answers = [sign_in(laptop, spoil=wrong_signature) for _ in range(8)]
-    assert [one.status_code for one in answers] == [200] * 6 + [429] * 2
+def test_refused_answers_cost_pauses_of_a_second(laptop: Authenticator) -> None:
+    answers = [sign_in(laptop, spoil=wrong_signature) for _ in range(23)]
+    assert [one.status_code for one in answers] == [200] * 21 + [429] * 2
     assert answers[-1].headers["Retry-After"] == "1"
-    assert SignIn.objects.filter(event="sign-in throttled", actor="user:olga").exists()
+    assert SignIn.objects.filter(event="sign-in throttled", actor="").exists()
+    SignInFailures.objects.update(count=1000)
+    assert sign_in(laptop).headers["Retry-After"] == "1"
+
+
+def test_wrong_passwords_and_forged_answers_of_others_do_not_keep_the_owner_out(laptop: Authenticator) -> None:
+    for _ in range(8):
+        Client().post(SIGN_IN, {"username": "olga", "password": "wrong"})
+    forged = Authenticator(credential=laptop.credential)
+    for number in range(52):
+        sign_in(forged, Client(REMOTE_ADDR=f"203.0.113.{number}"))
+    assert sign_in(laptop).status_code == 302
 
 
 def test_a_browser_that_signed_in_before_is_not_slowed_down_by_others(laptop: Authenticator, clock: Clock) -> None:
     client = Client()
     sign_in(laptop, client)
-    for _ in range(8):
+    for _ in range(22):
         sign_in(laptop, spoil=wrong_signature)
+    assert sign_in(laptop).status_code == 429
     client.post("/admin/logout/")
     clock.now += timedelta(milliseconds=1)
     assert sign_in(laptop, client).status_code == 302
