@@ -11,7 +11,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -20,12 +19,21 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.crypto import constant_time_compare
 
 from signals import actors
 from signals.lib.clock import database_now
 from smartops.console.acts import Confirmation, posted, respond
 from smartops.console.pages import ConsoleRequest, personal
-from smartops.console.second_factor import CODES_END, PAGE, SESSIONS_END, PasswordConfirmationForm, recovery_codes_page
+from smartops.console.password import replace_password
+from smartops.console.second_factor import (
+    CODES_END,
+    PAGE,
+    PENDING,
+    SESSIONS_END,
+    PasswordConfirmationForm,
+    recovery_codes_page,
+)
 from smartops.people import passkeys, webauthn
 from smartops.people.passkeys import LONGEST_NAME, Passkey
 from smartops.people.second_factor import SecondFactor, new_handle
@@ -33,7 +41,6 @@ from smartops.people.webauthn import CHALLENGE, VALID_FOR, InvalidAnswerError
 from smartops.web import sign_ins
 from smartops.web.passkeys import site_of
 
-PENDING = "passkey"  # the key in the session of the one that is being added
 TOO_LATE = "It took too long, or was begun in another window. Start again."
 
 
@@ -73,7 +80,8 @@ def add(request: ConsoleRequest, user: User) -> HttpResponseBase:
 
 def _ask(request: ConsoleRequest, user: User, name: str, password: str) -> HttpResponse:
     """The second step. `password` of the session: the same password with another salt. It is stored with the passkey,
-    so that sessions which began without one end at that moment."""
+    so that sessions which began without one end at that moment. `was`: says whether the account has another password
+    by then."""
     stored = SecondFactor.objects.filter(user=user).first()
     challenge, handle = token_bytes(CHALLENGE), bytes(stored.handle) if stored else new_handle()
     known = [bytes(one.credential_id) for one in passkeys.passkeys_of(user)]
@@ -85,6 +93,7 @@ def _ask(request: ConsoleRequest, user: User, name: str, password: str) -> HttpR
         "challenge": b64encode(challenge).decode(),
         "handle": b64encode(handle).decode(),
         "name": name,
+        "was": user.get_session_auth_hash(),
         "password": make_password(password),
         "until": database_now().timestamp() + VALID_FOR,
     }
@@ -109,6 +118,8 @@ def _added(request: ConsoleRequest, user: User, pending: dict[str, Any]) -> list
     """Returns the recovery codes that were made."""
     if not pending or pending["until"] < database_now().timestamp():
         raise ValidationError(TOO_LATE)
+    if not constant_time_compare(pending["was"], user.get_session_auth_hash()):
+        raise ValidationError("Your password was changed in another window. Start again.")
     challenge, handle = b64decode(pending["challenge"]), b64decode(pending["handle"])
     try:
         key = webauthn.verify_creation(site_of(request), challenge, handle, request.POST["answer"])
@@ -117,10 +128,7 @@ def _added(request: ConsoleRequest, user: User, pending: dict[str, Any]) -> list
         raise ValidationError("The passkey was not accepted. Start again.") from error
     with transaction.atomic():
         codes = passkeys.add(user, key, pending["name"])
-        if not User.objects.filter(pk=user.pk, password=user.password).update(password=pending["password"]):
-            raise ValidationError(TOO_LATE)  # it was changed just now
-    user.password = pending["password"]
-    update_session_auth_hash(request, user)
+        replace_password(request, user, pending["password"])
     return codes
 
 

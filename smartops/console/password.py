@@ -5,7 +5,9 @@ from typing import Any
 from django import forms
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
@@ -43,8 +45,18 @@ def confirm_password(request: ConsoleRequest, user: User, entered: str, message:
     account has to wait after failures. `reason`: of the row."""
     keys = {key_of("password", str(user.pk)): throttle.ACCOUNT_OF_CLIENT}
     with proving(request, keys, user.get_username(), "wrong passwords"):
-        if not user.check_password(entered):
+        # Not that of the account: it would store a hash of a newer kind, also over a password that was set just now.
+        if not check_password(entered, user.password):
             raise UnprovedError(message, reason, "password_incorrect")
+
+
+def replace_password(request: ConsoleRequest, user: User, encoded: str) -> None:
+    """Stores the hash in the place of that which `user` was loaded and checked with. The other sessions of the account
+    end. An administrator may have set another password since: that one stays. Raises ValidationError."""
+    if not User.objects.filter(pk=user.pk, password=user.password).update(password=encoded):
+        raise ValidationError("The password of your account was changed at the same time. Nothing was done.")
+    user.password = encoded
+    update_session_auth_hash(request, user)
 
 
 @personal
@@ -57,8 +69,8 @@ def password(request: ConsoleRequest, user: User) -> HttpResponseBase:
         way_back(request, reverse("console:overview")),
     )
 
-    def perform(_: dict[str, Any]) -> str:
-        update_session_auth_hash(request, form.save())
+    def perform(given: dict[str, Any]) -> str:
+        replace_password(request, user, make_password(given["new_password1"]))
         return "Your password is changed. Your other sessions have ended."
 
     return respond(request, form, confirmation, perform)

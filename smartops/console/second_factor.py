@@ -6,7 +6,7 @@ from typing import Any
 import qrcode
 from django import forms
 from django.conf import settings
-from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
@@ -17,7 +17,7 @@ from qrcode.image.svg import SvgPathImage
 
 from smartops.console.acts import Confirmation, posted, respond
 from smartops.console.pages import ConsoleRequest, personal
-from smartops.console.password import confirm_password
+from smartops.console.password import confirm_password, replace_password
 from smartops.people import totp
 from smartops.people.passkeys import passkeys_of
 from smartops.people.second_factor import (
@@ -31,6 +31,7 @@ from smartops.people.second_factor import (
     set_up,
 )
 
+PENDING = "passkey"  # the key in the session of the passkey that is being added (passkeys.py)
 SECRET = "second_factor_secret"  # noqa: S105 - the key in the session of the one that is not set up yet
 PAGE = "console:second-factor"
 SESSIONS_END = "Your other sessions end."
@@ -55,10 +56,8 @@ class PasswordConfirmationForm(forms.Form):
         return entered
 
     def end_other_sessions(self) -> None:
-        """The same password with another salt: sessions that began in another way end."""
-        self.user.set_password(self.cleaned_data["password"])
-        self.user.save(update_fields=["password"])
-        update_session_auth_hash(self.request, self.user)
+        """The same password with another salt: sessions that began in another way end. Raises ValidationError."""
+        replace_password(self.request, self.user, make_password(self.cleaned_data["password"]))
 
 
 class SetUpForm(PasswordConfirmationForm):
@@ -73,6 +72,7 @@ class SetUpForm(PasswordConfirmationForm):
 
 @personal
 def second_factor(request: ConsoleRequest, user: User) -> HttpResponseBase:
+    request.session.pop(PENDING, None)  # Cancel leads here: a hash of the password stays in no session
     context = {
         "stored": SecondFactor.objects.filter(user=user).first(),
         "passkeys": passkeys_of(user),

@@ -8,6 +8,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -150,6 +151,50 @@ def test_a_challenge_ends_with_another_password_and_after_five_minutes(olga: Use
     olga.save()
     assert client.post(ADD, answer).headers["Location"].startswith("/admin/login/")
     assert not Passkey.objects.exists()
+
+
+def test_a_password_that_was_changed_between_the_steps_stays(olga: User) -> None:
+    client, new = browser(), "another-long-secret-9"
+    answer = {"answer": Authenticator().create(options(client))}
+    client.post("/console/password/", {"old_password": PASSWORD, "new_password1": new, "new_password2": new})
+    assert "Your password was changed" in said(client, client.post(ADD, answer))
+    olga.refresh_from_db()
+    assert olga.check_password(new)
+    assert not Passkey.objects.exists()
+
+
+def test_a_hash_of_the_password_is_in_no_session_after_the_steps_end(olga: User) -> None:
+    client = browser()
+    leaving: list[Callable[[], Any]] = [lambda: client.get(PAGE), lambda: client.post(ADD, {"answer": "x"})]
+    for leave in leaving:
+        options(client)
+        assert "passkey" in client.session
+        leave()
+        assert "passkey" not in client.session
+
+
+@pytest.mark.parametrize("act", ["remove", "password"])
+def test_a_password_that_an_administrator_sets_at_the_same_time_stays(
+    olga: User, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    passkey_of(olga)
+    client = browser()
+
+    def encoded(password: str) -> str:
+        """Between the check of the password and the change."""
+        olga.set_password("set-by-an-administrator")
+        olga.save()
+        return make_password(password)
+
+    monkeypatch.setattr("smartops.console.second_factor.make_password", encoded)
+    monkeypatch.setattr("smartops.console.password.make_password", encoded)
+    if act == "remove":
+        answer = client.post(address("remove"), {"password": PASSWORD})
+    else:
+        new = {"new_password1": "another-long-secret-9", "new_password2": "another-long-secret-9"}
+        answer = client.post("/console/password/", {"old_password": PASSWORD, **new})
+    assert (answer.status_code, "was changed at the same time" in answer.content.decode()) == (422, True)
+    assert Passkey.objects.exists()
 
 
 def test_a_passkey_belongs_to_one_account(olga: User) -> None:
