@@ -165,7 +165,8 @@ class ClusterCache:
         return "*" if "*" in self.namespaces else namespace
 
     def _keep_following(self, resource: Resource, namespace: str, follow: Callable[[str], None]) -> None:
-        """A watch ends only with `stop`. An error that it does not expect costs its namespace, until it is over."""
+        """A watch ends only with `stop`. An error that it does not expect makes its namespace
+        unreadable until it is over."""
         while True:
             try:
                 return follow(namespace)

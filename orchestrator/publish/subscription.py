@@ -70,7 +70,7 @@ class Subscription:
             self._warn("the database failed: %s", error)
         except Exception as error:  # noqa: BLE001 - the next turn tries again
             FAILED_STEPS.inc()
-            self._warn("a turn raised %r", error, exc_info=True)
+            self._warn(f"failed; it tries again in {TAKEOVER:.0f} s: %r", error, exc_info=True)
         finally:
             LAG.labels(self._publisher.name).set(self._lag())
         return TAKEOVER

@@ -70,9 +70,10 @@ def is_requested(action: Action) -> bool:
 
 
 def log_failure(action: Action, error: Exception) -> None:
-    """What is shown stays as it is. It is compared once more before its write."""
+    """What is shown stays as it is."""
     metrics.FAILED_STEPS.inc()
-    log.error("action %s could not be compared with its target", action.pk, exc_info=error)
+    text = "action %s could not be compared with its target; it is compared again later and before its write"
+    log.error(text, action.pk, exc_info=error)
 
 
 def record(rehearsals: Sequence[Rehearsal]) -> list[Rehearsal]:

@@ -26,7 +26,7 @@ def together(
     failed: Callable[[Row, Exception], None],
 ) -> Iterator[Result]:
     """Stores all rows in one transaction, and takes them off the list. If that fails, stores each of them alone, so
-    that only the row that fails pays for it: `failed` records its error. If that fails, too, it is logged. A row that
+    that an error affects only its row: `failed` records it. If that fails, too, it is logged. A row that
     waits for the lock of another session stays on the list: the next pass tries it again. If the database is
     unavailable, or another transaction was in the way, no row is to blame: the error is raised, and the rows stay on
     the list."""
@@ -76,7 +76,7 @@ def _record_failure(rows: list[Row], at: int, error: Exception, failed: Callable
         if is_repeatable(error):
             raise
         metrics.FAILED_STEPS.inc()
-        log.exception("the error of a row could not be recorded, so the row stays as it is: %s", rows[at])
+        log.exception("%s failed, and its error could not be stored; it is tried again", rows[at])
     rows.pop(at)
     return True
 

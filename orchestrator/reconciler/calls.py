@@ -43,6 +43,9 @@ class Candidate:
     aliases: tuple[AliasSpec, ...] = ()
     naming: Naming | None = None
 
+    def __str__(self) -> str:
+        return f"signal {self.signal.pk}"
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -54,6 +57,9 @@ class Reading:
     policy: PolicyAnswer | None = None
     error: Exception | None = None
 
+    def __str__(self) -> str:
+        return str(self.claim)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -62,6 +68,9 @@ class Answer:
     claim: Claim
     result: WorkloadObject | Exception
 
+    def __str__(self) -> str:
+        return str(self.claim)
+
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
@@ -69,6 +78,9 @@ class Rehearsal:
 
     action: Action
     result: WorkloadObject | Exception
+
+    def __str__(self) -> str:
+        return f"action {self.action.pk}"
 
 
 @dataclass(frozen=True, slots=True)

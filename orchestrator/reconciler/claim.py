@@ -39,6 +39,9 @@ class Claim:
     unanswered: ClusterError | None = None
     last_message: str = ""
 
+    def __str__(self) -> str:
+        return f"action {self.action.pk}"
+
     @classmethod
     def of(cls, action: Action, limits: Limits | None = None, last_message: str = "") -> "Claim":
         span = tracing.start_span("execute", action.traceparent, signal=action.signal_id, action=action.pk)
@@ -60,7 +63,7 @@ def claim_free(
     due: QuerySet[Action], limit: int, claim: Callable[[Action], Transition], moment: str
 ) -> list[Transition]:
     """Claims as many of these actions as no other session has locked: several reconcilers share the work. An action
-    that cannot be claimed costs itself: it is due again after CLAIM_AGAIN, by its column `moment`."""
+    that cannot be claimed is due again after CLAIM_AGAIN, by its column `moment`; the others are claimed."""
 
     def claim_all(pks: Collection[UUID]) -> Sequence[Transition]:
         return _claim(due.filter(pk__in=pks), limit, claim)

@@ -117,7 +117,7 @@ class Reconciler:
 
     def run_once(self, notified: Iterable[str] = ()) -> bool:
         """One pass of the five verbs. `notified`: what may be due, "signal" or "pending" (actions). Raises an error if
-        the database refuses every session; any other error costs its step."""
+        the database refuses every session; any other error ends its step."""
         run = self.steps.run
         now = self.readiness.begin_pass()
         self.under_way.collect()

@@ -93,14 +93,14 @@ class ThreadPool:
 
 
 def answer(call: Call, failed: Failed) -> Any:
-    """What the call returns, or what `failed` makes of its error. Raises nothing: whoever waits for the answer would
-    wait for ever."""
+    """What the call returns, or what `failed` makes of its error. It raises nothing, because the loop would wait for
+    the answer for ever."""
     try:
         return call()
     except Exception as error:  # noqa: BLE001 - it is the answer
         return failed(error)
     except BaseException as error:
-        log.exception("a call of the pool was to end its thread: %s", call)
+        log.exception("a call of the pool raised %s; its thread continues: %s", type(error).__name__, call)
         return failed(RuntimeError(f"{type(error).__name__}: {error}"))
 
 

@@ -77,7 +77,7 @@ class Snapshot:
         return len(changed)
 
     def _write(self, rows: list[Row]) -> None:
-        """A row that PostgreSQL refuses costs itself: it stays as it was stored before, until its workload changes."""
+        """A row that PostgreSQL refuses stays as it was stored before, until its workload changes."""
         for _ in together(rows, self._execute, _log_failure):
             pass
 
@@ -172,7 +172,8 @@ def _is_complete(workload: WorkloadObject) -> bool:
 def _log_failure(row: Row, error: Exception) -> None:
     metrics.FAILED_STEPS.inc()
     where = "{kind} {namespace}/{name}".format_map(row)
-    log.error("%s could not be stored for the console; it is, once it has changed", where, exc_info=error)
+    text = "%s could not be stored for the console; it is stored when the workload changes again"
+    log.error(text, where, exc_info=error)
 
 
 def _names(key: WorkloadKey) -> Row:

@@ -102,12 +102,13 @@ class Steps:
     def _fail(self, name: str, error: Exception, now: float) -> None:
         failure = self.failing.setdefault(name, Failure(now))
         delay = min(MAX_DELAY, 2.0 ** min(failure.times - 1, 10)) if failure.times else 0.0
+        when = f"in {delay:.0f} s" if delay else "in the next pass"
         failure.times, failure.cause, self._next[name] = failure.times + 1, type(error).__name__, now + delay
         metrics.FAILED_STEPS.inc()
         if is_repeatable(error):
-            log.warning("control loop: %s failed; it is repeated in %.0f s: %s", name, delay, describe(error))
+            log.warning("control loop: step %s failed; it is repeated %s: %s", name, when, describe(error))
         else:
-            log.error("control loop: %s failed; it is repeated in %.0f s", name, delay, exc_info=error)
+            log.error("control loop: step %s failed; it is repeated %s", name, when, exc_info=error)
 
 
 def _name(step: Callable[..., Any]) -> str:

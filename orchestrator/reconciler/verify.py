@@ -75,6 +75,9 @@ class Ended:
     message: str
     seen: WorkloadObject | None
 
+    def __str__(self) -> str:
+        return f"action {self.watched.action.pk}"
+
 
 class Verifications:
     """All applied actions of one cluster that have not ended. Several reconcilers may watch the same action: one of

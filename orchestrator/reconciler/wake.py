@@ -134,7 +134,8 @@ def _is_over(signal: Signal, observe: Observe) -> bool:
         return is_over(signal.holds or {}, observe(signal.target), timezone.now())
     except Exception:
         metrics.FAILED_STEPS.inc()
-        log.exception("the hold of signal %s cannot be read, and ends", signal.pk)
+        text = "signal %s: the stored reason for not deciding again cannot be read; the next report is decided on"
+        log.exception(text, signal.pk)
         return True
 
 

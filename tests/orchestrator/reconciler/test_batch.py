@@ -1,4 +1,4 @@
-"""Rows that are stored together, and what a failing one costs the others."""
+"""Rows that are stored together, and what an error of one means for the others."""
 
 from collections.abc import Sequence
 
@@ -108,7 +108,7 @@ def test_a_row_whose_failure_cannot_be_recorded_is_logged_and_holds_up_no_other(
     assert list(together(rows, store.store, fails_as_well)) == ["stored 2"]
     assert rows == []
     assert [record.getMessage() for record in caplog.records] == [
-        "the error of a row could not be recorded, so the row stays as it is: 9"
+        "9 failed, and its error could not be stored; it is tried again"
     ]
 
 

@@ -171,7 +171,8 @@ class TestWhatIsWritten:
             simulation.sweep()
         assert stored() == {"b": 2}
         assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
-            f"Deployment {NAMESPACE}/a could not be stored for the console; it is, once it has changed"
+            f"Deployment {NAMESPACE}/a could not be stored for the console; "
+            "it is stored when the workload changes again"
         ]
 
         simulation.cluster.change(bad, conditions=())
