@@ -41,7 +41,7 @@ _DEVELOPMENT = "A development server needs SMARTOPS_INSECURE_HTTP=1, and host na
 _GENERATE = "Generate one: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'."
 MAX_ISSUER = 200  # characters, of allauth's column
 MAX_SESSION_HOURS = 8760  # a year
-MAX_DAYS = 36_500  # of a retention
+MAX_RETENTION_DAYS = 36_500
 MAX_CONSOLE_URL = 200  # characters: the note of an Event has 1,024 bytes
 MIN_POOL = 3  # of a reconciler: its loop, a publisher, and one to spare
 OWNER = "The login of DATABASE_URL owns the tables, so it can disable the triggers that keep history."
@@ -118,11 +118,11 @@ def lower_bounds(**_: Any) -> list[CheckMessage]:
 
 @register(TAG)
 def longest_retention(**_: Any) -> list[CheckMessage]:
-    """A day before the year 1 is no date."""
+    """`now` minus the retention must be a date that Python has."""
     return [
-        Error(f"{name}={getattr(settings, name)} is more than {MAX_DAYS}, a hundred years.", id="smartops.E033")
+        Error(f"{name}={getattr(settings, name)} is more than {MAX_RETENTION_DAYS} days.", id="smartops.E033")
         for name in sorted({*TABLES.values()})
-        if getattr(settings, name) > MAX_DAYS
+        if getattr(settings, name) > MAX_RETENTION_DAYS
     ]
 
 
@@ -243,12 +243,14 @@ def root_path(**_: Any) -> list[CheckMessage]:
 
 @register(TAG)
 def console_url(**_: Any) -> list[CheckMessage]:
-    """Links are a credential's first target: plain HTTP is for a console on loopback."""
+    """A link in an Event leads people to a sign-in. Without HTTPS, others could read what they enter there."""
     url = settings.SMARTOPS_CONSOLE_URL
     if not url or (_is_secure(url) and len(url) <= MAX_CONSOLE_URL and re.search(r"[^/]/console\Z", url)):
         return []
-    wanted = f"an https URL of at most {MAX_CONSOLE_URL} characters that ends with /console"
-    message = f"SMARTOPS_CONSOLE_URL={_without_credentials(url)!r} is not {wanted}, without credentials and parameters."
+    message = (
+        f"SMARTOPS_CONSOLE_URL={_without_credentials(url)!r} is not valid. It must be an https URL without credentials "
+        f"and parameters, end with /console, and have at most {MAX_CONSOLE_URL} characters."
+    )
     hint = "The address at which people open the console, as https://smartops.example.com/console."
     return [Error(message, hint=hint, id="smartops.E050")]
 

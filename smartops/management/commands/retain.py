@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("directory", type=Path, help="where the files are written: a volume that is kept")
         parser.add_argument("--dry-run", action="store_true", help="show what would be exported and dropped")
-        parser.add_argument("--allow-gap", action="store_true", help="create the months that are missing, empty")
+        parser.add_argument("--allow-gap", action="store_true", help="create the missing months without rows")
 
     def handle(self, *_args: Any, directory: Path, dry_run: bool, allow_gap: bool, **_options: Any) -> None:
         self._require(directory)
@@ -81,7 +81,8 @@ class Command(BaseCommand):
             names = ", ".join(f"{month:%Y-%m}" for month in missing)
             raise export.ExportError(
                 f"{model._meta.db_table}: the months {names} are neither in the database nor in {directory}. Copy "
-                f"their exports there, or restore them. If they are lost, run again with --allow-gap."
+                f"their exports there, or restore them. If they are lost, run again with --allow-gap, which "
+                f"creates them without rows."
             )
         for month in () if dry_run else missing:
             drop.create(Partition(model, month))

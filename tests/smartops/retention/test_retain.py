@@ -501,7 +501,7 @@ def test_a_retention_that_ends_before_the_year_1_is_an_error(settings: Settings,
 
 def test_the_longest_retention_drops_nothing(tmp_path: Path, settings: Settings) -> None:
     for name in {*months.TABLES.values()}:
-        setattr(settings, name, checks.MAX_DAYS)
+        setattr(settings, name, checks.MAX_RETENTION_DAYS)
     of_last_year()
 
     assert retain(tmp_path) == ""
