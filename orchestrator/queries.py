@@ -20,8 +20,8 @@ from signals.reasons import Reason
 Row = Mapping[str, Any]
 
 # A session that is stuck may keep a lock. No transaction that has locked workloads waits longer than this for another.
-# As a condition, it costs no round trip: it is evaluated once, before the statement locks a row.
 LIMIT_LOCK_WAITS = "SET LOCAL lock_timeout = '250ms'"
+# As a condition, it costs no round trip: it is evaluated once, before the statement locks a row.
 LIMITED_WAITS = "(SELECT set_config('lock_timeout', '250ms', true)) IS NOT NULL"
 
 # The rows of these workloads, locked until the transaction ends. Every transaction locks them in the order of their
@@ -100,7 +100,8 @@ HISTORIES = f"""
 
 # One compare-and-set for each action: the row is stored only while it is as its copy says. A planned version is part
 # of that, because a plan changes neither state nor epoch. The rows are locked in the order of their ids, as two batches
-# of the same rows could otherwise wait for each other.
+# of the same rows could otherwise wait for each other. `= ANY(ARRAY(…))` uses the primary key; with IN, PostgreSQL may
+# read every action since `first`.
 MOVE_ACTIONS = f"""
     WITH moved AS (SELECT * FROM json_to_recordset(%(rows)s::json) AS moved(
         id uuid, from_state text, from_epoch int, from_version text, lease_is_over boolean,

@@ -147,8 +147,9 @@ WAKE_DEFERRED = """
 """
 # One compare-and-set for each signal: it is stored only while it is pending. Parameters: rows, as a JSON array (see
 # `signals.transitions`); first, the smallest id. They are locked in the order of their fingerprint. Another
-# transaction that holds one of them may be about to move it: it is left as it is. With IN, all that wait are read.
-# What a signal waits after it is due, it waits for SmartOps; with `kept`, also the deferral.
+# transaction that holds one of them may be about to move it: it is left as it is. `= ANY(ARRAY(…))` uses the primary
+# key; with IN, PostgreSQL reads every pending signal. What a signal waits after it is due, it waits for SmartOps; with
+# `kept`, also the deferral.
 MOVE = f"""
     WITH moved AS (SELECT * FROM json_to_recordset(%(rows)s::json) AS moved(
         id uuid, state text, reason text, message text, errors int, until timestamptz, delay float8, closed boolean,

@@ -125,7 +125,7 @@ class Unended:
 
 @contextmanager
 def planned_transaction() -> Iterator[None]:
-    """A transaction of such statements: as `planned_once`, for one round trip."""
+    """A transaction whose statements are planned as in `planned_once`. Its end resets the mode."""
     ends_mode = not connection.in_atomic_block
     with transaction.atomic(), planned_once(reset=not ends_mode):
         yield
@@ -136,8 +136,8 @@ def planned_once(*, reset: bool = True) -> Iterator[None]:
     """For a statement in a transaction that bounds the ids by parameters. PostgreSQL plans it once per session, for all
     partitions, and leaves most of them out when it begins to execute the plan. By itself it would plan it anew each
     time, for these parameters, which takes longer than the execution. Behind a pooler it does, as nothing is prepared
-    there. Around several such statements it costs two round trips in all: one within another costs none. `reset`: more
-    statements follow in the transaction, whose end resets the mode."""
+    there. Around several such statements it costs two round trips in all: one within another costs none. `reset=False`:
+    nothing follows in the transaction, whose end resets the mode; this saves a round trip."""
     session: Any = connection.connection
     threshold = session.prepare_threshold if connection.in_atomic_block else None
     if not threshold:

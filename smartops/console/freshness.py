@@ -83,7 +83,8 @@ def _is_expected(one: Beat, own: str, running: set[str], now: datetime) -> bool:
 
 
 def visible_to(access: Access, found: Freshness) -> Freshness:
-    """Of the clusters in which the person may read something."""
+    """Of the clusters in which the person may read something. `dataclasses.replace` refuses the lazy object that a page
+    has."""
     places = access.places.get(Right.READ, ())
     clusters = {place.cluster for place in places}
     return Freshness(found.at, tuple(one for one in found.beats if "" in clusters or one.cluster in clusters))
