@@ -38,7 +38,7 @@ def admin(client: Client) -> Client:
 
 
 def act(number: int) -> None:
-    """One of each kind that a filter tells apart, at irregular distances."""
+    """One of each kind that a filter distinguishes, at irregular distances."""
     namespace, name = "crm" if number in (3, 4, 17) else "erp", "db" if number % 7 == 2 else f"web-{number % 3}"
     type_ = "SCALE" if number in (1, 2, 14, 19) else "RESTART"
     rows.an_action(namespace, name, rows.NOON + timedelta(seconds=number), type_=type_)

@@ -32,7 +32,7 @@ FIELDS: dict[Any, dict[str, Any]] = {
 @pytest.mark.parametrize("model", FIELDS, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("place", [VAULT, AWAY, Place("default"), EVERYWHERE], ids=str)
 def test_nobody_makes_a_row_outside_of_the_own_places(world: World, signed_in: Any, model: Any, place: Place) -> None:
-    """Also if one exists there: its name is not told."""
+    """Also if one exists there: the answer does not contain its name."""
     visitor = signed_in(Role.ADMIN, OWN)
     before = model.objects.count()
     form = {"cluster": place.cluster, "namespace": place.namespace, "namespaces": place.namespace, "everything": "on"}
