@@ -49,7 +49,8 @@ class ReportsQuery(PageQuery):
 
 @router.get("/reports", response=Page[ReportsView], summary="List how often and when each problem was reported")
 def list_reports(request: AuthenticatedRequest, query: Query[ReportsQuery]) -> Page[ReportsView]:
-    """In no order of time. A problem is one symptom of one workload, as one kind of source reports it."""
+    """The order is stable, and is not chronological. A problem is one symptom of one workload, as one kind of source
+    reports it."""
     rows = readable(Problem.objects.all(), request.auth, query.namespace, "namespace")
     rows = rows.filter(**query.model_dump(include={"source", "cluster", "kind", "workload"}, exclude_none=True))
     if query.token is not None:
