@@ -419,6 +419,7 @@ def test_a_signal_that_always_fails_is_tried_five_times(cluster: SimulatedCluste
     delays = []
     for errors in range(admit.MAX_ERRORS):
         [candidate], _ = due(cluster)
+        assert str(candidate) == f"signal {candidate.signal.pk}", "the log names it"
         assert candidate.signal.errors == errors
         before = Now()
         admit.record_failure(candidate, ValueError("poison"))

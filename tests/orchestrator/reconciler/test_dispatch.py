@@ -322,6 +322,7 @@ def test_a_failure_of_a_claim_that_was_lost_is_not_recorded() -> None:
     transitions.store([transitions.reclaim(row(claim.action), "reconciler:another")])
 
     dispatch.record_failure(reading(claim), ValueError("poison"), "reconciler:test")
+    assert str(reading(claim)) == f"action {claim.action.pk}", "the log names it"
 
     assert (outcome(claim), row(claim.action).epoch) == ((S.APPLYING, ""), 2)
 

@@ -665,7 +665,7 @@ class TestOneVerbThatFails:
         simulation.run(2)
         assert Signal.objects.get().state == SignalState.ADMITTED
 
-    def test_of_another_class_is_named_with_it(self, simulation: Simulation) -> None:
+    def test_of_another_class_is_named_with_it(self, simulation: Simulation, caplog: pytest.LogCaptureFixture) -> None:
         steps, store = simulation.reconciler.steps, simulation.reconciler.snapshot.store
         assert not steps.fails(store)
 
@@ -673,6 +673,7 @@ class TestOneVerbThatFails:
 
         assert steps.fails(store)
         assert [*steps.failing] == ["Snapshot.store"]
+        assert caplog.messages == ["control loop: step Snapshot.store failed; it is repeated in the next pass"]
 
     def verbs(self, simulation: Simulation, patch: pytest.MonkeyPatch, failing: str, error: Exception) -> list[str]:
         """Which of them have begun, in their order."""
