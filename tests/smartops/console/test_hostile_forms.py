@@ -20,9 +20,10 @@ from orchestrator.models import Action, DecisionRecord, Workload
 from signals.aliases import Alias
 from signals.models import Rule, SettingChange, Signal
 from smartops.console.urls import urlpatterns
-from smartops.models import Token
+from smartops.models import Passkey, Token
 from smartops.people.roles import Place
 from tests.kit.forms import page
+from tests.kit.people import passkey_of
 from tests.kit.placed import rows_at
 from tests.smartops.console.scene import an_ordinary_hour, waiting_for_approval
 
@@ -51,20 +52,21 @@ def root(client: Client) -> Client:
 
 
 @pytest.fixture
-def rows(db: None) -> Mapping[type[Any], Any]:
-    """Of each model one. Of what can be restored, one is deleted."""
+def rows(root: Client) -> Mapping[type[Any], Any]:
+    """Of each model one; the passkey is of the account. Of what can be restored, one is deleted."""
+    passkey_of(User.objects.get(username="root"))
     waiting_for_approval(an_ordinary_hour())
     rows_at(Place("default", "gone"), "gone")
     for model in CHANGED.values():
         model._default_manager.filter(namespace="gone").delete()
-    return rows_at(Place("default", "shop"), "own")
+    return {**rows_at(Place("default", "shop"), "own"), Passkey: Passkey.objects.get()}
 
 
 def addresses(rows: Mapping[type[Any], Any]) -> Iterator[tuple[str, str]]:
     """Of each page of the console and of the admin: its name, and an address of each row that it may be about."""
     workload = rows[Workload]
     target = {name: getattr(workload, name) for name in ("cluster", "kind", "namespace", "name")}
-    own = {**CHANGED, "lift": Freeze, "token": Token, "signal": Signal, "decision": DecisionRecord}
+    own = {**CHANGED, "lift": Freeze, "token": Token, "signal": Signal, "decision": DecisionRecord, "passkey": Passkey}
     for pattern in urlpatterns:
         name, given = str(pattern.name), pattern.pattern.converters
         part, _, act = name.partition("-")
@@ -119,5 +121,12 @@ def test_no_form_makes_an_error_of_the_server(root: Client, rows: Mapping[type[A
                 assert posted.status_code < 500, f"{name} {what}"
 
     acts = {"approve", "freeze", "guardrail-add", "lift", "password", "patch", "rule-change", "token-issue", "undo"}
-    acts |= {"guardrail-restore", "alias-revert", "settle", "guardrails.Freeze add", "smartops.RoleGrant change"}
+    acts |= {
+        "guardrail-restore",
+        "alias-revert",
+        "settle",
+        "guardrails.Freeze add",
+        "smartops.RoleGrant change",
+        "passkey-rename",
+    }
     assert acts <= met.keys()
