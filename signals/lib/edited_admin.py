@@ -22,11 +22,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from signals.lib import triggers
 from signals.lib.acting import give_reason
 from signals.setting_changes import SettingChange, changes_of
 
 Row = TypeVar("Row", bound=Model)
-VOLATILE = {"updated_at", "last_used_at", "last_login"}  # the software writes them while a form is open
 LOADED = "loaded"
 MAX_ROWS = 100  # of one bulk action
 REASON = "change_reason"
@@ -35,7 +35,8 @@ REASON_MISSING = "Enter a reason: it is part of the history."
 
 
 def version_of(row: Model) -> str:
-    values = {f.attname: f.value_to_string(row) for f in row._meta.concrete_fields if f.attname not in VOLATILE}
+    volatile = triggers.volatile(type(row))
+    values = {f.attname: f.value_to_string(row) for f in row._meta.concrete_fields if f.attname not in volatile}
     related = {f.name: sorted(str(one.pk) for one in getattr(row, f.name).all()) for f in row._meta.many_to_many}
     return sha256(json.dumps([values, related], sort_keys=True).encode()).hexdigest()[:32]
 
@@ -63,6 +64,10 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
     return "" if value is None else str(value)
+
+
+def locked(rows: QuerySet[Row]) -> QuerySet[Row]:
+    return rows.select_for_update(of=("self",))
 
 
 class EditedForm(forms.ModelForm[Row]):
@@ -158,7 +163,11 @@ class EditedAdmin(admin.ModelAdmin[Row]):
         found = super().get_object(request, object_id, from_field)
         if found is None or request.method != "POST" or not connection.in_atomic_block:
             return found
-        return self.model._default_manager.select_for_update(of=("self",)).filter(pk=found.pk).first()
+        return self.locked(self.model._default_manager.filter(pk=found.pk)).first()
+
+    def locked(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+        """Until the end of the transaction. A model whose rows others lock after another row locks that one first."""
+        return locked(rows)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         with transaction.atomic():
@@ -185,8 +194,9 @@ class EditedAdmin(admin.ModelAdmin[Row]):
     @admin.action(description="Delete, after a confirmation", permissions=["delete"])
     def delete_chosen(self, request: HttpRequest, chosen: QuerySet[Row]) -> HttpResponse | None:
         with transaction.atomic():
+            effect: Callable[[Row], str] = lambda _: "is deleted"  # noqa: E731
             rows = confirmed(
-                self, request, chosen, "delete_chosen", "Delete", lambda _: "is deleted", self.deletion_needs_reason
+                self, request, chosen, "delete_chosen", "Delete", effect, self.deletion_needs_reason, lock=self.locked
             )
             if isinstance(rows, HttpResponse):
                 return rows
@@ -208,10 +218,10 @@ def confirmed(
     effect: Callable[[Row], str],
     needs_reason: bool = False,
     *,
-    lock: bool = True,
+    lock: Callable[[QuerySet[Row]], QuerySet[Row]] | None = locked,
 ) -> list[Row] | HttpResponse:
     """The rows that a person has confirmed on a page that shows the `effect` on each; until then, that page. The rows
-    are locked, unless `lock` is false. Those that have changed since are left out, with a message. The page asks for a
+    are locked, unless `lock` is None. Those that have changed since are left out, with a message. The page asks for a
     reason, for the history of settings."""
     shown = dict(one.partition(":")[::2] for one in request.POST.getlist(LOADED))
     wanted = [*shown] or request.POST.getlist(ACTION_CHECKBOX_NAME)
@@ -220,7 +230,7 @@ def confirmed(
         return []
     keys = list(chosen.values_list("pk", flat=True))
     found = model_admin.model._default_manager.filter(pk__in=keys).order_by("pk")
-    rows = list(found.select_for_update(of=("self",)) if lock else found)
+    rows = list(lock(found) if lock else found)
     reason = posted_reason(request)
     give_reason(reason)
     if not shown or (needs_reason and not reason):

@@ -93,15 +93,15 @@ class Recorded(OwnersTrigger):
 
     def __init__(self, secrets: tuple[str, ...], volatile: tuple[str, ...], unless: str) -> None:
         super().__init__()
-        self._secrets, self._volatile, self._unless = secrets, volatile, unless
+        self._secrets, self.volatile, self._unless = secrets, volatile, unless
 
     def get_declare(self, model: Any) -> list[tuple[str, str]]:  # noqa: ARG002 - the base class's
         return [("was", "jsonb"), ("becomes", "jsonb"), ("secret", "text")]
 
     def get_func(self, model: Any) -> str:
         return f"""
-            was := to_jsonb(OLD) - {_array(self._volatile)};
-            becomes := to_jsonb(NEW) - {_array(self._volatile)};
+            was := to_jsonb(OLD) - {_array(self.volatile)};
+            becomes := to_jsonb(NEW) - {_array(self.volatile)};
             IF was = becomes OR ({self._unless}) THEN RETURN NULL; END IF;
             FOREACH secret IN ARRAY {_array(self._secrets)} LOOP
                 becomes := jsonb_set(becomes, ARRAY[secret], CASE
@@ -118,6 +118,16 @@ class Recorded(OwnersTrigger):
                 was, becomes, pg_current_xact_id()::text::bigint);
             RETURN NULL;
         """  # noqa: S608 - our names
+
+
+def volatile(model: type[Model]) -> set[str]:
+    """The columns of its table that the software writes, also while a person edits the row."""
+    return {
+        column
+        for other, trigger in pgtrigger.registered()
+        if isinstance(trigger, Recorded) and other._meta.db_table == model._meta.db_table
+        for column in trigger.volatile
+    }
 
 
 def _array(names: tuple[str, ...]) -> str:

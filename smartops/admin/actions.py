@@ -71,7 +71,7 @@ class ActionAdmin(PlacedHistoryAdmin[Action]):
         result = "applied" if applied else "not applied"
         # No row is locked: the workload's row comes first, and the act compares and sets.
         found = confirmed(
-            self, request, chosen, name, f"Mark as {result}", partial(_effect, applied), needs_reason=True, lock=False
+            self, request, chosen, name, f"Mark as {result}", partial(_effect, applied), needs_reason=True, lock=None
         )
         if isinstance(found, HttpResponse):
             return found

@@ -101,7 +101,7 @@ class FreezeAdmin(ScopedAdmin[Freeze]):
         def effect(freeze: Freeze) -> str:
             return "has been lifted already" if freeze.lifted_at else "is lifted: actions start again in its scope"
 
-        rows = confirmed(self, request, chosen, "lift_chosen", "Lift", effect, needs_reason=True, lock=False)
+        rows = confirmed(self, request, chosen, "lift_chosen", "Lift", effect, needs_reason=True, lock=None)
         if isinstance(rows, HttpResponse):
             return rows
         for row in rows:

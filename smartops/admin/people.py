@@ -10,7 +10,7 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Model
+from django.db.models import Count, Model, QuerySet
 from django.utils.html import format_html_join
 
 from smartops.admin.placed import PlacedAdmin, PlacedForm
@@ -112,6 +112,11 @@ class PasskeyAdmin(OwnedAdmin[Passkey]):
     @admin.display(ordering="second_factor__user__username")
     def owner(self, row: Passkey) -> str:
         return row.user.get_username()
+
+    def locked(self, rows: QuerySet[Passkey]) -> QuerySet[Passkey]:
+        """The rows of the accounts first, as where the owner removes a passkey."""
+        list(SecondFactor.objects.select_for_update(of=("self",)).filter(passkeys__in=rows).order_by("pk"))
+        return super().locked(rows)
 
     def delete_model(self, request: Any, obj: Passkey) -> None:
         if not self.may_change(request, obj):

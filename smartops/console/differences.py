@@ -8,9 +8,9 @@ from django.db.models import Model
 from django.utils.text import capfirst
 
 from signals.lib import columns as words_of
-from signals.lib.edited_admin import VOLATILE
+from signals.lib.triggers import volatile
 
-INTERNAL = {"id", "version", *VOLATILE}  # columns that no person sets
+INTERNAL = {"id", "version", "updated_at"}  # columns that no person sets
 Columns = Mapping[str, Any]
 Words = Mapping[str, Callable[[Any], str]]
 
@@ -24,7 +24,8 @@ class Line:
 
 
 def columns(row: Model) -> dict[str, Any]:
-    return {f.name: f.value_from_object(row) for f in row._meta.concrete_fields if f.name not in VOLATILE}
+    internal = volatile(type(row))
+    return {f.name: f.value_from_object(row) for f in row._meta.concrete_fields if f.name not in internal}
 
 
 def difference(model: type[Model], words: Words, before: Columns | None, after: Columns | None) -> list[Line]:

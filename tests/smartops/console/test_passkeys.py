@@ -2,26 +2,31 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from functools import partial
 from html import unescape
+from threading import Event
 from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from signals.models import SettingChange
+from smartops.admin.people import PasskeyAdmin
 from smartops.models import Passkey, SecondFactor, SignIn
 from smartops.people import passkeys
 from smartops.people.roles import Role
 from smartops.people.second_factor import remove_app
 from tests.kit.authenticator import ORIGIN, VERIFIED, Authenticator, Spoil, text
 from tests.kit.forms import page
-from tests.kit.people import app_of, passkey_of, person
+from tests.kit.people import app_of, install_roles, passkey_of, person
 from tests.kit.threads import at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fast_hashes")]
@@ -328,6 +333,70 @@ def test_an_administrator_removes_one_passkey_or_all_with_a_reason(olga: User) -
     assert not Passkey.objects.exists()
     last = SettingChange.objects.filter(table_name="smartops_passkey").latest("pk")
     assert (last.actor, last.reason) == ("user:ada", "Lost everything.")
+
+
+def form_of(client: Client, url: str, **posted: Any) -> dict[str, Any]:
+    """What a person posts from a page of the admin that asks for a confirmation."""
+    answer = client.post(url, posted) if posted else client.get(url)
+    loaded = re.search(r'name="loaded" value="(.+?)"', answer.content.decode())
+    assert loaded
+    return {**posted, "post": "yes", "loaded": loaded[1], "change_reason": "Stolen."}
+
+
+@pytest.mark.parametrize("model", [Passkey, SecondFactor])
+def test_a_sign_in_does_not_make_the_confirmation_of_an_administrator_stale(olga: User, model: Any) -> None:
+    passkey_of(olga)
+    person("ada", Role.ADMIN, is_staff=True)
+    ada = browser("ada")
+    url = page(model, "delete", model.objects.get().pk)
+    form = form_of(ada, url)
+    Passkey.objects.update(signatures=77, last_used_at=timezone.now())  # as passkeys.use() does
+    SecondFactor.objects.update(used_counter=77)  # as verify() does
+    ada.post(url, form)
+    assert not SecondFactor.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("chosen", [False, True])
+def test_an_administrator_and_the_owner_remove_a_passkey_at_the_same_time(
+    olga: User, monkeypatch: pytest.MonkeyPatch, chosen: bool
+) -> None:
+    """The owner has begun, and waits, when the administrator deletes: neither ends with a deadlock."""
+    install_roles()
+    passkey_of(olga)
+    person("ada", Role.ADMIN, is_staff=True)
+    ada, row = browser("ada"), Passkey.objects.select_related("second_factor__user").get()
+    bulk = {"action": "delete_chosen", "_selected_action": row.pk} if chosen else {}
+    url = page(Passkey, "changelist") if chosen else page(Passkey, "delete", row.pk)
+    form, begun = form_of(ada, url, **bulk), Event()
+    delete = PasskeyAdmin.delete_model
+
+    def delete_when_the_owner_waits(*args: Any) -> None:
+        begun.set()
+        wait_for_lock()
+        delete(*args)
+
+    def owner() -> int:
+        begun.wait(30)
+        passkeys.remove(row)
+        return 302
+
+    monkeypatch.setattr(PasskeyAdmin, "delete_model", delete_when_the_owner_waits)
+    assert at_once([lambda: ada.post(url, form).status_code, owner]) == [302, 302]
+    assert not SecondFactor.objects.exists()
+
+
+def wait_for_lock() -> None:
+    """Until another session of the database waits for a lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    until = time.monotonic() + 20
+    with connection.cursor() as cursor:
+        while time.monotonic() < until:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(waiting)
+            if cursor.fetchone()[0]:
+                return
+    raise AssertionError("No session waits for a lock.")
 
 
 def test_the_pages_that_are_shown_once_are_stored_in_no_session(olga: User) -> None:
