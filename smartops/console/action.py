@@ -16,7 +16,7 @@ from smartops.console import kubectl, timeline
 from smartops.console.action_acts import possible
 from smartops.console.actions import ActionFilter, address, visible
 from smartops.console.attention import is_unseen
-from smartops.console.held import holding
+from smartops.console.held_back import page_state
 from smartops.console.listing import around
 from smartops.console.pages import ConsoleRequest, page
 from smartops.console.payload import beginning, shown
@@ -49,7 +49,7 @@ def action(request: ConsoleRequest, pk: UUID) -> HttpResponse:
         "earlier": earlier,
         "failed_before": len(list(takewhile(lambda one: one.state in UNSUCCESSFUL, earlier))),
         "kubectl": _kubectl(row),
-        "holding": holding(request.freezes, request.freshness),
+        "page_state": page_state(request.freezes, request.freshness),
         "acts": [*possible(request, row), *following(request, row)],
         "is_unseen": request.access.may_change(Right.ACT, row.workload.target) and is_unseen(row, timezone.now()),
     }

@@ -15,7 +15,7 @@ from signals.types import ActionType, Kind
 from smartops import queries
 from smartops.console import listing
 from smartops.console.attention import FAILED, failed_lately, unseen
-from smartops.console.held import holding
+from smartops.console.held_back import page_state
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Access
 from smartops.scan import Index, Places
@@ -71,7 +71,7 @@ def states_of(chosen: str) -> Collection[str]:
 def actions(request: ConsoleRequest) -> HttpResponse:
     rows = queries.shown_actions().filter(visible(request.access))
     found = listing.listing(request, ActionFilter, rows.defer("details", "change"))
-    context = {"listing": found, "holding": holding(request.freezes, request.freshness)}
+    context = {"listing": found, "page_state": page_state(request.freezes, request.freshness)}
     return render(request, "console/actions.html", context)
 
 

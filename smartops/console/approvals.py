@@ -28,7 +28,7 @@ from smartops import queries
 from smartops.console import listing
 from smartops.console.actions import visible
 from smartops.console.acts import ActForm, Confirmation, ReasonedForm, person, posted, respond
-from smartops.console.held import holding, of_approvals
+from smartops.console.held_back import of_approvals, page_state
 from smartops.console.pages import ConsoleRequest, act, page, require
 from smartops.people.access import Access, Right
 from smartops.people.approvals import may_decide, objection
@@ -67,9 +67,9 @@ def passing(parameters: QueryDict, access: Access) -> "QuerySet[Action]":
 def approvals(request: ConsoleRequest) -> HttpResponse:
     rows = waiting(request.access).select_related("signal").defer("signal__payload").prefetch_related("approvals")
     found = listing.listing(request, ApprovalFilter, rows)
-    held = of_approvals(found.rows, holding(request.freezes, request.freshness))
+    held_back = of_approvals(found.rows, page_state(request.freezes, request.freshness))
     for row in found.rows:
-        row.held = held[row.pk]  # type: ignore[attr-defined]
+        row.held_back = held_back[row.pk]  # type: ignore[attr-defined]
         votes = {one.by: one for one in row.approvals.all() if one.digest == row.digest}
         row.given = sum(one.decision == Vote.APPROVE for one in votes.values())  # type: ignore[attr-defined]
         row.required = required(row)  # type: ignore[attr-defined]

@@ -25,7 +25,7 @@ from signals.models import Signal
 from smartops import queries
 from smartops.console.freezes import in_force
 from smartops.console.freshness import freshness
-from smartops.console.held import Holding, holding
+from smartops.console.held_back import PageState, page_state
 from smartops.console.listing import filter_query
 from smartops.console.pages import freezes_in_force
 from smartops.people.access import Access, Right
@@ -87,8 +87,8 @@ class Changed:
         return len(pks) > MAX_ROWS or "" in pks
 
     @cached_property
-    def holding(self) -> Holding:
-        return holding(Freeze.in_force(), freshness())
+    def page_state(self) -> PageState:
+        return page_state(Freeze.in_force(), freshness())
 
     def freezes(self, page: Page, access: Access) -> SafeString:
         """The freezes, which every page shows, if one has begun or ended."""
@@ -187,7 +187,7 @@ class Rows:
         key = self.template, row.pk, query
         if key not in changed.rendered:
             listing = {"query": filter_query(QueryDict(query))}
-            frame = {"cluster": settings.SMARTOPS_CLUSTER, "holding": changed.holding}
+            frame = {"cluster": settings.SMARTOPS_CLUSTER, "page_state": changed.page_state}
             html = render_to_string(self.template, {self.model: row, "listing": listing} | frame)
             changed.rendered[key] = partial(f"{self.model}-{row.pk}", html)
         return changed.rendered[key]

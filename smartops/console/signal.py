@@ -12,7 +12,7 @@ from signals.models import Signal
 from smartops import queries
 from smartops.console import timeline
 from smartops.console.action import DECISIONS
-from smartops.console.held import holding
+from smartops.console.held_back import page_state
 from smartops.console.listing import around
 from smartops.console.pages import ConsoleRequest, page
 from smartops.console.payload import beginning, shown
@@ -34,7 +34,7 @@ def signal(request: ConsoleRequest, pk: UUID) -> HttpResponse:
         "signal": row,
         "around": around(request, SignalFilter, seen.only("pk"), row, "console:signals", address),
         "actions": actions,
-        "holding": holding(request.freezes, request.freshness),
+        "page_state": page_state(request.freezes, request.freshness),
         "decisions": decisions,
         "observations": observations[:OBSERVATIONS],
         "more_observations": len(observations) > OBSERVATIONS,

@@ -15,7 +15,7 @@ from signals.types import Kind, Source
 from smartops import queries
 from smartops.console import listing
 from smartops.console.attention import waits_too_long
-from smartops.console.held import holding
+from smartops.console.held_back import page_state
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Access
 from smartops.scan import Index, Places
@@ -70,7 +70,7 @@ def signals(request: ConsoleRequest) -> HttpResponse:
     rows = Signal.objects.filter(request.access.visible()).defer("payload")
     found = listing.listing(request, SignalFilter, rows)
     prefetch_related_objects(found.rows, queries.of_signals(found.rows))
-    context = {"listing": found, "holding": holding(request.freezes, request.freshness)}
+    context = {"listing": found, "page_state": page_state(request.freezes, request.freshness)}
     return render(request, "console/signals.html", context)
 
 

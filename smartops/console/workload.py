@@ -20,7 +20,7 @@ from signals.types import Kind, Target
 from smartops import queries
 from smartops.console import listing, workloads
 from smartops.console.freshness import Freshness
-from smartops.console.held import Held, holding, of_workload
+from smartops.console.held_back import HeldBack, of_workload, page_state
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Right
 
@@ -71,21 +71,21 @@ def workload(request: ConsoleRequest, cluster: str, kind: str, namespace: str, n
     for freeze in known.freezes:
         freeze.hold = FreezeScope.of_freeze(freeze) == FreezeScope.of(target)  # type: ignore[attr-defined]
         freeze.liftable = request.access.may(Right.ACT, freeze.cluster, freeze.namespace)  # type: ignore[attr-defined]
-    held = any(freeze.hold for freeze in known.freezes)  # type: ignore[attr-defined]
+    has_hold = any(freeze.hold for freeze in known.freezes)  # type: ignore[attr-defined]
     context = {
         "known": known,
         "target": target,
         "may": may,
-        "held": held,
+        "has_hold": has_hold,
         "held_back": () if known.observed is None else _held_back(known, known.observed, request.freshness),
         "around": _around(request, target),
     }
     return render(request, "console/workload.html", context)
 
 
-def _held_back(known: Known, row: ObservedWorkload, now: Freshness) -> tuple[Held, ...]:
+def _held_back(known: Known, row: ObservedWorkload, now: Freshness) -> tuple[HeldBack, ...]:
     active = next((one for one in known.actions if one.state in ACTIVE and not one.dry_run), None)
-    return of_workload(row, known.history, known.cooldowns, active, holding(known.freezes, now))
+    return tuple(of_workload(row, known.history, known.cooldowns, active, page_state(known.freezes, now)))
 
 
 def _around(request: ConsoleRequest, target: Target) -> listing.Around:

@@ -10,7 +10,7 @@ from guardrails.models import Cooldown, Freeze
 from orchestrator.models import ObservedWorkload
 from signals.types import Kind
 from smartops.console import listing
-from smartops.console.held import holding, of_workloads
+from smartops.console.held_back import of_workloads, page_state
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Access
 
@@ -41,9 +41,9 @@ class WorkloadFilter(listing.Filter):
 @page
 def workloads(request: ConsoleRequest) -> HttpResponse:
     found = listing.named(request, WorkloadFilter, observed(request.access), ORDER)
-    held = of_workloads(found.rows, holding(request.freezes, request.freshness))
+    held_back = of_workloads(found.rows, page_state(request.freezes, request.freshness))
     for row in found.rows:
-        row.held_back = held[row.pk]  # type: ignore[attr-defined]
+        row.held_back = held_back[row.pk]  # type: ignore[attr-defined]
     return render(request, "console/workloads.html", {"listing": found})
 
 

@@ -22,7 +22,7 @@ from signals.models import Signal, SignalState
 from signals.patterns import escaped
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType
-from smartops.console.held import Held, Holding
+from smartops.console.held_back import HeldBack, PageState
 from smartops.console.reasons import Remedy, remedies
 
 register = template.Library()
@@ -112,7 +112,7 @@ def outcome(signal: Signal) -> str:
 
 
 @register.filter
-def held(row: Signal | Action, known: Holding) -> tuple[Held, ...]:
+def held_back(row: Signal | Action, known: PageState) -> tuple[HeldBack, ...]:
     """What holds it back."""
     return known.of(row)
 

@@ -18,7 +18,7 @@ from orchestrator.models import Action, Heartbeat, transitions
 from signals.models import Signal
 from signals.reasons import GUARDRAIL_REASONS, Reason
 from signals.types import ActionType, Mode, Origin, Target
-from smartops.console.held import TIMED, WORDS
+from smartops.console.held_back import TIMED, WORDS
 from smartops.people.roles import Role
 from tests.kit.history import rewritable
 from tests.kit.people import grant
@@ -46,7 +46,7 @@ def test_every_reason_to_wait_has_words() -> None:
 
 def lines(page: str) -> list[str]:
     """What the rows say, without the markup."""
-    return [unescape(strip_tags(one.partition("</p>")[0])) for one in page.split('<p class="held">')[1:]]
+    return [unescape(strip_tags(one.partition("</p>")[0])) for one in page.split('<p class="held-back">')[1:]]
 
 
 @pytest.fixture

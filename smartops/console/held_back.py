@@ -62,7 +62,7 @@ TIMED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldBack:
     """`by`: what holds it back. `href`: where a person can end it, or reads how. `ends`: the words before `until`, or
     when it ends if that has no time."""
 
@@ -74,7 +74,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class PageState:
     """Of all rows of a page. `freezes`: those in force. `running`: the clusters that have a reconciler."""
 
     at: datetime
@@ -86,17 +86,17 @@ class Holding:
             if all(getattr(freeze, name) in ("", value) for name, value in _columns(target).items()):
                 yield freeze
 
-    def of(self, row: Signal | Action) -> tuple[Held, ...]:
+    def of(self, row: Signal | Action) -> tuple[HeldBack, ...]:
         return tuple(_of_signal(row, self) if isinstance(row, Signal) else _of_action(row, self))
 
 
-def holding(freezes: Iterable[Freeze], now: Freshness) -> Holding:
+def page_state(freezes: Iterable[Freeze], now: Freshness) -> PageState:
     """`freezes`: those in force, at least those that cover a row of the page."""
     first = sorted(freezes, key=lambda one: one.pk)
-    return Holding(now.at, tuple(first), frozenset(one.cluster for one in now.beats if one.runs))
+    return PageState(now.at, tuple(first), frozenset(one.cluster for one in now.beats if one.runs))
 
 
-def _of_signal(signal: Signal, known: Holding) -> Iterator[Held]:
+def _of_signal(signal: Signal, known: PageState) -> Iterator[HeldBack]:
     if signal.state != SignalState.PENDING:
         return
     yield from _unreconciled(signal.cluster, known)
@@ -104,21 +104,21 @@ def _of_signal(signal: Signal, known: Holding) -> Iterator[Held]:
     yield from _stored(signal.reason, signal.not_before, known)
 
 
-def _of_action(action: Action, known: Holding) -> Iterator[Held]:
+def _of_action(action: Action, known: PageState) -> Iterator[HeldBack]:
     if action.state in FINAL:
         return
     yield from _unreconciled(action.cluster, known)
     if action.state == ActionState.AWAITING_APPROVAL:
-        yield Held("a missing approval", _approval(action), "expires at", action.deadline_at)
+        yield HeldBack("a missing approval", _approval(action), "expires at", action.deadline_at)
     elif action.state == ActionState.NEEDS_REVIEW:
-        yield Held("a missing review", _page(action), "fails at", action.deadline_at)
+        yield HeldBack("a missing review", _page(action), "fails at", action.deadline_at)
     if action.state in (ActionState.AWAITING_APPROVAL, ActionState.PENDING):
         yield from _frozen_action(action, known)
     if action.state == ActionState.PENDING:
         yield from _stored(action.reason, action.not_before, known)
 
 
-def of_approvals(rows: Sequence[Action], known: Holding) -> dict[Any, tuple[Held, ...]]:
+def of_approvals(rows: Sequence[Action], known: PageState) -> dict[Any, tuple[HeldBack, ...]]:
     """By the id of the action: what would hold it back after its approval. One query."""
     wanted = [
         Wanted(one.workload.target, one.workload_id, ActionType(one.type), one.params, own=one.pk) for one in rows
@@ -127,7 +127,7 @@ def of_approvals(rows: Sequence[Action], known: Holding) -> dict[Any, tuple[Held
     return {row.pk: tuple(_of_approval(row, history, known)) for row, history in histories}
 
 
-def _of_approval(action: Action, history: WorkloadHistory, known: Holding) -> Iterator[Held]:
+def _of_approval(action: Action, history: WorkloadHistory, known: PageState) -> Iterator[HeldBack]:
     """Limits and cooldowns hold back the closed loop alone."""
     yield from _unreconciled(action.cluster, known)
     yield from _frozen_action(action, known)
@@ -135,13 +135,13 @@ def _of_approval(action: Action, history: WorkloadHistory, known: Holding) -> It
         return
     href = _workload(action.workload.target)
     if history.cooldown_until is not None and history.cooldown_until > known.at:
-        yield Held(f"the cooldown of {action.type}", f"{href}#left", "until", history.cooldown_until)
+        yield HeldBack(f"the cooldown of {action.type}", f"{href}#left", "until", history.cooldown_until)
     done = RecentAction(ActionType(action.type), known.at, action.scale_increase, action.scale_decrease)
     for budget in lacking(history.limits, history.recent, done, history.now):
-        yield Held(f"the limit “{budget.text}”", f"{href}#left", "until" if budget.next_at else "", budget.next_at)
+        yield HeldBack(f"the limit “{budget.text}”", f"{href}#left", "until" if budget.next_at else "", budget.next_at)
 
 
-def of_workloads(rows: Sequence[ObservedWorkload], known: Holding) -> dict[Any, tuple[Held, ...]]:
+def of_workloads(rows: Sequence[ObservedWorkload], known: PageState) -> dict[Any, tuple[HeldBack, ...]]:
     """By the id of the row: what holds the closed loop back from the workload. Four queries."""
     within = {f"{name}__in": {getattr(row, name) for row in rows} for name in ("cluster", "namespace", "kind")}
     names = {row.name for row in rows}
@@ -153,7 +153,7 @@ def of_workloads(rows: Sequence[ObservedWorkload], known: Holding) -> dict[Any, 
     active = Action.objects.in_bulk([UUID(one.active_action) for one in histories if one.active_action])
     actions = {str(pk): one for pk, one in active.items()}
     return {
-        row.pk: of_workload(row, history, cooldowns[row.target], actions.get(history.active_action), known)
+        row.pk: tuple(of_workload(row, history, cooldowns[row.target], actions.get(history.active_action), known))
         for row, history in zip(rows, histories, strict=True)
     }
 
@@ -163,71 +163,63 @@ def of_workload(
     history: WorkloadHistory,
     cooldowns: Iterable[Cooldown],
     active: Action | None,
-    known: Holding,
-) -> tuple[Held, ...]:
+    known: PageState,
+) -> Iterator[HeldBack]:
     """`active`: the action of the workload that has not ended, unless it is a dry run."""
-    return tuple(_of_workload(row, history, cooldowns, active, known))
-
-
-def _of_workload(
-    row: ObservedWorkload,
-    history: WorkloadHistory,
-    cooldowns: Iterable[Cooldown],
-    active: Action | None,
-    known: Holding,
-) -> Iterator[Held]:
     href = _workload(row.target)
     yield from _unreconciled(row.cluster, known)
     yield from _frozen(row.target, known)
     if active is not None:
         yield from _busy(active)
     if history.limits.mode is not Mode.AUTO:
-        yield Held(f"the mode {history.limits.mode} ({history.limits.sources['mode']})", f"{href}#limits")
+        yield HeldBack(f"the mode {history.limits.mode} ({history.limits.sources['mode']})", f"{href}#limits")
     if row.paused:
-        yield Held("a pause of the workload", _reason(Reason.TARGET_PAUSED))
+        yield HeldBack("a pause of the workload", _reason(Reason.TARGET_PAUSED))
     for cooldown in cooldowns:
-        yield Held(f"the cooldown of {cooldown.action_type}", f"{href}#left", "until", cooldown.until)
+        yield HeldBack(f"the cooldown of {cooldown.action_type}", f"{href}#left", "until", cooldown.until)
     for budget in budgets(history.limits, history.recent, history.now):
         if budget.left == 0:
-            yield Held(f"the limit “{budget.text}”", f"{href}#left", "until" if budget.next_at else "", budget.next_at)
+            yield HeldBack(
+                f"the limit “{budget.text}”", f"{href}#left", "until" if budget.next_at else "", budget.next_at
+            )
 
 
-def _busy(action: Action) -> Iterator[Held]:
+def _busy(action: Action) -> Iterator[HeldBack]:
     match action.state:
         case ActionState.AWAITING_APPROVAL:
-            yield Held("an action that waits for an approval", _approval(action), "until", action.deadline_at)
+            yield HeldBack("an action that waits for an approval", _approval(action), "until", action.deadline_at)
         case ActionState.NEEDS_REVIEW:
-            yield Held("an action that needs a review", _page(action), "until", action.deadline_at)
+            yield HeldBack("an action that needs a review", _page(action), "until", action.deadline_at)
         case state:
-            yield Held(f"an action that is {ActionState(state).label.lower()}", _page(action))
+            yield HeldBack(f"an action that is {ActionState(state).label.lower()}", _page(action))
 
 
-def _unreconciled(cluster: str, known: Holding) -> Iterator[Held]:
+def _unreconciled(cluster: str, known: PageState) -> Iterator[HeldBack]:
     if cluster not in known.running:
-        yield Held(f"the cluster {cluster}, which has no reconciler", _reason(Reason.NO_RECONCILER))
+        yield HeldBack(f"the cluster {cluster}, which has no reconciler", _reason(Reason.NO_RECONCILER))
 
 
-def _frozen_action(action: Action, known: Holding) -> Iterator[Held]:
+def _frozen_action(action: Action, known: PageState) -> Iterator[HeldBack]:
     """A dry run is not held back, and a direct action does not wait for the end of a freeze."""
     if not action.dry_run:
         verb = "Held back by" if action.origin == Origin.CLOSED_LOOP else "Would be refused by"
         yield from _frozen(action.workload.target, known, verb)
 
 
-def _frozen(target: Target, known: Holding, verb: str = "Held back by") -> Iterator[Held]:
+def _frozen(target: Target, known: PageState, verb: str = "Held back by") -> Iterator[HeldBack]:
     """Each page has the freezes at its top, with their button Lift."""
     for freeze in known.over(target):
         is_hold = all(getattr(freeze, name) == value for name, value in _columns(target).items())
         by = "a hold of the workload" if is_hold else f"the freeze of {_scope(freeze)}"
-        yield Held(by, "#freezes", "until" if freeze.until else "until it is lifted", freeze.until, verb)
+        yield HeldBack(by, "#freezes", "until" if freeze.until else "until it is lifted", freeze.until, verb)
 
 
-def _stored(reason: str, not_before: datetime, known: Holding) -> Iterator[Held]:
+def _stored(reason: str, not_before: datetime, known: PageState) -> Iterator[HeldBack]:
     """What the last decision or attempt said, while the row waits for the next one."""
     if reason in WORDS and not_before <= known.at:
-        yield Held(WORDS[reason], _reason(reason), "and due now")
+        yield HeldBack(WORDS[reason], _reason(reason), "and due now")
     elif reason in WORDS:
-        yield Held(WORDS[reason], _reason(reason), "until" if reason in TIMED else "tried again at", not_before)
+        yield HeldBack(WORDS[reason], _reason(reason), "until" if reason in TIMED else "tried again at", not_before)
 
 
 def _columns(target: Target) -> dict[str, str]:
