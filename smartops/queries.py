@@ -13,7 +13,7 @@ from orchestrator.models.keys import ACTIVE_IDS
 from signals.lib.partitions import first_id, time_of
 from signals.models import Problem, Signal, SignalState
 from smartops.people.access import EVERYTHING
-from smartops.scan import FEW, PLACE, Index, Places
+from smartops.scan import MAX_PLACES, PLACE_FILTERS, Index, Places
 
 
 def actions() -> QuerySet[Action]:
@@ -54,7 +54,7 @@ def in_state(state: str) -> Q:
 
 
 def index_of_signals(state: str | None, reason: str | None) -> Index:
-    """Of the reason, or else of the state: the condition, and what it answers in full."""
+    """Of the reason, or else of the state: the condition, and what it covers in full."""
     if reason:
         return Index(Q(reason=reason), ("reason",))
     return Index(in_state(state), ("state",)) if state else Index()
@@ -66,7 +66,7 @@ def places_of_actions(visible: Q, names: Mapping[str, str]) -> Places | None:
     if not names and visible == EVERYTHING:
         return None
     found = _named(Workload.objects.filter(visible), names, ["pk"])
-    return None if len(found) > FEW else Places({"workload": "bigint"}, sorted(found))
+    return None if len(found) > MAX_PLACES else Places({"workload": "bigint"}, sorted(found))
 
 
 def places_of_signals(visible: Q, names: Mapping[str, str]) -> Places | None:
@@ -74,14 +74,22 @@ def places_of_signals(visible: Q, names: Mapping[str, str]) -> Places | None:
     that led to no action, may have another one. Two queries."""
     if not names and visible == EVERYTHING:
         return None
-    reported = {name if name in PLACE - {"name"} else name.replace("name", "workload"): names[name] for name in names}
-    found = _named(Problem.objects.filter(visible), reported, ["cluster", "namespace", "workload"])
+    found = _named(Problem.objects.filter(visible), signal_columns(names), ["cluster", "namespace", "workload"])
     found |= _named(Workload.objects.filter(visible), names, ["cluster", "namespace", "name"])
     columns = dict.fromkeys(("cluster", "namespace", "workload"), "text")
-    answers, resolved = PLACE - {"kind"}, Q(naming__isnull=False)
-    return None if len(found) > FEW else Places(columns, sorted(found), answers, resolved)
+    covers, resolved = PLACE_FILTERS - {"kind"}, Q(naming__isnull=False)
+    return None if len(found) > MAX_PLACES else Places(columns, sorted(found), covers, resolved)
+
+
+def signal_columns(names: Mapping[str, str]) -> dict[str, str]:
+    """The conditions on Workload as those on Problem or Signal, which have the name of the workload in `workload`:
+    `name__icontains` becomes `workload__icontains`."""
+    return {
+        name.replace("name", "workload") if name.split("__")[0] == "name" else name: value
+        for name, value in names.items()
+    }
 
 
 def _named(rows: "QuerySet[Any]", names: Mapping[str, str], columns: list[str]) -> set[tuple[Any, ...]]:
     """One more than a few, if there are so many."""
-    return set(rows.filter(**names).order_by().values_list(*columns).distinct()[: FEW + 1])
+    return set(rows.filter(**names).order_by().values_list(*columns).distinct()[: MAX_PLACES + 1])

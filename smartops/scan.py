@@ -19,11 +19,11 @@ from django.db.models.expressions import RawSQL
 from smartops.people.access import EVERYTHING
 
 Row = TypeVar("Row", bound=Model)
-SCANNED = 50_000  # rows that are compared for one page
-FEW = 100  # workloads whose rows are looked up one by one
-PLACE = frozenset({"cluster", "kind", "namespace", "name"})  # conditions about workloads
+MAX_COMPARED = 50_000  # rows that are compared for one page
+MAX_PLACES = 100  # workloads whose rows are looked up one by one
+PLACE_FILTERS = frozenset({"cluster", "kind", "namespace", "name"})  # conditions about workloads
 # The ORM has no LATERAL. PostgreSQL uses the index of workloads for each of them, whatever it expects of the rows.
-EACH = """
+NEAREST_OF_EACH = """
     SELECT found.id FROM unnest({arrays}) AS place({names}) CROSS JOIN LATERAL ({rows}) AS found(id)
     ORDER BY found.id {direction} LIMIT %s
 """
@@ -32,26 +32,26 @@ EACH = """
 @dataclass(frozen=True, slots=True)
 class Places:
     """A few workloads. `columns` name one in the table, each with its type in PostgreSQL; an index begins with them and
-    goes on with the id. `values`: those of each workload. `answers`: the conditions that all of their rows meet.
+    goes on with the id. `values`: those of each workload. `covers`: the conditions that all of their rows meet.
     `others`: rows of workloads that may not be among them; an index has these in the order of the ids."""
 
     columns: Mapping[str, str]
     values: Sequence[tuple[Any, ...]]
-    answers: Collection[str] = PLACE
+    covers: Collection[str] = PLACE_FILTERS
     others: Q | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A condition by which an index finds rows in the order of their ids. `answers`: the conditions that it is all
+    """A condition by which an index finds rows in the order of their ids. `covers`: the conditions that it is all
     of."""
 
     condition: Q = field(default_factory=Q)
-    answers: tuple[str, ...] = ()
+    covers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Part(Generic[Row]):
+class ScannedPage(Generic[Row]):
     """The nearest rows that match. `reached`: the id up to which rows were compared, if others are beyond it and the
     page is not full."""
 
@@ -71,7 +71,7 @@ class Scan(Generic[Row]):
     places: Places | None = None
     keys: tuple[str, ...] = ("pk",)
 
-    def read(self, limit: int, beyond: UUID | None = None, *, newer: bool = False) -> Part[Row]:
+    def read(self, limit: int, beyond: UUID | None = None, *, newer: bool = False) -> ScannedPage[Row]:
         """The next rows after an id, the nearest ones first. A constant number of queries."""
         order, past, within = ("pk", "gt", "lte") if newer else ("-pk", "lt", "gte")
         start = {} if beyond is None else {past: beyond}
@@ -82,29 +82,30 @@ class Scan(Generic[Row]):
         reached = start.get(within)
         if self.places is None:
             found = list(matching[:limit])
-            return Part(found, None if len(found) == limit else reached)
-        ids = each(self.places, matching, slice(limit), limit)
+            return ScannedPage(found, None if len(found) == limit else reached)
+        ids = nearest_ids(self.places, matching, slice(limit), limit)
         if self.places.others is not None:
             ids += matching.filter(self.places.others).values_list("pk", flat=True)[:limit]
         ids = sorted(set(ids), reverse=not newer)[:limit]
         found = list(self.rows.filter(pk__in=ids).order_by(order))
         if len(ids) < limit:
-            return Part(found, reached)
+            return ScannedPage(found, reached)
         # One of them may have changed in between, and is left out. The next page begins after all of them.
-        return Part(found, None if len(found) == limit else ids[-1])
+        return ScannedPage(found, None if len(found) == limit else ids[-1])
 
     def _ends(self, among: "QuerySet[Any]") -> list[UUID]:
         """Where the comparisons end, of each of the indexes that are read."""
         if self.places is None:
-            return at(among, SCANNED) if self.compares else []
-        share, others = SCANNED // (len(self.places.values) + 1), self.places.others
-        ends = each(self.places, among, slice(share, share + 1), 1) if self.compares else []
-        return ends + (at(among.filter(others), share) if others is not None else [])
+            return id_at(among, MAX_COMPARED) if self.compares else []
+        share, others = MAX_COMPARED // (len(self.places.values) + 1), self.places.others
+        ends = nearest_ids(self.places, among, slice(share, share + 1), 1) if self.compares else []
+        return ends + (id_at(among.filter(others), share) if others is not None else [])
 
 
-def search(
+def scan_of(
     rows: "QuerySet[Row]",
     base: "QuerySet[Any]",
+    *,
     given: Collection[str],
     visible: Q,
     index: Index,
@@ -112,10 +113,10 @@ def search(
     keys: tuple[str, ...] = ("pk",),
 ) -> Scan[Row]:
     """`rows` are those of `base` that the reader may see, by the condition `visible`, and that match the conditions
-    `given`, by their names. `places`: the few workloads that match those of PLACE."""
+    `given`, by their names. `places`: the few workloads that match those of PLACE_FILTERS."""
     if places is not None:
-        return Scan(rows, base, bool(set(given) - set(places.answers)), places, keys)
-    compares = visible != EVERYTHING or bool(set(given) - set(index.answers))
+        return Scan(rows, base, bool(set(given) - set(places.covers)), places, keys)
+    compares = visible != EVERYTHING or bool(set(given) - set(index.covers))
     return Scan(rows, base.filter(index.condition), compares, keys=keys)
 
 
@@ -123,12 +124,12 @@ def bounded(rows: "QuerySet[Row]", keys: Sequence[str], bounds: Mapping[str, UUI
     return rows.filter(**{f"{key}__{name}": value for key in keys for name, value in bounds.items()})
 
 
-def at(rows: "QuerySet[Any]", number: int) -> list[UUID]:
+def id_at(rows: "QuerySet[Any]", number: int) -> list[UUID]:
     """The id of the row with this number, if there are so many."""
     return list(rows.values_list("pk", flat=True)[number : number + 1])
 
 
-def each(places: Places, rows: "QuerySet[Any]", part: slice, limit: int) -> list[UUID]:
+def nearest_ids(places: Places, rows: "QuerySet[Any]", part: slice, limit: int) -> list[UUID]:
     """The ids of the nearest of those rows that are in this part of the rows of each workload, by itself. `rows` are
     ordered by the id."""
     of_place = rows.filter(**{name: RawSQL(f"place.{name}", ()) for name in places.columns})  # noqa: S611 - constants
@@ -137,7 +138,7 @@ def each(places: Places, rows: "QuerySet[Any]", part: slice, limit: int) -> list
     except EmptyResultSet:
         return []
     columns = zip(*places.values, strict=True) if places.values else ((),) * len(places.columns)
-    text = EACH.format(
+    text = NEAREST_OF_EACH.format(
         arrays=", ".join(f"%s::{kind}[]" for kind in places.columns.values()),
         names=", ".join(places.columns),
         rows=statement,

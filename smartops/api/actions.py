@@ -30,7 +30,7 @@ from smartops.api.requests import (
 )
 from smartops.api.views import ActionDetail, ActionResult, ActionView
 from smartops.api.waiting import MAX_WAIT, ends_of, settled, wait_of
-from smartops.scan import Index, search
+from smartops.scan import Index, scan_of
 from smartops.tokens import Principal, Scope
 
 Reply = Status[ActionResult | ActionView]
@@ -96,13 +96,13 @@ def list_actions(request: AuthenticatedRequest, query: Query[ActionQuery]) -> Pa
     rows = queries.actions().filter(**wanted, **{f"workload__{name}": value for name, value in names.items()})
     rows = readable(rows, request.auth, query.namespace, "workload__namespace")
     visible = covered(request.auth, query.namespace)
-    scan = search(
+    scan = scan_of(
         rows,
         Action.objects.all(),
-        {*wanted, *names},
-        visible,
-        Index(queries.in_states([query.state]), ("state",)) if query.state else Index(),
-        queries.places_of_actions(visible, names),
+        given={*wanted, *names},
+        visible=visible,
+        index=Index(queries.in_states([query.state]), ("state",)) if query.state else Index(),
+        places=queries.places_of_actions(visible, names),
     )
     found, following = paginate(request, scan, query)
     return Page(items=[ActionView.of(row) for row in found], next=following)

@@ -35,7 +35,7 @@ from smartops.api.problems import (
     too_large,
 )
 from smartops.api.views import SignalDetail, SignalView
-from smartops.scan import search
+from smartops.scan import scan_of
 from smartops.strict_json import Malformed
 from smartops.tokens import Scope
 from smartops.web.bodies import MAX_BODY
@@ -149,14 +149,13 @@ def post_batch(request: AuthenticatedRequest, batch: Batch) -> HttpResponse:
 def list_signals(request: AuthenticatedRequest, query: Query[SignalQuery]) -> Page[SignalView]:
     wanted = query.model_dump(include={"state", "reason", "source"}, exclude_none=True)
     names, visible = names_in(query), covered(request.auth, query.namespace)
-    of_workload = {"workload" if name == "name" else name: value for name, value in names.items()}
-    scan = search(
-        Signal.objects.defer("payload").filter(visible, **wanted, **of_workload),
+    scan = scan_of(
+        Signal.objects.defer("payload").filter(visible, **wanted, **queries.signal_columns(names)),
         Signal.objects.all(),
-        {*wanted, *names},
-        visible,
-        queries.index_of_signals(query.state, query.reason),
-        queries.places_of_signals(visible, names),
+        given={*wanted, *names},
+        visible=visible,
+        index=queries.index_of_signals(query.state, query.reason),
+        places=queries.places_of_signals(visible, names),
     )
     found, following = paginate(request, scan, query)
     return Page(items=[SignalView.model_validate(row) for row in found], next=following)

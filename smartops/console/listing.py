@@ -27,8 +27,7 @@ from signals.lib.partitions import first_id, time_of
 from smartops.console.pages import ConsoleRequest
 from smartops.console.places import places
 from smartops.people.access import Access
-from smartops.scan import Index, Places, Scan
-from smartops.scan import search as scan
+from smartops.scan import Index, Places, Scan, scan_of
 
 PAGE = 50
 SUGGESTED = 500
@@ -111,7 +110,15 @@ class OfHistory(Filter):
         among = self.filters["since"].filter(model.all(), given.get("since"))
         conditions = {"name" if name == "q" else name for name in given} - {"since"}
         visible = self.request.access.visible()
-        return scan(self.qs, among, conditions, visible, self.index(given), self.places(names), self.keys(given))
+        return scan_of(
+            self.qs,
+            among,
+            given=conditions,
+            visible=visible,
+            index=self.index(given),
+            places=self.places(names),
+            keys=self.keys(given),
+        )
 
     def places(self, names: Mapping[str, str]) -> Places | None:
         """The few workloads with these names that the person may see (smartops/queries.py)."""

@@ -27,7 +27,7 @@ from smartops.console import deletions, listing, tuning, versions
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.console.tuned import Tuned
 from smartops.people.access import Right
-from smartops.scan import Scan, at
+from smartops.scan import Scan, id_at
 
 TRIED, SHOWN = 200, 20  # signals of a trial, and those that are shown
 TRIED_SINCE = timedelta(days=30)
@@ -99,7 +99,7 @@ def describe(row: Rule) -> str:
 
 def _used(request: ConsoleRequest) -> dict[str, tuple[int, int]]:
     """By the actor: proposals and actions among the newest decisions, of those that the person may see."""
-    earlier = at(DecisionRecord.objects.order_by("-pk"), COUNTED)
+    earlier = id_at(DecisionRecord.objects.order_by("-pk"), COUNTED)
     newest = DecisionRecord.objects.filter(**{"pk__gt": earlier[0]} if earlier else {})
     counted = newest.filter(request.access.visible(), requested_by__startswith="rule:")
     found: dict[str, tuple[int, int]] = {}

@@ -204,7 +204,7 @@ def test_a_list_compares_a_bounded_number_of_rows(
     client: Client, reader: User, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(merge, "SCANNED", SCANNED)
-    monkeypatch.setattr(scan, "SCANNED", SCANNED)
+    monkeypatch.setattr(scan, "MAX_COMPARED", SCANNED)
     monkeypatch.setattr(rules, "COUNTED", SCANNED)
     client.force_login(reader)
     with CaptureQueriesContext(connection) as captured:
@@ -218,7 +218,7 @@ def test_a_list_compares_a_bounded_number_of_rows(
 def test_a_list_of_the_api_compares_a_bounded_number_of_rows(
     address: str, namespaces: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan, "SCANNED", SCANNED)
+    monkeypatch.setattr(scan, "MAX_COMPARED", SCANNED)
     agent = bearer("agent", namespaces=namespaces)
     with CaptureQueriesContext(connection) as captured:
         assert agent.get(f"/v1/{address}").status_code in (200, 403)

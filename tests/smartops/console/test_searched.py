@@ -27,8 +27,8 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(params=["few workloads", "many workloads"], autouse=True)
 def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing.listing, "__defaults__", (3,))
-    monkeypatch.setattr(scan, "SCANNED", 4)
-    monkeypatch.setattr(queries, "FEW", 1 if request.param == "many workloads" else 100)
+    monkeypatch.setattr(scan, "MAX_COMPARED", 4)
+    monkeypatch.setattr(queries, "MAX_PLACES", 1 if request.param == "many workloads" else 100)
 
 
 @pytest.fixture
