@@ -79,17 +79,17 @@ class SettingChange(models.Model):
         return [(one, before.get(one), after.get(one)) for one in names if before.get(one) != after.get(one)]
 
     @property
-    def did(self) -> str:
+    def summary(self) -> str:
         """“changed guardrail setting”."""
         verb = {"insert": "created", "update": "changed", "delete": "deleted"}[self.operation]
         return f"{verb} {columns.noun(self.table_name)}"
 
     @property
-    def said(self) -> list[tuple[str, str, str]]:
+    def labelled_differences(self) -> list[tuple[str, str, str]]:
         """The differences in the words of the form."""
-        table, said = self.table_name, columns.said
+        table, display = self.table_name, columns.display
         return [
-            (columns.label(table, name), said(table, name, before), said(table, name, after))
+            (columns.label(table, name), display(table, name, before), display(table, name, after))
             for name, before, after in self.differences
         ]
 

@@ -25,7 +25,7 @@ def label(table: str, column: str) -> str:
     return str(capfirst(column.replace("_", " ") if field is None else field.verbose_name))
 
 
-def said(table: str, column: str, value: Any) -> str:
+def display(table: str, column: str, value: Any) -> str:
     """A value as JSON has it: “not set”, “yes”, the name of a choice, else as text."""
     if value is None or value == "":
         return "not set"

@@ -33,12 +33,12 @@ class LimitsForm(ScopedForm[GuardrailSetting]):
         was, becomes = None if self.adding else stored, {name: self.cleaned_data[name] for name in names}
         scopes = [one for one in (was, becomes) if one is not None]
         found = dict.fromkeys(change for one in scopes for change in self._loosened(one, was, becomes))
-        return f"it loosens {', '.join(map(self._said, found))}." if found else ""
+        return f"it loosens {', '.join(map(self._described, found))}." if found else ""
 
-    def _said(self, change: Loosened) -> str:
+    def _described(self, change: Loosened) -> str:
         """“Max replicas” from 8 to 20."""
         table = self._meta.model._meta.db_table
-        before, after = (columns.said(table, change.limit, value) for value in (change.before, change.after))
+        before, after = (columns.display(table, change.limit, value) for value in (change.before, change.after))
         return f"“{columns.label(table, change.limit)}” from {before} to {after}"
 
     def _loosened(self, scope: Row, was: Row | None, becomes: Row) -> tuple[Loosened, ...]:

@@ -32,7 +32,7 @@ class ReportsView(ProblemView):
     @classmethod
     def of(cls, problem: Problem) -> "ReportsView":
         named = ("source", "cluster", "kind", "namespace", "workload", "symptom")
-        fields: dict[str, Any] = {name: getattr(problem, name) for name in named} | ProblemView.heard(problem)
+        fields: dict[str, Any] = {name: getattr(problem, name) for name in named} | ProblemView.report_counts(problem)
         return cls(signal=problem.signal_id, **fields)
 
 

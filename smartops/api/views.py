@@ -254,8 +254,8 @@ class ProblemView(BaseModel):
     healthy: HeardView = Field(description="Reports of its end, also those without an open signal.")
 
     @staticmethod
-    def heard(problem: Problem) -> dict[str, HeardView]:
-        """Both fields."""
+    def report_counts(problem: Problem) -> dict[str, HeardView]:
+        """The fields `firing` and `healthy`."""
         return {
             "firing": HeardView(count=problem.firing_count, last_at=problem.firing_at, last_by=problem.firing_by),
             "healthy": HeardView(count=problem.healthy_count, last_at=problem.healthy_at, last_by=problem.healthy_by),
@@ -274,7 +274,9 @@ class SignalDetail(SignalView):
     def of(cls, signal: Signal, observations: int) -> "SignalDetail":
         return cls(
             **SignalView.model_validate(signal).model_dump(),
-            problem=None if (problem := signal.problem()) is None else ProblemView(**ProblemView.heard(problem)),
+            problem=None
+            if (problem := signal.problem()) is None
+            else ProblemView(**ProblemView.report_counts(problem)),
             payload=signal.payload,
             annotations=signal.annotations,
             observations=observations,

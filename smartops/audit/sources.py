@@ -299,7 +299,7 @@ class Changes(Source):
             position=self.position(row),
             kind=Kind.ADMINISTRATION if row.table_name in tables.administration() else Kind.SETTING,
             actor=row.actor,
-            what=" ".join(filter(None, (row.did, name))),
+            what=" ".join(filter(None, (row.summary, name))),
             reason=row.reason,
             cluster=str(content.get("cluster", "")),
             workload_kind=str(content.get("kind", "")) if content.get("workload") else "",

@@ -201,7 +201,7 @@ def _access_now(user: Any) -> Access:
 
 
 def _short(table: str, column: str, value: Any) -> str:
-    return Truncator(columns.said(table, column, value)).chars(MAX_VALUE)
+    return Truncator(columns.display(table, column, value)).chars(MAX_VALUE)
 
 
 def _shown(request: ConsoleRequest, found: Listing) -> HttpResponse:

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Model
 from django.utils.text import capfirst
 
-from signals.lib import columns as words_of
+from signals.lib import columns
 from signals.lib.triggers import volatile
 
 INTERNAL = {"id", "version", "updated_at"}  # columns that no person sets
@@ -23,7 +23,7 @@ class Line:
     text: str
 
 
-def columns(row: Model) -> dict[str, Any]:
+def column_values(row: Model) -> dict[str, Any]:
     internal = volatile(type(row))
     return {f.name: f.value_from_object(row) for f in row._meta.concrete_fields if f.name not in internal}
 
@@ -38,12 +38,12 @@ def difference(model: type[Model], words: Words, before: Columns | None, after: 
         old, new = was.get(name), becomes.get(name)
         if name not in INTERNAL and old != new:
             signed = [(sign, value) for sign, value in (("-", old), ("+", new)) if value not in (None, "")]
-            found += [Line(sign, _said(model, words, name, value)) for sign, value in signed]
+            found += [Line(sign, _described(model, words, name, value)) for sign, value in signed]
     return found
 
 
-def _said(model: type[Model], words: Words, name: str, value: Any) -> str:
+def _described(model: type[Model], words: Words, name: str, value: Any) -> str:
     """“At most 4 replicas”, “Symptom match: is”."""
     if name in words:
         return str(capfirst(words[name](value)))
-    return f"{words_of.label(model._meta.db_table, name)}: {words_of.said(model._meta.db_table, name, value)}"
+    return f"{columns.label(model._meta.db_table, name)}: {columns.display(model._meta.db_table, name, value)}"

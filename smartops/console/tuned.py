@@ -20,7 +20,7 @@ from django.urls import reverse
 from orchestrator.decide.draft import edit_of
 from signals.lib.edited_admin import LOADED, REASON, EditedForm
 from smartops.console.acts import ActForm, ReasonedForm
-from smartops.console.differences import Columns, Line, Words, columns, difference
+from smartops.console.differences import Columns, Line, Words, column_values, difference
 from smartops.console.listing import Around, Filter, around
 from smartops.console.pages import ConsoleRequest
 from smartops.console.previews import begun
@@ -126,7 +126,7 @@ def valid(request: ConsoleRequest, tuned: Tuned, data: QueryDict, row: Model | N
 
 def effect(request: ConsoleRequest, tuned: Tuned, before: Model | None, after: Model | None) -> dict[str, Any]:
     """What the act changes, as the context of its form: the lines that differ, and a preview of decisions."""
-    was, becomes = (None if row is None else columns(row) for row in (before, after))
+    was, becomes = (None if row is None else column_values(row) for row in (before, after))
     shown: dict[str, Any] = {"lines": tuned.difference(was, becomes)}
     if tuned.decides and request.method == "GET":
         shown |= begun(request, [edit_of(before, after)], "")

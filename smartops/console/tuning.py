@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from orchestrator.decide.draft import edit_of
 from signals.lib.acting import give_reason
-from smartops.console.differences import columns
+from smartops.console.differences import column_values
 from smartops.console.pages import ConsoleRequest
 from smartops.console.previews import WINDOWS, begun
 from smartops.console.tuned import Tuned, check, require
@@ -53,7 +53,7 @@ def _preview(request: ConsoleRequest, tuned: Tuned, form: Any, before: Model | N
         "form": form,
         "title": f"{after}",
         "tuned": tuned,
-        "lines": tuned.difference(None if before is None else columns(before), columns(after)),
+        "lines": tuned.difference(None if before is None else column_values(before), column_values(after)),
         **tuned.facts(request, after),
     }
     if tuned.decides:

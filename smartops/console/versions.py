@@ -13,7 +13,7 @@ from django.urls import reverse
 from signals.lib.edited_admin import LOADED, last_change, version_of
 from signals.setting_changes import SettingChange, changes_of
 from smartops.console.acts import Confirmation, posted, respond
-from smartops.console.differences import Line, columns
+from smartops.console.differences import Line, column_values
 from smartops.console.pages import ConsoleRequest
 from smartops.console.tuned import LoadedForm, LoadedReasonedForm, Tuned, as_data, effect, require, settable, valid
 
@@ -47,14 +47,14 @@ def revert(request: ConsoleRequest, tuned: Tuned, pk: int, change: int) -> HttpR
     version = get_object_or_404(changes_of(row).filter(after__isnull=False), pk=change, table_name=row._meta.db_table)
     when = f"{version.at:%Y-%m-%d %H:%M:%S} UTC"
     says = f"It becomes what it was after the change of {when} by {version.actor}."
-    return _change(request, tuned, row, columns(row) | (version.after or {}), "Revert", says, reason=True)
+    return _change(request, tuned, row, column_values(row) | (version.after or {}), "Revert", says, reason=True)
 
 
 def switch(request: ConsoleRequest, tuned: Tuned, pk: int, *, on: bool) -> HttpResponseBase:
     """Enables or disables the row."""
     row = tuned.find(request, pk)
     says = "It is tried from now on." if on else "It has no effect until it is enabled again."
-    return _change(request, tuned, row, columns(row) | {"enabled": on}, "Enable" if on else "Disable", says)
+    return _change(request, tuned, row, column_values(row) | {"enabled": on}, "Enable" if on else "Disable", says)
 
 
 def _change(
@@ -63,7 +63,7 @@ def _change(
 ) -> HttpResponseBase:  # fmt: skip
     """The form of the model checks the wanted columns, and refuses them if somebody has changed the row since."""
     require(request, tuned, row)
-    target = tuned.model(**{**columns(row), **settable(tuned, wanted)})
+    target = tuned.model(**{**column_values(row), **settable(tuned, wanted)})
 
     def perform(given: dict[str, Any]) -> str:
         form = valid(request, tuned, as_data(tuned, wanted, given), tuned.find(request, row.pk, lock=True))

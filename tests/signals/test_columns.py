@@ -39,10 +39,10 @@ def test_a_table_is_called_as_its_form_calls_it() -> None:
     ],
 )
 def test_a_column_and_a_value_are_words(table: str, column: str, value: Any, label: str, said: str) -> None:
-    assert (columns.label(table, column), columns.said(table, column, value)) == (label, said)
+    assert (columns.label(table, column), columns.display(table, column, value)) == (label, said)
 
 
 def test_the_differences_of_a_change_are_words() -> None:
     change = SettingChange(table_name=LIMITS, before={"max_replicas": 8}, after={"max_replicas": 4, "mode": "approve"})
 
-    assert change.said == [("Max replicas", "8", "4"), ("Mode", "not set", "approve")]
+    assert change.labelled_differences == [("Max replicas", "8", "4"), ("Mode", "not set", "approve")]
