@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from django.apps import apps
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.utils.text import capfirst
 
 
@@ -26,7 +26,10 @@ def label(table: str, column: str) -> str:
 
 
 def display(table: str, column: str, value: Any) -> str:
-    """A value as JSON has it: “not set”, “yes”, the name of a choice, else as text."""
+    """A value of a row, of a form, or as JSON has it: “not set”, “yes”, the name of a choice, the names of related
+    rows, else as text."""
+    if isinstance(value, QuerySet) or (isinstance(value, list) and any(isinstance(one, Model) for one in value)):
+        value = ", ".join(sorted(map(str, value)))
     if value is None or value == "":
         return "not set"
     if isinstance(value, bool):

@@ -7,7 +7,6 @@ of a newer version is refused, and both versions are shown. The row is locked fr
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -22,7 +21,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from signals.lib import triggers
+from signals.lib import columns, triggers
 from signals.lib.acting import give_reason
 from signals.setting_changes import SettingChange, changes_of
 
@@ -53,17 +52,6 @@ def last_change(row: Model) -> str:
 def posted_reason(request: HttpRequest) -> str:
     """Of a page without a form. PostgreSQL stores no NUL."""
     return request.POST.get(REASON, "").replace("\0", "").strip()[:MAX_REASON]
-
-
-def shown(value: Any) -> str:
-    """A value of a form or a row, as a message shows it."""
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
-    if isinstance(value, QuerySet | list | tuple):
-        return ", ".join(sorted(map(str, value)))
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False)
-    return "" if value is None else str(value)
 
 
 def locked(rows: QuerySet[Row]) -> QuerySet[Row]:
@@ -115,9 +103,11 @@ class EditedForm(forms.ModelForm[Row]):
         )
 
     def _differences(self) -> Iterable[str]:
+        table = self._meta.model._meta.db_table
         own = {field.name for field in self._meta.model._meta.get_fields()}
         for name in self.changed_data:
-            stored, yours = shown(self.initial.get(name)), shown(self.cleaned_data.get(name, self[name].value()))
+            values = (self.initial.get(name), self.cleaned_data.get(name, self[name].value()))
+            stored, yours = (columns.display(table, name, value) for value in values)
             if name in own and stored != yours:
                 yield f"{self[name].label}: now “{stored}”, in your form “{yours}”."
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 
 from guardrails.models import GuardrailSetting
 from signals.lib import columns
@@ -34,6 +35,9 @@ def test_a_table_is_called_as_its_form_calls_it() -> None:
         (LIMITS, "protected_labels", "", "Protected labels", "not set"),
         (LIMITS, "of_another_version", None, "Of another version", "not set"),
         (RULES, "params", {"delta": 1}, "Parameters", '{"delta": 1}'),
+        (RULES, "params", ["b", "a"], "Parameters", '["b", "a"]'),
+        ("auth_user", "groups", [Group(name="viewer"), Group(name="admin")], "Groups", "admin, viewer"),
+        ("auth_user", "groups", Group.objects.none(), "Groups", "not set"),
         ("no_table", "some_column", True, "Some column", "yes"),
         (RULES, "enabled", datetime(2026, 1, 1, tzinfo=UTC), "Enabled", "2026-01-01 00:00:00 UTC"),
     ],
