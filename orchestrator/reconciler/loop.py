@@ -117,7 +117,8 @@ class Reconciler:
 
     def run_once(self, notified: Iterable[str] = ()) -> bool:
         """One pass of the five verbs. `notified`: what may be due, "signal" or "pending" (actions). Raises an error if
-        the database refuses every session; any other error ends its step."""
+        the database refuses every session; any other error ends its step. Each step also runs where it has nothing to
+        do: one that failed before has succeeded then."""
         run = self.steps.run
         now = self.readiness.begin_pass()
         self.under_way.collect()
@@ -133,14 +134,13 @@ class Reconciler:
         run(self._check)
         self._signals_due |= bool(run(self.wake.on_ended_rollouts))
         # Neither due actions nor due signals wait until there are none of the others.
-        if room := self._room():
-            room -= run(self._dispatch, room - room // 2 if self._signals_due else room) or 0
-        else:
-            run(self._dispatch_direct)
-        run(self._admit, room)
+        room = self._room()
+        claimed = run(self._dispatch, room - room // 2 if self._signals_due else room) or 0
+        run(self._dispatch_direct, 0 if room else self.under_way.room_for_direct())
+        run(self._admit, room - claimed)
         run(self._settle)
-        if ActionState.VERIFYING in states:
-            run(self.verifications.load)
+        if sweep:
+            run(self._load, states)
         run(self._verify)
         self._keep_house()
         self.readiness.end_pass()
@@ -162,24 +162,22 @@ class Reconciler:
     def _reclaim(self, now: float, states: Collection[str]) -> None:
         """`states`: those of the active actions."""
         run = self.steps.run
-        if self._can_record() and ActionState.APPLYING in states:
-            run(self._take_over, now)
+        run(self._take_over, now, states)
         run(self.wake.on_new_workloads)
         run(self.wake.on_new_lists)
         run(self.wake.on_new_settings)
-        if ActionState.PENDING in states or ActionState.AWAITING_APPROVAL in states:
-            run(reclaim.cancel_resolved, self.cluster_name, self.actor)
-        if ActionState.AWAITING_APPROVAL in states:
-            run(self._ask_again)
+        run(self._cancel_resolved, states)
+        run(self._ask_again, states)
         run(reclaim.expire_actions, self.actor, every=OVERDUE)
         run(reclaim.expire_signals, every=OVERDUE)
         run(reclaim.report_unattended, self.cluster_name, every=OVERDUE)
         run(self.wake.on_changed_targets, every=OVERDUE)
         run(self._measure, every=OVERDUE)
 
-    def _take_over(self, now: float) -> None:
+    def _take_over(self, now: float, states: Collection[str]) -> None:
         """A reclaimed action goes on to its write, within its lease."""
-        if not (room := self.under_way.room_to_reclaim()):
+        room = self.under_way.room_to_reclaim() if self._can_record() else 0
+        if not room or ActionState.APPLYING not in states:
             return
         held = frozenset(claim.action.pk for claim in self.under_way.claims)
         claims = reclaim.reclaim(self.cluster_name, self.actor, held, room, self.cache.delays())
@@ -187,8 +185,14 @@ class Reconciler:
             self._next_sweep = now  # more may wait
         self._take(claims)
 
-    def _ask_again(self) -> None:
+    def _cancel_resolved(self, states: Collection[str]) -> None:
+        if ActionState.PENDING in states or ActionState.AWAITING_APPROVAL in states:
+            reclaim.cancel_resolved(self.cluster_name, self.actor)
+
+    def _ask_again(self, states: Collection[str]) -> None:
         """The next of the actions that wait for an approval; after the last one, the first ones again."""
+        if ActionState.AWAITING_APPROVAL not in states:
+            return
         rows = approvals.waiting(self.cluster_name, self._asked_after)
         self._asked_after = rows[-1].pk if len(rows) == approvals.BATCH else None
         for row in filter(approvals.is_requested, rows):
@@ -219,6 +223,8 @@ class Reconciler:
     def _admit(self, room: int) -> None:
         # After an error of the database their signals are still due: the next pass observes their targets anew.
         candidates = self.under_way.take_candidates()
+        if not self._can_record():
+            return
         if self._signals_due and room > 0:
             asking = self.under_way.asking | {one.signal.pk for one in candidates}
             delays = self.cache.delays()
@@ -233,22 +239,23 @@ class Reconciler:
 
     def _dispatch(self, room: int) -> int:
         """How many actions were claimed."""
-        if not self._actions_due:
+        if not self._actions_due or room == 0:
             return 0
         claims = dispatch.claim_due(self.cluster_name, room, self.actor, self.cache.delays())
         self._actions_due = self._direct_due = len(claims) == room
         self._take(claims)
         return len(claims)
 
-    def _dispatch_direct(self) -> None:
+    def _dispatch_direct(self, room: int) -> None:
         """They do not wait for others."""
-        room = self.under_way.room_for_direct()
         if self._direct_due and room > 0 and self._can_record():
             claims = dispatch.claim_due(self.cluster_name, room, self.actor, self.cache.delays(), direct=True)
             self._direct_due = len(claims) == room
             self._take(claims)
 
     def _check(self) -> None:
+        if self.steps.fails(self._settle):
+            return
         readings = self.under_way.inbox.readings
         store = partial(dispatch.check, actor=self.actor, jitter=self.clock.jitter)
         failed = partial(dispatch.record_failure, actor=self.actor)
@@ -267,6 +274,10 @@ class Reconciler:
         failed = partial(settle.record_failure, actor=self.actor)
         with self.under_way.recording(answers):
             self.verifications.watch(together(answers, store, failed))
+
+    def _load(self, states: Collection[str]) -> None:
+        if ActionState.VERIFYING in states:
+            self.verifications.load()
 
     def _verify(self) -> None:
         for one in self.under_way.take_confirmations():

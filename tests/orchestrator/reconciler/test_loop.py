@@ -21,7 +21,7 @@ from orchestrator.decide import policy
 from orchestrator.k8s.errors import Throttled, TimedOut
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, DecisionRecord, Heartbeat, Workload, transition, transitions
-from orchestrator.reconciler import admit, calls, dispatch, reclaim, settle, verify
+from orchestrator.reconciler import admit, approvals, calls, dispatch, reclaim, settle, verify
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.pool import ThreadPool
 from signals import actors
@@ -593,6 +593,14 @@ class TestOneRowThatFails:
         assert Signal.objects.get(workload="b").errors == 1
 
 
+def defective(verb: str) -> Callable[[], None]:
+    def fail() -> None:
+        raise ValueError("a defect")
+
+    fail.__qualname__ = f"Reconciler.{verb}"
+    return fail
+
+
 VERBS = ("_check", "_dispatch", "_admit", "_settle", "_verify")
 
 
@@ -609,8 +617,7 @@ class TestOneVerbThatFails:
 
         simulation.run()
 
-        # What is written must be recorded: nothing more is begun.
-        assert begun == [verb for verb in VERBS if (failing, verb) != ("_check", "_dispatch")]
+        assert begun == [*VERBS]
         assert list(simulation.reconciler.steps.failing) == [failing.strip("_")]
 
     def test_is_tried_again_at_longer_and_longer_intervals(
@@ -648,13 +655,8 @@ class TestOneVerbThatFails:
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, failing: str
     ) -> None:
         deploy(simulation, "a")
-
-        def fail() -> None:
-            raise ValueError("a defect")
-
-        fail.__qualname__ = f"Reconciler.{failing}"
         with monkeypatch.context() as patch:
-            patch.setattr(simulation.reconciler, failing, fail)
+            patch.setattr(simulation.reconciler, failing, defective(failing))
             simulation.run(2)
             post(anomaly("a"))
             requested("b")
@@ -664,6 +666,53 @@ class TestOneVerbThatFails:
         simulation.clock.advance(10)
         simulation.run(2)
         assert Signal.objects.get().state == SignalState.ADMITTED
+
+    def test_writes_nothing_that_was_asked_or_read_while_answers_cannot_be_recorded(
+        self, simulation: Simulation, engine: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deploy(simulation, "a", "b")
+        post(anomaly("a"))
+        requested("b")
+        simulation.run()
+        simulation.pool.held = True
+        with monkeypatch.context() as patch:
+            patch.setattr(simulation.reconciler, "_settle", defective("_settle"))
+            simulation.run()
+            simulation.pool.held = False
+            simulation.run(4)
+        assert simulation.calls == ["read b"]
+        engine["a"] = False  # what was true before does not count after it
+
+        simulation.clock.advance(10)
+        simulation.run(4)
+
+        assert states() == {"b": S.VERIFYING}
+        assert Signal.objects.get().state == SignalState.DENIED
+        assert is_at_rest(simulation)
+
+    @cut(
+        (reclaim, "reclaim"),
+        (reclaim, "cancel_resolved"),
+        (approvals, "waiting"),
+        (verify.Verifications, "load"),
+        (dispatch, "claim_due"),
+    )
+    def test_succeeds_when_it_has_nothing_to_do_any_more(
+        self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+    ) -> None:
+        deploy(simulation, "a")
+        simulation.run()
+        with monkeypatch.context() as patch:
+            patch.setattr(reclaim, "active_states", lambda _: S.values)
+            patch.setattr(simulation.reconciler, "_room", lambda: 0)  # only direct actions have room
+            patch.setattr(owner, name, raising(OperationalError("the session was lost")))
+            simulation.sweep()
+            assert len(simulation.reconciler.steps.failing) == 1
+
+        for _ in range(3):
+            simulation.sweep()
+
+        assert simulation.reconciler.steps.failing == {}
 
     def test_of_another_class_is_named_with_it(self, simulation: Simulation, caplog: pytest.LogCaptureFixture) -> None:
         steps, store = simulation.reconciler.steps, simulation.reconciler.snapshot.store
@@ -762,7 +811,7 @@ class TestACallThatRaises:
 
 
 def raising(error: BaseException) -> Callable[..., None]:
-    def call(*_: object) -> None:
+    def call(*_: object, **__: object) -> None:
         raise error
 
     return call
