@@ -33,7 +33,7 @@ from orchestrator.reconciler.self_pipe import ReportedKeys, SelfPipe, Stop
 from orchestrator.reconciler.snapshot import Snapshot
 from orchestrator.reconciler.steps import Steps
 from orchestrator.reconciler.under_way import UnderWay
-from orchestrator.reconciler.wake import Wake
+from orchestrator.reconciler.wake import Waker
 from signals import actors
 from signals.ledger import Window
 from signals.lib import partitions
@@ -74,7 +74,7 @@ class Reconciler:
         self.under_way = UnderWay(self.pool, cluster, self.cache, workers)
         self.steps = Steps(self.clock)
         self.readiness = Readiness(self.clock, self.cache, self.steps)
-        self.wake = Wake(cluster_name, self.cache, ended_rollouts)
+        self.waker = Waker(cluster_name, self.cache, ended_rollouts)
         self.verifications = verify.Verifications(cluster_name, self.clock)
         self.snapshot = Snapshot(cluster_name, self.actor, self.cache)
         self.publishers = Publishers(cluster_name, [KubernetesEvents(cluster, settings.SMARTOPS_CONSOLE_URL)])
@@ -132,7 +132,7 @@ class Reconciler:
             self._reclaim(now, states)
         run(self._record_rehearsals)
         run(self._check)
-        self._signals_due |= bool(run(self.wake.on_ended_rollouts))
+        self._signals_due |= bool(run(self.waker.on_ended_rollouts))
         # Neither due actions nor due signals wait until there are none of the others.
         room = self._room()
         claimed = run(self._dispatch, room - room // 2 if self._signals_due else room) or 0
@@ -163,15 +163,15 @@ class Reconciler:
         """`states`: those of the active actions."""
         run = self.steps.run
         run(self._take_over, now, states)
-        run(self.wake.on_new_workloads)
-        run(self.wake.on_new_lists)
-        run(self.wake.on_new_settings)
+        run(self.waker.on_new_workloads)
+        run(self.waker.on_new_lists)
+        run(self.waker.on_new_settings)
         run(self._cancel_resolved, states)
         run(self._ask_again, states)
         run(reclaim.expire_actions, self.actor, every=OVERDUE)
         run(reclaim.expire_signals, every=OVERDUE)
         run(reclaim.report_unattended, self.cluster_name, every=OVERDUE)
-        run(self.wake.on_changed_targets, every=OVERDUE)
+        run(self.waker.on_ended_holds, every=OVERDUE)
         run(self._measure, every=OVERDUE)
 
     def _take_over(self, now: float, states: Collection[str]) -> None:

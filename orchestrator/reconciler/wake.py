@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 BATCH = 1000  # rows that one transaction changes
 
 
-class Wake:
-    """Of the rows of one cluster. It remembers of each cause what it has made all rows due for, and has nothing to do
-    until that changes. `ended_rollouts` are reported by the cache."""
+class Waker:
+    """Makes the waiting rows of one cluster due. For each cause it remembers the state for which it has made all rows
+    due, and does nothing until that state changes. `ended_rollouts`: reported by the cache."""
 
     def __init__(self, cluster: str, cache: ClusterCache, ended_rollouts: ReportedKeys) -> None:
         self._cluster, self._cache, self._ended_rollouts = cluster, cache, ended_rollouts
@@ -44,19 +44,22 @@ class Wake:
         self._settings: int | None = None  # their version
 
     def on_new_workloads(self) -> None:
+        """Signals whose names stand for no workload."""
         if (appeared := self._cache.appeared) != self._workloads and wake_unresolved(self._cluster):
             self._workloads = appeared
 
     def on_new_lists(self) -> None:
+        """Rows that wait for a namespace or a kind to be readable."""
         if (delays := self._cache.delays()) != self._delays and wake_unread(self._cluster, delays):
             self._delays = delays
 
     def on_new_settings(self) -> None:
+        """Rows that wait for the end of a freeze or a cooldown."""
         seen, self._settings = self._settings, None
         self._settings = wake_freed(self._cluster, seen)
 
     def on_ended_rollouts(self) -> bool:
-        """Whether a signal may be due now."""
+        """Signals that wait for a rollout. Returns whether one may be due now."""
         ended = self._ended_rollouts.take()
         if ended:
             try:
@@ -66,7 +69,8 @@ class Wake:
                 raise
         return bool(ended)
 
-    def on_changed_targets(self) -> None:
+    def on_ended_holds(self) -> None:
+        """Signals whose refusal holds no longer: their next reports are decided on."""
         release_held(self._cluster, self._cache.observe)
 
 

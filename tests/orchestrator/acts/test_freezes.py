@@ -301,7 +301,7 @@ class TestWhenItIsInForce:
         actions = [waiting(f"erp-{number}") for number in range(3)]
         simulation.sweep()
         lift(held.pk, OLGA, "The release is done.")
-        seen = simulation.reconciler.wake._settings
+        seen = simulation.reconciler.waker._settings
         assert wake.wake_freed("default", seen) is None
         assert isinstance(wake.wake_freed("default", None), int)
         assert all(not_before(one) <= timezone.now() for one in actions)

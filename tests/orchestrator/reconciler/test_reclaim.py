@@ -154,7 +154,7 @@ def test_the_next_pass_wakes_what_is_more_than_a_batch(simulation: Simulation, m
     simulation.observe()
 
     for woken in (2, 3):
-        simulation.reconciler.wake.on_new_lists()
+        simulation.reconciler.waker.on_new_lists()
         assert Signal.objects.filter(not_before__lte=Now()).count() == woken
 
 
