@@ -316,7 +316,7 @@ def _verification(action: Action) -> VerificationView | None:
 
 def _fields(action: Action) -> dict[str, Any]:
     return {name: getattr(action, name) for name in _PLAIN} | {
-        "url": links.of(settings.SMARTOPS_CONSOLE_URL, action),
+        "url": links.of_action(settings.SMARTOPS_CONSOLE_URL, action),
         "target": TargetView.model_validate(action.workload.target),
         "signal": action.signal_id,
         "verification": _verification(action),
