@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orchestrator import metrics
 from signals.lib.availability import is_locked, is_repeatable
@@ -42,6 +42,16 @@ def together(
     else:
         rows.clear()
         yield from results
+
+
+def store_all(
+    rows: list[Row],
+    store: Callable[[Sequence[Row]], Sequence[Any]],
+    failed: Callable[[Row, Exception], None],
+) -> None:
+    """`together`, where nothing follows a row that was stored."""
+    for _ in together(rows, store, failed):
+        pass
 
 
 def _alone(

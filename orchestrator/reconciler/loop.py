@@ -24,7 +24,7 @@ from orchestrator.process import gauges
 from orchestrator.publish.kubernetes import KubernetesEvents
 from orchestrator.publish.publishers import Publishers
 from orchestrator.reconciler import admit, approvals, dispatch, reclaim, settle, verify
-from orchestrator.reconciler.batch import together
+from orchestrator.reconciler.batch import store_all, together
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.clock import Clock, SystemClock
 from orchestrator.reconciler.pool import Pool, ThreadPool
@@ -198,14 +198,12 @@ class Reconciler:
         for row in filter(approvals.is_requested, rows):
             self.under_way.rehearse(row)
         ask = partial(approvals.ask_again, observe_target=self.cache.observe, actor=self.actor)
-        for _ in together(rows, ask, approvals.log_failure):
-            pass
+        store_all(rows, ask, approvals.log_failure)
 
     def _record_rehearsals(self) -> None:
         rehearsals = self.under_way.inbox.rehearsals
         self.under_way.rehearsing.difference_update(one.action.pk for one in rehearsals)
-        for _ in together(rehearsals, approvals.record, approvals.record_failure):
-            pass
+        store_all(rehearsals, approvals.record, approvals.record_failure)
 
     def _measure(self) -> None:
         gauges.measure(self.cluster_name)
@@ -302,8 +300,7 @@ class Reconciler:
             else:
                 self.under_way.read(claim)
         give_up = partial(dispatch.give_up, actor=self.actor)
-        for _ in together(given_up, give_up, partial(dispatch.record_claim_failure, actor=self.actor)):
-            pass
+        store_all(given_up, give_up, partial(dispatch.record_claim_failure, actor=self.actor))
 
     def _is_idle(self) -> bool:
         """Nothing is due, under way or being verified. Reads the tables: a notification may still be on its way."""

@@ -21,7 +21,7 @@ from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.models import Action, ActionState, Workload, transitions
 from orchestrator.models.keys import ActiveAction
 from orchestrator.models.states import ACTIVE
-from orchestrator.reconciler.batch import together
+from orchestrator.reconciler.batch import store_all
 from orchestrator.reconciler.claim import Claim, claim_free
 from signals import transitions as signal_transitions
 from signals.models import Signal
@@ -68,8 +68,7 @@ def expire_actions(actor: str) -> None:
     over = Action.recent().filter(unclaimed | undecided, deadline_at__lte=Now())
     # Any of them: rows that cannot be ended keep no others from their end.
     rows = list(over.select_related("workload").order_by("?")[:BATCH])
-    for _ in together(rows, lambda some: transitions.store([_expired(row, actor) for row in some]), _log_failure):
-        pass
+    store_all(rows, lambda some: transitions.store([_expired(row, actor) for row in some]), _log_failure)
 
 
 def expire_signals() -> None:
@@ -104,8 +103,7 @@ def cancel_resolved(cluster: str, actor: str) -> None:
     of_signals = Action.recent().filter(cluster=cluster, state__in=waiting, ambiguous=False, signal__isnull=False)
     if resolved := Signal.resolved(of_signals.values_list("signal_id", flat=True)):
         rows = list(of_signals.filter(signal__in=resolved[:BATCH]).select_related("workload"))
-        for _ in together(rows, partial(_cancel_resolved, actor=actor), _log_failure):
-            pass
+        store_all(rows, partial(_cancel_resolved, actor=actor), _log_failure)
 
 
 def _cancel_resolved(rows: Sequence[Action], actor: str) -> list[transitions.Transition]:
