@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import psycopg
 
+from benchmarks.processes import cpu_seconds
 from smartops.dev import postgres
 
 MONTHS = 24
@@ -102,25 +103,11 @@ class Meter:
 
     def report(self, name: str, work: Callable[[], object], count: int = 1) -> None:
         """`count`: how often `work` does what is named."""
-        began, own, server = time.perf_counter(), sum(os.times()[:4]), self._processor_time()
+        began, own, server = time.perf_counter(), sum(os.times()[:4]), cpu_seconds(self._server)
         work()
-        taken = (time.perf_counter() - began, sum(os.times()[:4]) - own, self._processor_time() - server)
+        taken = (time.perf_counter() - began, sum(os.times()[:4]) - own, cpu_seconds(self._server) - server)
         elapsed, own, server = (one / count for one in taken)
         print(f"{name}: {shown(elapsed)}; processor: {shown(own)}, PostgreSQL {shown(server)}", flush=True)
-
-    def _processor_time(self) -> float:
-        """Of the server in seconds: of its process with those that have ended, and of those that run."""
-        ticks = 0
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = path.read_text().rpartition(")")[2].split()
-            except OSError:  # it has just ended
-                continue
-            if path.parent.name == str(self._server):
-                ticks += sum(map(int, fields[11:15]))
-            elif fields[1] == str(self._server):
-                ticks += sum(map(int, fields[11:13]))
-        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def shown(seconds: float) -> str:
@@ -129,7 +116,7 @@ def shown(seconds: float) -> str:
 
 def main(directory: Path, actions: int) -> None:
     server = postgres.start(directory / "postgres")
-    url = server.uri
+    url, meter = server.uri, Meter(server)
     os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "smartops.settings", "SMARTOPS_INSECURE_HTTP": "1"}
     os.environ["SMARTOPS_LOG_LEVEL"] = "WARNING"  # a line for each transition would be among the figures
     import django
@@ -147,8 +134,8 @@ def main(directory: Path, actions: int) -> None:
             one = DecisionRecord.objects.latest("pk")
             session.execute("CREATE TEMPORARY TABLE usual (inputs jsonb, verdicts jsonb)")
             session.execute("INSERT INTO usual VALUES (%s, %s)", [json.dumps(one.inputs), json.dumps(one.verdicts)])
-            Meter(server).report("fill", lambda: fill(session, actions, evidence=True))
-    measure(server, directory, decide)
+            meter.report("fill", lambda: fill(session, actions, evidence=True))
+    measure(url, meter, directory, decide)
 
 
 def fill_first(session: psycopg.Connection) -> None:
@@ -170,10 +157,8 @@ def store(size: int) -> None:
         )
 
 
-def measure(server: postgres.Server, directory: Path, decide: Callable[[int, int], float]) -> None:
+def measure(url: str, meter: Meter, directory: Path, decide: Callable[[int, int], float]) -> None:
     from benchmarks.screens import measure as screens
-
-    url, meter = server.uri, Meter(server)
 
     sizes = """
         SELECT p.partrelid::regclass::text, pg_size_pretty(sum(pg_total_relation_size(relid)))

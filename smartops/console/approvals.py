@@ -1,6 +1,7 @@
 """What waits for a decision of persons: the list, the page of one approval, and the acts Approve and Reject."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -171,7 +172,7 @@ def _decide(
 
     def perform(given: dict[str, Any]) -> Outcome:
         digest, reason, acknowledged = given["digest"], given["reason"], request.POST.get("acknowledged", "")
-        may_not = lambda action: objection(request.user, action)  # noqa: E731
+        may_not = partial(objection, request.user)
         return acts.vote(row.pk, digest, person(request), decision, reason, may_not, acknowledged)
 
     return _respond(request, row, form, asked, perform, **context)

@@ -151,15 +151,14 @@ _HISTORY_OF_WORKLOADS: Mapping[type[Model], str] = {
     Signal: "",
     Observation: "signal__",
 }
+_OF_SECOND_FACTORS = Scope(_if(_administers_all), Right.ADMINISTER, opens=_administers_all)
 SCOPES: Mapping[type[Model], Scope] = {
     **{model: Scope(columns(prefix)) for model, prefix in _HISTORY_OF_WORKLOADS.items()},
     Action: Scope(columns("workload__"), Right.ACT, lambda row: _of_scope(row.workload)),
     SettingChange: Scope(visible_changes),
     SignIn: Scope(_if(_administers_all), opens=_administers_all),
-    **{
-        model: Scope(_if(_administers_all), Right.ADMINISTER, opens=_administers_all)
-        for model in (SecondFactor, Passkey)
-    },
+    SecondFactor: _OF_SECOND_FACTORS,
+    Passkey: _OF_SECOND_FACTORS,
     GuardrailSetting: Scope(Access.affecting, Right.TUNE, _of_scope),
     Freeze: Scope(Access.affecting, Right.ACT, _of_scope),
     Cooldown: Scope(columns(), Right.ACT, _of_scope),
