@@ -58,7 +58,10 @@ def _of_sign_in(view: View) -> View:
 
 @_of_sign_in
 def start(request: HttpRequest) -> HttpResponseBase:
-    """To the provider. `next`: the path to open after the sign-in."""
+    """To the provider. `next`: the path to open after the sign-in. An image or frame in the page of another site starts
+    nothing, and counts nothing. Browsers say what a request is for, at addresses with HTTPS and at localhost."""
+    if request.headers.get("Sec-Fetch-Dest", "document") != "document":
+        return page_of_refusal(request, "A sign-in starts from a page, not from within one.", 403)
     if wait := attempt(_starts(request)):
         return _too_many(request, "sign-ins that were begun and not ended", wait)
     response = Provider(request, configured()).redirect_from_request(request)

@@ -99,6 +99,7 @@ def second_step(request: HttpRequest) -> HttpResponseBase:
     if not form.is_valid():
         return paused_by(_page(request, user, form), form)
     del request.session[HALF]
+    request.session.set_expiry(None)  # it may be that of a sign-in by the provider which was begun in between
     request.signed_in_by = form.cleaned_data["code"]  # type: ignore[attr-defined]
     login(request, user, half["backend"])
     return remember(request, redirect(half["to"]), BY_SECOND_FACTOR)

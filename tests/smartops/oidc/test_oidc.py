@@ -17,8 +17,9 @@ from signals.models import SettingChange
 from smartops.models import RoleGrant, SignIn, SignInFailures
 from smartops.people.claims import group_roles
 from smartops.people.roles import Place, Role
+from smartops.people.second_factor import renew_codes
 from tests.kit.openid import CLIENT_ID, CLIENT_SECRET, OTHER_KEY, OpenIdProvider, openid_provider, signed
-from tests.kit.people import grant, person
+from tests.kit.people import app_of, grant, person
 
 pytestmark = pytest.mark.django_db
 ROLES = (
@@ -343,6 +344,25 @@ def test_starts_that_do_not_end_are_slowed_down_and_store_little(
     assert Session.objects.count() == 81
     assert len(provider.asked) == 30
     assert Client().get("/sign-in/oidc/", REMOTE_ADDR="203.0.113.9").status_code == 302
+
+
+@pytest.mark.parametrize("kind", ["image", "iframe", "empty", "script"])
+def test_the_pages_of_other_sites_start_no_sign_in_without_being_left(provider: OpenIdProvider, kind: str) -> None:
+    refused = Client().get("/sign-in/oidc/", headers={"Sec-Fetch-Dest": kind})
+    assert refused.status_code == 403
+    assert not SignInFailures.objects.exists()
+    assert not Session.objects.exists()
+    assert Client().get("/sign-in/oidc/", headers={"Sec-Fetch-Dest": "document"}).status_code == 302
+
+
+def test_a_start_between_password_and_code_does_not_shorten_the_session(provider: OpenIdProvider) -> None:
+    olga = person("olga", Role.OPERATOR, password="correct-horse-battery")  # noqa: S106
+    app_of(olga)
+    browser = Client()
+    browser.post("/admin/login/", {"username": "olga", "password": "correct-horse-battery"})
+    begin(browser)
+    assert browser.post("/admin/login/code/", {"code": renew_codes(olga)[0]}).status_code == 302
+    assert browser.session.get_expiry_age() > 86400
 
 
 def test_the_session_of_a_start_ends_with_its_state_and_no_later_one_does(provider: OpenIdProvider) -> None:
