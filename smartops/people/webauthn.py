@@ -21,7 +21,7 @@ from fido2 import cbor
 from fido2.cose import ES256, RS256, EdDSA
 from fido2.rpid import verify_rp_id
 from fido2.server import Fido2Server
-from fido2.utils import websafe_decode
+from fido2.utils import bytes2int, websafe_decode
 from fido2.webauthn import (
     AttestationConveyancePreference,
     AttestedCredentialData,
@@ -45,6 +45,7 @@ VALID_FOR = 300  # seconds, of a challenge
 CHALLENGE = 32  # bytes
 MAX_ANSWER = 16 * 1024  # characters: no authenticator needs them, and fido2's reader is quadratic
 ALGORITHMS = (ES256.ALGORITHM, EdDSA.ALGORITHM, RS256.ALGORITHM)  # Windows Hello may have nothing but the last
+RSA = range(2048, 4097)  # bits
 # What fido2 raises for an answer that is not as the specification says.
 FAULTS = (
     ValueError,
@@ -126,6 +127,11 @@ def verify_creation(site: Site, challenge: bytes, handle: bytes, answer: str) ->
         raise InvalidAnswerError("The id of the passkey is empty, too long, or another one.")
     if credential.public_key.ALGORITHM not in ALGORITHMS:
         raise InvalidAnswerError("The algorithm of the key was not asked for.")
+    if (
+        credential.public_key.ALGORITHM == RS256.ALGORITHM
+        and bytes2int(credential.public_key[-1]).bit_length() not in RSA
+    ):
+        raise InvalidAnswerError("The RSA key is too short, or too long.")
     with suppress(InvalidSignature):  # another error says that the key can verify nothing
         credential.public_key.verify(b"", b"")
     return Key(credential.credential_id, bytes(credential), handle, site.host, data.counter)

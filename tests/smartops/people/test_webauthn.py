@@ -208,6 +208,13 @@ ED25519 = ed25519.Ed25519PrivateKey.generate()
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
+@pytest.mark.parametrize("bits", [512, 2047, 4097, 64_000])
+def test_an_rsa_key_has_2048_to_4096_bits(bits: int) -> None:
+    weak = {**cose_of(RS256, RSA), -1: (1 << (bits - 1) | 1).to_bytes((bits + 7) // 8, "big")}
+    with pytest.raises(InvalidAnswerError, match="RSA key is too"):
+        create(Authenticator(), sets(cose=weak))
+
+
 @pytest.mark.parametrize("key", [cose_of(EdDSA, ED25519), cose_of(RS256, RSA)])
 def test_a_key_may_be_of_another_algorithm_that_was_asked_for(key: dict[int, Any]) -> None:
     assert create(Authenticator(), sets(cose=key)).signatures == 1
