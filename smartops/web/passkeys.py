@@ -33,8 +33,14 @@ REFUSED = "The passkey was not accepted. Try again, or sign in with your passwor
 
 def site_of(request: HttpRequest) -> Site:
     """As the browser has it. Django's protection against forgery has compared the header Origin with the host and the
-    scheme that the proxies report, and with CSRF_TRUSTED_ORIGINS. Raises InvalidAnswerError."""
-    return Site.of(request.headers.get("Origin") or f"{request.scheme}://{request.get_host()}")
+    scheme that the proxies report, and with CSRF_TRUSTED_ORIGINS. The client itself names the port of that host, and a
+    server at another port could pass answers on: a port other than that of HTTPS needs a trusted origin. Raises
+    InvalidAnswerError."""
+    origin = request.headers.get("Origin") or f"{request.scheme}://{request.get_host()}"
+    site = Site.of(origin)
+    if site.host != "localhost" and origin != f"https://{site.host}" and origin not in settings.CSRF_TRUSTED_ORIGINS:
+        raise InvalidAnswerError(f"Passkeys at {origin} need it in SMARTOPS_CSRF_TRUSTED_ORIGINS.")
+    return site
 
 
 def options_for(request: HttpRequest, user: User | None = None) -> HttpResponseBase:

@@ -311,6 +311,8 @@ def test_a_site_at_which_browsers_use_no_passkeys_offers_none(db: None, origin: 
         ("https://console.example.com", [], None),
         ("https://console.example.com", ["https://console.example.com"], "console.example.com"),
         ("http://testserver", [], None),
+        ("https://console.example.com:8443", ["https://console.example.com"], None),
+        ("https://console.example.com:8443", ["https://console.example.com:8443"], "console.example.com"),
     ],
 )
 def test_the_origin_is_that_of_the_host_or_a_trusted_one(
@@ -324,6 +326,22 @@ def test_the_origin_is_that_of_the_host_or_a_trusted_one(
     assert answer.status_code == (200 if host else 403)
     if host:
         assert answer.json()["rpId"] == host
+
+
+@pytest.mark.parametrize(("trusted", "accepted"), [([], False), (["https://testserver:8443"], True)])
+def test_another_port_of_the_host_is_a_site_only_if_it_is_trusted(
+    laptop: Authenticator, settings: Settings, trusted: list[str], accepted: bool
+) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = trusted
+    laptop.origin = "https://testserver:8443"
+    client = Client(SERVER_PORT="8443", HTTP_HOST="testserver:8443")
+    asked = options(Client())
+    refused = post(client, origin=laptop.origin)
+    assert (refused.status_code, "SMARTOPS_CSRF_TRUSTED_ORIGINS" in refused.content.decode()) == (
+        (200, False) if accepted else (400, True)
+    )
+    answer = laptop.get(refused.json() if accepted else asked)
+    assert post(client, answer, origin=laptop.origin).status_code == (302 if accepted else 200)
 
 
 def test_refused_answers_cost_pauses_of_a_second(laptop: Authenticator) -> None:
