@@ -8,6 +8,7 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
+from django.db import IntegrityError
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -34,6 +35,7 @@ from smartops.people.second_factor import (
 PENDING = "passkey"  # the key in the session of the passkey that is being added (passkeys.py)
 SECRET = "second_factor_secret"  # noqa: S105 - the key in the session of the one that is not set up yet
 PAGE = "console:second-factor"
+CHANGED = "Your second factor was changed in another window. Nothing was done. Reload this page."
 SESSIONS_END = "Your other sessions end."
 CODES_END = "It is your last one: your recovery codes end with it, and your password alone signs you in again."
 
@@ -101,8 +103,8 @@ def app_remove(request: ConsoleRequest, user: User) -> HttpResponseBase:
 
 @personal
 def app(request: ConsoleRequest, user: User) -> HttpResponseBase:
-    """No cache may keep the key."""
-    secret = request.session.get(SECRET, "")
+    """Each visit gets a key of its own: somebody may have read an earlier one. No cache may keep it."""
+    secret = request.session.get(SECRET, "") if request.method == "POST" else ""
     plain = opened(secret) if secret else None
     if plain is None:
         request.session[SECRET] = secret = new_secret()
@@ -133,6 +135,8 @@ def _store(form: SetUpForm, secret: str) -> list[str]:
         codes = set_up(form.user, secret, form.cleaned_data["code"])
     except AlreadySetUpError:  # another window of this person set it up just now
         raise forms.ValidationError("Your account already has an authenticator app. Reload this page.") from None
+    except IntegrityError:  # another window removed the last factor, or set up the first one
+        raise forms.ValidationError(CHANGED) from None
     if codes is None:
         message = "The code is wrong. Check the clock of the device, and enter the next code."
         raise forms.ValidationError({"code": message})
@@ -149,7 +153,10 @@ def recovery_codes(request: ConsoleRequest, user: User) -> HttpResponseBase:
     asked = Confirmation("Replace", "Replace your recovery codes", text, reverse(PAGE))
 
     def perform(_: dict[str, Any]) -> HttpResponse:
-        return recovery_codes_page(request, renew_codes(user))
+        try:
+            return recovery_codes_page(request, renew_codes(user))
+        except SecondFactor.DoesNotExist:
+            raise forms.ValidationError(CHANGED) from None
 
     return respond(request, PasswordConfirmationForm(request, user), asked, perform)
 
