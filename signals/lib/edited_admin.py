@@ -119,6 +119,7 @@ class EditedAdmin(admin.ModelAdmin[Row]):
     object_history_template = "admin/setting_history.html"
     actions = ["delete_chosen"]
     deletion_needs_reason = False
+    deletion_note = ""  # what a person reads before they confirm it
 
     def get_fieldsets(self, request: HttpRequest, obj: Row | None = None) -> Any:
         """With the hidden field in the first group. Who may only view has no form, and none of its own fields."""
@@ -175,7 +176,7 @@ class EditedAdmin(admin.ModelAdmin[Row]):
             if request.method == "POST" and self.deletion_needs_reason and not reason:
                 self.message_user(request, f"Nothing was deleted. {REASON_MISSING}", messages.ERROR)
                 return HttpResponseRedirect(request.path)
-            shown = {LOADED: current, "needs_reason": self.deletion_needs_reason}
+            shown = {LOADED: current, "needs_reason": self.deletion_needs_reason, "note": self.deletion_note}
             return super().delete_view(request, object_id, {**(extra_context or {}), **shown})
 
     def get_actions(self, request: HttpRequest) -> Any:
@@ -184,7 +185,7 @@ class EditedAdmin(admin.ModelAdmin[Row]):
     @admin.action(description="Delete, after a confirmation", permissions=["delete"])
     def delete_chosen(self, request: HttpRequest, chosen: QuerySet[Row]) -> HttpResponse | None:
         with transaction.atomic():
-            effect: Callable[[Row], str] = lambda _: "is deleted"  # noqa: E731
+            effect: Callable[[Row], str] = lambda _: f"is deleted. {self.deletion_note}".strip()  # noqa: E731
             rows = confirmed(
                 self, request, chosen, "delete_chosen", "Delete", effect, self.deletion_needs_reason, lock=self.locked
             )

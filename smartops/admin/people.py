@@ -4,13 +4,15 @@ passkeys."""
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Model, QuerySet
+from django.shortcuts import redirect
 from django.utils.html import format_html_join
 
 from smartops.admin.placed import PlacedAdmin, PlacedForm
@@ -28,6 +30,11 @@ MAX_DIGITS = 19  # of a key, a bigint
 OF_PROVIDER: list[Any] = (
     [("Sign-in by an OpenID provider", {"fields": ["identities"]})] if settings.SMARTOPS_WITH_OIDC else []
 )
+
+
+def _is_own(request: Any, user: User) -> bool:
+    """An account without a password has nothing to confirm with."""
+    return bool(user.pk == request.user.pk and request.user.has_usable_password())
 
 
 class PersonForm(PlacedForm[User], UserChangeForm[User]):
@@ -50,6 +57,13 @@ class PersonAdmin(PlacedAdmin[User], UserAdmin[User]):
     ]
     readonly_fields = ["identities"]
 
+    def user_change_password(self, request: Any, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's
+        """That of the own account is changed in the console, which asks for the one before."""
+        user = self.get_object(request, unquote(id))
+        if user is not None and _is_own(request, user):
+            return redirect("console:password")
+        return super().user_change_password(request, id, form_url)
+
     @admin.display(description="Identities")
     def identities(self, row: Any) -> str:
         """The issuer and the subject of each. The provider gives them, and nobody edits them."""
@@ -70,9 +84,21 @@ class TeamAdmin(PlacedAdmin[Group], GroupAdmin):
 
 
 class OwnedAdmin(PlacedAdmin[Row]):
-    """Only its owner can set it up. An administrator removes that of somebody who has lost it."""
+    """Only its owner can set it up. An administrator removes that of somebody who has lost it, and their own in the
+    console, which asks for the password."""
 
     deletion_needs_reason = True
+    deletion_note = "The sessions of the account go on. Set another password for it to end them."
+
+    def may_change(self, request: Any, obj: Row | None = None) -> bool:
+        return super().may_change(request, obj) and not (obj is not None and _is_own(request, obj.user))  # type: ignore[attr-defined]
+
+    def delete_view(self, request: Any, object_id: str, extra_context: Any = None) -> Any:
+        row: Any = self.get_object(request, unquote(object_id))
+        if row is not None and _is_own(request, row.user):
+            self.message_user(request, "Remove your own second factor here, with your password.", messages.WARNING)
+            return redirect("console:second-factor")
+        return super().delete_view(request, object_id, extra_context)
 
     def has_add_permission(self, request: Any) -> bool:  # noqa: ARG002
         return False

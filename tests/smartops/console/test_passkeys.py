@@ -386,6 +386,34 @@ def test_an_administrator_and_the_owner_remove_a_passkey_at_the_same_time(
     assert not SecondFactor.objects.exists()
 
 
+def test_an_administrator_changes_the_own_factor_and_password_in_the_console(olga: User) -> None:
+    passkey_of(olga)
+    client = browser()
+    for row in (Passkey.objects.get(), SecondFactor.objects.get()):
+        deletion, chosen = page(type(row), "delete", row.pk), page(type(row), "changelist")
+        for answer in (client.get(deletion), client.post(deletion, {"post": "yes", "change_reason": "x"})):
+            assert answer.headers["Location"] == PAGE
+        said_ = client.post(chosen, {"action": "delete_chosen", "_selected_action": row.pk}, follow=True)
+        assert "Nothing was done to" in said_.content.decode()
+    password = f"/admin/auth/user/{olga.pk}/password/"
+    new = {"password1": "stolen-by-eve-77", "password2": "stolen-by-eve-77", "usable_password": "true"}
+    for answer in (client.get(password), client.post(password, new)):
+        assert answer.headers["Location"] == "/console/password/"
+    olga.refresh_from_db()
+    assert olga.check_password(PASSWORD)
+    assert Passkey.objects.exists()
+
+
+@pytest.mark.parametrize("model", [Passkey, SecondFactor])
+def test_an_administrator_reads_that_the_sessions_go_on(olga: User, model: Any) -> None:
+    passkey_of(olga)
+    person("ada", Role.ADMIN, is_staff=True)
+    ada, row = browser("ada"), model.objects.get()
+    chosen = ada.post(page(model, "changelist"), {"action": "delete_chosen", "_selected_action": row.pk})
+    for answer in (ada.get(page(model, "delete", row.pk)), chosen):
+        assert "The sessions of the account go on. Set another password" in answer.content.decode()
+
+
 def wait_for_lock() -> None:
     """Until another session of the database waits for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
