@@ -14,7 +14,7 @@ from orchestrator.models import Action, IdempotencyKey
 from signals.models import Problem, Signal
 from smartops.retention.export import Manifest
 from smartops.retention.kept import referred_by
-from smartops.retention.months import Partition, midnight, of_names
+from smartops.retention.months import Partition, midnight, of_names, stored
 
 # Which versions of which rows the partition has: any change to it changes this.
 VERSIONS = """
@@ -76,6 +76,11 @@ def detached(model: type[Model]) -> list[Partition]:
     with connection.cursor() as cursor:
         cursor.execute(DETACHED, [rf"^{re.escape(model._meta.db_table)}_\d{{4}}_\d\d$"])
         return of_names(model, [name for [name] in cursor.fetchall()])
+
+
+def oldest(model: type[Model]) -> Partition | None:
+    """The oldest month of the table, also if an interrupted run has detached it."""
+    return min([*stored(model), *detached(model)], key=lambda one: one.month, default=None)
 
 
 def create(partition: Partition) -> None:

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,6 @@ class Command(BaseCommand):
             self.stdout.write(f"Created {', '.join(created)}.")
         for behind in () if dry_run else sequences.advance():
             self.stdout.write(f"Advanced {behind}.")
-        for deleted in () if dry_run else expired.delete():
-            self.stdout.write(f"Deleted {deleted}.")
         for label in months.TABLES:
             model = apps.get_model(label)
             try:
@@ -54,6 +53,9 @@ class Command(BaseCommand):
                 problems.append(str(error))
             except OperationalError as error:  # another session holds a lock
                 problems.append(f"{model._meta.db_table}: run `manage.py retain` again: {error}".strip())
+        with suppress(months.WrongPartitionError):  # it is among the problems
+            for deleted in () if dry_run else expired.delete():
+                self.stdout.write(f"Deleted {deleted}.")
         if problems:
             raise CommandError("\n".join(problems))
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.db.models import Q
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -18,9 +19,10 @@ from orchestrator.models import DecisionRecord
 from signals.ingest import Receipt
 from signals.lib import partitions
 from signals.models import Observation, Problem, Signal, Window
+from smartops.queries import places_of_signals
 from smartops.retention import drop, export, months
 from smartops.retention.months import Partition
-from tests.kit.signals import anomaly, post, wait
+from tests.kit.signals import NAMESPACE, anomaly, post, wait
 from tests.orchestrator.test_constraints import an_action
 from tests.smartops.retention.test_retain import MONTH, OLD, after_forty_days, retain
 
@@ -64,6 +66,7 @@ def of(table: str) -> str:
 
 def test_a_closed_signal_and_its_observations_are_exported_and_dropped(tmp_path: Path, old: Receipt) -> None:
     close()
+    Problem.objects.update(healthy_at=timezone.now())
 
     retain(tmp_path)
 
@@ -72,7 +75,7 @@ def test_a_closed_signal_and_its_observations_are_exported_and_dropped(tmp_path:
     for table in ("signals_signal", "signals_observation"):
         manifest = json.loads((tmp_path / f"{table}{MONTH:_%Y_%m}.json").read_text())
         assert (manifest["rows"], manifest["month"]) == (1, f"{MONTH:%Y-%m}")
-    assert Problem.objects.get().firing_count == 1, "the problem is known for ever"
+    assert Problem.objects.get().firing_count == 1, "the problem was reported lately"
     assert Problem.objects.get().signal_id is None
 
 
@@ -157,6 +160,7 @@ def dropped(tmp_path: Path) -> None:
 
 
 def test_the_next_report_of_a_problem_whose_signal_was_dropped_opens_another(tmp_path: Path, old: Receipt) -> None:
+    Problem.objects.update(healthy_at=timezone.now())
     dropped(tmp_path)
 
     [receipt] = post(anomaly("a"))
@@ -200,6 +204,31 @@ def test_a_report_ends_the_link_to_a_signal_that_is_closed_and_holds_for_nothing
     post(anomaly("a", firing=False))
 
     assert Problem.objects.get().signal_id is None
+
+
+def test_a_signal_is_listed_by_its_place_for_as_long_as_it_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    first = OLD.replace(day=2)
+    with ids_of(first, monkeypatch):
+        post(anomaly("a"))
+        post(anomaly("a", firing=False))
+        post(anomaly("a", firing=False))
+    partitions.create_ahead()
+    days = (timezone.now() - first).days
+    wait(days * 86_400)
+    visible = Q(namespace=NAMESPACE)
+    settings.SMARTOPS_RETAIN_SIGNALS_DAYS = days - 1  # the last day of its month is younger
+    assert Problem.objects.get().signal_id is None
+
+    retain(tmp_path)
+
+    assert places_of_signals(visible, {}).values == [("default", NAMESPACE, "a")]  # type: ignore[union-attr]
+    assert Signal.objects.filter(visible).exists()
+    settings.SMARTOPS_RETAIN_SIGNALS_DAYS = settings.SMARTOPS_RETAIN_OBSERVATIONS_DAYS = 40
+    retain(tmp_path)
+    assert not Signal.objects.exists()
+    assert not Problem.objects.exists()
 
 
 def test_nothing_is_dropped_that_was_not_exported(tmp_path: Path, old: Receipt) -> None:
