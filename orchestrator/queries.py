@@ -20,9 +20,11 @@ from signals.reasons import Reason
 Row = Mapping[str, Any]
 
 # A session that is stuck may keep a lock. No transaction that has locked workloads waits longer than this for another.
-LIMIT_LOCK_WAITS = "SET LOCAL lock_timeout = '250ms'"
-# As a condition, it costs no round trip: it is evaluated once, before the statement locks a row.
-LIMITED_WAITS = "(SELECT set_config('lock_timeout', '250ms', true)) IS NOT NULL"
+LOCK_TIMEOUT = "250ms"
+LIMIT_LOCK_WAITS = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"
+# As a condition, it costs no round trip: it is evaluated once, before the statement locks a row. The statement itself
+# locks its tables before that.
+LIMITED_WAITS = f"(SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true)) IS NOT NULL"
 
 # The rows of these workloads, locked until the transaction ends. Every transaction locks them in the order of their
 # ids, so two batches never wait for each other in a circle.
@@ -101,7 +103,7 @@ HISTORIES = f"""
 # One compare-and-set for each action: the row is stored only while it is as its copy says. A planned version is part
 # of that, because a plan changes neither state nor epoch. The rows are locked in the order of their ids, as two batches
 # of the same rows could otherwise wait for each other. `= ANY(ARRAY(…))` uses the primary key; with IN, PostgreSQL may
-# read every action since `first`.
+# read every action since `first`. The caller limits how long it waits for a lock.
 MOVE_ACTIONS = f"""
     WITH moved AS (SELECT * FROM json_to_recordset(%(rows)s::json) AS moved(
         id uuid, from_state text, from_epoch int, from_version text, lease_is_over boolean,
@@ -111,7 +113,7 @@ MOVE_ACTIONS = f"""
         digest text, shown jsonb, not_before float8, deadline float8, lease float8, applied boolean, finished boolean)),
     locked AS (
         SELECT id FROM orchestrator_action
-        WHERE {LIMITED_WAITS} AND id {BOUNDED} AND id = ANY(ARRAY(SELECT id FROM moved))
+        WHERE id {BOUNDED} AND id = ANY(ARRAY(SELECT id FROM moved))
         ORDER BY id FOR NO KEY UPDATE)
     UPDATE orchestrator_action AS action SET
         state = moved.state, reason = moved.reason, message = moved.message, details = moved.details,

@@ -82,12 +82,13 @@ def store(transitions: Sequence[Transition], *, savepoint: bool = True) -> list[
     transitions = [one for one in transitions if one.action.state not in FINAL]
     if not transitions:
         return []
-    with atomic((one.action for one in transitions), savepoint=savepoint), planned_once():
+    actions = [one.action for one in transitions]
+    with atomic(actions, savepoint=savepoint), planned_once(lock_timeout=queries.LOCK_TIMEOUT):
         # Workloads before actions, as everywhere: a process that decides on the target finds it free, or has committed
         # its deferral, which `_release` then ends.
         if ending := {one.action.workload_id for one in transitions if one.to in FINAL}:
             Workload.lock_rows(ending)
-        ids = [one.action.pk for one in transitions]
+        ids = [one.pk for one in actions]
         moved = queries.fetch(queries.MOVE_ACTIONS, map(_row, transitions), first=min(ids))
         times = {row[0]: row[1:] for row in moved}
         stored = [one for one in transitions if one.action.pk in times]

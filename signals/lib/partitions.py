@@ -6,7 +6,7 @@ the partitions of this month and the next ones. (docs/adr/0046-monthly-partition
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -132,26 +132,36 @@ def planned_transaction() -> Iterator[None]:
 
 
 @contextmanager
-def planned_once(*, reset: bool = True) -> Iterator[None]:
+def planned_once(*, reset: bool = True, lock_timeout: str = "") -> Iterator[None]:
     """For a statement in a transaction that bounds the ids by parameters. PostgreSQL plans it once per session, for all
     partitions, and leaves most of them out when it begins to execute the plan. By itself it would plan it anew each
     time, for these parameters, which takes longer than the execution. Behind a pooler it does, as nothing is prepared
     there. Around several such statements it costs two round trips in all: one within another costs none. `reset=False`:
-    nothing follows in the transaction, whose end resets the mode; this saves a round trip."""
+    nothing follows in the transaction, whose end resets the mode; this saves a round trip. `lock_timeout`: no statement
+    in the rest of the transaction waits longer for a lock; setting it costs no other round trip."""
     session: Any = connection.connection
     threshold = session.prepare_threshold if connection.in_atomic_block else None
+    limits = {"lock_timeout": lock_timeout} if lock_timeout else {}
     if not threshold:
+        _set_local(limits)
         yield
         return
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        session.prepare_threshold = 0
-        try:
-            yield
-        finally:
-            session.prepare_threshold = threshold
-        if reset:
-            cursor.execute("SET LOCAL plan_cache_mode = auto")
+    _set_local({"plan_cache_mode": "force_generic_plan", **limits})
+    session.prepare_threshold = 0
+    try:
+        yield
+    finally:
+        session.prepare_threshold = threshold
+    if reset:
+        _set_local({"plan_cache_mode": "auto"})
+
+
+def _set_local(settings: Mapping[str, str]) -> None:
+    """For the rest of the transaction."""
+    if settings:
+        calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {calls}", [part for setting in settings.items() for part in setting])
 
 
 def create_ahead(using: str = DEFAULT_DB_ALIAS) -> list[str]:

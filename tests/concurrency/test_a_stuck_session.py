@@ -74,6 +74,12 @@ def action(name: str) -> None:
     Action.objects.select_for_update(of=("self",)).get(workload__name=name)
 
 
+def table_of_actions() -> None:
+    """As a migration does: it can be read, and not written."""
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE orchestrator_action IN SHARE MODE")
+
+
 def states() -> dict[str, str]:
     return {one.workload.name: one.state for one in Action.objects.select_related("workload")}
 
@@ -117,6 +123,17 @@ def test_a_direct_action_waits_alone_for_what_another_session_holds(
 
     simulation.run(2)
     assert states() == {"a": S.VERIFYING, "b": S.VERIFYING}
+
+
+def test_a_claim_does_not_wait_for_the_lock_of_the_table(simulation: Simulation) -> None:
+    requested("a")
+
+    with locked(table_of_actions):
+        quickly(lambda: simulation.run(2))
+        assert states() == {"a": S.PENDING}
+
+    simulation.sweep()
+    assert states() == {"a": S.APPLYING}
 
 
 @pytest.mark.parametrize("lock", [workload, action, signal])
