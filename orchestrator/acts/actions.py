@@ -11,7 +11,7 @@ from uuid import UUID
 from guardrails.models import effective_limits
 from orchestrator.acts.direct import request
 from orchestrator.acts.types import Done, NotDone, Outcome, WhyNot, require_reason, too_long, unless_locked
-from orchestrator.models import FINAL, Action, ActionState, transitions
+from orchestrator.models import FINAL, Action, ActionState, transition_store, transitions
 from signals.actors import Actor
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal
@@ -34,7 +34,7 @@ def settle(pk: UUID, applied: bool, by: Actor, reason: str) -> Outcome:
         result = "applied" if applied else "not applied"
         message = f"{by} marked the change as {result}: {reason}"
         limits = effective_limits(action.workload.target)
-        if not transitions.store([transitions.reviewed(action, applied, message, limits, by)]):
+        if not transition_store.store([transitions.reviewed(action, applied, message, limits, by)]):
             return _overtaken(pk)
         return Done(f"{action} is settled: the change is marked as {result}.", action)
 
@@ -59,7 +59,7 @@ def cancel(pk: UUID, by: Actor, reason: str = "") -> Outcome:
         if (refusal := cancel_refusal(action)) is not None:
             return refusal
         message = f"{by} cancelled the action: {reason}" if reason.strip() else f"{by} cancelled the action."
-        if not transitions.store([transitions.cancel(action, Reason.CANCELLED, message, by)]):
+        if not transition_store.store([transitions.cancel(action, Reason.CANCELLED, message, by)]):
             return _overtaken(pk)
         return Done(f"{action} is cancelled. Its change was not applied.", action)
 

@@ -12,7 +12,7 @@ from guardrails.risk import Risk, acknowledgement
 from orchestrator.acts.types import Done, NotDone, Outcome, WhyNot, require_reason, too_long, unless_locked
 from orchestrator.decide.approval import approving, has_right, required
 from orchestrator.decide.circumstances import circumstances
-from orchestrator.models import Action, ActionState, Approval, Vote, Workload, transitions
+from orchestrator.models import Action, ActionState, Approval, Vote, Workload, transition_store, transitions
 from signals.actors import Actor
 
 Objection = Callable[[Action], str]
@@ -100,14 +100,14 @@ def approvers(action: Action) -> list[str]:
 
 def _count(action: Action, by: Actor, decision: Vote, reason: str) -> Outcome:
     if decision is Vote.REJECT:
-        transitions.store([transitions.reject(action, f"{by} rejected it: {reason}", by)])
+        transition_store.store([transitions.reject(action, f"{by} rejected it: {reason}", by)])
         return Done(f"{action} is rejected. Nothing is written.", action)
     approved_by, wanted = approvers(action), required(action)
     if len(approved_by) < wanted:
         return Done(f"You approved {action}. It has {len(approved_by)} of {wanted} approvals.", action)
     message = f"Approved by {', '.join(approved_by)}." + (f" {by}: {reason}" if reason else "")
     details = {"digest": action.digest, "approved_by": approved_by}
-    transitions.store([transitions.approve(action, message, details, by)])
+    transition_store.store([transitions.approve(action, message, details, by)])
     return Done(f"{action} is approved. A reconciler checks it once more, and executes it.", action)
 
 

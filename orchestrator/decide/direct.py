@@ -13,7 +13,16 @@ from orchestrator import metrics, queries
 from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.policy import ask_policy
 from orchestrator.k8s.target import UNOBSERVED
-from orchestrator.models import Action, ActionState, ActiveAction, IdempotencyKey, Phase, Workload, transitions
+from orchestrator.models import (
+    Action,
+    ActionState,
+    ActiveAction,
+    IdempotencyKey,
+    Phase,
+    Workload,
+    transition_store,
+    transitions,
+)
 from signals.actors import Actor
 from signals.lib import tracing
 from signals.lib.transition_log import log_transition
@@ -136,14 +145,14 @@ def _decide(question: Question, proposal: Proposal, workload: Workload) -> tuple
         [decided] = decide([replace(question, overrides=active.pk)])
         if not isinstance(decided.decision, Allow | Ask | Observe):
             return decided, None
-        if transitions.store([_override(active, proposal, question.action_id)]):
+        if transition_store.store([_override(active, proposal, question.action_id)]):
             return decided, active
         active = active_action(workload)  # a reconciler was first: it may have planned the write
     [decided] = decide([question if active is None else replace(question, active_waits=waits(active))])
     return decided, None
 
 
-def _override(waits: Action, proposal: Proposal, action_id: UUID) -> transitions.Transition:
+def _override(waits: Action, proposal: Proposal, action_id: UUID) -> transition_store.Transition:
     message = f"{proposal.requested_by} requested the direct action {action_id} of the workload."
     return transitions.cancel(waits, Reason.OVERRIDDEN, message, proposal.requested_by, {"action": str(action_id)})
 

@@ -9,7 +9,7 @@ from orchestrator.decide.approval import difference, digest, planned, rule_of, s
 from orchestrator.decide.decision import Decided
 from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models import Action, Verification, VerificationStatus, transitions
-from orchestrator.models.transitions import Asks, Transition
+from orchestrator.models.transition_store import Asks, Transition
 from signals.proposals import scale_decrease, scale_increase
 from signals.reasons import Reason
 

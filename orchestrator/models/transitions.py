@@ -1,4 +1,5 @@
-"""The transitions of an action: one constructor for each. They are pure, and return a value that `store` stores."""
+"""The transitions of an action: one constructor for each. They are pure, and return a value that
+`transition_store.store` stores."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,11 @@ from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models.action import PENDING_FOR, Action
 from orchestrator.models.evidence import Verification, VerificationStatus
 from orchestrator.models.states import ActionState as S
-from orchestrator.models.transition import LEASE, Asks, Transition, atomic, store
+from orchestrator.models.transition_store import Asks, Transition
 from signals.proposals import PROPOSAL_TYPES
 from signals.proposals.images import images, observe
 from signals.reasons import Reason
 from signals.types import ActionType
-
-__all__ = ["LEASE", "Asks", "Transition", "atomic", "store"]
 
 REVIEW_FOR = timedelta(hours=24)
 VERIFIED_AS = {

@@ -19,7 +19,7 @@ from orchestrator.decide.plan import follow
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.target import UNOBSERVED
 from orchestrator.k8s.target import Observe as ObserveTarget
-from orchestrator.models import Action, ActionState, Phase, Workload, transitions
+from orchestrator.models import Action, ActionState, Phase, Workload, transition_store
 from orchestrator.reconciler import naming
 from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
@@ -231,7 +231,7 @@ def _create(
     for action, *_ in planned:
         about: dict[str, object] = {"signal": action.signal_id, "target": action.workload, "actor": actor}
         log_transition("action", action.pk, "", action.state, traceparent=action.traceparent, **about)
-    transitions.store([follow(action, live, decided, actor) for action, live, decided in planned], savepoint=False)
+    transition_store.store([follow(action, live, decided, actor) for action, live, decided in planned], savepoint=False)
     return [Claim.of(action, decided.limits) for action, _, decided in planned if action.state == ActionState.APPLYING]
 
 

@@ -22,7 +22,7 @@ from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.target import Observe as ObserveTarget
 from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import WorkloadObject
-from orchestrator.models import Action, ActionState, Phase, Workload, transitions
+from orchestrator.models import Action, ActionState, Phase, Workload, transition_store, transitions
 from orchestrator.reconciler.calls import Rehearsal
 from signals.lib.redaction import error_text
 from signals.models import Signal
@@ -58,7 +58,7 @@ def ask_again(rows: Sequence[Action], observe_target: ObserveTarget, actor: str)
         signals = Signal.objects.in_bulk([row.signal_id for row in current if row.signal_id])
         decided = decide([_question(row, states[row.pk], free[row.workload.target], signals) for row in current])
         moves = [_transition(row, made, actor) for row, made in zip(current, decided, strict=True)]
-        stored = {one.action.pk for one in transitions.store(moves)}
+        stored = {one.action.pk for one in transition_store.store(moves)}
         store_records(made for row, made in zip(current, decided, strict=True) if row.pk in stored)
     return [row for row in current if row.pk in stored]
 
@@ -135,7 +135,7 @@ def _question(action: Action, state: TargetState, workload: Workload, signals: M
     )
 
 
-def _transition(action: Action, decided: Decided, actor: str) -> transitions.Transition:
+def _transition(action: Action, decided: Decided, actor: str) -> transition_store.Transition:
     """A deferral does not end the wait: it may be over when the action is approved."""
     decision, live = decided.decision, decided.question.state.object
     if live is None:

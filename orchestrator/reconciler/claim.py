@@ -14,8 +14,8 @@ from opentelemetry.trace import Span
 from guardrails.types import Limits
 from orchestrator import metrics
 from orchestrator.k8s.errors import ClusterError
-from orchestrator.models import Action, transitions
-from orchestrator.models.transitions import Transition
+from orchestrator.models import Action, transition_store, transitions
+from orchestrator.models.transition_store import Transition
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.retry import Fail, NextMove, Retry, Review
 from signals.lib import tracing
@@ -85,4 +85,4 @@ def _claim(due: QuerySet[Action], limit: int, claim: Callable[[Action], Transiti
     rows = due.select_related("workload").prefetch_related("signal")
     with transaction.atomic():
         free = rows.select_for_update(skip_locked=True, of=("self",))[:limit]
-        return transitions.store([claim(row) for row in free])
+        return transition_store.store([claim(row) for row in free])

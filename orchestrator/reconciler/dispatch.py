@@ -19,8 +19,8 @@ from orchestrator.decide.plan import follow
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.types import WorkloadObject
-from orchestrator.models import Action, ActionState, Phase, Workload, transitions
-from orchestrator.models.transitions import Transition
+from orchestrator.models import Action, ActionState, Phase, Workload, transition_store, transitions
+from orchestrator.models.transition_store import Transition
 from orchestrator.reconciler.batch import Locked
 from orchestrator.reconciler.calls import Reading
 from orchestrator.reconciler.claim import Claim, claim_free
@@ -59,13 +59,13 @@ def give_up(claims: Sequence[Claim], actor: str) -> list[Transition]:
     """Ends actions that no process has brought to an end: the processes that claimed them have probably crashed."""
     message = "no process that claimed the action recorded an outcome"
     moves = [exhausted(message, one.action.attempts, one.action.ambiguous) for one in claims]
-    return transitions.store([one.follow(move, actor) for one, move in zip(claims, moves, strict=True)])
+    return transition_store.store([one.follow(move, actor) for one, move in zip(claims, moves, strict=True)])
 
 
 def check(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) -> list[Claim]:
     """Guardrails, signal and freezes once more before each write, now that the target has been read. The plan is
     committed, or the action ends or waits. Returns the claims that may be written."""
-    with transitions.atomic(one.claim.action for one in readings):
+    with transition_store.atomic(one.claim.action for one in readings):
         asked = [one for one in readings if _may_write(one)]
         # Of all, also of those that end: locked one after the other, two processes could wait for each other.
         targets = {one.claim.action.workload.target for one in readings}
@@ -76,7 +76,7 @@ def check(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) 
         decided = decide([_question(one, workloads, signals) for one in asked])
         answers = dict(zip(map(id, asked), decided, strict=True))
         moves = [_transition(one, answers.get(id(one)), actor, jitter()) for one in readings]
-        stored = {one.action.pk: one.to for one in transitions.store(moves, savepoint=False)}
+        stored = {one.action.pk: one.to for one in transition_store.store(moves, savepoint=False)}
         store_records(answers[id(one)] for one in asked if one.claim.action.pk in stored)
     planned = {pk for pk, to in stored.items() if to == ActionState.APPLYING}
     for one in asked:
@@ -98,9 +98,9 @@ def record_claim_failure(claim: Claim, error: Exception, actor: str) -> None:
         return
     message = error_text(error)
     if claim.action.ambiguous or action.planned_resource_version:  # the error may have come after the write
-        transitions.store([transitions.require_review(action, message, actor)])
+        transition_store.store([transitions.require_review(action, message, actor)])
     else:
-        transitions.store([transitions.fail(action, Reason.PROCESSING_ERROR, message, actor)])
+        transition_store.store([transitions.fail(action, Reason.PROCESSING_ERROR, message, actor)])
 
 
 def _may_write(reading: Reading) -> bool:

@@ -18,7 +18,7 @@ from guardrails.models import effective_limits
 from orchestrator import metrics
 from orchestrator.decide.approval import required
 from orchestrator.k8s.sync import NO_DELAYS, Delays
-from orchestrator.models import Action, ActionState, Workload, transitions
+from orchestrator.models import Action, ActionState, Workload, transition_store, transitions
 from orchestrator.models.keys import ActiveAction
 from orchestrator.models.states import ACTIVE
 from orchestrator.reconciler.batch import store_all
@@ -68,7 +68,7 @@ def expire_actions(actor: str) -> None:
     over = Action.recent().filter(unclaimed | undecided, deadline_at__lte=Now())
     # Any of them: rows that cannot be ended keep no others from their end.
     rows = list(over.select_related("workload").order_by("?")[:BATCH])
-    store_all(rows, lambda some: transitions.store([_expired(row, actor) for row in some]), _log_failure)
+    store_all(rows, lambda some: transition_store.store([_expired(row, actor) for row in some]), _log_failure)
 
 
 def expire_signals() -> None:
@@ -106,7 +106,7 @@ def cancel_resolved(cluster: str, actor: str) -> None:
         store_all(rows, partial(_cancel_resolved, actor=actor), _log_failure)
 
 
-def _cancel_resolved(rows: Sequence[Action], actor: str) -> list[transitions.Transition]:
+def _cancel_resolved(rows: Sequence[Action], actor: str) -> list[transition_store.Transition]:
     message = "The problem was resolved before the action was applied."
     with transaction.atomic():
         free = Workload.lock_free_rows({row.workload_id for row in rows})
@@ -117,7 +117,7 @@ def _cancel_resolved(rows: Sequence[Action], actor: str) -> list[transitions.Tra
         locked = signals.order_by("fingerprint").select_for_update(no_key=True, skip_locked=True)
         still_resolved = set(locked.values_list("pk", flat=True))
         over = [row for row in rows if row.signal_id in still_resolved]
-        return transitions.store([transitions.cancel(row, Reason.SIGNAL_RESOLVED, message, actor) for row in over])
+        return transition_store.store([transitions.cancel(row, Reason.SIGNAL_RESOLVED, message, actor) for row in over])
 
 
 def _log_failure(action: Action, error: Exception) -> None:
@@ -126,7 +126,7 @@ def _log_failure(action: Action, error: Exception) -> None:
     log.error("action %s could not be ended", action.pk, exc_info=error)
 
 
-def _expired(action: Action, actor: str) -> transitions.Transition:
+def _expired(action: Action, actor: str) -> transition_store.Transition:
     if action.state == ActionState.NEEDS_REVIEW:
         return transitions.expire_review(action, effective_limits(action.workload.target), actor)
     if action.state == ActionState.AWAITING_APPROVAL:

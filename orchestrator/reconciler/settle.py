@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from guardrails.models import effective_limits
 from orchestrator.k8s.errors import ClusterError, Conflict, Unknown
 from orchestrator.k8s.types import WorkloadObject
-from orchestrator.models import Action, ActionState, transitions
-from orchestrator.models.transitions import Transition
+from orchestrator.models import Action, ActionState, transition_store, transitions
+from orchestrator.models.transition_store import Transition
 from orchestrator.reconciler import dispatch
 from orchestrator.reconciler.calls import Answer
 from orchestrator.reconciler.retry import next_move
@@ -34,7 +34,7 @@ def is_unclear(answer: Answer) -> bool:
 
 def settle(answers: Sequence[Answer], actor: str, jitter: Callable[[], float]) -> list[Action]:
     """An action that is not returned has ended, waits for its next attempt, or was taken over by another process."""
-    stored = transitions.store([_transition(one, actor, jitter()) for one in answers])
+    stored = transition_store.store([_transition(one, actor, jitter()) for one in answers])
     return [one.action for one in stored if one.to == ActionState.VERIFYING]
 
 

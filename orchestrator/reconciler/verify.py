@@ -20,7 +20,7 @@ from orchestrator.actions import HANDLERS
 from orchestrator.k8s.revision import progress_deadline
 from orchestrator.k8s.rollout import Complete, Failed, Progressing
 from orchestrator.k8s.types import WorkloadKey, WorkloadObject
-from orchestrator.models import Action, ActionState, VerificationStatus, transitions
+from orchestrator.models import Action, ActionState, VerificationStatus, transition_store, transitions
 from orchestrator.reconciler.calls import Confirmation
 from orchestrator.reconciler.clock import Clock
 from orchestrator.verification.judge import Expected, judge
@@ -332,7 +332,7 @@ def record(ended: Sequence[Ended], actor: str) -> list[Ended]:
     moves = [
         transitions.verified(one.watched.action, one.status, one.reason, one.message, one.seen, actor) for one in ended
     ]
-    stored = {one.action.pk for one in transitions.store(moves)}
+    stored = {one.action.pk for one in transition_store.store(moves)}
     return [one for one in ended if one.watched.action.pk in stored]
 
 

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from guardrails.models import Freeze
 from orchestrator.decide.direct import admit_direct
-from orchestrator.models import Action, ActionState, transitions
+from orchestrator.models import Action, ActionState, transition_store, transitions
 from orchestrator.reconciler import calls, dispatch
 from orchestrator.reconciler.reclaim import reclaim
 from signals import actors
@@ -83,7 +83,7 @@ def test_a_rescuer_that_read_the_row_before_the_plan_takes_nothing_over(world: W
     calls.write(claim, world.cluster)  # and dies
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
 
-    assert transitions.store([transitions.reclaim(read_before_the_plan, "reconciler:slow")]) == []
+    assert transition_store.store([transitions.reclaim(read_before_the_plan, "reconciler:slow")]) == []
 
     go_on(world)
     world.drain()

@@ -11,8 +11,8 @@ from django.db.models.functions import Now
 from orchestrator.acts import Done, NotDone
 from orchestrator.acts.vote import vote
 from orchestrator.k8s.target import TargetState
-from orchestrator.models import Action, ActionState, Approval, AuditEvent, Vote, transitions
-from orchestrator.models.transitions import Asks
+from orchestrator.models import Action, ActionState, Approval, AuditEvent, Vote, transition_store, transitions
+from orchestrator.models.transition_store import Asks
 from orchestrator.reconciler import approvals, dispatch, reclaim
 from signals import actors
 from signals.reasons import Reason
@@ -35,7 +35,7 @@ def asked(required: int = 1) -> Action:
     action = requested()
     shown = {"uid": "u1", "generation": 3, "limits": {"approvals_required": required}}
     asks = Asks(shown, "d1", Reason.APPROVAL_REQUIRED, "", {}, 600)
-    transitions.store([transitions.ask(action, {"change": {"replicas": 3}}, asks, "reconciler:test")])
+    transition_store.store([transitions.ask(action, {"change": {"replicas": 3}}, asks, "reconciler:test")])
     return action
 
 

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from guardrails.models import GuardrailSetting
-from orchestrator.models import Action
+from orchestrator.models import Action, transition_store
 from orchestrator.models import transitions as actions_
 from signals import transitions
 from signals.models import Signal
@@ -89,7 +89,7 @@ def test_a_batch_of_transitions_holds_the_actions_before_the_one_it_waits_for(he
     with ThreadPoolExecutor(1) as threads:
         with transaction.atomic():
             Action.objects.select_for_update().get(pk=actions[held].pk)
-            writing = threads.submit(on_its_own_connection, lambda: actions_.store(claims))
+            writing = threads.submit(on_its_own_connection, lambda: transition_store.store(claims))
             wait_for_a_lock()
             free = set(Action.objects.select_for_update(skip_locked=True).values_list("pk", flat=True))
         writing.result(20)

@@ -11,7 +11,7 @@ from django.db import connection
 
 from guardrails.models import GuardrailSetting
 from orchestrator.decide.direct import admit_direct
-from orchestrator.models import Action, ActionState, Workload, transition, transitions
+from orchestrator.models import Action, ActionState, Workload, transition_store, transitions
 from orchestrator.reconciler import admit
 from signals import actors
 from signals.lib.notifications import connection_parameters
@@ -44,7 +44,7 @@ def cut_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
         (admit, "follow"),
         (transitions, "apply"),
         (transitions, "verified"),
-        (transition, "_release"),
+        (transition_store, "_release"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )

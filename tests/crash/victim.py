@@ -26,7 +26,7 @@ from django.test.utils import setup_test_environment  # noqa: E402
 
 from guardrails.models import Cooldown  # noqa: E402
 from orchestrator.k8s.client import KubernetesCluster  # noqa: E402
-from orchestrator.models import Approval, transition, transitions  # noqa: E402
+from orchestrator.models import Approval, transition_store, transitions  # noqa: E402
 from orchestrator.reconciler import admit, approvals, calls, dispatch, loop, reclaim, settle, verify  # noqa: E402
 from smartops.console import approvals as console  # noqa: E402
 from smartops.dev.postgres import WEB_ROLE  # noqa: E402
@@ -42,7 +42,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "the effect is recorded, not committed": (Cooldown, "start"),
     "the effect is recorded": (settle, "settle"),
     "the rollout was judged": (verify, "judge"),
-    "the outcome is written, not committed": (transition, "_release"),
+    "the outcome is written, not committed": (transition_store, "_release"),
     "verified": (verify, "record"),
     "claimed, not committed": (transitions, "claim"),
     "claimed": (dispatch, "claim_due"),
@@ -51,7 +51,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "expired, not committed": (transitions, "expire_approval"),
     "expired": (reclaim, "expire_actions"),
     "the vote is written, not committed": (Approval, "save"),
-    "approved, not committed": (transitions, "store"),
+    "approved, not committed": (transition_store, "store"),
     "approved": (console, "respond"),
 }
 

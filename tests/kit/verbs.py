@@ -15,7 +15,7 @@ from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.decide.policy import policy_is_configured
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.target import Observe
-from orchestrator.models import Action, Workload, transitions
+from orchestrator.models import Action, Workload, transition_store, transitions
 from orchestrator.reconciler import admit as verb
 from orchestrator.reconciler import calls, dispatch, settle
 from orchestrator.reconciler.calls import Answer, Reading
@@ -39,7 +39,7 @@ def admit(signal_id: UUID, observe: Observe, actor: str) -> Claim | None:
 
 
 def claim(action: Action, actor: str) -> Claim:
-    transitions.store([transitions.claim(action, actor)])
+    transition_store.store([transitions.claim(action, actor)])
     return Claim.of(action)
 
 

@@ -17,7 +17,7 @@ from orchestrator.acts.actions import (
     settle,
     settle_refusal,
 )
-from orchestrator.models import FINAL, Action, ActionState, AuditEvent, Workload, transitions
+from orchestrator.models import FINAL, Action, ActionState, AuditEvent, Workload, transition_store, transitions
 from signals import actors
 from signals.reasons import Reason
 from signals.types import ActionType, Kind, Origin
@@ -32,14 +32,14 @@ ANA, OLGA = actors.user("ana"), actors.user("olga")
 def unclear(name: str = "erp-simulator") -> Action:
     action = requested(name)
     claim(action, "reconciler:test")
-    transitions.store([transitions.require_review(action, "A write was not answered.", "reconciler:test")])
+    transition_store.store([transitions.require_review(action, "A write was not answered.", "reconciler:test")])
     return action
 
 
 def ambiguous() -> Action:
     action = requested()
     claim(action, "reconciler:test")
-    transitions.store(
+    transition_store.store(
         [transitions.retry(action, Reason.CLUSTER_ERROR, "no answer", 0.0, "reconciler:test", ambiguous=True)]
     )
     return action
@@ -164,7 +164,7 @@ class TestRetry:
     def test_a_failed_action_is_requested_again_as_a_direct_action_of_the_person(self) -> None:
         action = requested()
         claim(action, "reconciler:test")
-        transitions.store([transitions.fail(action, Reason.CLUSTER_REJECTED, "exceeded quota", "reconciler:test")])
+        transition_store.store([transitions.fail(action, Reason.CLUSTER_REJECTED, "exceeded quota", "reconciler:test")])
 
         outcome = retry(action.pk, OLGA, "The quota was raised.", key="form-1")
 

@@ -14,7 +14,7 @@ from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.acts import Done, NotDone, WhyNot
 from orchestrator.acts.cooldowns import clear_cooldown
 from orchestrator.acts.freezes import FreezeScope, freeze, hold, lift, would_hold, would_start
-from orchestrator.models import Action, ActionState, transitions
+from orchestrator.models import Action, ActionState, transition_store, transitions
 from orchestrator.reconciler import admit, wake
 from signals import actors
 from signals.models import SettingChange, Signal, SignalState
@@ -45,7 +45,7 @@ def waiting(name: str, reason: Reason = Reason.FROZEN, **terms: Any) -> Action:
     post(anomaly(name))
     action = requested(name, signal=Signal.objects.latest("pk"), **terms)
     claim(action, "reconciler:test")
-    transitions.store([transitions.retry(action, reason, "It waits.", 3600.0, "reconciler:test")])
+    transition_store.store([transitions.retry(action, reason, "It waits.", 3600.0, "reconciler:test")])
     return action
 
 

@@ -11,8 +11,16 @@ from orchestrator.acts import Done
 from orchestrator.acts.direct import request
 from orchestrator.decide.direct import Refused, admit_direct
 from orchestrator.k8s.target import TargetState
-from orchestrator.models import Action, ActionState, ActiveAction, DecisionRecord, Workload, transitions
-from orchestrator.models.transitions import Asks
+from orchestrator.models import (
+    Action,
+    ActionState,
+    ActiveAction,
+    DecisionRecord,
+    Workload,
+    transition_store,
+    transitions,
+)
+from orchestrator.models.transition_store import Asks
 from orchestrator.reconciler import dispatch
 from orchestrator.reconciler.calls import Reading
 from orchestrator.reconciler.next_step import NextStep
@@ -39,12 +47,12 @@ def active(origin: Origin = Origin.CLOSED_LOOP) -> Action:
 
 def asked(action: Action) -> None:
     asks = Asks({}, "d1", Reason.APPROVAL_REQUIRED, "", {}, 600)
-    transitions.store([transitions.ask(action, {"change": {"replicas": 3}}, asks, BY)])
+    transition_store.store([transitions.ask(action, {"change": {"replicas": 3}}, asks, BY)])
 
 
 def approved(action: Action) -> None:
     asked(action)
-    transitions.store([transitions.approve(action, "Approved.", {}, "user:ana")])
+    transition_store.store([transitions.approve(action, "Approved.", {}, "user:ana")])
 
 
 def claimed(action: Action) -> None:
@@ -52,17 +60,17 @@ def claimed(action: Action) -> None:
 
 
 def planned(action: Action) -> None:
-    transitions.store([transitions.plan(action, live(), {"replicas": 3}, 1, BY)])
+    transition_store.store([transitions.plan(action, live(), {"replicas": 3}, 1, BY)])
 
 
 def deferred(action: Action) -> None:
     planned(action)
-    transitions.store([transitions.retry(action, Reason.ROLLOUT_IN_PROGRESS, ROLLOUT, 60, BY)])
+    transition_store.store([transitions.retry(action, Reason.ROLLOUT_IN_PROGRESS, ROLLOUT, 60, BY)])
 
 
 def ambiguous(action: Action) -> None:
     planned(action)
-    transitions.store([transitions.retry(action, Reason.CLUSTER_UNREACHABLE, "timed out", 60, BY, ambiguous=True)])
+    transition_store.store([transitions.retry(action, Reason.CLUSTER_UNREACHABLE, "timed out", 60, BY, ambiguous=True)])
 
 
 def reclaimed(action: Action) -> None:
@@ -73,12 +81,12 @@ def reclaimed(action: Action) -> None:
 
 def verifying(action: Action) -> None:
     planned(action)
-    transitions.store([transitions.apply(action, live(version="8"), Limits(), BY)])
+    transition_store.store([transitions.apply(action, live(version="8"), Limits(), BY)])
 
 
 def unclear(action: Action) -> None:
     planned(action)
-    transitions.store([transitions.require_review(action, "The answer was lost.", BY)])
+    transition_store.store([transitions.require_review(action, "The answer was lost.", BY)])
 
 
 def pending(action: Action) -> None:
@@ -145,7 +153,7 @@ def test_it_is_refused_while_another_direct_action_is_about_to_be_written(become
 def test_a_refusal_names_who_requested_the_action_that_waits_and_what_for() -> None:
     other = active(Origin.DIRECT)
     claimed(other)
-    transitions.store([transitions.retry(other, Reason.CLUSTER_UNREACHABLE, "No route to host.", 60, BY)])
+    transition_store.store([transitions.retry(other, Reason.CLUSTER_UNREACHABLE, "No route to host.", 60, BY)])
 
     with pytest.raises(Refused) as refused:
         direct()

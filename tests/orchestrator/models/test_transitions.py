@@ -19,11 +19,12 @@ from orchestrator.models import (
     AuditEvent,
     Verification,
     VerificationStatus,
-    transition,
+    transition_store,
     transitions,
 )
 from orchestrator.models.action import PENDING_FOR
-from orchestrator.models.transitions import LEASE, NO_PLAN, REVIEW_FOR, Transition
+from orchestrator.models.transition_store import LEASE, Transition
+from orchestrator.models.transitions import NO_PLAN, REVIEW_FOR
 from signals.lib.notifications import connect, parse
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
@@ -71,7 +72,7 @@ ASKED = {**PLAN, "planned_resource_version": "", "digest": "d1", "shown": {"uid"
 
 
 def ask(action: Action) -> Transition:
-    asks = transitions.Asks({"uid": "uid-1"}, "d1", Reason.APPROVAL_REQUIRED, "approve it", {}, 77)
+    asks = transition_store.Asks({"uid": "uid-1"}, "d1", Reason.APPROVAL_REQUIRED, "approve it", {}, 77)
     return transitions.ask(action, PLAN, asks, ME)
 
 
@@ -85,7 +86,7 @@ def review(action: Action) -> Transition:
 
 def move(action: Action, *constructors: Callable[[Action], Transition]) -> Action:
     for construct in constructors:
-        assert len(transitions.store([construct(action)])) == 1
+        assert len(transition_store.store([construct(action)])) == 1
     return action
 
 
@@ -273,7 +274,7 @@ def test_a_transition_stores_its_state_and_columns(case: Case) -> None:
     earlier, not_before = row(action), action.not_before
     events = AuditEvent.objects.count()
 
-    [stored] = transitions.store([case.make(action)])
+    [stored] = transition_store.store([case.make(action)])
 
     found = row(action)
     assert stored.action is action
@@ -324,7 +325,7 @@ def test_a_copy_is_up_to_date_after_its_transition(case: Case) -> None:
     if action.state == S.APPLYING:
         lease_ends(action)
 
-    transitions.store([case.make(action)])
+    transition_store.store([case.make(action)])
 
     stored = Action.objects.filter(pk=action.pk).values().get()
     assert {name: getattr(action, name) for name in stored} == stored
@@ -348,7 +349,7 @@ def test_a_transition_loses_against_a_row_that_has_changed(case: Case, changed: 
     before, cooldowns = Action.objects.values().get(), list(Cooldown.objects.values())
     copy = dict(vars(action))
 
-    assert transitions.store([case.make(action)]) == []
+    assert transition_store.store([case.make(action)]) == []
 
     assert Action.objects.values().get() == before
     assert list(Cooldown.objects.values()) == cooldowns
@@ -360,22 +361,22 @@ def test_a_transition_loses_against_another_state() -> None:
     other = row(action)
     move(other, lambda one: transitions.fail(one, Reason.TARGET_GONE, "gone", "reconciler:another"))
 
-    assert transitions.store([apply(action)]) == []
+    assert transition_store.store([apply(action)]) == []
     assert not Verification.objects.exists()
 
 
 def test_a_lease_that_has_not_ended_is_not_reclaimed() -> None:
     action = move(requested(), claim)
 
-    assert transitions.store([transitions.reclaim(action, ME)]) == []
+    assert transition_store.store([transitions.reclaim(action, ME)]) == []
     assert row(action).epoch == 1
 
 
 def test_a_copy_that_is_final_moves_nowhere() -> None:
     action = move(requested(), lambda one: transitions.cancel(one, Reason.FROZEN, "", ME))
 
-    assert transitions.store([transitions.cancel(action, Reason.FROZEN, "", ME)]) == []
-    assert transitions.store([]) == []
+    assert transition_store.store([transitions.cancel(action, Reason.FROZEN, "", ME)]) == []
+    assert transition_store.store([]) == []
 
 
 def test_a_batch_stores_all_but_those_that_were_lost() -> None:
@@ -389,7 +390,7 @@ def test_a_batch_stores_all_but_those_that_were_lost() -> None:
         transitions.fail(failed, Reason.TARGET_GONE, "gone", ME),
     ]
 
-    assert transitions.store(moves) == [moves[0], moves[2], moves[3]]
+    assert transition_store.store(moves) == [moves[0], moves[2], moves[3]]
 
     assert [row(one).state for one in (applied, lost, retried, failed)] == [
         S.VERIFYING,
@@ -410,7 +411,7 @@ def test_a_batch_writes_one_row_of_the_timeline_and_one_notification_for_each_ac
     with connect() as session:
         session.execute("LISTEN smartops")
 
-        transitions.store([claim(one) for one in actions])
+        transition_store.store([claim(one) for one in actions])
 
         heard = sorted(row for note in session.notifies(timeout=0.5, stop_after=3) for row in parse(note.payload))
     assert heard == sorted(("action", str(one.pk)) for one in actions)
@@ -440,15 +441,15 @@ def test_a_transaction_that_fails_leaves_rows_and_copies_as_they_were(
     verifying, ended = move(requested("a"), claim, plan), move(requested("b"), claim, plan)
     moves = [apply(verifying), transitions.fail(ended, Reason.TARGET_GONE, "gone", ME)]
     before = list(Action.objects.order_by("pk").values())
-    fail_once(monkeypatch, transition, name, after=True)
+    fail_once(monkeypatch, transition_store, name, after=True)
 
     with pytest.raises(OperationalError):
-        transitions.store(moves)
+        transition_store.store(moves)
 
     assert list(Action.objects.order_by("pk").values()) == before
     assert [one.state for one in (verifying, ended)] == [S.APPLYING, S.APPLYING]
     assert (Cooldown.objects.exists(), Verification.objects.exists()) == (False, False)
-    assert len(transitions.store(moves)) == 2
+    assert len(transition_store.store(moves)) == 2
 
 
 def test_a_verification_that_saw_no_deployment_has_no_counts() -> None:
@@ -468,7 +469,7 @@ def test_a_batch_of_any_size_takes_the_same_number_of_statements() -> None:
         connection.force_debug_cursor = True
         try:
             connection.queries_log.clear()
-            transitions.store([apply(one) for one in actions])
+            transition_store.store([apply(one) for one in actions])
             return len(connection.queries_log)
         finally:
             connection.force_debug_cursor = False

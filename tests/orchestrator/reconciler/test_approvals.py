@@ -16,7 +16,16 @@ from orchestrator.acts.vote import rehearse, vote
 from orchestrator.decide.direct import Refused, admit_direct
 from orchestrator.k8s.errors import Forbidden
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import Action, ActionState, ActiveAction, DecisionRecord, Vote, Workload, transitions
+from orchestrator.models import (
+    Action,
+    ActionState,
+    ActiveAction,
+    DecisionRecord,
+    Vote,
+    Workload,
+    transition_store,
+    transitions,
+)
 from signals import actors
 from signals.models import Rule, Signal, SignalState
 from signals.reasons import Reason
@@ -331,7 +340,7 @@ def test_a_decision_after_a_claim_is_refused(loop: Simulation, monkeypatch: pyte
 
     def late(ids: Any) -> None:
         monkeypatch.setattr(Workload, "lock_rows", lock_rows)
-        transitions.store([transitions.approve(only_action(), "Approved.", {}, "user:ben")])
+        transition_store.store([transitions.approve(only_action(), "Approved.", {}, "user:ben")])
 
     monkeypatch.setattr(Workload, "lock_rows", late)
     with pytest.raises(VoteRefused, match="it is pending"):

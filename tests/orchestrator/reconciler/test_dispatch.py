@@ -13,7 +13,7 @@ from guardrails.models import Freeze
 from orchestrator.k8s.errors import Forbidden, Unknown, Unreached
 from orchestrator.k8s.target import UNMANAGED, TargetState
 from orchestrator.k8s.types import ACTION_ANNOTATION
-from orchestrator.models import Action, ActionState, DecisionRecord, transitions
+from orchestrator.models import Action, ActionState, DecisionRecord, transition_store, transitions
 from orchestrator.reconciler import dispatch
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Reading
@@ -38,7 +38,7 @@ def claimed(name: str = "erp-simulator", *, planned: bool = False, ambiguous: bo
     action = requested(name, **fields)
     [claim] = [one for one in dispatch.claim_due("default", 100, "reconciler:test") if one.action.pk == action.pk]
     if planned:
-        transitions.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "reconciler:test")])
+        transition_store.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "reconciler:test")])
     claim.action.ambiguous = ambiguous
     return claim
 
@@ -70,7 +70,7 @@ def test_due_actions_of_the_cluster_are_claimed_in_their_order() -> None:
     claimed = row(first)
     assert (claimed.state, claimed.epoch, claimed.attempts, claimed.moved_by) == (S.APPLYING, 1, 1, "reconciler:test")
     assert claimed.lease_until is not None
-    assert round((claimed.lease_until - claimed.updated_at).total_seconds()) == transitions.LEASE.total_seconds()
+    assert round((claimed.lease_until - claimed.updated_at).total_seconds()) == transition_store.LEASE.total_seconds()
     assert {row(waits).state, row(elsewhere).state} == {S.PENDING}
 
 
@@ -163,7 +163,7 @@ def test_each_reading_of_a_batch_gets_its_own_outcome() -> None:
 def test_a_claim_that_another_process_has_taken_over_is_not_written() -> None:
     lost, kept = claimed("a"), claimed("b")
     lease_ends(lost.action)
-    transitions.store([transitions.reclaim(row(lost.action), "reconciler:another")])
+    transition_store.store([transitions.reclaim(row(lost.action), "reconciler:another")])
 
     assert check(reading(lost), reading(kept)) == [kept]
     assert (row(lost.action).epoch, row(lost.action).moved_by) == (2, "reconciler:another")
@@ -172,7 +172,7 @@ def test_a_claim_that_another_process_has_taken_over_is_not_written() -> None:
 
 def test_a_lost_claim_and_the_next_action_of_its_workload_may_share_a_batch() -> None:
     lost = claimed()
-    transitions.store([transitions.cancel(row(lost.action), Reason.REVIEWED, "", "reconciler:another")])
+    transition_store.store([transitions.cancel(row(lost.action), Reason.REVIEWED, "", "reconciler:another")])
     following = claimed()
 
     assert check(reading(lost), reading(following)) == [following]
@@ -319,7 +319,7 @@ def test_a_row_that_fails_costs_itself(
 def test_a_failure_of_a_claim_that_was_lost_is_not_recorded() -> None:
     claim = claimed()
     lease_ends(claim.action)
-    transitions.store([transitions.reclaim(row(claim.action), "reconciler:another")])
+    transition_store.store([transitions.reclaim(row(claim.action), "reconciler:another")])
 
     dispatch.record_failure(reading(claim), ValueError("poison"), "reconciler:test")
     assert str(reading(claim)) == f"action {claim.action.pk}", "the log names it"

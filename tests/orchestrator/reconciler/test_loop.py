@@ -20,7 +20,7 @@ from orchestrator import queries
 from orchestrator.decide import policy
 from orchestrator.k8s.errors import Throttled, TimedOut
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import Action, ActionState, DecisionRecord, Heartbeat, Workload, transition, transitions
+from orchestrator.models import Action, ActionState, DecisionRecord, Heartbeat, Workload, transition_store, transitions
 from orchestrator.reconciler import admit, approvals, calls, dispatch, reclaim, settle, verify
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.pool import ThreadPool
@@ -325,7 +325,7 @@ class TestAnErrorOfTheDatabase:
         (admit, "decide"),
         (signal_transitions, "store"),
         (admit, "follow"),
-        (transitions, "store"),
+        (transition_store, "store"),
         (queries, "insert"),
     )
     def test_in_admit_leaves_the_signals_due(
@@ -397,8 +397,8 @@ class TestAnErrorOfTheDatabase:
         (dispatch, "decide"),
         (dispatch, "_transition"),
         (transitions, "plan"),
-        (transitions, "store"),
-        (transition, "_update_copy"),  # the last step before the commit
+        (transition_store, "store"),
+        (transition_store, "_update_copy"),  # the last step before the commit
     )
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     def test_in_the_check_keeps_the_readings(
@@ -421,7 +421,7 @@ class TestAnErrorOfTheDatabase:
         (settle, "_transition"),
         (transitions, "apply"),
         (Cooldown, "start"),
-        (transition, "_update_copy"),
+        (transition_store, "_update_copy"),
     )
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     def test_in_settle_keeps_the_answers(
@@ -457,7 +457,7 @@ class TestAnErrorOfTheDatabase:
         assert only_action().events.count() == 3
         assert is_at_rest(simulation)
 
-    @cut((transitions, "verified"), (transition, "_release"), (transition, "_update_copy"))
+    @cut((transitions, "verified"), (transition_store, "_release"), (transition_store, "_update_copy"))
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     def test_in_verify_keeps_the_outcomes(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, after: bool

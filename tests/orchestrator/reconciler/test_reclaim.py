@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from guardrails.models import Cooldown
 from orchestrator.k8s.sync import Delays
-from orchestrator.models import Action, ActionState, transitions
+from orchestrator.models import Action, ActionState, transition_store, transitions
 from orchestrator.reconciler import reclaim as reclaim_verb
 from orchestrator.reconciler import wake
 from orchestrator.reconciler.dispatch import claim_due
@@ -43,7 +43,7 @@ def claimed(name: str = "erp-simulator", *, planned: bool = False, **fields: Any
     action = requested(name, **fields)
     [claim] = [one for one in claim_due("default", 100, "reconciler:first") if one.action.pk == action.pk]
     if planned:
-        transitions.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "reconciler:first")])
+        transition_store.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "reconciler:first")])
     return claim.action
 
 
@@ -131,7 +131,7 @@ def test_what_waited_for_a_list_is_due_when_it_can_be_read(delays: Delays, resum
     unreadable, frozen = claimed("a"), claimed("b")
     post(anomaly("c"), anomaly("d"))
     for action, reason in ((unreadable, Reason.NAMESPACE_UNREADABLE), (frozen, Reason.FROZEN)):
-        transitions.store([transitions.retry(action, reason, "Wait.", 60, "reconciler:test")])
+        transition_store.store([transitions.retry(action, reason, "Wait.", 60, "reconciler:test")])
     later = timezone.now() + timedelta(seconds=60)
     for name, reason in (("c", Reason.NAMESPACE_UNREADABLE), ("d", Reason.FROZEN)):
         signal_transitions.store([signal_transitions.defer(Signal.objects.get(workload=name), reason, "Wait.", later)])
@@ -229,7 +229,7 @@ def test_what_nobody_took_up_in_time_is_cancelled() -> None:
 
 def test_an_action_that_was_retried_until_its_deadline_keeps_the_reason_in_its_message() -> None:
     action = claimed()
-    transitions.store([transitions.retry(action, Reason.CLUSTER_UNREACHABLE, "no route", 1, "reconciler:first")])
+    transition_store.store([transitions.retry(action, Reason.CLUSTER_UNREACHABLE, "no route", 1, "reconciler:first")])
     Action.objects.update(deadline_at=PAST)
 
     expire_actions("reconciler:test")
@@ -239,7 +239,7 @@ def test_an_action_that_was_retried_until_its_deadline_keeps_the_reason_in_its_m
 
 def test_a_review_that_nobody_made_counts_as_applied() -> None:
     action = claimed(planned=True)
-    transitions.store([transitions.require_review(action, "Was it applied?", "reconciler:first")])
+    transition_store.store([transitions.require_review(action, "Was it applied?", "reconciler:first")])
     expire_actions("reconciler:test")
     assert outcome(action) == (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)
 

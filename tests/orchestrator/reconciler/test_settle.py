@@ -17,7 +17,7 @@ from orchestrator.k8s.errors import (
     Unknown,
     Unreached,
 )
-from orchestrator.models import ActionState, Verification, transitions
+from orchestrator.models import ActionState, Verification, transition_store, transitions
 from orchestrator.reconciler import settle
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Answer
@@ -38,7 +38,7 @@ def sent(name: str = "erp-simulator", **fields: Any) -> Claim:
     """A claim whose write was sent once."""
     action = requested(name, **fields)
     [claim] = [one for one in claim_due("default", 100, "reconciler:test") if one.action.pk == action.pk]
-    transitions.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "reconciler:test")])
+    transition_store.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "reconciler:test")])
     claim.limits, claim.writes = Limits(cooldown_seconds=7, verification_timeout_seconds=42), 1
     return claim
 
@@ -134,7 +134,7 @@ def test_a_dry_run_counts_in_no_limit() -> None:
 def test_an_answer_that_comes_after_the_action_was_taken_over_changes_nothing() -> None:
     lost, kept = sent("a"), sent("b")
     lease_ends(lost.action)
-    transitions.store([transitions.reclaim(row(lost.action), "reconciler:another")])
+    transition_store.store([transitions.reclaim(row(lost.action), "reconciler:another")])
 
     assert record(Answer(lost, WRITTEN), Answer(kept, WRITTEN)) == [kept.action.pk]
     assert (outcome(lost), row(lost.action).moved_by) == ((S.APPLYING, ""), "reconciler:another")

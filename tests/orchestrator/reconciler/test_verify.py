@@ -10,7 +10,15 @@ from django.utils import timezone
 from guardrails.types import Limits
 from orchestrator.k8s.errors import Forbidden, Unreached
 from orchestrator.k8s.types import ACTION_ANNOTATION, Condition, WorkloadKey, WorkloadObject
-from orchestrator.models import Action, ActionState, Verification, VerificationStatus, Workload, transitions
+from orchestrator.models import (
+    Action,
+    ActionState,
+    Verification,
+    VerificationStatus,
+    Workload,
+    transition_store,
+    transitions,
+)
 from orchestrator.models.transitions import DEADLINE_MARGIN
 from orchestrator.reconciler import verify
 from orchestrator.reconciler.batch import together
@@ -58,10 +66,10 @@ class Scene:
         action = requested(name)
         [claim] = [one for one in claim_due("default", 9, "reconciler:test") if one.action.pk == action.pk]
         live = self.cluster.change(self.cluster.deploy(name), **fields)
-        transitions.store([transitions.plan(claim.action, live, {"replicas": 3}, 1, "reconciler:test")])
+        transition_store.store([transitions.plan(claim.action, live, {"replicas": 3}, 1, "reconciler:test")])
         marked = {ACTION_ANNOTATION: str(action.pk)}
         written = self.cluster.change(live.key, generation=live.generation + 1, replicas=3, annotations=marked)
-        transitions.store([transitions.apply(claim.action, written, LIMITS, "reconciler:test")])
+        transition_store.store([transitions.apply(claim.action, written, LIMITS, "reconciler:test")])
         return claim.action
 
     def watch(self, name: str = "erp-simulator", **fields: object) -> Watched:

@@ -7,8 +7,8 @@ import pytest
 from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
-from orchestrator.models import Action, ActionState, Approval, transitions
-from orchestrator.models.transitions import Asks
+from orchestrator.models import Action, ActionState, Approval, transition_store, transitions
+from orchestrator.models.transition_store import Asks
 from signals.reasons import Reason
 from smartops.api.waiting import ends_of
 from smartops.tokens import Scope
@@ -23,7 +23,7 @@ def asked(name: str = "erp-simulator", digest: str = "d1") -> Action:
     plan = {"before_image": {"spec.replicas": 2}, "after_image": {"spec.replicas": 3}}
     changed = [{"what": "generation", "before": 2, "after": 3}]
     asks = Asks(SHOWN, digest, Reason.PLAN_CHANGED, "It has changed.", {"changed": changed}, 600)
-    transitions.store([transitions.ask(action, plan, asks, "reconciler:test")])
+    transition_store.store([transitions.ask(action, plan, asks, "reconciler:test")])
     return action
 
 
@@ -50,7 +50,7 @@ def test_what_waits_is_listed_with_what_is_shown_and_who_has_decided(api: Api) -
 def test_what_has_expired_or_was_decided_is_not_listed_and_can_be_read(api: Api) -> None:
     late, rejected = asked("a"), asked("b")
     Action.objects.filter(pk=late.pk).update(deadline_at=Now() - timedelta(seconds=1))
-    transitions.store([transitions.reject(rejected, "No.", "user:ana")])
+    transition_store.store([transitions.reject(rejected, "No.", "user:ana")])
 
     assert api.get("/v1/approvals").json()["items"] == []
     assert api.get(f"/v1/approvals/{rejected.pk}").json()["state"] == "rejected"
@@ -114,6 +114,6 @@ def test_an_answer_links_to_the_page_of_the_console_if_its_address_is_known(api:
     assert {one["url"] for one in api.get("/v1/actions").json()["items"]} == {
         approval, f"{console}/actions/{other.pk}/",
     }  # fmt: skip
-    transitions.store([transitions.reject(waits, "user:ana rejected it: no", "user:ana")])
+    transition_store.store([transitions.reject(waits, "user:ana rejected it: no", "user:ana")])
     assert api.get(paths[0]).json()["url"] == f"{console}/actions/{waits.pk}/"
     assert api.get(paths[2]).json()["url"] == approval

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from guardrails.models import Freeze, GuardrailSetting
 from guardrails.policies import opa
 from guardrails.types import PolicyAnswer
-from orchestrator.models import Action, ActionState, DecisionRecord, transitions
+from orchestrator.models import Action, ActionState, DecisionRecord, transition_store, transitions
 from orchestrator.reconciler.dispatch import claim_due
 from signals import actors
 from signals.lib.notifications import connect
@@ -268,7 +268,7 @@ def test_a_caller_does_not_wait_for_an_action_that_needs_review(api: Api) -> Non
     api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", **ASYNC)
     # As a reconciler would leave it; the triggers forbid the short way.
     [claim] = claim_due("default", 1, "reconciler:test")
-    transitions.store([transitions.require_review(claim.action, "Was it applied?", "reconciler:test")])
+    transition_store.store([transitions.require_review(claim.action, "Was it applied?", "reconciler:test")])
 
     answer = api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", prefer="wait=300")
 
@@ -305,7 +305,7 @@ def test_a_caller_that_waits_holds_no_connection() -> None:
         while in_use() > before:
             assert waiting.is_alive()
     assert waiting.is_alive()
-    transitions.store([transitions.cancel(Action.objects.get(), Reason.CANCELLED, "", actors.user("ana"))])
+    transition_store.store([transitions.cancel(Action.objects.get(), Reason.CANCELLED, "", actors.user("ana"))])
     waiting.join(60)
     assert not waiting.is_alive()
 

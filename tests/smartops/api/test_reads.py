@@ -10,7 +10,7 @@ from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from guardrails.types import Limits
 from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import WorkloadKey, WorkloadObject
-from orchestrator.models import Action, VerificationStatus, transitions
+from orchestrator.models import Action, VerificationStatus, transition_store, transitions
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import ActionType, Kind, Target
@@ -36,11 +36,11 @@ def carry_out(action_id: str, scale_increase: int = 2) -> None:
     seen = WorkloadObject(WorkloadKey("smartops-dev", "a"), "uid", "7", 2, 3, False, False, {}, ready_replicas=3)
     seen, written = replace(seen, document=document(2)), replace(seen, document=document(3))
     action = Action.objects.select_related("workload", "signal").get(pk=action_id)
-    transitions.store([transitions.claim(action, "reconciler:test")])
-    transitions.store([transitions.plan(action, seen, {"replicas": 3}, scale_increase, "reconciler:test")])
-    transitions.store([transitions.apply(action, written, Limits(), "reconciler:test")])
+    transition_store.store([transitions.claim(action, "reconciler:test")])
+    transition_store.store([transitions.plan(action, seen, {"replicas": 3}, scale_increase, "reconciler:test")])
+    transition_store.store([transitions.apply(action, written, Limits(), "reconciler:test")])
     status, reason = VerificationStatus.SUCCESS, Reason.ROLLOUT_COMPLETE
-    transitions.store([transitions.verified(action, status, reason, "All 3 replicas.", seen, "reconciler:test")])
+    transition_store.store([transitions.verified(action, status, reason, "All 3 replicas.", seen, "reconciler:test")])
 
 
 @pytest.mark.parametrize(

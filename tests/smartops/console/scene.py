@@ -26,6 +26,7 @@ from orchestrator.models import (
     Verification,
     VerificationStatus,
     Workload,
+    transition_store,
     transitions,
 )
 from orchestrator.reconciler.claim import Claim
@@ -154,7 +155,7 @@ class Hour:
             available_replicas=count,
         )
         self.shop.deployments[action.workload.name] = seen
-        transitions.store([transitions.verified(action, status, reason, message, seen, RECONCILER)])
+        transition_store.store([transitions.verified(action, status, reason, message, seen, RECONCILER)])
         return action
 
     def success(self, action: Action) -> Action:
@@ -246,14 +247,14 @@ def an_ordinary_hour() -> Hour:
     was(hour.success(one), 12 * MINUTE, rollout=9.4)
     one = hour.direct(ActionType.RESTART, "adservice", {}, "ops-cli", "Pick up the rotated certificate")
     live, change = hour.shop.deployments["adservice"], {"value": str(one.pk)}
-    transitions.store([transitions.plan(one, live, change, 0, RECONCILER)])
+    transition_store.store([transitions.plan(one, live, change, 0, RECONCILER)])
     message = "A write was not answered, and the target has changed since. Compare it with the planned change."
-    transitions.store([transitions.require_review(one, message, RECONCILER)])
+    transition_store.store([transitions.require_review(one, message, RECONCILER)])
     was(one, 7 * MINUTE)
     withdrawn = hour.signal(cause("redis-cart", "deadlock", 0.84, "win-2149"))
     assert withdrawn is not None
     message = "The problem was resolved before the action was applied."
-    transitions.store([transitions.cancel(withdrawn, Reason.SIGNAL_RESOLVED, message, RECONCILER)])
+    transition_store.store([transitions.cancel(withdrawn, Reason.SIGNAL_RESOLVED, message, RECONCILER)])
     was(withdrawn, 4 * MINUTE)
 
     for observed, ago in (
@@ -283,8 +284,8 @@ def dry_run(hour: Hour) -> Action:
     proposal = Proposal(ActionType.RESTART, target, Origin.DIRECT, {}, "A new certificate", dry_run=True, verify=False)
     one = propose(proposal, workload, actors.user("olga"))
     live = hour.shop.deployments[target.name]
-    transitions.store([transitions.plan(one, live, {"value": str(one.pk)}, 0, RECONCILER)])
-    transitions.store([transitions.apply(one, live, Limits(), RECONCILER, answered=True)])
+    transition_store.store([transitions.plan(one, live, {"value": str(one.pk)}, 0, RECONCILER)])
+    transition_store.store([transitions.apply(one, live, Limits(), RECONCILER, answered=True)])
     return one
 
 
@@ -307,6 +308,6 @@ def waiting_for_approval(hour: Hour) -> Action:
     shown |= {"limits": {"approvals_required": 1}}
     message = "The mode of smartops-dev/currencyservice is approve (namespace smartops-dev)."
     changed = [{"what": "generation", "before": live.generation - 1, "after": live.generation}]
-    asks = transitions.Asks(shown, "8f14e45fceea167a", Reason.PLAN_CHANGED, message, {"changed": changed}, 1800)
-    transitions.store([transitions.ask(one, plan, asks, RECONCILER)])
+    asks = transition_store.Asks(shown, "8f14e45fceea167a", Reason.PLAN_CHANGED, message, {"changed": changed}, 1800)
+    transition_store.store([transitions.ask(one, plan, asks, RECONCILER)])
     return one

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
-from orchestrator.models import Action, ActionState, Approval, transitions
+from orchestrator.models import Action, ActionState, Approval, transition_store, transitions
 from smartops.people.access import Place, Role
 from tests.kit.history import rewritable
 from tests.kit.people import person
@@ -176,13 +176,13 @@ def test_the_requester_has_no_button_and_a_forged_post_is_refused(action: Action
 
 def waiting_by(action: Action, requester: str) -> Action:
     """The same, requested by a person."""
-    transitions.store([transitions.cancel(action, "Cancelled", "", RECONCILER)])
+    transition_store.store([transitions.cancel(action, "Cancelled", "", RECONCILER)])
     copy = Action.new(action.proposal, action.workload, moved_by=requester)
     copy.requested_by = requester
     copy.save(force_insert=True)
     plan = {name: getattr(action, name) for name in ("planned_uid", "before_image", "after_image", "change")}
-    asks = transitions.Asks(action.shown or {}, action.digest, "ApprovalRequired", "", {}, 600)  # type: ignore[arg-type]
-    transitions.store([transitions.ask(copy, plan, asks, RECONCILER)])
+    asks = transition_store.Asks(action.shown or {}, action.digest, "ApprovalRequired", "", {}, 600)  # type: ignore[arg-type]
+    transition_store.store([transitions.ask(copy, plan, asks, RECONCILER)])
     return copy
 
 
@@ -213,7 +213,7 @@ def test_after_its_time_there_is_no_form_and_it_is_not_counted(ben: Client, acti
 def test_a_refusal_at_the_run_is_shown(ben: Client, action: Action) -> None:
     ben.post(url(action, "approve"), {"digest": action.digest})
     action.refresh_from_db()
-    transitions.store([transitions.cancel(action, "Frozen", "user:ana froze everything: incident", RECONCILER)])
+    transition_store.store([transitions.cancel(action, "Frozen", "user:ana froze everything: incident", RECONCILER)])
 
     page = text(ben.get(url(action)))
     assert "user:ana froze everything: incident" in page

@@ -13,7 +13,7 @@ from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from guardrails.models import Freeze
-from orchestrator.models import Action, Heartbeat, VerificationStatus, transitions
+from orchestrator.models import Action, Heartbeat, VerificationStatus, transition_store, transitions
 from signals import actors
 from signals.reasons import Reason
 from signals.types import ActionType
@@ -155,7 +155,9 @@ def test_a_burst_of_changes_of_a_list_costs_no_fetches(serve: Callable[..., Web]
     page.on("request", lambda request: fetched.append(request.url) if request.resource_type == "fetch" else None)
     for _ in range(20):
         last = scene.direct(ActionType.RESTART, "redis-cart", {}, "ops-cli", "again")
-        transitions.store([transitions.cancel(last, Reason.SIGNAL_RESOLVED, "Never mind.", actors.token("ops-cli"))])
+        transition_store.store(
+            [transitions.cancel(last, Reason.SIGNAL_RESOLVED, "Never mind.", actors.token("ops-cli"))]
+        )
     scene.success(action)
     expect(row(page, action)).to_contain_text("Succeeded")
     expect(page.get_by_role("button", name=re.compile(r"^\d+ new$"))).to_be_visible()
@@ -351,7 +353,7 @@ def hostile(scene: Hour) -> Action:
     scene.signal(anomaly(LONG, "resource", 0.94, "w"))
     scene.signal(anomaly(LONG, (BIDI * 20)[:128], 0.94, "w"))
     action = scene.direct(ActionType.RESTART, LONG, {}, (BIDI * 20)[:128], text)
-    transitions.store([transitions.cancel(action, Reason.SIGNAL_RESOLVED, text, actors.user(BIDI[:20]))])
+    transition_store.store([transitions.cancel(action, Reason.SIGNAL_RESOLVED, text, actors.user(BIDI[:20]))])
     return action
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
-from orchestrator.models import Action, Heartbeat, transitions
+from orchestrator.models import Action, Heartbeat, transition_store, transitions
 from signals.models import Signal
 from signals.reasons import GUARDRAIL_REASONS, Reason
 from signals.types import ActionType, Mode, Origin, Target
@@ -125,9 +125,9 @@ def test_an_action_says_who_has_to_decide_on_it(reader_page: Any) -> None:
         Action.objects.update(dry_run=True)
     assert lines(reader_page("actions")) == []
 
-    transitions.store([transitions.claim(Action.objects.select_related("workload").get(), "reconciler:r/1")])
+    transition_store.store([transitions.claim(Action.objects.select_related("workload").get(), "reconciler:r/1")])
     held = Action.objects.select_related("workload").get()
-    transitions.store([transitions.require_review(held, "The answer was lost.", "reconciler:r/1")])
+    transition_store.store([transitions.require_review(held, "The answer was lost.", "reconciler:r/1")])
     [line] = lines(page := reader_page("actions"))
     assert line.startswith("Held back by a missing review, fails at ")
     assert f'<a href="/console/actions/{action.pk}/"><bdi>a missing review' in page
@@ -217,9 +217,9 @@ def in_every_list(name: str) -> None:
     Freeze.objects.create(namespace=NAMESPACE, workload=name, reason="x", by="user:ana")
     action = requested(name)
     shown = {"uid": "u", "limits": {"approvals_required": 2}}
-    asks = transitions.Asks(shown, "8f14", Reason.APPROVAL_REQUIRED, "It asks.", {}, 1800)
+    asks = transition_store.Asks(shown, "8f14", Reason.APPROVAL_REQUIRED, "It asks.", {}, 1800)
     plan = {"planned_uid": "u", "before_image": {}, "after_image": {}, "change": {"replicas": 3}}
-    transitions.store([transitions.ask(action, plan, asks, "reconciler:r/1")])
+    transition_store.store([transitions.ask(action, plan, asks, "reconciler:r/1")])
 
 
 @pytest.mark.parametrize("screen", ["signals", "actions", "approvals", "workloads"])

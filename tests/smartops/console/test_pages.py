@@ -17,6 +17,7 @@ from orchestrator.models import (
     Heartbeat,
     VerificationStatus,
     Workload,
+    transition_store,
     transitions,
 )
 from signals import actors
@@ -146,7 +147,7 @@ def test_text_of_callers_is_escaped(reading: Client, hour: Hour) -> None:
     observed = anomaly("frontend", MARKUP, 0.9, MARKUP, note=MARKUP)
     hour.signal(observed)
     action = propose(1, reason=MARKUP)
-    transitions.store([transitions.cancel(action, MARKUP[:64], MARKUP, actors.user(MARKUP))])
+    transition_store.store([transitions.cancel(action, MARKUP[:64], MARKUP, actors.user(MARKUP))])
     with rewritable(Action):
         Action.objects.filter(pk=action.pk).update(signal=Signal.objects.get(symptom=MARKUP))
     paths = ("/console/actions/", "/console/signals/", f"/console/actions/{action.pk}/")

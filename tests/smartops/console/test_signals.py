@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from orchestrator.models import Action, ActionState, transitions
+from orchestrator.models import Action, ActionState, transition_store, transitions
 from signals import actors
 from signals.ingest import ingest
 from signals.models import Signal
@@ -65,7 +65,7 @@ def test_failures_of_the_same_remedy_before_are_named(reading: Client) -> None:
         actions.append(action)
         if state:
             with_result = {"state": state, "finished_at": timezone.now(), "applied_at": timezone.now()}
-            transitions.store([transitions.cancel(action, Reason.REVIEWED, "", actors.user("ada"))])
+            transition_store.store([transitions.cancel(action, Reason.REVIEWED, "", actors.user("ada"))])
             rewrite(action, **with_result)
     page = text(reading.get(f"/console/actions/{actions[-1].pk}/"))
     assert "The same remedy failed here the last 2 times." in page

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import Action, ActionState, Workload, transitions
+from orchestrator.models import Action, ActionState, Workload, transition_store, transitions
 from signals import actors, unresolved
 from signals.ingest import ingest
 from signals.models import SettingChange, Signal
@@ -275,7 +275,7 @@ class TestChange:
         other = propose(waits, workload, actors.rule("restart"), not_before=timezone.now() + timedelta(hours=1))
         if state == ActionState.NEEDS_REVIEW:
             held = claim(other, "reconciler:test").action
-            transitions.store([transitions.require_review(held, "The answer was lost.", "reconciler:test")])
+            transition_store.store([transitions.require_review(held, "The answer was lost.", "reconciler:test")])
 
         dry_run = self.dry_run(acting, simulation)
 

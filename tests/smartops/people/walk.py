@@ -16,7 +16,7 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 
 from guardrails.models import Freeze, GuardrailSetting
-from orchestrator.models import Action, DecisionRecord, Workload, transitions
+from orchestrator.models import Action, DecisionRecord, Workload, transition_store, transitions
 from signals import actors
 from signals.aliases import Alias
 from signals.models import Rule, Signal
@@ -151,10 +151,10 @@ def waiting(place: Place, mark: str) -> Action:
     plan = transitions.planned(action, live, change, 2)
     shown: dict[str, Any] = {"uid": live.uid, "generation": live.generation, "change": change}
     shown |= {"before": plan["before_image"], "after": plan["after_image"], "rule": None, "rule_version": None}
-    asks = transitions.Asks(
+    asks = transition_store.Asks(
         {**shown, "limits": {"approvals_required": 1}}, "8f14e45f", Reason.APPROVAL_REQUIRED, f"{mark} asks", {}, 1800
     )
-    transitions.store([transitions.ask(action, plan, asks, RECONCILER)])
+    transition_store.store([transitions.ask(action, plan, asks, RECONCILER)])
     return action
 
 
