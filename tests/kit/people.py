@@ -1,17 +1,35 @@
-"""People with roles and second factors, and the groups of a new installation."""
+"""People with roles and second factors, the groups of a new installation, and the time of sign-ins."""
 
+from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
+import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, User
+from django.utils import timezone
 
 from signals.lib.clock import database_now
-from smartops.models import RoleGrant, SecondFactor
+from smartops.models import RoleGrant, SecondFactor, SignInFailures
 from smartops.people import passkeys, totp, webauthn
 from smartops.people.roles import EVERYWHERE, Place, Role
 from smartops.people.second_factor import new_handle, new_secret, opened, set_up
 from tests.kit.authenticator import ORIGIN, Authenticator
+
+PASSWORD = "correct-horse-battery"  # noqa: S105
+
+
+class SignInClock:
+    """The time of challenges, codes and failures; tests move it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = timezone.now()
+        for module in ("people.second_factor", "web.passkeys", "web.second_factor", "web.failures"):
+            patch.setattr(f"smartops.{module}.database_now", lambda: self.now)
+
+    def pass_(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        SignInFailures.objects.update(last_at=self.now - timedelta(minutes=59))  # no pause is left
 
 
 def install_roles() -> None:

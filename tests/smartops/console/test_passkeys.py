@@ -26,11 +26,10 @@ from smartops.people.roles import Role
 from smartops.people.second_factor import remove_app
 from tests.kit.authenticator import ORIGIN, VERIFIED, Authenticator, Spoil, text
 from tests.kit.forms import page
-from tests.kit.people import app_of, install_roles, passkey_of, person
+from tests.kit.people import PASSWORD, app_of, install_roles, passkey_of, person
 from tests.kit.threads import at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fast_hashes")]
-PASSWORD = "correct-horse-battery"  # noqa: S105
 PAGE, ADD, APP = "/console/second-factor/", "/console/second-factor/passkeys/add/", "/console/second-factor/app/"
 CODES = re.compile(r"\b[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\b")
 

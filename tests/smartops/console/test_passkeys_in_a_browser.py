@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from smartops.models import Passkey, SignIn
 from smartops.people.roles import Role
-from tests.kit.people import person
+from tests.kit.people import PASSWORD, person
 from tests.kit.web import Web
 from tests.smartops.console.chromium import CHROMIUM
 from tests.smartops.console.test_browser import REPORT_VIOLATIONS, browser
@@ -18,7 +18,6 @@ from tests.smartops.console.test_browser import REPORT_VIOLATIONS, browser
 __all__ = ["browser"]  # the fixture
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-PASSWORD = "correct-horse-battery"  # noqa: S105
 END_OF_TRANSITIONS = """Promise.all(
   document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished)).then(() => null)"""
 AUTHENTICATOR = {

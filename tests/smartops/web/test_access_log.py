@@ -14,8 +14,8 @@ from smartops.models import SignIn
 from smartops.tokens import Scope, issue
 from smartops.web import access_log, throttle
 from smartops.web.access_log import LINES, LINES_OF_CLIENT, WINDOW, Window, record, summarize
+from tests.kit.people import PASSWORD
 
-PASSWORD = "correct-horse-battery"  # noqa: S105
 LOGGER = "smartops.web.access_log"
 Line = dict[str, Any]
 

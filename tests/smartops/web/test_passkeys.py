@@ -2,14 +2,13 @@
 
 import json
 import tracemalloc
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
-from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from smartops.models import Passkey, SecondFactor, SignIn, SignInFailures
@@ -17,27 +16,17 @@ from smartops.people import passkeys
 from smartops.people.roles import Role
 from smartops.people.second_factor import renew_codes
 from tests.kit.authenticator import ORIGIN, Authenticator, Spoil, text
-from tests.kit.people import passkey_of, person
+from tests.kit.people import PASSWORD, SignInClock, passkey_of, person
 from tests.kit.threads import at_once
 
 pytestmark = pytest.mark.usefixtures("fast_hashes")
-PASSWORD = "correct-horse-battery"  # noqa: S105
 SIGN_IN, STEP = "/admin/login/", "/admin/login/code/"
 REFUSED = "The passkey was not accepted."
 
 
-class Clock:
-    now: datetime
-
-
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Tests move it."""
-    found = Clock()
-    found.now = timezone.now()
-    for module in ("web.passkeys", "web.second_factor", "web.failures"):
-        monkeypatch.setattr(f"smartops.{module}.database_now", lambda: found.now)
-    return found
+def clock(monkeypatch: pytest.MonkeyPatch) -> SignInClock:
+    return SignInClock(monkeypatch)
 
 
 @pytest.fixture
@@ -159,7 +148,9 @@ def test_an_answer_signs_in_once(laptop: Authenticator) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("counts", [True, False])
-def test_of_requests_at_the_same_time_with_one_answer_one_signs_in(olga: User, clock: Clock, counts: bool) -> None:
+def test_of_requests_at_the_same_time_with_one_answer_one_signs_in(
+    olga: User, clock: SignInClock, counts: bool
+) -> None:
     passkey_of(olga, counts=counts)
     row = Passkey.objects.get()
     found = at_once([lambda: passkeys.use(row, row.signatures + counts, clock.now)] * 6)
@@ -174,7 +165,7 @@ def test_a_challenge_is_of_the_browser_that_asked(laptop: Authenticator) -> None
     assert "took too long" in post(Client(), laptop.get(asked)).content.decode()
 
 
-def test_a_challenge_ends_after_five_minutes(laptop: Authenticator, clock: Clock) -> None:
+def test_a_challenge_ends_after_five_minutes(laptop: Authenticator, clock: SignInClock) -> None:
     client = Client()
     answer = laptop.get(options(client))
     clock.now += timedelta(seconds=301)
@@ -183,7 +174,7 @@ def test_a_challenge_ends_after_five_minutes(laptop: Authenticator, clock: Clock
     assert sign_in(laptop, client).status_code == 302
 
 
-def test_an_earlier_challenge_is_refused_after_a_later_one(laptop: Authenticator, clock: Clock) -> None:
+def test_an_earlier_challenge_is_refused_after_a_later_one(laptop: Authenticator, clock: SignInClock) -> None:
     early, late = Client(), Client()
     asked = options(early)
     clock.now += timedelta(seconds=1)
@@ -362,7 +353,9 @@ def test_wrong_passwords_and_forged_answers_of_others_do_not_keep_the_owner_out(
     assert sign_in(laptop).status_code == 302
 
 
-def test_a_browser_that_signed_in_before_is_not_slowed_down_by_others(laptop: Authenticator, clock: Clock) -> None:
+def test_a_browser_that_signed_in_before_is_not_slowed_down_by_others(
+    laptop: Authenticator, clock: SignInClock
+) -> None:
     client = Client()
     sign_in(laptop, client)
     for _ in range(22):

@@ -9,44 +9,28 @@ import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
-from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from signals.models import SettingChange
 from smartops.console.consumers import usable_access
-from smartops.models import SecondFactor, SignIn, SignInFailures
+from smartops.models import SecondFactor, SignIn
 from smartops.people import totp
 from smartops.people.access import Right
 from smartops.people.roles import Role
 from smartops.people.second_factor import AlreadySetUpError, new_secret, opened, renew_codes, set_up, verify
 from tests.kit.forms import page
-from tests.kit.people import person
+from tests.kit.people import PASSWORD, SignInClock, person
 from tests.kit.threads import at_once
 
 pytestmark = pytest.mark.usefixtures("fast_hashes")
-PASSWORD = "correct-horse-battery"  # noqa: S105
 SIGN_IN, STEP, PAGE = "/admin/login/", "/admin/login/code/", "/console/second-factor/"
 APP, CODES = f"{PAGE}app/", f"{PAGE}recovery-codes/"
 WRONG = "The code is wrong, or was used before."
 
 
-class Clock:
-    """All codes are of this time; tests move it."""
-
-    now: datetime
-
-    def pass_(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-        SignInFailures.objects.update(last_at=self.now - timedelta(minutes=59))  # no pause is left
-
-
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
-    found.now = timezone.now()
-    for module in ("people.second_factor", "web.second_factor", "web.failures"):
-        monkeypatch.setattr(f"smartops.{module}.database_now", lambda: found.now)
-    return found
+def clock(monkeypatch: pytest.MonkeyPatch) -> SignInClock:
+    return SignInClock(monkeypatch)
 
 
 @pytest.fixture
@@ -55,7 +39,7 @@ def olga(db: None, fast_hashes: None) -> User:
 
 
 @pytest.fixture
-def codes(olga: User, clock: Clock) -> list[str]:
+def codes(olga: User, clock: SignInClock) -> list[str]:
     """The recovery codes of olga, whose second factor was set up a minute ago."""
     secret = new_secret()
     found = set_up(olga, secret, code_of(secret, clock.now - timedelta(seconds=30)))
@@ -70,7 +54,7 @@ def code_of(secret: str, now: datetime) -> str:
     return totp.code(plain, totp.counter_at(now))
 
 
-def code_now(clock: Clock) -> str:
+def code_now(clock: SignInClock) -> str:
     return code_of(SecondFactor.objects.get().secret, clock.now)
 
 
@@ -90,7 +74,7 @@ def enter(client: Client, code: str) -> Any:
 
 
 @pytest.mark.parametrize("to", ["/console/audit/", "/admin/"])
-def test_the_password_alone_opens_nothing_and_the_code_leads_on(codes: list[str], clock: Clock, to: str) -> None:
+def test_the_password_alone_opens_nothing_and_the_code_leads_on(codes: list[str], clock: SignInClock, to: str) -> None:
     client = first_step(to)
     for address in ("/console/", "/admin/", "/console/password/", PAGE, "/console/tokens/"):
         assert client.get(address).headers["Location"].startswith("/admin/login/?next="), address
@@ -103,7 +87,7 @@ def test_the_password_alone_opens_nothing_and_the_code_leads_on(codes: list[str]
     assert (row.event, row.actor, row.reason) == ("signed in", "user:olga", "password and code")
 
 
-def test_the_second_step_needs_the_first_in_the_same_session(codes: list[str], clock: Clock) -> None:
+def test_the_second_step_needs_the_first_in_the_same_session(codes: list[str], clock: SignInClock) -> None:
     first_step()
     other = Client()
     assert enter(other, code_now(clock)).headers["Location"] == SIGN_IN
@@ -126,7 +110,7 @@ def test_the_first_step_gets_a_new_session(codes: list[str]) -> None:
 
 
 @pytest.mark.parametrize("end", ["time", "password", "active"])
-def test_the_first_step_ends(olga: User, codes: list[str], clock: Clock, end: str) -> None:
+def test_the_first_step_ends(olga: User, codes: list[str], clock: SignInClock, end: str) -> None:
     client = first_step()
     if end == "time":
         clock.pass_(301)
@@ -139,7 +123,7 @@ def test_the_first_step_ends(olga: User, codes: list[str], clock: Clock, end: st
     assert not is_signed_in(client)
 
 
-def test_a_code_is_accepted_once(codes: list[str], clock: Clock) -> None:
+def test_a_code_is_accepted_once(codes: list[str], clock: SignInClock) -> None:
     code = code_now(clock)
     assert enter(first_step(), code).status_code == 302
     assert WRONG in enter(first_step(), code).content.decode()
@@ -151,14 +135,14 @@ def test_a_code_is_accepted_once(codes: list[str], clock: Clock) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", ["code", "recovery"])
 def test_of_requests_at_the_same_time_with_one_code_one_is_accepted(
-    olga: User, codes: list[str], clock: Clock, kind: str
+    olga: User, codes: list[str], clock: SignInClock, kind: str
 ) -> None:
     entered = code_now(clock) if kind == "code" else codes[0]
     found = at_once([lambda: verify(olga, entered)] * 6)
     assert sum(one is not None for one in found) == 1
 
 
-def test_a_recovery_code_is_accepted_once_and_its_use_is_recorded(codes: list[str], clock: Clock) -> None:
+def test_a_recovery_code_is_accepted_once_and_its_use_is_recorded(codes: list[str], clock: SignInClock) -> None:
     assert enter(first_step(), codes[3].upper()).status_code == 302
     assert WRONG in enter(first_step(), codes[3]).content.decode()
     assert SignIn.objects.get(event="signed in").reason == "password and recovery code"
@@ -188,7 +172,7 @@ def test_wrong_codes_cost_pauses_that_a_right_password_and_another_client_do_not
     assert SignIn.objects.filter(event="sign-in throttled", actor="user:olga").exists()
 
 
-def test_a_browser_that_signed_in_before_is_not_slowed_down_by_others(codes: list[str], clock: Clock) -> None:
+def test_a_browser_that_signed_in_before_is_not_slowed_down_by_others(codes: list[str], clock: SignInClock) -> None:
     client = first_step()
     enter(client, code_now(clock))
     for _ in range(8):
@@ -198,7 +182,7 @@ def test_a_browser_that_signed_in_before_is_not_slowed_down_by_others(codes: lis
     assert enter(first_step(client=client), code_now(clock)).status_code == 302
 
 
-def test_browsers_that_know_the_password_alone_share_one_count(olga: User, clock: Clock) -> None:
+def test_browsers_that_know_the_password_alone_share_one_count(olga: User, clock: SignInClock) -> None:
     before = [browser() for _ in range(2)]
     client = browser()
     secret = key_on(client)
@@ -217,7 +201,9 @@ def test_an_account_without_a_second_factor_signs_in_with_one_step(olga: User) -
     assert is_signed_in(client)
 
 
-def test_with_another_secret_key_the_recovery_codes_remain(codes: list[str], clock: Clock, settings: Settings) -> None:
+def test_with_another_secret_key_the_recovery_codes_remain(
+    codes: list[str], clock: SignInClock, settings: Settings
+) -> None:
     code = code_now(clock)
     settings.SECRET_KEY = "another-key"  # noqa: S105
     assert WRONG in enter(first_step(), code).content.decode()
@@ -246,7 +232,7 @@ def key_on(client: Client) -> bytes:
     return b32decode(found[1])
 
 
-def test_a_person_sets_it_up_signs_in_with_it_and_removes_it(olga: User, clock: Clock) -> None:
+def test_a_person_sets_it_up_signs_in_with_it_and_removes_it(olga: User, clock: SignInClock) -> None:
     client = browser()
     secret = key_on(client)
     form = {"code": totp.code(secret, totp.counter_at(clock.now)), "password": PASSWORD}
@@ -276,7 +262,7 @@ def test_a_person_sets_it_up_signs_in_with_it_and_removes_it(olga: User, clock: 
     assert key_on(client) != secret
 
 
-def test_recovery_codes_are_replaced_and_the_earlier_ones_end(codes: list[str], clock: Clock) -> None:
+def test_recovery_codes_are_replaced_and_the_earlier_ones_end(codes: list[str], clock: SignInClock) -> None:
     client = first_step()
     enter(client, code_now(clock))
     assert client.post(CODES, {"password": "wrong"}).status_code == 422
@@ -289,7 +275,7 @@ def test_recovery_codes_are_replaced_and_the_earlier_ones_end(codes: list[str], 
     assert enter(first_step(), new[0]).status_code == 302
 
 
-def test_each_visit_gets_a_key_of_its_own(olga: User, clock: Clock) -> None:
+def test_each_visit_gets_a_key_of_its_own(olga: User, clock: SignInClock) -> None:
     client = browser()
     early, late = key_on(client), key_on(client)
     assert early != late
@@ -316,7 +302,7 @@ def test_an_account_without_a_second_factor_has_no_recovery_codes(olga: User) ->
     assert browser().get(CODES).status_code == 404
 
 
-def test_an_app_that_was_set_up_in_another_window_stays(olga: User, clock: Clock) -> None:
+def test_an_app_that_was_set_up_in_another_window_stays(olga: User, clock: SignInClock) -> None:
     client = browser()
     form = {"code": totp.code(key_on(client), totp.counter_at(clock.now)), "password": PASSWORD}
     other = new_secret()
@@ -327,7 +313,7 @@ def test_an_app_that_was_set_up_in_another_window_stays(olga: User, clock: Clock
     assert SecondFactor.objects.get().secret == other
 
 
-def test_an_administrator_removes_the_factor_of_somebody_with_a_reason(codes: list[str], clock: Clock) -> None:
+def test_an_administrator_removes_the_factor_of_somebody_with_a_reason(codes: list[str], clock: SignInClock) -> None:
     ada = Client()
     ada.force_login(person("ada", Role.ADMIN, is_staff=True))
     pk = SecondFactor.objects.get().pk
@@ -358,7 +344,7 @@ def required(settings: Settings) -> None:
 
 
 def test_where_it_is_required_an_account_without_one_has_only_the_page_that_sets_it_up(
-    required: None, olga: User, clock: Clock
+    required: None, olga: User, clock: SignInClock
 ) -> None:
     client = browser()
     for address in ("/", "/console/", "/console/password/", "/admin/", "/admin/auth/user/", "/console/tokens/issue/"):

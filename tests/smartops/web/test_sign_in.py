@@ -13,11 +13,10 @@ from smartops.models import SignInFailures
 from smartops.people.roles import Role
 from smartops.web import throttle
 from smartops.web.failures import DEVICE_COOKIE, attempt
-from tests.kit.people import person
+from tests.kit.people import PASSWORD, person
 from tests.kit.threads import at_once
 
 pytestmark = pytest.mark.usefixtures("fast_hashes")
-PASSWORD = "correct-horse-battery"  # noqa: S105
 ATTACKER, OPERATOR, OFFICE = "198.51.100.7", "203.0.113.9", "192.0.2.0"
 
 
