@@ -13,7 +13,7 @@ from orchestrator.models import ACTIVE, Action, ActionState, VerificationStatus
 from orchestrator.models.transitions import VERIFIED_AS
 from signals.types import ActionType, Kind
 from smartops import queries
-from smartops.console import listing
+from smartops.console import filters, listing
 from smartops.console.attention import FAILED, failed_lately, unseen
 from smartops.console.held_back import page_state
 from smartops.console.pages import ConsoleRequest, page
@@ -25,24 +25,24 @@ GROUPS = {"active": ("Active", ACTIVE), "unsuccessful": ("Failed or timed out", 
 UNSEEN = "unseen"
 
 
-class ActionFilter(listing.OfHistory):
-    q = listing.search()
-    state = listing.choice(
+class ActionFilter(filters.HistoryFilter):
+    q = filters.search()
+    state = filters.choice(
         None,
         "All states",
         [*((name, label) for name, (label, _) in GROUPS.items()), (UNSEEN, "Failed, opened by nobody"), *S.choices],
         method="of_state",
     )
-    verification = listing.choice("verification__status", "Any verification", VerificationStatus.choices)
-    type = listing.choice("type", "All types", [(one.value, one.value) for one in ActionType])
-    since = listing.since()
-    kind = listing.choice("workload__kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
-    cluster = listing.cluster()
-    namespace = listing.namespace("workload__namespace")
+    verification = filters.choice("verification__status", "Any verification", VerificationStatus.choices)
+    type = filters.choice("type", "All types", [(one.value, one.value) for one in ActionType])
+    since = filters.since()
+    kind = filters.choice("workload__kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
+    cluster = filters.cluster()
+    namespace = filters.namespace("workload__namespace")
 
     def search(self, rows: "QuerySet[Action]", _: str, text: str) -> "QuerySet[Action]":
         """An id, or a part of the name of a workload."""
-        pk = listing.as_id(text)
+        pk = filters.as_id(text)
         return rows.filter(pk=pk) if pk else rows.filter(workload__name__icontains=text)
 
     def of_state(self, rows: "QuerySet[Action]", _: str, state: str) -> "QuerySet[Action]":

@@ -14,7 +14,7 @@ from signals.models import Signal
 from signals.naming import alias_for
 from signals.types import Source
 from signals.unresolved import UNRESOLVED
-from smartops.console import deletions, listing, tuning, versions
+from smartops.console import deletions, filters, listing, tuning, versions
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.console.tuned import Tuned
 from smartops.people.access import Right
@@ -45,12 +45,12 @@ ALIASES = Tuned(
 )
 
 
-class AliasFilter(listing.Filter):
-    q = listing.search()
-    source = listing.choice("source", "All sources", [(one.value, one.value) for one in Source], label="Source")
-    enabled = listing.choice("enabled", "All", [("True", "Enabled"), ("False", "Disabled")], label="Enabled")
-    cluster = listing.cluster()
-    namespace = listing.namespace()
+class AliasFilter(filters.Filter):
+    q = filters.search()
+    source = filters.choice("source", "All sources", [(one.value, one.value) for one in Source], label="Source")
+    enabled = filters.choice("enabled", "All", [("True", "Enabled"), ("False", "Disabled")], label="Enabled")
+    cluster = filters.cluster()
+    namespace = filters.namespace()
 
     def search(self, rows: "QuerySet[Alias]", _: str, text: str) -> "QuerySet[Alias]":
         """A part of the pattern or of the name of the workload."""

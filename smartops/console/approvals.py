@@ -26,7 +26,7 @@ from orchestrator.decide.circumstances import circumstances
 from orchestrator.models import ACTIVE, FINAL, Action, ActionState, Vote, Workload
 from signals.types import ActionType, Kind
 from smartops import queries
-from smartops.console import listing
+from smartops.console import filters, listing
 from smartops.console.actions import visible
 from smartops.console.acts import ActForm, Confirmation, ReasonedForm, person, posted, respond
 from smartops.console.held_back import of_approvals, page_state
@@ -39,16 +39,16 @@ SHOWN = 5  # earlier actions, and actions nearby
 ENDED = timedelta(days=1)
 
 
-class ApprovalFilter(listing.Filter):
-    q = listing.search()
-    type = listing.choice("type", "All types", [(one.value, one.value) for one in ActionType])
-    kind = listing.choice("workload__kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
-    cluster = listing.cluster()
-    namespace = listing.namespace("workload__namespace")
+class ApprovalFilter(filters.Filter):
+    q = filters.search()
+    type = filters.choice("type", "All types", [(one.value, one.value) for one in ActionType])
+    kind = filters.choice("workload__kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
+    cluster = filters.cluster()
+    namespace = filters.namespace("workload__namespace")
 
     def search(self, rows: "QuerySet[Action]", _: str, text: str) -> "QuerySet[Action]":
         """An id, or a part of the name of a workload."""
-        if pk := listing.as_id(text):
+        if pk := filters.as_id(text):
             return rows.filter(pk=pk)
         return rows.filter(workload__in=Workload.objects.filter(name__icontains=text))
 

@@ -24,7 +24,8 @@ from smartops.audit.merge import page as page_of
 from smartops.audit.search import Search
 from smartops.audit.sources import Decisions, parse_position
 from smartops.console.acts import person
-from smartops.console.listing import POSITION, Around, FilterForm
+from smartops.console.filters import POSITION, FilterForm
+from smartops.console.listing import Around
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.people.access import Access, Right, access_of
 from smartops.web.peers import peer_of

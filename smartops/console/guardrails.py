@@ -15,7 +15,7 @@ from orchestrator.models import Workload
 from signals.names import name_problems
 from signals.types import ActionType, Kind, Target
 from smartops.admin.limits import LimitsForm
-from smartops.console import deletions, listing, tuning, versions
+from smartops.console import deletions, filters, listing, tuning, versions
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.console.tuned import Tuned
 from smartops.people.access import Access, Right
@@ -54,11 +54,11 @@ LIMITS = Tuned(
 )
 
 
-class LimitFilter(listing.Filter):
-    q = listing.search()
-    cluster = listing.cluster()
-    namespace = listing.namespace()
-    kind = listing.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
+class LimitFilter(filters.Filter):
+    q = filters.search()
+    cluster = filters.cluster()
+    namespace = filters.namespace()
+    kind = filters.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
 
     def search(self, rows: "QuerySet[GuardrailSetting]", _: str, text: str) -> "QuerySet[GuardrailSetting]":
         """A part of a name in the scope."""

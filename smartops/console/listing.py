@@ -1,174 +1,31 @@
-"""Lists: filters and search from the URL, pages by id in both directions, and the rows before and after one row.
+"""Lists: pages by id in both directions, and the rows before and after one row. Their filters: filters.py.
 
 A page takes a constant number of queries. It begins after an id and not after a number of rows, so rows that arrive
 while somebody pages neither repeat nor hide others. A list of history compares a bounded number of rows for a page
 (smartops/scan.py).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property
+from datetime import datetime
 from types import SimpleNamespace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
 from django.db.models import Model, Q, QuerySet
 from django.http import QueryDict
 from django.urls import reverse
-from django.utils import timezone
-from django_filters import CharFilter, ChoiceFilter, FilterSet
 
-from orchestrator.models import ObservedWorkload, Workload
-from signals.lib.partitions import first_id, time_of
+from signals.lib.partitions import time_of
+from smartops.console.filters import POSITION, Filter
 from smartops.console.pages import ConsoleRequest
-from smartops.console.places import places
 from smartops.people.access import Access
-from smartops.scan import Index, Places, Scan, scan_of
+from smartops.scan import Scan
 
 PAGE = 50
-SUGGESTED = 500
-NAMES = ("q", "kind", "cluster", "namespace")  # the filters that name workloads
-POSITION = ("before", "after")  # parameters: the id at which a page ends or begins
-SINCE = {
-    "hour": ("Last hour", timedelta(hours=1)),
-    "day": ("Last 24 hours", timedelta(days=1)),
-    "week": ("Last 7 days", timedelta(days=7)),
-    "month": ("Last 30 days", timedelta(days=30)),
-}
-A_NAMESPACE, A_CLUSTER = (
-    RegexValidator(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z", f"This is not the name of a {what}.")
-    for what in ("namespace", "cluster")
-)
 
 Row = TypeVar("Row", bound=Model)
-
-
-class FilterForm(forms.Form):
-    """Also refuses parameters that it does not have: a misspelt filter must not show all rows."""
-
-    data: QueryDict
-
-    def __init__(self, data: QueryDict, **more: Any) -> None:
-        super().__init__(data, label_suffix="", **more)
-
-    def clean(self) -> None:
-        for name in self.data:
-            if name not in self.fields and name not in POSITION:
-                self.add_error(None, f"There is no filter “{name}”.")
-            elif len(self.data.getlist(name)) > 1 and not isinstance(
-                self.fields.get(name), forms.MultipleChoiceField | forms.ModelMultipleChoiceField
-            ):
-                self.add_error(None, f"“{name}” is given more than once.")
-
-
-class Filter(FilterSet):  # type: ignore[misc]  # django-filter has no types
-    """Declare filters as those of django-filter; `q` with a method `search` is the free text. An invalid parameter is
-    an error of the form, and the list has no rows then."""
-
-    suggested: ClassVar[type[Workload] | type[ObservedWorkload]] = Workload  # has had an action
-
-    class Meta:
-        form = FilterForm
-
-    @property
-    def chosen(self) -> bool:
-        """Whether anything is filtered."""
-        return any(value for name, value in self.data.items() if name not in POSITION)
-
-    def scan(self) -> Scan[Any]:
-        """How the rows that pass are found."""
-        return Scan(self.qs, self.qs)
-
-    @property
-    def namespaces(self) -> list[str]:
-        """What the field of that name suggests: those with rows in `suggested`, where the person may see them."""
-        return sorted({namespace for _, namespace in self._places})[:SUGGESTED]
-
-    @property
-    def clusters(self) -> list[str]:
-        return sorted({cluster for cluster, _ in self._places})[:SUGGESTED]
-
-    @cached_property
-    def _places(self) -> list[tuple[str, str]]:
-        return places(self.suggested, self.request.access)
-
-
-class OfHistory(Filter):
-    """Filters of a table that grows with time, whose ids are UUIDv7. It has the filters `q`, of an id or a part of the
-    name of a workload, `since`, `kind`, `cluster` and `namespace`."""
-
-    def scan(self) -> Scan[Any]:
-        given = {name: value for name, value in self.form.cleaned_data.items() if value}
-        model = self.queryset.model._default_manager
-        if as_id(given.get("q", "")):
-            return Scan(self.qs, model.none())
-        names = {"name__icontains" if name == "q" else name: given[name] for name in NAMES if name in given}
-        among = self.filters["since"].filter(model.all(), given.get("since"))
-        conditions = {"name" if name == "q" else name for name in given} - {"since"}
-        visible = self.request.access.visible()
-        return scan_of(
-            self.qs,
-            among,
-            given=conditions,
-            visible=visible,
-            index=self.index(given),
-            places=self.places(names),
-            keys=self.keys(given),
-        )
-
-    def places(self, names: Mapping[str, str]) -> Places | None:
-        """The few workloads with these names that the person may see (smartops/queries.py)."""
-        raise NotImplementedError
-
-    def index(self, given: Mapping[str, Any]) -> Index:
-        """All rows that pass are among those that it finds. `given`: the values of the filters."""
-        raise NotImplementedError
-
-    def keys(self, given: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: ARG002
-        """The ids of `Scan`."""
-        return ("pk",)
-
-
-def search() -> CharFilter:
-    """The free text; the filter has a method `search`."""
-    return CharFilter(method="search", label="Search", max_length=253, widget=forms.TextInput({"type": "search"}))
-
-
-def namespace(column: str = "namespace") -> CharFilter:
-    widget = forms.TextInput({"list": "namespaces"})
-    return CharFilter(column, label="Namespace", max_length=63, validators=[A_NAMESPACE], widget=widget)
-
-
-def cluster(column: str = "cluster") -> CharFilter:
-    widget = forms.TextInput({"list": "clusters"})
-    return CharFilter(column, label="Cluster", max_length=63, validators=[A_CLUSTER], widget=widget)
-
-
-def choice(column: str | None, every: str, choices: Iterable[tuple[str, str]], **more: Any) -> ChoiceFilter:
-    """`every`: the choice of all rows."""
-    return ChoiceFilter(column, empty_label=every, choices=list(choices), **more)
-
-
-def since() -> ChoiceFilter:
-    """Of rows whose ids are UUIDv7: sorting by id is sorting by time."""
-
-    def created(rows: "QuerySet[Any]", _: str, age: str) -> "QuerySet[Any]":
-        return rows.filter(pk__gte=first_id(timezone.now() - SINCE[age][1]))
-
-    return choice(
-        None, "At any time", ((name, label) for name, (label, _) in SINCE.items()), label="Since", method=created
-    )
-
-
-def as_id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +53,12 @@ class Around:
 
 
 def named(
-    request: ConsoleRequest, filters: type[Filter], rows: "QuerySet[Row]", by: Sequence[str],
+    request: ConsoleRequest,
+    filters: type[Filter],
+    rows: "QuerySet[Row]",
+    by: Sequence[str],
     parameters: QueryDict | None = None,
-) -> Listing[Row]:  # fmt: skip
+) -> Listing[Row]:
     """The rows that pass the filter, in the order of these columns, which are unique together. A page begins after a
     row, or ends before one; if that row has been deleted since, it is the first page. `parameters`: those of the
     filter, if the page has others."""
@@ -306,9 +166,7 @@ def around(
     return Around(back, *("" if one is None else address(one) + query for one in beside))
 
 
-def _beside(
-    scan: Scan[Row], row: Row, back: str, address: Callable[[Row], str], query: str, *, newer: bool
-) -> str:  # fmt: skip
+def _beside(scan: Scan[Row], row: Row, back: str, address: Callable[[Row], str], query: str, *, newer: bool) -> str:
     part = scan.read(1, row.pk, newer=newer)
     if part.rows:
         return address(part.rows[0]) + query

@@ -13,7 +13,7 @@ from orchestrator.decide import preview
 from orchestrator.decide.deferred import would_run
 from orchestrator.models import Preview
 from smartops.console.acts import person
-from smartops.console.listing import as_id
+from smartops.console.filters import as_id
 from smartops.console.pages import ConsoleRequest, act
 from smartops.people.access import Right
 

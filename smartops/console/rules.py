@@ -23,7 +23,7 @@ from signals.proposals import PROPOSAL_TYPES
 from signals.trial import Fit
 from signals.types import ActionType, Source
 from smartops.admin.rules import RuleForm
-from smartops.console import deletions, listing, tuning, versions
+from smartops.console import deletions, filters, listing, tuning, versions
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.console.tuned import Tuned
 from smartops.people.access import Right
@@ -65,12 +65,12 @@ RULES = Tuned(
 )
 
 
-class RuleFilter(listing.Filter):
-    q = listing.search()
-    source = listing.choice("source", "All sources", [(one.value, one.value) for one in Source], label="Source")
-    type = listing.choice("action_type", "All types", [(one.value, one.value) for one in ActionType], label="Type")
-    enabled = listing.choice("enabled", "All", [("True", "Enabled"), ("False", "Disabled")], label="Enabled")
-    namespace = listing.namespace()
+class RuleFilter(filters.Filter):
+    q = filters.search()
+    source = filters.choice("source", "All sources", [(one.value, one.value) for one in Source], label="Source")
+    type = filters.choice("action_type", "All types", [(one.value, one.value) for one in ActionType], label="Type")
+    enabled = filters.choice("enabled", "All", [("True", "Enabled"), ("False", "Disabled")], label="Enabled")
+    namespace = filters.namespace()
 
     def search(self, rows: "QuerySet[Rule]", _: str, text: str) -> "QuerySet[Rule]":
         """A part of the name or of the symptom."""

@@ -13,7 +13,7 @@ from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Source
 from smartops import queries
-from smartops.console import listing
+from smartops.console import filters, listing
 from smartops.console.attention import waits_too_long
 from smartops.console.held_back import page_state
 from smartops.console.pages import ConsoleRequest, page
@@ -30,24 +30,24 @@ WAITING = "waiting"
 PENDING = ("deferred", WAITING)  # groups of pending signals
 
 
-class SignalFilter(listing.OfHistory):
-    q = listing.search()
-    state = listing.choice(
+class SignalFilter(filters.HistoryFilter):
+    q = filters.search()
+    state = filters.choice(
         None,
         "All states",
         [*((name, label) for name, (label, _) in GROUPS.items()), (WAITING, "Waits too long"), *SignalState.choices],
         method="of_state",
     )
-    reason = listing.choice("reason", "All reasons", [(one.value, one.value) for one in Reason])
-    source = listing.choice("source", "All sources", [(one.value, one.value) for one in Source])
-    since = listing.since()
-    kind = listing.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
-    cluster = listing.cluster()
-    namespace = listing.namespace()
+    reason = filters.choice("reason", "All reasons", [(one.value, one.value) for one in Reason])
+    source = filters.choice("source", "All sources", [(one.value, one.value) for one in Source])
+    since = filters.since()
+    kind = filters.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
+    cluster = filters.cluster()
+    namespace = filters.namespace()
 
     def search(self, rows: "QuerySet[Signal]", _: str, text: str) -> "QuerySet[Signal]":
         """An id, or a part of the name of a workload."""
-        pk = listing.as_id(text)
+        pk = filters.as_id(text)
         return rows.filter(pk=pk) if pk else rows.filter(workload__icontains=text)
 
     def of_state(self, rows: "QuerySet[Signal]", _: str, state: str) -> "QuerySet[Signal]":

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from signals.lib.acting import give_reason
 from smartops import tokens as api_tokens
-from smartops.console import listing
+from smartops.console import filters, listing
 from smartops.console.acts import ActForm, Confirmation, ReasonedForm, posted, respond
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.models import Token
@@ -36,9 +36,9 @@ def _unused(now: datetime) -> Q:
     return Q(created_at__lt=long_ago) & (Q(last_used_at=None) | Q(last_used_at__lt=long_ago))
 
 
-class TokenFilter(listing.Filter):
-    q = listing.search()
-    state = listing.choice(None, "All states", STATES.items(), label="State", method="of_state")
+class TokenFilter(filters.Filter):
+    q = filters.search()
+    state = filters.choice(None, "All states", STATES.items(), label="State", method="of_state")
 
     def search(self, rows: "QuerySet[Token]", _: str, text: str) -> "QuerySet[Token]":
         """A part of the name, or the public part of a token's text."""

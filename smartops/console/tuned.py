@@ -21,7 +21,8 @@ from orchestrator.decide.draft import edit_of
 from signals.lib.edited_admin import LOADED, REASON, EditedForm
 from smartops.console.acts import ActForm, ReasonedForm
 from smartops.console.differences import Columns, Line, Words, column_values, difference
-from smartops.console.listing import Around, Filter, around
+from smartops.console.filters import Filter
+from smartops.console.listing import Around, around
 from smartops.console.pages import ConsoleRequest
 from smartops.console.previews import begun
 from smartops.people.access import Access

@@ -9,7 +9,7 @@ from django.urls import reverse
 from guardrails.models import Cooldown, Freeze
 from orchestrator.models import ObservedWorkload
 from signals.types import Kind
-from smartops.console import listing
+from smartops.console import filters, listing
 from smartops.console.held_back import of_workloads, page_state
 from smartops.console.pages import ConsoleRequest, page
 from smartops.people.access import Access
@@ -18,14 +18,14 @@ ORDER = ("cluster", "namespace", "name", "kind")  # of the unique index
 CONDITIONS = (("held", "Held or frozen"), ("cooldown", "In a cooldown"), ("unhealthy", "Unhealthy"))
 
 
-class WorkloadFilter(listing.Filter):
+class WorkloadFilter(filters.Filter):
     suggested = ObservedWorkload
 
-    q = listing.search()
-    condition = listing.choice(None, "All conditions", CONDITIONS, label="Condition", method="of_condition")
-    kind = listing.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
-    cluster = listing.cluster()
-    namespace = listing.namespace()
+    q = filters.search()
+    condition = filters.choice(None, "All conditions", CONDITIONS, label="Condition", method="of_condition")
+    kind = filters.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
+    cluster = filters.cluster()
+    namespace = filters.namespace()
 
     def search(self, rows: "QuerySet[ObservedWorkload]", _: str, text: str) -> "QuerySet[ObservedWorkload]":
         """A part of the name; with a slash, the namespace and the name."""
