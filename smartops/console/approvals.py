@@ -1,5 +1,6 @@
 """What waits for a decision of persons: the list, the page of one approval, and the acts Approve and Reject."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -23,13 +24,14 @@ from orchestrator.acts import vote as acts
 from orchestrator.acts.vote import approvers
 from orchestrator.decide.approval import required
 from orchestrator.decide.circumstances import circumstances
+from orchestrator.decide.history import Wanted, load_history
 from orchestrator.models import ACTIVE, FINAL, Action, ActionState, Vote, Workload
 from signals.types import ActionType, Kind
 from smartops import queries
 from smartops.console import filters, listing
 from smartops.console.actions import visible
 from smartops.console.acts import ActForm, Confirmation, ReasonedForm, person, posted, respond
-from smartops.console.held_back import of_approvals, page_state
+from smartops.console.held_back import HeldBack, PageState, of_approval, page_state
 from smartops.console.pages import ConsoleRequest, act, page, require
 from smartops.people.access import Access, Right
 from smartops.people.approvals import may_decide, objection
@@ -68,13 +70,22 @@ def passing(parameters: QueryDict, access: Access) -> "QuerySet[Action]":
 def approvals(request: ConsoleRequest) -> HttpResponse:
     rows = waiting(request.access).select_related("signal").defer("signal__payload").prefetch_related("approvals")
     found = listing.listing(request, ApprovalFilter, rows)
-    held_back = of_approvals(found.rows, page_state(request.freezes, request.freshness))
+    held_back = _held_back(found.rows, page_state(request.freezes, request.freshness))
     for row in found.rows:
         row.held_back = held_back[row.pk]  # type: ignore[attr-defined]
         votes = {one.by: one for one in row.approvals.all() if one.digest == row.digest}
         row.given = sum(one.decision == Vote.APPROVE for one in votes.values())  # type: ignore[attr-defined]
         row.required = required(row)  # type: ignore[attr-defined]
     return render(request, "console/approvals.html", {"listing": found})
+
+
+def _held_back(rows: Sequence[Action], known: PageState) -> dict[Any, tuple[HeldBack, ...]]:
+    """By the id of the action: what would hold it back after its approval. One query."""
+    wanted = [
+        Wanted(one.workload.target, one.workload_id, ActionType(one.type), one.params, own=one.pk) for one in rows
+    ]
+    histories = zip(rows, load_history(wanted), strict=True)
+    return {row.pk: tuple(of_approval(row, history, known)) for row, history in histories}
 
 
 @page

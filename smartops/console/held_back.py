@@ -1,27 +1,23 @@
 """What holds a row of a list back, in words, until when, and the page with the remedy.
 
-The functions are pure, but `of_workloads` and `of_approvals`, which read what they need in a constant number of
-queries. What is said of a row is the same for everybody who may see it.
+The functions query nothing: the views read what they take. What is said of a row is the same for everybody who may see
+it.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
-from django.db.models.functions import Now
 from django.urls import reverse
 
 from guardrails.models import Cooldown, Freeze, scope_name
 from guardrails.types import RecentAction
 from guardrails.words import budgets, lacking
-from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
-from orchestrator.models import FINAL, Action, ActionState, ObservedWorkload, Workload
+from orchestrator.decide.history import WorkloadHistory
+from orchestrator.models import FINAL, Action, ActionState, ObservedWorkload
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
-from signals.types import ActionType, Kind, Mode, Origin, Target
+from signals.types import ActionType, Mode, Origin, Target
 from smartops.console.freshness import Freshness
 
 # Why something waits, as its row has stored it: after “held back by”. A freeze and an approval have rows of their own.
@@ -118,17 +114,8 @@ def _of_action(action: Action, known: PageState) -> Iterator[HeldBack]:
         yield from _stored(action.reason, action.not_before, known)
 
 
-def of_approvals(rows: Sequence[Action], known: PageState) -> dict[Any, tuple[HeldBack, ...]]:
-    """By the id of the action: what would hold it back after its approval. One query."""
-    wanted = [
-        Wanted(one.workload.target, one.workload_id, ActionType(one.type), one.params, own=one.pk) for one in rows
-    ]
-    histories = zip(rows, load_history(wanted), strict=True)
-    return {row.pk: tuple(_of_approval(row, history, known)) for row, history in histories}
-
-
-def _of_approval(action: Action, history: WorkloadHistory, known: PageState) -> Iterator[HeldBack]:
-    """Limits and cooldowns hold back the closed loop alone."""
+def of_approval(action: Action, history: WorkloadHistory, known: PageState) -> Iterator[HeldBack]:
+    """What would hold it back after its approval. Limits and cooldowns hold back the closed loop alone."""
     yield from _unreconciled(action.cluster, known)
     yield from _frozen_action(action, known)
     if action.origin != Origin.CLOSED_LOOP or action.dry_run:
@@ -141,23 +128,6 @@ def _of_approval(action: Action, history: WorkloadHistory, known: PageState) -> 
         yield HeldBack(f"the limit “{budget.text}”", f"{href}#left", "until" if budget.next_at else "", budget.next_at)
 
 
-def of_workloads(rows: Sequence[ObservedWorkload], known: PageState) -> dict[Any, tuple[HeldBack, ...]]:
-    """By the id of the row: what holds the closed loop back from the workload. Four queries."""
-    within = {f"{name}__in": {getattr(row, name) for row in rows} for name in ("cluster", "namespace", "kind")}
-    names = {row.name for row in rows}
-    ids = {row.target: row.pk for row in Workload.objects.filter(**within, name__in=names)}
-    histories = load_history([Wanted(row.target, ids.get(row.target)) for row in rows])
-    cooldowns: dict[Target, list[Cooldown]] = defaultdict(list)
-    for one in Cooldown.objects.filter(**within, workload__in=names, until__gt=Now()).order_by("until"):
-        cooldowns[Target(one.cluster, one.namespace, one.workload, Kind(one.kind))].append(one)
-    active = Action.objects.in_bulk([UUID(one.active_action) for one in histories if one.active_action])
-    actions = {str(pk): one for pk, one in active.items()}
-    return {
-        row.pk: tuple(of_workload(row, history, cooldowns[row.target], actions.get(history.active_action), known))
-        for row, history in zip(rows, histories, strict=True)
-    }
-
-
 def of_workload(
     row: ObservedWorkload,
     history: WorkloadHistory,
@@ -165,7 +135,8 @@ def of_workload(
     active: Action | None,
     known: PageState,
 ) -> Iterator[HeldBack]:
-    """`active`: the action of the workload that has not ended, unless it is a dry run."""
+    """What holds the closed loop back from it. `active`: the action of the workload that has not ended, unless it is a
+    dry run."""
     href = _workload(row.target)
     yield from _unreconciled(row.cluster, known)
     yield from _frozen(row.target, known)
