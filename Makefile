@@ -20,7 +20,7 @@ beside = $(filter-out %_proxies.py,$(wildcard tests/smartops/edge/test_*.py)) \
 	$(addprefix tests/smartops/,api/test_fuzz.py test_asgi.py test_privileges.py) \
 	$(addprefix tests/smartops/console/test_,browser.py hostile_forms.py on_call.py \
 		passkeys_in_a_browser.py reading.py screens.py) \
-	tests/smartops/web/test_shutdown.py \
+	$(addprefix tests/smartops/,oidc/test_oidc_in_a_browser.py web/test_shutdown.py) \
 	$(addprefix tests/orchestrator/,publish/test_publishers.py reconciler/test_interleavings.py)
 rest = $(filter-out $(fast) tests/kit %/__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(beside)
 # Two runs in one clone take turns at .venv; the second finds it complete.

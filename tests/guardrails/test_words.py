@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from guardrails.checks.windows import RATE_WINDOW, actions_per_hour
 from guardrails.types import Deferral, Limits, RecentAction
-from guardrails.words import Budget, budgets, in_words, inherited, lasting
+from guardrails.words import Budget, budgets, in_words, inherited, lacking, lasting
 from signals.types import ActionType
 from tests.kit.decisions import NOW, RECENT, RESTART, ago, known, restarted, scaled
 
@@ -48,6 +48,21 @@ def test_replicas_have_budgets_of_their_own() -> None:
     assert str(found["max_scale_decrease"]) == (
         "at most 3 replicas removed within 15 minutes; 1 left, the next at 12:10 UTC"
     )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "limits"),
+    [
+        (RecentAction(ActionType.RESTART, NOW), {"max_actions_per_hour"}),
+        (RecentAction(ActionType.SCALE, NOW, scale_increase=2), {"max_scale_increase"}),
+        (RecentAction(ActionType.PATCH, NOW, scale_decrease=4), {"max_scale_decrease"}),
+        (RecentAction(ActionType.PATCH, NOW, scale_decrease=3), set()),
+    ],
+)
+def test_a_budget_is_lacking_if_too_little_is_left_for_the_action(wanted: RecentAction, limits: set[str]) -> None:
+    recent = (*restarted(10, 20, 30), *scaled(10, 4))
+    found = lacking(Limits(max_actions_per_hour=3), recent, wanted, NOW)
+    assert {one.limit for one in found} == limits
 
 
 @given(RECENT, st.integers(0, 7))
