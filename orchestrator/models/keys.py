@@ -63,6 +63,6 @@ class IdempotencyKey(models.Model):
         return f"{self.key} of {self.requested_by}"
 
     @classmethod
-    def forget_actions(cls, first: UUID, last: UUID) -> None:
-        """Deletes the keys of actions, `first <= id < last`: their rows are about to be dropped."""
-        batches.delete(cls.objects.filter(action__gte=first, action__lt=last).order_by("pk"), BATCH)
+    def forget_actions(cls, first: UUID, last: UUID) -> int:
+        """Deletes the keys of actions, `first <= id < last`, whose rows were dropped. Returns their number."""
+        return batches.delete(cls.objects.filter(action__gte=first, action__lt=last).order_by("pk"), BATCH)

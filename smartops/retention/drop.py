@@ -6,8 +6,9 @@ A partition that has changed, or that an interrupted run has left detached, is a
 """
 
 import re
+import time
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Model
 
 from orchestrator.models import Action, IdempotencyKey
@@ -23,6 +24,10 @@ VERSIONS = """
 # What waits for the lock of the table makes everything else wait that needs the table. Shorter than `deadlock_timeout`
 # (1 s): where a transaction waits for this one, which waits for it, this one ends.
 LIMIT = "SET LOCAL lock_timeout = '500ms'"
+ATTEMPTS, PAUSE = 20, 1.0  # to attach it again, and seconds between two: stuck sessions end before the last one
+REFERRED = (
+    "SELECT DISTINCT confrelid::regclass::text FROM pg_constraint WHERE contype = 'f' AND conrelid = %s::regclass"
+)
 DETACHED = "SELECT relname FROM pg_class WHERE relkind = 'r' AND NOT relispartition AND relname ~ %s ORDER BY relname"
 # With the constraint, ATTACH need not read the rows.
 CHECKED = """
@@ -37,6 +42,10 @@ class Changed(Exception):  # noqa: N818 - it is exported again in the next run
     pass
 
 
+class DetachedError(Exception):
+    """The message says which month is not visible, and what to do."""
+
+
 def versions(partition: Partition) -> tuple[int, int]:
     with connection.cursor() as cursor:
         cursor.execute(VERSIONS.format(partition.name))
@@ -46,21 +55,21 @@ def versions(partition: Partition) -> tuple[int, int]:
 
 def drop(partition: Partition, manifest: Manifest, exported: tuple[int, int]) -> None:
     """`exported`: the versions before the export. Nothing was open in them, and what has ended does not begin again.
-    Raises Changed if a row was written or referred to since then."""
+    Raises Changed if a row was written or referred to since then, and DetachedError if it cannot be attached again."""
     _detach(partition)
     try:
         if change := _change(partition, manifest, exported):
             raise Changed(change)
         if partition.model is Signal:
             Problem.forget_signals(partition.first, partition.last)
-        if partition.model is Action:
-            IdempotencyKey.forget_actions(partition.first, partition.last)
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(LIMIT)  # to drop the foreign key of an action, DROP needs the table of workloads for itself
             cursor.execute(f"DROP TABLE {partition.name}")
     except Exception:
-        attach(partition)
+        _attach_again(partition)
         raise
+    if partition.model is Action:  # before, an action that stays could be requested again with its key
+        IdempotencyKey.forget_actions(partition.first, partition.last)
 
 
 def _change(partition: Partition, manifest: Manifest, exported: tuple[int, int]) -> str:
@@ -99,7 +108,26 @@ def attach(partition: Partition) -> None:
             cursor.execute(f"ALTER TABLE {partition.name} DROP CONSTRAINT of_its_month")
 
 
+def _attach_again(partition: Partition) -> None:
+    """The lock that was in the way of DROP may be in the way of ATTACH, too."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            attach(partition)
+            break
+        except OperationalError as error:
+            if attempt == ATTEMPTS:
+                cause = str(error).splitlines()[0]
+                raise DetachedError(
+                    f"{partition.name} is detached from {partition.table}, and cannot be attached again: {cause}. "
+                    "Its rows are not visible. Run `manage.py retain` again: it attaches the table."
+                ) from error
+            time.sleep(PAUSE)
+
+
 def _detach(partition: Partition) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(LIMIT)
+        cursor.execute(REFERRED, [partition.name])
+        for [table] in cursor.fetchall():  # DROP and ATTACH need them: a session that has locked one is in the way
+            cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         cursor.execute(f"ALTER TABLE {partition.table} DETACH PARTITION {partition.name}")

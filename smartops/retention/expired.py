@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
+from orchestrator.models import Action, IdempotencyKey
 from signals.lib import batches
 from signals.models import Problem, Signal, Window
 from smartops.retention.drop import oldest
@@ -33,3 +35,6 @@ def delete() -> Iterator[str]:
         since = min(since, midnight(month.month) - timedelta(days=1))
     if count := Problem.forget(since):
         yield f"{count} problems that were not reported for {days} days"
+    month = oldest(Action)
+    if month and (count := IdempotencyKey.forget_actions(UUID(int=0), month.first)):  # an interrupted run has left them
+        yield f"{count} idempotency keys of actions that were dropped"

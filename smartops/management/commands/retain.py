@@ -43,8 +43,11 @@ class Command(BaseCommand):
         problems = []
         if not dry_run and (created := partitions.create_ahead()):
             self.stdout.write(f"Created {', '.join(created)}.")
-        for behind in () if dry_run else sequences.advance():
-            self.stdout.write(f"Advanced {behind}.")
+        try:
+            for behind in () if dry_run else sequences.advance():
+                self.stdout.write(f"Advanced {behind}.")
+        except OperationalError as error:  # another session holds a lock
+            problems.append(f"A sequence is behind its table: run `manage.py retain` again: {error}".strip())
         for label in months.TABLES:
             model = apps.get_model(label)
             try:
@@ -78,7 +81,9 @@ class Command(BaseCommand):
             export.remove_unfinished(directory, model._meta.db_table)
             problems += self._attach_detached(model)
         exported = export.manifests(directory, model._meta.db_table)
-        missing = export.gap([one.month for one in months.stored(model)], exported)
+        detached = {one.month for one in drop.detached(model)}
+        gap = export.gap([one.month for one in months.stored(model)], exported)
+        missing = [month for month in gap if month not in detached]
         if missing and not allow_gap:
             names = ", ".join(f"{month:%Y-%m}" for month in missing)
             raise export.ExportError(
@@ -86,9 +91,9 @@ class Command(BaseCommand):
                 f"their exports there, or restore them. If they are lost, run again with --allow-gap, which "
                 f"creates them without rows."
             )
-        for month in () if dry_run else missing:
-            drop.create(Partition(model, month))
-            self.stdout.write(f"Created {Partition(model, month)} without rows: it was missing.")
+        for one in () if dry_run else [Partition(model, month) for month in missing]:
+            drop.create(one)
+            self.stdout.write(f"Created {one} without rows: it was missing.")
         for one in months.due(months.stored(model), months.retention(model._meta.label), timezone.now()):
             if reason := kept.kept_by(one):
                 self.stdout.write(f"Kept {one}: {reason}.")
@@ -97,7 +102,7 @@ class Command(BaseCommand):
             else:
                 try:
                     self._end(one, directory)
-                except export.ExportError as error:
+                except (export.ExportError, drop.DetachedError) as error:
                     problems.append(str(error))
         self._report_stray(model)
         return problems

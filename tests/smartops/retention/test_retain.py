@@ -18,6 +18,7 @@ from orchestrator.models import Action, AuditEvent, DecisionRecord, IdempotencyK
 from signals.lib import partitions
 from signals.lib.notifications import connect
 from smartops import checks
+from smartops.models import SignIn
 from smartops.retention import drop, export, months
 from smartops.retention.months import Partition
 from tests.kit.signals import anomaly, post
@@ -415,6 +416,20 @@ def test_a_table_with_the_name_of_a_month_and_other_rows_is_named(tmp_path: Path
     assert counts() == [0, 0, 0, 0], "other tables go on"
 
 
+@pytest.mark.parametrize("allow_gap", [False, True])
+def test_a_missing_month_whose_name_another_table_has_is_named_alone(tmp_path: Path, allow_gap: bool) -> None:
+    partitions.create_ahead()
+    name = Partition(SignIn, months.following(timezone.now().date().replace(day=1))).name
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {name}; CREATE TABLE {name} (id int)")
+
+    with pytest.raises(CommandError) as error:
+        retain(tmp_path, allow_gap=allow_gap)
+
+    assert f"{name} has the name of a partition, and cannot be one of smartops_signin" in str(error.value)
+    assert "--allow-gap" not in str(error.value)
+
+
 def test_the_keys_of_dropped_actions_are_deleted_in_bounded_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -434,6 +449,54 @@ def test_the_keys_of_dropped_actions_are_deleted_in_bounded_batches(
     of_month = [one for one in statements if f">= '{Partition(Action, MONTH).first.hex}'" in one]
     assert len(of_month) == 3, "two, two and one"
     assert all("LIMIT 2" in one for one in statements)
+
+
+def test_the_key_of_an_action_that_could_not_be_dropped_stays(tmp_path: Path) -> None:
+    of_last_year(requested_by="token:ana", idempotency_key="k")
+    with connect() as other, other.transaction():
+        other.execute("LOCK TABLE orchestrator_workload IN ROW SHARE MODE")  # as a decision does
+        assert "not dropped: canceling statement due to lock timeout" in retain(tmp_path)
+
+    assert (Action.objects.count(), IdempotencyKey.objects.count()) == (1, 1)
+    retain(tmp_path)
+    assert (Action.objects.count(), IdempotencyKey.objects.count()) == (0, 0)
+
+
+def test_the_keys_that_an_interrupted_run_has_left_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_last_year(requested_by="token:ana", idempotency_key="k")
+    with monkeypatch.context() as patch:
+        patch.setattr(IdempotencyKey, "forget_actions", lambda *_: 0)
+        retain(tmp_path)
+    assert (Action.objects.count(), IdempotencyKey.objects.count()) == (0, 1)
+
+    assert "Deleted 1 idempotency keys of actions that were dropped." in retain(tmp_path)
+
+    assert not IdempotencyKey.objects.exists()
+
+
+def test_a_month_that_a_lock_keeps_detached_is_an_error_and_attached_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    action, attempts = of_last_year(), []
+
+    def locked(partition: Partition) -> None:
+        attempts.append(partition)
+        raise OperationalError("canceling statement due to lock timeout")
+
+    monkeypatch.setattr(drop, "ATTEMPTS", 2)
+    monkeypatch.setattr(drop, "PAUSE", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(drop, "_change", lambda partition, *_: "Needed." if partition.model is Action else "")
+        patch.setattr(drop, "attach", locked)
+        name = Partition(Action, MONTH).name
+        with pytest.raises(CommandError, match=f"{name} is detached from .* Its rows are not visible. Run"):
+            retain(tmp_path)
+        assert attempts[:2] == [Partition(Action, MONTH)] * 2
+        assert not Action.objects.exists()
+
+    monkeypatch.setattr(drop, "_change", lambda *_: "It is needed.")
+    retain(tmp_path)
+    assert Action.objects.get() == action
 
 
 def test_sequences_that_are_behind_their_tables_are_advanced(tmp_path: Path) -> None:
