@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
@@ -154,19 +155,30 @@ def advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
     return row
 
 
+_GIVING_WAY = Lock()
+# The switch interval, and whether garbage is collected: as each of the steps under way has found them. Those of the
+# first one are in force again after the last one.
+_before: list[tuple[float, bool]] = []
+
+
 @contextmanager
 def _giving_way() -> Iterator[None]:
     """Other requests of the process need the interpreter after each of their queries. They get it sooner than by
     default, which is after 5 ms. The values of a step have no cycles: looking for some would take a seventh of it."""
-    usual, collects = sys.getswitchinterval(), gc.isenabled()
-    sys.setswitchinterval(GIVES_WAY_AFTER)
-    gc.disable()
+    with _GIVING_WAY:
+        _before.append((sys.getswitchinterval(), gc.isenabled()))
+        sys.setswitchinterval(GIVES_WAY_AFTER)
+        gc.disable()
     try:
         yield
     finally:
-        sys.setswitchinterval(usual)
-        if collects:
-            gc.enable()
+        with _GIVING_WAY:
+            usual, collects = _before[0]
+            _before.pop()
+            if not _before:
+                sys.setswitchinterval(usual)
+            if not _before and collects:
+                gc.enable()
 
 
 def _evaluate(row: Preview, state: State, result: Result, where: Q, seconds: float) -> tuple[UUID, bool]:

@@ -1,5 +1,7 @@
 """Previews of histories that the control loop has made."""
 
+import gc
+import sys
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +18,17 @@ from guardrails.what_if.history import DraftHistory
 from guardrails.what_if.types import SAME, Comparison, Doubt, Edit, Effect, PastDecision
 from orchestrator.decide.deferred import would_run
 from orchestrator.decide.draft import AFTERWARDS, Draft, edit_of, target_of
-from orchestrator.decide.preview import Result, advance, begin, compare, progress, result_of, stop
+from orchestrator.decide.preview import (
+    GIVES_WAY_AFTER,
+    Result,
+    _giving_way,
+    advance,
+    begin,
+    compare,
+    progress,
+    result_of,
+    stop,
+)
 from orchestrator.models import Action, DecisionRecord, Preview
 from signals import actors
 from signals.lib.clock import database_now
@@ -51,6 +63,18 @@ def settle(simulation: Simulation) -> None:
         simulation.observe()
         simulation.clock.advance(10)
         simulation.run()
+
+
+def test_steps_that_overlap_leave_the_interpreter_as_it_was() -> None:
+    usual, first, second = sys.getswitchinterval(), _giving_way(), _giving_way()
+
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert (round(sys.getswitchinterval(), 6), gc.isenabled()) == (GIVES_WAY_AFTER, False)
+    second.__exit__(None, None, None)
+
+    assert (sys.getswitchinterval(), gc.isenabled()) == (usual, True)
 
 
 def preview(*edits: Edit, where: Q | None = None) -> Result:
