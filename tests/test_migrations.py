@@ -24,6 +24,7 @@ from django.db.migrations.state import ProjectState
 from django.db.models import NOT_PROVIDED
 from django.db.models.functions import Abs, Now
 from pgtrigger.migrations import AddTrigger, RemoveTrigger
+from pytest_django.fixtures import Settings
 
 from signals.lib.notifications import connect
 from signals.lib.partition_index import AddIndexByPartition
@@ -196,6 +197,31 @@ def states(cursor: Any) -> dict[str, bool]:
     """Of the index and its parts: whether it is complete."""
     cursor.execute(STATES)
     return dict(cursor.fetchall())
+
+
+class Elsewhere:
+    def allow_migrate(self, *_: object, **__: object) -> bool:
+        return False
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("collects", [True, False], ids=["sqlmigrate", "another database"])
+def test_an_index_is_not_built_by_sqlmigrate_or_in_a_database_of_other_tables(
+    settings: Settings, collects: bool
+) -> None:
+    if not collects:
+        settings.DATABASE_ROUTERS = [Elsewhere()]
+    operation = AddIndexByPartition("SignIn", models.Index(fields=["actor"], name="by_actor"))
+    state = ProjectState.from_apps(apps)
+
+    with connection.schema_editor(atomic=False, collect_sql=collects) as editor:
+        operation.database_forwards("smartops", editor, state, state)
+
+    with connection.cursor() as cursor:
+        assert states(cursor) == {}
+    assert [one.split(" (")[0] for one in getattr(editor, "collected_sql", [])] == (
+        ['CREATE INDEX "by_actor" ON "smartops_signin"'] if collects else []
+    )
 
 
 @pytest.mark.django_db(transaction=True)

@@ -71,7 +71,7 @@ def claim_free(
     def put_off(pk: UUID, error: Exception) -> None:
         metrics.FAILED_STEPS.inc()
         log.error("action %s could not be claimed; it is tried again in %s", pk, CLAIM_AGAIN, exc_info=error)
-        Action.objects.filter(pk=pk).update(**{moment: Now() + CLAIM_AGAIN})
+        due.filter(pk=pk).update(**{moment: Now() + CLAIM_AGAIN})
 
     try:
         return _claim(due, limit, claim)

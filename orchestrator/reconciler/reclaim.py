@@ -74,8 +74,13 @@ def expire_actions(actor: str) -> None:
 def expire_signals() -> None:
     """Ends those that no reconciler decided on, of every cluster."""
     forgotten = Signal.pending().filter(last_seen_at__lte=Now() - FORGOTTEN_AFTER)
-    signals = forgotten.order_by("fingerprint").defer("payload")[:BATCH]
-    signal_transitions.store([signal_transitions.deny(one, Reason.SIGNAL_EXPIRED, _forgotten(one)) for one in signals])
+    signals = list(forgotten.order_by("?").defer("payload")[:BATCH])  # any of them, as above
+    store_all(signals, _expire_signals, _log_signal_failure)
+
+
+def _expire_signals(signals: Sequence[Signal]) -> list[signal_transitions.Transition]:
+    expired = [signal_transitions.deny(one, Reason.SIGNAL_EXPIRED, _forgotten(one)) for one in signals]
+    return signal_transitions.store(expired)
 
 
 def report_unattended(cluster: str) -> None:
@@ -124,6 +129,11 @@ def _log_failure(action: Action, error: Exception) -> None:
     """Its row may be of a newer version of SmartOps, whose processes end it."""
     metrics.FAILED_STEPS.inc()
     log.error("action %s could not be ended", action.pk, exc_info=error)
+
+
+def _log_signal_failure(signal: Signal, error: Exception) -> None:
+    metrics.FAILED_STEPS.inc()
+    log.error("signal %s could not be ended", signal.pk, exc_info=error)
 
 
 def _expired(action: Action, actor: str) -> transition_store.Transition:

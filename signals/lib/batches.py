@@ -10,7 +10,7 @@ def in_batches(change: Callable[[int], int], size: int) -> int:
     """Calls `change`, which changes at most so many rows and returns their number, until fewer are left than `size`.
     Returns the number of all."""
     total = changed = change(size)
-    while changed == size:
+    while changed >= size:
         changed = change(size)
         total += changed
     return total
@@ -21,7 +21,7 @@ def delete(rows: "QuerySet[Any]", size: int) -> int:
     their number."""
 
     def delete_some(most: int) -> int:
-        deleted, _ = rows.model._default_manager.filter(pk__in=rows.values("pk")[:most]).delete()
-        return int(deleted)
+        _, deleted = rows.model._default_manager.filter(pk__in=rows.values("pk")[:most]).delete()
+        return int(deleted.get(rows.model._meta.label, 0))  # without the rows that refer to them
 
     return in_batches(delete_some, size)

@@ -31,11 +31,16 @@ class AddIndexByPartition(NotInTransactionMixin, AddIndex):
         self,
         app_label: str,
         schema_editor: BaseDatabaseSchemaEditor,
-        from_state: Any,  # noqa: ARG002
+        from_state: Any,
         to_state: Any,
     ) -> None:
+        if schema_editor.collect_sql:  # sqlmigrate executes nothing, and does not know the partitions
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+            return
         self._ensure_not_in_transaction(schema_editor)
         model = to_state.apps.get_model(app_label, self.model_name)
+        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+            return
         table, whole = model._meta.db_table, self.index.name
         with schema_editor.connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass(%s) IS NULL", [whole])

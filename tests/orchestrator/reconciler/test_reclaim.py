@@ -272,6 +272,17 @@ def test_a_signal_that_no_reconciler_took_up_within_a_day_is_denied() -> None:
     assert Signal.objects.get(workload="a").reason == Reason.SIGNAL_EXPIRED
 
 
+def test_a_signal_that_cannot_be_ended_keeps_no_other_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    post(anomaly("a"), anomaly("b"))
+    Signal.objects.update(last_seen_at=Now() - FORGOTTEN_AFTER, not_before=PAST)
+    poison(monkeypatch, signal_transitions, "deny", lambda signal, *_: signal.workload == "a")
+
+    expire_signals()
+
+    states = dict(Signal.objects.values_list("workload", "state"))
+    assert states == {"a": SignalState.PENDING, "b": SignalState.DENIED}
+
+
 def test_an_action_whose_signal_is_resolved_is_cancelled_before_it_is_applied() -> None:
     waiting, firing, applying, ambiguous = (of_signal(name) for name in "abcd")
     direct = requested("e")
