@@ -161,7 +161,9 @@ def _earlier(requested_by: str, idempotency_key: str | None, request_digest: str
     if idempotency_key is None:
         return None
     key = IdempotencyKey.objects.filter(requested_by=requested_by, key=idempotency_key).first()
-    action = None if key is None else Action.objects.get(pk=key.action_id)
-    if action is not None and action.request_digest != request_digest:
+    if key is None:
+        return None
+    action = Action.objects.filter(pk=key.action_id).first()
+    if action is None or action.request_digest != request_digest:  # without: `retain` is dropping its month
         raise KeyReused(idempotency_key)
     return action

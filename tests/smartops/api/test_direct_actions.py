@@ -3,6 +3,7 @@
 from datetime import timedelta
 from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import OperationalError, connection
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from guardrails.models import Freeze, GuardrailSetting
 from guardrails.policies import opa
 from guardrails.types import PolicyAnswer
-from orchestrator.models import Action, ActionState, DecisionRecord, transition_store, transitions
+from orchestrator.models import Action, ActionState, DecisionRecord, IdempotencyKey, transition_store, transitions
 from orchestrator.reconciler.dispatch import claim_due
 from signals import actors
 from signals.lib.notifications import connect
@@ -247,6 +248,15 @@ def test_another_request_with_the_same_key_is_refused(api: Api, change: dict[str
 
     assert (answer.status_code, answer.json()["reason"]) == (409, "IdempotencyKeyReused")
     assert Action.objects.count() == 1
+
+
+def test_a_key_whose_action_is_not_stored_any_more_is_refused(api: Api) -> None:
+    api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", **ASYNC)
+    IdempotencyKey.objects.update(action_id=uuid4())
+
+    answer = api.post("/v1/k8s/scale", SCALE, idempotency_key="k1", **ASYNC)
+
+    assert (answer.status_code, answer.json()["reason"]) == (409, "IdempotencyKeyReused")
 
 
 def test_two_callers_may_use_the_same_key(api: Api) -> None:
