@@ -49,7 +49,10 @@ def judge(workload: WorkloadObject | None, expected: Expected) -> Progress:
 def _without_pods(workload: WorkloadObject) -> str:
     if workload.replicas:
         return held(workload)
-    return "no node runs its pods" if workload.kind is Kind.DAEMON_SET else f"the {workload.kind} is scaled to 0"
+    if workload.kind is not Kind.DAEMON_SET:
+        return f"the {workload.kind} is scaled to 0"
+    # Its status says how many nodes run its pods. A new DaemonSet has none until the controller has counted them.
+    return "no node runs its pods" if workload.observed_generation >= workload.generation else held(workload)
 
 
 def _superseded(workload: WorkloadObject, expected: Expected) -> str:

@@ -384,6 +384,11 @@ def test_a_change_of_a_set_that_did_not_hold_has_failed(
     assert (verdict.reason, words in verdict.message) == (reason, True)
 
 
+def test_a_daemon_set_has_no_pods_only_after_the_controller_has_counted_its_nodes() -> None:
+    new = of(Kind.DAEMON_SET, replicas=0)
+    assert isinstance(judge(replace(new, observed_generation=new.generation - 1), OF_DAEMONS), Progressing)
+
+
 def test_nodes_that_leave_supersede_no_change_of_a_daemon_set() -> None:
     left = of(
         Kind.DAEMON_SET, replicas=2, status_replicas=2, updated_replicas=2, ready_replicas=2, available_replicas=2
