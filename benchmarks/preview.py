@@ -61,7 +61,7 @@ def preview(servers: Servers, quick: bool = False) -> Iterator[Figure]:
         yield Figure(name, wall, "s", "processor time of the web process", cpu, None, Target("value", "≤", 20.0))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     yield Figure("memory of the process at its peak", peak, "MiB")
-    yield from others(servers, 2 if quick else 7, 20 if quick else 200)
+    yield from others(servers, 2 if quick else 5, 20 if quick else 60)
 
 
 def others(servers: Servers, rounds: int, requests: int) -> Iterator[Figure]:
