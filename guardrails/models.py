@@ -367,13 +367,7 @@ class Cooldown(models.Model):
 
     @classmethod
     def of(cls, target: Target, action_type: ActionType) -> "models.QuerySet[Cooldown]":
-        return cls.objects.filter(
-            cluster=target.cluster,
-            kind=target.kind,
-            namespace=target.namespace,
-            workload=target.name,
-            action_type=action_type,
-        )
+        return cls.objects.filter(**target.scope, action_type=action_type)
 
     @classmethod
     def over_rows(cls, prefix: str = "", name: str = "workload") -> "models.QuerySet[Cooldown]":
@@ -399,17 +393,7 @@ class Cooldown(models.Model):
 
     @staticmethod
     def _execute(statement: str, cooldowns: Iterable[tuple[Target, str, int]]) -> None:
-        rows = [
-            {
-                "cluster": one.cluster,
-                "kind": one.kind,
-                "namespace": one.namespace,
-                "workload": one.name,
-                "type": type_,
-                "seconds": seconds,
-            }
-            for one, type_, seconds in cooldowns
-        ]
+        rows = [{**one.scope, "type": type_, "seconds": seconds} for one, type_, seconds in cooldowns]
         if not rows:
             return
         with connection.cursor() as cursor:

@@ -65,6 +65,16 @@ class Target:
         """The name with its kind, also of a Deployment: `Deployment shop/web`."""
         return f"{self.kind} {self.namespace}/{self.name}"
 
+    @property
+    def scope(self) -> dict[str, str]:
+        """Of settings, freezes and cooldowns for this workload alone: their columns. In a wider scope, some are
+        empty."""
+        return {"cluster": self.cluster, "kind": self.kind, "namespace": self.namespace, "workload": self.name}
+
+    def is_in(self, scope: Mapping[str, Any]) -> bool:
+        """`scope` has the columns of `self.scope`, and may have others."""
+        return all(scope[name] in ("", value) for name, value in self.scope.items())
+
 
 @dataclass(frozen=True, slots=True)
 class Named:

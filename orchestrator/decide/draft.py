@@ -120,15 +120,14 @@ class Draft:
     def _concerns(self, target: Target) -> bool:
         """Whether the draft may change a decision about a target at any time: one of the limits that apply to it, a
         freeze, or a rule. If it does not, its decisions have the same inputs under the draft, and so the same end."""
-        covering = _covering(target)
 
         def changes(period: int) -> bool:
             return bool(self._changed_limits(period, target)[0].keys() - AFTERWARDS)
 
         return (
-            any(covering(row) for one in self._freezes for row in (one.before, one.after) if row)
+            any(target.is_in(row) for one in self._freezes for row in (one.before, one.after) if row)
             or any(_may_match(one, target) for one in self._own)
-            or bool(self._limits and any(map(changes, self._settings_of.differing(covering))))
+            or bool(self._limits and any(map(changes, self._settings_of.differing(target.is_in))))
         )
 
     def drafted(self, inputs: Inputs) -> Drafted | None:
@@ -142,7 +141,7 @@ class Draft:
         if limits == inputs.limits and (freezes, rules, doubt) == (inputs.facts.freezes, inputs.rules, None):
             return None
         facts = inputs.facts if freezes is inputs.facts.freezes else replace(inputs.facts, freezes=freezes)
-        return Drafted(Inputs(inputs.now, facts, limits, inputs.signal, rules, inputs.proposal), doubt)
+        return Drafted(replace(inputs, limits=limits, facts=facts, rules=rules), doubt)
 
     def _with_limits(self, limits: Limits, target: Target, now: datetime) -> Limits:
         return self._limits_of(self._settings_of.period(now), target, limits)
@@ -156,9 +155,8 @@ class Draft:
         """The limits that the edits change for a target, and their sources."""
         unset = dict.fromkeys(LIMIT_FIELDS)  # a version of a row may lack the columns of a later version of SmartOps
         rows = {key: {**unset, **row} for key, row in self._settings_of.rows(period).items()}
-        covering = _covering(target)
-        before = merge_limits(filter(covering, rows.values()))
-        after = merge_limits(filter(covering, self._edited(rows).values()))
+        before = merge_limits(filter(target.is_in, rows.values()))
+        after = merge_limits(filter(target.is_in, self._edited(rows).values()))
         names = [name for name in LIMIT_FIELDS if getattr(before, name) != getattr(after, name)]
         return {name: getattr(after, name) for name in names}, {name: after.sources[name] for name in names}
 
@@ -188,7 +186,7 @@ class Draft:
                 if kept == found:
                     continue
                 found = kept
-            if one.after is not None and one.after["lifted_at"] is None and _covering(target)(one.after):
+            if one.after is not None and one.after["lifted_at"] is None and target.is_in(one.after):
                 found = (*found, freeze_facts(one.after))
         return found
 
@@ -230,11 +228,6 @@ def _scope(row: Row) -> Q:
     """Of a decision record. A rule may have patterns of names."""
     names = {name: row.get(name, "") for name in SCOPE}
     return Q(**{name: value for name, value in names.items() if value and (name == "kind" or not is_pattern(value))})
-
-
-def _covering(target: Target) -> Callable[[Row], bool]:
-    own = {"cluster": target.cluster, "kind": target.kind, "namespace": target.namespace, "workload": target.name}
-    return lambda row: all(row[name] in ("", value) for name, value in own.items())
 
 
 def _may_match(rule: RuleSpec, target: Target) -> bool:

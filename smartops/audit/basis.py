@@ -92,10 +92,9 @@ def limits_in_force(inputs: Inputs, target: Target) -> list[InForce]:
 
 def _settings_at(moment: datetime, target: Target) -> Iterator[SettingChange]:
     """The last change of each setting that covers the target."""
-    place = {"cluster": target.cluster, "kind": target.kind, "namespace": target.namespace, "workload": target.name}
     rows = SettingChange.objects.filter(table_name=LIMITS, at__lte=moment).order_by("key", "-id").distinct("key")
     for one in rows:
-        if one.after is not None and all(one.after[name] in ("", value) for name, value in place.items()):
+        if one.after is not None and target.is_in(one.after):
             yield one
 
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from guardrails.models import Cooldown, Freeze, scope_name
 from guardrails.types import RecentAction
-from guardrails.words import budgets, lacking
+from guardrails.words import Budget, budgets, lacking
 from orchestrator.decide.history import WorkloadHistory
 from orchestrator.models import FINAL, Action, ActionState, ObservedWorkload
 from signals.models import Signal, SignalState
@@ -79,7 +79,7 @@ class PageState:
 
     def over(self, target: Target) -> Iterator[Freeze]:
         for freeze in self.freezes:
-            if all(getattr(freeze, name) in ("", value) for name, value in _columns(target).items()):
+            if all(getattr(freeze, name) in ("", value) for name, value in target.scope.items()):
                 yield freeze
 
     def of(self, row: Signal | Action) -> tuple[HeldBack, ...]:
@@ -125,7 +125,7 @@ def of_approval(action: Action, history: WorkloadHistory, known: PageState) -> I
         yield HeldBack(f"the cooldown of {action.type}", f"{href}#left", "until", history.cooldown_until)
     done = RecentAction(ActionType(action.type), known.at, action.scale_increase, action.scale_decrease)
     for budget in lacking(history.limits, history.recent, done, history.now):
-        yield HeldBack(f"the limit “{budget.text}”", f"{href}#left", "until" if budget.next_at else "", budget.next_at)
+        yield _exhausted(budget, href)
 
 
 def of_workload(
@@ -150,9 +150,13 @@ def of_workload(
         yield HeldBack(f"the cooldown of {cooldown.action_type}", f"{href}#left", "until", cooldown.until)
     for budget in budgets(history.limits, history.recent, history.now):
         if budget.left == 0:
-            yield HeldBack(
-                f"the limit “{budget.text}”", f"{href}#left", "until" if budget.next_at else "", budget.next_at
-            )
+            yield _exhausted(budget, href)
+
+
+def _exhausted(budget: Budget, href: str) -> HeldBack:
+    """`href`: the page of the workload."""
+    ends = "until" if budget.next_at else ""
+    return HeldBack(f"the limit “{budget.text}”", f"{href}#left", ends, budget.next_at)
 
 
 def _busy(action: Action) -> Iterator[HeldBack]:
@@ -180,7 +184,7 @@ def _frozen_action(action: Action, known: PageState) -> Iterator[HeldBack]:
 def _frozen(target: Target, known: PageState, verb: str = "Held back by") -> Iterator[HeldBack]:
     """Each page has the freezes at its top, with their button Lift."""
     for freeze in known.over(target):
-        is_hold = all(getattr(freeze, name) == value for name, value in _columns(target).items())
+        is_hold = all(getattr(freeze, name) == value for name, value in target.scope.items())
         by = "a hold of the workload" if is_hold else f"the freeze of {_scope(freeze)}"
         yield HeldBack(by, "#freezes", "until" if freeze.until else "until it is lifted", freeze.until, verb)
 
@@ -191,13 +195,6 @@ def _stored(reason: str, not_before: datetime, known: PageState) -> Iterator[Hel
         yield HeldBack(WORDS[reason], _reason(reason), "and due now")
     elif reason in WORDS:
         yield HeldBack(WORDS[reason], _reason(reason), "until" if reason in TIMED else "tried again at", not_before)
-
-
-def _columns(target: Target) -> dict[str, str]:
-    """Of a scope."""
-    return {
-        "cluster": target.cluster, "kind": target.kind, "namespace": target.namespace, "workload": target.name,
-    }  # fmt: skip
 
 
 def _scope(freeze: Freeze) -> str:
