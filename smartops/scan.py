@@ -22,7 +22,7 @@ Row = TypeVar("Row", bound=Model)
 MAX_COMPARED = 50_000  # rows that are compared for one page
 MAX_PLACES = 100  # workloads whose rows are looked up one by one
 PLACE_FILTERS = frozenset({"cluster", "kind", "namespace", "name"})  # conditions about workloads
-# The ORM has no LATERAL. PostgreSQL uses the index of workloads for each of them, whatever it expects of the rows.
+# The ORM has no LATERAL. With it, PostgreSQL uses the index for each workload, whichever number of rows it estimates.
 NEAREST_OF_EACH = """
     SELECT found.id FROM unnest({arrays}) AS place({names}) CROSS JOIN LATERAL ({rows}) AS found(id)
     ORDER BY found.id {direction} LIMIT %s

@@ -116,7 +116,7 @@ def _decide(
     if history.differs or inputs.limits.cooldown_seconds != past.inputs.limits.cooldown_seconds:
         type_ = wanted.type if wanted is not None else ActionType.RESTART
         facts = history.facts(inputs.facts, past.inputs.limits, inputs.limits, type_, inputs.now, all_possible)
-        inputs = Inputs(inputs.now, facts, inputs.limits, inputs.signal, inputs.rules, inputs.proposal)
+        inputs = replace(inputs, facts=facts)
     return decide_again(past, proposal, inputs, wanted)
 
 

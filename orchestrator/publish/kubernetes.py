@@ -33,6 +33,7 @@ from signals.reasons import Reason
 from signals.types import ActionType
 
 REMEMBERED = 10_000  # names of Events that need not be sent again
+PATH = "/console"  # in the place of the console's address, where that is not set
 PROBLEMS: Mapping[str, str] = {
     S.PENDING: "deferred",
     S.CANCELLED: "refused",
@@ -128,7 +129,7 @@ def _of_transition(entry: TransitionEntry, console: str) -> KubernetesEvent | No
     step = STEPS.get((entry.from_state, entry.to_state))
     if step is not None:
         unlinked = entry.to_state == S.AWAITING_APPROVAL and not console
-        page = f" at /console/approvals/{entry.action_id}/" if unlinked else ""
+        page = f" at {links.to_action(PATH, entry.action_id, waits=True)}" if unlinked else ""
         return _event(entry, EventType.NORMAL, entry.reason, f"{entry.type} {step}{page}", entry.message)
     problem = PROBLEMS.get(entry.to_state)
     if problem is None or not entry.reason or entry.reason in SUPPRESSED:

@@ -39,7 +39,7 @@ def next_step(plan: Plan, live: WorkloadObject | None) -> NextStep:
     if plan.planned_resource_version and live.uid != plan.planned_uid:
         return NextStep.REPLACED
     if live.annotations.get(ACTION_ANNOTATION) == plan.action:
-        return NextStep.APPLIED  # whatever our copy of the row says of a plan: this is proof
+        return NextStep.APPLIED  # the annotation proves the write, also where the copy of the row has no plan
     if not plan.planned_resource_version:
         return NextStep.PLAN
     if live.resource_version == plan.planned_resource_version:

@@ -79,7 +79,7 @@ def start(directory: Path, *, durable: bool = True, timeout: float = 60.0) -> Se
     data, log_file = directory / "data", directory / "log"
     log_file.touch(mode=0o600)
     deadline = time.monotonic() + timeout
-    with _locked(directory), log_file.open("ab") as log:
+    with locked(directory), log_file.open("ab") as log:
         if server := running(directory):
             return server
         _end(data, timeout)
@@ -112,7 +112,7 @@ def stop(directory: Path, *, timeout: float = 30.0) -> None:
     """Stop the server of `directory` if it runs. Open sessions are ended, and killed after `timeout` seconds."""
     directory = directory.resolve()
     if directory.exists():
-        with _locked(directory):
+        with locked(directory):
             _end(directory / "data", timeout)
 
 
@@ -253,7 +253,8 @@ def _with_log(message: str, log: Path) -> str:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
+    """One process at a time works on the directory."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

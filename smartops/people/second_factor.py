@@ -112,9 +112,9 @@ def set_up(user: User, secret: str, entered: str) -> list[str] | None:
         return None
     with transaction.atomic():
         row, codes = get_or_create_locked(user, secret=secret, used_counter=counter)
-        if not codes and row.secret:
-            raise AlreadySetUpError
-        if not codes:
+        if not codes:  # the account has a factor
+            if row.secret:
+                raise AlreadySetUpError
             row.secret, row.used_counter = secret, counter
             row.save(update_fields=["secret", "used_counter"])
     return codes
