@@ -4,13 +4,10 @@ A copy takes a tenth of the time of a new server and its migrations. The origina
 processes and all later runs.
 """
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -45,7 +42,8 @@ def digest(root: Path = ROOT) -> str:
 
 def start(directory: Path) -> postgres.Server:
     """A server of one's own, which has the migrated database NAME. A crash of the machine may lose its data."""
-    with _locked():
+    STATE.mkdir(exist_ok=True)
+    with postgres.locked(STATE):
         original = STATE / digest()
         if not original.exists():
             _make(original)
@@ -72,17 +70,6 @@ def _make(original: Path) -> None:
 
 def _of(uri: str) -> str:
     return f"{uri.rpartition('/')[0]}/{NAME}"
-
-
-@contextmanager
-def _locked() -> Iterator[None]:
-    STATE.mkdir(exist_ok=True)
-    descriptor = os.open(STATE, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def use_migrated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, User
+from django.test import Client
 from django.utils import timezone
 
 from signals.lib.clock import database_now
@@ -30,6 +31,18 @@ class SignInClock:
     def pass_(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
         SignInFailures.objects.update(last_at=self.now - timedelta(minutes=59))  # no pause is left
+
+
+def first_step(to: str = "/console/", client: Client | None = None) -> Client:
+    """A browser in which olga has entered her password, and has to show her second factor."""
+    client = client or Client()
+    answer = client.post("/admin/login/", {"username": "olga", "password": PASSWORD, "next": to})
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/login/code/")
+    return client
+
+
+def is_signed_in(client: Client) -> bool:
+    return client.get("/console/audit/").status_code == 200
 
 
 def install_roles() -> None:

@@ -743,7 +743,7 @@ class TestOneVerbThatFails:
 
 
 class TestACallThatRaises:
-    """What no call expects: the exit of its thread, or no memory. Whoever waits for its answer gets one."""
+    """With an error that a call does not expect, as SystemExit or MemoryError. The loop gets an answer."""
 
     @pytest.fixture(autouse=True, params=[SystemExit(1), MemoryError(), ValueError("a defect")], ids=repr)
     def error(self, request: pytest.FixtureRequest) -> BaseException:

@@ -26,7 +26,7 @@ from smartops.people.roles import Role
 from smartops.people.second_factor import remove_app
 from tests.kit.authenticator import ORIGIN, VERIFIED, Authenticator, Spoil, text
 from tests.kit.forms import page
-from tests.kit.people import PASSWORD, app_of, install_roles, passkey_of, person
+from tests.kit.people import PASSWORD, app_of, install_roles, is_signed_in, passkey_of, person
 from tests.kit.threads import at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fast_hashes")]
@@ -64,10 +64,6 @@ def said(client: Client, answer: Any) -> str:
 
 def address(act: str) -> str:
     return f"{PAGE}passkeys/{Passkey.objects.latest('pk').pk}/{act}/"
-
-
-def is_signed_in(client: Client) -> bool:
-    return client.get("/console/audit/").status_code == 200
 
 
 def test_the_first_passkey_gives_recovery_codes_once_and_ends_the_other_sessions(olga: User) -> None:

@@ -16,7 +16,7 @@ from smartops.people import passkeys
 from smartops.people.roles import Role
 from smartops.people.second_factor import renew_codes
 from tests.kit.authenticator import ORIGIN, Authenticator, Spoil, text
-from tests.kit.people import PASSWORD, SignInClock, passkey_of, person
+from tests.kit.people import PASSWORD, SignInClock, first_step, is_signed_in, passkey_of, person
 from tests.kit.threads import at_once
 
 pytestmark = pytest.mark.usefixtures("fast_hashes")
@@ -52,18 +52,8 @@ def sign_in(device: Authenticator, client: Client | None = None, page: str = SIG
     return post(client, device.get(options(client, page, device.origin), **spoil), page, device.origin)
 
 
-def is_signed_in(client: Client) -> bool:
-    return client.get("/console/audit/").status_code == 200
-
-
 def failures() -> list[tuple[str, str]]:
     return list(SignIn.objects.filter(event="sign-in failed").order_by("pk").values_list("actor", "reason"))
-
-
-def first_step() -> Client:
-    client = Client()
-    assert client.post(SIGN_IN, {"username": "olga", "password": PASSWORD}).headers["Location"] == STEP
-    return client
 
 
 def test_a_passkey_signs_in_without_a_name_and_leads_on(laptop: Authenticator) -> None:

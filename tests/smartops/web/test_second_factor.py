@@ -19,7 +19,7 @@ from smartops.people.access import Right
 from smartops.people.roles import Role
 from smartops.people.second_factor import AlreadySetUpError, new_secret, opened, renew_codes, set_up, verify
 from tests.kit.forms import page
-from tests.kit.people import PASSWORD, SignInClock, person
+from tests.kit.people import PASSWORD, SignInClock, first_step, is_signed_in, person
 from tests.kit.threads import at_once
 
 pytestmark = pytest.mark.usefixtures("fast_hashes")
@@ -56,17 +56,6 @@ def code_of(secret: str, now: datetime) -> str:
 
 def code_now(clock: SignInClock) -> str:
     return code_of(SecondFactor.objects.get().secret, clock.now)
-
-
-def first_step(to: str = "/console/", client: Client | None = None) -> Client:
-    client = client or Client()
-    answer = client.post(SIGN_IN, {"username": "olga", "password": PASSWORD, "next": to})
-    assert (answer.status_code, answer.headers["Location"]) == (302, STEP)
-    return client
-
-
-def is_signed_in(client: Client) -> bool:
-    return client.get("/console/audit/").status_code == 200
 
 
 def enter(client: Client, code: str) -> Any:
