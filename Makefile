@@ -13,16 +13,14 @@ unexport PYTHONDONTWRITEBYTECODE  # tests are rewritten and compiled once
 
 python = .venv/bin/python
 pytest = $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
-# Pure code and one database, but for what starts a browser or processes or tries thousands of cases; of these the fast
-# tests leave out the properties that hypothesis tries.
-fast = $(addprefix tests/,guardrails orchestrator signals smartops test_docs.py test_project.py test_reasons.py)
-beside = $(filter-out %_proxies.py,$(wildcard tests/smartops/edge/test_*.py)) \
-	$(addprefix tests/smartops/,api/test_fuzz.py test_asgi.py test_privileges.py) \
-	$(addprefix tests/smartops/console/test_,browser.py hostile_forms.py on_call.py \
-		passkeys_in_a_browser.py reading.py screens.py) \
-	$(addprefix tests/smartops/,oidc/test_oidc_in_a_browser.py web/test_shutdown.py) \
-	$(addprefix tests/orchestrator/,publish/test_publishers.py reconciler/test_interleavings.py)
-rest = $(filter-out $(fast) tests/kit %/__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) $(beside)
+# Pure code, and what needs one database and no page: the loop, its decisions, the API. Of these the fast tests leave out
+# the three files that start processes or try thousands of cases, and the properties that hypothesis tries.
+fast = $(addprefix tests/,guardrails orchestrator signals smartops/api smartops/pure \
+	test_docs.py test_project.py test_reasons.py)
+beside = $(addprefix tests/,orchestrator/publish/test_publishers.py orchestrator/reconciler/test_interleavings.py \
+	smartops/api/test_fuzz.py)
+rest = $(filter-out $(fast) tests/smartops tests/kit %/__pycache__,$(patsubst %/,%,$(wildcard \
+	$(foreach folder,tests/ tests/smartops/,$(folder)*/ $(folder)test_*.py)))) $(beside)
 # Two runs in one clone take turns at .venv; the second finds it complete.
 environment = flock -o Makefile $(MAKE) -s
 # Install a Debian package where root may, else name it: $(call debian,package)
@@ -49,7 +47,7 @@ test: check test-fast ## Check and test everything
 	@echo "[test] pytest: properties, by hypothesis"
 	@exec $(pytest) -m hypothesis $(addprefix --ignore=,$(beside)) $(fast)
 
-test-fast: ## Test pure code, all its branches, and what needs one database
+test-fast: ## Test pure code, all its branches, and what needs one database and no page
 	@$(environment) .venv/dev.installed
 	@echo "[test] pytest: pure code and one database"
 	@exec $(pytest) $$($(python) -m tests.kit.pure) -m 'not hypothesis' $(addprefix --ignore=,$(beside)) $(fast)

@@ -1,7 +1,9 @@
 """What contributors and the workflow run is what the project supports."""
 
+import os
 import re
 import shlex
+import subprocess
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +45,25 @@ def test_a_hook_runs_what_is_installed(hook: dict[str, Any]) -> None:
         assert arguments[0] == "-c" or find_spec(arguments[1])
     else:
         assert program == "git"
+
+
+def selected(options: list[str]) -> set[Path]:
+    """The test files that pytest collects with these options."""
+    paths = [ROOT / one for one in options if one.startswith("tests/")]
+    ignored = {ROOT / one.removeprefix("--ignore=") for one in options if one.startswith("--ignore=")}
+    found = {file for path in paths for file in (path.rglob("test_*.py") if path.is_dir() else [path])}
+    return found - ignored
+
+
+def test_each_test_file_is_in_one_stage_of_all_tests_and_its_properties_are_too() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    said = subprocess.run(["make", "-n", "test"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    fast, rest, properties = (shlex.split(line) for line in said.stdout.splitlines() if " -m pytest " in line)
+
+    assert ("not hypothesis" in fast, "hypothesis" in rest, "hypothesis" in properties) == (True, False, True)
+    assert selected(properties) == selected(fast)
+    assert selected(fast) & selected(rest) == set()
+    assert selected(fast) | selected(rest) == set((ROOT / "tests").rglob("test_*.py"))
 
 
 def test_a_template_names_pages_that_exist() -> None:

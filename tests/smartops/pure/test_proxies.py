@@ -101,3 +101,10 @@ def test_a_client_is_an_ipv4_address_or_a_network_of_ipv6(address: str, found: s
 def test_a_name_that_is_no_network_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"does not appear|has host bits"):
         Proxies.of(["10.0.0.0/8", name])
+
+
+def test_the_proxies_are_named_one_by_one_or_are_all_private_peers() -> None:
+    named, private = Proxies.of(["10.0.0.0/8"]), Proxies.of(["private"])
+
+    assert (named.are_named, named.trusts("10.1.2.3"), named.trusts("192.168.0.1")) == (True, True, False)
+    assert (private.are_named, private.trusts("192.168.0.1"), private.trusts("192.0.2.1")) == (False, True, False)
