@@ -1,7 +1,7 @@
 """Makes decisions: loads the history of the workloads, evaluates the guardrails, and stores decision records.
 
 It has three callers: a direct request (`direct.py`), signals (`reconciler/admit.py`), and the check that is repeated
-right before a write (`reconciler/dispatch.py`). The caller holds the rows of the workloads, so that a decision and what
+right before a write (`reconciler/plan.py`). The caller holds the rows of the workloads, so that a decision and what
 it reserves are one.
 """
 

@@ -1,4 +1,4 @@
-"""Verb 3: due signals become decisions and, where everything allows it, actions with their plans.
+"""Verb 4: due signals become decisions and, where everything allows it, actions with their plans.
 
 Input: the signals that are due, and the observed state of their targets. Output: the claims of the admitted actions,
 already planned, for their writes. Side effects: one transaction for the whole batch. No network call happens in it: a

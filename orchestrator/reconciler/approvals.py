@@ -1,7 +1,7 @@
 """Actions that wait for an approval: their plans are compared with their targets, and shown again if they have changed.
 
 Input: the waiting actions, and the observed state of their targets. Side effects: one transaction for the batch. What
-was approved is compared once more before its write (dispatch.py).
+was approved is compared once more before its write (plan.py).
 """
 
 import json

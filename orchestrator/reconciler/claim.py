@@ -1,4 +1,7 @@
-"""An action that this process holds, and how it comes to hold some."""
+"""Verb 3: due actions are claimed for one attempt, each by one process.
+
+Input: pending actions that are due. Output: their claims, for a read of their targets. Side effects: one transaction.
+"""
 
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -14,15 +17,20 @@ from opentelemetry.trace import Span
 from guardrails.types import Limits
 from orchestrator import metrics
 from orchestrator.k8s.errors import ClusterError
-from orchestrator.models import Action, transition_store, transitions
+from orchestrator.k8s.sync import NO_DELAYS, Delays
+from orchestrator.models import Action, ActionState, transition_store, transitions
 from orchestrator.models.transition_store import Transition
 from orchestrator.reconciler.batch import together
-from orchestrator.reconciler.retry import Fail, NextMove, Retry, Review
+from orchestrator.reconciler.retry import Fail, NextMove, Retry, Review, exhausted
 from signals.lib import tracing
 from signals.lib.availability import is_repeatable
+from signals.lib.redaction import error_text
+from signals.reasons import Reason
+from signals.types import Origin
 
 log = logging.getLogger(__name__)
 
+MAX_CLAIMS = 50  # no backoff comes to as many: an action that was claimed more often crashes its processes
 CLAIM_AGAIN = timedelta(seconds=30)  # until an action is due again that could not be claimed
 
 
@@ -57,6 +65,45 @@ class Claim:
                 return transitions.fail(self.action, reason, message, actor)
             case Review(message):
                 return transitions.require_review(self.action, message, actor)
+
+
+def claim_due(cluster: str, limit: int, actor: str, delays: Delays = NO_DELAYS, *, direct: bool = False) -> list[Claim]:
+    """Claims as many as are due. Several reconcilers share the work: each skips the rows that another one locks.
+    `delays` are those of the cache. `direct`: only direct actions."""
+    is_due = Action.is_past("not_before", delays)
+    due = Action.recent().filter(is_due, cluster=cluster, state=ActionState.PENDING)
+    if direct:
+        due = due.filter(origin=Origin.DIRECT)
+    messages = dict[UUID, str]()
+
+    def claim(row: Action) -> Transition:
+        messages[row.pk] = row.message
+        return transitions.claim(row, actor)
+
+    claimed = claim_free(due.order_by("not_before"), limit, claim, "not_before")
+    return [Claim.of(one.action, last_message=messages[one.action.pk]) for one in claimed]
+
+
+def give_up(claims: Sequence[Claim], actor: str) -> list[Transition]:
+    """Ends actions that no process has brought to an end: the processes that claimed them have probably crashed."""
+    message = "no process that claimed the action recorded an outcome"
+    moves = [exhausted(message, one.action.attempts, one.action.ambiguous) for one in claims]
+    return transition_store.store([one.follow(move, actor) for one, move in zip(claims, moves, strict=True)])
+
+
+def record_claim_failure(claim: Claim, error: Exception, actor: str) -> None:
+    """Stores the error of an action that cannot be processed. If its change may have been applied, a person has to
+    review it."""
+    metrics.FAILED_STEPS.inc()
+    log.error("action %s could not be executed", claim.action.pk, exc_info=error)
+    action = Action.objects.select_related("workload").get(pk=claim.action.pk)
+    if action.state != ActionState.APPLYING or action.epoch != claim.action.epoch:
+        return
+    message = error_text(error)
+    if claim.action.ambiguous or action.planned_resource_version:  # the error may have come after the write
+        transition_store.store([transitions.require_review(action, message, actor)])
+    else:
+        transition_store.store([transitions.fail(action, Reason.PROCESSING_ERROR, message, actor)])
 
 
 def claim_free(

@@ -1,4 +1,4 @@
-"""The reconciler: reclaim, dispatch, admit, settle, verify, again and again, until it is stopped.
+"""The reconciler: reclaim, plan, claim, admit, record, verify, again and again, until it is stopped.
 
 One thread reads and writes the database and decides what is next. Calls to the cluster and to the policy engine run on
 a pool; their answers are collected at the beginning of each pass.
@@ -23,7 +23,7 @@ from orchestrator.models.states import ACTIVE
 from orchestrator.process import gauges
 from orchestrator.publish.kubernetes import KubernetesEvents
 from orchestrator.publish.publishers import Publishers
-from orchestrator.reconciler import admit, approvals, dispatch, reclaim, settle, verify
+from orchestrator.reconciler import admit, approvals, claim, plan, reclaim, record, verify
 from orchestrator.reconciler.batch import store_all, together
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.clock import Clock, SystemClock
@@ -116,7 +116,7 @@ class Reconciler:
         self._pipe.set()
 
     def run_once(self, notified: Iterable[str] = ()) -> bool:
-        """One pass of the five verbs. `notified`: what may be due, "signal" or "pending" (actions). Raises an error if
+        """One pass of the six verbs. `notified`: what may be due, "signal" or "pending" (actions). Raises an error if
         the database refuses every session; any other error ends its step. Each step also runs where it has nothing to
         do: one that failed before has succeeded then."""
         run = self.steps.run
@@ -131,14 +131,14 @@ class Reconciler:
         if sweep:
             self._reclaim(now, states)
         run(self._record_rehearsals)
-        run(self._check)
+        run(self._plan)
         self._signals_due |= bool(run(self.waker.on_ended_rollouts))
         # Neither due actions nor due signals wait until there are none of the others.
         room = self._room()
-        claimed = run(self._dispatch, room - room // 2 if self._signals_due else room) or 0
-        run(self._dispatch_direct, 0 if room else self.under_way.room_for_direct())
+        claimed = run(self._claim, room - room // 2 if self._signals_due else room) or 0
+        run(self._claim_direct, 0 if room else self.under_way.room_for_direct())
         run(self._admit, room - claimed)
-        run(self._settle)
+        run(self._record)
         if sweep:
             run(self._load, states)
         run(self._verify)
@@ -152,7 +152,7 @@ class Reconciler:
 
     def _can_record(self) -> bool:
         """Otherwise nothing more is begun: what is written must be recorded within its lease."""
-        return not (self.steps.fails(self._check) or self.steps.fails(self._settle))
+        return not (self.steps.fails(self._plan) or self.steps.fails(self._record))
 
     def _states(self) -> Collection[str]:
         """Of the active actions. After an error, all of them."""
@@ -179,7 +179,7 @@ class Reconciler:
         room = self.under_way.room_to_reclaim() if self._can_record() else 0
         if not room or ActionState.APPLYING not in states:
             return
-        held = frozenset(claim.action.pk for claim in self.under_way.claims)
+        held = frozenset(one.action.pk for one in self.under_way.claims)
         claims = reclaim.reclaim(self.cluster_name, self.actor, held, room, self.cache.delays())
         if len(claims) == room:
             self._next_sweep = now  # more may wait
@@ -232,44 +232,44 @@ class Reconciler:
                     self.under_way.ask(one)
                 else:
                     candidates.append(one)
-        for claim in together(candidates, partial(admit.admit, actor=self.actor), admit.record_failure):
-            self.under_way.write(claim)
+        for admitted in together(candidates, partial(admit.admit, actor=self.actor), admit.record_failure):
+            self.under_way.write(admitted)
 
-    def _dispatch(self, room: int) -> int:
+    def _claim(self, room: int) -> int:
         """How many actions were claimed."""
         if not self._actions_due or room == 0:
             return 0
-        claims = dispatch.claim_due(self.cluster_name, room, self.actor, self.cache.delays())
+        claims = claim.claim_due(self.cluster_name, room, self.actor, self.cache.delays())
         self._actions_due = self._direct_due = len(claims) == room
         self._take(claims)
         return len(claims)
 
-    def _dispatch_direct(self, room: int) -> None:
+    def _claim_direct(self, room: int) -> None:
         """They do not wait for others."""
         if self._direct_due and room > 0 and self._can_record():
-            claims = dispatch.claim_due(self.cluster_name, room, self.actor, self.cache.delays(), direct=True)
+            claims = claim.claim_due(self.cluster_name, room, self.actor, self.cache.delays(), direct=True)
             self._direct_due = len(claims) == room
             self._take(claims)
 
-    def _check(self) -> None:
-        if self.steps.fails(self._settle):
+    def _plan(self) -> None:
+        if self.steps.fails(self._record):
             return
         readings = self.under_way.inbox.readings
-        store = partial(dispatch.check, actor=self.actor, jitter=self.clock.jitter)
-        failed = partial(dispatch.record_failure, actor=self.actor)
+        store = partial(plan.plan, actor=self.actor, jitter=self.clock.jitter)
+        failed = partial(plan.record_failure, actor=self.actor)
         with self.under_way.recording(readings) as ended:
-            for claim in together(readings, store, failed):
-                ended.discard(claim)
-                self.under_way.write(claim)
+            for one in together(readings, store, failed):
+                ended.discard(one)
+                self.under_way.write(one)
 
-    def _settle(self) -> None:
+    def _record(self) -> None:
         for one in self.under_way.inbox.answers:
-            settle.mark_ambiguous(one)
-        for one in self.under_way.take_unclear(settle.is_unclear):
+            record.mark_ambiguous(one)
+        for one in self.under_way.take_unclear(record.is_unclear):
             self.under_way.read(one.claim)
         answers = self.under_way.inbox.answers
-        store = partial(settle.settle, actor=self.actor, jitter=self.clock.jitter)
-        failed = partial(settle.record_failure, actor=self.actor)
+        store = partial(record.record, actor=self.actor, jitter=self.clock.jitter)
+        failed = partial(record.record_failure, actor=self.actor)
         with self.under_way.recording(answers):
             self.verifications.watch(together(answers, store, failed))
 
@@ -293,14 +293,14 @@ class Reconciler:
     def _take(self, claims: Iterable[Claim]) -> None:
         """Reads the targets. An action that was claimed too often is given up instead."""
         given_up = []
-        for claim in claims:
-            if claim.action.attempts > dispatch.MAX_CLAIMS:
-                given_up.append(claim)
-                claim.span.end()
+        for one in claims:
+            if one.action.attempts > claim.MAX_CLAIMS:
+                given_up.append(one)
+                one.span.end()
             else:
-                self.under_way.read(claim)
-        give_up = partial(dispatch.give_up, actor=self.actor)
-        store_all(given_up, give_up, partial(dispatch.record_claim_failure, actor=self.actor))
+                self.under_way.read(one)
+        give_up = partial(claim.give_up, actor=self.actor)
+        store_all(given_up, give_up, partial(claim.record_claim_failure, actor=self.actor))
 
     def _is_idle(self) -> bool:
         """Nothing is due, under way or being verified. Reads the tables: a notification may still be on its way."""
@@ -323,8 +323,8 @@ class Reconciler:
             self._pipe.wait(POLL)
             self._pipe.clear()
             self.under_way.collect()
-            self.steps.attempt(self._check)
-            self.steps.attempt(self._settle)
+            self.steps.attempt(self._plan)
+            self.steps.attempt(self._record)
         self.steps.attempt(Heartbeat.end, self.cluster_name, self.actor)
         if left := self.under_way.claims:
             log.warning("control loop stopped with %d claimed actions: others take them over", len(left))

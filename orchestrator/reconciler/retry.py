@@ -14,7 +14,9 @@ MAX_ATTEMPTS = 10  # claims that the API server answered
 MAX_READS = 20  # claims, until a target that cannot be read is left to a person
 BASE_DELAY, MAX_DELAY = 0.25, 60.0  # seconds
 MAX_RETRY_AFTER = 300.0  # seconds
-SETTLE = 60.0  # seconds from the last write to the read that decides: the API server has given it up (k8s/client.py)
+READ_AFTER = (
+    60.0  # seconds from the last write to the read that decides: the API server has given it up (k8s/client.py)
+)
 
 # Nothing was stored, and the cause may pass at any time: the deadline of the action ends these retries.
 UNCOUNTED = frozenset({Reason.CLUSTER_UNREACHABLE, Reason.CLUSTER_ERROR, Reason.ADMISSION_UNAVAILABLE})
@@ -86,7 +88,7 @@ def _retry(reason: Reason, error: errors.ClusterError, attempts: int, ambiguous:
     """Exponential backoff with jitter. A Retry-After of the server replaces it, up to a bound."""
     if attempts >= MAX_ATTEMPTS and (ambiguous or reason not in UNCOUNTED):
         if ambiguous and attempts < MAX_READS:
-            return Retry(reason, error.message, SETTLE)
+            return Retry(reason, error.message, READ_AFTER)
         return exhausted(error.message, attempts, ambiguous)
     delay = min(MAX_DELAY, BASE_DELAY * 2 ** min(attempts, 10)) * jitter
     if isinstance(error, errors.Throttled) and error.retry_after is not None:

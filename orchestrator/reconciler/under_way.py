@@ -26,8 +26,8 @@ class Inbox:
     """The answers of the pool that no verb has taken up yet."""
 
     candidates: list[Candidate] = field(default_factory=list)  # for admit
-    readings: list[Reading] = field(default_factory=list)  # for dispatch
-    answers: list[Answer] = field(default_factory=list)  # for settle
+    readings: list[Reading] = field(default_factory=list)  # for plan
+    answers: list[Answer] = field(default_factory=list)  # for record
     confirmations: list[Confirmation] = field(default_factory=list)  # for verify
     rehearsals: list[Rehearsal] = field(default_factory=list)  # of what waits for an approval
 

@@ -1,4 +1,4 @@
-"""Verb 5: what the cache shows becomes the outcome of each applied action.
+"""Verb 6: what the cache shows becomes the outcome of each applied action.
 
 Input: the workloads that changed, and the time. Output: the verifications that ended. Side effects: one transaction
 for all of them. Nothing is polled: a change of the target, the end of its stabilisation, or the deadline makes a

@@ -9,7 +9,8 @@ from django.db.models.functions import Now
 from guardrails.models import Freeze
 from orchestrator.decide.direct import admit_direct
 from orchestrator.models import Action, ActionState, transition_store, transitions
-from orchestrator.reconciler import calls, dispatch
+from orchestrator.reconciler import calls, plan
+from orchestrator.reconciler.claim import claim_due
 from orchestrator.reconciler.reclaim import reclaim
 from signals import actors
 from signals.reasons import Reason
@@ -76,10 +77,10 @@ def test_a_rescuer_that_read_the_row_before_the_plan_takes_nothing_over(world: W
     world.settle("erp-simulator")
     target = Target("default", NAMESPACE, "erp-simulator")
     admit_direct(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 3}), actors.token("ana"))
-    [claim] = dispatch.claim_due("default", 1, "reconciler:first")
+    [claim] = claim_due("default", 1, "reconciler:first")
     read_before_the_plan = Action.objects.select_related("workload", "signal").get()
     reading = calls.read(claim, world.cluster, world.observe(target))
-    assert dispatch.check([reading], "reconciler:first", lambda: 1.0) == [claim]
+    assert plan.plan([reading], "reconciler:first", lambda: 1.0) == [claim]
     calls.write(claim, world.cluster)  # and dies
     Action.objects.update(lease_until=Now() - timedelta(seconds=1))
 

@@ -7,7 +7,8 @@ import pytest
 from django.db import OperationalError
 
 from orchestrator.decide.direct import admit_direct
-from orchestrator.reconciler import dispatch, loop
+from orchestrator.reconciler import claim as verb
+from orchestrator.reconciler import loop
 from signals import actors
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE
@@ -32,7 +33,7 @@ def test_a_pass_that_fails_is_not_repeated_at_full_speed(world: World, monkeypat
         raise OperationalError("could not extend file: No space left on device")
 
     monkeypatch.setattr(loop, "POLL", 0.2)
-    monkeypatch.setattr(dispatch, "claim_due", refuse)
+    monkeypatch.setattr(verb, "claim_due", refuse)
     thread = Thread(target=reconciler.run)
     thread.start()
     thread.join(timeout=20)

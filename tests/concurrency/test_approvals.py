@@ -13,7 +13,7 @@ from orchestrator.acts.vote import vote
 from orchestrator.k8s.target import TargetState
 from orchestrator.models import Action, ActionState, Approval, AuditEvent, Vote, transition_store, transitions
 from orchestrator.models.transition_store import Asks
-from orchestrator.reconciler import approvals, dispatch, reclaim
+from orchestrator.reconciler import approvals, claim, reclaim
 from signals import actors
 from signals.reasons import Reason
 from tests.kit.deployments import live
@@ -126,7 +126,7 @@ def test_an_approved_action_is_claimed_once_while_persons_still_decide(_: int) -
     deciding(action, "ana")()
 
     def claiming() -> Any:
-        return [one.action.pk for one in dispatch.claim_due("default", 10, "reconciler:test")]
+        return [one.action.pk for one in claim.claim_due("default", 10, "reconciler:test")]
 
     claims, late, others = at_once([claiming, deciding(action, "ben", Vote.REJECT), claiming])
 

@@ -10,9 +10,10 @@ from django.db import transaction
 from orchestrator.decide.direct import Refused, admit_direct
 from orchestrator.k8s.target import TargetState
 from orchestrator.models import Action, ActionState, ActiveAction, Workload
-from orchestrator.reconciler import dispatch
+from orchestrator.reconciler import plan
 from orchestrator.reconciler.batch import Locked
 from orchestrator.reconciler.calls import Reading
+from orchestrator.reconciler.claim import claim_due
 from orchestrator.reconciler.next_step import NextStep
 from signals import actors
 from signals.reasons import Reason
@@ -49,11 +50,11 @@ def requesting(name: str) -> Callable[[], Any]:
 
 def planning(held: Any = None) -> list[Any]:
     """A reconciler claims what is due, unless it has, and plans it: what it may write."""
-    for claimed in [held] if held is not None else dispatch.claim_due("default", 10, BY):
+    for claimed in [held] if held is not None else claim_due("default", 10, BY):
         reading = Reading(claimed, NextStep.PLAN, TargetState(seen=True, object=live()))
         while True:
             try:
-                return [one.action.pk for one in dispatch.check([reading], BY, lambda: 1.0)]
+                return [one.action.pk for one in plan.plan([reading], BY, lambda: 1.0)]
             except Locked:  # it tries again in its next pass
                 continue
     return []

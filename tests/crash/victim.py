@@ -27,7 +27,7 @@ from django.test.utils import setup_test_environment  # noqa: E402
 from guardrails.models import Cooldown  # noqa: E402
 from orchestrator.k8s.client import KubernetesCluster  # noqa: E402
 from orchestrator.models import Approval, transition_store, transitions  # noqa: E402
-from orchestrator.reconciler import admit, approvals, calls, dispatch, loop, reclaim, settle, verify  # noqa: E402
+from orchestrator.reconciler import admit, approvals, calls, claim, loop, plan, reclaim, record, verify  # noqa: E402
 from smartops.console import approvals as console  # noqa: E402
 from smartops.dev.postgres import WEB_ROLE  # noqa: E402
 
@@ -37,15 +37,15 @@ POINTS: dict[str, tuple[Any, str]] = {
     "the plan is written, not committed": (admit, "_create"),
     "admitted and planned": (admit, "admit"),
     "the target was looked at": (calls, "read"),
-    "planned anew": (dispatch, "check"),
+    "planned anew": (plan, "plan"),
     "the cluster has changed": (calls, "write"),
     "the effect is recorded, not committed": (Cooldown, "start"),
-    "the effect is recorded": (settle, "settle"),
+    "the effect is recorded": (record, "record"),
     "the rollout was judged": (verify, "judge"),
     "the outcome is written, not committed": (transition_store, "_release"),
     "verified": (verify, "record"),
     "claimed, not committed": (transitions, "claim"),
-    "claimed": (dispatch, "claim_due"),
+    "claimed": (claim, "claim_due"),
     "asked, not committed": (transitions, "ask"),
     "asked again": (approvals, "ask_again"),
     "expired, not committed": (transitions, "expire_approval"),

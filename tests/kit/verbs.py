@@ -17,7 +17,7 @@ from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.target import Observe
 from orchestrator.models import Action, Workload, transition_store, transitions
 from orchestrator.reconciler import admit as verb
-from orchestrator.reconciler import calls, dispatch, settle
+from orchestrator.reconciler import calls, plan, record
 from orchestrator.reconciler.calls import Answer, Reading
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.next_step import NextStep
@@ -53,13 +53,13 @@ def execute(claim: Claim, cluster: Cluster, observe: Observe, actor: str) -> Non
                 partial(calls.read, claim, cluster, state),
                 partial(Reading, claim, NextStep.PLAN, state, None),
             )
-            if not dispatch.check([reading], actor, lambda: 1.0):
+            if not plan.plan([reading], actor, lambda: 1.0):
                 return
         claim.writes += 1
         written = answer(partial(calls.write, claim, cluster), partial(Answer, claim))
-        settle.mark_ambiguous(written)
-        if not settle.is_unclear(written):
-            settle.settle([written], actor, lambda: 1.0)
+        record.mark_ambiguous(written)
+        if not record.is_unclear(written):
+            record.record([written], actor, lambda: 1.0)
             return
         unplanned = True
 

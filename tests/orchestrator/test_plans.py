@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from orchestrator.models import Action, Workload
 from orchestrator.process import gauges
 from orchestrator.queries import MOVE_ACTIONS
-from orchestrator.reconciler.dispatch import claim_due
+from orchestrator.reconciler.claim import claim_due
 from orchestrator.reconciler.reclaim import cancel_resolved, expire_actions, reclaim
 from signals import actors
 from signals.ingest import ingest

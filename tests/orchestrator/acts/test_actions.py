@@ -208,7 +208,7 @@ class TestRaces:
             assert row(action).state == (S.SUCCEEDED, S.CANCELLED)[done]
 
     def test_either_a_reconciler_claims_an_action_or_a_person_cancels_it(self) -> None:
-        from orchestrator.reconciler.dispatch import claim_due
+        from orchestrator.reconciler.claim import claim_due
 
         for number in range(10):
             action = requested(f"erp-{number}")

@@ -21,7 +21,7 @@ from orchestrator.models import (
     transitions,
 )
 from orchestrator.models.transition_store import Asks
-from orchestrator.reconciler import dispatch
+from orchestrator.reconciler import plan
 from orchestrator.reconciler.calls import Reading
 from orchestrator.reconciler.next_step import NextStep
 from signals import actors
@@ -197,7 +197,7 @@ def test_a_reconciler_that_has_claimed_what_was_ended_writes_nothing() -> None:
 
     state = TargetState(seen=True, object=replace(live(), generation=4))
 
-    assert dispatch.check([Reading(held, NextStep.PLAN, state)], BY, lambda: 1.0) == []
+    assert plan.plan([Reading(held, NextStep.PLAN, state)], BY, lambda: 1.0) == []
     assert row(waits).state == S.CANCELLED
 
 

@@ -21,7 +21,7 @@ from orchestrator.decide import policy
 from orchestrator.k8s.errors import Throttled, TimedOut
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, DecisionRecord, Heartbeat, Workload, transition_store, transitions
-from orchestrator.reconciler import admit, approvals, calls, dispatch, reclaim, settle, verify
+from orchestrator.reconciler import admit, approvals, calls, claim, plan, reclaim, record, verify
 from orchestrator.reconciler.loop import Reconciler
 from orchestrator.reconciler.pool import ThreadPool
 from signals import actors
@@ -185,7 +185,7 @@ class TestWhatIsTakenOn:
     def test_ended_leases_are_reclaimed_as_there_is_room(self) -> None:
         """A call that waits behind too many others would outlive its lease."""
         actions = [requested(f"erp-{number}") for number in range(5)]
-        dispatch.claim_due("default", 9, "reconciler:crashed")
+        claim.claim_due("default", 9, "reconciler:crashed")
         lease_ends(*actions)
         simulation = Simulation(workers=1)
         deploy(simulation, *(action.workload.name for action in actions))
@@ -200,8 +200,8 @@ class TestWhatIsTakenOn:
     def test_an_action_that_was_claimed_too_often_is_given_up_unread(self, simulation: Simulation) -> None:
         deploy(simulation, "a", "b")
         waiting, stuck = requested("a"), requested("b")
-        dispatch.claim_due("default", 9, "reconciler:crashed")
-        Action.objects.update(attempts=dispatch.MAX_CLAIMS)
+        claim.claim_due("default", 9, "reconciler:crashed")
+        Action.objects.update(attempts=claim.MAX_CLAIMS)
         Action.objects.filter(pk=waiting.pk).update(state=S.PENDING, lease_until=None)
         lease_ends(stuck)
 
@@ -378,7 +378,7 @@ class TestAnErrorOfTheDatabase:
 
         assert DecisionRecord.objects.count() == 1
 
-    @cut((dispatch, "claim_due"), (transitions, "claim"))
+    @cut((claim, "claim_due"), (transitions, "claim"))
     def test_in_the_claim_leaves_the_actions_due(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
     ) -> None:
@@ -394,8 +394,8 @@ class TestAnErrorOfTheDatabase:
 
     @cut(
         (Workload, "lock_free"),
-        (dispatch, "decide"),
-        (dispatch, "_transition"),
+        (plan, "decide"),
+        (plan, "_transition"),
         (transitions, "plan"),
         (transition_store, "store"),
         (transition_store, "_update_copy"),  # the last step before the commit
@@ -418,7 +418,7 @@ class TestAnErrorOfTheDatabase:
         assert set(Action.objects.values_list("attempts", "epoch")) == {(1, 1)}
 
     @cut(
-        (settle, "_transition"),
+        (record, "_transition"),
         (transitions, "apply"),
         (Cooldown, "start"),
         (transition_store, "_update_copy"),
@@ -499,9 +499,9 @@ class TestAnErrorOfTheDatabase:
         simulation.run()
         simulation.cluster.writes.extend([Throttled("slow down")] * 3)
         simulation.run()
-        poison(monkeypatch, settle, "_transition", lambda one, *_: one.claim.action.workload.name == "b")
+        poison(monkeypatch, record, "_transition", lambda one, *_: one.claim.action.workload.name == "b")
         with monkeypatch.context() as patch:
-            fail_once(patch, settle, "record_failure")
+            fail_once(patch, record, "record_failure")
             self.failing_pass(simulation)
 
         assert states() == {"a": S.PENDING, "b": S.APPLYING, "c": S.APPLYING}
@@ -518,9 +518,9 @@ class TestAnErrorOfTheDatabase:
         requested("a")  # has no target: it is cancelled
         requested("b")
         simulation.run()
-        poison(monkeypatch, dispatch, "_transition", lambda one, *_: one.claim.action.workload.name == "b")
+        poison(monkeypatch, plan, "_transition", lambda one, *_: one.claim.action.workload.name == "b")
         with monkeypatch.context() as patch:
-            fail_once(patch, dispatch, "record_failure")
+            fail_once(patch, plan, "record_failure")
             self.failing_pass(simulation)
 
         assert states() == {"a": S.CANCELLED, "b": S.APPLYING}
@@ -531,7 +531,7 @@ class TestAnErrorOfTheDatabase:
 
 
 class TestOneRowThatFails:
-    def test_costs_its_own_action_in_settle(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_costs_its_own_action_in_record(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
         deploy(simulation, "a", "b")
         post(anomaly("a"), anomaly("b"))
         poison(monkeypatch, transitions, "apply", lambda action, *_: action.workload.name == "a")
@@ -541,7 +541,7 @@ class TestOneRowThatFails:
         assert states() == {"a": S.NEEDS_REVIEW, "b": S.VERIFYING}
         assert is_at_rest(simulation)
 
-    def test_costs_its_own_action_in_the_check(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_costs_its_own_action_in_plan(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
         deploy(simulation, "a", "b")
         requested("a")
         requested("b")
@@ -562,7 +562,7 @@ class TestOneRowThatFails:
         assert states() == {"b": S.VERIFYING}
         assert Signal.objects.get(workload="a").errors == 1
 
-    def test_costs_its_own_action_in_the_claim(
+    def test_costs_its_own_action_in_claim(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         deploy(simulation, "a", "b")
@@ -601,7 +601,7 @@ def defective(verb: str) -> Callable[[], None]:
     return fail
 
 
-VERBS = ("_check", "_dispatch", "_admit", "_settle", "_verify")
+VERBS = ("_plan", "_claim", "_admit", "_record", "_verify")
 
 
 class TestOneVerbThatFails:
@@ -650,7 +650,7 @@ class TestOneVerbThatFails:
         simulation.run()
         assert simulation.reconciler.readiness.problems() == []
 
-    @pytest.mark.parametrize("failing", ["_check", "_settle"])
+    @pytest.mark.parametrize("failing", ["_plan", "_record"])
     def test_takes_on_nothing_more_while_answers_cannot_be_recorded(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, failing: str
     ) -> None:
@@ -676,7 +676,7 @@ class TestOneVerbThatFails:
         simulation.run()
         simulation.pool.held = True
         with monkeypatch.context() as patch:
-            patch.setattr(simulation.reconciler, "_settle", defective("_settle"))
+            patch.setattr(simulation.reconciler, "_record", defective("_record"))
             simulation.run()
             simulation.pool.held = False
             simulation.run(4)
@@ -695,7 +695,7 @@ class TestOneVerbThatFails:
         (reclaim, "cancel_resolved"),
         (approvals, "waiting"),
         (verify.Verifications, "load"),
-        (dispatch, "claim_due"),
+        (claim, "claim_due"),
     )
     def test_succeeds_when_it_has_nothing_to_do_any_more(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
@@ -873,7 +873,7 @@ class TestTheEnd:
 
         def stops(*args: Any, **options: Any) -> Any:
             reconciler.stop()
-            fail_once(monkeypatch, settle, "settle")
+            fail_once(monkeypatch, record, "record")
             return write(*args, **options)
 
         monkeypatch.setattr(type(simulation.cluster), "_write", lambda _, *args, **options: stops(*args, **options))
@@ -919,8 +919,8 @@ class TestTheEnd:
         for name in "ab":
             simulation.cluster.deploy(name)
             requested(name, dry_run=True)
-        poison(monkeypatch, settle, "_transition", lambda one, *_: one.claim.action.workload.name == "b")
-        fail_once(monkeypatch, settle, "record_failure")
+        poison(monkeypatch, record, "_transition", lambda one, *_: one.claim.action.workload.name == "b")
+        fail_once(monkeypatch, record, "record_failure")
 
         with ThreadPoolExecutor(1) as thread:
             ends = thread.submit(reconciler.run, drain=True)
@@ -981,7 +981,7 @@ def test_a_pass_that_finds_no_database_leaves_no_heartbeat(
     def fail(*_: object) -> None:
         raise OperationalError from PoolTimeout("no session within 5 s")
 
-    monkeypatch.setattr(simulation.reconciler, "_settle", fail)
+    monkeypatch.setattr(simulation.reconciler, "_record", fail)
     with pytest.raises(OperationalError):
         simulation.run()
     assert not Heartbeat.objects.exists()

@@ -12,7 +12,7 @@ from orchestrator.k8s.sync import Delays
 from orchestrator.models import Action, ActionState, transition_store, transitions
 from orchestrator.reconciler import reclaim as reclaim_verb
 from orchestrator.reconciler import wake
-from orchestrator.reconciler.dispatch import claim_due
+from orchestrator.reconciler.claim import claim_due
 from orchestrator.reconciler.reclaim import (
     FORGOTTEN_AFTER,
     cancel_resolved,

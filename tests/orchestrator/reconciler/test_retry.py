@@ -11,7 +11,7 @@ from orchestrator.reconciler.retry import (
     MAX_DELAY,
     MAX_READS,
     MAX_RETRY_AFTER,
-    SETTLE,
+    READ_AFTER,
     Fail,
     Retry,
     Review,
@@ -112,7 +112,7 @@ def test_after_the_last_write_of_an_ambiguous_action_reads_decide(kind: type[err
     for attempts in range(MAX_ATTEMPTS, MAX_READS):
         move = next_move(kind(SAID), attempts, True, 0.5)
         assert isinstance(move, Retry)
-        assert move.delay == SETTLE
+        assert move.delay == READ_AFTER
 
     assert next_move(kind(SAID), MAX_READS, True, 0.5) == Review(f"The last of {MAX_READS} attempts failed: {SAID}")
 

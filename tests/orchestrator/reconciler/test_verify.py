@@ -23,8 +23,8 @@ from orchestrator.models.transitions import DEADLINE_MARGIN
 from orchestrator.reconciler import verify
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Confirmation
+from orchestrator.reconciler.claim import claim_due
 from orchestrator.reconciler.clock import SystemClock
-from orchestrator.reconciler.dispatch import claim_due
 from orchestrator.reconciler.verify import ASK_AGAIN, BEGIN_AGAIN, OVERDUE, Ended, Verifications, Watched
 from signals.reasons import Reason
 from signals.types import Kind

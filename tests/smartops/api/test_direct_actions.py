@@ -15,7 +15,7 @@ from guardrails.models import Freeze, GuardrailSetting
 from guardrails.policies import opa
 from guardrails.types import PolicyAnswer
 from orchestrator.models import Action, ActionState, DecisionRecord, IdempotencyKey, transition_store, transitions
-from orchestrator.reconciler.dispatch import claim_due
+from orchestrator.reconciler.claim import claim_due
 from signals import actors
 from signals.lib.notifications import connect
 from signals.reasons import Reason

@@ -1,14 +1,12 @@
-"""Verb 2: due actions are claimed, read, checked again, and planned for their writes.
+"""Verb 2: claimed actions are decided on once more, with their targets as they were just read, and get their plans.
 
-Input: pending actions that are due; the readings of claimed ones. Output: claims to read, and claims that may be
-written. Side effects: a transaction for the claims, and one for all readings. The first plan of a signal's action was
-made with its admission, and needs none of this.
+Input: the readings of claimed actions that have arrived. Output: the claims whose plans may be written. Side effects:
+one transaction for all readings. The first plan of a signal's action was made with its admission, and needs none of
+this.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
-from uuid import UUID
 
 from guardrails.checks.answers import RECHECK
 from guardrails.models import effective_limits
@@ -17,53 +15,24 @@ from orchestrator import metrics
 from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.plan import follow
 from orchestrator.k8s.errors import ClusterError
-from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.types import WorkloadObject
-from orchestrator.models import Action, ActionState, Phase, Workload, transition_store, transitions
+from orchestrator.models import ActionState, Phase, Workload, transition_store, transitions
 from orchestrator.models.transition_store import Transition
 from orchestrator.reconciler.batch import Locked
 from orchestrator.reconciler.calls import Reading
-from orchestrator.reconciler.claim import Claim, claim_free
+from orchestrator.reconciler.claim import Claim, record_claim_failure
 from orchestrator.reconciler.next_step import NextStep
-from orchestrator.reconciler.retry import MAX_ATTEMPTS, NextMove, exhausted, next_move, unapplied
-from signals.lib.redaction import error_text
+from orchestrator.reconciler.retry import MAX_ATTEMPTS, NextMove, next_move, unapplied
 from signals.models import Signal
 from signals.reasons import Reason
-from signals.types import Origin, Target
-
-log = logging.getLogger(__name__)
+from signals.types import Target
 
 WRITES = (NextStep.PLAN, NextStep.REFRESH, NextStep.RESEND)
 ROLLOUT_AGAIN = 25.0  # seconds; fewer claims than MAX_CLAIMS until the deadline of an action
-MAX_CLAIMS = 50  # no backoff comes to as many: an action that was claimed more often crashes its processes
 
 
-def claim_due(cluster: str, limit: int, actor: str, delays: Delays = NO_DELAYS, *, direct: bool = False) -> list[Claim]:
-    """Claims as many as are due. Several reconcilers share the work: each skips the rows that another one locks.
-    `delays` are those of the cache. `direct`: only direct actions."""
-    is_due = Action.is_past("not_before", delays)
-    due = Action.recent().filter(is_due, cluster=cluster, state=ActionState.PENDING)
-    if direct:
-        due = due.filter(origin=Origin.DIRECT)
-    messages = dict[UUID, str]()
-
-    def claim(row: Action) -> Transition:
-        messages[row.pk] = row.message
-        return transitions.claim(row, actor)
-
-    claimed = claim_free(due.order_by("not_before"), limit, claim, "not_before")
-    return [Claim.of(one.action, last_message=messages[one.action.pk]) for one in claimed]
-
-
-def give_up(claims: Sequence[Claim], actor: str) -> list[Transition]:
-    """Ends actions that no process has brought to an end: the processes that claimed them have probably crashed."""
-    message = "no process that claimed the action recorded an outcome"
-    moves = [exhausted(message, one.action.attempts, one.action.ambiguous) for one in claims]
-    return transition_store.store([one.follow(move, actor) for one, move in zip(claims, moves, strict=True)])
-
-
-def check(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) -> list[Claim]:
-    """Guardrails, signal and freezes once more before each write, now that the target has been read. The plan is
+def plan(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) -> list[Claim]:
+    """The guardrails once more before each write, with the signal and the target as they are now. The plan is
     committed, or the action ends or waits. Returns the claims that may be written."""
     with transition_store.atomic(one.claim.action for one in readings):
         asked = [one for one in readings if _may_write(one)]
@@ -86,21 +55,6 @@ def check(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) 
 
 def record_failure(reading: Reading, error: Exception, actor: str) -> None:
     record_claim_failure(reading.claim, error, actor)
-
-
-def record_claim_failure(claim: Claim, error: Exception, actor: str) -> None:
-    """Stores the error of an action that cannot be processed. If its change may have been applied, a person has to
-    review it."""
-    metrics.FAILED_STEPS.inc()
-    log.error("action %s could not be executed", claim.action.pk, exc_info=error)
-    action = Action.objects.select_related("workload").get(pk=claim.action.pk)
-    if action.state != ActionState.APPLYING or action.epoch != claim.action.epoch:
-        return
-    message = error_text(error)
-    if claim.action.ambiguous or action.planned_resource_version:  # the error may have come after the write
-        transition_store.store([transitions.require_review(action, message, actor)])
-    else:
-        transition_store.store([transitions.fail(action, Reason.PROCESSING_ERROR, message, actor)])
 
 
 def _may_write(reading: Reading) -> bool:

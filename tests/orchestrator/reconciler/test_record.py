@@ -18,11 +18,10 @@ from orchestrator.k8s.errors import (
     Unreached,
 )
 from orchestrator.models import ActionState, Verification, transition_store, transitions
-from orchestrator.reconciler import settle
+from orchestrator.reconciler import record
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Answer
-from orchestrator.reconciler.claim import Claim
-from orchestrator.reconciler.dispatch import claim_due
+from orchestrator.reconciler.claim import Claim, claim_due
 from signals.reasons import Reason
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import lease_ends, poison, requested, row
@@ -43,8 +42,8 @@ def sent(name: str = "erp-simulator", **fields: Any) -> Claim:
     return claim
 
 
-def record(*answers: Answer) -> list[object]:
-    return [action.pk for action in settle.settle(answers, "reconciler:test", lambda: 1.0)]
+def recorded(*answers: Answer) -> list[object]:
+    return [action.pk for action in record.record(answers, "reconciler:test", lambda: 1.0)]
 
 
 def outcome(claim: Claim) -> tuple[str, str]:
@@ -57,9 +56,9 @@ def outcome(claim: Claim) -> tuple[str, str]:
     [
         (WRITTEN, 1, False, False),
         (Conflict("modified"), 1, True, False),
-        (Conflict("modified"), settle.MAX_WRITES, False, False),
+        (Conflict("modified"), record.MAX_WRITES, False, False),
         (Unknown("HTTP 500"), 1, True, True),
-        (TimedOut("no answer"), settle.MAX_WRITES, True, True),
+        (TimedOut("no answer"), record.MAX_WRITES, True, True),
         (AdmissionUnavailable("failed calling webhook"), 1, False, False),
         (Throttled("slow down"), 1, False, False),
         (Unreached("no route"), 1, False, False),
@@ -75,9 +74,9 @@ def test_only_an_answer_that_says_too_little_needs_a_read(
     claim.writes = writes
     answer = Answer(claim, result)  # type: ignore[arg-type]
 
-    settle.mark_ambiguous(answer)
+    record.mark_ambiguous(answer)
 
-    assert settle.is_unclear(answer) is unclear
+    assert record.is_unclear(answer) is unclear
     assert claim.action.ambiguous is ambiguous
     assert claim.unanswered is (result if ambiguous else None)
 
@@ -85,7 +84,7 @@ def test_only_an_answer_that_says_too_little_needs_a_read(
 def test_each_answer_of_a_batch_gets_its_own_outcome() -> None:
     applied, busy, refused, away = (sent(name) for name in "abcd")
 
-    verifying = record(
+    verifying = recorded(
         Answer(refused, Forbidden("no")),
         Answer(applied, WRITTEN),
         Answer(busy, Throttled("slow down", retry_after=7)),
@@ -104,7 +103,7 @@ def test_each_answer_of_a_batch_gets_its_own_outcome() -> None:
 def test_a_change_counts_under_the_limits_of_its_plan() -> None:
     claim = sent()
 
-    record(Answer(claim, WRITTEN))
+    recorded(Answer(claim, WRITTEN))
 
     action, cooldown = row(claim.action), Cooldown.objects.get()
     assert action.applied_at == action.updated_at
@@ -117,7 +116,7 @@ def test_a_change_counts_under_the_limits_of_its_plan() -> None:
 def test_a_change_that_is_not_to_be_verified_succeeds_at_once() -> None:
     claim = sent(verify=False)
 
-    assert record(Answer(claim, WRITTEN)) == []
+    assert recorded(Answer(claim, WRITTEN)) == []
     assert outcome(claim) == (S.SUCCEEDED, "")
     assert row(claim.action).applied_at is not None
 
@@ -125,7 +124,7 @@ def test_a_change_that_is_not_to_be_verified_succeeds_at_once() -> None:
 def test_a_dry_run_counts_in_no_limit() -> None:
     claim = sent(dry_run=True)
 
-    assert record(Answer(claim, WRITTEN)) == []
+    assert recorded(Answer(claim, WRITTEN)) == []
     assert outcome(claim) == (S.SUCCEEDED, "")
     assert row(claim.action).applied_at is None
     assert not Cooldown.objects.exists()
@@ -136,7 +135,7 @@ def test_an_answer_that_comes_after_the_action_was_taken_over_changes_nothing() 
     lease_ends(lost.action)
     transition_store.store([transitions.reclaim(row(lost.action), "reconciler:another")])
 
-    assert record(Answer(lost, WRITTEN), Answer(kept, WRITTEN)) == [kept.action.pk]
+    assert recorded(Answer(lost, WRITTEN), Answer(kept, WRITTEN)) == [kept.action.pk]
     assert (outcome(lost), row(lost.action).moved_by) == ((S.APPLYING, ""), "reconciler:another")
     assert Verification.objects.get().action_id == kept.action.pk
     assert Cooldown.objects.get().workload == "b"
@@ -145,7 +144,7 @@ def test_an_answer_that_comes_after_the_action_was_taken_over_changes_nothing() 
 def test_a_write_that_no_webhook_admitted_is_planned_anew() -> None:
     claim = sent()
 
-    record(Answer(claim, AdmissionUnavailable("failed calling webhook", code=500)))
+    recorded(Answer(claim, AdmissionUnavailable("failed calling webhook", code=500)))
 
     assert outcome(claim) == (S.PENDING, Reason.ADMISSION_UNAVAILABLE)
     assert (row(claim.action).ambiguous, row(claim.action).planned_resource_version) == (False, "")
@@ -153,14 +152,14 @@ def test_a_write_that_no_webhook_admitted_is_planned_anew() -> None:
 
 def test_a_row_that_fails_costs_itself_and_is_reviewed(monkeypatch: pytest.MonkeyPatch) -> None:
     bad, good = sent("a"), sent("b")
-    poison(monkeypatch, settle, "_transition", lambda one, *_: one.claim is bad)
+    poison(monkeypatch, record, "_transition", lambda one, *_: one.claim is bad)
     answers = [Answer(bad, WRITTEN), Answer(good, WRITTEN)]
 
     verifying = list(
         together(
             answers,
-            lambda some: settle.settle(some, "reconciler:test", lambda: 1.0),
-            lambda one, error: settle.record_failure(one, error, "reconciler:test"),
+            lambda some: record.record(some, "reconciler:test", lambda: 1.0),
+            lambda one, error: record.record_failure(one, error, "reconciler:test"),
         )
     )
 
@@ -172,5 +171,5 @@ def test_an_unexpected_error_of_a_call_is_not_taken_for_an_answer() -> None:
     claim = sent()
 
     with pytest.raises(ValueError, match="a defect"):
-        record(Answer(claim, ValueError("a defect")))
+        recorded(Answer(claim, ValueError("a defect")))
     assert outcome(claim) == (S.APPLYING, "")

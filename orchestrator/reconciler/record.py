@@ -1,4 +1,4 @@
-"""Verb 4: the answers to writes are recorded, as many as have arrived.
+"""Verb 5: the answers to writes are recorded, as many as have arrived.
 
 Input: answers of the API server. Output: the actions whose verification begins. Side effects: one transaction for all
 answers. An unclear answer is not recorded: the target is read first (`calls.read`), which shows whether the write was
@@ -12,8 +12,8 @@ from orchestrator.k8s.errors import ClusterError, Conflict, Unknown
 from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models import Action, ActionState, transition_store, transitions
 from orchestrator.models.transition_store import Transition
-from orchestrator.reconciler import dispatch
 from orchestrator.reconciler.calls import Answer
+from orchestrator.reconciler.claim import record_claim_failure
 from orchestrator.reconciler.retry import next_move
 
 MAX_WRITES = 5  # within one claim
@@ -32,7 +32,7 @@ def is_unclear(answer: Answer) -> bool:
     return conflict or isinstance(answer.result, Unknown)
 
 
-def settle(answers: Sequence[Answer], actor: str, jitter: Callable[[], float]) -> list[Action]:
+def record(answers: Sequence[Answer], actor: str, jitter: Callable[[], float]) -> list[Action]:
     """An action that is not returned has ended, waits for its next attempt, or was taken over by another process."""
     stored = transition_store.store([_transition(one, actor, jitter()) for one in answers])
     return [one.action for one in stored if one.to == ActionState.VERIFYING]
@@ -40,7 +40,7 @@ def settle(answers: Sequence[Answer], actor: str, jitter: Callable[[], float]) -
 
 def record_failure(answer: Answer, error: Exception, actor: str) -> None:
     """The answer could not be recorded, or the call failed unexpectedly: the change may have been applied."""
-    dispatch.record_claim_failure(answer.claim, error, actor)
+    record_claim_failure(answer.claim, error, actor)
 
 
 def _transition(answer: Answer, actor: str, jitter: float) -> Transition:

@@ -1,12 +1,10 @@
-"""Due actions are claimed, checked after their live read, and planned for their writes."""
+"""Claimed actions are decided on after their live read, and planned for their writes."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from guardrails.models import Freeze
@@ -14,17 +12,17 @@ from orchestrator.k8s.errors import Forbidden, Unknown, Unreached
 from orchestrator.k8s.target import UNMANAGED, TargetState
 from orchestrator.k8s.types import ACTION_ANNOTATION
 from orchestrator.models import Action, ActionState, DecisionRecord, transition_store, transitions
-from orchestrator.reconciler import dispatch
+from orchestrator.reconciler import plan
 from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Reading
-from orchestrator.reconciler.claim import Claim
+from orchestrator.reconciler.claim import Claim, claim_due
 from orchestrator.reconciler.next_step import NextStep
 from orchestrator.reconciler.retry import MAX_ATTEMPTS
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import Kind, Origin
 from tests.kit.history import rewritable
-from tests.kit.signals import NAMESPACE, anomaly, delayed, post
+from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import lease_ends, poison, requested, row
 
@@ -36,7 +34,7 @@ LIVE = cluster.deployments[cluster.deploy("erp-simulator")]
 
 def claimed(name: str = "erp-simulator", *, planned: bool = False, ambiguous: bool = False, **fields: Any) -> Claim:
     action = requested(name, **fields)
-    [claim] = [one for one in dispatch.claim_due("default", 100, "reconciler:test") if one.action.pk == action.pk]
+    [claim] = [one for one in claim_due("default", 100, "reconciler:test") if one.action.pk == action.pk]
     if planned:
         transition_store.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "reconciler:test")])
     claim.action.ambiguous = ambiguous
@@ -49,44 +47,12 @@ def reading(claim: Claim, step: NextStep = NextStep.PLAN, error: Exception | Non
 
 
 def check(*readings: Reading) -> list[Claim]:
-    return dispatch.check(readings, "reconciler:test", lambda: 1.0)
+    return plan.plan(readings, "reconciler:test", lambda: 1.0)
 
 
 def outcome(claim: Claim) -> tuple[str, str]:
     action = row(claim.action)
     return action.state, action.reason
-
-
-def test_due_actions_of_the_cluster_are_claimed_in_their_order() -> None:
-    later, first, waits, elsewhere = (requested(name) for name in "abcd")
-    Action.objects.filter(pk=first.pk).update(not_before=Now() - timedelta(minutes=1))
-    Action.objects.filter(pk=waits.pk).update(not_before=Now() + timedelta(minutes=1))
-    with rewritable(Action):
-        Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
-
-    assert [claim.action.pk for claim in dispatch.claim_due("default", 1, "reconciler:test")] == [first.pk]
-    assert [claim.action.pk for claim in dispatch.claim_due("default", 9, "reconciler:test")] == [later.pk]
-    assert dispatch.claim_due("default", 9, "reconciler:test") == []
-    claimed = row(first)
-    assert (claimed.state, claimed.epoch, claimed.attempts, claimed.moved_by) == (S.APPLYING, 1, 1, "reconciler:test")
-    assert claimed.lease_until is not None
-    assert round((claimed.lease_until - claimed.updated_at).total_seconds()) == transition_store.LEASE.total_seconds()
-    assert {row(waits).state, row(elsewhere).state} == {S.PENDING}
-
-
-@pytest.mark.django_db(transaction=True)
-def test_actions_that_another_process_is_claiming_are_left_to_it() -> None:
-    held, free = requested("a"), requested("b")
-
-    def claim_elsewhere() -> list[Any]:
-        try:
-            return [claim.action.pk for claim in dispatch.claim_due("default", 9, "reconciler:another")]
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as threads, transaction.atomic():
-        Action.objects.select_for_update().get(pk=held.pk)
-        assert threads.submit(claim_elsewhere).result(20) == [free.pk]
 
 
 @pytest.mark.parametrize(
@@ -179,19 +145,6 @@ def test_a_lost_claim_and_the_next_action_of_its_workload_may_share_a_batch() ->
     assert outcome(lost) == (S.CANCELLED, Reason.REVIEWED)
 
 
-def test_an_action_of_a_namespace_that_has_not_synced_is_claimed_later() -> None:
-    action = requested("a")
-    for delays in (delayed(smartops_dev=10.0), delayed(everywhere=10.0), delayed(another=0.0, smartops_dev=86_400.0)):
-        assert dispatch.claim_due("default", 9, "reconciler:test", delays) == []
-
-    Action.objects.update(not_before=Now() - timedelta(seconds=11))
-
-    assert dispatch.claim_due("default", 9, "reconciler:test", delayed(smartops_dev=12.0)) == []
-    others = {**delayed(another=99.0), ("*", Kind.DAEMON_SET): 99.0, (NAMESPACE, Kind.STATEFUL_SET): 99.0}
-    [claim] = dispatch.claim_due("default", 9, "reconciler:test", {**others, (NAMESPACE, Kind.DEPLOYMENT): 10.0})
-    assert claim.action.pk == action.pk
-
-
 @pytest.mark.parametrize("origin", Origin)
 def test_an_action_whose_namespace_cannot_be_read_waits_with_the_cause(origin: Origin) -> None:
     claim = claimed()
@@ -267,15 +220,6 @@ def test_after_the_last_attempt_the_version_of_the_target_decides(step: NextStep
         assert row(claim.action).message.endswith("etcdserver: leader changed")
 
 
-def test_a_claim_knows_the_message_of_the_attempt_before() -> None:
-    action = requested()
-    Action.objects.filter(pk=action.pk).update(message="slow down")
-
-    [claim] = dispatch.claim_due("default", 9, "reconciler:test")
-
-    assert claim.last_message == "slow down"
-
-
 def test_a_namespace_that_is_not_managed_any_more_cancels_an_action_without_a_plan() -> None:
     claim = claimed()
 
@@ -302,12 +246,12 @@ def test_a_row_that_fails_costs_itself(
 ) -> None:
     """If a write may have been sent, a person has to review it."""
     bad, good = claimed("a", planned=planned), claimed("b")
-    poison(monkeypatch, dispatch, "_transition", lambda one, *_: one.claim is bad)
+    poison(monkeypatch, plan, "_transition", lambda one, *_: one.claim is bad)
     batch = [reading(bad), reading(good)]
 
     written = list(
         together(
-            batch, lambda some: check(*some), lambda one, error: dispatch.record_failure(one, error, "reconciler:test")
+            batch, lambda some: check(*some), lambda one, error: plan.record_failure(one, error, "reconciler:test")
         )
     )
 
@@ -321,19 +265,7 @@ def test_a_failure_of_a_claim_that_was_lost_is_not_recorded() -> None:
     lease_ends(claim.action)
     transition_store.store([transitions.reclaim(row(claim.action), "reconciler:another")])
 
-    dispatch.record_failure(reading(claim), ValueError("poison"), "reconciler:test")
+    plan.record_failure(reading(claim), ValueError("poison"), "reconciler:test")
     assert str(reading(claim)) == f"action {claim.action.pk}", "the log names it"
 
     assert (outcome(claim), row(claim.action).epoch) == ((S.APPLYING, ""), 2)
-
-
-@pytest.mark.parametrize(
-    ("ambiguous", "expected"),
-    [(False, (S.FAILED, Reason.RETRIES_EXHAUSTED)), (True, (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN))],
-)
-def test_an_action_that_crashes_its_processes_is_given_up(ambiguous: bool, expected: tuple[str, str]) -> None:
-    claim = claimed(ambiguous=ambiguous)
-
-    dispatch.give_up([claim], "reconciler:test")
-
-    assert outcome(claim) == expected
