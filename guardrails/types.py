@@ -12,7 +12,7 @@ from signals.types import ActionType, Kind, Mode, Proposal, RuleSpec, SignalFact
 
 
 class Outcome(StrEnum):
-    """The outcome of a verdict or a decision. Only verdicts are `not_evaluated`."""
+    """The outcome of a verdict or a decision. Only verdicts are `warn` or `not_evaluated`."""
 
     ALLOW = "allow"
     ASK = "ask"  # a person has to approve the plan

@@ -1,7 +1,7 @@
 """One Action is one intended change and its life.
 
 PostgreSQL refuses what must not be: two active actions on a workload, a finished row in an unfinished state, a
-transition that the table of states does not have. `transitions.py` is the only writer of `state`.
+transition that the table of states does not have. `transition_store.py` is the only writer of `state`.
 """
 
 from collections.abc import Mapping

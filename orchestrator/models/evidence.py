@@ -90,9 +90,8 @@ class DecisionRecord(models.Model):
 
     `cluster`, `kind`, `namespace` and `workload` are the target that was decided on, as in Signal: a name that stands
     for no workload yet is as it was reported. `requested_by` is the actor of the proposal: a token, or the rule that
-    matched. If no rule matched, it is the token that opened the signal. `outcome` is that of guardrails.types.Decision,
-    with room for `ask` and `observe`. `inputs` is guardrails.types.Inputs as JSON, `verdicts` a list of
-    guardrails.types.Verdict.
+    matched. If no rule matched, it is the token that opened the signal. `outcome` is that of guardrails.types.Decision.
+    `inputs` is guardrails.types.Inputs as JSON, `verdicts` a list of guardrails.types.Verdict.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)

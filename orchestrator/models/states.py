@@ -17,8 +17,8 @@ class ActionState(models.TextChoices):
     """Set when the API server has confirmed the change. Every reconciler of the cluster watches its rollout, and one
     records the outcome. A crash delays the outcome until a reconciler loads the row."""
     NEEDS_REVIEW = "needs_review"
-    """Set when the software cannot find out whether the change was applied. A person decides in the admin, or
-    `deadline_at` ends it as failed. A crash leaves it as it is."""
+    """Set when the software cannot find out whether the change was applied. A person settles it in the console
+    or the admin, or `deadline_at` ends it as failed. A crash leaves it as it is."""
     SUCCEEDED = "succeeded"
     """Final. Set when the rollout is verified, when nothing was to be verified, or by a review."""
     FAILED = "failed"

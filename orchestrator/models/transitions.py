@@ -216,7 +216,7 @@ def retry(
 def cancel(
     action: Action, reason: str, message: str, actor: str, details: Mapping[str, Any] | None = None
 ) -> Transition:
-    """pending, applying or awaiting_approval → cancelled: the change was not applied."""
+    """pending, applying or awaiting_approval → cancelled, or needs_review by a review: the change was not applied."""
     return Transition(action, S.CANCELLED, actor, reason, message, details or {})
 
 

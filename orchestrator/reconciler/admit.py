@@ -105,7 +105,8 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
         decided = decide(questions)
         rows = list(zip(current, questions, decided, strict=True))
         followed = [*unresolved, *((signal, made) for (_, signal), _, made in rows)]
-        # Aliases, targets and policies were read after this, and before the signals were locked.
+        # The version of the settings that `due` has read: older than everything that the decisions used, so no hold
+        # outlives a change of settings that they did not see.
         settings = {one.signal.pk: one.signal.settings_version for one in candidates}
         signal_transitions.store([_transition(signal, made, settings[signal.pk]) for signal, made in followed])
         store_records(decided)

@@ -1,4 +1,5 @@
-"""Verb 1: expired leases and deadlines end here. Every state has one, by the clock of the database.
+"""Verb 1: expired leases, and the deadlines of what waits, end here, by the clock of the database. The deadline of a
+verification ends in verify.py; a pending action that may have been applied has none, and is claimed again.
 
 Input: the tables. Output: the claims of actions whose lease has expired. Side effects: a transaction for each query.
 """

@@ -1,4 +1,4 @@
-"""Verb 1, its second half: what waits for something is made due when that has come.
+"""What waits for something is made due when that has come: within reclaim, and after ended rollouts in every pass.
 
 Input: the tables and the cache. Output: none. Side effects: a transaction for each query. Each row also has a time at
 which it is due in any case, so a cause that no process sees delays it and loses nothing.
