@@ -45,7 +45,7 @@ LOCK_WORKLOAD_ROWS = f"""
 # Nothing was applied, and the same change is not likely to be accepted soon.
 FINAL_REFUSALS = tuple(map(str, (Reason.CLUSTER_REJECTED, Reason.CLUSTER_FORBIDDEN, Reason.RETRIES_EXHAUSTED)))
 
-# What the database knows about each workload: one row for each that is asked for, in the same order. Dry runs change
+# What the database knows about each workload: one row for each that is wanted, in the same order. Dry runs change
 # nothing and are not counted; direct actions are.
 HISTORIES = f"""
     SELECT
@@ -65,7 +65,7 @@ HISTORIES = f"""
         (SELECT json_build_array(version, mode) FROM signals_rule WHERE name = wanted.rule AND enabled),
         (SELECT json_agg(json_build_array(by, decision, digest)) FROM (
             SELECT DISTINCT ON (by) by, decision, digest FROM orchestrator_approval
-            WHERE action_id = wanted.asked ORDER BY by, id DESC) AS latest),
+            WHERE action_id = wanted.votes_on ORDER BY by, id DESC) AS latest),
         (SELECT json_agg(json_build_array(type, applied_at, scale_increase, scale_decrease) ORDER BY applied_at)
             FROM orchestrator_action
             WHERE workload_id = wanted.workload AND id {BOUNDED} AND NOT dry_run
@@ -96,7 +96,7 @@ HISTORIES = f"""
         (SELECT json_agg(scope) FROM guardrails_guardrailsetting scope WHERE {COVERING})
     FROM json_to_recordset(%(rows)s::json) AS wanted(
         number int, workload bigint, cluster text, kind text, namespace text, name text, type text, params jsonb,
-        own uuid, rule text, asked uuid)
+        own uuid, rule text, votes_on uuid)
     ORDER BY number
 """  # noqa: S608 - it is composed of constants
 

@@ -20,7 +20,7 @@ from signals.aliases import Alias
 from signals.ledger import LastReport, Problem, Window
 from signals.lib import triggers
 from signals.lib.constraints import are_actors
-from signals.lib.partitions import BOUNDED, Unended, planned_once, planned_transaction
+from signals.lib.partitions import BOUNDED, Unended, generic_plan, generic_plan_transaction
 from signals.mapping import considered
 from signals.naming import How, Resolution, is_resolved, load_naming, resolve
 from signals.rules import Rule, require_readable, rules_of
@@ -245,7 +245,7 @@ class Signal(models.Model):
             "without": list(without),
             "delays": json.dumps(later),
         }
-        with planned_transaction():
+        with generic_plan_transaction():
             return cls._read_due(queries.OLDEST, parameters)
 
     @classmethod
@@ -254,7 +254,7 @@ class Signal(models.Model):
         wanted = list(ids)
         if not wanted:
             return []
-        with planned_once():
+        with generic_plan():
             return cls._read_due(queries.LOCKED, {"ids": wanted, "first": min(wanted)})
 
     @classmethod
@@ -326,7 +326,7 @@ class Signal(models.Model):
             "names": [one.name for one in targets],
             "reasons": list(reasons),
         }
-        with planned_once(), connection.cursor() as cursor:
+        with generic_plan(), connection.cursor() as cursor:
             cursor.execute(queries.RELEASE, parameters)
             return dict(cursor.fetchall())
 

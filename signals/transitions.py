@@ -10,7 +10,7 @@ from django.db import connection
 
 from signals import queries
 from signals.holds import Hold
-from signals.lib.partitions import planned_once
+from signals.lib.partitions import generic_plan
 from signals.lib.transition_log import log_transition
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
@@ -72,7 +72,7 @@ def store(transitions: Sequence[Transition]) -> list[Transition]:
     if not transitions:
         return []
     rows = json.dumps([_row(one) for one in transitions])
-    with planned_once(), connection.cursor() as cursor:
+    with generic_plan(), connection.cursor() as cursor:
         cursor.execute(queries.MOVE, {"rows": rows, "first": min(one.signal.pk for one in transitions)})
         moved = {pk for (pk,) in cursor.fetchall()}
     stored = [one for one in transitions if one.signal.pk in moved]

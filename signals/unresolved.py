@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import Count, Q
 
 from signals import queries
-from signals.lib.partitions import planned_once
+from signals.lib.partitions import generic_plan
 from signals.models import Signal, SignalState
 from signals.naming import Resolution, dump_naming
 from signals.reasons import Reason
@@ -24,7 +24,7 @@ def store(found: Sequence[Found]) -> None:
     rows."""
     rows = [_row(*one) for one in found]
     if rows:
-        with planned_once(), connection.cursor() as cursor:
+        with generic_plan(), connection.cursor() as cursor:
             cursor.execute(queries.NAME, {"rows": json.dumps(rows), "first": min(signal.pk for signal, _, _ in found)})
 
 

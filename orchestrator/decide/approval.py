@@ -36,15 +36,16 @@ def shown(plan: Mapping[str, Any], rule: str, rule_version: int | None, limits: 
     }
 
 
-def planned(action: Action, live: WorkloadObject) -> dict[str, Any]:
-    """The columns of an Action that a plan for this version of the target sets."""
+def plan_columns(action: Action, live: WorkloadObject, warnings: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The columns of an Action that a plan for this version of the target sets. `warnings`: as in Action."""
     proposal = action.proposal
-    return transitions.planned(
+    return transitions.plan_columns(
         action,
         live,
         HANDLERS[proposal.type].plan(proposal.params, live, str(action.pk)),
         scale_increase(proposal, live.replicas),
         scale_decrease=scale_decrease(proposal, live.replicas),
+        warnings=warnings,
     )
 
 

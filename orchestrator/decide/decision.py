@@ -32,7 +32,7 @@ from guardrails.types import (
     TargetFacts,
 )
 from orchestrator import queries
-from orchestrator.decide.approval import approval_facts, planned, rule_of, shown
+from orchestrator.decide.approval import approval_facts, plan_columns, rule_of, shown
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.k8s.target import TargetState
 from orchestrator.models import Action, DecisionRecord, Phase, Workload
@@ -44,8 +44,8 @@ from signals.types import Mode, Proposal, RuleSpec, SignalFacts, Target
 class Question:
     """What is to be decided. `action_id` is the id of the action that an Allow leads to, or whose write is checked.
     `proposal` is None if no rule matches the signal. Without a locked `workload` nothing can be reserved, and its
-    history is not loaded. `rules` are those that may match the signal; without them, `proposal` is decided on as it
-    is, with the mode that its rule has now. `asked`: the action, if persons were asked to approve it. `overrides`: the
+    history is not loaded. `rules` are those that may match the signal; without them, `proposal` is decided on as it is,
+    with the mode that its rule has now. `shown_action`: the action, if its plan was shown to persons. `overrides`: the
     active action that ends if this one is allowed. `active_waits`: what the active action waits for, as a sentence."""
 
     phase: Phase
@@ -57,14 +57,14 @@ class Question:
     workload: Workload | None = None
     signal: SignalFacts | None = None
     rules: tuple[RuleSpec, ...] | None = None
-    asked: Action | None = None
+    shown_action: Action | None = None
     overrides: UUID | None = None
     active_waits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision with the inputs that lead to it, on what was asked. `rule_version`: that of the rule that requests the
+    """A decision with the inputs that lead to it, and its question. `rule_version`: that of the rule that requests the
     change; None if there is none, or no longer."""
 
     question: Question
@@ -103,7 +103,7 @@ def _wanted(question: Question) -> Wanted:
         params=None if proposal is None else proposal.params,
         own=question.overrides or question.action_id,
         rule="" if proposal is None or question.rules is not None else rule_of(proposal.requested_by),
-        asked=None if question.asked is None else question.asked.pk,
+        votes_on=None if question.shown_action is None else question.shown_action.pk,
     )
 
 
@@ -159,11 +159,11 @@ def _protected(state: TargetState, target: TargetFacts | None, limits: Limits) -
 
 def _approval(question: Question, history: WorkloadHistory) -> ApprovalFacts | None:
     """Without a target, nothing is approved: that is denied anyway."""
-    action, live = question.asked, question.state.object
+    action, live = question.shown_action, question.state.object
     if action is None or live is None:
         return None
     version = history.rule and history.rule[0]
-    now = shown(planned(action, live), rule_of(action.requested_by), version, history.limits)
+    now = shown(plan_columns(action, live), rule_of(action.requested_by), version, history.limits)
     return approval_facts(action, history.votes, now)
 
 
@@ -191,7 +191,7 @@ def _record(decided: Decided) -> DecisionRecord:
 
 
 def _requested_by(question: Question, decision: Decision) -> str:
-    """The actor of the proposal. What no rule makes a proposal of, only its reporters asked for."""
+    """The actor of the proposal. What no rule makes a proposal of has only its reporters."""
     if not isinstance(decision, Ignore) and decision.proposal is not None:
         return decision.proposal.requested_by
     return question.signal.reported_by[0] if question.signal and question.signal.reported_by else ""

@@ -11,7 +11,7 @@ from psycopg.errors import UniqueViolation
 from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe, PolicyAnswer
 from orchestrator import metrics, queries
 from orchestrator.decide.decision import Decided, Question, decide, store_records
-from orchestrator.decide.policy import ask_policy
+from orchestrator.decide.policy import query_policy
 from orchestrator.k8s.target import UNOBSERVED
 from orchestrator.models import (
     Action,
@@ -51,7 +51,7 @@ def admit_direct(
         return earlier
     try:
         with tracing.step("admit"):
-            policy = ask_policy(proposal, UNOBSERVED)
+            policy = query_policy(proposal, UNOBSERVED)
             return _admit(proposal, policy, idempotency_key, request_digest)
     except IntegrityError as error:  # the same key for another target, at the same moment
         if not isinstance(error.__cause__, UniqueViolation) or idempotency_key is None:

@@ -13,14 +13,14 @@ from guardrails.checks.windows import MAX_WINDOW
 from guardrails.models import freeze_facts, merge_limits
 from guardrails.types import Facts, FailedVerification, FreezeFacts, Limits, RecentAction, RefusedFacts, TargetFacts
 from orchestrator import queries
-from signals.lib.partitions import COUNTED_FOR, first_id, planned_once
+from signals.lib.partitions import COUNTED_FOR, first_id, generic_plan
 from signals.types import ActionType, Mode, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """`workload` is the id of its row, None if it has none. `own` is an action that does not count as active, because
-    the decision is about it. `rule`: the name of the rule that requested it. `asked`: the action whose approvals are
+    the decision is about it. `rule`: the name of the rule that requested it. `votes_on`: the action whose votes are
     wanted."""
 
     target: Target
@@ -29,7 +29,7 @@ class Wanted:
     params: Mapping[str, Any] | None = None
     own: UUID | None = None
     rule: str = ""
-    asked: UUID | None = None
+    votes_on: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Scaled:
 @dataclass(frozen=True, slots=True)
 class WorkloadHistory:
     """Its active action, cooldown, recent, refused and failed actions, with the freezes and limits that cover it: all
-    of one moment. `rule`: version and mode of the enabled rule that was asked for. `votes`: the last decision of each
+    of one moment. `rule`: version and mode of the wanted rule, if it is enabled. `votes`: the last decision of each
     person on the action, as (by, decision, digest)."""
 
     now: datetime
@@ -97,11 +97,11 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
             "params": None if one.params is None else dict(one.params),
             "own": one.own and str(one.own),
             "rule": one.rule,
-            "asked": one.asked and str(one.asked),
+            "votes_on": one.votes_on and str(one.votes_on),
         }
         for number, one in enumerate(wanted)
     ]
-    with planned_once():
+    with generic_plan():
         found = queries.fetch(
             queries.HISTORIES,
             rows,

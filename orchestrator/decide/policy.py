@@ -1,4 +1,4 @@
-"""The question to the external policy engine, with the context of a decision."""
+"""The query of the external policy engine, with the context of a decision."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def policy_is_configured() -> bool:
     return bool(settings.SMARTOPS_OPA_URL)
 
 
-def ask_policy(proposal: Proposal, state: TargetState, signal: Signal | None = None) -> PolicyAnswer | None:
+def query_policy(proposal: Proposal, state: TargetState, signal: Signal | None = None) -> PolicyAnswer | None:
     """A network call: never within a transaction, and in a reconciler on a thread of the pool."""
     context: dict[str, Any] = {"origin": proposal.origin, "requested_by": proposal.requested_by, "target": None}
     if state.object is not None:

@@ -21,7 +21,7 @@ from orchestrator.models.evidence import Verification
 from orchestrator.models.states import FINAL, ActionState
 from orchestrator.models.workload import Workload
 from signals.lib import tracing
-from signals.lib.partitions import planned_once
+from signals.lib.partitions import generic_plan
 from signals.lib.transition_log import log_transition
 from signals.models import Signal
 from signals.reasons import Reason
@@ -83,7 +83,7 @@ def store(transitions: Sequence[Transition], *, savepoint: bool = True) -> list[
     if not transitions:
         return []
     actions = [one.action for one in transitions]
-    with atomic(actions, savepoint=savepoint), planned_once(lock_timeout=queries.LOCK_TIMEOUT):
+    with atomic(actions, savepoint=savepoint), generic_plan(lock_timeout=queries.LOCK_TIMEOUT):
         # Workloads before actions, as everywhere: a process that decides on the target finds it free, or has committed
         # its deferral, which `_release` then ends.
         if ending := {one.action.workload_id for one in transitions if one.to in FINAL}:

@@ -71,7 +71,7 @@ def plan(
 ) -> Transition:
     """The plan, committed before the write: what will be written, and to which version of which object. It claims a
     pending action. `warnings`: as in Action."""
-    columns = planned(action, live, change, scale_increase, scale_decrease=scale_decrease, warnings=warnings)
+    columns = plan_columns(action, live, change, scale_increase, scale_decrease=scale_decrease, warnings=warnings)
     return Transition(
         action,
         S.APPLYING,
@@ -81,7 +81,7 @@ def plan(
     )
 
 
-def planned(
+def plan_columns(
     action: Action,
     live: WorkloadObject,
     change: Mapping[str, Any],

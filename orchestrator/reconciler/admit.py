@@ -2,7 +2,7 @@
 
 Input: the signals that are due, and the observed state of their targets. Output: the claims of the admitted actions,
 already planned, for their writes. Side effects: one transaction for the whole batch. No network call happens in it: a
-target that the cache does not have, and the policy engine, are asked before (`calls.ask`).
+target that the cache does not have is read before, and so is the answer of the policy engine (`calls.look_up`).
 """
 
 import logging
@@ -14,8 +14,8 @@ from uuid import UUID
 from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe
 from orchestrator import metrics, queries
 from orchestrator.decide.decision import Decided, Question, decide, store_records
+from orchestrator.decide.follow import follow
 from orchestrator.decide.hold import hold
-from orchestrator.decide.plan import follow
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.target import UNOBSERVED
 from orchestrator.k8s.target import Observe as ObserveTarget
@@ -28,7 +28,7 @@ from signals.aliases import Alias
 from signals.holds import until_it_differs
 from signals.lib import tracing
 from signals.lib.availability import is_repeatable
-from signals.lib.partitions import planned_transaction
+from signals.lib.partitions import generic_plan_transaction
 from signals.lib.redaction import error_text
 from signals.lib.transition_log import log_transition
 from signals.mapping import Unmatched, Waiting, propose
@@ -43,11 +43,11 @@ MAX_ERRORS = 5
 
 
 def due(
-    cluster: str, limit: int, asking: Collection[UUID], observe: ObserveTarget, delays: Delays = NO_DELAYS
+    cluster: str, limit: int, looking_up: Collection[UUID], observe: ObserveTarget, delays: Delays = NO_DELAYS
 ) -> tuple[list[Candidate], bool]:
-    """The signals that have been due for longest, without those that are being asked about; and whether more may be
+    """The signals that have been due for longest, without those of `looking_up`; and whether more may be
     due. `delays` are those of the cache."""
-    signals = Signal.due(cluster, limit, asking, delays)
+    signals = Signal.due(cluster, limit, looking_up, delays)
     aliases = cache(lambda: tuple(Alias.specs()))
     found = _one_for_each_workload([_candidate(signal, observe, aliases) for signal in signals])
     return found, len(signals) == limit or len(found) < len(signals)
@@ -58,8 +58,8 @@ def any_due(cluster: str, delays: Delays) -> bool:
     return bool(Signal.due(cluster, 1, (), delays))
 
 
-def needs_asking(candidate: Candidate, policy_is_configured: bool) -> bool:
-    """Whether its decision takes a network call: before a target is called missing, the API server itself is asked."""
+def needs_lookup(candidate: Candidate, policy_is_configured: bool) -> bool:
+    """Whether its decision takes a network call: before a target is called missing, it is read from the API server."""
     if candidate.error is not None:
         return False
     if candidate.signal.unresolved:
@@ -87,7 +87,7 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
     for one in candidates:
         if one.error is not None:
             raise one.error
-    with planned_transaction():
+    with generic_plan_transaction():
         # Before the signals, as everywhere. A signal whose workload another session has locked stays due.
         workloads = Workload.lock_free(one.signal.target for one in candidates if _may_reserve(one))
         locked = {signal.pk: signal for signal in Signal.lock_due(one.signal.pk for one in candidates)}

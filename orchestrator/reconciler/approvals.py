@@ -14,10 +14,10 @@ from django.db import transaction
 
 from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe
 from orchestrator import metrics
-from orchestrator.decide.approval import digest, planned, rule_of, shown
+from orchestrator.decide.approval import digest, plan_columns, rule_of, shown
 from orchestrator.decide.decision import Decided, Question, decide, store_records
+from orchestrator.decide.follow import ask, observe_only
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
-from orchestrator.decide.plan import ask, observe
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.target import Observe as ObserveTarget
 from orchestrator.k8s.target import TargetState
@@ -116,11 +116,11 @@ def _changed(rows: Sequence[Action], states: Mapping[UUID, TargetState]) -> list
 
 def _digest(action: Action, live: WorkloadObject, history: WorkloadHistory) -> str:
     rule, version = rule_of(action.requested_by), history.rule and history.rule[0]
-    return digest(shown(planned(action, live), rule, version, history.limits))
+    return digest(shown(plan_columns(action, live), rule, version, history.limits))
 
 
 def _question(action: Action, state: TargetState, workload: Workload, signals: Mapping[UUID, Signal]) -> Question:
-    """The policy engine is asked before the write."""
+    """The policy engine is queried before the write."""
     signal = signals.get(action.signal_id) if action.signal_id else None
     return Question(
         phase=Phase.PLAN,
@@ -131,7 +131,7 @@ def _question(action: Action, state: TargetState, workload: Workload, signals: M
         policy=None,
         workload=workload,
         signal=None if signal is None else signal.facts(),
-        asked=action,
+        shown_action=action,
     )
 
 
@@ -145,7 +145,7 @@ def _transition(action: Action, decided: Decided, actor: str) -> transition_stor
         case Deny() | Ignore():
             return transitions.cancel(action, decision.reason, decision.message, actor, decision.details)
         case Observe():
-            return observe(action, live, decided, decision, actor)
+            return observe_only(action, live, decided, decision, actor)
         case Ask() | Allow() | Defer():
             why = decision if isinstance(decision, Ask) else None
             return ask(action, live, decided, why, actor)

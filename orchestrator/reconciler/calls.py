@@ -11,7 +11,7 @@ from opentelemetry.trace import Span
 
 from guardrails.types import PolicyAnswer
 from orchestrator.actions import HANDLERS
-from orchestrator.decide.policy import ask_policy
+from orchestrator.decide.policy import query_policy
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import NotFound
 from orchestrator.k8s.target import TargetState
@@ -94,11 +94,11 @@ class Confirmation:
     pods: str = ""
 
 
-def ask(
+def look_up(
     candidate: Candidate, observe_live: Callable[..., TargetState], read_name: Callable[[Named], NamingFacts]
 ) -> Candidate:
-    """Reads the target live if the cache does not have it, then asks the policy engine. Where there is no workload of
-    this name, reads what the name may stand for instead."""
+    """Reads the target live if the cache does not have it, then queries the policy engine. Where there is no workload
+    of this name, reads what the name may stand for instead."""
     signal, proposal = candidate.signal, candidate.proposal
     with tracing.within(candidate.span, signal=signal.pk):
         state = candidate.state if signal.unresolved else observe_live(signal.target)
@@ -109,13 +109,13 @@ def ask(
                 return replace(candidate, state=state, naming=naming)
         policy = None
         if proposal is not None and not state.unreadable:
-            policy = ask_policy(proposal, state, signal)
+            policy = query_policy(proposal, state, signal)
     return replace(candidate, state=state, policy=policy)
 
 
 def read(claim: Claim, cluster: Cluster, state: TargetState) -> Reading:
-    """Reads the target of the action live. If a write may follow, asks the policy engine. `state` is that of the cache,
-    for all that is not in the object itself."""
+    """Reads the target of the action live. If a write may follow, queries the policy engine. `state` is that of the
+    cache, for all that is not in the object itself."""
     action = claim.action
     if (state.unreadable or not state.managed) and not action.planned_resource_version:
         return Reading(claim, NextStep.PLAN, state)  # nothing was written there, and nothing will be now
@@ -123,7 +123,7 @@ def read(claim: Claim, cluster: Cluster, state: TargetState) -> Reading:
         live = get(cluster, action.workload.key)
         state, step, policy = replace(state, object=live), next_step(plan_of(claim), live), None
         if step in (NextStep.PLAN, NextStep.REFRESH, NextStep.RESEND) and claim.unanswered is None:
-            policy = ask_policy(action.proposal, state, action.signal)
+            policy = query_policy(action.proposal, state, action.signal)
     return Reading(claim, step, state, policy)
 
 

@@ -224,12 +224,12 @@ class Reconciler:
         if not self._can_record():
             return
         if self._signals_due and room > 0:
-            asking = self.under_way.asking | {one.signal.pk for one in candidates}
+            looking_up = self.under_way.looking_up | {one.signal.pk for one in candidates}
             delays = self.cache.delays()
-            found, self._signals_due = admit.due(self.cluster_name, room, asking, self.cache.observe, delays)
+            found, self._signals_due = admit.due(self.cluster_name, room, looking_up, self.cache.observe, delays)
             for one in found:
-                if admit.needs_asking(one, policy_is_configured()):
-                    self.under_way.ask(one)
+                if admit.needs_lookup(one, policy_is_configured()):
+                    self.under_way.look_up(one)
                 else:
                     candidates.append(one)
         for admitted in together(candidates, partial(admit.admit, actor=self.actor), admit.record_failure):

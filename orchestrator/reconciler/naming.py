@@ -23,7 +23,7 @@ Row = tuple[Signal, Naming]
 
 def record(found: Sequence[tuple[Candidate, Signal]]) -> list[tuple[Signal, Decided]]:
     """In the transaction of admit, with the signals locked. The decisions on those that stay unresolved. Only the first
-    of each signal is stored, and the last: it is asked again every minute."""
+    of each signal is stored, and the last: it is looked up again every minute."""
     rows = [(signal, candidate.naming) for candidate, signal in found if candidate.naming is not None]
     if not rows:
         return []

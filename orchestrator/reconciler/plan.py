@@ -13,7 +13,7 @@ from guardrails.models import effective_limits
 from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe
 from orchestrator import metrics
 from orchestrator.decide.decision import Decided, Question, decide, store_records
-from orchestrator.decide.plan import follow
+from orchestrator.decide.follow import follow
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models import ActionState, Phase, Workload, transition_store, transitions
@@ -35,20 +35,20 @@ def plan(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) -
     """The guardrails once more before each write, with the signal and the target as they are now. The plan is
     committed, or the action ends or waits. Returns the claims that may be written."""
     with transition_store.atomic(one.claim.action for one in readings):
-        asked = [one for one in readings if _may_write(one)]
+        writable = [one for one in readings if _may_write(one)]
         # Of all, also of those that end: locked one after the other, two processes could wait for each other.
         targets = {one.claim.action.workload.target for one in readings}
         workloads = Workload.lock_free(targets)
         if targets - workloads.keys():
             raise Locked
-        signals = Signal.objects.in_bulk([one.claim.action.signal_id for one in asked if one.claim.action.signal_id])
-        decided = decide([_question(one, workloads, signals) for one in asked])
-        answers = dict(zip(map(id, asked), decided, strict=True))
+        signals = Signal.objects.in_bulk([one.claim.action.signal_id for one in writable if one.claim.action.signal_id])
+        decided = decide([_question(one, workloads, signals) for one in writable])
+        answers = dict(zip(map(id, writable), decided, strict=True))
         moves = [_transition(one, answers.get(id(one)), actor, jitter()) for one in readings]
         stored = {one.action.pk: one.to for one in transition_store.store(moves, savepoint=False)}
-        store_records(answers[id(one)] for one in asked if one.claim.action.pk in stored)
+        store_records(answers[id(one)] for one in writable if one.claim.action.pk in stored)
     planned = {pk for pk, to in stored.items() if to == ActionState.APPLYING}
-    for one in asked:
+    for one in writable:
         one.claim.limits = answers[id(one)].limits
     return [one.claim for one in readings if one.claim.action.pk in planned]
 
@@ -84,7 +84,7 @@ def _question(reading: Reading, workloads: dict[Target, Workload], signals: dict
         policy=reading.policy,
         workload=workloads[action.workload.target],
         signal=None if signal is None else signal.facts(),
-        asked=action if action.digest else None,
+        shown_action=action if action.digest else None,
     )
 
 

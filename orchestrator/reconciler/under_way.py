@@ -33,15 +33,15 @@ class Inbox:
 
 
 class UnderWay:
-    """`claims` are of the held actions. `asking` are the signals whose decision waits for the network, `rehearsing` the
-    waiting actions of which a dry run is under way. The answers are in `inbox` until a verb takes them up. Each call
-    has one, so that none of these is held for ever: an error that it raises is part of the answer."""
+    """`claims` are of the held actions. `looking_up` are the signals whose decision waits for a look-up, `rehearsing`
+    the waiting actions of which a dry run is under way. The answers are in `inbox` until a verb takes them up. Each
+    call has one, so that none of these is held for ever: an error that it raises is part of the answer."""
 
     def __init__(self, pool: Pool, cluster: Cluster, cache: ClusterCache, workers: int) -> None:
         self._pool, self._cluster, self._cache, self._workers = pool, cluster, cache, workers
         self.inbox = Inbox()
         self.claims: set[Claim] = set()
-        self.asking: set[UUID] = set()
+        self.looking_up: set[UUID] = set()
         self.rehearsing: set[UUID] = set()
 
     def __bool__(self) -> bool:
@@ -74,9 +74,9 @@ class UnderWay:
         return RESERVED - sum(map(_is_direct, self.claims))
 
     def take_candidates(self) -> list[Candidate]:
-        """The signals of which everything is known. They are asked about no longer."""
+        """The signals of which everything is known. They are looked up no longer."""
         taken, self.inbox.candidates = self.inbox.candidates, []
-        self.asking -= {one.signal.pk for one in taken}
+        self.looking_up -= {one.signal.pk for one in taken}
         return taken
 
     def take_unclear(self, is_unclear: Callable[[Answer], bool]) -> list[Answer]:
@@ -89,10 +89,10 @@ class UnderWay:
         taken, self.inbox.confirmations = self.inbox.confirmations, []
         return taken
 
-    def ask(self, candidate: Candidate) -> None:
-        self.asking.add(candidate.signal.pk)
-        ask = partial(calls.ask, candidate, self._cache.observe_live, self._read_name)
-        self._pool.submit(ask, lambda error: replace(candidate, error=error))
+    def look_up(self, candidate: Candidate) -> None:
+        self.looking_up.add(candidate.signal.pk)
+        look_up = partial(calls.look_up, candidate, self._cache.observe_live, self._read_name)
+        self._pool.submit(look_up, lambda error: replace(candidate, error=error))
 
     def read(self, claim: Claim) -> None:
         """A live read, before a write."""

@@ -32,7 +32,7 @@ from signals.types import ActionType, Kind
 
 log = logging.getLogger(__name__)
 
-ASK_AGAIN = 5.0  # seconds after which an API server that gave no answer is asked again
+READ_AGAIN = 5.0  # seconds after which an API server that gave no answer is called again
 OVERDUE = 10.0  # seconds after its deadline at which a verification ends that this process cannot carry out
 BEGIN_AGAIN = 10.0  # seconds after which this process begins anew with a verification that met an error
 NOTHING_EXPECTED = Expected(uid="", generation=0, action="", replicas=None, baseline=0)
@@ -40,12 +40,11 @@ NOTHING_EXPECTED = Expected(uid="", generation=0, action="", replicas=None, base
 
 @dataclass(slots=True, eq=False)
 class Watched:
-    """One verification under way. Times are monotonic seconds. `asked`: the API server is being asked whether it
-    ends badly. `epoch` is the monotonic second at the beginning of 1970, by the clock of the database. `refused`: since
-    when the cluster has refused the pods, with the counts at that time. `furthest` are the counts that show the most
-    progress so far, and `moved_at` is when they were seen first. `timeout` is the time from the
-    write to the first deadline. `span` is ended with the verification; a span that
-    does not end is not exported."""
+    """One verification under way. Times are monotonic seconds. `confirming`: a live read is under way that shows
+    whether it ends badly. `epoch` is the monotonic second at the beginning of 1970, by the clock of the database.
+    `refused`: since when the cluster has refused the pods, with the counts at that time. `furthest` are the counts that
+    show the most progress so far, and `moved_at` is when they were seen first. `timeout` is the time from the write to
+    the first deadline. `span` is ended with the verification; a span that does not end is not exported."""
 
     action: Action
     expected: Expected
@@ -57,7 +56,7 @@ class Watched:
     span: Span
     complete_since: float | None = None
     refused: tuple[float, tuple[int, ...]] | None = None
-    asked: bool = False
+    confirming: bool = False
     furthest: tuple[int, ...] = ()
 
     @property
@@ -156,8 +155,8 @@ class Verifications:
             case Progressing() as progress:
                 watched.complete_since = None
                 doubtful = self._is_over(watched, seen) or self._is_hopeless(watched, progress, seen)
-        asked, watched.asked = watched.asked, watched.asked or doubtful
-        return doubtful and not asked
+        confirming, watched.confirming = watched.confirming, watched.confirming or doubtful
+        return doubtful and not confirming
 
     def confirm(self, confirmation: Confirmation) -> None:
         """Takes the live read of a doubtful verification. Without an answer of the API server, the verification can
@@ -165,7 +164,7 @@ class Verifications:
         watched = self._watched.get(confirmation.action_id)
         if watched is None:
             return
-        watched.asked = False
+        watched.confirming = False
         try:
             self._take_answer(watched, confirmation)
         except Exception as error:  # noqa: BLE001 - it costs this verification only
@@ -175,7 +174,7 @@ class Verifications:
         match confirmation.result:
             case Exception() as error if not self._is_over(watched, None):
                 log.info("the API server did not confirm how action %s ended: %s", watched.action.pk, error)
-                self._wake_at(self._clock.monotonic() + ASK_AGAIN, watched)
+                self._wake_at(self._clock.monotonic() + READ_AGAIN, watched)
             case Exception() as error:
                 message = f"The deadline has passed, and {watched.key.kind} {watched.key.place} cannot be read: {error}"
                 self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, None)
@@ -194,7 +193,7 @@ class Verifications:
                 message = _with(message, pods)
                 self._end(watched, VerificationStatus.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT, message, seen)
             case Progressing():  # the cache was stale
-                self._wake_at(self._clock.monotonic() + ASK_AGAIN, watched)
+                self._wake_at(self._clock.monotonic() + READ_AGAIN, watched)
 
     def _is_hopeless(self, watched: Watched, progress: Progressing, seen: WorkloadObject | None) -> bool:
         """Whether the cluster has refused the pods for so long that waiting does not help. Every change of the counts
@@ -288,7 +287,7 @@ class Verifications:
         """The object or the answer cannot be judged. Nothing else might wake this verification again."""
         self._log_failure(watched.action, error)
         if self._clock.monotonic() < watched.deadline + OVERDUE:
-            self._wake_at(self._clock.monotonic() + ASK_AGAIN, watched)
+            self._wake_at(self._clock.monotonic() + READ_AGAIN, watched)
         else:
             self._forget(watched)
             self.ended.append(_failed(watched, error))

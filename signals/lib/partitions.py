@@ -124,21 +124,22 @@ class Unended:
 
 
 @contextmanager
-def planned_transaction() -> Iterator[None]:
-    """A transaction whose statements are planned as in `planned_once`. Its end resets the mode."""
+def generic_plan_transaction() -> Iterator[None]:
+    """A transaction in which every statement has a generic plan, as in `generic_plan`. Its end resets the mode."""
     ends_mode = not connection.in_atomic_block
-    with transaction.atomic(), planned_once(reset=not ends_mode):
+    with transaction.atomic(), generic_plan(reset=not ends_mode):
         yield
 
 
 @contextmanager
-def planned_once(*, reset: bool = True, lock_timeout: str = "") -> Iterator[None]:
-    """For a statement in a transaction that bounds the ids by parameters. PostgreSQL plans it once per session, for all
-    partitions, and leaves most of them out when it begins to execute the plan. By itself it would plan it anew each
-    time, for these parameters, which takes longer than the execution. Behind a pooler it does, as nothing is prepared
-    there. Around several such statements it costs two round trips in all: one within another costs none. `reset=False`:
-    nothing follows in the transaction, whose end resets the mode; this saves a round trip. `lock_timeout`: no statement
-    in the rest of the transaction waits longer for a lock; setting it costs no other round trip."""
+def generic_plan(*, reset: bool = True, lock_timeout: str = "") -> Iterator[None]:
+    """For a statement in a transaction that bounds the ids by parameters. PostgreSQL makes one plan of it per session,
+    for all partitions, and leaves most of them out when it begins to execute the plan. By itself it would make a plan
+    each time, for these parameters, which takes longer than the execution. Behind a pooler it does, as nothing is
+    prepared there. Around several such statements it costs two round trips in all: one within another costs none.
+    `reset=False`: nothing follows in the transaction, whose end resets the mode; this saves a round trip.
+    `lock_timeout`: no statement in the rest of the transaction waits longer for a lock; setting it costs no other round
+    trip."""
     session: Any = connection.connection
     threshold = session.prepare_threshold if connection.in_atomic_block else None
     limits = {"lock_timeout": lock_timeout} if lock_timeout else {}

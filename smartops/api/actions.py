@@ -29,7 +29,7 @@ from smartops.api.requests import (
     require_allowed,
 )
 from smartops.api.views import ActionDetail, ActionResult, ActionView
-from smartops.api.waiting import MAX_WAIT, ends_of, settled, wait_of
+from smartops.api.waiting import MAX_WAIT, ends_of, wait_for_end, wait_of
 from smartops.scan import Index, scan_of
 from smartops.tokens import Principal, Scope
 
@@ -128,7 +128,7 @@ async def _act(principal: Principal, proposal: Proposal, headers: ActionHeaders,
     if seconds and action.state not in ends:
         # The action is stored. An error from here on must not make the caller send the request again.
         with suppress(Error):
-            action = await settled(action.pk, seconds, _load, ends)
+            action = await wait_for_end(action.pk, seconds, _load, ends)
     if action.state not in FINAL:
         response["Location"] = f"{get_script_prefix()}v1/actions/{action.pk}"
         return Status(202, ActionView.of(action))

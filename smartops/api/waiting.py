@@ -13,14 +13,14 @@ from smartops.web.notifications import follow
 # Seconds. Most proxies end a request after 60 s without a response: the default leaves the response some time.
 DEFAULT_WAIT, MAX_WAIT = 55, 300
 # A review needs a person, which takes longer than a caller waits.
-SETTLED = (*FINAL, ActionState.NEEDS_REVIEW)
+ENDS = (*FINAL, ActionState.NEEDS_REVIEW)
 # So does an approval, unless the caller says how long it waits.
-SETTLED_OR_ASKED = (*SETTLED, ActionState.AWAITING_APPROVAL)
+ENDS_BY_DEFAULT = (*ENDS, ActionState.AWAITING_APPROVAL)
 
 
 def wait_of(prefer: str) -> int:
     """Seconds of `wait=N`; 0 for `respond-async` alone. A preference that cannot be parsed is ignored."""
-    seconds = _asked(prefer)
+    seconds = _seconds(prefer)
     if seconds is not None:
         return seconds
     return 0 if "respond-async" in _preferences(prefer) else DEFAULT_WAIT
@@ -28,10 +28,10 @@ def wait_of(prefer: str) -> int:
 
 def ends_of(prefer: str) -> tuple[ActionState, ...]:
     """The states that end the wait."""
-    return SETTLED_OR_ASKED if _asked(prefer) is None else SETTLED
+    return ENDS_BY_DEFAULT if _seconds(prefer) is None else ENDS
 
 
-def _asked(prefer: str) -> int | None:
+def _seconds(prefer: str) -> int | None:
     for preference in _preferences(prefer):
         if match := re.fullmatch(r'wait\s*=\s*"?([0-9]{1,9})"?', preference):
             return min(int(match[1]), MAX_WAIT)
@@ -42,7 +42,7 @@ def _preferences(prefer: str) -> list[str]:
     return [part.strip().lower() for part in prefer.split(",")]
 
 
-async def settled(pk: UUID, seconds: int, load: Callable[[UUID], Action], ends: tuple[ActionState, ...]) -> Action:
+async def wait_for_end(pk: UUID, seconds: int, load: Callable[[UUID], Action], ends: tuple[ActionState, ...]) -> Action:
     """The action once its state is one of `ends`, or in its current state after `seconds`. `load` reads the row."""
     read = sync_to_async(load)
     try:

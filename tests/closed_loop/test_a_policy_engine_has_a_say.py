@@ -121,14 +121,14 @@ def test_a_signal_that_a_repeat_raised_is_not_admitted_without_asking_the_policy
     world.deploy(deployment("erp-simulator"))
     world.settle("erp-simulator")
     post(anomaly("erp-simulator", score=0.1))
-    asking = verb.needs_asking
+    needs_lookup = verb.needs_lookup
 
-    def ask_and_be_overtaken(*arguments: Any) -> Any:
+    def query_and_be_overtaken(*arguments: Any) -> Any:
         if not engine.asked:
             post(anomaly("erp-simulator", score=0.95))
-        return asking(*arguments)
+        return needs_lookup(*arguments)
 
-    monkeypatch.setattr(verb, "needs_asking", ask_and_be_overtaken)
+    monkeypatch.setattr(verb, "needs_lookup", query_and_be_overtaken)
 
     world.drain()
 

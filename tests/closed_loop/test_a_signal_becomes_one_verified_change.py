@@ -231,7 +231,7 @@ def test_a_rollout_that_gets_stuck_fails_with_the_evidence(world: World) -> None
 def test_a_failure_is_told_though_the_cluster_did_not_confirm_it_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "ASK_AGAIN", 0.1)
+    monkeypatch.setattr(verify, "READ_AGAIN", 0.1)
     GuardrailSetting.objects.update(verification_timeout_seconds=20)
     broken = deployment("erp-simulator", outcome="crash")
     broken["spec"]["progressDeadlineSeconds"] = 1

@@ -33,8 +33,8 @@ def admit(signal_id: UUID, observe: Observe, actor: str) -> Claim | None:
     """Decides on one due signal. The claim of its action, if it led to one."""
     candidates, _ = verb.due("default", 1000, (), observe)
     [candidate] = [one for one in candidates if one.signal.pk == signal_id]
-    if verb.needs_asking(candidate, policy_is_configured()):
-        candidate = calls.ask(candidate, observe, lambda _: NamingFacts())
+    if verb.needs_lookup(candidate, policy_is_configured()):
+        candidate = calls.look_up(candidate, observe, lambda _: NamingFacts())
     return next(iter(verb.admit([candidate], actor)), None)
 
 

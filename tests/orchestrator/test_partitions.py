@@ -154,8 +154,8 @@ def test_a_plan_for_all_partitions_is_for_one_statement_only() -> None:
     mode = "SHOW plan_cache_mode"
     threshold = connection.connection.prepare_threshold
 
-    with partitions.planned_once():
-        with CaptureQueriesContext(connection) as queries, partitions.planned_once():
+    with partitions.generic_plan():
+        with CaptureQueriesContext(connection) as queries, partitions.generic_plan():
             pass
         assert not queries.captured_queries, "one within another"
         assert rows(mode) == ["force_generic_plan"]

@@ -93,7 +93,7 @@ def test_a_target_whose_namespace_cannot_be_read_is_neither_read_live_nor_asked_
     state = TargetState(seen=False, unreadable="deployments in namespace smartops-dev: forbidden")
     [candidate], _ = admit.due("default", 9, (), lambda _: state)
 
-    assert not admit.needs_asking(candidate, policy_is_configured=True)
+    assert not admit.needs_lookup(candidate, policy_is_configured=True)
     assert admit.admit([candidate], "reconciler:test") == []
 
     assert rows() == {"a": (S.PENDING, Reason.NAMESPACE_UNREADABLE)}
@@ -270,15 +270,15 @@ def test_a_decision_takes_a_network_call_if_something_is_unknown(
     post(anomaly("a" if matches else "b", "resource" if matches else "an unknown symptom"))
     [candidate], _ = due(cluster)
 
-    assert admit.needs_asking(replace(candidate, state=state), policy) is expected
+    assert admit.needs_lookup(replace(candidate, state=state), policy) is expected
 
 
 def test_a_policy_is_asked_about_a_target_that_the_cache_has(cluster: SimulatedCluster) -> None:
     post(anomaly("a"))
     [candidate], _ = due(cluster)
 
-    assert admit.needs_asking(candidate, policy_is_configured=True)
-    assert not admit.needs_asking(candidate, policy_is_configured=False)
+    assert admit.needs_lookup(candidate, policy_is_configured=True)
+    assert not admit.needs_lookup(candidate, policy_is_configured=False)
 
 
 def test_a_batch_becomes_planned_actions(cluster: SimulatedCluster) -> None:

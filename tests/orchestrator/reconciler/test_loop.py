@@ -61,7 +61,9 @@ def is_at_rest(simulation: Simulation) -> bool:
     """Nothing is held in memory: what is left is in the tables."""
     reconciler, inbox = simulation.reconciler, simulation.reconciler.under_way.inbox
     kept = [inbox.candidates, inbox.readings, inbox.answers, inbox.confirmations, reconciler.verifications.ended]
-    return not (any(kept) or reconciler.under_way.claims or reconciler.under_way.asking or simulation.pool.under_way)
+    return not (
+        any(kept) or reconciler.under_way.claims or reconciler.under_way.looking_up or simulation.pool.under_way
+    )
 
 
 @pytest.fixture
@@ -223,12 +225,12 @@ class TestWhatIsAsked:
         simulation.run()
         simulation.sweep()
         assert (simulation.pool.under_way, Action.objects.count()) == (1, 0)
-        assert simulation.reconciler.under_way.asking == {Signal.objects.get().pk}
+        assert simulation.reconciler.under_way.looking_up == {Signal.objects.get().pk}
 
         simulation.pool.held = False
         simulation.run()
         assert states() == {"erp-simulator": S.APPLYING}
-        assert simulation.reconciler.under_way.asking == set()
+        assert simulation.reconciler.under_way.looking_up == set()
 
     def test_a_denial_of_the_policy_ends_the_signal(self, simulation: Simulation, engine: dict[str, bool]) -> None:
         engine["erp-simulator"] = False
@@ -782,7 +784,7 @@ class TestACallThatRaises:
         deploy(simulation, "a")
         post(anomaly("a"))
         with monkeypatch.context() as patch:
-            patch.setattr(calls, "ask", raising(error))
+            patch.setattr(calls, "look_up", raising(error))
             simulation.run(2)
         assert Signal.objects.get().errors == 1
         assert is_at_rest(simulation)
@@ -805,7 +807,7 @@ class TestACallThatRaises:
             simulation.run(2)
         assert states() == {"a": S.VERIFYING}
 
-        simulation.clock.advance(verify.ASK_AGAIN)
+        simulation.clock.advance(verify.READ_AGAIN)
         simulation.run(2)
         assert states() == {"a": S.FAILED}
 

@@ -25,7 +25,7 @@ from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Confirmation
 from orchestrator.reconciler.claim import claim_due
 from orchestrator.reconciler.clock import SystemClock
-from orchestrator.reconciler.verify import ASK_AGAIN, BEGIN_AGAIN, OVERDUE, Ended, Verifications, Watched
+from orchestrator.reconciler.verify import BEGIN_AGAIN, OVERDUE, READ_AGAIN, Ended, Verifications, Watched
 from signals.reasons import Reason
 from signals.types import Kind
 from tests.kit.history import rewritable
@@ -154,7 +154,7 @@ def test_a_live_read_that_contradicts_the_cache_lets_the_verification_go_on(scen
 
     scene.confirm(watched, live)
 
-    assert (scene.ended, scene.verifications.next_alarm()) == ([], ASK_AGAIN)
+    assert (scene.ended, scene.verifications.next_alarm()) == ([], READ_AGAIN)
     assert scene.verifications.examine(watched, None), "it may be asked about again"
 
 
@@ -163,7 +163,7 @@ def test_an_api_server_that_gives_no_answer_is_asked_again_until_the_deadline(sc
     assert scene.verifications.examine(watched, None)
 
     scene.confirm(watched, Unreached("no route"))
-    assert (scene.ended, scene.verifications.next_alarm()) == ([], ASK_AGAIN)
+    assert (scene.ended, scene.verifications.next_alarm()) == ([], READ_AGAIN)
 
     scene.clock.advance(60)
     assert scene.verifications.examine(watched, None)
@@ -534,7 +534,7 @@ def test_a_target_that_cannot_be_judged_costs_its_own_verification_which_ends_at
     assert not scene.examine(good)
     assert scene.due() == []
     for judge in (scene.examine, lambda one: scene.confirm(one, scene.seen(one))):
-        scene.clock.advance(ASK_AGAIN)
+        scene.clock.advance(READ_AGAIN)
         assert "a" in scene.due()
         assert not judge(bad)
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [

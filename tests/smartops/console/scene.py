@@ -302,7 +302,7 @@ def waiting_for_approval(hour: Hour) -> Action:
     """A direct action whose plan is shown to persons, for the second time."""
     one = hour.direct(ActionType.SCALE, "currencyservice", {"replicas": 4}, "ops-cli", "More room for the sale")
     live, change = hour.shop.deployments["currencyservice"], {"replicas": 4}
-    plan = transitions.planned(one, live, change, 2)
+    plan = transitions.plan_columns(one, live, change, 2)
     shown: dict[str, Any] = {"uid": live.uid, "generation": live.generation, "change": change}
     shown |= {"before": plan["before_image"], "after": plan["after_image"], "rule": None, "rule_version": None}
     shown |= {"limits": {"approvals_required": 1}}

@@ -148,7 +148,7 @@ def waiting(place: Place, mark: str) -> Action:
     )
     action = propose(Proposal(ActionType.SCALE, target, Origin.DIRECT, {"replicas": 4}), workload, actors.token("ops"))
     live, change = deployment(target.name, 2, place.namespace), {"replicas": 4}
-    plan = transitions.planned(action, live, change, 2)
+    plan = transitions.plan_columns(action, live, change, 2)
     shown: dict[str, Any] = {"uid": live.uid, "generation": live.generation, "change": change}
     shown |= {"before": plan["before_image"], "after": plan["after_image"], "rule": None, "rule_version": None}
     asks = transition_store.Asks(

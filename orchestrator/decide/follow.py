@@ -1,11 +1,11 @@
-"""The plan of an action: what will be written, and to which version of which object."""
+"""What follows a decision that does not refuse. Each function has the name of its transition."""
 
 from math import ceil
 from typing import Any
 
 from guardrails.types import Allow, Ask, Decision, Limits, Observe, Warned
 from orchestrator.actions import HANDLERS
-from orchestrator.decide.approval import difference, digest, planned, rule_of, shown
+from orchestrator.decide.approval import difference, digest, plan_columns, rule_of, shown
 from orchestrator.decide.decision import Decided
 from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models import Action, Verification, VerificationStatus, transitions
@@ -22,7 +22,7 @@ def follow(action: Action, live: WorkloadObject, decided: Decided, actor: str, *
         case Ask() as decision:
             return ask(action, live, decided, decision, actor)
         case Observe() as decision:
-            return observe(action, live, decided, decision, actor)
+            return observe_only(action, live, decided, decision, actor)
     raise AssertionError("a proposal that is refused has no plan")
 
 
@@ -47,7 +47,7 @@ def keep_plan(action: Action, live: WorkloadObject, decision: Allow, actor: str)
 
 def ask(action: Action, live: WorkloadObject, decided: Decided, why: Ask | None, actor: str) -> Transition:
     """Shows the plan to persons, for the first time or again. Without `why`, only because of what has changed since."""
-    plan = _planned(action, live, decided.decision)
+    plan = plan_columns(action, live, _warnings(decided.decision))
     shows = shown(plan, rule_of(action.requested_by), decided.rule_version, decided.limits)
     changed = difference(action.shown, shows)
     reason = Reason.PLAN_CHANGED if changed or why is None else why.reason
@@ -60,10 +60,10 @@ def ask(action: Action, live: WorkloadObject, decided: Decided, why: Ask | None,
     return transitions.ask(action, plan, Asks(shows, digest(shows), reason, message, details, seconds), actor)
 
 
-def observe(action: Action, live: WorkloadObject, decided: Decided, decision: Observe, actor: str) -> Transition:
+def observe_only(action: Action, live: WorkloadObject, decided: Decided, decision: Observe, actor: str) -> Transition:
     """Records the plan. The cooldown lasts for as long as the action would have held the workload and its signal."""
     cooldown = max(decided.limits.cooldown_seconds, _hold_seconds(action, decided.limits))
-    plan = _planned(action, live, decision)
+    plan = plan_columns(action, live, _warnings(decision))
     return transitions.observe_only(action, plan, decision.message, decision.details, cooldown, actor)
 
 
@@ -77,10 +77,6 @@ def _hold_seconds(action: Action, limits: Limits) -> int:
     if last is None or last[1] is None:
         return limits.stabilization_seconds
     return ceil((last[1] - last[0]).total_seconds())
-
-
-def _planned(action: Action, live: WorkloadObject, decision: Decision) -> dict[str, Any]:
-    return {**planned(action, live), "warnings": _warnings(decision)}
 
 
 def _warnings(decision: Decision) -> list[dict[str, Any]]:
