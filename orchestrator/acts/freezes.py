@@ -61,10 +61,10 @@ class FreezeScope:
         """It is not limited to one namespace."""
         return not self.namespace
 
-    def contains(self, workload: str = "") -> Q:
-        """The condition for rows with the columns of a target. `workload`: the prefix of those that refer to a
-        Workload."""
-        prefix, name = (f"{workload}__", f"{workload}__name") if workload else ("", "workload")
+    def contains(self, prefix: str = "") -> Q:
+        """The condition for rows with the columns of a target. `prefix`: of the columns that are those of a Workload,
+        as `workload__`; empty for rows that have all of them."""
+        name = f"{prefix}name" if prefix else "workload"
         columns = {"cluster": self.cluster, f"{prefix}kind": self.kind, f"{prefix}namespace": self.namespace}
         return Q(**{column: value for column, value in {**columns, name: self.workload}.items() if value})
 
@@ -122,20 +122,22 @@ def would_hold(scope: FreezeScope) -> Effect:
     """What waits in the scope now, and would wait for the end of a freeze. A signal whose name stands for no workload
     yet is in no scope."""
     signals = Signal.pending().filter(scope.contains()).exclude(UNRESOLVED)
-    actions = Action.recent().filter(scope.contains("workload"), state__in=WAITING)
+    actions = Action.recent().filter(scope.contains("workload__"), state__in=WAITING)
     return Effect(signals, actions.exclude(origin=Origin.DIRECT), actions.filter(origin=Origin.DIRECT))
 
 
 def would_start(freeze: Freeze) -> Effect:
     """What waits for this freeze alone: it is decided on as soon as the freeze is lifted. Another guardrail may still
     refuse it."""
-    scope = FreezeScope.of_freeze(freeze)
-    over_signals = Freeze.over_rows().exclude(pk=freeze.pk)
-    over_actions = Freeze.over_rows("workload__", "name").exclude(pk=freeze.pk)
-    signals = Signal.pending().filter(~Exists(over_signals), scope.contains(), reason=Reason.FROZEN)
-    actions = Action.recent().filter(~Exists(over_actions), scope.contains("workload"), reason=Reason.FROZEN)
-    waiting = actions.filter(state=ActionState.PENDING)
-    return Effect(signals, waiting, waiting.none())
+    waiting = Action.recent().filter(waits_for(freeze, "workload__"))
+    return Effect(Signal.pending().filter(waits_for(freeze)), waiting, waiting.none())
+
+
+def waits_for(freeze: Freeze, prefix: str = "") -> Q:
+    """The condition for signals and actions that wait for this freeze alone. `prefix`: as in `FreezeScope.contains`."""
+    others = Freeze.over_rows(prefix, "name" if prefix else "workload").exclude(pk=freeze.pk)
+    held = Q(state=ActionState.PENDING, reason=Reason.FROZEN)  # the same words as of a signal
+    return held & FreezeScope.of_freeze(freeze).contains(prefix) & ~Q(Exists(others))
 
 
 def _end(row: Freeze) -> str:

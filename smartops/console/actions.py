@@ -9,9 +9,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
+from orchestrator.acts.freezes import WAITING
 from orchestrator.models import ACTIVE, Action, ActionState, VerificationStatus
 from orchestrator.models.transitions import VERIFIED_AS
-from signals.types import ActionType, Kind
+from signals.types import ActionType, Kind, Origin
 from smartops import queries
 from smartops.console import filters, listing
 from smartops.console.attention import FAILED, failed_lately, unseen
@@ -21,7 +22,11 @@ from smartops.people.access import Access
 from smartops.scan import Index, Places
 
 S = ActionState
-GROUPS = {"active": ("Active", ACTIVE), "unsuccessful": ("Failed or timed out", FAILED)}
+GROUPS = {
+    "active": ("Active", ACTIVE),
+    "waiting": ("Not begun", WAITING),
+    "unsuccessful": ("Failed or timed out", FAILED),
+}
 UNSEEN = "unseen"
 
 
@@ -39,6 +44,10 @@ class ActionFilter(filters.HistoryFilter):
     kind = filters.choice("workload__kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
     cluster = filters.cluster()
     namespace = filters.namespace("workload__namespace")
+    name = filters.name("workload__name")
+    origin = filters.choice("origin", "All", [(Origin.CLOSED_LOOP, "Closed loop"), (Origin.DIRECT, "Direct")])
+
+    workload = "workload__"
 
     def search(self, rows: "QuerySet[Action]", _: str, text: str) -> "QuerySet[Action]":
         """An id, or a part of the name of a workload."""

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
-from django.db.models import Count, Max, QuerySet
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Count, Max, Q, QuerySet
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.urls import reverse
 
 from signals.aliases import Alias
 from signals.lib.edited_admin import EditedForm
-from signals.models import Signal
+from signals.models import Signal, SignalState
 from signals.naming import alias_for
+from signals.reasons import Reason
 from signals.types import Source
 from signals.unresolved import UNRESOLVED
 from smartops.console import deletions, filters, listing, tuning, versions
@@ -68,11 +72,20 @@ def aliases(request: ConsoleRequest) -> HttpResponse:
     return render(request, "console/aliases.html", context)
 
 
-def unresolved(request: ConsoleRequest) -> Any:
-    """Names that stand for no workload, those with the latest reports first."""
+def unresolved(request: ConsoleRequest) -> list[dict[str, Any]]:
+    """Names that stand for no workload, those with the latest reports first. `labels`: of the signals that have the
+    name by a label."""
     waiting = Signal.pending().filter(request.access.visible(), UNRESOLVED).order_by()
-    names = waiting.values("source", "cluster", "namespace", "workload", "named_by")
-    return names.annotate(signals=Count("pk"), last=Max("last_seen_at")).order_by("-last")[:SHOWN]
+    names = waiting.values("source", "cluster", "namespace", "workload")
+    labels = ArrayAgg("named_by", filter=~Q(named_by=""), distinct=True)
+    found = names.annotate(signals=Count("pk"), last=Max("last_seen_at"), labels=labels).order_by("-last")[:SHOWN]
+    return [one | {"href": _signals_of(one)} for one in found]
+
+
+def _signals_of(one: Mapping[str, Any]) -> str:
+    names = {"name" if column == "workload" else column: one[column] for column in ("cluster", "namespace", "workload")}
+    query = {"state": SignalState.PENDING, "reason": Reason.TARGET_UNRESOLVED, "source": one["source"], **names}
+    return f"{reverse('console:signals')}?{urlencode(query)}"
 
 
 @page

@@ -11,15 +11,18 @@ from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils import timezone
-from django_filters import CharFilter, ChoiceFilter, FilterSet
+from django_filters import CharFilter, ChoiceFilter, FilterSet, ModelChoiceFilter
 
+from guardrails.models import Freeze
+from orchestrator.acts.freezes import waits_for
 from orchestrator.models import ObservedWorkload, Workload
 from signals.lib.partitions import first_id
 from smartops.console.places import places
 from smartops.scan import Index, Places, Scan, scan_of
 
 SUGGESTED = 500
-NAMES = ("q", "kind", "cluster", "namespace")  # the filters that name workloads
+NAMES = ("q", "kind", "cluster", "namespace", "name")  # the filters that name workloads
+BY_LINK = {"name", "origin", "freeze"}
 POSITION = ("before", "after")  # parameters: the id at which a page ends or begins
 SINCE = {
     "hour": ("Last hour", timedelta(hours=1)),
@@ -85,7 +88,26 @@ class Filter(FilterSet):  # type: ignore[misc]  # django-filter has no types
 
 class HistoryFilter(Filter):
     """Filters of a table that grows with time, whose ids are UUIDv7. It has the filters `q`, of an id or a part of the
-    name of a workload, `since`, `kind`, `cluster` and `namespace`."""
+    name of a workload, `since`, `kind`, `cluster`, `namespace` and `name`. The form has those of BY_LINK only where a
+    link has brought them."""
+
+    workload: ClassVar[str] = ""  # the prefix of the columns of a target, without the cluster
+    freeze = ModelChoiceFilter(
+        label="Freeze",
+        empty_label="All",
+        queryset=lambda request: Freeze.in_force().filter(request.access.affecting()).order_by("-pk"),
+        method="held_by",
+    )
+
+    def __init__(self, data: Any, *args: Any, **more: Any) -> None:
+        super().__init__(data, *args, **more)
+        for name in BY_LINK.intersection(self.filters):
+            if not data.get(name):
+                del self.filters[name]
+
+    def held_by(self, rows: "QuerySet[Any]", _: str, freeze: Freeze) -> "QuerySet[Any]":
+        """The rows that wait for this freeze alone."""
+        return rows.filter(waits_for(freeze, self.workload))
 
     def scan(self) -> Scan[Any]:
         given = {name: value for name, value in self.form.cleaned_data.items() if value}
@@ -132,6 +154,11 @@ def namespace(column: str = "namespace") -> CharFilter:
 def cluster(column: str = "cluster") -> CharFilter:
     widget = forms.TextInput({"list": "clusters"})
     return CharFilter(column, label="Cluster", max_length=63, validators=[A_CLUSTER], widget=widget)
+
+
+def name(column: str) -> CharFilter:
+    """The whole name of a workload."""
+    return CharFilter(column, label="Workload", max_length=253)
 
 
 def choice(column: str | None, every: str, choices: Iterable[tuple[str, str]], **more: Any) -> ChoiceFilter:

@@ -1,6 +1,6 @@
 """Freeze and Lift, on every page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
+from django.utils.html import format_html
 from django.utils.timezone import now
 
 from guardrails.models import Freeze
@@ -22,7 +23,8 @@ from orchestrator.acts import freezes as acts
 from orchestrator.acts.freezes import ENDS, Effect, FreezeScope
 from orchestrator.decide.draft import edit_of
 from orchestrator.models import ObservedWorkload, Workload
-from signals.types import Kind
+from signals.reasons import Reason
+from signals.types import Kind, Origin
 from smartops.console.acts import Confirmation, ReasonedForm, person, posted, respond, way_back
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.console.places import places
@@ -164,7 +166,11 @@ def lift(request: ConsoleRequest, pk: int) -> HttpResponseBase:
     def perform(given: dict[str, Any]) -> Outcome:
         return acts.lift(pk, person(request), given["reason"])
 
-    starts = _Counted(acts.would_start(row), request.access)
+    links = {
+        "signals": _list("signals", state="pending", reason=Reason.FROZEN, freeze=pk),
+        "waiting": _list("actions", state="pending", freeze=pk),
+    }
+    starts = _Counted(acts.would_start(row), request.access, links)
     asked = Confirmation(
         "Lift",
         f"Lift the freeze of {row.scope}",
@@ -179,14 +185,15 @@ def lift(request: ConsoleRequest, pk: int) -> HttpResponseBase:
 
 
 class _Counted:
-    """The rows of an effect that the person may see, with their numbers."""
+    """The rows of an effect that the person may see, with their numbers. `links`: the lists that have them."""
 
-    def __init__(self, effect: Effect, access: Access) -> None:
+    def __init__(self, effect: Effect, access: Access, links: Mapping[str, str]) -> None:
         of_action = access.visible(cluster="cluster", namespace="workload__namespace")
         self.signals = effect.signals.filter(access.visible()).defer("payload")
         self.waiting = effect.waiting.filter(of_action).select_related("workload")
         self.direct = effect.direct.filter(of_action).select_related("workload")
         self.count = {name: getattr(self, name).count() for name in ("signals", "waiting", "direct")}
+        self.links = links
 
     @property
     def rows(self) -> list[Any]:
@@ -203,8 +210,14 @@ class _Counted:
         signals, waiting = self.count["signals"], self.count["waiting"]
         if not signals and not waiting:
             return "Nothing waits for this freeze alone."
-        held = f"{counted(signals, 'signal')} and {counted(waiting, 'action')}"
-        return f"{held} are decided on at once. Another guardrail may still refuse them."
+        return format_html(
+            '<a href="{}" target="_blank">{}</a> and <a href="{}" target="_blank">{}</a> are decided on at once. '
+            "Another guardrail may still refuse them.",
+            self.links["signals"],
+            counted(signals, "signal"),
+            self.links["waiting"],
+            counted(waiting, "action"),
+        )
 
 
 def everywhere(request: HttpRequest) -> dict[str, Any]:
@@ -240,7 +253,17 @@ def _freeze_here(request: HttpRequest) -> str:
 
 
 def _held(request: ConsoleRequest, scope: FreezeScope) -> _Counted:
-    return _Counted(acts.would_hold(scope), request.access)
+    names = {"name" if name == "workload" else name: value for name, value in asdict(scope).items()}
+    links = {
+        "signals": _list("signals", state="named", **names),
+        "waiting": _list("actions", state="waiting", origin=Origin.CLOSED_LOOP, **names),
+        "direct": _list("actions", state="waiting", origin=Origin.DIRECT, **names),
+    }
+    return _Counted(acts.would_hold(scope), request.access, links)
+
+
+def _list(screen: str, **query: Any) -> str:
+    return f"{reverse(f'console:{screen}')}?{urlencode({name: value for name, value in query.items() if value})}"
 
 
 def _known(access: Access) -> Any:

@@ -2,37 +2,40 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Count, QuerySet
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 
-from guardrails.types import Outcome
 from guardrails.words import lasting
 from orchestrator.decide.rule_trial import RuleTrial, try_rule
-from orchestrator.models import DecisionRecord
+from orchestrator.models import AuditEvent, DecisionRecord
 from signals import actors
-from signals.lib.partitions import first_id
+from signals.lib.partitions import first_id, time_of
 from signals.models import Rule, Signal
 from signals.proposals import PROPOSAL_TYPES
 from signals.trial import Fit
 from signals.types import ActionType, Source
 from smartops.admin.rules import RuleForm
+from smartops.audit import sources as audit
 from smartops.console import deletions, filters, listing, tuning, versions
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.console.tuned import Tuned
-from smartops.people.access import Right
+from smartops.people.access import Access, Right
 from smartops.scan import Scan, id_at
 
 TRIED, SHOWN = 200, 20  # signals of a trial, and those that are shown
 TRIED_SINCE = timedelta(days=30)
 ORDER = ("priority", "pk")
-COUNTED = 5000  # decisions, the newest
+COUNTED = 5000  # decisions, and transitions of actions, the newest
+COUNTED_OF = {audit.Decisions(): "decision", audit.Transitions(): "action"}  # a rule makes the first transition only
 FIELDS = (
     *("name", "enabled", "priority", "source", "symptom_match", "symptom", "severity", "labels"),
     *("kind", "namespace", "workload", "min_score", "min_probability", "min_confidence"),
@@ -80,11 +83,11 @@ class RuleFilter(filters.Filter):
 @page
 def rules(request: ConsoleRequest) -> HttpResponse:
     found = listing.named(request, RuleFilter, Rule.objects.filter(RULES.visible(request.access)), ORDER)
-    used = _used(request)
+    since = _since()
     context = {
         "listing": found,
-        "rows": [(row, describe(row), used.get(actors.rule(row.name), (0, 0))) for row in found.rows],
-        "counted": COUNTED,
+        "rows": list(zip(found.rows, map(describe, found.rows), _used(request, found.rows, since), strict=True)),
+        "since": since,
         "may_tune": request.access.has(Right.TUNE),
     }
     return render(request, "console/rules.html", context)
@@ -97,16 +100,32 @@ def describe(row: Rule) -> str:
     return str(row.action_type) if proposal.problem(row.params) else proposal.describe(row.params)
 
 
-def _used(request: ConsoleRequest) -> dict[str, tuple[int, int]]:
-    """By the actor: proposals and actions among the newest decisions, of those that the person may see."""
-    earlier = id_at(DecisionRecord.objects.order_by("-pk"), COUNTED)
-    newest = DecisionRecord.objects.filter(**{"pk__gt": earlier[0]} if earlier else {})
-    counted = newest.filter(request.access.visible(), requested_by__startswith="rule:")
-    found: dict[str, tuple[int, int]] = {}
-    for actor, outcome, count in counted.order_by().values_list("requested_by", "outcome").annotate(Count("pk")):
-        proposals, actions = found.get(actor, (0, 0))
-        found[actor] = (proposals + count, actions + (count if outcome == Outcome.ALLOW else 0))
-    return found
+def _since() -> datetime | None:
+    """From when on decisions and transitions are counted, a whole second; None: all of them."""
+    before = [time_of(pk) for pk in id_at(DecisionRecord.objects.order_by("-pk"), COUNTED)]
+    before += AuditEvent.objects.order_by("-at", "-pk").values_list("at", flat=True)[COUNTED : COUNTED + 1]
+    return max(before).replace(microsecond=0) + timedelta(seconds=1) if before else None
+
+
+def _used(request: ConsoleRequest, rows: Sequence[Rule], since: datetime | None) -> list[list[tuple[int, str, str]]]:
+    """Of each rule: how many decisions on its proposals and how many of its actions the person may see, as (number,
+    word, address of these entries of the audit)."""
+    counts = [(source, word, _by_rule(source, request.access, since)) for source, word in COUNTED_OF.items()]
+    return [
+        [(numbers.get(actor, 0), word, _entries(source, actor, since)) for source, word, numbers in counts]
+        for actor in (actors.rule(row.name) for row in rows)
+    ]
+
+
+def _by_rule(source: audit.Source, access: Access, since: datetime | None) -> dict[str, int]:
+    rows = source.model._default_manager.filter(source.visible(access), source.between(since, None))
+    rules = rows.filter(**{f"{source.actor}__startswith": f"{actors.ActorKind.RULE}:"})
+    return dict(rules.order_by().values_list(source.actor).annotate(Count("pk")))
+
+
+def _entries(source: audit.Source, actor: str, since: datetime | None) -> str:
+    query = {"kind": source.kinds[0], "actor": actor} | ({"since": f"{since:%Y-%m-%dT%H:%M:%S}"} if since else {})
+    return f"{reverse('console:audit')}?{urlencode(query)}"
 
 
 @page

@@ -12,6 +12,7 @@ from django.utils import timezone
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Source
+from signals.unresolved import UNRESOLVED
 from smartops import queries
 from smartops.console import filters, listing
 from smartops.console.attention import waits_too_long
@@ -24,10 +25,11 @@ DEFERRED = Q(state=SignalState.PENDING) & ~Q(reason="")
 GROUPS = {
     "open": ("Open", Q(closed_at=None)),
     "deferred": ("Deferred", DEFERRED),
+    "named": ("Pending, of a known workload", Q(state=SignalState.PENDING) & ~UNRESOLVED),
     "unpursued": ("Without an action", Q(state__in=(SignalState.DENIED, SignalState.IGNORED, SignalState.FAILED))),
 }
 WAITING = "waiting"
-PENDING = ("deferred", WAITING)  # groups of pending signals
+PENDING = ("deferred", "named", WAITING)  # groups of pending signals
 
 
 class SignalFilter(filters.HistoryFilter):
@@ -44,6 +46,7 @@ class SignalFilter(filters.HistoryFilter):
     kind = filters.choice("kind", "All kinds", [(one.value, one.value) for one in Kind], label="Kind")
     cluster = filters.cluster()
     namespace = filters.namespace()
+    name = filters.name("workload")
 
     def search(self, rows: "QuerySet[Signal]", _: str, text: str) -> "QuerySet[Signal]":
         """An id, or a part of the name of a workload."""
