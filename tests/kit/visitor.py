@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.messages.storage import default_storage
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.exception import response_for_exception
@@ -19,21 +19,22 @@ from django.urls import resolve
 
 from signals import actors
 from signals.lib.acting import acting
+from smartops.web.peers import peer_of
 
 
 class Visitor:
     """Answers are Django's responses. Those of the admin have a `context_data`, and are not rendered: see `text_of`.
     Errors of a view other than 403 and 404 are raised."""
 
-    def __init__(self, user: User) -> None:
+    def __init__(self, user: User | AnonymousUser) -> None:
         self.user = user
         self._requests = RequestFactory()
 
     def get(self, url: str, data: Any = None, headers: Any = None) -> Any:
         return self._send(self._requests.get(url, data, headers=headers))
 
-    def post(self, url: str, data: Any = None, headers: Any = None) -> Any:
-        return self._send(self._requests.post(url, data, headers=headers))
+    def post(self, url: str, data: Any = None, headers: Any = None, **environ: str) -> Any:
+        return self._send(self._requests.post(url, data, headers=headers, **environ))
 
     def _send(self, request: Any) -> Any:
         request.user = self.user
@@ -41,8 +42,9 @@ class Visitor:
         request._messages = default_storage(request)
         request._dont_enforce_csrf_checks = True  # as the requests of Django's own client
         view = request.resolver_match = resolve(request.path_info)
+        name = actors.user(self.user.get_username()) if self.user.is_authenticated else ""
         try:
-            with acting(actors.user(self.user.get_username())):
+            with acting(name, peer_of(request)):
                 return view.func(request, *view.args, **view.kwargs)
         except (Http404, PermissionDenied) as error:
             return response_for_exception(request, error)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import F
 from django.test import Client
 from django.utils import timezone
@@ -15,6 +15,7 @@ from smartops.web import throttle
 from smartops.web.failures import DEVICE_COOKIE, attempt
 from tests.kit.people import PASSWORD, person
 from tests.kit.threads import at_once
+from tests.kit.visitor import Visitor, text_of
 
 pytestmark = pytest.mark.usefixtures("fast_hashes")
 ATTACKER, OPERATOR, OFFICE = "198.51.100.7", "203.0.113.9", "192.0.2.0"
@@ -33,8 +34,9 @@ def olga(db: None, fast_hashes: None) -> User:
 
 
 def sign_in(account: str, password: str, peer: str, client: Client | None = None) -> Any:
+    """By the view alone, unless in a browser: its page would take most of the time."""
     form = {"username": account, "password": password, "next": "/console/"}
-    return (client or Client()).post("/admin/login/", form, REMOTE_ADDR=peer)
+    return (client or Visitor(AnonymousUser())).post("/admin/login/", form, REMOTE_ADDR=peer)
 
 
 def fail(times: int, peer: str = ATTACKER, account: str = "olga") -> Any:
@@ -52,7 +54,7 @@ def test_a_sixth_wrong_password_has_to_wait_and_then_even_the_right_one(olga: Us
     refused = sign_in("olga", PASSWORD, ATTACKER)
     assert refused.status_code == 429
     assert refused.headers["Retry-After"] == "1"
-    assert "Too many failed sign-ins. Try again in 1 s." in refused.content.decode()
+    assert "Too many failed sign-ins. Try again in 1 s." in text_of(refused)
     later(1)
     assert sign_in("olga", PASSWORD, ATTACKER).status_code == 302
 
@@ -130,7 +132,7 @@ def test_the_address_that_a_client_claims_does_not_matter(olga: User) -> None:
             {"username": "olga", "password": "wrong"},
             headers={"X-Forwarded-For": f"10.0.0.{number}, {ATTACKER}"},
         )
-        for number in range(20)
+        for number in range(8)
     ]
     assert [answer.status_code for answer in answers].count(200) == 6
 
