@@ -7,7 +7,10 @@ from django.forms import BoundField, Form
 from django.test import Client
 from django.urls import reverse
 
+from tests.kit.visitor import Visitor, text_of
+
 Data = dict[str, Any]
+Caller = Client | Visitor
 
 
 def page(model: Any, name: str, *args: Any) -> str:
@@ -15,15 +18,15 @@ def page(model: Any, name: str, *args: Any) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)
 
 
-def load(client: Client, url: str) -> Data:
+def load(client: Caller, url: str) -> Data:
     """What the browser would send if nothing was changed, hidden fields included."""
     response = client.get(url)
     assert response.status_code == 200
-    form: Form = response.context["adminform"].form
+    form: Form = response.context_data["adminform"].form
     return {name: value for field in form for name, value in _inputs(field)}
 
 
-def save(client: Client, url: str, **changes: Any) -> Any:
+def save(client: Caller, url: str, **changes: Any) -> Any:
     """Loads the form, changes some fields, and sends it. None clears a field, as an unticked box."""
     data = load(client, url) | changes
     return client.post(url, {name: value for name, value in data.items() if value is not None})
@@ -32,14 +35,14 @@ def save(client: Client, url: str, **changes: Any) -> Any:
 def errors(response: Any) -> dict[str, list[str]]:
     """By field; those of the form as a whole are under `__all__`."""
     assert response.status_code == 200
-    return dict(response.context["adminform"].form.errors)
+    return dict(response.context_data["adminform"].form.errors)
 
 
 def confirm(client: Client, one: Any, action: str, **fields: str) -> Any:
     """Chooses a row in its list, and confirms on the page that follows."""
     chosen = {"action": action, "_selected_action": [one.pk]}
     asked = client.post(page(type(one), "changelist"), chosen)
-    loaded = re.findall(r'name="loaded" value="(.+?)"', asked.content.decode())
+    loaded = re.findall(r'name="loaded" value="(.+?)"', text_of(asked))
     return client.post(page(type(one), "changelist"), chosen | {"loaded": loaded} | fields, follow=True)
 
 

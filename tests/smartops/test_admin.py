@@ -20,6 +20,7 @@ from smartops.people.roles import Place, Role
 from smartops.tokens import Scope, issue, verify
 from tests.kit.forms import confirm, errors, page, save
 from tests.kit.people import grant, person
+from tests.kit.visitor import Visitor
 from tests.smartops.console.scene import Hour
 
 MODELS: list[Any] = sorted(admin.site._registry, key=lambda model: model._meta.label)
@@ -40,22 +41,28 @@ OWNED: set[Any] = {SecondFactor, Passkey}  # only their owner makes them
 
 
 @pytest.fixture
-def operator(db: None, client: Client) -> Client:
+def operator(db: None) -> Visitor:
     """Who may do everything."""
-    client.force_login(User.objects.create_superuser("olga"))
+    return Visitor(User.objects.create_superuser("olga"))
+
+
+@pytest.fixture
+def browser(operator: Visitor, client: Client) -> Client:
+    """Of the same person. It loads whole pages."""
+    client.force_login(operator.user)
     return client
 
 
 @pytest.fixture
-def running(operator: Client, hour: Hour) -> Client:
-    """The same, with a row of each model."""
+def running(browser: Client, hour: Hour) -> Client:
+    """With a row of each model."""
     GuardrailSetting.objects.create(namespace="smartops-dev", max_replicas=6)
     Freeze.objects.create(reason="audit", by="user:ops")
     issue("agent-smith", [Scope.SIGNALS_WRITE])
     SignIn.objects.create(event="signed in", actor="user:olga")
     RefusedRequest.record(actors.token("agent-smith"), Target("default", "erp", "web"), "PatchForbidden", "no")
     Approval.objects.create(action=Action.objects.all()[0], digest="d", by="user:ben", decision="approve")
-    return operator
+    return browser
 
 
 def test_every_model_is_in_the_admin_and_history_is_marked_as_such() -> None:
@@ -109,7 +116,7 @@ def rule(**fields: Any) -> dict[str, Any]:
         {"min_reports": 3, "of_reports": 5},
     ],
 )
-def test_a_valid_rule_is_saved_and_its_version_counted(operator: Client, fields: dict[str, Any]) -> None:
+def test_a_valid_rule_is_saved_and_its_version_counted(operator: Visitor, fields: dict[str, Any]) -> None:
     assert operator.post(page(Rule, "add"), rule(**fields)).status_code == 302
     saved = Rule.objects.get(name="mine")
     assert saved.version == 1
@@ -156,19 +163,19 @@ def test_a_valid_rule_is_saved_and_its_version_counted(operator: Client, fields:
         ("everything", {"everything": ""}),
     ],
 )
-def test_a_rule_that_could_not_work_is_refused(operator: Client, field: str, fields: dict[str, Any]) -> None:
+def test_a_rule_that_could_not_work_is_refused(operator: Visitor, field: str, fields: dict[str, Any]) -> None:
     answer = operator.post(page(Rule, "add"), rule(**fields))
-    assert list(answer.context["adminform"].form.errors) == [field]
+    assert list(answer.context_data["adminform"].form.errors) == [field]
     assert not Rule.objects.filter(name="mine").exists()
 
 
 @pytest.mark.parametrize("model", [GuardrailSetting, Freeze])
-def test_a_scope_with_a_workload_needs_its_namespace(operator: Client, model: Any) -> None:
+def test_a_scope_with_a_workload_needs_its_namespace(operator: Visitor, model: Any) -> None:
     answer = operator.post(page(model, "add"), {"workload": "erp-simulator", "reason": "why not", "max_replicas": 5})
     assert list(errors(answer)) == ["namespace"]
 
 
-def test_a_freeze_names_who_set_it(operator: Client) -> None:
+def test_a_freeze_names_who_set_it(operator: Visitor) -> None:
     operator.post(page(Freeze, "add"), {"namespace": "smartops-dev", "reason": "release", "by": "somebody else"})
     assert Freeze.objects.get(reason="release").by == "user:olga"
 
@@ -222,10 +229,10 @@ def test_a_review_needs_the_right_to_act(client: Client, hour: Hour) -> None:
     assert action.state == "succeeded"
 
 
-def test_a_token_is_shown_once_in_the_response_that_creates_it(operator: Client) -> None:
+def test_a_token_is_shown_once_in_the_response_that_creates_it(browser: Client) -> None:
     form: dict[str, Any] = {"name": "new-agent", "scopes": ["read", "signals:write"]}
     form["namespaces"] = "shop, smartops-dev ,"
-    answer = operator.post(page(Token, "add"), form)
+    answer = browser.post(page(Token, "add"), form)
     [text] = re.findall(r"smo_\w{12}_\w{38}", answer.content.decode())
     bearer = verify(text)
     assert bearer is not None
@@ -235,12 +242,12 @@ def test_a_token_is_shown_once_in_the_response_that_creates_it(operator: Client)
     assert "no-store" in answer.headers["Cache-Control"]
     token = Token.objects.get(name="new-agent")
     for again in (page(Token, "changelist"), page(Token, "change", token.pk)):
-        shown = operator.get(again).content.decode()
+        shown = browser.get(again).content.decode()
         assert text[17:] not in shown
         assert token.digest.hex() not in shown
 
 
-def test_a_token_is_restricted_and_revoked_but_keeps_its_name(operator: Client) -> None:
+def test_a_token_is_restricted_and_revoked_but_keeps_its_name(operator: Visitor) -> None:
     text = issue("shop-agent", [Scope.READ, Scope.ACTIONS_WRITE])
     token = Token.objects.get(name="shop-agent")
     save(operator, page(Token, "change", token.pk), name="root", scopes=["read"], namespaces="shop")
@@ -254,7 +261,7 @@ def test_a_token_is_restricted_and_revoked_but_keeps_its_name(operator: Client) 
     assert token.revoked_at is not None
 
 
-def test_a_token_gets_limits_of_its_own_for_its_signals(operator: Client) -> None:
+def test_a_token_gets_limits_of_its_own_for_its_signals(operator: Visitor) -> None:
     text = issue("shop-agent", [Scope.SIGNALS_WRITE])
     token = Token.objects.get(name="shop-agent")
     save(operator, page(Token, "change", token.pk), signals_per_minute="60", waiting_signals="7")

@@ -20,22 +20,26 @@ from smartops.people.roles import Role
 from smartops.tokens import Scope, issue, verify
 from tests.kit.forms import confirm, errors, load, page, save
 from tests.kit.people import person
+from tests.kit.visitor import Visitor
 
 DELETABLE = [Rule, GuardrailSetting, Cooldown]
 EDITED = [*DELETABLE, Freeze, Token, User]
 
 
 @pytest.fixture
-def olga(db: None) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("olga"))
-    return client
+def olga(db: None) -> Visitor:
+    return Visitor(User.objects.create_superuser("olga"))
 
 
 @pytest.fixture
-def otto(db: None) -> Client:
+def otto(db: None) -> Visitor:
+    return Visitor(User.objects.create_superuser("otto"))
+
+
+def in_browser(person: Visitor) -> Client:
+    """With messages, and whole pages: they take most of the time."""
     client = Client()
-    client.force_login(User.objects.create_superuser("otto"))
+    client.force_login(person.user)
     return client
 
 
@@ -94,7 +98,7 @@ CHANGES: dict[Any, tuple[dict[str, Any], dict[str, Any]]] = {
     ],
 )
 def test_an_impossible_or_empty_scope_is_refused(
-    olga: Client, model: Any, fields: dict[str, str], field: str, said: str
+    olga: Visitor, model: Any, fields: dict[str, str], field: str, said: str
 ) -> None:
     answer = olga.post(page(model, "add"), {"reason": "incident 42", "max_replicas": 5, **fields})
     assert list(errors(answer)) == [field]
@@ -106,13 +110,13 @@ def test_an_impossible_or_empty_scope_is_refused(
     ("ago", "said"),
     [(timedelta(hours=1), "is in the past. To end a freeze, lift it."), (timedelta(days=-400), "more than 366 days")],
 )
-def test_a_freeze_does_not_end_in_the_past_or_after_a_year(olga: Client, ago: timedelta, said: str) -> None:
+def test_a_freeze_does_not_end_in_the_past_or_after_a_year(olga: Visitor, ago: timedelta, said: str) -> None:
     answer = olga.post(page(Freeze, "add"), {"namespace": "shop", "reason": "x", **at(timezone.now() - ago)})
     assert said in errors(answer)["until"][0]
 
 
 @pytest.mark.parametrize(("name", "bounds"), BOUNDS.items())
-def test_an_absurd_limit_is_refused(olga: Client, name: str, bounds: tuple[int, int]) -> None:
+def test_an_absurd_limit_is_refused(olga: Visitor, name: str, bounds: tuple[int, int]) -> None:
     for value in (bounds[0] - 1, bounds[1] + 1):
         assert name in errors(olga.post(page(GuardrailSetting, "add"), {"namespace": "shop", name: value}))
     for value in bounds:
@@ -129,12 +133,12 @@ def test_every_limit_that_is_a_number_has_bounds() -> None:
     assert numbers == BOUNDS.keys()
 
 
-def test_a_setting_without_a_limit_is_refused(olga: Client) -> None:
+def test_a_setting_without_a_limit_is_refused(olga: Visitor) -> None:
     answer = olga.post(page(GuardrailSetting, "add"), {"namespace": "shop", "respect_owners": ""})
     assert "This row sets no limit." in errors(answer)["__all__"][0]
 
 
-def test_a_rollout_cannot_be_stable_for_longer_than_its_verification_lasts(olga: Client) -> None:
+def test_a_rollout_cannot_be_stable_for_longer_than_its_verification_lasts(olga: Visitor) -> None:
     fields = {"namespace": "shop", "verification_timeout_seconds": 60, "stabilization_seconds": 60}
     assert list(errors(olga.post(page(GuardrailSetting, "add"), fields))) == ["stabilization_seconds"]
 
@@ -152,19 +156,19 @@ def test_a_rollout_cannot_be_stable_for_longer_than_its_verification_lasts(olga:
         ({"namespaces": "shop", "name": "admin\u3164"}, "name"),
     ],
 )
-def test_a_token_with_impossible_fields_is_refused(olga: Client, fields: dict[str, Any], field: str) -> None:
+def test_a_token_with_impossible_fields_is_refused(olga: Visitor, fields: dict[str, Any], field: str) -> None:
     answer = olga.post(page(Token, "add"), {"name": "agent", "scopes": ["read"], **fields})
     assert list(errors(answer)) == [field]
     assert not Token.objects.exists()
 
 
-def test_a_token_is_not_revoked_later(olga: Client) -> None:
+def test_a_token_is_not_revoked_later(olga: Visitor) -> None:
     token = row(Token)
     answer = save(olga, page(Token, "change", token.pk), revoked_at_0="2126-01-01", revoked_at_1="00:00:00")
     assert list(errors(answer)) == ["revoked_at"]
 
 
-def test_a_cooldown_is_not_extended_without_end(olga: Client) -> None:
+def test_a_cooldown_is_not_extended_without_end(olga: Visitor) -> None:
     cooldown = row(Cooldown)
     answer = save(olga, page(Cooldown, "change", cooldown.pk), **at(timezone.now() + timedelta(days=30)))
     assert "add a freeze" in errors(answer)["until"][0]
@@ -192,7 +196,7 @@ def test_a_cooldown_is_not_extended_without_end(olga: Client) -> None:
         (Token, {"name": "agent", "scopes": ["read"]}),
     ],
 )
-def test_what_covers_everything_is_saved_only_on_purpose(olga: Client, model: Any, fields: dict[str, Any]) -> None:
+def test_what_covers_everything_is_saved_only_on_purpose(olga: Visitor, model: Any, fields: dict[str, Any]) -> None:
     before = model.objects.count()
     loaded = {name: value for name, value in load(olga, page(model, "add")).items() if value is not None}
     fields = loaded | fields
@@ -203,7 +207,7 @@ def test_what_covers_everything_is_saved_only_on_purpose(olga: Client, model: An
     assert model.objects.count() == before + 1
 
 
-def test_a_scope_that_becomes_everything_is_asked_about_and_one_that_was_is_not(olga: Client) -> None:
+def test_a_scope_that_becomes_everything_is_asked_about_and_one_that_was_is_not(olga: Visitor) -> None:
     freeze = row(Freeze)
     url = page(Freeze, "change", freeze.pk)
     empty = {"cluster": "", "namespace": "", "workload": ""}
@@ -213,12 +217,13 @@ def test_a_scope_that_becomes_everything_is_asked_about_and_one_that_was_is_not(
     assert save(olga, url, reason="incident 43", **why).status_code == 302
 
 
-def test_after_saving_the_page_says_what_is_covered(olga: Client) -> None:
+def test_after_saving_the_page_says_what_is_covered(olga: Visitor) -> None:
+    browser = in_browser(olga)
     for namespace, name in [("shop", "payments"), ("shop", "cart"), ("erp", "api")]:
         Workload.objects.create(cluster="default", namespace=namespace, kind="Deployment", name=name)
 
     def said(**scope: Any) -> str:
-        answer = olga.post(page(Freeze, "add"), {"reason": "x", **scope}, follow=True)
+        answer = browser.post(page(Freeze, "add"), {"reason": "x", **scope}, follow=True)
         return " ".join(str(one) for one in answer.context["messages"])
 
     assert "covers 2 known workloads: shop/cart, shop/payments." in said(namespace="shop")
@@ -231,8 +236,9 @@ def test_after_saving_the_page_says_what_is_covered(olga: Client) -> None:
     assert "Similar: payments." in mistyped
 
 
-def test_a_new_token_says_what_it_covers(olga: Client) -> None:
-    answer = olga.post(page(Token, "add"), {"name": "agent", "scopes": ["read"], "namespaces": "shpo"})
+def test_a_new_token_says_what_it_covers(olga: Visitor) -> None:
+    browser = in_browser(olga)
+    answer = browser.post(page(Token, "add"), {"name": "agent", "scopes": ["read"], "namespaces": "shpo"})
     assert "covers 0 known workloads." in answer.content.decode()
 
 
@@ -240,7 +246,7 @@ def test_a_new_token_says_what_it_covers(olga: Client) -> None:
 
 
 @pytest.mark.parametrize("model", EDITED, ids=lambda one: one.__name__)
-def test_a_form_does_not_overwrite_a_newer_version(olga: Client, otto: Client, model: Any) -> None:
+def test_a_form_does_not_overwrite_a_newer_version(olga: Visitor, otto: Visitor, model: Any) -> None:
     one = row(model)
     url = page(model, "change", one.pk)
     his, hers = CHANGES[model]
@@ -262,13 +268,13 @@ def test_a_form_does_not_overwrite_a_newer_version(olga: Client, otto: Client, m
     assert changed(one) == ("update", "user:olga", "second")
 
 
-def test_a_form_without_a_version_is_refused(olga: Client) -> None:
+def test_a_form_without_a_version_is_refused(olga: Visitor) -> None:
     freeze = row(Freeze)
     answer = olga.post(page(Freeze, "change", freeze.pk), {"namespace": "shop", "reason": "x"})
     assert "Nothing was saved" in errors(answer)["__all__"][0]
 
 
-def test_the_use_of_a_token_is_no_change_of_it(olga: Client) -> None:
+def test_the_use_of_a_token_is_no_change_of_it(olga: Visitor) -> None:
     issue("agent", [Scope.READ], ["shop"])
     token = Token.objects.get()
     form = load(olga, page(Token, "change", token.pk))
@@ -277,25 +283,26 @@ def test_the_use_of_a_token_is_no_change_of_it(olga: Client) -> None:
 
 
 @pytest.mark.parametrize("model", DELETABLE, ids=lambda one: one.__name__)
-def test_a_deletion_is_confirmed_for_the_version_that_was_shown(olga: Client, otto: Client, model: Any) -> None:
+def test_a_deletion_is_confirmed_for_the_version_that_was_shown(olga: Visitor, otto: Visitor, model: Any) -> None:
+    browser = in_browser(olga)
     one = row(model)
     url = page(model, "delete", one.pk)
-    [shown] = re.findall(r'name="loaded" value="(\w+)"', olga.get(url).content.decode())
+    [shown] = re.findall(r'name="loaded" value="(\w+)"', browser.get(url).content.decode())
     save(otto, page(model, "change", one.pk), **CHANGES[model][0])
 
-    answer = olga.post(url, {"post": "yes", "loaded": shown}, follow=True)
+    answer = browser.post(url, {"post": "yes", "loaded": shown}, follow=True)
 
     assert "Nothing was deleted" in answer.content.decode()
     assert model.objects.filter(pk=one.pk).exists()
-    olga.post(url, {"post": "yes"})
+    browser.post(url, {"post": "yes"})
     assert model.objects.filter(pk=one.pk).exists()
-    [shown] = re.findall(r'name="loaded" value="(\w+)"', olga.get(url).content.decode())
-    olga.post(url, {"post": "yes", "loaded": shown, "change_reason": "no longer needed"})
+    [shown] = re.findall(r'name="loaded" value="(\w+)"', browser.get(url).content.decode())
+    browser.post(url, {"post": "yes", "loaded": shown, "change_reason": "no longer needed"})
     assert changed(one) == ("delete", "user:olga", "no longer needed")
     assert not model.objects.filter(pk=one.pk).exists()
 
 
-def test_an_account_is_deactivated_and_not_deleted(olga: Client) -> None:
+def test_an_account_is_deactivated_and_not_deleted(olga: Visitor) -> None:
     rita = User.objects.create_user("rita", is_staff=True)
 
     assert olga.get(page(User, "delete", rita.pk)).status_code == 403
@@ -305,29 +312,30 @@ def test_an_account_is_deactivated_and_not_deleted(olga: Client) -> None:
 
 @pytest.mark.parametrize("model", DELETABLE, ids=lambda one: one.__name__)
 def test_a_bulk_deletion_says_what_it_deletes_and_leaves_newer_versions_alone(
-    olga: Client, otto: Client, model: Any
+    olga: Visitor, otto: Visitor, model: Any
 ) -> None:
+    browser = in_browser(olga)
     one = row(model)
     chosen = {"action": "delete_chosen", "_selected_action": [one.pk]}
-    asked = olga.post(page(model, "changelist"), chosen)
+    asked = browser.post(page(model, "changelist"), chosen)
     assert model.objects.filter(pk=one.pk).exists()
     [effect] = re.findall(r"<li>(.*?)</li>", asked.content.decode().split('id="effects"')[1].split("</ul>")[0])
     assert "is deleted" in effect
     loaded = re.findall(r'name="loaded" value="(.+?)"', asked.content.decode())
     save(otto, page(model, "change", one.pk), **CHANGES[model][0])
     reason = {"change_reason": "no longer needed"}
-    answer = olga.post(page(model, "changelist"), chosen | {"loaded": loaded} | reason, follow=True)
+    answer = browser.post(page(model, "changelist"), chosen | {"loaded": loaded} | reason, follow=True)
     assert "has changed since" in answer.content.decode()
     assert model.objects.filter(pk=one.pk).exists()
-    asked = olga.post(page(model, "changelist"), chosen)
+    asked = browser.post(page(model, "changelist"), chosen)
     loaded = re.findall(r'name="loaded" value="(.+?)"', asked.content.decode())
-    olga.post(page(model, "changelist"), chosen | {"loaded": loaded, "change_reason": "no longer needed"})
+    browser.post(page(model, "changelist"), chosen | {"loaded": loaded, "change_reason": "no longer needed"})
     assert changed(one) == ("delete", "user:olga", "no longer needed")
     assert not model.objects.filter(pk=one.pk).exists()
 
 
 def test_no_list_of_the_admin_is_editable_and_none_deletes_without_a_page_that_shows_versions(
-    olga: Client, rf: Any
+    olga: Visitor, rf: Any
 ) -> None:
     request = rf.get("/")
     request.user = User.objects.get(username="olga")
@@ -336,7 +344,7 @@ def test_no_list_of_the_admin_is_editable_and_none_deletes_without_a_page_that_s
         assert "delete_selected" not in found.get_actions(request), model
 
 
-def test_a_stale_list_does_not_switch_a_rule_on_again(olga: Client) -> None:
+def test_a_stale_list_does_not_switch_a_rule_on_again(olga: Visitor) -> None:
     rule = row(Rule)
     Rule.objects.filter(pk=rule.pk).update(enabled=False)
     rows = {
@@ -359,29 +367,31 @@ def test_who_may_only_view_sees_the_row_without_a_form(db: None) -> None:
 
 
 def test_a_revoked_token_is_refused_at_once_and_its_form_is_closed(
-    olga: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    olga: Visitor, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
+    browser = in_browser(olga)
     text = issue("agent", [Scope.READ])
     token = Token.objects.get()
     assert verify(text)
     with django_capture_on_commit_callbacks(execute=True):
-        confirm(olga, token, "revoke_chosen", change_reason="leaked")
+        confirm(browser, token, "revoke_chosen", change_reason="leaked")
 
     assert verify(text) is None
     assert changed(token) == ("update", "user:olga", "leaked")
-    assert olga.post(page(Token, "change", token.pk), {"scopes": ["actions:write"]}).status_code == 403
-    assert olga.get(page(Token, "delete", token.pk)).status_code == 403
-    assert list(errors(olga.post(page(Token, "add"), {"name": "agent", "scopes": ["read"], "everything": "on"}))) == [
-        "name"
-    ]
+    assert browser.post(page(Token, "change", token.pk), {"scopes": ["actions:write"]}).status_code == 403
+    assert browser.get(page(Token, "delete", token.pk)).status_code == 403
+    assert list(
+        errors(browser.post(page(Token, "add"), {"name": "agent", "scopes": ["read"], "everything": "on"}))
+    ) == ["name"]
 
 
-def test_a_freeze_is_lifted_with_a_reason_and_stays(olga: Client, otto: Client) -> None:
+def test_a_freeze_is_lifted_with_a_reason_and_stays(olga: Visitor, otto: Visitor) -> None:
+    browser = in_browser(olga)
     freeze = row(Freeze)
-    assert "Enter a reason" in confirm(olga, freeze, "lift_chosen").content.decode()
+    assert "Enter a reason" in confirm(browser, freeze, "lift_chosen").content.decode()
     assert Freeze.in_force().exists()
-    confirm(olga, freeze, "lift_chosen", change_reason="the release is out")
-    answer = confirm(otto, freeze, "lift_chosen", change_reason="too late")
+    confirm(browser, freeze, "lift_chosen", change_reason="the release is out")
+    answer = confirm(in_browser(otto), freeze, "lift_chosen", change_reason="too late")
 
     assert "olga has lifted the freeze" in answer.content.decode()
     freeze.refresh_from_db()
@@ -392,8 +402,8 @@ def test_a_freeze_is_lifted_with_a_reason_and_stays(olga: Client, otto: Client) 
         True,
     )
     assert changed(freeze) == ("update", "user:olga", "the release is out")
-    assert olga.post(page(Freeze, "change", freeze.pk), {"reason": "x"}).status_code == 403
-    assert olga.get(page(Freeze, "delete", freeze.pk)).status_code == 403
+    assert browser.post(page(Freeze, "change", freeze.pk), {"reason": "x"}).status_code == 403
+    assert browser.get(page(Freeze, "delete", freeze.pk)).status_code == 403
 
 
 # Why
@@ -408,7 +418,7 @@ def test_a_freeze_is_lifted_with_a_reason_and_stays(olga: Client, otto: Client) 
         ({"max_replicas": 8, "cooldown_seconds": 301}, ""),
     ],
 )
-def test_a_limit_is_loosened_with_a_reason_only(olga: Client, fields: dict[str, Any], said: str) -> None:
+def test_a_limit_is_loosened_with_a_reason_only(olga: Visitor, fields: dict[str, Any], said: str) -> None:
     answer = olga.post(page(GuardrailSetting, "add"), {"namespace": "shop", **fields})
     if not said:
         assert answer.status_code == 302
@@ -419,7 +429,7 @@ def test_a_limit_is_loosened_with_a_reason_only(olga: Client, fields: dict[str, 
     assert changed(GuardrailSetting.objects.get()) == ("insert", "user:olga", "the sale begins")
 
 
-def test_a_limit_that_moves_away_from_its_scope_loosens_it(olga: Client) -> None:
+def test_a_limit_that_moves_away_from_its_scope_loosens_it(olga: Visitor) -> None:
     GuardrailSetting.objects.create(namespace="shop", max_replicas=5)
     one = GuardrailSetting.objects.create(namespace="shop", workload="api", max_replicas=2)
     url = page(GuardrailSetting, "change", one.pk)
@@ -430,20 +440,21 @@ def test_a_limit_that_moves_away_from_its_scope_loosens_it(olga: Client) -> None
     assert save(olga, url, workload="web", change_reason="the wrong one").status_code == 302
 
 
-def test_a_limit_is_deleted_with_a_reason_only(olga: Client) -> None:
+def test_a_limit_is_deleted_with_a_reason_only(olga: Visitor) -> None:
+    browser = in_browser(olga)
     one = row(GuardrailSetting)
     url = page(GuardrailSetting, "delete", one.pk)
-    [shown] = re.findall(r'name="loaded" value="(\w+)"', olga.get(url).content.decode())
+    [shown] = re.findall(r'name="loaded" value="(\w+)"', browser.get(url).content.decode())
 
-    answer = olga.post(url, {"post": "yes", "loaded": shown}, follow=True)
+    answer = browser.post(url, {"post": "yes", "loaded": shown}, follow=True)
 
     assert "Nothing was deleted. Enter a reason" in answer.content.decode()
     assert GuardrailSetting.objects.exists()
-    olga.post(url, {"post": "yes", "loaded": shown, "change_reason": "the sale\0 is over " + "!" * 10_000})
+    browser.post(url, {"post": "yes", "loaded": shown, "change_reason": "the sale\0 is over " + "!" * 10_000})
     assert changed(one) == ("delete", "user:olga", "the sale is over ".ljust(256, "!"))
 
 
-def test_the_reason_of_a_freeze_and_of_each_change_of_it_is_in_the_history(olga: Client) -> None:
+def test_the_reason_of_a_freeze_and_of_each_change_of_it_is_in_the_history(olga: Visitor) -> None:
     olga.post(page(Freeze, "add"), {"namespace": "shop", "reason": "incident 42"})
     freeze = Freeze.objects.get()
     assert changed(freeze) == ("insert", "user:olga", "incident 42")
@@ -455,15 +466,16 @@ def test_the_reason_of_a_freeze_and_of_each_change_of_it_is_in_the_history(olga:
     assert changed(freeze) == ("update", "user:olga", "the wrong namespace")
 
 
-def test_the_page_of_history_has_who_why_and_what_of_every_change_also_in_sql(olga: Client) -> None:
+def test_the_page_of_history_has_who_why_and_what_of_every_change_also_in_sql(olga: Visitor) -> None:
+    browser = in_browser(olga)
     rita = User.objects.create_user("rita", password="canary", is_staff=True)  # noqa: S106
     group = Group.objects.create(name="approvers")
-    save(olga, page(User, "change", rita.pk), groups=[group.pk], first_name="Rita", change_reason="new in the team")
+    save(browser, page(User, "change", rita.pk), groups=[group.pk], first_name="Rita", change_reason="new in the team")
     User.objects.filter(pk=rita.pk).update(is_superuser=True)
     last = SettingChange.objects.filter(table_name="auth_user_groups").get()
     assert (last.actor, last.address, last.reason) == ("user:olga", "127.0.0.1", "new in the team")
 
-    shown = re.sub(r"\s+", " ", olga.get(page(User, "history", rita.pk)).content.decode())
+    shown = re.sub(r"\s+", " ", browser.get(page(User, "history", rita.pk)).content.decode())
 
     for text in (
         "<bdi>user:olga</bdi></td> <td>127.0.0.1</td> <td><bdi>new in the team</bdi>",
@@ -475,13 +487,14 @@ def test_the_page_of_history_has_who_why_and_what_of_every_change_also_in_sql(ol
     assert rita.password not in shown
 
 
-def test_the_history_is_listed_by_table_month_actor_and_key(olga: Client) -> None:
+def test_the_history_is_listed_by_table_month_actor_and_key(olga: Visitor) -> None:
+    browser = in_browser(olga)
     freeze = row(Freeze)
-    save(olga, page(Freeze, "change", freeze.pk), until_0="2126-01-01", change_reason="x")
-    save(olga, page(Freeze, "change", freeze.pk), reason="incident 43", change_reason="more is known")
+    save(browser, page(Freeze, "change", freeze.pk), until_0="2126-01-01", change_reason="x")
+    save(browser, page(Freeze, "change", freeze.pk), reason="incident 43", change_reason="more is known")
 
     def count(**query: str) -> int:
-        return int(olga.get(page(SettingChange, "changelist"), query).context["cl"].result_count)
+        return int(browser.get(page(SettingChange, "changelist"), query).context["cl"].result_count)
 
     assert count(table_name="guardrails_freeze") == 2
     assert count(table_name="guardrails_freeze", q="user:olga") == 1
@@ -490,7 +503,7 @@ def test_the_history_is_listed_by_table_month_actor_and_key(olga: Client) -> Non
     assert count(month=f"{timezone.now():%Y-%m}") == SettingChange.objects.count()
 
 
-def test_a_conflict_names_only_fields_that_differ(olga: Client, otto: Client) -> None:
+def test_a_conflict_names_only_fields_that_differ(olga: Visitor, otto: Visitor) -> None:
     rule = row(Rule)
     url = page(Rule, "change", rule.pk)
     opened = load(olga, url)
