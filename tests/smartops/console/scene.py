@@ -1,6 +1,8 @@
 """An ordinary hour of a shop, made by the loop's own verbs on a cluster of values; then moved back in time."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -189,24 +191,30 @@ def tuned() -> None:
             row.delete()
 
 
-def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
-    """Moves an action, its signal and its evidence back by `ago`, and stretches its rollout to so many seconds."""
-    before = ago + timedelta(seconds=rollout)
-    events, ended = AuditEvent.objects.filter(action=action), ("succeeded", "failed", "timed_out")
+@contextmanager
+def past() -> Iterator[Callable[..., None]]:
+    """Moves actions, their signals and their evidence back, at the end and all at once: `rewritable` takes longer than
+    what it is for."""
+    moves: list[tuple[Action, timedelta, timedelta]] = []
+
+    def was(action: Action, ago: timedelta, *, rollout: float = 0.0) -> None:
+        """Its rollout takes so many seconds."""
+        moves.append((action, ago, ago + timedelta(seconds=rollout)))
+
+    yield was
+    ended = ("succeeded", "failed", "timed_out")
     with rewritable(Action, AuditEvent, DecisionRecord, Verification, Signal):
-        moved(Action.objects.filter(pk=action.pk), before, "created_at", "applied_at")
-        moved(Action.objects.filter(pk=action.pk), ago, "finished_at")
-        moved(events.filter(to_state__in=ended), ago, "at")
-        moved(events.exclude(to_state__in=ended), before, "at")
-        moved(DecisionRecord.objects.filter(action=action), before, "created_at")
-        moved(Verification.objects.filter(action=action), before, "started_at")
-        moved(Verification.objects.filter(action=action), ago, "finished_at")
-        moved(Signal.objects.filter(actions=action), before, "first_seen_at", "last_seen_at")
-        moved(Signal.objects.filter(actions=action), ago, "closed_at")
+        for action, ago, before in moves:
+            moved(Action.objects.filter(pk=action.pk), created_at=before, applied_at=before, finished_at=ago)
+            moved(AuditEvent.objects.filter(action=action, to_state__in=ended), at=ago)
+            moved(AuditEvent.objects.filter(action=action).exclude(to_state__in=ended), at=before)
+            moved(DecisionRecord.objects.filter(action=action), created_at=before)
+            moved(Verification.objects.filter(action=action), started_at=before, finished_at=ago)
+            moved(Signal.objects.filter(pk=action.signal_id), first_seen_at=before, last_seen_at=before, closed_at=ago)
 
 
-def moved(rows: Any, ago: timedelta, *times: str) -> None:
-    rows.update(**{time: F(time) - ago for time in times})
+def moved(rows: Any, **by: timedelta) -> None:
+    rows.update(**{time: F(time) - ago for time, ago in by.items()})
 
 
 def reconciled(ago: timedelta = -60 * MINUTE, cluster: str = "default") -> None:
@@ -216,6 +224,13 @@ def reconciled(ago: timedelta = -60 * MINUTE, cluster: str = "default") -> None:
 
 def an_ordinary_hour() -> Hour:
     reconciled()
+    with past() as was:
+        hour = _happened(was)
+    tuned()
+    return hour
+
+
+def _happened(was: Callable[..., None]) -> Hour:
     replicas = {
         "erp-simulator": 3, "frontend": 2, "checkoutservice": 3, "cartservice": 2, "recommendationservice": 3,
         "paymentservice": 2, "currencyservice": 2, "adservice": 1, "shippingservice": 8, "redis-cart": 1,
@@ -267,13 +282,12 @@ def an_ordinary_hour() -> Hour:
     ):
         hour.signal(observed)
         held_back = Signal.objects.filter(fingerprint=observed.fingerprint).exclude(state="admitted")
-        moved(held_back, ago * MINUTE, "first_seen_at", "last_seen_at")
+        moved(held_back, first_seen_at=ago * MINUTE, last_seen_at=ago * MINUTE)
 
     one = hour.execute(hour.signal(anomaly("erp-simulator", "resource", 0.95, "win-2180", cpu=96.3), repeats=3))
     was(one, timedelta(seconds=9))
     hour.shop.silent = "paymentservice"
     hour.execute(hour.signal(anomaly("paymentservice", "error", 0.86, "win-2184", errorRate=0.22)))
-    tuned()
     return hour
 
 

@@ -15,7 +15,7 @@ from smartops.audit.basis import evaluate_again
 from smartops.people.access import Place
 from smartops.people.roles import Role
 from tests.kit.history import rewritable
-from tests.smartops.console.scene import an_ordinary_hour
+from tests.smartops.console.scene import Hour, an_ordinary_hour
 from tests.smartops.console.test_audit import signed_in
 from tests.smartops.console.test_pages import text
 
@@ -77,8 +77,10 @@ def test_a_limit_is_shown_as_it_was_then(viewer: Client) -> None:
     assert limits["max_replicas"].change.operation == "insert"
 
 
-def test_every_decision_of_an_ordinary_hour_is_the_same_again_and_has_a_page(viewer: Client) -> None:
-    an_ordinary_hour()
+# From here on the tests share a stored hour.
+
+
+def test_every_decision_of_an_ordinary_hour_is_the_same_again_and_has_a_page(viewer: Client, hour: Hour) -> None:
     records = list(DecisionRecord.objects.all())
 
     assert len({record.outcome for record in records}) >= 3
@@ -94,8 +96,7 @@ def test_every_decision_of_an_ordinary_hour_is_the_same_again_and_has_a_page(vie
         ("inputs = '{}'", "This version cannot read the stored inputs"),
     ],
 )
-def test_a_decision_that_comes_out_otherwise_is_said_to(viewer: Client, change: str, said: str) -> None:
-    an_ordinary_hour()
+def test_a_decision_that_comes_out_otherwise_is_said_to(viewer: Client, hour: Hour, change: str, said: str) -> None:
     record = DecisionRecord.objects.filter(outcome="allow", action__type="SCALE").order_by("pk")[0]
     with rewritable(DecisionRecord), connection.cursor() as cursor:
         cursor.execute(f"UPDATE orchestrator_decisionrecord SET {change} WHERE id = %s", [record.pk])  # noqa: S608
@@ -103,8 +104,7 @@ def test_a_decision_that_comes_out_otherwise_is_said_to(viewer: Client, change: 
     assert said in text(of(viewer, record))
 
 
-def test_a_decision_of_another_place_is_not_found() -> None:
-    an_ordinary_hour()
+def test_a_decision_of_another_place_is_not_found(hour: Hour) -> None:
     record = DecisionRecord.objects.order_by("pk")[0]
     elsewhere = signed_in("vera", Role.VIEWER, Place("default", "crm"))
 
@@ -112,8 +112,7 @@ def test_a_decision_of_another_place_is_not_found() -> None:
     assert elsewhere.get(f"/console/decisions/{uuid4()}/").status_code == 404
 
 
-def test_a_page_takes_a_constant_number_of_queries(viewer: Client) -> None:
-    an_ordinary_hour()
+def test_a_page_takes_a_constant_number_of_queries(viewer: Client, hour: Hour) -> None:
     record = DecisionRecord.objects.filter(action__isnull=False, signal__isnull=False)[0]
     of(viewer, record)
 
