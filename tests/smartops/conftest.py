@@ -63,14 +63,19 @@ def hour(stored_hour: Hour, db: None) -> Hour:
     return deepcopy(stored_hour)
 
 
+@pytest.fixture(scope="session")
+def served_url(django_db_setup: None, database_url: str) -> str:
+    """The URI of the tests' own database, for web processes."""
+    return urlsplit(database_url)._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+
+
 @pytest.fixture
-def serve(transactional_db: None, database_url: str) -> Iterator[Callable[..., Web]]:
-    """Starts web processes on the test's own database."""
-    url = urlsplit(database_url)._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+def serve(transactional_db: None, served_url: str) -> Iterator[Callable[..., Web]]:
+    """Starts web processes of a test."""
     started: list[Web] = []
 
     def start(port: int = 0, **more: str) -> Web:
-        started.append(Web(url, port, **more))
+        started.append(Web(served_url, port, **more))
         return started[-1]
 
     yield start

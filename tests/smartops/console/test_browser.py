@@ -49,7 +49,7 @@ class Visitor:
 
     def __init__(self, browser: Browser, session: str) -> None:
         self.errors: list[str] = []
-        self._context = browser.new_context()
+        self._context = browser.new_context(reduced_motion="reduce")
         self._session = session
 
     def __call__(self, web: Web, path: str = "/console/") -> Page:
@@ -85,12 +85,12 @@ def row(page: Page, action: Action) -> Any:
 
 
 def test_a_transition_appears_in_the_pages_of_both_web_processes(
-    serve: Callable[..., Web], scene: Hour, visit: Visitor
+    web: Web, serve: Callable[..., Web], scene: Hour, visit: Visitor
 ) -> None:
     action = Action.objects.select_related("workload", "signal").get(state="verifying")
-    one, other = serve(), serve()
+    other = serve()
     actions = "/console/actions/"
-    pages = [visit(one, actions), visit(other, actions), visit(other, f"{actions}{action.pk}/")]
+    pages = [visit(web, actions), visit(other, actions), visit(other, f"{actions}{action.pk}/")]
     for page in pages:
         page.evaluate("document.body.dataset.kept = 'never reloaded'")
     expect(row(pages[0], action)).to_contain_text("Verifying")
@@ -105,12 +105,12 @@ def test_a_transition_appears_in_the_pages_of_both_web_processes(
 
 
 def test_open_overviews_and_lists_get_what_waits_for_an_approval_by_the_socket_alone(
-    serve: Callable[..., Web], scene: Hour, visit: Visitor, browser: Browser
+    web: Web, scene: Hour, visit: Visitor, browser: Browser
 ) -> None:
     person("ben", Role.APPROVER, Place(namespace=NAMESPACE))
     person("eve").groups.add(group := Group.objects.create(name="on call"))
     RoleGrant.objects.create(group=group, role=Role.VIEWER)
-    web, visitors = serve(), [visit]
+    visitors = [visit]
     for name in ("ben", "eve"):
         client = Client()
         client.force_login(User.objects.get(username=name))
@@ -133,10 +133,8 @@ def test_open_overviews_and_lists_get_what_waits_for_an_approval_by_the_socket_a
         assert visitor.errors == []
 
 
-def test_a_list_announces_new_rows_and_shows_them_when_it_is_asked_to(
-    serve: Callable[..., Web], scene: Hour, visit: Visitor
-) -> None:
-    page = visit(serve(), "/console/actions/")
+def test_a_list_announces_new_rows_and_shows_them_when_it_is_asked_to(web: Web, scene: Hour, visit: Visitor) -> None:
+    page = visit(web, "/console/actions/")
     page.get_by_role("link", name="cartservice: Restart all pods").focus()
     first = page.locator("tbody tr").first.get_attribute("id") or ""
     new = scene.direct(ActionType.RESTART, "redis-cart", {}, "ops-cli", "try it")
@@ -148,9 +146,9 @@ def test_a_list_announces_new_rows_and_shows_them_when_it_is_asked_to(
     expect(page.locator("#news")).to_be_hidden()
 
 
-def test_a_burst_of_changes_of_a_list_costs_no_fetches(serve: Callable[..., Web], scene: Hour, visit: Visitor) -> None:
+def test_a_burst_of_changes_of_a_list_costs_no_fetches(web: Web, scene: Hour, visit: Visitor) -> None:
     action = Action.objects.select_related("workload", "signal").get(state="verifying")
-    page = visit(serve(), "/console/actions/")
+    page = visit(web, "/console/actions/")
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url) if request.resource_type == "fetch" else None)
     for _ in range(20):
@@ -164,11 +162,8 @@ def test_a_burst_of_changes_of_a_list_costs_no_fetches(serve: Callable[..., Web]
     assert len(fetched) <= 1  # when listening has begun
 
 
-def test_a_paused_page_stays_as_it_is_and_counts_what_is_new(
-    serve: Callable[..., Web], scene: Hour, visit: Visitor
-) -> None:
+def test_a_paused_page_stays_as_it_is_and_counts_what_is_new(web: Web, scene: Hour, visit: Visitor) -> None:
     action = Action.objects.select_related("workload", "signal").get(state="verifying")
-    web = serve()
     pages = [visit(web, path) for path in ("/console/actions/", f"/console/actions/{action.pk}/")]
     for page in pages:
         page.get_by_role("button", name="Pause").click()
@@ -183,12 +178,9 @@ def test_a_paused_page_stays_as_it_is_and_counts_what_is_new(
         expect(shown).to_contain_text("Succeeded")
 
 
-def test_a_hidden_page_fetches_nothing_and_shows_later_what_it_missed(
-    serve: Callable[..., Web], scene: Hour, visit: Visitor
-) -> None:
+def test_a_hidden_page_fetches_nothing_and_shows_later_what_it_missed(web: Web, scene: Hour, visit: Visitor) -> None:
     action = Action.objects.select_related("workload", "signal").get(state="verifying")
     path = f"/console/actions/{action.pk}/"
-    web = serve()
     page, other = visit(web, path), visit(web, path)
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url))
@@ -214,11 +206,9 @@ def hide(page: Page, *, hidden: bool) -> None:
     )
 
 
-def test_a_change_leaves_open_details_and_a_selection_alone(
-    serve: Callable[..., Web], scene: Hour, visit: Visitor
-) -> None:
+def test_a_change_leaves_open_details_and_a_selection_alone(web: Web, scene: Hour, visit: Visitor) -> None:
     action = Action.objects.select_related("workload", "signal").get(state="verifying")
-    page = visit(serve(), f"/console/actions/{action.pk}/")
+    page = visit(web, f"/console/actions/{action.pk}/")
     page.get_by_text("Last payload").click()
     page.evaluate("getSelection().selectAllChildren(document.querySelector('details pre'))")
     selected = page.evaluate("String(getSelection())")
@@ -244,18 +234,16 @@ def test_a_page_shows_that_its_web_process_was_killed_and_shows_later_what_it_mi
     visit.errors.clear()  # the browser's own, of connections that it was refused
 
 
-def test_a_page_whose_session_has_ended_goes_to_the_login_page(
-    serve: Callable[..., Web], scene: Hour, visit: Visitor
-) -> None:
-    page = visit(serve())
+def test_a_page_whose_session_has_ended_goes_to_the_login_page(web: Web, scene: Hour, visit: Visitor) -> None:
+    page = visit(web)
     Session.objects.all().delete()
     scene.direct(ActionType.RESTART, "redis-cart", {}, "ops-cli", "look up")
-    page.wait_for_url("**/admin/login/?next=/console/", timeout=45_000)  # the socket is checked every 30 s
+    page.wait_for_url("**/admin/login/?next=/console/")
     visit.errors.clear()  # the browser notes the 401
 
 
-def test_hostile_text_is_not_run_by_the_browser(serve: Callable[..., Web], scene: Hour, visit: Visitor) -> None:
-    page = visit(serve(), "/console/actions/")
+def test_hostile_text_is_not_run_by_the_browser(web: Web, scene: Hour, visit: Visitor) -> None:
+    page = visit(web, "/console/actions/")
     markup = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
     new = scene.direct(ActionType.RESTART, "redis-cart", {}, markup, markup)
     page.get_by_role("button", name="1 new").click()
@@ -267,8 +255,7 @@ def test_hostile_text_is_not_run_by_the_browser(serve: Callable[..., Web], scene
     assert "owned" not in page.title()
 
 
-def test_the_admin_works_under_the_same_policy(serve: Callable[..., Web], scene: Hour, visit: Visitor) -> None:
-    web = serve()
+def test_the_admin_works_under_the_same_policy(web: Web, scene: Hour, visit: Visitor) -> None:
     for path in ("", "orchestrator/action/", "signals/rule/add/", "smartops/token/", "login/"):
         visit(web, f"/admin/{path}")
     page = visit(web, "/admin/guardrails/freeze/add/")
@@ -280,10 +267,7 @@ def badge(page: Page, text: str, within: float = 30_000) -> None:
     expect(page.get_by_role("status")).to_have_text(text, use_inner_text=True, timeout=within)
 
 
-def test_live_includes_the_reconciler_and_never_describes_old_data(
-    serve: Callable[..., Web], scene: Hour, visit: Visitor
-) -> None:
-    web = serve()
+def test_live_includes_the_reconciler_and_never_describes_old_data(web: Web, scene: Hour, visit: Visitor) -> None:
     page = visit(web, "/console/guardrails/")
     expect(page.locator(".as-of")).to_be_hidden()
     reconciled(ago=timedelta(seconds=16))
@@ -333,12 +317,10 @@ def test_a_web_process_that_stood_still_never_says_live_over_what_it_has_not_sen
     assert ["live", "succeeded"] in page.evaluate("badges")
 
 
-def test_a_page_that_may_not_be_read_any_more_disappears(
-    serve: Callable[..., Web], scene: Hour, visit: Visitor
-) -> None:
-    page = visit(serve())
+def test_a_page_that_may_not_be_read_any_more_disappears(web: Web, scene: Hour, visit: Visitor) -> None:
+    page = visit(web)
     User.objects.update(is_superuser=False)
-    expect(page.locator("main")).to_contain_text("Your account has no right to read anywhere.", timeout=45_000)
+    expect(page.locator("main")).to_contain_text("Your account has no right to read anywhere.")
     visit.errors.clear()  # the browser notes the 403
 
 
@@ -357,11 +339,8 @@ def hostile(scene: Hour) -> Action:
     return action
 
 
-def test_no_text_of_the_admin_changes_the_direction_of_others(
-    serve: Callable[..., Web], scene: Hour, visit: Visitor
-) -> None:
+def test_no_text_of_the_admin_changes_the_direction_of_others(web: Web, scene: Hour, visit: Visitor) -> None:
     action = hostile(scene)
-    web = serve()
     for path in (
         "guardrails/freeze/", "orchestrator/action/", f"orchestrator/action/{action.pk}/change/",
         "orchestrator/auditevent/", "orchestrator/decisionrecord/", "signals/signal/", "signals/observation/",

@@ -1,7 +1,6 @@
 """What an operator on call does in a browser, while a reconciler runs on a sandbox cluster. The tests share the
 processes; each has a workload of its own, named after what is done to it."""
 
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import connections
 from django.test import Client
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
@@ -64,7 +63,7 @@ class Shop:
             client = Client()
             client.force_login(User.objects.get(username=name))
             self.sessions[name] = client.cookies["sessionid"].value
-        context = self.browser.new_context(base_url=self.web.url)
+        context = self.browser.new_context(base_url=self.web.url, reduced_motion="reduce")
         self.contexts.append(context)
         context.add_cookies([{"name": "sessionid", "value": self.sessions[name], "url": self.web.url}])
         page = context.new_page()
@@ -119,7 +118,7 @@ def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[
 
 @pytest.fixture(scope="module")
 def everything(
-    browser: Browser, transactional_db: None, database_url: str, tmp_path_factory: pytest.TempPathFactory
+    browser: Browser, transactional_db: None, served_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("on-call")
     install_default_rules()
@@ -133,7 +132,7 @@ def everything(
         environment.setattr(settings, "SESSION_COOKIE_SECURE", False)
         world = World(stack.enter_context(Sandbox()), folder)
         world.deploy(*(deployment(name, ready_after="0") for name in WORKLOADS))
-        web = Web(re.sub(r"/[^/]*$", f"/{connection.settings_dict['NAME']}", database_url))
+        web = Web(served_url)
         stack.callback(web.stop)
         reconciler = stack.enter_context(ExitStack())
         reconciler.enter_context(reconcilers(1, world.sandbox.kubeconfig, folder / "reconciler.log"))

@@ -23,13 +23,13 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not instal
 
 
 @pytest.fixture
-def opened(serve: Callable[..., Web], scene: Hour, browser: Browser, client: Client) -> Iterator[Callable[..., Page]]:
+def opened(web: Web, scene: Hour, browser: Browser, client: Client) -> Iterator[Callable[..., Page]]:
     """Opens a page for an administrator; keywords are those of a browser context."""
     client.force_login(User.objects.create_superuser("ada"))
-    web, contexts, complaints = serve(), [], []
+    contexts, complaints = [], []
 
     def open_(path: str, **how: Any) -> Page:
-        context = browser.new_context(base_url=web.url, **how)
+        context = browser.new_context(base_url=web.url, reduced_motion="reduce", **how)
         contexts.append(context)
         context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web.url}])
         page = context.new_page()
