@@ -20,7 +20,7 @@ def page(model: Any, name: str, *args: Any) -> str:
 
 def load(client: Caller, url: str) -> Data:
     """What the browser would send if nothing was changed, hidden fields included."""
-    response = client.get(url)
+    response: Any = client.get(url)
     assert response.status_code == 200
     form: Form = response.context_data["adminform"].form
     return {name: value for field in form for name, value in _inputs(field)}

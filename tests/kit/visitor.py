@@ -33,7 +33,7 @@ class Visitor:
     def get(self, url: str, data: Any = None, headers: Any = None) -> Any:
         return self._send(self._requests.get(url, data, headers=headers))
 
-    def post(self, url: str, data: Any = None, headers: Any = None, **environ: str) -> Any:
+    def post(self, url: str, data: Any = None, headers: Any = None, **environ: Any) -> Any:
         return self._send(self._requests.post(url, data, headers=headers, **environ))
 
     def _send(self, request: Any) -> Any:

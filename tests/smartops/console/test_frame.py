@@ -8,9 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.http.response import HttpResponseBase
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import path
-from pytest_django.fixtures import Settings
 
 from guardrails.models import Freeze
 from orchestrator.models import Action
@@ -48,9 +47,15 @@ def halt(request: ConsoleRequest, namespace: str) -> HttpResponseBase:
 urlpatterns = [*urls.urlpatterns, path("halt/<namespace>/", halt)]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def with_halt() -> Iterator[None]:
+    """For all tests at once: every other URL configuration is compiled anew."""
+    with override_settings(ROOT_URLCONF=__name__):
+        yield
+
+
 @pytest.fixture
-def acting(reader: User, reading: Client, settings: Settings) -> Client:
-    settings.ROOT_URLCONF = __name__
+def acting(reader: User, reading: Client) -> Client:
     grant(reader, Role.OPERATOR)
     return reading
 
