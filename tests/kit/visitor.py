@@ -27,7 +27,7 @@ class Visitor:
     Errors of a view other than 403 and 404 are raised."""
 
     def __init__(self, user: User | AnonymousUser) -> None:
-        self.user = user
+        self.user: Any = user
         self._requests = RequestFactory()
 
     def get(self, url: str, data: Any = None, headers: Any = None) -> Any:

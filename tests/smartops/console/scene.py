@@ -210,7 +210,9 @@ def past() -> Iterator[Callable[..., None]]:
             moved(AuditEvent.objects.filter(action=action).exclude(to_state__in=ended), at=before)
             moved(DecisionRecord.objects.filter(action=action), created_at=before)
             moved(Verification.objects.filter(action=action), started_at=before, finished_at=ago)
-            moved(Signal.objects.filter(pk=action.signal_id), first_seen_at=before, last_seen_at=before, closed_at=ago)
+            if action.signal_id:
+                signals = Signal.objects.filter(pk=action.signal_id)
+                moved(signals, first_seen_at=before, last_seen_at=before, closed_at=ago)
 
 
 def moved(rows: Any, **by: timedelta) -> None:
