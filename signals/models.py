@@ -313,10 +313,16 @@ class Signal(models.Model):
             return [pk for [pk] in cursor.fetchall()]
 
     @staticmethod
-    def release(ended: Collection[UUID], targets: Collection[Target], reasons: Collection[str]) -> dict[UUID, datetime]:
-        """Closes the signals of actions that have ended, and makes those pending signals of the workloads due that are
-        deferred for one of these reasons. One statement does both, so that all rows are locked in one order. Returns
-        when each of them was first reported."""
+    def wake(targets: Collection[Target], reasons: Collection[str]) -> None:
+        """Makes those pending signals of the workloads due that are deferred for one of these reasons."""
+        Signal.close_and_wake((), targets, reasons)
+
+    @staticmethod
+    def close_and_wake(
+        ended: Collection[UUID], targets: Collection[Target], reasons: Collection[str]
+    ) -> dict[UUID, datetime]:
+        """Closes the signals of actions that have ended, and wakes those of the workloads. One statement does both, so
+        that all rows are locked in one order. Returns when each closed one was first reported."""
         parameters: dict[str, Any] = {
             "first": min([_PENDING()[0], *ended]),
             "ended": list(ended),

@@ -1,7 +1,7 @@
 """Direct actions of people: the same path as `/v1/k8s/*`, with the actor user:NAME."""
 
 from orchestrator.acts.types import Done, NotDone, Outcome, WhyNot
-from orchestrator.decide.direct import KeyReused, Refused, admit_direct, digest
+from orchestrator.decide.direct import KeyReused, Refused, admit_direct, digest_of_request
 from signals.actors import Actor
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import Proposal
@@ -13,7 +13,7 @@ def request(proposal: Proposal, by: Actor, *, key: str | None = None) -> Outcome
     if problem := PROPOSAL_TYPES[proposal.type].problem(proposal.params):
         return NotDone(WhyNot.INVALID, problem)
     try:
-        action = admit_direct(proposal, by, idempotency_key=key, request_digest=digest(proposal))
+        action = admit_direct(proposal, by, idempotency_key=key, request_digest=digest_of_request(proposal))
     except Refused as refused:
         return NotDone(WhyNot.REFUSED, refused.decision.message, decision=refused.decision)
     except KeyReused:

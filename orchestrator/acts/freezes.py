@@ -122,14 +122,14 @@ def would_hold(scope: FreezeScope) -> Effect:
     """What waits in the scope now, and would wait for the end of a freeze. A signal whose name stands for no workload
     yet is in no scope."""
     signals = Signal.pending().filter(scope.contains()).exclude(UNRESOLVED)
-    actions = Action.recent().filter(scope.contains("workload__"), state__in=WAITING)
+    actions = Action.of_active_months().filter(scope.contains("workload__"), state__in=WAITING)
     return Effect(signals, actions.exclude(origin=Origin.DIRECT), actions.filter(origin=Origin.DIRECT))
 
 
 def would_start(freeze: Freeze) -> Effect:
     """What waits for this freeze alone: it is decided on as soon as the freeze is lifted. Another guardrail may still
     refuse it."""
-    waiting = Action.recent().filter(waits_for(freeze, "workload__"))
+    waiting = Action.of_active_months().filter(waits_for(freeze, "workload__"))
     return Effect(Signal.pending().filter(waits_for(freeze)), waiting, waiting.none())
 
 

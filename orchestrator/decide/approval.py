@@ -54,7 +54,7 @@ def required(action: Action) -> int:
     return int((action.shown or {}).get("limits", {}).get("approvals_required", 1))
 
 
-def digest(of: Shown) -> str:
+def digest_of_shown(of: Shown) -> str:
     return sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -90,7 +90,7 @@ def approval_facts(action: Action, votes: Iterable[Sequence[str]], now: Shown) -
     target = action.workload.target
     holding = [one for one in by if has_right(one, target)]
     lost = tuple(one for one in by if one not in holding)
-    return ApprovalFacts(action.digest, digest(now), tuple(holding), lost)
+    return ApprovalFacts(action.digest, digest_of_shown(now), tuple(holding), lost)
 
 
 def has_right(by: str, target: Target) -> bool:

@@ -59,7 +59,7 @@ def admit_direct(
         raise KeyReused(idempotency_key) from error
 
 
-def digest(proposal: Proposal) -> str:
+def digest_of_request(proposal: Proposal) -> str:
     """Equal for equivalent requests, of the API and of the console."""
     target = proposal.target
     meaning = [
@@ -117,7 +117,7 @@ def is_overridable(action: Action) -> bool:
 def active_action(workload: Workload) -> Action | None:
     """The action that a request for a change of the workload meets."""
     active = ActiveAction.objects.filter(workload=workload, dry_run=False).values("action")
-    return Action.recent().filter(pk__in=active).select_related("workload").first()
+    return Action.of_active_months().filter(pk__in=active).select_related("workload").first()
 
 
 def waits(action: Action) -> str:
@@ -152,9 +152,9 @@ def _decide(question: Question, proposal: Proposal, workload: Workload) -> tuple
     return decided, None
 
 
-def _override(waits: Action, proposal: Proposal, action_id: UUID) -> transition_store.Transition:
+def _override(active: Action, proposal: Proposal, action_id: UUID) -> transition_store.Transition:
     message = f"{proposal.requested_by} requested the direct action {action_id} of the workload."
-    return transitions.cancel(waits, Reason.OVERRIDDEN, message, proposal.requested_by, {"action": str(action_id)})
+    return transitions.cancel(active, Reason.OVERRIDDEN, message, proposal.requested_by, {"action": str(action_id)})
 
 
 def _earlier(requested_by: str, idempotency_key: str | None, request_digest: str) -> Action | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from guardrails.types import Allow, Ask, Decision, Limits, Observe, Warned
 from orchestrator.actions import HANDLERS
-from orchestrator.decide.approval import difference, digest, plan_columns, rule_of, shown
+from orchestrator.decide.approval import difference, digest_of_shown, plan_columns, rule_of, shown
 from orchestrator.decide.decision import Decided
 from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models import Action, Verification, VerificationStatus, transitions
@@ -55,9 +55,9 @@ def ask(action: Action, live: WorkloadObject, decided: Decided, why: Ask | None,
     if changed:
         names = ", ".join(one["what"] for one in changed)
         message = f"{message} Since it was shown, this has changed: {names}.".strip()
-    details = {**({} if why is None else why.details), "digest": digest(shows), "changed": changed}
+    details = {**({} if why is None else why.details), "digest": digest_of_shown(shows), "changed": changed}
     seconds = decided.limits.approval_timeout_seconds
-    return transitions.ask(action, plan, Asks(shows, digest(shows), reason, message, details, seconds), actor)
+    return transitions.ask(action, plan, Asks(shows, digest_of_shown(shows), reason, message, details, seconds), actor)
 
 
 def observe_only(action: Action, live: WorkloadObject, decided: Decided, decision: Observe, actor: str) -> Transition:
@@ -70,7 +70,9 @@ def observe_only(action: Action, live: WorkloadObject, decided: Decided, decisio
 def _hold_seconds(action: Action, limits: Limits) -> int:
     """How long the last verification of such an action of the workload took; without one, the least that it takes."""
     known = Verification.objects.filter(
-        action__in=Action.recent().filter(workload=action.workload_id, type=action.type, applied_at__isnull=False),
+        action__in=Action.of_active_months().filter(
+            workload=action.workload_id, type=action.type, applied_at__isnull=False
+        ),
         status=VerificationStatus.SUCCESS,
     )
     last = known.order_by("-started_at").values_list("started_at", "finished_at").first()

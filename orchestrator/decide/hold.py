@@ -19,7 +19,7 @@ NAME_HOLDS = timedelta(minutes=15)  # nor that a name without a workload stands 
 HOLDS = timedelta(days=1)  # nor what another version of SmartOps would decide
 
 OF_SIGNAL = (Reason.NO_RULE, Reason.BELOW_THRESHOLD)  # they depend on the signal and the rules only
-# They depend on the proposal, the settings, and of the target on what `digest` includes.
+# They depend on the proposal, the settings, and of the target on what `digest_of_target` includes.
 OF_TARGET = (
     Reason.TARGET_NOT_FOUND,
     Reason.TARGET_BEING_DELETED,
@@ -45,7 +45,7 @@ def hold(signal: Signal, decided: Decided, settings_version: int) -> Hold | None
             bounds = {"until": (now + HOLDS).isoformat()}
         case Deny(reason=reason) if reason in (*OF_TARGET, Reason.POLICY_DENIED) and state.seen:
             until = now + ENDS_SOONER.get(reason, HOLDS)
-            bounds = {"target": digest(state), "until": until.isoformat()}
+            bounds = {"target": digest_of_target(state), "until": until.isoformat()}
         case _:
             return None
     found = holds.hold(signal.facts(), signal.enabled_rules, settings_version)
@@ -55,10 +55,10 @@ def hold(signal: Signal, decided: Decided, settings_version: int) -> Hold | None
 def is_over(held: Hold, state: TargetState, now: datetime) -> bool:
     """Whether a refusal holds no longer, for its time or because its target has changed."""
     until = held.get("until")
-    return held.get("target") != digest(state) or (until is not None and datetime.fromisoformat(until) <= now)
+    return held.get("target") != digest_of_target(state) or (until is not None and datetime.fromisoformat(until) <= now)
 
 
-def digest(state: TargetState) -> str:
+def digest_of_target(state: TargetState) -> str:
     """Another one for another target, for every change of it that may end one of these refusals, and where the
     environment of the process allows something else."""
     target = state.object

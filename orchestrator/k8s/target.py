@@ -52,4 +52,4 @@ class TargetState:
 
 UNOBSERVED = TargetState(seen=False)
 UNMANAGED = TargetState(seen=True, managed=False)
-Observe = Callable[[Target], TargetState]
+ObserveTarget = Callable[[Target], TargetState]

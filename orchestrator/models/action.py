@@ -290,7 +290,7 @@ class Action(models.Model):
         return past
 
     @classmethod
-    def recent(cls) -> models.QuerySet["Action"]:
+    def of_active_months(cls) -> models.QuerySet["Action"]:
         """All active actions, and others of the same months: for queries that no id bounds."""
         return cls.objects.filter(pk__range=ACTIVE_IDS())
 

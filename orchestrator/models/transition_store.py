@@ -164,7 +164,7 @@ def _release(ended: Sequence[Action]) -> Mapping[UUID, datetime]:
     """The targets are free: the signals of these actions close, and the signals that wait for the targets are due.
     Returns when the signals were first reported."""
     signals = [action.signal_id for action in ended if action.signal_id]
-    return Signal.release(signals, [action.workload.target for action in ended], (Reason.TARGET_BUSY,))
+    return Signal.close_and_wake(signals, [action.workload.target for action in ended], (Reason.TARGET_BUSY,))
 
 
 def _update_copy(one: Transition, times: Sequence[Any]) -> None:

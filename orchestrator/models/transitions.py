@@ -14,7 +14,7 @@ from orchestrator.models.evidence import Verification, VerificationStatus
 from orchestrator.models.states import ActionState as S
 from orchestrator.models.transition_store import Asks, Transition
 from signals.proposals import PROPOSAL_TYPES
-from signals.proposals.images import images, observe
+from signals.proposals.images import images, values_at
 from signals.reasons import Reason
 from signals.types import ActionType
 
@@ -204,7 +204,7 @@ def apply(action: Action, written: WorkloadObject, limits: Limits, actor: str, *
     )
 
 
-def retry(
+def put_back(
     action: Action, reason: Reason, message: str, delay: float, actor: str, *, ambiguous: bool = False
 ) -> Transition:
     """applying → pending. A write that was certainly not applied is planned anew; an ambiguous one keeps its plan, and
@@ -279,7 +279,7 @@ def _stored(action: Action, written: WorkloadObject) -> dict[str, Any]:
     """The fields as the API server has stored them, with its defaults. In a later version others may have changed them:
     then the image stays as it was planned."""
     paths = {**(action.before_image or {}), **(action.after_image or {})}
-    return {"after_image": dict(observe(paths, json.loads(written.document)))}
+    return {"after_image": dict(values_at(paths, json.loads(written.document)))}
 
 
 def _next_claim(action: Action) -> dict[str, int]:

@@ -59,7 +59,7 @@ def _measure_signals(cluster: str) -> None:
 
 
 def _measure_actions(cluster: str) -> None:
-    active = Action.recent().filter(cluster=cluster, state__in=ACTIVE).values("state")
+    active = Action.of_active_months().filter(cluster=cluster, state__in=ACTIVE).values("state")
     found = {row["state"]: row for row in active.annotate(count=Count("pk"), age=_AGE)}
     for state in ACTIVE:
         ACTIONS.labels(state).set(found[state]["count"] if state in found else 0)

@@ -17,8 +17,7 @@ from orchestrator.decide.decision import Decided, Question, decide, store_record
 from orchestrator.decide.follow import follow
 from orchestrator.decide.hold import hold
 from orchestrator.k8s.sync import NO_DELAYS, Delays
-from orchestrator.k8s.target import UNOBSERVED
-from orchestrator.k8s.target import Observe as ObserveTarget
+from orchestrator.k8s.target import UNOBSERVED, ObserveTarget
 from orchestrator.models import Action, ActionState, Phase, Workload, transition_store
 from orchestrator.reconciler import naming
 from orchestrator.reconciler.calls import Candidate

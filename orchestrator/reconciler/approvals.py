@@ -14,19 +14,18 @@ from django.db import transaction
 
 from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe
 from orchestrator import metrics
-from orchestrator.decide.approval import digest, plan_columns, rule_of, shown
+from orchestrator.decide.approval import digest_of_shown, plan_columns, rule_of, shown
 from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.follow import ask, observe_only
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.k8s.errors import ClusterError
-from orchestrator.k8s.target import Observe as ObserveTarget
-from orchestrator.k8s.target import TargetState
+from orchestrator.k8s.target import ObserveTarget, TargetState
 from orchestrator.k8s.types import WorkloadObject
 from orchestrator.models import Action, ActionState, Phase, Workload, transition_store, transitions
 from orchestrator.reconciler.calls import Rehearsal
 from signals.lib.redaction import error_text
 from signals.models import Signal
-from signals.proposals.images import observe as observe_fields
+from signals.proposals.images import values_at
 from signals.reasons import Reason
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ BATCH = 100  # actions of one pass
 
 def waiting(cluster: str, after: UUID | None = None) -> list[Action]:
     """The next actions after this one, in the order of their ids."""
-    rows = Action.recent().filter(cluster=cluster, state=ActionState.AWAITING_APPROVAL)
+    rows = Action.of_active_months().filter(cluster=cluster, state=ActionState.AWAITING_APPROVAL)
     if after is not None:
         rows = rows.filter(pk__gt=after)
     return list(rows.select_related("workload").order_by("pk")[:BATCH])
@@ -82,7 +81,7 @@ def record(rehearsals: Sequence[Rehearsal]) -> list[Rehearsal]:
         match one.result:
             case WorkloadObject() as result:
                 paths = {**(one.action.before_image or {}), **(one.action.after_image or {})}
-                after = dict(observe_fields(paths, json.loads(result.document)))
+                after = dict(values_at(paths, json.loads(result.document)))
                 _store(one.action, ok=True, message="The API server accepts the change.", after=after)
             case ClusterError() as error:
                 _store(one.action, ok=False, message=error.message, after={})
@@ -116,7 +115,7 @@ def _changed(rows: Sequence[Action], states: Mapping[UUID, TargetState]) -> list
 
 def _digest(action: Action, live: WorkloadObject, history: WorkloadHistory) -> str:
     rule, version = rule_of(action.requested_by), history.rule and history.rule[0]
-    return digest(shown(plan_columns(action, live), rule, version, history.limits))
+    return digest_of_shown(shown(plan_columns(action, live), rule, version, history.limits))
 
 
 def _question(action: Action, state: TargetState, workload: Workload, signals: Mapping[UUID, Signal]) -> Question:

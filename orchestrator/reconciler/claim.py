@@ -60,7 +60,7 @@ class Claim:
         match move:
             case Retry(reason, message, delay):
                 metrics.RETRIES.labels(type=self.action.type.lower(), reason=reason).inc()
-                return transitions.retry(self.action, reason, message, delay, actor, ambiguous=self.action.ambiguous)
+                return transitions.put_back(self.action, reason, message, delay, actor, ambiguous=self.action.ambiguous)
             case Fail(reason, message):
                 return transitions.fail(self.action, reason, message, actor)
             case Review(message):
@@ -71,7 +71,7 @@ def claim_due(cluster: str, limit: int, actor: str, delays: Delays = NO_DELAYS, 
     """Claims as many as are due. Several reconcilers share the work: each skips the rows that another one locks.
     `delays` are those of the cache. `direct`: only direct actions."""
     is_due = Action.is_past("not_before", delays)
-    due = Action.recent().filter(is_due, cluster=cluster, state=ActionState.PENDING)
+    due = Action.of_active_months().filter(is_due, cluster=cluster, state=ActionState.PENDING)
     if direct:
         due = due.filter(origin=Origin.DIRECT)
     messages = dict[UUID, str]()

@@ -147,5 +147,5 @@ def _block(
         delay = max(0.0, wait.total_seconds())
         if reason is Reason.ROLLOUT_IN_PROGRESS:  # its end wakes signals, but not actions
             delay = min(delay, ROLLOUT_AGAIN)
-        return transitions.retry(action, reason, message, delay, actor, ambiguous=may_be_applied)
+        return transitions.put_back(action, reason, message, delay, actor, ambiguous=may_be_applied)
     return transitions.cancel(action, reason, message, actor, decision.details)

@@ -40,7 +40,7 @@ def active_states(cluster: str) -> Collection[str]:
     small table says whether there is one at all."""
     if not ActiveAction.objects.exists():
         return ()
-    rows = Action.recent().filter(cluster=cluster, state__in=ACTIVE)
+    rows = Action.of_active_months().filter(cluster=cluster, state__in=ACTIVE)
     return frozenset(rows.order_by().values_list("state", flat=True).distinct())
 
 
@@ -54,7 +54,7 @@ def reclaim(
     """Claims the actions whose lease has expired. `held` are those that this process itself still works on. `delays`
     are those of the cache."""
     is_over = Action.is_past("lease_until", delays)
-    expired = Action.recent().filter(is_over, cluster=cluster, state=ActionState.APPLYING)
+    expired = Action.of_active_months().filter(is_over, cluster=cluster, state=ActionState.APPLYING)
     others = expired.exclude(pk__in=list(held))
     stored = claim_free(others, limit, lambda row: transitions.reclaim(row, actor), "lease_until")
     metrics.TAKEOVERS.inc(len(stored))
@@ -66,7 +66,7 @@ def expire_actions(actor: str) -> None:
     reconciler."""
     unclaimed = Q(state=ActionState.PENDING, ambiguous=False)
     undecided = Q(state__in=[ActionState.NEEDS_REVIEW, ActionState.AWAITING_APPROVAL])
-    over = Action.recent().filter(unclaimed | undecided, deadline_at__lte=Now())
+    over = Action.of_active_months().filter(unclaimed | undecided, deadline_at__lte=Now())
     # Any of them: rows that cannot be ended keep no others from their end.
     rows = list(over.select_related("workload").order_by("?")[:BATCH])
     store_all(rows, lambda some: transition_store.store([_expired(row, actor) for row in some]), _log_failure)
@@ -89,7 +89,7 @@ def report_unattended(cluster: str) -> None:
     due = {"reason": "", "not_before__lte": Now() - UNATTENDED_AFTER}
     for rows in (
         Signal.pending().filter(**due).exclude(cluster=cluster),
-        Action.recent().filter(**due, state=ActionState.PENDING).exclude(cluster=cluster),
+        Action.of_active_months().filter(**due, state=ActionState.PENDING).exclude(cluster=cluster),
     ):
         with transaction.atomic():
             free = rows.select_for_update(no_key=True, skip_locked=True).values_list("pk", "cluster")
@@ -106,7 +106,9 @@ def cancel_resolved(cluster: str, actor: str) -> None:
     """Cancels the actions that were not applied yet and whose signal is resolved. An ambiguous action is not cancelled:
     its next claim reads the target first."""
     waiting = [ActionState.PENDING, ActionState.AWAITING_APPROVAL]
-    of_signals = Action.recent().filter(cluster=cluster, state__in=waiting, ambiguous=False, signal__isnull=False)
+    of_signals = Action.of_active_months().filter(
+        cluster=cluster, state__in=waiting, ambiguous=False, signal__isnull=False
+    )
     if resolved := Signal.resolved(of_signals.values_list("signal_id", flat=True)):
         rows = list(of_signals.filter(signal__in=resolved[:BATCH]).select_related("workload"))
         store_all(rows, partial(_cancel_resolved, actor=actor), _log_failure)

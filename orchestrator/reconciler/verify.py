@@ -96,7 +96,7 @@ class Verifications:
 
     def load(self) -> None:
         """Begins with all of the cluster that are not watched yet: another process applied them."""
-        rows = Action.recent().filter(cluster=self._cluster_name, state=ActionState.VERIFYING)
+        rows = Action.of_active_months().filter(cluster=self._cluster_name, state=ActionState.VERIFYING)
         verifying, now = set(rows.values_list("pk", flat=True)), self._clock.monotonic()
         self._failing = {pk: again_at for pk, again_at in self._failing.items() if pk in verifying}
         waiting = {pk for pk, again_at in self._failing.items() if now < again_at}

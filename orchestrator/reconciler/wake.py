@@ -18,7 +18,7 @@ from orchestrator import metrics
 from orchestrator.decide.hold import is_over
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.sync import Delays
-from orchestrator.k8s.target import Observe
+from orchestrator.k8s.target import ObserveTarget
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState
 from orchestrator.models.workload import limit_lock_waits
@@ -89,7 +89,7 @@ def wake_unread(cluster: str, delays: Delays) -> bool:
         return True
     signals = Signal.pending().filter(waiting, *(~Q(**one) for one in unread))
     of_workload = [{f"workload__{column}": value for column, value in one.items()} for one in unread]
-    actions = Action.recent().filter(waiting, *(~Q(**one) for one in of_workload), state=ActionState.PENDING)
+    actions = Action.of_active_months().filter(waiting, *(~Q(**one) for one in of_workload), state=ActionState.PENDING)
     return all([_make_due(Signal.objects, signals), _make_due(Action.objects, actions)])
 
 
@@ -105,7 +105,7 @@ def wake_freed(cluster: str, seen: int | None) -> int | None:
         return version
     later = Q(cluster=cluster, not_before__gt=Now())
     signals = Signal.pending().filter(_freed(), later)
-    actions = Action.recent().filter(_freed("workload__", "name"), later, state=ActionState.PENDING)
+    actions = Action.of_active_months().filter(_freed("workload__", "name"), later, state=ActionState.PENDING)
     complete = all([_make_due(Signal.objects, signals), _make_due(Action.objects, actions)])
     return version if complete else None
 
@@ -115,10 +115,10 @@ def wake_after_rollouts(cluster: str, ended: Iterable[WorkloadKey]) -> None:
     targets = [Target(cluster, key.namespace, key.name, key.kind) for key in ended]
     with transaction.atomic():
         limit_lock_waits()
-        Signal.release((), targets, (Reason.ROLLOUT_IN_PROGRESS, Reason.ROLLOUT_STUCK))
+        Signal.wake(targets, (Reason.ROLLOUT_IN_PROGRESS, Reason.ROLLOUT_STUCK))
 
 
-def release_held(cluster: str, observe: Observe) -> None:
+def release_held(cluster: str, observe: ObserveTarget) -> None:
     """Ends the hold of each refusal whose target has changed, whose time is over, or whose problem has a newer signal:
     the next report is decided on. Of at most BATCH signals at a time."""
     held = Signal.objects.filter(cluster=cluster, state=SignalState.DENIED, holds__isnull=False)
@@ -133,7 +133,7 @@ def release_held(cluster: str, observe: Observe) -> None:
         Signal.objects.filter(pk__in=list(free)).update(holds=None)
 
 
-def _is_over(signal: Signal, observe: Observe) -> bool:
+def _is_over(signal: Signal, observe: ObserveTarget) -> bool:
     try:
         return is_over(signal.holds or {}, observe(signal.target), timezone.now())
     except Exception:

@@ -49,7 +49,7 @@ def images(patch: Mapping[str, Any], document: Document) -> Images:
     )
 
 
-def observe(paths: Iterable[str], document: Document) -> Image:
+def values_at(paths: Iterable[str], document: Document) -> Image:
     """The fields as they are in an object. A change is still in effect if this equals its image."""
     found = {path: _read(document, path) for path in paths}
     return {path: value for path, value in found.items() if value is not _ABSENT}

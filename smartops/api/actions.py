@@ -11,7 +11,7 @@ from ninja import Header, Query, Router
 from ninja.responses import Status
 from pydantic import BaseModel, Field
 
-from orchestrator.decide.direct import KeyReused, Refused, admit_direct, digest
+from orchestrator.decide.direct import KeyReused, Refused, admit_direct, digest_of_request
 from orchestrator.models import FINAL, Action, ActionState, RefusedRequest
 from signals.names import ClusterName, Namespace, WorkloadKind, WorkloadName
 from signals.types import ActionType, Proposal
@@ -19,7 +19,7 @@ from smartops import queries
 from smartops.api import refusals
 from smartops.api.pagination import Page, PageQuery, names_in, paginate
 from smartops.api.principals import AuthenticatedRequest, BearerToken, covered, readable, require_namespace
-from smartops.api.problems import Problem, RequestReason, not_found
+from smartops.api.problems import ProblemDetails, RequestReason, not_found
 from smartops.api.requests import (
     ActionRequest,
     IdempotencyKey,
@@ -141,18 +141,18 @@ def _admit(proposal: Proposal, principal: Principal, idempotency_key: str | None
     try:
         require_namespace(principal, proposal.target.namespace)
         require_allowed(proposal)
-    except Problem as problem:
+    except ProblemDetails as problem:
         RefusedRequest.record(principal.actor, proposal.target, problem.reason, problem.detail)
         raise
     try:
         action = admit_direct(
-            proposal, principal.actor, idempotency_key=idempotency_key, request_digest=digest(proposal)
+            proposal, principal.actor, idempotency_key=idempotency_key, request_digest=digest_of_request(proposal)
         )
     except Refused as refused:
         raise refusals.of_decision(refused.decision) from None
     except KeyReused:
         detail = "This Idempotency-Key was used for another request. Use a new key."
-        raise Problem(409, RequestReason.IDEMPOTENCY_KEY_REUSED, detail) from None
+        raise ProblemDetails(409, RequestReason.IDEMPOTENCY_KEY_REUSED, detail) from None
     with suppress(Error):
         return _load(action.pk)
     return action

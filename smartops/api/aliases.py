@@ -81,7 +81,7 @@ class MatchQuery(BaseModel):
     namespace: Namespace | None = None
 
     def require(self) -> None:
-        """Raises Problem (422)."""
+        """Raises ProblemDetails (422)."""
         if (self.name is None) is (self.pattern is None):
             raise invalid([{"loc": (), "msg": "Give either name or pattern"}], within=["query"])
         if self.pattern is not None and (problem := pattern_problem(self.pattern)):

@@ -8,7 +8,7 @@ from django.db import connection
 from signals import queries
 from signals.allowance import Exceeded
 from signals.models import Signal
-from smartops.api.problems import Problem, RequestReason
+from smartops.api.problems import ProblemDetails, RequestReason
 
 COUNTED_FOR = 1.0  # seconds: in this time, the queue may become longer than its limit
 PAUSE = 5  # seconds
@@ -16,7 +16,7 @@ PAUSE = 5  # seconds
 _counted = (0.0, 0)  # until when the count of waiting signals holds, and the count
 
 
-def exceeded(token: str, why: Exceeded) -> Problem:
+def exceeded(token: str, why: Exceeded) -> ProblemDetails:
     """429 for an observation beyond a limit of its token."""
     if why.rate:
         reason = RequestReason.SIGNAL_RATE_EXCEEDED
@@ -27,7 +27,7 @@ def exceeded(token: str, why: Exceeded) -> Problem:
     details = {"limit": why.limit, "retry_after_seconds": why.retry_after}
     if why.rate:
         details["window_seconds"] = 60
-    return _later(Problem(429, reason, detail, details=details), why.retry_after)
+    return _later(ProblemDetails(429, reason, detail, details=details), why.retry_after)
 
 
 def forget_count() -> None:
@@ -37,12 +37,12 @@ def forget_count() -> None:
 
 
 def require_room() -> None:
-    """Raises Problem (503) while the queue is full."""
+    """Raises ProblemDetails (503) while the queue is full."""
     limit, waiting = settings.SMARTOPS_QUEUE_LIMIT, _waiting()
     if waiting >= limit:
         detail = f"At least {limit} signals wait for a decision. Check that a reconciler runs for each cluster."
         details = {"limit": limit, "retry_after_seconds": PAUSE}
-        raise _later(Problem(503, RequestReason.QUEUE_FULL, detail, details=details), PAUSE)
+        raise _later(ProblemDetails(503, RequestReason.QUEUE_FULL, detail, details=details), PAUSE)
 
 
 def _waiting() -> int:
@@ -57,6 +57,6 @@ def _waiting() -> int:
     return waiting
 
 
-def _later(problem: Problem, seconds: int) -> Problem:
+def _later(problem: ProblemDetails, seconds: int) -> ProblemDetails:
     problem.headers["Retry-After"] = str(seconds)
     return problem

@@ -9,7 +9,7 @@ from ninja.security import HttpBearer
 
 from orchestrator.models.refused_request import NO_TARGET, RefusedRequest
 from smartops import tokens
-from smartops.api.problems import Problem, RequestReason, unauthenticated
+from smartops.api.problems import ProblemDetails, RequestReason, unauthenticated
 from smartops.people.access import EVERYTHING
 from smartops.tokens import Principal, Scope
 
@@ -22,7 +22,7 @@ class AuthenticatedRequest(HttpRequest):
 
 class BearerToken(HttpBearer):
     """A GET needs the scope `read`, any other method the scope `write`. `require` may refuse a write before its body is
-    parsed: it raises a Problem."""
+    parsed: it raises a ProblemDetails."""
 
     openapi_description = (
         "A token of `manage.py create_token`. Reading needs the scope `read`, posting signals `signals:write`, "
@@ -44,18 +44,18 @@ class BearerToken(HttpBearer):
             details = {"needed": needed, "scopes": sorted(principal.scopes)}
             if needed is Scope.ACTIONS_WRITE:
                 RefusedRequest.record(principal.actor, NO_TARGET, RequestReason.SCOPE_MISSING, detail)
-            raise Problem(403, RequestReason.SCOPE_MISSING, detail, details=details)
+            raise ProblemDetails(403, RequestReason.SCOPE_MISSING, detail, details=details)
         if self._require is not None and request.method != "GET":
             self._require()
         return principal
 
 
 def require_namespace(principal: Principal, namespace: str) -> None:
-    """Raises Problem (403) if the token is limited to other namespaces."""
+    """Raises ProblemDetails (403) if the token is limited to other namespaces."""
     if not principal.allows(namespace):
         detail = f"The token “{principal.name}” does not cover the namespace “{namespace}”."
         details = {"namespaces": sorted(principal.namespaces)}
-        raise Problem(403, RequestReason.NAMESPACE_FORBIDDEN, detail, details=details)
+        raise ProblemDetails(403, RequestReason.NAMESPACE_FORBIDDEN, detail, details=details)
 
 
 def readable(rows: QuerySet[Row], principal: Principal, namespace: str | None, field: str) -> QuerySet[Row]:

@@ -15,7 +15,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from signals.lib.availability import describe, is_repeatable
-from smartops.api.problems import Problem, RequestReason, invalid, malformed, unauthenticated
+from smartops.api.problems import ProblemDetails, RequestReason, invalid, malformed, unauthenticated
 from smartops.strict_json import Malformed
 from smartops.web.bodies import API, REFUSAL, Refusal
 from smartops.web.types import GetResponse
@@ -34,7 +34,7 @@ _OF_STATUS = {
 }
 
 
-def respond(problem: Problem) -> HttpResponse:
+def respond(problem: ProblemDetails) -> HttpResponse:
     body = dumps(problem.document(), cls=DjangoJSONEncoder).encode()
     headers = problem.headers | {"Content-Length": str(len(body))}
     response = HttpResponse(body, status=problem.status, content_type=MEDIA_TYPE, headers=headers)
@@ -45,8 +45,8 @@ def respond(problem: Problem) -> HttpResponse:
 def handle_exceptions(api: NinjaAPI) -> None:
     """Handlers for what operations raise. Django logs every other exception and answers 500."""
 
-    @api.exception_handler(Problem)
-    def problem_raised(request: HttpRequest, problem: Problem) -> HttpResponse:  # noqa: ARG001
+    @api.exception_handler(ProblemDetails)
+    def problem_raised(request: HttpRequest, problem: ProblemDetails) -> HttpResponse:  # noqa: ARG001
         return respond(problem)
 
     @api.exception_handler(ValidationError)
@@ -62,7 +62,7 @@ def handle_exceptions(api: NinjaAPI) -> None:
     @api.exception_handler(HttpError)
     def body_not_parsed(request: HttpRequest, error: HttpError) -> HttpResponse:  # noqa: ARG001
         match error.__cause__:
-            case Problem() as problem:
+            case ProblemDetails() as problem:
                 return respond(problem)
             case Malformed() as cause:
                 return respond(malformed(cause))
@@ -81,9 +81,9 @@ def handle_exceptions(api: NinjaAPI) -> None:
         return respond(of_status(413))
 
 
-def of_status(status: int) -> Problem:
+def of_status(status: int) -> ProblemDetails:
     reason, detail = _OF_STATUS.get(status, (RequestReason.BAD_REQUEST, f"{HTTPStatus(status).phrase}."))
-    problem = Problem(status, reason, detail)
+    problem = ProblemDetails(status, reason, detail)
     if reason == RequestReason.DATABASE_UNAVAILABLE:
         problem.headers["Retry-After"] = str(RETRY_AFTER)
     return problem
@@ -102,12 +102,12 @@ def problem_details(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
-def _body_refused(refusal: Refusal) -> Problem:
+def _body_refused(refusal: Refusal) -> ProblemDetails:
     details = {"limit": refusal.limit}
     if refusal.status == 413:
         detail = f"The request body has more than {refusal.limit} bytes."
-        return Problem(413, RequestReason.BODY_TOO_LARGE, detail, details=details)
-    problem = Problem(
+        return ProblemDetails(413, RequestReason.BODY_TOO_LARGE, detail, details=details)
+    problem = ProblemDetails(
         503,
         RequestReason.OVERLOADED,
         "The web process holds too many request bodies. Repeat the request later.",

@@ -36,7 +36,7 @@ class RequestReason(StrEnum):
     OVERLOADED = "Overloaded"
 
 
-class Problem(Exception):  # noqa: N818 - it is a response
+class ProblemDetails(Exception):  # noqa: N818 - it is a response
     """`status` is the HTTP status, `reason` one CamelCase word, `detail` a sentence. `members` are further members of
     the document (details, errors, verdicts, ids); a member that is None is left out."""
 
@@ -57,40 +57,43 @@ class Problem(Exception):  # noqa: N818 - it is a response
         }
 
 
-def malformed(error: Malformed) -> Problem:
+def malformed(error: Malformed) -> ProblemDetails:
     """400 for JSON that is not strict."""
     field = field_name(error.path)
     errors = [{"field": field, "message": error.message}]
-    return Problem(400, RequestReason.MALFORMED_BODY, f"{field}: {error.message}", errors=errors)
+    return ProblemDetails(400, RequestReason.MALFORMED_BODY, f"{field}: {error.message}", errors=errors)
 
 
-def too_large(what: str, value: int, limit: int) -> Problem:
+def too_large(what: str, value: int, limit: int) -> ProblemDetails:
     """413. `value` and `limit` in bytes."""
     details = {"value": value, "limit": limit}
-    return Problem(413, RequestReason.BODY_TOO_LARGE, f"The {what} has more than {limit} bytes.", details=details)
+    return ProblemDetails(
+        413, RequestReason.BODY_TOO_LARGE, f"The {what} has more than {limit} bytes.", details=details
+    )
 
 
-def invalid(errors: Iterable[Mapping[str, Any]], within: Iterable[str | int] = ()) -> Problem:
+def invalid(errors: Iterable[Mapping[str, Any]], within: Iterable[str | int] = ()) -> ProblemDetails:
     """422 from the errors of pydantic. Each names its field as the client wrote it: `rankedCauses[0].probability`.
     `within` is the path of what was validated."""
     fields = [{"field": field_name((*within, *error["loc"])), "message": error["msg"]} for error in errors]
     detail = "; ".join(f"{one['field']}: {one['message']}" for one in fields[:3])
-    return Problem(422, RequestReason.INVALID_REQUEST, detail, errors=fields)
+    return ProblemDetails(422, RequestReason.INVALID_REQUEST, detail, errors=fields)
 
 
-def unauthenticated(detail: str, error: str = "") -> Problem:
+def unauthenticated(detail: str, error: str = "") -> ProblemDetails:
     """401. `error` is the code of RFC 6750 for a token that was sent and is not valid."""
-    problem = Problem(401, RequestReason.UNAUTHENTICATED, detail)
+    problem = ProblemDetails(401, RequestReason.UNAUTHENTICATED, detail)
     problem.headers["WWW-Authenticate"] = 'Bearer realm="smartops"' + (f', error="{error}"' if error else "")
     return problem
 
 
-def not_found(what: str, id_: UUID) -> Problem:
-    return Problem(404, RequestReason.NOT_FOUND, f"No {what} has the id {id_}.")
+def not_found(what: str, id_: UUID) -> ProblemDetails:
+    return ProblemDetails(404, RequestReason.NOT_FOUND, f"No {what} has the id {id_}.")
 
 
 def require_known(given: QueryDict, known: Collection[str]) -> None:
-    """Raises Problem (422) for unknown and repeated query parameters: ignoring one would return the wrong rows."""
+    """Raises ProblemDetails (422) for unknown and repeated query parameters: ignoring one would return the wrong
+    rows."""
     if unknown := [name for name in given if name not in known]:
         raise invalid({"loc": (name,), "msg": "Unknown query parameter"} for name in unknown)
     if repeated := [name for name, values in given.lists() if len(values) > 1]:

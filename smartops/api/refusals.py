@@ -6,7 +6,7 @@ from guardrails.replay import dump_verdicts
 from guardrails.types import Defer, Deny, Ignore
 from orchestrator.models import Action
 from signals.reasons import Reason
-from smartops.api.problems import Problem
+from smartops.api.problems import ProblemDetails
 
 CONFLICT = 409  # the current state does not allow the action; a later request may succeed
 STATUS: Mapping[str, int] = {
@@ -27,9 +27,9 @@ STATUS: Mapping[str, int] = {
 }
 
 
-def of_decision(decision: Defer | Deny | Ignore) -> Problem:
+def of_decision(decision: Defer | Deny | Ignore) -> ProblemDetails:
     until = None if isinstance(decision, Ignore) else decision.until
-    return Problem(
+    return ProblemDetails(
         STATUS.get(decision.reason, CONFLICT),
         decision.reason,
         decision.message,
@@ -39,7 +39,7 @@ def of_decision(decision: Defer | Deny | Ignore) -> Problem:
     )
 
 
-def of_action(action: Action) -> Problem:
+def of_action(action: Action) -> ProblemDetails:
     """For an action that ended before its change was applied."""
     status = STATUS.get(action.reason, CONFLICT)
-    return Problem(status, action.reason, action.message, details=action.details, action=str(action.pk))
+    return ProblemDetails(status, action.reason, action.message, details=action.details, action=str(action.pk))

@@ -10,7 +10,7 @@ from signals.names import ClusterName, Namespace, Text, WorkloadKind, WorkloadNa
 from signals.proposals.patch_allowlist import MAX_REPLICAS, forbidden
 from signals.reasons import Reason
 from signals.types import ActionType, Kind, Origin, Proposal, Target
-from smartops.api.problems import Problem
+from smartops.api.problems import ProblemDetails
 
 Replicas = Annotated[int, Field(ge=0, le=MAX_REPLICAS)]
 Patch = Annotated[
@@ -117,14 +117,14 @@ class ActionRequest(_ActionBody):
 
 
 def require_allowed(proposal: Proposal) -> None:
-    """Raises Problem (400) if the patch of the proposal, if it has one, is not on the allowlist."""
+    """Raises ProblemDetails (400) if the patch of the proposal, if it has one, is not on the allowlist."""
     patch = proposal.params.get("patch")
     refusal = None if patch is None else forbidden(patch, tuple(settings.SMARTOPS_ALLOWED_PATCH_PREFIXES))
     if refusal is None:
         return
     path, why = refusal
     field = path if path == "patch" else f"patch.{path}"
-    raise Problem(400, Reason.PATCH_FORBIDDEN, f"{path}: {why}.", errors=[{"field": field, "message": why}])
+    raise ProblemDetails(400, Reason.PATCH_FORBIDDEN, f"{path}: {why}.", errors=[{"field": field, "message": why}])
 
 
 def _target(cluster: str | None, kind: Kind | None, namespace: str | None, name: str) -> Target:

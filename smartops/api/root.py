@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from smartops import strict_json
 from smartops.api import actions, aliases, approvals, guardrails, problem_handlers, reports, rules, signals
-from smartops.api.problems import Problem, RequestReason
+from smartops.api.problems import ProblemDetails, RequestReason
 
 CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
 # By path: the list whose items are parsed each on its own.
@@ -40,14 +40,14 @@ class JsonBody(Parser):
         return strict_json.loads_items(request.body, items) if items else strict_json.loads(request.body)
 
 
-def _unsupported(what: str, wanted: str, given: str) -> Problem:
-    return Problem(415, RequestReason.UNSUPPORTED_MEDIA_TYPE, f"{what} must be {wanted}, not “{given}”.")
+def _unsupported(what: str, wanted: str, given: str) -> ProblemDetails:
+    return ProblemDetails(415, RequestReason.UNSUPPORTED_MEDIA_TYPE, f"{what} must be {wanted}, not “{given}”.")
 
 
 class ProblemDocument(BaseModel):
     """An error in the form of RFC 9457. docs/reasons.md lists every `reason`."""
 
-    model_config = ConfigDict(title="Problem", extra="allow")
+    model_config = ConfigDict(title="ProblemDetails", extra="allow")
 
     type: str
     title: str
@@ -68,12 +68,12 @@ class API(NinjaAPI):
     def get_openapi_schema(self, **where: Any) -> OpenAPISchema:
         """Adds the problem document as the default response of every operation."""
         schema = super().get_openapi_schema(**where)
-        content = {problem_handlers.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-        schema["components"]["schemas"]["Problem"] = ProblemDocument.model_json_schema()
-        schema["components"]["responses"] = {"Problem": {"description": "Error", "content": content}}
+        content = {problem_handlers.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+        schema["components"]["schemas"]["ProblemDetails"] = ProblemDocument.model_json_schema()
+        schema["components"]["responses"] = {"ProblemDetails": {"description": "Error", "content": content}}
         for path in schema["paths"].values():
             for operation in path.values():
-                operation["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
+                operation["responses"]["default"] = {"$ref": "#/components/responses/ProblemDetails"}
         return schema
 
 

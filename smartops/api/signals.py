@@ -26,7 +26,7 @@ from smartops.api.intake import exceeded, require_room
 from smartops.api.pagination import Page, PageQuery, names_in, paginate
 from smartops.api.principals import AuthenticatedRequest, BearerToken, covered, require_namespace
 from smartops.api.problems import (
-    Problem,
+    ProblemDetails,
     RequestReason,
     field_name,
     invalid,
@@ -96,7 +96,7 @@ class BatchItem(BaseModel):
     state: SignalState | None = None
     duplicate: bool | None = None
     problem: dict[str, Any] | None = Field(
-        None, description="A Problem. Each of its `errors` names the path in the batch, as `signals[1].score`."
+        None, description="A ProblemDetails. Each of its `errors` names the path in the batch, as `signals[1].score`."
     )
 
 
@@ -177,10 +177,10 @@ def _accept(request: AuthenticatedRequest, body: Any, model: Model, response: Ht
         parts = enumerate(divide(_several(body)))
         return _accept_all(request, [_read(request, one, model, (OBSERVATIONS, index)) for index, one in parts])
     observation = _read(request, body, model, ())
-    if isinstance(observation, Problem):
+    if isinstance(observation, ProblemDetails):
         raise observation
     [receipt] = _post(request, [observation])
-    if isinstance(receipt, Problem):
+    if isinstance(receipt, ProblemDetails):
         raise receipt
     pk = UUID(receipt.signal_id) if receipt.signal_id else None
     if pk is not None:
@@ -204,14 +204,15 @@ def _size(value: Any) -> int:
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def _accept_all(request: AuthenticatedRequest, read: list[Observation | Problem]) -> HttpResponse:
+def _accept_all(request: AuthenticatedRequest, read: list[Observation | ProblemDetails]) -> HttpResponse:
     """Stores those that are valid. One item of the answer for each, in order."""
     results = iter(_post(request, [one for one in read if isinstance(one, Observation)]))
-    done = [one if isinstance(one, Problem) else next(results) for one in read]
+    done = [one if isinstance(one, ProblemDetails) else next(results) for one in read]
     items = [
-        _refused(index, one) if isinstance(one, Problem) else _stored(index, one) for index, one in enumerate(done)
+        _refused(index, one) if isinstance(one, ProblemDetails) else _stored(index, one)
+        for index, one in enumerate(done)
     ]
-    problems = [one for one in done if isinstance(one, Problem)]
+    problems = [one for one in done if isinstance(one, ProblemDetails)]
     if len(problems) == len(done):
         raise _all_refused(problems, [item.model_dump(exclude_none=True) for item in items])
     # Rendered here: ninja would validate each item once more, and encode it in Python.
@@ -219,7 +220,7 @@ def _accept_all(request: AuthenticatedRequest, read: list[Observation | Problem]
     return HttpResponse(document, status=202, content_type="application/json; charset=utf-8")
 
 
-def _post(request: AuthenticatedRequest, observations: list[Observation]) -> list[Receipt | Problem]:
+def _post(request: AuthenticatedRequest, observations: list[Observation]) -> list[Receipt | ProblemDetails]:
     token = request.auth
     return [
         exceeded(token.name, one) if isinstance(one, Exceeded) else one
@@ -227,17 +228,17 @@ def _post(request: AuthenticatedRequest, observations: list[Observation]) -> lis
     ]
 
 
-def _all_refused(problems: list[Problem], items: list[dict[str, Any]]) -> Problem:
+def _all_refused(problems: list[ProblemDetails], items: list[dict[str, Any]]) -> ProblemDetails:
     """429 if one of them may be repeated later, otherwise 422."""
     for one in problems:
         if pause := one.headers.get("Retry-After"):
-            whole = Problem(one.status, one.reason, one.detail, details=one.members["details"], items=items)
+            whole = ProblemDetails(one.status, one.reason, one.detail, details=one.members["details"], items=items)
             whole.headers["Retry-After"] = pause
             return whole
-    return Problem(422, RequestReason.INVALID_REQUEST, "None of the signals is valid.", items=items)
+    return ProblemDetails(422, RequestReason.INVALID_REQUEST, "None of the signals is valid.", items=items)
 
 
-def _item(request: AuthenticatedRequest, index: int, item: Any, sizes: bool) -> Observation | Problem:
+def _item(request: AuthenticatedRequest, index: int, item: Any, sizes: bool) -> Observation | ProblemDetails:
     """Of a batch. `sizes`: whether the item may exceed the size of a single post."""
     path = ("signals", index)
     is_object = isinstance(item, Mapping)
@@ -247,7 +248,9 @@ def _item(request: AuthenticatedRequest, index: int, item: Any, sizes: bool) -> 
     return _read(request, item, BatchRca if is_rca else BatchAnomaly, path)
 
 
-def _read(request: AuthenticatedRequest, body: Any, model: Model, path: tuple[str | int, ...]) -> Observation | Problem:
+def _read(
+    request: AuthenticatedRequest, body: Any, model: Model, path: tuple[str | int, ...]
+) -> Observation | ProblemDetails:
     """`path` leads to this observation in the body of the request."""
     if isinstance(body, Malformed):
         return malformed(body)
@@ -259,7 +262,7 @@ def _read(request: AuthenticatedRequest, body: Any, model: Model, path: tuple[st
         require_namespace(request.auth, observation.target.namespace)
     except ValidationError as error:
         return invalid(error.errors(include_url=False, include_input=False), path)
-    except Problem as problem:
+    except ProblemDetails as problem:
         return problem
     return observation
 
@@ -269,5 +272,5 @@ def _stored(index: int, receipt: Receipt) -> BatchItem:
     return BatchItem.model_validate(item | {"duplicate": receipt.duplicate})
 
 
-def _refused(index: int, problem: Problem) -> BatchItem:
+def _refused(index: int, problem: ProblemDetails) -> BatchItem:
     return BatchItem(index=index, status=problem.status, problem=problem.document())

@@ -210,14 +210,14 @@ def _circumstances(row: Action, now: datetime) -> dict[str, Any]:
 
 
 def _same(row: Action) -> tuple[Earlier, ...]:
-    rows = Action.recent().filter(
+    rows = Action.of_active_months().filter(
         workload=row.workload_id, type=row.type, params=row.params, state__in=FINAL, dry_run=False
     )
     return _earlier(rows.exclude(pk=row.pk), "-pk")
 
 
 def _nearby(row: Action, now: datetime) -> tuple[Earlier, ...]:
-    of_namespace = Action.recent().filter(
+    of_namespace = Action.of_active_months().filter(
         cluster=row.cluster, workload__namespace=row.workload.namespace, dry_run=False
     )
     lately = Q(state__in=ACTIVE) | Q(applied_at__gte=now - NEARBY)

@@ -64,7 +64,9 @@ def _open_rows(partition: Partition) -> int:
     active = ActiveAction.objects.values("action")
     # An admitted signal is open while its action is active.
     of_open_signal = Q(signal__in=Signal.pending().values("pk"))
-    of_open_signal |= Q(signal__in=Action.recent().filter(pk__in=active, signal__isnull=False).values("signal"))
+    of_open_signal |= Q(
+        signal__in=Action.of_active_months().filter(pk__in=active, signal__isnull=False).values("signal")
+    )
     is_open = {
         "action": Q(action__in=active),
         "signal": of_open_signal,

@@ -50,7 +50,7 @@ def resolve_the_first_and_fire_the_others() -> None:
 def release() -> None:
     last, *others = reversed(by_fingerprint())
     ended = Signal.objects.filter(fingerprint=last.fingerprint).values_list("pk", flat=True)
-    Signal.release(list(ended), [one.target for one in others], ["TargetBusy"])
+    Signal.close_and_wake(list(ended), [one.target for one in others], ["TargetBusy"])
 
 
 def change_a_setting() -> None:

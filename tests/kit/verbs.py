@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.decide.policy import policy_is_configured
 from orchestrator.k8s.cluster import Cluster
-from orchestrator.k8s.target import Observe
+from orchestrator.k8s.target import ObserveTarget
 from orchestrator.models import Action, Workload, transition_store, transitions
 from orchestrator.reconciler import admit as verb
 from orchestrator.reconciler import calls, plan, record
@@ -29,7 +29,7 @@ from signals.types import ActionType, Kind, NamingFacts, Origin, Proposal, Targe
 from tests.kit.signals import NAMESPACE
 
 
-def admit(signal_id: UUID, observe: Observe, actor: str) -> Claim | None:
+def admit(signal_id: UUID, observe: ObserveTarget, actor: str) -> Claim | None:
     """Decides on one due signal. The claim of its action, if it led to one."""
     candidates, _ = verb.due("default", 1000, (), observe)
     [candidate] = [one for one in candidates if one.signal.pk == signal_id]
@@ -43,7 +43,7 @@ def claim(action: Action, actor: str) -> Claim:
     return Claim.of(action)
 
 
-def execute(claim: Claim, cluster: Cluster, observe: Observe, actor: str) -> None:
+def execute(claim: Claim, cluster: Cluster, observe: ObserveTarget, actor: str) -> None:
     """Until the answer of the cluster is recorded, or the action waits or has ended."""
     unplanned = claim.limits is None
     while True:

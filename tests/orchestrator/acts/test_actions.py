@@ -40,7 +40,7 @@ def ambiguous() -> Action:
     action = requested()
     claim(action, "reconciler:test")
     transition_store.store(
-        [transitions.retry(action, Reason.CLUSTER_ERROR, "no answer", 0.0, "reconciler:test", ambiguous=True)]
+        [transitions.put_back(action, Reason.CLUSTER_ERROR, "no answer", 0.0, "reconciler:test", ambiguous=True)]
     )
     return action
 

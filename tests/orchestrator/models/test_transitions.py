@@ -178,17 +178,17 @@ CASES = {
     "expire_approval": Case(
         (ask,), lambda one: transitions.expire_approval(one, "late", ME), S.EXPIRED, Reason.APPROVAL_EXPIRED
     ),
-    "retry": Case(
+    "put_back": Case(
         (claim, plan),
-        lambda one: transitions.retry(one, Reason.CONFLICT, "modified", 3.5, ME),
+        lambda one: transitions.put_back(one, Reason.CONFLICT, "modified", 3.5, ME),
         S.PENDING,
         Reason.CONFLICT,
         columns={"ambiguous": False, "attempts": 1, **NO_PLAN},
         wait=3.5,
     ),
-    "retry of an ambiguous write": Case(
+    "put_back of an ambiguous write": Case(
         (claim, plan),
-        lambda one: transitions.retry(one, Reason.CLUSTER_UNREACHABLE, "no answer", 2, ME, ambiguous=True),
+        lambda one: transitions.put_back(one, Reason.CLUSTER_UNREACHABLE, "no answer", 2, ME, ambiguous=True),
         S.PENDING,
         Reason.CLUSTER_UNREACHABLE,
         columns={"ambiguous": True, **PLAN},
@@ -386,7 +386,7 @@ def test_a_batch_stores_all_but_those_that_were_lost() -> None:
     moves = [
         apply(applied),
         apply(lost),
-        transitions.retry(retried, Reason.CONFLICT, "modified", 1, ME),
+        transitions.put_back(retried, Reason.CONFLICT, "modified", 1, ME),
         transitions.fail(failed, Reason.TARGET_GONE, "gone", ME),
     ]
 
@@ -523,5 +523,5 @@ def test_what_a_plan_is_warned_of_is_stored_until_it_is_planned_anew() -> None:
     assert (row(action).warnings, row(action).scale_decrease) == ([warning], 1)
     move(action, lambda one: transitions.keep_plan(one, WRITTEN, ME))
     assert row(action).warnings == []
-    move(action, warned, lambda one: transitions.retry(one, Reason.CONFLICT, "again", 1, ME))
+    move(action, warned, lambda one: transitions.put_back(one, Reason.CONFLICT, "again", 1, ME))
     assert (row(action).warnings, row(action).scale_decrease) == ([], 0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signals.proposals import inverse, patch, restart, scale
-from signals.proposals.images import UNCHANGED, Images, Irreversible, images, observe
+from signals.proposals.images import UNCHANGED, Images, Irreversible, images, values_at
 from signals.proposals.images import inverse as inverse_patch
 from signals.proposals.patch_allowlist import forbidden
 from signals.proposals.paths import Item, join, split
@@ -97,12 +97,12 @@ def test_the_inverse_of_a_change_leads_back(document: dict[str, Any], change: di
     changed = strategic_merge(document, change)
     planned = images(change, document)
     paths = {**planned.before, **planned.after}
-    known = Images(as_stored(dict(planned.before)), as_stored(dict(observe(paths, changed))))
+    known = Images(as_stored(dict(planned.before)), as_stored(dict(values_at(paths, changed))))
 
     back = inverse_patch(change, known)
 
     assert by_key(planned.after) == by_key(known.after)
-    assert observe(paths, document) == planned.before
+    assert values_at(paths, document) == planned.before
     if back is UNCHANGED:
         assert pruned(changed) == pruned(document)
     elif isinstance(back, Irreversible):
@@ -193,8 +193,8 @@ def test_a_change_of_list_items_is_put_back(document: dict[str, Any], change: di
     back = inverse_patch(change, known)
 
     assert back == restored
-    assert by_key(known.after) == by_key(observe(known.after, changed))
-    assert isinstance(back, Irreversible) or by_key(observe(known.after, strategic_merge(changed, back))) == by_key(
+    assert by_key(known.after) == by_key(values_at(known.after, changed))
+    assert isinstance(back, Irreversible) or by_key(values_at(known.after, strategic_merge(changed, back))) == by_key(
         known.before
     )
 
@@ -205,7 +205,7 @@ def test_defaults_of_the_api_server_are_put_back_too() -> None:
     answer = {
         "spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 1}}}
     }
-    known = Images(images(change, {"spec": {"strategy": before}}).before, observe(["spec.strategy"], answer))
+    known = Images(images(change, {"spec": {"strategy": before}}).before, values_at(["spec.strategy"], answer))
 
     assert inverse_patch(change, known) == {
         "spec": {"strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": None}}}
@@ -288,5 +288,5 @@ def test_a_path_is_split_into_the_names_that_it_was_joined_of(names: list[str]) 
 
 def test_a_path_names_the_item_of_a_list() -> None:
     assert split(LIMIT)[3:5] == ("containers", Item("name", "main"))
-    assert observe([LIMIT], {"spec": {"template": {"spec": {"containers": [{"name": "other"}]}}}}) == {}
-    assert observe([LIMIT], {"spec": {"template": {"spec": {"containers": None}}}}) == {}
+    assert values_at([LIMIT], {"spec": {"template": {"spec": {"containers": [{"name": "other"}]}}}}) == {}
+    assert values_at([LIMIT], {"spec": {"template": {"spec": {"containers": None}}}}) == {}
