@@ -1,18 +1,21 @@
 """Twenty-four hours as bars: how many signals and actions there were in each hour, and what became of them.
 
-The ids of both are UUIDv7, so the rows of an hour are a range of the primary key. One statement counts them by hour
-and outcome for each table. An hour in which everything has ended is counted once: the overview is made anew after each
-change.
+The ids of both are UUIDv7, so the rows of some time are a range of the primary key. One statement counts them by time
+and outcome for each table. Ten minutes in which everything has ended are counted once: the overview is made anew after
+each change.
 """
 
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Case, Count, FilteredRelation, IntegerField, Q, QuerySet, Value, When
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import Count, F, FilteredRelation, Func, IntegerField, Q, QuerySet, UUIDField, Value
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from leather import Linear, Ordinal, Series
@@ -23,10 +26,12 @@ from signals.lib.partitions import first_id
 from signals.models import Signal, SignalState
 from smartops.people.access import Access
 
+EPOCH = datetime.fromtimestamp(0, UTC)
 HOURS = 24
 HOUR = timedelta(hours=1)
+PERIOD = timedelta(minutes=10)  # that is counted by itself
 STORED_WITHIN = timedelta(minutes=10)  # of its id: clocks differ, and a transaction takes its time
-MAX_KNOWN = 100  # accesses whose closed hours are kept
+MAX_KNOWN = 100  # accesses whose closed periods are kept
 MAX_REASONS = 5
 WIDTH, HEIGHT = 240, 32  # of the picture, in units that CSS scales
 
@@ -75,15 +80,15 @@ class Trends:
 
 
 class Closed:
-    """The numbers of hours in which everything has ended, as `by_hour` found them: by access, and by hour. Without it,
-    each change would read all rows of a day."""
+    """The numbers of periods in which everything has ended, as `by_hour` found them: by access, and by period.
+    Without it, each change would read all rows of a day."""
 
     def __init__(self) -> None:
         self._known: dict[Access, dict[datetime, list[tuple[Any, ...]]]] = {}
 
     def of(self, access: Access, begin: datetime) -> dict[datetime, list[tuple[Any, ...]]]:
         """Those that begin then or later. What is added is kept."""
-        kept = {hour: rows for hour, rows in self._known.pop(access, {}).items() if hour >= begin}
+        kept = {period: rows for period, rows in self._known.pop(access, {}).items() if period >= begin}
         if len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
         self._known[access] = kept
@@ -117,47 +122,53 @@ def by_hour(
     rows: "QuerySet[Any]", columns: tuple[str, ...], active: Q, now: datetime,
     closed: dict[datetime, list[tuple[Any, ...]]],
 ) -> list[tuple[Any, ...]]:  # fmt: skip
-    """(hour, *columns, number) of the last 24 hours. `active`: of rows that will change. `closed`: the hours that are
+    """(hour, *columns, number) of the last 24 hours. `active`: of rows that will change. `closed`: the periods that are
     known. Those are added in which nothing changes any more."""
-    begin, hours = now - timedelta(hours=HOURS), hours_until(now)
-    open_ = [hour for hour in hours if hour not in closed]
-    place = Case(
-        *(When(pk__lt=first_id(hour + HOUR), then=Value(place)) for place, hour in enumerate(open_[:-1])),
-        default=Value(len(open_) - 1),
-        output_field=IntegerField(),
-    )
-    found = rows.filter(_within(open_, begin)).annotate(place=place).order_by().values_list("place", *columns)
-    counted: dict[datetime, list[tuple[Any, ...]]] = {hour: [] for hour in open_}
+    begin = now - timedelta(hours=HOURS)
+    periods = (_beginning(begin, PERIOD) + n * PERIOD for n in range(HOURS * HOUR // PERIOD + 1))
+    open_ = [period for period in periods if period not in closed]
+    found = rows.filter(_within(open_, begin)).annotate(place=_place(open_)).order_by().values_list("place", *columns)
+    counted: dict[datetime, list[tuple[Any, ...]]] = {period: [] for period in open_}
     changing = set()
-    for at, *values, number, unended in found.annotate(number=Count("pk"), unended=Count("pk", filter=active)):
-        counted[open_[at]].append((*values, number))
+    for place, *values, number, unended in found.annotate(number=Count("pk"), unended=Count("pk", filter=active)):
+        counted[open_[place]].append((*values, number))
         if unended:
-            changing.add(open_[at])
-    result = [(hour, *row) for known in (closed, counted) for hour, numbers in known.items() for row in numbers]
-    for hour in open_:
-        if hour >= begin and hour + HOUR + STORED_WITHIN <= now and hour not in changing:
-            closed[hour] = counted[hour]
-    return result
+            changing.add(open_[place])
+    numbers = Counter[tuple[Any, ...]]()
+    for period, counts in (*closed.items(), *counted.items()):
+        for *values, number in counts:
+            numbers[_beginning(period, HOUR), *values] += number
+    for period in open_:
+        if period >= begin and period + PERIOD + STORED_WITHIN <= now and period not in changing:
+            closed[period] = counted[period]
+    return [(*key, number) for key, number in numbers.items()]
 
 
-def _within(hours: list[datetime], begin: datetime) -> Q:
-    """The rows of these hours from `begin` on: consecutive hours are one range. The last one has no end: the clock of
+def _place(periods: list[datetime]) -> Func:
+    """In which of these periods a row is: from 0, as their index."""
+    after_first = Value(list(map(first_id, periods[1:])), ArrayField(UUIDField()))
+    return Func(F("pk"), after_first, function="width_bucket", output_field=IntegerField())
+
+
+def _within(periods: list[datetime], begin: datetime) -> Q:
+    """The rows of these periods from `begin` on: consecutive ones are one range. The last one has no end: the clock of
     the process that makes an id may differ."""
-    found, first = Q(), begin
-    for hour in hours:
-        if hour - HOUR not in hours:
-            first = max(hour, begin)
-        if hour == hours[-1]:
-            found |= Q(pk__gte=first_id(first))
-        elif hour + HOUR not in hours:
-            found |= Q(pk__gte=first_id(first), pk__lt=first_id(hour + HOUR))
-    return found
+    found, first = Q(), max(begin, periods[0])
+    for period, following in pairwise(periods):
+        if following != period + PERIOD:
+            found |= Q(pk__gte=first_id(first), pk__lt=first_id(period + PERIOD))
+            first = following
+    return found | Q(pk__gte=first_id(first))
+
+
+def _beginning(moment: datetime, length: timedelta) -> datetime:
+    """Of the hour or the period that a moment is in."""
+    return moment.astimezone(UTC) - (moment - EPOCH) % length
 
 
 def hours_until(now: datetime) -> list[datetime]:
     """When the hours of the bars begin. A part of the first one is older than a day."""
-    last = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    return [last - n * HOUR for n in reversed(range(HOURS + 1))]
+    return [_beginning(now, HOUR) - n * HOUR for n in reversed(range(HOURS + 1))]
 
 
 def compose(now: datetime, signals: Iterable[tuple[Any, ...]], actions: Iterable[tuple[Any, ...]]) -> Trends:

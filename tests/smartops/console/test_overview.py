@@ -192,9 +192,9 @@ def test_hours_are_spread_and_reasons_are_sorted_by_their_number() -> None:
     assert found.rows[0] == (at(0), [1, 0, 0, 4, 0, 1, 0])
 
 
-def signal(hours_ago: int, state: str, reason: str = "", namespace: str = "bank") -> Signal:
-    """One of that hour, by its id."""
-    id_ = UUID(int=first_id(at(hours_ago) + timedelta(minutes=5)).int + uuid4().int % 2**64)
+def signal(hours_ago: int, state: str, reason: str = "", namespace: str = "bank", minute: int = 5) -> Signal:
+    """One of that hour and minute, by its id."""
+    id_ = UUID(int=first_id(at(hours_ago) + timedelta(minutes=minute)).int + uuid4().int % 2**64)
     closed_at = None if state == "pending" else NOW
     rest = {"source": "anomaly", "cluster": "default", "namespace": namespace, "workload": "shop", "symptom": "cpu"}
     one = Signal(pk=id_, state=state, reason=reason, payload={}, closed_at=closed_at, fingerprint=id_.hex, **rest)
@@ -206,7 +206,9 @@ def numbers(access: Access, now: datetime = NOW) -> dict[str, tuple[int, ...]]:
     return {trend.label: trend.hours for _, group in trends(access, now).groups for trend in group}
 
 
-def test_an_hour_is_counted_again_until_everything_in_it_has_ended(db: None, django_assert_num_queries: Any) -> None:
+def test_ten_minutes_are_counted_again_until_everything_in_them_has_ended(
+    db: None, django_assert_num_queries: Any
+) -> None:
     access, elsewhere = (Access({Right.READ: (Place(namespace=name),)}) for name in ("bank", "shop"))
     with rewritable():
         signal(3, "denied", "Frozen")
@@ -215,7 +217,8 @@ def test_an_hour_is_counted_again_until_everything_in_it_has_ended(db: None, dja
         with django_assert_num_queries(2):
             assert numbers(access)["received"][-6:] == (1, 0, 1, 0, 0, 0)
         signal(3, "denied", "Frozen")  # as no process does
-        signal(0, "denied", "Expired")
+        signal(5, "denied", "Frozen", minute=15)  # the ten minutes after the ones in which a signal waits
+        signal(0, "denied", "Expired", minute=25)
         Signal.objects.filter(pk=waiting.pk).update(state="denied", reason="Expired", closed_at=NOW)
         with django_assert_num_queries(2):
             found = numbers(access)
@@ -225,12 +228,22 @@ def test_an_hour_is_counted_again_until_everything_in_it_has_ended(db: None, dja
         assert sum(numbers(access, NOW + timedelta(hours=20))["received"]) == 2
 
 
-def test_an_hour_is_open_while_rows_of_it_may_be_stored(db: None) -> None:
+def test_rows_are_counted_that_are_stored_some_minutes_after_the_time_of_their_id(db: None) -> None:
     access, soon = Access({Right.READ: (Place(namespace="bank"),)}), at(0) + STORED_WITHIN - timedelta(seconds=1)
     with rewritable():
         assert sum(numbers(access, soon)["received"]) == 0
-        signal(1, "denied", "Frozen")
+        signal(1, "denied", "Frozen", minute=55)
+        signal(1, "denied", "Frozen", minute=45)  # they are over for too long
         assert sum(numbers(access, soon)["received"]) == 1
+
+
+def test_the_first_ten_minutes_are_counted_from_the_beginning_of_the_day_on(db: None) -> None:
+    access, now = Access({Right.READ: (Place(namespace="bank"),)}), NOW + timedelta(minutes=3)
+    with rewritable():
+        for minute in (29, 32, 34, 39):
+            signal(24, "denied", "Frozen", minute=minute)
+        for _ in range(2):
+            assert numbers(access, now)["received"] == (2, *[0] * HOURS)
 
 
 def test_the_bars_have_no_style_of_their_own() -> None:
