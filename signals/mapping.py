@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from signals import actors
@@ -38,20 +39,19 @@ class Waiting:
 
 def matches(rule: RuleSpec, signal: SignalFacts) -> bool:
     """Whether all conditions hold. Thresholds and time are left aside."""
-    return not any(_misses(rule, signal) for _misses in _MISSES.values())
+    return all(holds(rule, signal) for holds in _HOLDS.values())
 
 
 def conditions_missed(rule: RuleSpec, signal: SignalFacts) -> dict[str, Any]:
     """The conditions that do not hold: name → {"value", "wanted"}."""
-    return {name: missed for name, misses in _MISSES.items() if (missed := misses(rule, signal))}
+    return {name: _missed(name, rule, signal) for name, holds in _HOLDS.items() if not holds(rule, signal)}
 
 
 def shortfalls(rule: RuleSpec, signal: SignalFacts) -> dict[str, Any]:
     """The thresholds that the signal misses: name → {"value", "limit"}. A value that it lacks misses its threshold."""
-    pairs = ((name, getattr(signal, name), getattr(rule, limit)) for name, limit in zip(MEASURES, MINIMA, strict=True))
     return {
         name: {"value": value, "limit": limit}
-        for name, value, limit in pairs
+        for name, value, limit in zip(MEASURES, _measures(signal), _minima(rule), strict=True)
         if limit is not None and (value is None or value < limit)
     }
 
@@ -160,17 +160,14 @@ def _shortfalls_in_words(missing: Mapping[str, Any]) -> str:
     )
 
 
-def _differs(value: str, wanted: str, holds: bool) -> dict[str, Any]:
-    return {} if holds else {"value": value, "wanted": wanted}
-
-
-def _labels_missed(rule: RuleSpec, signal: SignalFacts) -> dict[str, Any]:
+def _missed(name: str, rule: RuleSpec, signal: SignalFacts) -> dict[str, Any]:
+    """What the signal has in place of what the condition asks for."""
+    if name != "labels":
+        return {"value": _VALUES[name](signal), "wanted": getattr(rule, name)}
     try:
         missed = unmet(parse_matchers(rule.labels), signal.labels)
     except NotMatchersError:  # it was not saved by the form
         return {"value": {}, "wanted": [rule.labels]}
-    if not missed:
-        return {}
     return {"value": {one.label: signal.labels.get(one.label, "") for one in missed}, "wanted": list(map(str, missed))}
 
 
@@ -178,19 +175,29 @@ def _severity_holds(rule: RuleSpec, signal: SignalFacts) -> bool:
     return not rule.severity or symptom_matches(SymptomMatch.ONE_OF, rule.severity, signal.severity)
 
 
-# By the name of the condition: what the signal misses of it. The cheapest come first.
-_MISSES: dict[str, Callable[[RuleSpec, SignalFacts], dict[str, Any]]] = {
-    "source": lambda rule, signal: _differs(signal.source, rule.source, rule.source == signal.source),
-    "kind": lambda rule, signal: _differs(signal.target.kind, rule.kind, rule.kind in ("", signal.target.kind)),
-    "symptom": lambda rule, signal: _differs(
-        signal.symptom, rule.symptom, symptom_matches(rule.symptom_match, rule.symptom, signal.symptom)
-    ),
-    "namespace": lambda rule, signal: _differs(
-        signal.target.namespace, rule.namespace, name_matches(rule.namespace, signal.target.namespace)
-    ),
-    "workload": lambda rule, signal: _differs(
-        signal.target.name, rule.workload, name_matches(rule.workload, signal.target.name)
-    ),
-    "severity": lambda rule, signal: _differs(signal.severity, rule.severity, _severity_holds(rule, signal)),
-    "labels": _labels_missed,
+def _labels_hold(rule: RuleSpec, signal: SignalFacts) -> bool:
+    try:
+        return not rule.labels or not unmet(parse_matchers(rule.labels), signal.labels)
+    except NotMatchersError:
+        return False
+
+
+_measures, _minima = attrgetter(*MEASURES), attrgetter(*MINIMA)
+# By the name of the condition: whether it holds, and what a signal has. The cheapest come first.
+_HOLDS: dict[str, Callable[[RuleSpec, SignalFacts], bool]] = {
+    "source": lambda rule, signal: rule.source == signal.source,
+    "kind": lambda rule, signal: rule.kind in ("", signal.target.kind),
+    "symptom": lambda rule, signal: symptom_matches(rule.symptom_match, rule.symptom, signal.symptom),
+    "namespace": lambda rule, signal: name_matches(rule.namespace, signal.target.namespace),
+    "workload": lambda rule, signal: name_matches(rule.workload, signal.target.name),
+    "severity": _severity_holds,
+    "labels": _labels_hold,
+}
+_VALUES: dict[str, Callable[[SignalFacts], str]] = {
+    "source": attrgetter("source"),
+    "kind": attrgetter("target.kind"),
+    "symptom": attrgetter("symptom"),
+    "namespace": attrgetter("target.namespace"),
+    "workload": attrgetter("target.name"),
+    "severity": attrgetter("severity"),
 }

@@ -101,7 +101,7 @@ class AliasSpec:
     pattern: str
     kind: Kind
     workload: str
-    source: Source | Literal[""] = ""
+    source: Literal[""] | Source = ""
     cluster: str = ""
     namespace: str = ""
     to_namespace: str = ""
@@ -237,7 +237,7 @@ class RuleSpec:
     action_type: ActionType
     params: Mapping[str, Any] = field(hash=False)
     symptom_match: SymptomMatch = SymptomMatch.EQUAL
-    kind: Kind | Literal[""] = ""
+    kind: Literal[""] | Kind = ""
     namespace: str = ""
     workload: str = ""
     severity: str = ""
