@@ -1,8 +1,8 @@
 """How a stored decision ends with other inputs. Guardrails that read none of the inputs that differ are not evaluated
 again. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import islice
@@ -60,7 +60,11 @@ READERS: Mapping[str, Sequence[Guardrail]] = {
     "rollout": (rollout,),
 }
 READ_BY_FRESHNESS = frozenset({"signal_ttl_seconds", "target", "rollout"})
-_LIMITS, _FACTS, _TARGET = ([one.name for one in fields(kind)] for kind in (Limits, Facts, TargetFacts))
+ALLOWING = (Outcome.ALLOW, Outcome.WARN, Outcome.NOT_EVALUATED)  # of a verdict
+_NAMES: Mapping[type, Sequence[str]] = {
+    kind: [one.name for one in fields(kind)] for kind in (Limits, Facts, TargetFacts)
+}
+_VALUES: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,56 +78,53 @@ class Ending:
     is_reproduced: bool = True
 
 
-def decide_again(past: PastDecision, proposal: Proposal | None, inputs: Inputs, wanted: Proposal | None) -> Ending:
-    """`proposal` is that of the stored inputs, `wanted` that of `inputs`. Signal and time are those that are stored."""
+def decide_again(
+    past: PastDecision, proposal: Proposal | None, wanted: Proposal | None, inputs: Inputs, facts: Facts
+) -> Ending:
+    """With `facts` and the other `inputs`, of which signal and time are those that are stored. `proposal` is that of
+    the stored inputs, `wanted` that of the others."""
     before = past.inputs
     if proposal is None or wanted != proposal:
-        return _ending(past, decide(inputs, brief=True), None)
-    names = tuple(differing(before, inputs))
+        return _decided(past, inputs, facts)
+    names = tuple(differing(before, inputs.limits, facts))
     readers, is_aged = readers_of(names), not READ_BY_FRESHNESS.isdisjoint(names)
-    were, become = (_verdicts(one, proposal, readers, is_aged) for one in (before, inputs))
+    were = _verdicts(before, before.facts, proposal, readers, is_aged)
+    become = _verdicts(inputs, facts, proposal, readers, is_aged)
     if past.outcome is Outcome.ALLOW:
         # No guardrail refused it. Those that are not evaluated again would not refuse it under the draft, either.
         found = _up_to_a_denial(become)
         decision = conclude(found, proposal, None)
         if decision.outcome is Outcome.ALLOW:
             return Ending(Outcome.ALLOW)
-        return _ending(past, decision, conclude(tuple(islice(were, len(found))), proposal, None))
+        return _ending(decision, all(one.outcome in ALLOWING for one in islice(were, len(found))))
     if all(map(_is_alike, were, become)):
         return Ending(past.outcome, past.reason or None, until=past.until)
-    return _ending(past, decide(inputs, brief=True), None)
+    return _decided(past, inputs, facts)
 
 
-def differing(before: Inputs, after: Inputs) -> Iterator[str]:
+def differing(before: Inputs, limits: Limits, facts: Facts) -> Iterator[str]:
     """The names of the limits, of the facts, and of the facts of the target that differ."""
-    if before.limits is not after.limits:
-        yield from _differing_limits(before.limits, after.limits)
-    if before.facts is after.facts:
+    if before.limits is not limits:
+        yield from _differing_limits(before.limits, limits)
+    if before.facts is facts:
         return
-    for name in _differing(_FACTS, before.facts, after.facts):
-        if name == "target" and before.facts.target is not None and after.facts.target is not None:
-            yield from _differing(_TARGET, before.facts.target, after.facts.target)
+    for name in _differing(before.facts, facts):
+        if name == "target" and before.facts.target is not None and facts.target is not None:
+            yield from _differing(before.facts.target, facts.target)
         else:
             yield name
 
 
-def _differing(names: Sequence[str], one: object, other: object) -> list[str]:
-    pairs = zip(names, _values(one, *names), _values(other, *names), strict=True)
+def _differing(one: object, other: object) -> list[str]:
+    names, values = _NAMES[type(one)], _VALUES[type(one)]
+    pairs = zip(names, values(one), values(other), strict=True)
     return [name for name, was, becomes in pairs if was is not becomes and was != becomes]
 
 
 @lru_cache(1000)
-def _differing_limits(one: Limits, other: Limits) -> tuple[str, ...]:
+def _differing_limits(one: Limits, other: Limits) -> Sequence[str]:
     """Many decisions have the same limits."""
-    return tuple(_differing(_LIMITS, one, other))
-
-
-def _values(one: object, *names: str) -> tuple[Any, ...]:
-    found: tuple[Any, ...] = _getter(*names)(one)
-    return found
-
-
-_getter = lru_cache(attrgetter)
+    return _differing(one, other)
 
 
 @lru_cache(1000)
@@ -133,11 +134,13 @@ def readers_of(names: Iterable[str]) -> tuple[Guardrail, ...]:
     return tuple(one for one in GUARDRAILS if one in readers)
 
 
-def _verdicts(inputs: Inputs, proposal: Proposal, readers: Iterable[Guardrail], is_aged: bool) -> Iterator[Verdict]:
+def _verdicts(
+    inputs: Inputs, facts: Facts, proposal: Proposal, readers: Iterable[Guardrail], is_aged: bool
+) -> Iterator[Verdict]:
     if is_aged and inputs.signal is not None:
-        yield freshness(inputs.signal, inputs.facts, inputs.limits, inputs.now)
+        yield freshness(inputs.signal, facts, inputs.limits, inputs.now)
     for guardrail in readers:
-        yield guardrail(proposal, inputs.facts, inputs.limits, inputs.now)
+        yield guardrail(proposal, facts, inputs.limits, inputs.now)
 
 
 def _up_to_a_denial(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
@@ -154,10 +157,12 @@ def _is_alike(one: Verdict, other: Verdict) -> bool:
     return one.outcome is other.outcome and one.reason is other.reason and one.until == other.until
 
 
-def _ending(past: PastDecision, decision: Decision, again: Decision | None) -> Ending:
-    """`again`: what today's guardrails make of the stored inputs, if that is known."""
-    reproduced = True
-    if decision.outcome is not past.outcome:
-        reproduced = (again or decide(past.inputs, brief=True)).outcome is past.outcome
+def _decided(past: PastDecision, inputs: Inputs, facts: Facts) -> Ending:
+    decision = decide(replace(inputs, facts=facts), brief=True)
+    is_alike = decision.outcome is past.outcome
+    return _ending(decision, is_alike or decide(past.inputs, brief=True).outcome is past.outcome)
+
+
+def _ending(decision: Decision, is_reproduced: bool) -> Ending:
     reason, message, until = (getattr(decision, name, None) for name in ("reason", "message", "until"))
-    return Ending(decision.outcome, reason, message or "", until, reproduced)
+    return Ending(decision.outcome, reason, message or "", until, is_reproduced)

@@ -113,11 +113,11 @@ def _decide(
     past: PastDecision, inputs: Inputs, history: DraftHistory, proposal: Proposal | None, wanted: Proposal | None,
     all_possible: bool,
 ) -> Ending:  # fmt: skip
+    facts = inputs.facts
     if history.differs or inputs.limits.cooldown_seconds != past.inputs.limits.cooldown_seconds:
         type_ = wanted.type if wanted is not None else ActionType.RESTART
-        facts = history.facts(inputs.facts, past.inputs.limits, inputs.limits, type_, inputs.now, all_possible)
-        inputs = replace(inputs, facts=facts)
-    return decide_again(past, proposal, inputs, wanted)
+        facts = history.facts(facts, past.inputs.limits, inputs.limits, type_, inputs.now, all_possible)
+    return decide_again(past, proposal, wanted, inputs, facts)
 
 
 def _unloaded(

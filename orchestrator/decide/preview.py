@@ -8,8 +8,8 @@ pages, and needs no more memory for a longer time. (docs/adr/0051-previews-are-c
 import gc
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -17,8 +17,8 @@ from threading import Lock
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import F, Func, JSONField, Q, TextField, Value
+from django.db import connection, transaction
+from django.db.models import F, Func, JSONField, Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast, Coalesce, Now
 from pydantic import TypeAdapter
 
@@ -34,7 +34,8 @@ from signals.proposals import PROPOSAL_TYPES
 from signals.types import Kind, Target
 
 MAX_SHOWN = 200  # differences of a result
-PAGE = 500  # decisions that are read at a time
+PAGE = 1000  # decisions that one query reads
+SENT = 50  # of them, that are taken from the socket at a time
 GIVES_WAY_AFTER = 0.0005  # seconds
 MAX_WAIT = 4  # times the processor time that a step may take, on a machine that does other work
 FORGOTTEN_AFTER = timedelta(minutes=10)  # without a step
@@ -84,6 +85,8 @@ class Result:
 State = dict[str, DraftHistory]  # by the target
 _STATE, _RESULT, _EDITS = TypeAdapter(State), TypeAdapter(Result), TypeAdapter(list[Edit])
 _PAST = TypeAdapter(PastDecision)
+_turn = Lock()  # of this process: one step at a time
+_latest: dict[tuple[UUID, UUID | None], State] = {}  # after the last step of this process, by preview and position
 
 
 def begin(owner: str, edits: Sequence[Edit], window: timedelta) -> Preview:
@@ -137,48 +140,54 @@ def progress(row: Preview) -> int:
 
 def advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
     """One step of about so many seconds of processor time, on the decisions that fulfil the condition. None if the
-    preview was stopped. While another request makes a step of the same preview, it is returned as it is."""
-    with transaction.atomic():
-        row = Preview.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
-        if row is None:
-            return Preview.objects.filter(pk=pk).first()
-        if current(row, where).finished_at is not None:
-            return row
-        with _giving_way():
-            state, result = _STATE.validate_json(row.state), result_of(row)
-            row.position, is_over = _evaluate(row, state, result, where, seconds)
-            if is_over:
-                state, row.finished_at = {}, datetime.now(UTC)
-            row.state = _STATE.dump_json(state).decode()
-        row.result, row.touched_at = _RESULT.dump_python(result, mode="json"), datetime.now(UTC)
-        row.save()
+    preview was stopped. It is returned as it is while this process makes another step, or another process one of it."""
+    if not _turn.acquire(blocking=False):
+        return Preview.objects.filter(pk=pk).first()
+    try:
+        return _advance(pk, where, seconds)
+    finally:
+        _turn.release()
+
+
+@transaction.atomic
+def _advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
+    row = Preview.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
+    if row is None:
+        return Preview.objects.filter(pk=pk).first()
+    if current(row, where).finished_at is not None:
+        return row
+    with _giving_way():
+        state, result = _state_of(row), result_of(row)
+        row.position, is_over = _evaluate(row, state, result, where, seconds)
+        if is_over:
+            state, row.finished_at = {}, datetime.now(UTC)
+        row.state = _STATE.dump_json(state, exclude_defaults=True).decode()
+        _latest[row.pk, row.position] = state
+    row.result, row.touched_at = _RESULT.dump_python(result, mode="json"), datetime.now(UTC)
+    row.save()
     return row
 
 
-_GIVING_WAY = Lock()
-# The switch interval, and whether garbage is collected: as each of the steps under way has found them. Those of the
-# first one are in force again after the last one.
-_before: list[tuple[float, bool]] = []
+def _state_of(row: Preview) -> State:
+    """As the last step has left it. If this process made that step, it is not parsed again."""
+    known = _latest.pop((row.pk, row.position), None)
+    _latest.clear()
+    return _STATE.validate_json(row.state) if known is None else known
 
 
 @contextmanager
 def _giving_way() -> Iterator[None]:
     """Other requests of the process need the interpreter after each of their queries. They get it sooner than by
     default, which is after 5 ms. The values of a step have no cycles: looking for some would take a seventh of it."""
-    with _GIVING_WAY:
-        _before.append((sys.getswitchinterval(), gc.isenabled()))
-        sys.setswitchinterval(GIVES_WAY_AFTER)
-        gc.disable()
+    usual, collects = sys.getswitchinterval(), gc.isenabled()
+    sys.setswitchinterval(GIVES_WAY_AFTER)
+    gc.disable()
     try:
         yield
     finally:
-        with _GIVING_WAY:
-            usual, collects = _before[0]
-            _before.pop()
-            if not _before:
-                sys.setswitchinterval(usual)
-            if not _before and collects:
-                gc.enable()
+        sys.setswitchinterval(usual)
+        if collects:
+            gc.enable()
 
 
 def _evaluate(row: Preview, state: State, result: Result, where: Q, seconds: float) -> tuple[UUID, bool]:
@@ -189,8 +198,9 @@ def _evaluate(row: Preview, state: State, result: Result, where: Q, seconds: flo
         page = _page(position, last, where & draft.scope)
         concerned = {pk for pk, target in page if draft.concerns(target)}
         result.unconcerned(len(page) - len(concerned))
-        for past in _decisions(concerned, where & draft.scope):
-            compare(past, draft, state, result)
+        with closing(_decisions(concerned, where & draft.scope)) as decisions:
+            for past in decisions:
+                compare(past, draft, state, result)
         if page:
             position = page[-1][0]
             result.at = time_of(position)
@@ -254,16 +264,24 @@ def _page(position: UUID, last: UUID, where: Q) -> list[tuple[UUID, Target]]:
     return [(pk, Target(cluster, namespace, name, Kind(kind))) for pk, cluster, namespace, name, kind in found]
 
 
-def _decisions(found: Collection[UUID], where: Q) -> Iterator[PastDecision]:
+def _decisions(found: Collection[UUID], where: Q) -> Generator[PastDecision]:
     """Each is read as one text, and parsed once. One that was older than decisions are kept may have been deleted
     since. A range of ids costs less than the ids, where most of its rows are wanted: those that fulfil `where` are."""
     if not found:
         return
     between = Q(pk__range=(min(found), max(found)))
     rows = DecisionRecord.objects.filter(where & between if len(found) > PAGE // 2 else Q(pk__in=found)).order_by("pk")
-    for pk, text in rows.values_list("pk", Cast(_document(), TextField())).iterator():
-        if pk in found:
-            yield _PAST.validate_json(text)
+    with closing(_streamed(rows.values_list("pk", Cast(_document(), TextField())))) as stream:
+        for pk, text in stream:
+            if pk in found:
+                yield _PAST.validate_json(text)
+
+
+def _streamed(rows: "QuerySet[Any, tuple[UUID, str]]") -> Generator[tuple[UUID, str]]:
+    """PostgreSQL composes rows while the ones before them are evaluated: it waits only for room in the socket. Another
+    query on the connection has to wait for the end of the rows, or for `close`."""
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        yield from cursor.cursor.stream(*rows.query.sql_with_params(), size=SENT)
 
 
 def _document() -> Func:

@@ -16,7 +16,7 @@ from guardrails.what_if.again import READ_BY_FRESHNESS, READERS, Ending, decide_
 from guardrails.what_if.evaluate import proposal_in
 from guardrails.what_if.types import PastDecision
 from signals.reasons import Reason
-from signals.types import SignalFacts, Source
+from signals.types import Proposal, SignalFacts, Source
 from tests.kit.decisions import FACTS, LIMITS, NOW, RESTART, TARGET, ago, inputs, known
 
 
@@ -77,13 +77,17 @@ def past_of(stored: Inputs) -> PastDecision:
     return PastDecision("d", stored, decision.outcome, reason or "", until)
 
 
+def again(past: PastDecision, inputs_: Inputs, proposal: Proposal | None = RESTART) -> Ending:
+    return decide_again(past, proposal, proposal, inputs_, inputs_.facts)
+
+
 @settings(max_examples=600)
 @given(edited())
 def test_a_decision_ends_as_a_full_evaluation_says(both: tuple[Inputs, Inputs]) -> None:
     stored, changed = both
     proposal = proposal_in(stored)
 
-    found = decide_again(past_of(stored), proposal, changed, proposal)
+    found = again(past_of(stored), changed, proposal)
 
     full = decide(changed)
     wanted = (full.outcome, getattr(full, "reason", None), getattr(full, "until", None))
@@ -112,7 +116,7 @@ def test_only_the_readers_of_what_differs_are_evaluated(monkeypatch: pytest.Monk
     monkeypatch.setattr("guardrails.what_if.again.READERS", readers)
     readers_of.cache_clear()
 
-    found = decide_again(past_of(RESTARTED), RESTART, FROZEN, RESTART)
+    found = again(past_of(RESTARTED), FROZEN)
 
     readers_of.cache_clear()
     assert (found.outcome, found.reason) == (Outcome.DEFER, Reason.FROZEN)
@@ -130,7 +134,7 @@ def test_only_the_readers_of_what_differs_are_evaluated(monkeypatch: pytest.Monk
     ],
 )
 def test_differences_have_the_names_of_limits_and_facts(changed: Inputs, names: set[str]) -> None:
-    assert set(differing(RESTARTED, changed)) == names
+    assert set(differing(RESTARTED, changed.limits, changed.facts)) == names
 
 
 def test_an_input_that_is_not_listed_may_be_read_by_all() -> None:
@@ -142,15 +146,15 @@ def test_a_signal_ages_by_the_limit_of_the_draft() -> None:
     signal = SignalFacts("s", Source.RCA, TARGET, "memory_leak", ago(seconds=100), resolved=False, due_at=NOW)
     stored = replace(RESTARTED, signal=signal)
 
-    found = decide_again(past_of(stored), RESTART, replace(stored, limits=Limits(signal_ttl_seconds=99)), RESTART)
+    found = again(past_of(stored), replace(stored, limits=Limits(signal_ttl_seconds=99)))
 
     assert (found.outcome, found.reason) == (Outcome.DENY, Reason.SIGNAL_EXPIRED)
 
 
 def test_what_another_version_decided_is_not_reproduced() -> None:
     refused = PastDecision("d", FROZEN, Outcome.ALLOW)
-    assert decide_again(refused, RESTART, RESTARTED, RESTART) == Ending(Outcome.ALLOW)
-    deferred = decide_again(refused, RESTART, replace(FROZEN, limits=Limits(approve_after_failure=True)), RESTART)
+    assert again(refused, RESTARTED) == Ending(Outcome.ALLOW)
+    deferred = again(refused, replace(FROZEN, limits=Limits(approve_after_failure=True)))
     assert deferred == Ending(Outcome.ALLOW)
-    asked = decide_again(replace(refused, inputs=RESTARTED, outcome=Outcome.DENY), RESTART, FROZEN, RESTART)
+    asked = again(replace(refused, inputs=RESTARTED, outcome=Outcome.DENY), FROZEN)
     assert not asked.is_reproduced

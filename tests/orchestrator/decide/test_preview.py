@@ -21,7 +21,8 @@ from orchestrator.decide.draft import AFTERWARDS, Draft, edit_of, target_of
 from orchestrator.decide.preview import (
     GIVES_WAY_AFTER,
     Result,
-    _giving_way,
+    _latest,
+    _turn,
     advance,
     begin,
     compare,
@@ -63,18 +64,6 @@ def settle(simulation: Simulation) -> None:
         simulation.observe()
         simulation.clock.advance(10)
         simulation.run()
-
-
-def test_steps_that_overlap_leave_the_interpreter_as_it_was() -> None:
-    usual, first, second = sys.getswitchinterval(), _giving_way(), _giving_way()
-
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert (round(sys.getswitchinterval(), 6), gc.isenabled()) == (GIVES_WAY_AFTER, False)
-    second.__exit__(None, None, None)
-
-    assert (sys.getswitchinterval(), gc.isenabled()) == (usual, True)
 
 
 def preview(*edits: Edit, where: Q | None = None) -> Result:
@@ -219,6 +208,58 @@ def test_a_preview_is_one_for_each_person_and_ends_when_it_is_stopped(simulation
     Preview.objects.update(touched_at=database_now() - DAY)
     begin(ANA, [], DAY)
     assert Preview.objects.get().owner == ANA
+
+
+def test_a_step_gives_way_and_leaves_the_interpreter_as_it_was(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(anomaly("erp-simulator"))
+    settle(simulation)
+    usual, during = (sys.getswitchinterval(), gc.isenabled()), []
+
+    def compared(*values: Any) -> None:
+        during.append((round(sys.getswitchinterval(), 6), gc.isenabled()))
+
+    monkeypatch.setattr("orchestrator.decide.preview.compare", compared)
+    preview(edit_of(None, limits(max_replicas=1)))
+
+    assert during == [(GIVES_WAY_AFTER, False)]
+    assert (sys.getswitchinterval(), gc.isenabled()) == usual
+
+
+def test_a_process_makes_one_step_at_a_time(simulation: Simulation) -> None:
+    post(anomaly("erp-simulator"))
+    settle(simulation)
+    row = begin(ANA, [edit_of(None, limits(max_replicas=1))], DAY)
+
+    with _turn:
+        waits = advance(row.pk, Q(), 0)
+    ends = advance(row.pk, Q(), 0)
+
+    assert waits is not None
+    assert ends is not None
+    assert (waits.position, waits.finished_at) == (None, None)
+    assert ends.finished_at is not None
+
+
+def test_a_step_of_another_process_goes_on_from_the_stored_state(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = limits(cooldown_seconds=0)
+    own.save()
+    for _ in range(4):
+        post(anomaly("erp-simulator"))
+        settle(simulation)
+    monkeypatch.setattr("orchestrator.decide.preview.PAGE", 1)
+    edit = edit_of(own, limits(pk=own.pk, cooldown_seconds=0, max_actions_per_hour=2))
+    row: Preview | None = begin(ANA, [edit], DAY)
+    while row is not None and row.finished_at is None:
+        _latest.clear()  # each process keeps the state of its own last step alone
+        row = advance(row.pk, Q(), 0)
+
+    assert row is not None
+    assert result_of(row) == preview(edit)
+    assert result_of(row).counts[Comparison.NOT_MADE] == 1  # it follows from an earlier step
 
 
 def test_a_step_that_is_interrupted_is_made_again(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:

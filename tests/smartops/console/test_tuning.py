@@ -9,12 +9,12 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from guardrails.models import Freeze, GuardrailSetting
+from orchestrator.decide import preview
 from orchestrator.models import Preview
 from signals.aliases import Alias
 from signals.lib.clock import database_now
 from signals.models import Rule, SettingChange, Signal
 from signals.reasons import Reason
-from smartops.console import previews
 from smartops.console.previews import MAX_RUNNING
 from smartops.people.grants import RoleGrant
 from smartops.people.roles import Place, Role
@@ -441,13 +441,13 @@ def test_a_change_is_saved_without_a_preview_while_too_many_others_run(ana: Clie
         assert "Stored decisions" in text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
 
 
-def test_a_step_waits_for_the_step_of_another_preview(ana: Client) -> None:
+def test_a_step_waits_for_another_one_of_its_process(ana: Client) -> None:
     an_ordinary_hour()
     page = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
     this = {"preview": re.findall(r'name="preview" value="([^"]*)" form', page)[0]}
 
-    with previews._turn:
-        assert "It waits for the step of another preview." in text(ana.post("/console/preview/", this))
+    with preview._turn:
+        assert "It waits for another step." in text(ana.post("/console/preview/", this))
 
     assert "All decisions of the period" in text(ana.post("/console/preview/", this))
 
