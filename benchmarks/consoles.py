@@ -221,7 +221,8 @@ def _sessions(number: int, name: str = "console") -> list[str]:
     """Of as many people as it takes."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.auth.models import User
-    from django.contrib.sessions.backends.db import SessionStore
+
+    from smartops.people.sessions import SessionStore
 
     keys: list[str] = []
     for place in range(-(-number // OF_USER)):

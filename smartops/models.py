@@ -1,5 +1,5 @@
 """API tokens, sign-ins of people, and the triggers that record changes of accounts and groups. Role grants, second
-factors and passkeys have modules of their own (smartops/people)."""
+factors, passkeys and sessions have modules of their own (smartops/people)."""
 
 from datetime import timedelta
 
@@ -21,8 +21,9 @@ from signals.names import name_problems
 from smartops.people.grants import RoleGrant
 from smartops.people.passkeys import Passkey
 from smartops.people.second_factor import SecondFactor
+from smartops.people.sessions import Session, ends_sessions
 
-__all__ = ["Passkey", "RoleGrant", "SecondFactor", "SignIn", "SignInFailures", "Token"]
+__all__ = ["Passkey", "RoleGrant", "SecondFactor", "Session", "SignIn", "SignInFailures", "Token"]
 
 LONGEST_LIFE = timedelta(days=3650)
 
@@ -203,7 +204,10 @@ class SeenFailure(models.Model):
 class RecordedUser(User):
     class Meta:
         proxy, default_permissions = True, ()
-        triggers = triggers.recorded(secrets=("password",), volatile=("last_login",))
+        triggers = [
+            *triggers.recorded(secrets=("password",), volatile=("last_login",)),
+            ends_sessions("OLD.id", pgtrigger.Update, pgtrigger.AnyChange("is_active")),
+        ]
 
 
 class RecordedGroup(Group):

@@ -38,7 +38,17 @@ from orchestrator.models.evidence import VERIFICATION_BASIS
 from signals.aliases import Alias
 from signals.models import IDENTITY as SIGNAL_IDENTITY
 from signals.models import Allowance, Observation, Problem, Rule, SettingChange, SettingsVersion, Signal, Window
-from smartops.models import AuditExport, Passkey, RoleGrant, SecondFactor, SeenFailure, SignIn, SignInFailures, Token
+from smartops.models import (
+    AuditExport,
+    Passkey,
+    RoleGrant,
+    SecondFactor,
+    SeenFailure,
+    Session,
+    SignIn,
+    SignInFailures,
+    Token,
+)
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +103,7 @@ PRIVILEGES: dict[type[Model], Privileges] = {
     AuditExport: Privileges(STORE, NONE, fixed=("id", "at", "actor", "address", "format", "search")),
     SettingChange: Privileges(READ, NONE),  # triggers of the recorded tables insert its rows
     SignInFailures: Privileges(EDIT, NONE),
+    Session: Privileges(EDIT, NONE),
     SecondFactor: Privileges(EDIT, NONE),
     Passkey: Privileges(EDIT, NONE),
     User: Privileges(EDIT, READ, read=("id", "username", "is_active", "is_superuser")),  # whether it still may

@@ -58,7 +58,6 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
@@ -134,6 +133,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+SESSION_ENGINE = "smartops.people.sessions"
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "smartops.people.access.RoleBackend"]
 LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "console:overview"
 SMARTOPS_REQUIRE_MFA = env_bool("SMARTOPS_REQUIRE_MFA")  # accounts with a password need a second factor

@@ -1,6 +1,7 @@
 """Accounts and groups: Django's own forms, with the protection against lost updates. Role grants. Second factors and
 passkeys."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -11,13 +12,17 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, Model, QuerySet
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.utils.html import format_html_join
 
+from signals.lib.edited_admin import confirmed, posted_reason
 from smartops.admin.placed import PlacedAdmin, PlacedForm
 from smartops.models import Passkey, RoleGrant, SecondFactor
 from smartops.people import passkeys
+from smartops.web.sign_ins import signed_out_everywhere
 
 admin.site.unregister([User, Group])
 # Those of the extra `oidc`: sign-ins make their rows, and they hold secrets.
@@ -56,6 +61,20 @@ class PersonAdmin(PlacedAdmin[User], UserAdmin[User]):
         *OF_PROVIDER,
     ]
     readonly_fields = ["identities"]
+    actions = ["sign_out_chosen"]
+
+    @admin.action(description="Sign out everywhere, after a confirmation", permissions=["change"])
+    def sign_out_chosen(self, request: Any, chosen: QuerySet[User]) -> HttpResponse | None:
+        with transaction.atomic():
+            effect: Callable[[User], str] = lambda _: "is signed out everywhere"  # noqa: E731
+            rows = confirmed(self, request, chosen, "sign_out_chosen", "Sign out", effect, needs_reason=True)
+            if isinstance(rows, HttpResponse):
+                return rows
+            for row in rows:
+                signed_out_everywhere(request, row, posted_reason(request))
+                self.log_change(request, row, "Signed out everywhere.")
+                self.message_user(request, f"Signed out everywhere: {row}.", messages.SUCCESS)
+        return None
 
     def user_change_password(self, request: Any, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's
         """That of the own account is changed in the console, which asks for the one before."""
@@ -88,7 +107,7 @@ class OwnedAdmin(PlacedAdmin[Row]):
     console, which asks for the password."""
 
     deletion_needs_reason = True
-    deletion_note = "The sessions of the account go on. Set another password for it to end them."
+    deletion_note = "The sessions of the account end."
 
     def may_change(self, request: Any, obj: Row | None = None) -> bool:
         return super().may_change(request, obj) and not (obj is not None and _is_own(request, obj.user))  # type: ignore[attr-defined]

@@ -54,6 +54,11 @@ def act(right: Right) -> Callable[[View], View]:
     return decorate
 
 
+def own(view: View) -> View:
+    """A form about the own account, for everybody who is signed in."""
+    return require_http_methods(["GET", "HEAD", "POST"])(_for(None, view))
+
+
 def personal(view: View) -> View:
     """A form about the own account, which the view gets as well, for everybody who is signed in and has a password."""
 
@@ -63,7 +68,7 @@ def personal(view: View) -> View:
             raise Http404  # it signs in by a provider
         return view(request, request.user, **which)
 
-    return require_http_methods(["GET", "HEAD", "POST"])(_for(None, of_account))
+    return own(of_account)
 
 
 def require(request: ConsoleRequest, right: Right, target: Target) -> None:

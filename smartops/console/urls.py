@@ -14,6 +14,7 @@ from smartops.console.password import password
 from smartops.console.reasons import reasons
 from smartops.console.second_factor import app, app_remove, recovery_codes, second_factor
 from smartops.console.seen import seen
+from smartops.console.sign_out import sign_out_everywhere
 from smartops.console.signal import signal
 from smartops.console.signals import signals
 from smartops.console.tokens import issue, revoke, tokens
@@ -83,6 +84,7 @@ urlpatterns = [
     path("aliases/<int:pk>/enable/", aliases.enable, name="alias-enable"),
     path("aliases/<int:pk>/disable/", aliases.disable, name="alias-disable"),
     path("preview/", previews.step, name="preview"),
+    path("sign-out-everywhere/", sign_out_everywhere, name="sign-out-everywhere"),
     path("password/", password, name="password"),
     path("second-factor/", second_factor, name="second-factor"),
     path("second-factor/app/", app, name="second-factor-app"),

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from signals.lib import triggers
 from smartops.people.keys import MAX_ID, Key
 from smartops.people.second_factor import SecondFactor, get_or_create_locked
+from smartops.people.sessions import ends_sessions
 
 MAX_PASSKEYS = 20  # of an account
 LONGEST_NAME = 64
@@ -33,7 +34,10 @@ class Passkey(models.Model):
 
     class Meta:
         verbose_name = "passkey"
-        triggers = triggers.recorded(secrets=("credential_id", "credential"), volatile=("signatures", "last_used_at"))
+        triggers = [
+            *triggers.recorded(secrets=("credential_id", "credential"), volatile=("signatures", "last_used_at")),
+            ends_sessions("OLD.second_factor_id"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} of {self.second_factor.user}"

@@ -25,6 +25,7 @@ from signals.lib.acting import acting
 from signals.lib.clock import database_now
 from smartops.people import totp
 from smartops.people.keys import HANDLE
+from smartops.people.sessions import ends_sessions
 
 RECOVERY_CODES = 10
 ISSUER = "SmartOps"
@@ -63,7 +64,10 @@ class SecondFactor(models.Model):
 
     class Meta:
         verbose_name = "second factor"
-        triggers = triggers.recorded(secrets=("secret", "recovery", "handle"), volatile=("used_counter",))
+        triggers = [
+            *triggers.recorded(secrets=("secret", "recovery", "handle"), volatile=("used_counter",)),
+            ends_sessions("OLD.user_id"),
+        ]
 
     def __str__(self) -> str:
         return f"of {self.user}"

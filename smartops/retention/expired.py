@@ -6,12 +6,12 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
-from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from orchestrator.models import Action, IdempotencyKey
 from signals.lib import batches
 from signals.models import Problem, Signal, Window
+from smartops.models import Session
 from smartops.retention.drop import oldest
 from smartops.retention.months import midnight
 

@@ -37,7 +37,7 @@ VALID_FOR = 300  # seconds
 # What an account without its second factor may open.
 ALLOWED = (
     "console:second-factor", "console:second-factor-app", "console:passkey-add",
-    "admin:login", "second-step", "admin:logout",
+    "admin:login", "second-step", "admin:logout", "console:sign-out-everywhere",
 )  # fmt: skip
 
 

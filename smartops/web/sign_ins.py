@@ -15,10 +15,11 @@ from django.http import HttpRequest
 
 from signals import actors
 from smartops.models import SignIn
+from smartops.people.sessions import end
 from smartops.web.access_log import record, take_summaries, where
 from smartops.web.peers import peer_of
 
-THROTTLED, FAILED = "sign-in throttled", "sign-in failed"
+THROTTLED, FAILED, SIGNED_OUT = "sign-in throttled", "sign-in failed", "signed out everywhere"
 
 
 def throttled(request: HttpRequest, account: str) -> None:
@@ -31,6 +32,15 @@ def failed(request: HttpRequest, actor: str, reason: str) -> None:
     """A sign-in that is none by a name and a password. `actor`: empty if nobody is known."""
     if record(FAILED, actor=actor, reason=reason, **where(request)):
         _store(FAILED, request, actor, reason)
+
+
+def signed_out_everywhere(request: HttpRequest, user: Any, reason: str = "") -> None:
+    """Ends the sessions of an account. `request`: of the person who does that."""
+    by, whose = actors.user(request.user.get_username()), actors.user(user.get_username())
+    end(user)
+    why = " ".join(filter(None, ("" if by == whose else f"By {by}.", reason)))
+    record(SIGNED_OUT, logging.INFO, actor=whose, reason=why, **where(request))
+    _store(SIGNED_OUT, request, whose, why)
 
 
 @receiver(user_logged_in)

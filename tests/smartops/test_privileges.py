@@ -73,7 +73,7 @@ MAY = {
     "socialaccount_socialaccount": ("siud", ""),
     "socialaccount_socialapp": ("siud", ""),
     "socialaccount_socialtoken": ("siud", ""),
-    "django_session": ("siud", ""),
+    "smartops_session": ("siud", ""),
     "django_admin_log": ("si", ""),
     "django_content_type": ("s", ""),
     "django_migrations": ("s", "s"),

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.contrib.sessions.models import Session
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -19,6 +18,7 @@ from signals.reasons import Reason
 from signals.types import ActionType
 from smartops.models import RoleGrant
 from smartops.people.roles import Place, Role
+from smartops.people.sessions import Session
 from tests.kit.people import person
 from tests.kit.web import Web
 from tests.smartops.console.chromium import CHROMIUM, launch

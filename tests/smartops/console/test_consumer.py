@@ -9,7 +9,6 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -21,6 +20,7 @@ from signals.types import ActionType, Origin, Proposal, Target
 from smartops.console import consumers, feed
 from smartops.console.consumers import Close
 from smartops.people.roles import Place, Role
+from smartops.people.sessions import Session
 from smartops.web import notifications
 from smartops.web.backlog import EXTENSION
 from tests.kit.people import grant, lose_roles, person

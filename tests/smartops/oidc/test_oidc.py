@@ -8,7 +8,6 @@ import jwt
 import pytest
 import requests
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -18,6 +17,7 @@ from smartops.models import RoleGrant, SignIn, SignInFailures
 from smartops.people.claims import group_roles
 from smartops.people.roles import Place, Role
 from smartops.people.second_factor import renew_codes
+from smartops.people.sessions import Session
 from tests.kit.openid import CLIENT_ID, CLIENT_SECRET, OTHER_KEY, OpenIdProvider, openid_provider, signed
 from tests.kit.people import app_of, grant, person
 

@@ -9,7 +9,6 @@ import jwt
 import pytest
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.db import connections
 from django.test import Client
 from pytest_django.fixtures import Settings
@@ -18,6 +17,7 @@ from signals.models import SettingChange
 from smartops.models import SignIn, SignInFailures
 from smartops.oidc import transport
 from smartops.oidc.client import checked
+from smartops.people.sessions import Session
 from tests.kit.openid import CLIENT_ID, JWK, KEY, OpenIdProvider, signed
 from tests.kit.threads import at_once
 from tests.smartops.oidc.test_oidc import begin, sign_in

@@ -23,7 +23,7 @@ OPEN = {
     "admin:index", "admin:login", "admin:logout", "admin:password_change", "admin:password_change_done",
     "oidc-start", "oidc-callback", "console:password", "second-step",
     "console:second-factor", "console:second-factor-app", "console:second-factor-app-remove", "console:recovery-codes",
-    "console:passkey-add", "console:passkey-rename", "console:passkey-remove",
+    "console:passkey-add", "console:passkey-rename", "console:passkey-remove", "console:sign-out-everywhere",
     "admin:autocomplete", "admin:jsi18n", "admin:view_on_site", "admin:app_list", "admin:None",
     "v1:openapi-json", "v1:api-root", "None",
 }  # fmt: skip

@@ -12,7 +12,6 @@ import pytest
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.db import connection
 from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
@@ -24,6 +23,7 @@ from signals.lib import partitions
 from signals.models import Problem, SettingChange
 from smartops.models import AuditExport, SignIn, Token
 from smartops.people.approvals import requesters
+from smartops.people.sessions import Session
 from smartops.privileges import OURS
 from smartops.retention import expired, months
 from smartops.retention.months import Partition
@@ -167,7 +167,7 @@ def test_rows_without_history_are_deleted_in_bounded_batches(monkeypatch: pytest
         "5 sessions that have expired",
         "5 entries of the log of the admin that are older than 40 days",
     ]
-    for table in ("django_session", "django_admin_log"):
+    for table in ("smartops_session", "django_admin_log"):
         statements = [one["sql"] for one in captured if f'"{table}"' in one["sql"]]
         assert len(statements) == 3, "two, two and one"
         assert all(one.startswith("DELETE") and "LIMIT 2" in one for one in statements)

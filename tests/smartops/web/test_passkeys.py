@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.test import Client
 from pytest_django.fixtures import Settings
 
@@ -15,6 +14,7 @@ from smartops.models import Passkey, SecondFactor, SignIn, SignInFailures
 from smartops.people import passkeys
 from smartops.people.roles import Role
 from smartops.people.second_factor import renew_codes
+from smartops.people.sessions import Session
 from tests.kit.authenticator import ORIGIN, Authenticator, Spoil, text
 from tests.kit.people import PASSWORD, SignInClock, first_step, is_signed_in, passkey_of, person
 from tests.kit.threads import at_once

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.test import Client
 from pytest_django.fixtures import Settings
 
@@ -18,6 +17,7 @@ from smartops.people import totp
 from smartops.people.access import Right
 from smartops.people.roles import Role
 from smartops.people.second_factor import AlreadySetUpError, new_secret, opened, renew_codes, set_up, verify
+from smartops.people.sessions import Session
 from tests.kit.forms import page
 from tests.kit.people import PASSWORD, SignInClock, first_step, is_signed_in, person
 from tests.kit.threads import at_once

@@ -1,0 +1,155 @@
+"""Sessions: whose they are, and what ends those of an account, and no others."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.base import UpdateError
+from django.db import connection
+from django.test import Client
+
+from smartops.models import Passkey, SecondFactor, SignIn
+from smartops.people.roles import Role
+from smartops.people.sessions import Session, SessionStore, end
+from tests.kit.forms import page
+from tests.kit.people import app_of, lose_roles, passkey_of, person
+
+pytestmark = pytest.mark.django_db
+EVERYWHERE = "/console/sign-out-everywhere/"
+
+
+@pytest.fixture
+def olga() -> User:
+    found = person("olga", Role.VIEWER, password="of-the-scene")  # noqa: S106
+    passkey_of(found)
+    app_of(found)
+    return found
+
+
+def browser(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def is_signed_in(client: Client) -> bool:
+    return client.get("/console/").status_code == 200
+
+
+def test_a_session_has_its_account_from_the_sign_in_on(olga: User) -> None:
+    store = SessionStore()
+    store["begun"] = "yes"
+    store.create()
+    browser(olga)
+
+    assert set(Session.objects.values_list("account__username", flat=True)) == {None, "olga"}
+    assert {str(one) for one in Session.objects.all()} == {"of nobody", "of olga"}
+
+
+def switched(user: User) -> None:
+    for is_active in (False, True):
+        User.objects.filter(pk=user.pk).update(is_active=is_active)
+
+
+def switched_by_sql(user: User) -> None:
+    with connection.cursor() as cursor:
+        for is_active in (False, True):
+            cursor.execute("UPDATE auth_user SET is_active = %s WHERE id = %s", [is_active, user.pk])
+
+
+def activated(user: User) -> None:
+    """A sign-in was under way when the account was deactivated."""
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    store = SessionStore()
+    store["_auth_user_id"] = str(user.pk)
+    store.create()
+    User.objects.filter(pk=user.pk).update(is_active=True)
+
+
+def without_passkey(user: User) -> None:
+    Passkey.objects.filter(second_factor=user.pk).delete()
+
+
+def without_second_factor(user: User) -> None:
+    SecondFactor.objects.filter(user=user).delete()
+
+
+@pytest.mark.parametrize(
+    "ending", [switched, switched_by_sql, activated, without_passkey, without_second_factor, end],
+    ids=lambda one: one.__name__,
+)  # fmt: skip
+def test_all_sessions_of_an_account_end_and_no_others(olga: User, ending: Callable[[User], None]) -> None:
+    hers, others = [browser(olga), browser(olga)], browser(person("rita", Role.VIEWER))
+    assert all(map(is_signed_in, [*hers, others]))
+
+    ending(olga)
+
+    assert not any(map(is_signed_in, hers))
+    assert not Session.objects.filter(account=olga).exists()
+    assert is_signed_in(others)
+
+
+def test_other_changes_of_an_account_end_no_session(olga: User) -> None:
+    here = browser(olga)
+    User.objects.filter(pk=olga.pk).update(is_staff=True, is_active=True, last_name="Brandenburg")
+    Passkey.objects.update(name="Laptop")
+    SecondFactor.objects.update(used_counter=7)
+
+    assert is_signed_in(here)
+
+
+def test_a_request_that_is_being_answered_does_not_store_an_ended_session_again(olga: User) -> None:
+    browser(olga)
+    during = SessionStore(Session.objects.get().session_key)
+    during["changed"] = "yes"
+    end(olga)
+
+    with pytest.raises(UpdateError):
+        during.save()
+    assert not Session.objects.exists()
+
+
+def test_a_role_is_read_at_each_request(olga: User) -> None:
+    here = browser(olga)
+    assert is_signed_in(here)
+    lose_roles()
+    assert here.get("/console/").status_code == 403
+
+
+@pytest.mark.parametrize("with_password", [True, False], ids=["local", "of a provider"])
+def test_a_person_signs_out_everywhere(olga: User, *, with_password: bool) -> None:
+    if not with_password:
+        olga.set_unusable_password()
+        olga.save()
+    here, elsewhere = browser(olga), browser(olga)
+    linked = here.get("/console/second-factor/" if with_password else "/console/").content.decode()
+    assert EVERYWHERE in linked
+    assert is_signed_in(elsewhere)
+
+    answer = here.post(EVERYWHERE)
+
+    assert answer.headers["Location"] == "/admin/login/"
+    assert not is_signed_in(here)
+    assert not is_signed_in(elsewhere)
+    last = SignIn.objects.latest("pk")
+    assert (last.event, last.actor, last.reason) == ("signed out everywhere", "user:olga", "")
+
+
+def test_an_administrator_signs_an_account_out_everywhere_with_a_reason(olga: User) -> None:
+    here, ada = browser(olga), browser(person("ada", Role.ADMIN, is_staff=True))
+    chosen = {"action": "sign_out_chosen", "_selected_action": [olga.pk]}
+    asked = ada.post(page(User, "changelist"), chosen)
+    assert "olga</bdi> is signed out everywhere" in asked.content.decode()
+    chosen["loaded"] = re.findall(r'name="loaded" value="(.+?)"', asked.content.decode())
+
+    assert "Nothing was done" in ada.post(page(User, "changelist"), chosen).content.decode()
+    assert is_signed_in(here)
+    answer = ada.post(page(User, "changelist"), chosen | {"change_reason": "A laptop was stolen."}, follow=True)
+
+    assert "Signed out everywhere: olga." in answer.content.decode()
+    assert not is_signed_in(here)
+    assert is_signed_in(ada)
+    last = SignIn.objects.latest("pk")
+    assert (last.event, last.actor) == ("signed out everywhere", "user:olga")
+    assert last.reason == "By user:ada. A laptop was stolen."
