@@ -1,6 +1,8 @@
 """The chart, rendered by Helm's own library; no cluster, no `helm`."""
 
+import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +101,16 @@ def render(values: Values, release: str = RELEASE, namespace: str = NAMESPACE) -
 
 
 def objects(values: Values) -> list[Object]:
-    texts = (text for path, text in render(values).items() if path.endswith(".yaml"))
-    return [one for text in texts for one in yaml.safe_load_all(text) if one is not None]
+    """Of one's own: they may be changed."""
+    made: list[Object] = json.loads(_as_json(json.dumps(values)))
+    return made
+
+
+@cache
+def _as_json(values: str) -> str:
+    """Rendered once: dozens of tests ask for the same values."""
+    texts = (text for path, text in render(json.loads(values)).items() if path.endswith(".yaml"))
+    return json.dumps([one for text in texts for one in yaml.safe_load_all(text) if one is not None])
 
 
 class Rendered:
