@@ -19,8 +19,12 @@ fast = $(addprefix tests/,guardrails orchestrator signals smartops/api smartops/
 	test_docs.py test_project.py test_reasons.py)
 beside = $(addprefix tests/,orchestrator/publish/test_publishers.py orchestrator/reconciler/test_interleavings.py \
 	smartops/api/test_fuzz.py)
+properties = $(filter-out $(beside),$(shell grep -rlw hypothesis --include='*.py' $(fast)))
 rest = $(filter-out $(fast) tests/smartops tests/kit %/__pycache__,$(patsubst %/,%,$(wildcard \
 	$(foreach folder,tests/ tests/smartops/,$(folder)*/ $(folder)test_*.py)))) $(beside)
+# These spend half of their time on waiting for processes and clusters: more of them run than there are cores. The order
+# is that of tests/conftest.py.
+waiting = --numprocesses 4 --no-loadscope-reorder
 # Two runs in one clone take turns at .venv; the second finds it complete.
 environment = flock -o Makefile $(MAKE) -s
 # Install a Debian package where root may, else name it: $(call debian,package)
@@ -39,13 +43,14 @@ demo: ## Run SmartOps on a sandbox cluster (PORT=8000 STATE=.smartops; DEMO_KUBE
 	@$(environment) .venv/demo.installed
 	@exec $(python) -m smartops.dev.demo
 
-test: check test-fast ## Check and test everything
+test: ## Check and test everything
+	@$(MAKE) --jobs=2 check test-fast
 	@command -v chromium >/dev/null || { $(call debian,chromium); }
 	@command -v promtool >/dev/null || { $(call debian,prometheus); }
 	@echo "[test] pytest: everything else"
-	@$(pytest) $(rest)
+	@$(pytest) $(waiting) $(rest)
 	@echo "[test] pytest: properties, by hypothesis"
-	@exec $(pytest) -m hypothesis $(addprefix --ignore=,$(beside)) $(fast)
+	@exec $(pytest) -m hypothesis $(properties)
 
 test-fast: ## Test pure code, all its branches, and what needs one database and no page
 	@$(environment) .venv/dev.installed

@@ -41,6 +41,21 @@ def pytest_collection(session: pytest.Session) -> None:
         tracer.stop()  # that of a worker, which has begun with the session
 
 
+# A file runs on one worker. The files that take longest begin first: one that began last would run alone.
+LONGEST = (
+    "smartops/console/test_screens.py", "demo", "failover", "conformance/closed_loop", "concurrency/test_limits.py",
+    "smartops/people/test_walk.py", "smartops/console", "prometheus/test_scrape.py", "telemetry", "test_benchmarks.py",
+    "closed_loop", "crash", "smartops/oidc", "smartops/edge", "conformance", "smartops/test_privileges.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"tests/{name}": place for place, name in enumerate(LONGEST)}
+    files = {item.nodeid.partition("::")[0] for item in items}
+    order = {file: min((places[one] for one in places if file.startswith(one)), default=len(places)) for file in files}
+    items.sort(key=lambda item: order[item.nodeid.partition("::")[0]])
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
 

@@ -93,12 +93,14 @@ def sessions(application: str, statement: str = "%") -> int:
 
 
 def until(holds: Callable[[], bool], timeout: float = PATIENCE) -> None:
-    """Returns when it holds; looks whenever a row changed, and once a second."""
-    deadline = monotonic() + timeout
+    """Returns when it holds; looks whenever a row changed, and again and again, ever less often: no row says that a
+    process has ended."""
+    deadline, pause = monotonic() + timeout, 0.01
     with connect() as session:
         session.execute(f"LISTEN {CHANNEL}")
         while not holds():
             left = deadline - monotonic()
             assert left > 0, "it did not come to hold in time"
-            for _ in session.notifies(timeout=min(1.0, left), stop_after=1):
+            pause = min(2 * pause, 0.25)
+            for _ in session.notifies(timeout=min(pause, left), stop_after=1):
                 pass
