@@ -14,6 +14,8 @@ from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.connection import Connection
 from orchestrator.k8s.types import ACTION_ANNOTATION, WorkloadKey, WorkloadObject
 from orchestrator.models import Action, ActionState, DecisionRecord, transitions
+from orchestrator.reconciler.clock import SystemClock
+from orchestrator.reconciler.retry import MAX_ATTEMPTS
 from signals.reasons import Reason
 from smartops.dev.sandbox.cluster import write_kubeconfig
 from smartops.dev.sandbox.faults import Delay, Hang, LoseAnswer, Refuse, RequestReason
@@ -43,6 +45,17 @@ class DisturbedCluster(KubernetesCluster):
                 self.after_write.pop(0)()
 
 
+class Hurry(SystemClock):
+    """Attempts follow each other at once. In the end they take their pauses: what is tried for ever comes to rest."""
+
+    def __init__(self) -> None:
+        self._hurried = 0
+
+    def jitter(self) -> float:
+        self._hurried += 1
+        return 0.0 if self._hurried <= 40 else super().jitter()
+
+
 class Scene:
     """The world, somebody else in it, and the one action."""
 
@@ -57,8 +70,9 @@ class Scene:
     def act(self) -> Action:
         """A signal asks for one more replica. What is put off is due at once, until the action rests."""
         post(anomaly("erp-simulator"))
-        for _ in range(14):
-            self.world.drain()
+        clock = Hurry()
+        for _ in range(4):
+            self.world.drain(clock=clock)
             if not Action.objects.filter(state=S.PENDING).update(not_before=Now()):
                 break
         return only_action()
@@ -350,6 +364,7 @@ def test_a_webhook_that_cannot_be_called_is_named_until_the_deadline(scene: Scen
 
     assert outcome(action) == (S.PENDING, Reason.ADMISSION_UNAVAILABLE)
     assert (action.message, action.ambiguous, action.planned_resource_version) == (WEBHOOK, False, "")
+    assert action.attempts > MAX_ATTEMPTS
     Action.objects.update(deadline_at=Now())
     scene.world.drain()
     assert outcome(only_action()) == (S.CANCELLED, Reason.ACTION_EXPIRED)

@@ -20,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from smartops.dev import postgres
 from smartops.dev.demo.installation import environment
 from smartops.dev.demo.state import unused_port
+from tests.kit import database
 from tests.kit.processes import ROOT, start
 from tests.kit.signals import anomaly_body
 
@@ -35,6 +36,7 @@ class Primary:
         self._directory = directory / "postgres"
         self._data = self._directory / "data"
         self._socket = directory / "socket"
+        database.start_migrated(self._directory)
         self.start()
         hba = self._data / "pg_hba.conf"
         hba.write_text(f"local all {SUPERUSER} trust\n{hba.read_text()}")
@@ -108,10 +110,7 @@ class Site:
             "SMARTOPS_KUBECONFIG": str(kubeconfig),
             "SMARTOPS_DATABASE_POOL": "5",
         }
-        self.manage("migrate")
-        self.token = self.manage("create_token", "reconciler:test", *(f"--scope={one}" for one in SCOPES)).strip()
-        create = f"User.objects.create_superuser('ana', password='{PASSWORD}')"
-        self.manage("shell", "--no-imports", "-c", f"from django.contrib.auth.models import User; {create}")
+        self.token = self.manage("shell", "--no-imports", "-c", PEOPLE).strip()
         self._stack = ExitStack()
         self.web: tuple[str, int] = self._web()
         self.reconciler: tuple[str, int] = self._reconciler()
@@ -160,7 +159,12 @@ class Site:
         self._stack.callback(process.kill)
 
 
-SCOPES = ("read", "signals:write", "actions:write")
+PEOPLE = f"""
+from django.contrib.auth.models import User
+from smartops.tokens import Scope, issue
+User.objects.create_superuser('ana', password='{PASSWORD}')
+print(issue('reconciler:test', (Scope.READ, Scope.SIGNALS_WRITE, Scope.ACTIONS_WRITE)))
+"""
 
 
 def call(

@@ -43,12 +43,22 @@ def digest(root: Path = ROOT) -> str:
 def start(directory: Path) -> postgres.Server:
     """A server of one's own, which has the migrated database NAME. A crash of the machine may lose its data."""
     STATE.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     with postgres.locked(STATE):
         original = STATE / digest()
         if not original.exists():
             _make(original)
         subprocess.run(["cp", "-a", str(original / "data"), str(directory)], check=True)
     return postgres.start(directory, durable=False)
+
+
+def start_migrated(directory: Path) -> postgres.Server:
+    """The same, and the migrated database has the name that those of installations have."""
+    server = start(directory)
+    with psycopg.connect(server.uri, dbname="postgres", autocommit=True) as session:
+        session.execute(f"DROP DATABASE {postgres.DATABASE}")
+        session.execute(f"ALTER DATABASE {NAME} RENAME TO {postgres.DATABASE}")
+    return server
 
 
 def _make(original: Path) -> None:

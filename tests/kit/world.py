@@ -77,9 +77,9 @@ class World:
     def reconciler(self, **options: Any) -> Reconciler:
         return Reconciler(self.cluster, "default", [NAMESPACE], **options)
 
-    def drain(self) -> None:
-        """Until nothing is due and nothing is being verified."""
-        self.reconciler().run(drain=True)
+    def drain(self, **options: Any) -> None:
+        """Until nothing is due and nothing is being verified. `options`: of the reconciler."""
+        self.reconciler(**options).run(drain=True)
 
     def observe(self, target: Target) -> TargetState:
         return TargetState(seen=True, object=self.cluster.get_workload(WorkloadKey.of(target)))
