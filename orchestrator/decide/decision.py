@@ -34,19 +34,21 @@ from guardrails.types import (
 from orchestrator import queries
 from orchestrator.decide.approval import approval_facts, plan_columns, rule_of, shown
 from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
-from orchestrator.k8s.target import TargetState
+from orchestrator.k8s.target import UNOBSERVED, TargetState
 from orchestrator.models import Action, DecisionRecord, Phase, Workload
+from signals.models import Signal
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import Mode, Proposal, RuleSpec, SignalFacts, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be decided. `action_id` is the id of the action that an Allow leads to, or whose write is checked.
-    `proposal` is None if no rule matches the signal. Without a locked `workload` nothing can be reserved, and its
-    history is not loaded. `rules` are those that may match the signal; without them, `proposal` is decided on as it is,
-    with the mode that its rule has now. `shown_action`: the action, if its plan was shown to persons. `overrides`: the
-    active action that ends if this one is allowed. `active_waits`: what the active action waits for, as a sentence."""
+    """What is to be decided, in three shapes: `of_signal`, `of_request` and `before_write`. `action_id` is the id of
+    the action that an Allow, Ask or Observe leads to, or whose write is checked. Without a locked `workload` nothing
+    can be reserved, and its history is not loaded. With `rules`, the decision proposes by them; without them,
+    `proposal` is decided on as it is, with the mode that its rule has now. `shown_action`: the action, if its plan was
+    shown to persons. `overrides`: the active action that ends if this one is allowed. `active_waits`: what the active
+    action waits for, as a sentence."""
 
     phase: Phase
     action_id: UUID
@@ -60,6 +62,50 @@ class Question:
     shown_action: Action | None = None
     overrides: UUID | None = None
     active_waits: str = ""
+
+    @classmethod
+    def of_signal(
+        cls,
+        signal: SignalFacts,
+        rules: tuple[RuleSpec, ...],
+        state: TargetState = UNOBSERVED,
+        proposal: Proposal | None = None,
+        policy: PolicyAnswer | None = None,
+        workload: Workload | None = None,
+    ) -> "Question":
+        """Whether a signal leads to an action. `rules` are those that may match it. `proposal` is what they propose:
+        the history is loaded for it, and the decision proposes the same, with the same pure function. It is None if no
+        rule matches."""
+        target, action_id = signal.target, Action.new_id()
+        return cls(Phase.ADMIT, action_id, target, state, proposal, policy, workload, signal=signal, rules=rules)
+
+    @classmethod
+    def of_request(cls, proposal: Proposal, policy: PolicyAnswer | None, workload: Workload) -> "Question":
+        """Whether a direct request becomes an action. The web process observes no target."""
+        return cls(Phase.ADMIT, Action.new_id(), proposal.target, UNOBSERVED, proposal, policy, workload)
+
+    @classmethod
+    def before_write(
+        cls,
+        action: Action,
+        state: TargetState,
+        workload: Workload,
+        signal: Signal | None,
+        policy: PolicyAnswer | None = None,
+    ) -> "Question":
+        """Whether an action may still be written, or shown to persons, with its signal and its target as they are
+        now."""
+        return cls(
+            phase=Phase.PLAN,
+            action_id=action.pk,
+            target=action.workload.target,
+            state=state,
+            proposal=action.proposal,
+            policy=policy,
+            workload=workload,
+            signal=None if signal is None else signal.facts(),
+            shown_action=action if action.digest else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +166,12 @@ def _inputs(question: Question, history: WorkloadHistory) -> Inputs:
 
 def _in_its_mode(proposal: Proposal | None, history: WorkloadHistory) -> Proposal | None:
     """With the mode of its rule as it is now."""
-    return proposal and replace(proposal, mode=Mode.AUTO if history.rule is None else history.rule[1])
+    return proposal and replace(proposal, mode=Mode.AUTO if history.rule is None else history.rule.mode)
 
 
 def _rule_version(decision: Decision, history: WorkloadHistory) -> int | None:
     rule = None if isinstance(decision, Ignore) else decision.rule
-    return rule.version if rule is not None else history.rule and history.rule[0]
+    return rule.version if rule is not None else history.rule and history.rule.version
 
 
 def _facts(question: Question, history: WorkloadHistory) -> Facts:
@@ -162,7 +208,7 @@ def _approval(question: Question, history: WorkloadHistory) -> ApprovalFacts | N
     action, live = question.shown_action, question.state.object
     if action is None or live is None:
         return None
-    version = history.rule and history.rule[0]
+    version = history.rule and history.rule.version
     now = shown(plan_columns(action, live), rule_of(action.requested_by), version, history.limits)
     return approval_facts(action, history.votes, now)
 

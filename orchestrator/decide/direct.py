@@ -18,7 +18,6 @@ from orchestrator.models import (
     ActionState,
     ActiveAction,
     IdempotencyKey,
-    Phase,
     Workload,
     transition_store,
     transitions,
@@ -79,14 +78,13 @@ def _admit(
     idempotency_key: str | None,
     request_digest: str,
 ) -> Action:
-    action_id = Action.new_id()
     with transaction.atomic():
         workload = Workload.lock([proposal.target])[proposal.target]
         # An equal request may have held the lock before.
         earlier = _earlier(proposal.requested_by, idempotency_key, request_digest)
         if earlier is not None:
             return earlier
-        question = Question(Phase.ADMIT, action_id, proposal.target, UNOBSERVED, proposal, policy, workload)
+        question = Question.of_request(proposal, policy, workload)
         decided, ended = _decide(question, proposal, workload)
         store_records([decided])
         decision = decided.decision
@@ -94,7 +92,7 @@ def _admit(
             action = Action.new(
                 proposal,
                 workload,
-                id=action_id,
+                id=question.action_id,
                 idempotency_key=idempotency_key,
                 request_digest=request_digest,
                 details={} if ended is None else {"overrides": str(ended.pk)},

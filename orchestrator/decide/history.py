@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.utils import timezone
@@ -48,10 +48,17 @@ class Scaled:
         return None if is_gone else self.to
 
 
+class RuleNow(NamedTuple):
+    """The enabled rule that requested an action, as it is now."""
+
+    version: int
+    mode: Mode
+
+
 @dataclass(frozen=True, slots=True)
 class WorkloadHistory:
     """Its active action, cooldown, recent, refused and failed actions, with the freezes and limits that cover it: all
-    of one moment. `rule`: version and mode of the wanted rule, if it is enabled. `votes`: the last decision of each
+    of one moment. `rule`: the wanted one, if it is enabled. `votes`: the last decision of each
     person on the action, as (by, decision, digest)."""
 
     now: datetime
@@ -63,7 +70,7 @@ class WorkloadHistory:
     freezes: tuple[FreezeFacts, ...]
     limits: Limits
     failed: FailedVerification | None = None
-    rule: tuple[int, Mode] | None = None
+    rule: RuleNow | None = None
     votes: tuple[tuple[str, str, str], ...] = ()
 
     def added_to(self, facts: Facts) -> Facts:
@@ -123,7 +130,7 @@ def load_history(wanted: Sequence[Wanted]) -> list[WorkloadHistory]:
             freezes=tuple(map(freeze_facts, freezes or ())),
             limits=merge_limits(settings or ()),
             failed=FailedVerification(*failed) if failed else None,
-            rule=(rule[0], Mode(rule[1])) if rule else None,
+            rule=RuleNow(rule[0], Mode(rule[1])) if rule else None,
             votes=tuple((by, decision, digest) for by, decision, digest in votes or ()),
         )
         for (

@@ -16,8 +16,7 @@ from guardrails.checks.target import PROTECTED_NAMESPACES
 from guardrails.models import GuardrailSetting
 from guardrails.types import Decision, Limits
 from orchestrator.decide.decision import Question, decide
-from orchestrator.k8s.target import UNOBSERVED
-from orchestrator.models import Action, Phase, Workload
+from orchestrator.models import Workload
 from signals.lib.clock import database_now
 from signals.models import Rule, Signal
 from signals.names import is_pattern, name_matches
@@ -104,17 +103,7 @@ def _decisions(spec: RuleSpec, trials: Sequence[Trial]) -> Mapping[Target, Decis
 
 def _question(spec: RuleSpec, trial: Trial, workload: Workload | None, now: datetime) -> Question:
     signal = replace(trial.signal, last_seen_at=now, resolved=False, due_at=None, kept_seconds=0.0, deferred_for="")
-    return Question(
-        phase=Phase.ADMIT,
-        action_id=Action.new_id(),
-        target=signal.target,
-        state=UNOBSERVED,
-        proposal=trial.proposal,
-        policy=None,
-        workload=workload,
-        signal=signal,
-        rules=(spec,),
-    )
+    return Question.of_signal(signal, (spec,), proposal=trial.proposal, workload=workload)
 
 
 def _warnings(rule: Rule, spec: RuleSpec, earlier: Sequence[RuleSpec]) -> Iterator[RuleWarning]:

@@ -125,6 +125,7 @@ def atomic(actions: Iterable[Action], *, savepoint: bool = True) -> Iterator[Non
 
 
 def _row(one: Transition) -> dict[str, Any]:
+    """A column that the transition does not name stays as the copy has it."""
     action = one.action
     return {
         "id": str(action.pk),

@@ -204,9 +204,7 @@ def apply(action: Action, written: WorkloadObject, limits: Limits, actor: str, *
     )
 
 
-def put_back(
-    action: Action, reason: Reason, message: str, delay: float, actor: str, *, ambiguous: bool = False
-) -> Transition:
+def put_back(action: Action, reason: Reason, message: str, delay: float, actor: str, *, ambiguous: bool) -> Transition:
     """applying → pending. A write that was certainly not applied is planned anew; an ambiguous one keeps its plan, and
     the next claim reads the target first."""
     columns = {"ambiguous": ambiguous, **({} if ambiguous else NO_PLAN)}
@@ -227,8 +225,15 @@ def fail(action: Action, reason: str, message: str, actor: str) -> Transition:
 
 def require_review(action: Action, message: str, actor: str) -> Transition:
     """applying → needs_review: it cannot be known whether the change was applied. The target stays occupied."""
-    deadline = REVIEW_FOR.total_seconds()
-    return Transition(action, S.NEEDS_REVIEW, actor, Reason.OUTCOME_UNKNOWN, message, deadline=deadline)
+    return Transition(
+        action,
+        S.NEEDS_REVIEW,
+        actor,
+        Reason.OUTCOME_UNKNOWN,
+        message,
+        columns={"ambiguous": True},
+        deadline=REVIEW_FOR.total_seconds(),
+    )
 
 
 def reviewed(action: Action, applied: bool, message: str, limits: Limits, actor: str) -> Transition:

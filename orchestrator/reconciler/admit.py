@@ -18,7 +18,7 @@ from orchestrator.decide.follow import follow
 from orchestrator.decide.hold import hold
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.target import UNOBSERVED, ObserveTarget
-from orchestrator.models import Action, ActionState, Phase, Workload, transition_store
+from orchestrator.models import Action, ActionState, Workload, transition_store
 from orchestrator.reconciler import naming
 from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
@@ -181,16 +181,13 @@ def _named(candidate: Candidate, aliases: Callable[[], tuple[AliasSpec, ...]]) -
 
 
 def _question(candidate: Candidate, signal: Signal, workload: Workload | None) -> Question:
-    return Question(
-        phase=Phase.ADMIT,
-        action_id=Action.new_id(),
-        target=signal.target,
-        state=candidate.state,
-        proposal=candidate.proposal,
-        policy=candidate.policy,
-        workload=workload if _may_reserve(candidate) else None,
-        signal=signal.facts(),
-        rules=signal.rules,
+    return Question.of_signal(
+        signal.facts(),
+        signal.rules,
+        candidate.state,
+        candidate.proposal,
+        candidate.policy,
+        workload if _may_reserve(candidate) else None,
     )
 
 

@@ -21,7 +21,7 @@ from orchestrator.decide.history import Wanted, WorkloadHistory, load_history
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.target import ObserveTarget, TargetState
 from orchestrator.k8s.types import WorkloadObject
-from orchestrator.models import Action, ActionState, Phase, Workload, transition_store, transitions
+from orchestrator.models import Action, ActionState, Workload, transition_store, transitions
 from orchestrator.reconciler.calls import Rehearsal
 from signals.lib.redaction import error_text
 from signals.models import Signal
@@ -114,24 +114,14 @@ def _changed(rows: Sequence[Action], states: Mapping[UUID, TargetState]) -> list
 
 
 def _digest(action: Action, live: WorkloadObject, history: WorkloadHistory) -> str:
-    rule, version = rule_of(action.requested_by), history.rule and history.rule[0]
+    rule, version = rule_of(action.requested_by), history.rule and history.rule.version
     return digest_of_shown(shown(plan_columns(action, live), rule, version, history.limits))
 
 
 def _question(action: Action, state: TargetState, workload: Workload, signals: Mapping[UUID, Signal]) -> Question:
     """The policy engine is queried before the write."""
     signal = signals.get(action.signal_id) if action.signal_id else None
-    return Question(
-        phase=Phase.PLAN,
-        action_id=action.pk,
-        target=workload.target,
-        state=state,
-        proposal=action.proposal,
-        policy=None,
-        workload=workload,
-        signal=None if signal is None else signal.facts(),
-        shown_action=action,
-    )
+    return Question.before_write(action, state, workload, signal)
 
 
 def _transition(action: Action, decided: Decided, actor: str) -> transition_store.Transition:

@@ -180,7 +180,7 @@ def plan_of(claim: Claim) -> Plan:
         action.planned_uid,
         action.planned_resource_version,
         action.planned_generation,
-        action.ambiguous and not action.dry_run,  # to send a dry run again is harmless
+        claim.ambiguous and not action.dry_run,  # to send a dry run again is harmless
         unversioned=_is_unversioned(action),
     )
 

@@ -37,11 +37,13 @@ CLAIM_AGAIN = timedelta(seconds=30)  # until an action is due again that could n
 @dataclass(slots=True, eq=False)
 class Claim:
     """From the claim to the recorded outcome, or to the end of the lease. `limits` are those under which the plan was
-    made. `writes` counts the requests of this claim. `unanswered` is the error of its last write, if that may have been
-    applied. `last_message` is that of the attempt before."""
+    made. `ambiguous`: an attempt of the action may have been applied; the next transition stores it. `writes` counts
+    the requests of this claim. `unanswered` is the error of its last write, if that may have been applied.
+    `last_message` is that of the attempt before."""
 
     action: Action
     span: Span
+    ambiguous: bool
     limits: Limits | None = None
     writes: int = 0
     unanswered: ClusterError | None = None
@@ -53,14 +55,14 @@ class Claim:
     @classmethod
     def of(cls, action: Action, limits: Limits | None = None, last_message: str = "") -> "Claim":
         span = tracing.start_span("execute", action.traceparent, signal=action.signal_id, action=action.pk)
-        return cls(action, span, limits, last_message=last_message)
+        return cls(action, span, action.ambiguous, limits, last_message=last_message)
 
     def follow(self, move: NextMove, actor: str) -> Transition:
         """The transition that a failed call leads to."""
         match move:
             case Retry(reason, message, delay):
                 metrics.RETRIES.labels(type=self.action.type.lower(), reason=reason).inc()
-                return transitions.put_back(self.action, reason, message, delay, actor, ambiguous=self.action.ambiguous)
+                return transitions.put_back(self.action, reason, message, delay, actor, ambiguous=self.ambiguous)
             case Fail(reason, message):
                 return transitions.fail(self.action, reason, message, actor)
             case Review(message):
@@ -87,7 +89,7 @@ def claim_due(cluster: str, limit: int, actor: str, delays: Delays = NO_DELAYS, 
 def give_up(claims: Sequence[Claim], actor: str) -> list[Transition]:
     """Ends actions that no process has brought to an end: the processes that claimed them have probably crashed."""
     message = "no process that claimed the action recorded an outcome"
-    moves = [exhausted(message, one.action.attempts, one.action.ambiguous) for one in claims]
+    moves = [exhausted(message, one.action.attempts, one.ambiguous) for one in claims]
     return transition_store.store([one.follow(move, actor) for one, move in zip(claims, moves, strict=True)])
 
 
@@ -100,7 +102,7 @@ def record_claim_failure(claim: Claim, error: Exception, actor: str) -> None:
     if action.state != ActionState.APPLYING or action.epoch != claim.action.epoch:
         return
     message = error_text(error)
-    if claim.action.ambiguous or action.planned_resource_version:  # the error may have come after the write
+    if claim.ambiguous or action.planned_resource_version:  # the error may have come after the write
         transition_store.store([transitions.require_review(action, message, actor)])
     else:
         transition_store.store([transitions.fail(action, Reason.PROCESSING_ERROR, message, actor)])

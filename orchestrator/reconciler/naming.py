@@ -9,8 +9,6 @@ from dataclasses import replace
 
 from guardrails.types import Defer
 from orchestrator.decide.decision import Decided, Question, decide, store_records
-from orchestrator.k8s.target import UNOBSERVED
-from orchestrator.models import Action, Phase
 from orchestrator.reconciler.calls import Candidate
 from signals.models import Signal
 from signals.naming import Resolution, resolve
@@ -48,9 +46,7 @@ def _questions(rows: Sequence[Row]) -> list[Question]:
         before = 0 if signal.reason == Reason.TARGET_UNRESOLVED else others[signal.posted_by]
         others[signal.posted_by] += signal.reason != Reason.TARGET_UNRESOLVED
         facts = replace(signal.facts(), naming=replace(naming, facts=replace(naming.facts, waiting=before)))
-        questions.append(
-            Question(Phase.ADMIT, Action.new_id(), signal.target, UNOBSERVED, None, None, signal=facts, rules=())
-        )
+        questions.append(Question.of_signal(facts, rules=()))
     return questions
 
 

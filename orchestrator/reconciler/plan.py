@@ -16,7 +16,7 @@ from orchestrator.decide.decision import Decided, Question, decide, store_record
 from orchestrator.decide.follow import follow
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.types import WorkloadObject
-from orchestrator.models import ActionState, Phase, Workload, transition_store, transitions
+from orchestrator.models import ActionState, Workload, transition_store, transitions
 from orchestrator.models.transition_store import Transition
 from orchestrator.reconciler.batch import Locked
 from orchestrator.reconciler.calls import Reading
@@ -65,33 +65,23 @@ def _after_unanswered(reading: Reading, jitter: float) -> NextMove | None:
     """What follows a write that may have been applied, where the read shows that it was not: a later attempt, or the
     end after the last one. None if no write is unanswered, or if the claim begins with the read."""
     claim, action = reading.claim, reading.claim.action
-    if not action.ambiguous or reading.step not in (NextStep.RESEND, NextStep.REFRESH):
+    if not claim.ambiguous or reading.step not in (NextStep.RESEND, NextStep.REFRESH):
         return None
     if claim.unanswered is not None:
-        return next_move(claim.unanswered, action.attempts, action.ambiguous, jitter)
+        return next_move(claim.unanswered, action.attempts, claim.ambiguous, jitter)
     return unapplied(claim.last_message, action.attempts) if action.attempts > MAX_ATTEMPTS else None
 
 
 def _question(reading: Reading, workloads: dict[Target, Workload], signals: dict[Any, Signal]) -> Question:
     action = reading.claim.action
-    signal = signals.get(action.signal_id)
-    return Question(
-        phase=Phase.PLAN,
-        action_id=action.pk,
-        target=action.workload.target,
-        state=reading.state,
-        proposal=action.proposal,
-        policy=reading.policy,
-        workload=workloads[action.workload.target],
-        signal=None if signal is None else signal.facts(),
-        shown_action=action if action.digest else None,
-    )
+    workload, signal = workloads[action.workload.target], signals.get(action.signal_id)
+    return Question.before_write(action, reading.state, workload, signal, reading.policy)
 
 
 def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: float) -> Transition:
     claim, action, live = reading.claim, reading.claim.action, reading.state.object
     if isinstance(reading.error, ClusterError):
-        return claim.follow(next_move(reading.error, action.attempts, action.ambiguous, jitter, reading=True), actor)
+        return claim.follow(next_move(reading.error, action.attempts, claim.ambiguous, jitter, reading=True), actor)
     if reading.error is not None:
         raise reading.error
     if (move := _after_unanswered(reading, jitter)) is not None:
@@ -132,7 +122,7 @@ def _follow(reading: Reading, decided: Decided, live: WorkloadObject | None, act
 def _may_be_applied(reading: Reading) -> bool:
     """If the version has not changed, an earlier copy of the write may still be applied: the plan must be kept, and the
     action must neither be cancelled nor wait for an approval."""
-    return reading.claim.action.ambiguous and reading.step is NextStep.RESEND
+    return reading.claim.ambiguous and reading.step is NextStep.RESEND
 
 
 def _block(

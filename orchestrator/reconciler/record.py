@@ -20,9 +20,9 @@ MAX_WRITES = 5  # within one claim
 
 
 def mark_ambiguous(answer: Answer) -> None:
-    """A write without a clear answer may have been applied. The next transition of the action stores it."""
+    """A write without a clear answer may have been applied."""
     if isinstance(answer.result, Unknown):
-        answer.claim.action.ambiguous = True
+        answer.claim.ambiguous = True
         answer.claim.unanswered = answer.result
 
 
@@ -50,6 +50,6 @@ def _transition(answer: Answer, actor: str, jitter: float) -> Transition:
             limits = claim.limits or effective_limits(action.workload.target)
             return transitions.apply(action, written, limits, actor)
         case ClusterError() as error:
-            return claim.follow(next_move(error, action.attempts, action.ambiguous, jitter), actor)
+            return claim.follow(next_move(error, action.attempts, claim.ambiguous, jitter), actor)
         case error:
             raise error

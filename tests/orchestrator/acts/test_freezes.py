@@ -45,7 +45,9 @@ def waiting(name: str, reason: Reason = Reason.FROZEN, **terms: Any) -> Action:
     post(anomaly(name))
     action = requested(name, signal=Signal.objects.latest("pk"), **terms)
     claim(action, "reconciler:test")
-    transition_store.store([transitions.put_back(action, reason, "It waits.", 3600.0, "reconciler:test")])
+    transition_store.store(
+        [transitions.put_back(action, reason, "It waits.", 3600.0, "reconciler:test", ambiguous=False)]
+    )
     return action
 
 

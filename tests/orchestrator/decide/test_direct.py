@@ -65,7 +65,7 @@ def planned(action: Action) -> None:
 
 def deferred(action: Action) -> None:
     planned(action)
-    transition_store.store([transitions.put_back(action, Reason.ROLLOUT_IN_PROGRESS, ROLLOUT, 60, BY)])
+    transition_store.store([transitions.put_back(action, Reason.ROLLOUT_IN_PROGRESS, ROLLOUT, 60, BY, ambiguous=False)])
 
 
 def ambiguous(action: Action) -> None:
@@ -155,7 +155,9 @@ def test_it_is_refused_while_another_direct_action_is_about_to_be_written(become
 def test_a_refusal_names_who_requested_the_action_that_waits_and_what_for() -> None:
     other = active(Origin.DIRECT)
     claimed(other)
-    transition_store.store([transitions.put_back(other, Reason.CLUSTER_UNREACHABLE, "No route to host.", 60, BY)])
+    transition_store.store(
+        [transitions.put_back(other, Reason.CLUSTER_UNREACHABLE, "No route to host.", 60, BY, ambiguous=False)]
+    )
 
     with pytest.raises(Refused) as refused:
         direct()

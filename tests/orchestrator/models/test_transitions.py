@@ -180,7 +180,7 @@ CASES = {
     ),
     "put_back": Case(
         (claim, plan),
-        lambda one: transitions.put_back(one, Reason.CONFLICT, "modified", 3.5, ME),
+        lambda one: transitions.put_back(one, Reason.CONFLICT, "modified", 3.5, ME, ambiguous=False),
         S.PENDING,
         Reason.CONFLICT,
         columns={"ambiguous": False, "attempts": 1, **NO_PLAN},
@@ -386,7 +386,7 @@ def test_a_batch_stores_all_but_those_that_were_lost() -> None:
     moves = [
         apply(applied),
         apply(lost),
-        transitions.put_back(retried, Reason.CONFLICT, "modified", 1, ME),
+        transitions.put_back(retried, Reason.CONFLICT, "modified", 1, ME, ambiguous=False),
         transitions.fail(failed, Reason.TARGET_GONE, "gone", ME),
     ]
 
@@ -523,5 +523,5 @@ def test_what_a_plan_is_warned_of_is_stored_until_it_is_planned_anew() -> None:
     assert (row(action).warnings, row(action).scale_decrease) == ([warning], 1)
     move(action, lambda one: transitions.keep_plan(one, WRITTEN, ME))
     assert row(action).warnings == []
-    move(action, warned, lambda one: transitions.put_back(one, Reason.CONFLICT, "again", 1, ME))
+    move(action, warned, lambda one: transitions.put_back(one, Reason.CONFLICT, "again", 1, ME, ambiguous=False))
     assert (row(action).warnings, row(action).scale_decrease) == ([], 0)

@@ -82,7 +82,7 @@ def test_a_claim_knows_the_message_of_the_attempt_before() -> None:
 def test_an_action_that_crashes_its_processes_is_given_up(ambiguous: bool, expected: tuple[str, str]) -> None:
     requested()
     [claim] = claim_due("default", 1, BY)
-    claim.action.ambiguous = ambiguous
+    claim.ambiguous = ambiguous
 
     give_up([claim], BY)
 

@@ -37,7 +37,7 @@ def claimed(name: str = "erp-simulator", *, planned: bool = False, ambiguous: bo
     [claim] = [one for one in claim_due("default", 100, "reconciler:test") if one.action.pk == action.pk]
     if planned:
         transition_store.store([transitions.plan(claim.action, LIVE, {"replicas": 3}, 1, "reconciler:test")])
-    claim.action.ambiguous = ambiguous
+    claim.ambiguous = ambiguous
     return claim
 
 

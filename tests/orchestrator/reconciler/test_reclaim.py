@@ -89,7 +89,7 @@ def test_a_planned_change_may_have_been_written_by_its_former_holder(planned: bo
 
     [claim] = reclaim("default", "reconciler:second")
 
-    assert claim.action.ambiguous is row(action).ambiguous is planned
+    assert claim.ambiguous is row(action).ambiguous is planned
     assert row(action).planned_resource_version == (LIVE.resource_version if planned else "")
 
 
@@ -131,7 +131,7 @@ def test_what_waited_for_a_list_is_due_when_it_can_be_read(delays: Delays, resum
     unreadable, frozen = claimed("a"), claimed("b")
     post(anomaly("c"), anomaly("d"))
     for action, reason in ((unreadable, Reason.NAMESPACE_UNREADABLE), (frozen, Reason.FROZEN)):
-        transition_store.store([transitions.put_back(action, reason, "Wait.", 60, "reconciler:test")])
+        transition_store.store([transitions.put_back(action, reason, "Wait.", 60, "reconciler:test", ambiguous=False)])
     later = timezone.now() + timedelta(seconds=60)
     for name, reason in (("c", Reason.NAMESPACE_UNREADABLE), ("d", Reason.FROZEN)):
         signal_transitions.store([signal_transitions.defer(Signal.objects.get(workload=name), reason, "Wait.", later)])
@@ -230,7 +230,7 @@ def test_what_nobody_took_up_in_time_is_cancelled() -> None:
 def test_an_action_that_was_retried_until_its_deadline_keeps_the_reason_in_its_message() -> None:
     action = claimed()
     transition_store.store(
-        [transitions.put_back(action, Reason.CLUSTER_UNREACHABLE, "no route", 1, "reconciler:first")]
+        [transitions.put_back(action, Reason.CLUSTER_UNREACHABLE, "no route", 1, "reconciler:first", ambiguous=False)]
     )
     Action.objects.update(deadline_at=PAST)
 

@@ -77,7 +77,7 @@ def test_only_an_answer_that_says_too_little_needs_a_read(
     record.mark_ambiguous(answer)
 
     assert record.is_unclear(answer) is unclear
-    assert claim.action.ambiguous is ambiguous
+    assert claim.ambiguous is ambiguous
     assert claim.unanswered is (result if ambiguous else None)
 
 
