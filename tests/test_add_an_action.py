@@ -58,6 +58,10 @@ def patch(change: Change) -> Params:
     return {"spec": dict(change)}
 
 
+def repeated(params: Params, change: Change) -> Params:
+    return params
+
+
 def inverse(change: Change, images: Images) -> Params | Irreversible:
     return Irreversible("A rollout that has been resumed is not paused again.")
 ''',
@@ -112,6 +116,7 @@ from django.core.exceptions import ValidationError
 from guardrails.evaluate import decide
 from guardrails.types import Facts, Inputs, Limits, TargetFacts
 from orchestrator.actions import HANDLERS
+from orchestrator.acts.actions import retry_proposal
 from orchestrator.k8s.types import WorkloadObject, Preconditions, WorkloadKey
 from orchestrator.models import Action, Workload
 from signals.models import Rule
@@ -141,8 +146,8 @@ key = WorkloadKey("dev", "web")
 live = WorkloadObject(key, "uid-1", "41", 1, 2, True, False, {})
 handler = HANDLERS[ActionType.RESUME]
 change = handler.plan(decision.proposal.params, live, "a-1")
-action = Action(workload=Workload(namespace="dev", name="web"), type="RESUME", params={}, before={}, change=change,
-    before_image={"spec.paused": True}, after_image={})
+action = Action(workload=Workload(kind="Deployment", namespace="dev", name="web"), type="RESUME", params={}, before={},
+    change=change, before_image={"spec.paused": True}, after_image={})
 request = ActionRequest.model_validate_json('{"type": "resume", "target": {"name": "web"}}')
 named = {"kind": "Deployment", "namespace": "dev", "name": "web"}
 document = {"type": "RESUME", "target": named, "before": {}, "change": change}
@@ -155,6 +160,7 @@ print(json.dumps({
     "verification": handler.expected_replicas(change),
     "console": [headline(action), changes(action)],
     "inverse": str(action.inverse(())),
+    "retry": dict(retry_proposal(action).params),
     "demo": change_of(document),
     "event": [PROPOSAL_TYPES[ActionType.RESUME].event, PROPOSAL_TYPES[ActionType.RESUME].done({}, change)],
 }))
@@ -204,6 +210,7 @@ def test_a_new_action_type_is_a_pair_of_files_and_three_entries(copy: Path) -> N
         "verification": None,
         "console": ["web: Resume rollouts", [["spec.paused", "true", ""]]],
         "inverse": "Irreversible(why='A rollout that has been resumed is not paused again.')",
+        "retry": {},
         "demo": "dev/web: Resumed rollouts",
         "event": ["Resumed", "Resumed rollouts"],
     }

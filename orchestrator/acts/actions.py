@@ -4,8 +4,6 @@
 compares and sets: a process or a person that is first wins, and the other one is informed of what has become of it.
 """
 
-from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 from guardrails.models import effective_limits
@@ -13,6 +11,7 @@ from orchestrator.acts.direct import request
 from orchestrator.acts.types import Done, NotDone, Outcome, WhyNot, require_reason, too_long, unless_locked
 from orchestrator.models import FINAL, Action, ActionState, transition_store, transitions
 from signals.actors import Actor
+from signals.proposals import PROPOSAL_TYPES
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal
 
@@ -101,26 +100,17 @@ def retry_refusal(action: Action) -> NotDone | None:
 
 
 def retry_proposal(action: Action, reason: str = "") -> Proposal:
-    """What a retry requests. A relative SCALE that was planned is repeated with the number of replicas that it was
-    planned for: it may have been applied, and another one would add more. The direction of a rule does not apply to a
-    direct action."""
+    """What a retry requests: the change as it was planned, as it may have been applied."""
     origin = f"Retry of action {action.pk}"
     return Proposal(
         type=ActionType(action.type),
         target=action.workload.target,
         origin=Origin.DIRECT,
-        params=_absolute(action),
+        params=PROPOSAL_TYPES[ActionType(action.type)].repeated(action.params, action.change or {}),
         reason=f"{origin}: {reason}" if reason.strip() else origin,
         dry_run=action.dry_run,
         verify=action.verify,
     )
-
-
-def _absolute(action: Action) -> Mapping[str, Any]:
-    change = action.change or {}
-    if action.type == ActionType.SCALE and "replicas" in change:
-        return {"replicas": change["replicas"]}
-    return {name: value for name, value in action.params.items() if name != "direction"}
 
 
 def _find(pk: UUID) -> Action | NotDone:

@@ -23,6 +23,11 @@ def direction_of(params: Mapping[str, Any]) -> Direction:
     return Direction(params.get("direction", Direction.UP))
 
 
+def without(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a rule as a direct request has them: the direction of a rule does not apply to it."""
+    return {name: value for name, value in params.items() if name != "direction"}
+
+
 def problem(value: Any) -> str:
     """What is wrong with a direction; empty if nothing is."""
     return "" if value in tuple(Direction) else f"The direction is one of {', '.join(Direction)}."

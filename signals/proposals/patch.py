@@ -64,6 +64,10 @@ def patch(change: Change) -> Params:
     return mapping(change["patch"])
 
 
+def repeated(params: Params, change: Change) -> Params:
+    return direction.without(params)
+
+
 def inverse(change: Change, images: Images) -> Params | Irreversible:
     restored = inverse_patch(patch(change), images)
     return restored if isinstance(restored, Irreversible) else {"patch": restored}

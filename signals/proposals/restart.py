@@ -47,5 +47,9 @@ def patch(change: Change) -> Params:
     return {"spec": {"template": {"metadata": {"annotations": {RESTART_ANNOTATION: change["value"]}}}}}
 
 
+def repeated(params: Params, change: Change) -> Params:
+    return params
+
+
 def inverse(change: Change, images: Images) -> Params | Irreversible:
     return Irreversible("A restart has replaced the pods. The former annotation would only replace them again.")

@@ -61,6 +61,10 @@ def patch(change: Change) -> Params:
     return {"spec": {"replicas": change["replicas"]}}
 
 
+def repeated(params: Params, change: Change) -> Params:
+    return {"replicas": change["replicas"]} if "replicas" in change else direction.without(params)
+
+
 def inverse(change: Change, images: Images) -> Params | Irreversible:
     before = images.before.get(REPLICAS)
     if before is None:

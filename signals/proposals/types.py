@@ -55,6 +55,11 @@ class ProposalType(Protocol):
         """The change as a strategic merge patch."""
         ...
 
+    def repeated(self, params: Params, change: Change) -> Params:
+        """The parameters of a direct request for the same change, in the absolute terms of its plan: a relative one
+        would be added again. `change` is empty if it was not planned."""
+        ...
+
     def inverse(self, change: Change, images: Images) -> Params | Irreversible:
         """The parameters of a change of the same type that puts the fields back, as `images` has them."""
         ...
