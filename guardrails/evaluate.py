@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from guardrails.checks.approval import failed_before, large_change, mode, protected_labels
 from guardrails.checks.busy import one_action_at_a_time
 from guardrails.checks.freeze import freeze
+from guardrails.checks.identification import identification
 from guardrails.checks.kind import kind
 from guardrails.checks.missing import missing_replicas
 from guardrails.checks.ownership import autoscaler, field_owners, paused
@@ -13,7 +14,6 @@ from guardrails.checks.patch import patch_allowlist
 from guardrails.checks.policy import policy
 from guardrails.checks.refused import recently_refused
 from guardrails.checks.replicas import max_replicas, min_replicas, scale_direction
-from guardrails.checks.resolution import resolution
 from guardrails.checks.rollout import rollout
 from guardrails.checks.signal import freshness
 from guardrails.checks.target import own_workload, protected_namespace, readable_namespace, scaled_to_zero, target
@@ -82,9 +82,9 @@ def decide(inputs: Inputs, *, brief: bool = False) -> Decision:
     if inputs.signal is not None:
         verdicts = (freshness(inputs.signal, inputs.facts, inputs.limits, inputs.now),)
         if inputs.signal.naming is not None:
-            resolved = resolution(inputs.signal.naming, inputs.now)
-            verdicts += (resolved,)
-            if isinstance(resolved, Deferral | Denial) and (refusal := _refusal(verdicts, None, None)):
+            identified = identification(inputs.signal.naming, inputs.now)
+            verdicts += (identified,)
+            if isinstance(identified, Deferral | Denial) and (refusal := _refusal(verdicts, None, None)):
                 return refusal
     found = _proposed(inputs)
     if isinstance(found, Unmatched):

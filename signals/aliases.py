@@ -5,16 +5,16 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from signals import queries
+from signals.identity import cycle
 from signals.lib import triggers
 from signals.names import name_problems
-from signals.naming import cycle
 from signals.patterns import MAX_PATTERN, pattern_problem
 from signals.types import AliasSpec, Kind, Source
 
 
 class Alias(models.Model):
     """Names of targets that match `pattern` stand for one workload. Aliases are tried by priority, then age, and only
-    for a name that the cluster does not know. A change of any alias makes unresolved signals due."""
+    for a name that the cluster does not know. A change of any alias makes unidentified signals due."""
 
     source = models.CharField(
         max_length=32, blank=True, choices=[("", "Any source"), *((s.value, s.value) for s in Source)]
@@ -43,7 +43,7 @@ class Alias(models.Model):
         ordering = ["priority", "id"]
         triggers = [
             triggers.after(
-                "wake_unresolved", pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete, queries.WAKE_UNRESOLVED
+                "wake_unidentified", pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete, queries.WAKE_UNIDENTIFIED
             ),
             *triggers.recorded(volatile=("updated_at",)),
         ]

@@ -17,12 +17,12 @@ from django.db.models.functions import Now
 
 from signals import actors, queries
 from signals.aliases import Alias
+from signals.identity import How, Identified, identify, is_identified, load_naming
 from signals.ledger import LastReport, Problem, Window
 from signals.lib import triggers
 from signals.lib.constraints import are_actors
 from signals.lib.partitions import BOUNDED, Unended, generic_plan, generic_plan_transaction
 from signals.mapping import considered
-from signals.naming import How, Resolution, is_resolved, load_naming, resolve
 from signals.rules import Rule, require_readable, rules_of
 from signals.setting_changes import SettingChange, SettingsVersion
 from signals.types import Kind, Named, RuleSpec, SignalFacts, Source, Target, workload_name
@@ -83,7 +83,7 @@ def _announces(name: str, operation: pgtrigger.Operation) -> triggers.Unswitched
     )
 
 
-# Of a signal: which problem it is, since when. Its target is stored once more if its name is resolved.
+# Of a signal: which problem it is, since when. Its target is stored once more if it is identified by another name.
 IDENTITY = ("id", "source", "cluster", "named_by", "symptom", "fingerprint", "first_seen_at")
 
 
@@ -92,9 +92,9 @@ class Signal(models.Model):
     observation opens another signal, unless the decision on this one `holds` for it: then it is counted, and nothing
     else is stored of it.
 
-    `workload` is the name that the observations use until `naming` says how it was resolved (`signals.types.Naming`, as
-    JSON), and from then on the workload. `named_by`: the label that the name was taken from; empty for the name of a
-    workload, or what the detector takes for one. `nearest`: names of workloads that resemble an unresolved name.
+    `workload` is the name that the observations use until `naming` says how it was identified (`signals.types.Naming`,
+    as JSON), and from then on the workload. `named_by`: the label that the name was taken from; empty for the name of a
+    workload, or what the detector takes for one. `nearest`: names of workloads that resemble an unidentified name.
     `labels`, `annotations`, `severity`, `started_at`: those of the latest observation that fired.
 
     `payload`: the body of the latest observation, as the agent sent it: a JSON object with the fields of AnomalySignal
@@ -158,18 +158,18 @@ class Signal(models.Model):
             models.Index(fields=["cluster", "namespace", "workload", "-id"], name="signal_of_workload"),
             models.Index(fields=["state", "-id"], name="signal_by_state"),
             models.Index(fields=["reason", "-id"], condition=~Q(reason=""), name="signal_by_reason"),
-            models.Index(fields=["-id"], condition=Q(naming__isnull=False), name="signal_resolved"),
+            models.Index(fields=["-id"], condition=Q(naming__isnull=False), name="signal_identified"),
             models.Index(fields=["cluster"], condition=Q(state="denied", holds__isnull=False), name="signal_held"),
             models.Index(
                 fields=["cluster", "posted_by"],
-                condition=Q(state="pending", reason="TargetUnresolved"),
-                name="signal_unresolved",
+                condition=Q(state="pending", reason="TargetUnidentified"),
+                name="signal_unidentified",
             ),
         ]
         triggers = [
             triggers.kept(),
             triggers.unchanged(
-                "resolved_once",
+                "identified_once",
                 *("kind", "namespace", "workload"),
                 condition="OLD.naming IS NOT NULL OR NEW.naming IS NULL OR OLD.state <> 'pending'",
             ),
@@ -196,32 +196,32 @@ class Signal(models.Model):
 
     @property
     def named(self) -> Named:
-        """What it calls its target, until that is resolved."""
+        """What it calls its target, until that is identified."""
         source, kind = Source(self.source), Kind(self.kind)
         return Named(source, self.cluster, self.namespace, self.workload, self.named_by, kind)
 
     @property
-    def resolution(self) -> str:
-        """How its target was resolved, in words; empty if it is named as it is."""
-        found = self._resolution()
+    def identification(self) -> str:
+        """How its target was identified, in words; empty if it is named as it is."""
+        found = self._identified()
         return "" if found is None else found.path
 
     @property
-    def resolved_by_alias(self) -> int | None:
+    def identified_by_alias(self) -> int | None:
         """The id of the alias that says which workload its name stands for; None if the cluster does."""
-        found, naming = self._resolution(), load_naming(self.naming)
+        found, naming = self._identified(), load_naming(self.naming)
         alias = None if naming is None or found is None or found.how is not How.ALIAS else naming.facts.alias
         return None if alias is None else alias.id
 
-    def _resolution(self) -> Resolution | None:
+    def _identified(self) -> Identified | None:
         naming = load_naming(self.naming)
-        found = None if naming is None else resolve(naming.named, naming.facts)
-        return found if isinstance(found, Resolution) else None
+        found = None if naming is None else identify(naming.named, naming.facts)
+        return found if isinstance(found, Identified) else None
 
     @property
-    def unresolved(self) -> bool:
+    def unidentified(self) -> bool:
         """Whether its name cannot be that of a workload, and stands for none yet."""
-        return self.naming is None and not is_resolved(self.workload, self.named_by)
+        return self.naming is None and not is_identified(self.workload, self.named_by)
 
     @classmethod
     def due(

@@ -171,7 +171,7 @@ MOVE = f"""
     RETURNING signal.id
 """
 # The targets of signals that are resolved, which become due, and the nearest names of the others. Parameters: rows, as
-# a JSON array (see `signals.unresolved`); first, the smallest id. The caller holds the rows.
+# a JSON array (see `signals.unidentified`); first, the smallest id. The caller holds the rows.
 NAME = f"""
     UPDATE signals_signal AS signal SET
         kind = named.kind, namespace = named.namespace, workload = named.workload, naming = named.naming,
@@ -182,11 +182,11 @@ NAME = f"""
     WHERE signal.id = named.id AND signal.id {BOUNDED} AND signal.naming IS NULL AND signal.state = 'pending'
 """
 # The body of a trigger of aliases.
-WAKE_UNRESOLVED = f"""
+WAKE_UNIDENTIFIED = f"""
     UPDATE signals_signal SET not_before = statement_timestamp()
     WHERE id IN (
         SELECT id FROM signals_signal
-        WHERE state = 'pending' AND reason = '{Reason.TARGET_UNRESOLVED}' AND not_before > statement_timestamp()
+        WHERE state = 'pending' AND reason = '{Reason.TARGET_UNIDENTIFIED}' AND not_before > statement_timestamp()
         ORDER BY fingerprint FOR UPDATE);
     RETURN NULL;
 """

@@ -10,8 +10,8 @@ from enum import StrEnum
 class Reason(StrEnum):
     # Guardrails: why a proposal is refused or has to wait.
     TARGET_NOT_FOUND = "TargetNotFound"
-    TARGET_UNRESOLVED = "TargetUnresolved"
-    TOO_MANY_UNRESOLVED = "TooManyUnresolved"
+    TARGET_UNIDENTIFIED = "TargetUnidentified"
+    TOO_MANY_UNIDENTIFIED = "TooManyUnidentified"
     TARGET_BEING_DELETED = "TargetBeingDeleted"
     TARGET_BUSY = "TargetBusy"
     NAMESPACE_NOT_MANAGED = "NamespaceNotManaged"
@@ -92,8 +92,8 @@ class Reason(StrEnum):
 # Why a guardrail refuses a proposal, or lets it wait: the labels of the metrics that count refusals.
 GUARDRAIL_REASONS = (
     Reason.TARGET_NOT_FOUND,
-    Reason.TARGET_UNRESOLVED,
-    Reason.TOO_MANY_UNRESOLVED,
+    Reason.TARGET_UNIDENTIFIED,
+    Reason.TOO_MANY_UNIDENTIFIED,
     Reason.TARGET_BEING_DELETED,
     Reason.TARGET_BUSY,
     Reason.NAMESPACE_NOT_MANAGED,

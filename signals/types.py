@@ -120,11 +120,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class NamingFacts:
-    """What was known about a name when it was resolved.
+    """What was known about a name when its workload was identified.
 
     `chains`: for each live object that the name stands for, the object and its controllers, up to the last that was
     read. `existing`: the workloads that exist among those that the name may stand for. `alias`: the first alias that
-    matches. `nearest`: names of workloads that resemble it. `waiting`: how many other unresolved signals of the same
+    matches. `nearest`: names of workloads that resemble it. `waiting`: how many other unidentified signals of the same
     token wait. `error`: why the cluster did not say more.
     """
 
@@ -138,7 +138,7 @@ class NamingFacts:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How the target of a signal was found: `signals.naming.resolve` leads from one to the other again."""
+    """How the target of a signal was found: `signals.identity.identify` leads from one to the other again."""
 
     named: Named
     facts: NamingFacts
@@ -172,7 +172,7 @@ class Observation:
     @cached_property
     def fingerprint(self) -> str:
         """Equal for all observations of one problem, however its symptom is spelled. It has what the observation names,
-        not what that is resolved to: the problem stays the same when an alias appears. Names cannot contain the
+        not what that stands for: the problem stays the same when an alias appears. Names cannot contain the
         separator: the parsers refuse control characters."""
         target = self.target
         parts = [self.source, target.cluster, target.kind, target.namespace, target.name, symptom_key(self.symptom)]
@@ -194,8 +194,8 @@ MINIMA = tuple(f"min_{name}" for name in MEASURES)  # of a rule, in the same ord
 class SignalFacts:
     """What a decision may know of a stored signal. `due_at`: since when it may be decided on. `kept_seconds`: how long
     SmartOps kept it waiting before that, since it was last reported. `deferred_for`: the reason of its deferral.
-    `naming`: how the target was resolved, if the signal does not name it as the cluster does. `reported_by`: the actors
-    that reported it.
+    `naming`: how the target was identified, if the signal does not name it as the cluster does. `reported_by`: the
+    actors that reported it.
 
     `lasted_seconds`: from the beginning of the problem until the signal was read. `recent_reports`: the last reports of
     the problem, as bits: the lowest is the latest one, and 1 says that the problem was there."""

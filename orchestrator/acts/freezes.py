@@ -22,7 +22,7 @@ from signals.lib.acting import acting
 from signals.models import Signal
 from signals.reasons import Reason
 from signals.types import Origin, Target
-from signals.unresolved import UNRESOLVED
+from signals.unidentified import UNIDENTIFIED
 
 MAX_REASON = 256  # characters: it is a column of the freeze
 WAITING = (ActionState.PENDING, ActionState.AWAITING_APPROVAL)
@@ -121,7 +121,7 @@ def lift(pk: int, by: Actor, reason: str) -> Outcome:
 def would_hold(scope: FreezeScope) -> Effect:
     """What waits in the scope now, and would wait for the end of a freeze. A signal whose name stands for no workload
     yet is in no scope."""
-    signals = Signal.pending().filter(scope.contains()).exclude(UNRESOLVED)
+    signals = Signal.pending().filter(scope.contains()).exclude(UNIDENTIFIED)
     actions = Action.of_active_months().filter(scope.contains("workload__"), state__in=WAITING)
     return Effect(signals, actions.exclude(origin=Origin.DIRECT), actions.filter(origin=Origin.DIRECT))
 

@@ -158,7 +158,7 @@ class ClusterCache:
         return self._autoscalers.of(key)
 
     def forget_missing(self, key: WorkloadKey) -> None:
-        """The name stands for something else: the next signal with it is resolved in the same way."""
+        """The name stands for something else: the next signal with it is identified in the same way."""
         self._missing.discard(key)
 
     def scope(self, namespace: str) -> str:

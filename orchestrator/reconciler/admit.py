@@ -19,12 +19,13 @@ from orchestrator.decide.hold import hold
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.k8s.target import UNOBSERVED, ObserveTarget
 from orchestrator.models import Action, ActionState, Workload, transition_store
-from orchestrator.reconciler import naming
+from orchestrator.reconciler import identify
 from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
 from signals import transitions as signal_transitions
 from signals.aliases import Alias
 from signals.holds import until_it_differs
+from signals.identity import alias_for
 from signals.lib import tracing
 from signals.lib.availability import is_repeatable
 from signals.lib.partitions import generic_plan_transaction
@@ -32,7 +33,6 @@ from signals.lib.redaction import error_text
 from signals.lib.transition_log import log_transition
 from signals.mapping import Unmatched, Waiting, propose
 from signals.models import Signal, SignalState
-from signals.naming import alias_for
 from signals.reasons import Reason
 from signals.types import AliasSpec, Naming, NamingFacts, Proposal, Target
 
@@ -61,7 +61,7 @@ def needs_lookup(candidate: Candidate, policy_is_configured: bool) -> bool:
     """Whether its decision takes a network call: before a target is called missing, it is read from the API server."""
     if candidate.error is not None:
         return False
-    if candidate.signal.unresolved:
+    if candidate.signal.unidentified:
         return candidate.naming is None
     if candidate.proposal is None or candidate.state.unreadable or candidate.naming is not None:
         return False
@@ -69,8 +69,8 @@ def needs_lookup(candidate: Candidate, policy_is_configured: bool) -> bool:
 
 
 def proposal(signal: Signal) -> Proposal | None:
-    """What the first rule that holds proposes; None if none does, or if the target is yet to be resolved."""
-    if signal.unresolved:
+    """What the first rule that holds proposes; None if none does, or if the target is yet to be identified."""
+    if signal.unidentified:
         return None
     match propose(signal.facts(), signal.rules):
         case Unmatched() | Waiting():
@@ -98,12 +98,12 @@ def admit(candidates: Sequence[Candidate], actor: str) -> list[Claim]:
             and proposal(locked[one.signal.pk]) == one.proposal
             and (one.signal.target in workloads or not _may_reserve(one))
         ]
-        unresolved = naming.record([pair for pair in current if pair[0].naming is not None])
+        unidentified = identify.record([pair for pair in current if pair[0].naming is not None])
         current = [pair for pair in current if pair[0].naming is None]
         questions = [_question(one, signal, workloads.get(signal.target)) for one, signal in current]
         decided = decide(questions)
         rows = list(zip(current, questions, decided, strict=True))
-        followed = [*unresolved, *((signal, made) for (_, signal), _, made in rows)]
+        followed = [*unidentified, *((signal, made) for (_, signal), _, made in rows)]
         # The version of the settings that `due` has read: older than everything that the decisions used, so no hold
         # outlives a change of settings that they did not see.
         settings = {one.signal.pk: one.signal.settings_version for one in candidates}
@@ -161,7 +161,7 @@ def _may_reserve(candidate: Candidate) -> bool:
 def _candidate(signal: Signal, observe: ObserveTarget, aliases: Callable[[], tuple[AliasSpec, ...]]) -> Candidate:
     span = tracing.start_span("admit", signal.traceparent, signal=signal.pk)
     try:
-        state = UNOBSERVED if signal.unresolved else observe(signal.target)
+        state = UNOBSERVED if signal.unidentified else observe(signal.target)
         return _named(Candidate(signal, proposal(signal), state, span), aliases)
     except Exception as error:
         if is_repeatable(error):
@@ -173,7 +173,7 @@ def _named(candidate: Candidate, aliases: Callable[[], tuple[AliasSpec, ...]]) -
     """With the aliases, if its name may not be that of a workload. Of a target that is known to be missing, an alias
     alone says what else it may be: nothing has to be read."""
     signal, state = candidate.signal, candidate.state
-    if signal.unresolved or _is_unknown(candidate):
+    if signal.unidentified or _is_unknown(candidate):
         return replace(candidate, aliases=aliases())
     if state.missing and signal.naming is None and (alias := alias_for(signal.named, aliases())):
         return replace(candidate, naming=Naming(signal.named, NamingFacts(alias=alias)))

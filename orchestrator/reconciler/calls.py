@@ -19,9 +19,9 @@ from orchestrator.k8s.types import Preconditions, WorkloadKey, WorkloadObject
 from orchestrator.models import Action
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.next_step import NextStep, Plan, next_step
+from signals.identity import Identified, alias_for, identify
 from signals.lib import tracing
 from signals.models import Signal
-from signals.naming import Resolution, alias_for, resolve
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import ActionType, AliasSpec, Kind, Named, Naming, NamingFacts, Proposal
 
@@ -101,11 +101,11 @@ def look_up(
     of this name, reads what the name may stand for instead."""
     signal, proposal = candidate.signal, candidate.proposal
     with tracing.within(candidate.span, signal=signal.pk):
-        state = candidate.state if signal.unresolved else observe_live(signal.target)
-        if signal.unresolved or (state.missing and signal.naming is None):
+        state = candidate.state if signal.unidentified else observe_live(signal.target)
+        if signal.unidentified or (state.missing and signal.naming is None):
             facts = read_name(signal.named)
             naming = Naming(signal.named, replace(facts, alias=alias_for(signal.named, candidate.aliases)))
-            if signal.unresolved or isinstance(resolve(naming.named, naming.facts), Resolution):
+            if signal.unidentified or isinstance(identify(naming.named, naming.facts), Identified):
                 return replace(candidate, state=state, naming=naming)
         policy = None
         if proposal is not None and not state.unreadable:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
-from orchestrator.k8s import naming
+from orchestrator.k8s import identify
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.target import UNOBSERVED
@@ -134,7 +134,7 @@ class UnderWay:
         return calls.read(claim, self._cluster, self._cache.observe(claim.action.workload.target))
 
     def _read_name(self, named: Named) -> NamingFacts:
-        return naming.read(named, self._cluster, self._cache)
+        return identify.read(named, self._cluster, self._cache)
 
 
 def _is_direct(claim: Claim) -> bool:

@@ -26,7 +26,7 @@ from orchestrator.reconciler.self_pipe import ReportedKeys
 from signals.models import Problem, SettingsVersion, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Target
-from signals.unresolved import UNRESOLVED
+from signals.unidentified import UNIDENTIFIED
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Waker:
 
     def on_new_workloads(self) -> None:
         """Signals whose names stand for no workload."""
-        if (appeared := self._cache.appeared) != self._workloads and wake_unresolved(self._cluster):
+        if (appeared := self._cache.appeared) != self._workloads and wake_unidentified(self._cluster):
             self._workloads = appeared
 
     def on_new_lists(self) -> None:
@@ -74,10 +74,10 @@ class Waker:
         release_held(self._cluster, self._cache.observe)
 
 
-def wake_unresolved(cluster: str) -> bool:
+def wake_unidentified(cluster: str) -> bool:
     """Makes the signals due whose names stand for no workload: one may have appeared. Returns whether it was all of
     them."""
-    return _make_due(Signal.objects, Signal.pending().filter(UNRESOLVED, cluster=cluster, not_before__gt=Now()))
+    return _make_due(Signal.objects, Signal.pending().filter(UNIDENTIFIED, cluster=cluster, not_before__gt=Now()))
 
 
 def wake_unread(cluster: str, delays: Delays) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from signals import naming
+from signals import identity
 from signals.invisible import invisible_problem
 from signals.names import MAX_SUBJECT, VISIBLE, ClusterName, Namespace, Text, WorkloadKind, is_namespace
 from signals.types import Kind, Target
@@ -18,7 +18,7 @@ WindowId = Annotated[Text, Field(min_length=1, max_length=256)]
 NamedKind = Annotated[WorkloadKind | None, Field(alias="workloadKind", description="Default: `Deployment`.")]
 
 EMPTY: Any = {"default": {}}  # as the schema has it; pydantic would make a deep copy of a real default for each body
-NO_TARGET = f"Field required, unless one of these labels names the target: {', '.join(naming.LABELS)}"
+NO_TARGET = f"Field required, unless one of these labels names the target: {', '.join(identity.LABELS)}"
 UNNAMED = ("", "", Kind.DEPLOYMENT)  # of no body that is valid
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 MAX_LABELS = 64
@@ -80,7 +80,7 @@ class SignalBody(BaseModel):
     labels: Labels = Field(
         default_factory=dict,
         json_schema_extra=EMPTY,
-        description=f"Without another name, the first of these names the target: {', '.join(naming.LABELS)}.",
+        description=f"Without another name, the first of these names the target: {', '.join(identity.LABELS)}.",
     )
     annotations: Annotations = Field(default_factory=dict, json_schema_extra=EMPTY, description="Stored and shown.")
     severity: Annotated[str, Field(max_length=32), VISIBLE] = Field("", examples=["critical"])
@@ -92,11 +92,11 @@ class SignalBody(BaseModel):
     @field_validator("labels")
     @classmethod
     def _name_a_target(cls, labels: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        namespace = naming.of_target(labels, "namespace")
+        namespace = identity.of_target(labels, "namespace")
         if namespace and info.data.get("namespace") is None and not is_namespace(namespace):
             message = "The label namespace has no name of a namespace: correct it, or set the field namespace"
             raise PydanticCustomError("label_namespace", "{message}", {"message": message})
-        _, name, _ = naming.named_by(labels) or UNNAMED
+        _, name, _ = identity.named_by(labels) or UNNAMED
         message = (
             f"At most {MAX_SUBJECT} characters are allowed." if len(name) > MAX_SUBJECT else invisible_problem(name)
         )
@@ -107,8 +107,8 @@ class SignalBody(BaseModel):
     def named(self, name: str | None, kind: Kind | None, default: Target) -> dict[str, Any]:
         """The fields of an observation that say what it is about, and what it carries along. The target has this name,
         or the one of a label; it is in the cluster and namespace of the body, else of `default`."""
-        by, value, found = ("", name, Kind.DEPLOYMENT) if name else naming.named_by(self.labels) or UNNAMED
-        namespace = self.namespace or naming.of_target(self.labels, "namespace") or default.namespace
+        by, value, found = ("", name, Kind.DEPLOYMENT) if name else identity.named_by(self.labels) or UNNAMED
+        namespace = self.namespace or identity.of_target(self.labels, "namespace") or default.namespace
         return {
             "target": Target(self.cluster or default.cluster, namespace, value, kind or found),
             "named_by": by,
@@ -125,5 +125,5 @@ class SignalBody(BaseModel):
 
 def require_target(name: str | None, labels: Mapping[str, str] | None) -> None:
     """Raises an error for a body that names no target. `labels` is None if they have an error of their own."""
-    if name is None and labels is not None and naming.named_by(labels) is None:
+    if name is None and labels is not None and identity.named_by(labels) is None:
         raise PydanticCustomError("no_target", "{message}", {"message": NO_TARGET})

@@ -7,14 +7,14 @@ from django.http import HttpRequest
 
 from orchestrator.models import Workload
 from signals.aliases import Alias
+from signals.identity import alias_for
 from signals.models import Signal
-from signals.naming import alias_for
-from signals.unresolved import UNRESOLVED
+from signals.unidentified import UNIDENTIFIED
 from smartops.admin.placed import PlacedAdmin
 from smartops.admin.scopes import similar
 from smartops.people.access import Access, access_in
 
-COMPARED, SHOWN = 1000, 5  # unresolved signals
+COMPARED, SHOWN = 1000, 5  # unidentified signals
 
 
 @admin.register(Alias)
@@ -41,14 +41,14 @@ class AliasAdmin(PlacedAdmin[Alias]):
 
 
 def matched(access: Access, alias: Alias) -> str:
-    """“matches these names of unresolved signals: Tomcat01, Tomcat02. They are decided on now.”"""
+    """“matches these names of unidentified signals: Tomcat01, Tomcat02. They are decided on now.”"""
     spec = alias.spec()
-    rows = Signal.pending().filter(access.visible(), UNRESOLVED).defer("payload").order_by("-pk")[:COMPARED]
+    rows = Signal.pending().filter(access.visible(), UNIDENTIFIED).defer("payload").order_by("-pk")[:COMPARED]
     found = list(dict.fromkeys(row.workload for row in rows if alias_for(row.named, [spec])))
     if not found:
-        return "matches no signal that is unresolved now."
+        return "matches no signal that is unidentified now."
     names = ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
-    return f"matches these names of unresolved signals: {names}. They are decided on now."
+    return f"matches these names of unidentified signals: {names}. They are decided on now."
 
 
 def _hint(access: Access, alias: Alias) -> str:

@@ -11,12 +11,12 @@ from ninja import Query, Router
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from signals.aliases import Alias
+from signals.identity import alias_for
 from signals.models import Signal
 from signals.names import ClusterName, Namespace, SubjectName
-from signals.naming import alias_for
 from signals.patterns import MAX_PATTERN, matches, pattern_problem
 from signals.types import Kind, Named, Source
-from signals.unresolved import UNRESOLVED
+from signals.unidentified import UNIDENTIFIED
 from smartops.api.principals import AuthenticatedRequest, BearerToken, readable, require_namespace
 from smartops.api.problems import invalid, require_known
 from smartops.tokens import Principal, Scope
@@ -48,7 +48,7 @@ class Aliases(BaseModel):
     items: list[AliasView]
 
 
-class UnresolvedSignal(BaseModel):
+class UnidentifiedSignal(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
@@ -64,8 +64,8 @@ class UnresolvedSignal(BaseModel):
 
 class Match(BaseModel):
     alias: AliasView | None = Field(description="The first enabled alias that matches the name.")
-    signals: list[UnresolvedSignal] = Field(
-        description=f"The unresolved signals that the name or pattern matches, the newest {MAX_MATCHES}."
+    signals: list[UnidentifiedSignal] = Field(
+        description=f"The unidentified signals that the name or pattern matches, the newest {MAX_MATCHES}."
     )
 
 
@@ -101,7 +101,7 @@ def match_aliases(request: AuthenticatedRequest, query: Query[MatchQuery]) -> Ma
     alias = _alias(request, query, query.name) if query.name is not None else None
     return Match(
         alias=None if alias is None else AliasView.model_validate(alias),
-        signals=[UnresolvedSignal.model_validate(row) for row in _unresolved(request, query)],
+        signals=[UnidentifiedSignal.model_validate(row) for row in _unidentified(request, query)],
     )
 
 
@@ -114,8 +114,8 @@ def _alias(request: AuthenticatedRequest, query: MatchQuery, name: str) -> Alias
     return None if found is None else rows[found.id]
 
 
-def _unresolved(request: AuthenticatedRequest, query: MatchQuery) -> list[Signal]:
-    rows = readable(Signal.pending().filter(UNRESOLVED).defer("payload"), request.auth, query.namespace, "namespace")
+def _unidentified(request: AuthenticatedRequest, query: MatchQuery) -> list[Signal]:
+    rows = readable(Signal.pending().filter(UNIDENTIFIED).defer("payload"), request.auth, query.namespace, "namespace")
     rows = rows.filter(**query.model_dump(include={"source", "cluster"}, exclude_none=True)).order_by("-pk")
     if query.pattern is None:
         return list(rows.filter(workload=query.name)[:MAX_MATCHES])

@@ -219,8 +219,8 @@ class SignalView(BaseModel):
     namespace: str
     workload: str
     named_by: NullableText = Field(description="The label that names the target; null if it is named itself.")
-    resolution: NullableText = Field(description="How the target was resolved; null if it is named as it is.")
-    nearest: list[str] = Field(description="Names of workloads that resemble the name of an unresolved signal.")
+    identification: NullableText = Field(description="How the target was identified; null if it is named as it is.")
+    nearest: list[str] = Field(description="Names of workloads that resemble the name of an unidentified signal.")
     symptom: str = Field(description="The anomaly's type, or the most probable cause.")
     severity: NullableText
     labels: dict[str, str]

@@ -1,4 +1,5 @@
-"""The aliases: the list in the order in which they are tried, names that nothing resolves, one alias and its form."""
+"""The aliases: the list in the order in which they are tried, names that stand for no workload, one alias and its
+form."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,18 +13,18 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from signals.aliases import Alias
+from signals.identity import alias_for
 from signals.lib.edited_admin import EditedForm
 from signals.models import Signal, SignalState
-from signals.naming import alias_for
 from signals.reasons import Reason
 from signals.types import Source
-from signals.unresolved import UNRESOLVED
+from signals.unidentified import UNIDENTIFIED
 from smartops.console import deletions, filters, listing, tuning, versions
 from smartops.console.pages import ConsoleRequest, act, page
 from smartops.console.tuned import Tuned
 from smartops.people.access import Right
 
-COMPARED, SHOWN = 1000, 50  # unresolved signals, and names that are shown
+COMPARED, SHOWN = 1000, 50  # unidentified signals, and names that are shown
 ORDER = ("priority", "pk")
 FIELDS = (
     *("pattern", "source", "cluster", "namespace"),
@@ -32,8 +33,8 @@ FIELDS = (
 
 
 def matched(request: ConsoleRequest, row: Alias) -> Mapping[str, Any]:
-    """The names of unresolved signals that the alias would resolve now."""
-    rows = Signal.pending().filter(request.access.visible(), UNRESOLVED).defer("payload").order_by("-pk")[:COMPARED]
+    """The names of unidentified signals that the alias would identify now."""
+    rows = Signal.pending().filter(request.access.visible(), UNIDENTIFIED).defer("payload").order_by("-pk")[:COMPARED]
     found = list(dict.fromkeys((one.namespace, one.workload) for one in rows if alias_for(one.named, [row.spec()])))
     return {"matched": found[:SHOWN], "more_matched": max(0, len(found) - SHOWN)}
 
@@ -66,16 +67,16 @@ def aliases(request: ConsoleRequest) -> HttpResponse:
     rows = Alias.objects.filter(ALIASES.visible(request.access))
     context = {
         "listing": listing.named(request, AliasFilter, rows, ORDER),
-        "unresolved": unresolved(request),
+        "unidentified": unidentified(request),
         "may_tune": request.access.has(Right.TUNE),
     }
     return render(request, "console/aliases.html", context)
 
 
-def unresolved(request: ConsoleRequest) -> list[dict[str, Any]]:
+def unidentified(request: ConsoleRequest) -> list[dict[str, Any]]:
     """Names that stand for no workload, those with the latest reports first. `labels`: of the signals that have the
     name by a label."""
-    waiting = Signal.pending().filter(request.access.visible(), UNRESOLVED).order_by()
+    waiting = Signal.pending().filter(request.access.visible(), UNIDENTIFIED).order_by()
     names = waiting.values("source", "cluster", "namespace", "workload")
     labels = ArrayAgg("named_by", filter=~Q(named_by=""), distinct=True)
     found = names.annotate(signals=Count("pk"), last=Max("last_seen_at"), labels=labels).order_by("-last")[:SHOWN]
@@ -84,7 +85,7 @@ def unresolved(request: ConsoleRequest) -> list[dict[str, Any]]:
 
 def _signals_of(one: Mapping[str, Any]) -> str:
     names = {"name" if column == "workload" else column: one[column] for column in ("cluster", "namespace", "workload")}
-    query = {"state": SignalState.PENDING, "reason": Reason.TARGET_UNRESOLVED, "source": one["source"], **names}
+    query = {"state": SignalState.PENDING, "reason": Reason.TARGET_UNIDENTIFIED, "source": one["source"], **names}
     return f"{reverse('console:signals')}?{urlencode(query)}"
 
 

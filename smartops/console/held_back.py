@@ -22,8 +22,8 @@ from smartops.console.freshness import Freshness
 
 # Why something waits, as its row has stored it: after “held back by”. A freeze and an approval have rows of their own.
 WORDS: Mapping[str, str] = {
-    Reason.TARGET_UNRESOLVED: "a name that stands for no workload",
-    Reason.TOO_MANY_UNRESOLVED: "too many names that stand for no workload",
+    Reason.TARGET_UNIDENTIFIED: "a name that stands for no workload",
+    Reason.TOO_MANY_UNIDENTIFIED: "too many names that stand for no workload",
     Reason.TARGET_BUSY: "another action of the workload",
     Reason.NAMESPACE_UNREADABLE: "a namespace that cannot be read",
     Reason.ROLLOUT_IN_PROGRESS: "a rollout in progress",

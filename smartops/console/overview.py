@@ -82,7 +82,7 @@ NEEDS = (
         "signal names no known workload",
         "signals name no known workload",
         SIGNALS,
-        {"state": SignalState.PENDING, "reason": Reason.TARGET_UNRESOLVED},
+        {"state": SignalState.PENDING, "reason": Reason.TARGET_UNIDENTIFIED},
     ),
 )
 

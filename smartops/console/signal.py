@@ -1,5 +1,5 @@
-"""The page of one signal: what became of it and why, who reported it, and what its name was resolved to. It takes a
-constant number of queries."""
+"""The page of one signal: what became of it and why, who reported it, and which workload its name stands for. It takes
+a constant number of queries."""
 
 from typing import Any
 from uuid import UUID
@@ -42,7 +42,7 @@ def signal(request: ConsoleRequest, pk: UUID) -> HttpResponse:
             timeline.of_signal(row), timeline.of_decisions(decisions), timeline.of_actions(actions)
         ),
         "payload": shown(row.beginning),
-        "acts": [] if row.unresolved else list(of_target(request, row.target)),
+        "acts": [] if row.unidentified else list(of_target(request, row.target)),
         "may_alias": request.access.may_change(Right.TUNE, row.target),
     }
     return render(request, "console/signal.html", context)

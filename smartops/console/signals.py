@@ -12,7 +12,7 @@ from django.utils import timezone
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Source
-from signals.unresolved import UNRESOLVED
+from signals.unidentified import UNIDENTIFIED
 from smartops import queries
 from smartops.console import filters, listing
 from smartops.console.attention import waits_too_long
@@ -25,7 +25,7 @@ DEFERRED = Q(state=SignalState.PENDING) & ~Q(reason="")
 GROUPS = {
     "open": ("Open", Q(closed_at=None)),
     "deferred": ("Deferred", DEFERRED),
-    "named": ("Pending, of a known workload", Q(state=SignalState.PENDING) & ~UNRESOLVED),
+    "named": ("Pending, of a known workload", Q(state=SignalState.PENDING) & ~UNIDENTIFIED),
     "unpursued": ("Without an action", Q(state__in=(SignalState.DENIED, SignalState.IGNORED, SignalState.FAILED))),
 }
 WAITING = "waiting"

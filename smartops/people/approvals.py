@@ -61,7 +61,7 @@ def requesters(action: Action) -> Iterator[tuple[str, str]]:
     yield from _behind(action.requested_by, "requested it", action.created_at)
     for reporter in action.reported_by:
         yield from _behind(reporter, "reported its signal", action.created_at)
-    alias = None if action.signal is None else action.signal.resolved_by_alias
+    alias = None if action.signal is None else action.signal.identified_by_alias
     if alias is not None and (author := _author(Alias, alias, action.created_at)):
         yield author, f"made the last change of the alias {alias}, which says that its signal means this workload"
 

@@ -154,7 +154,7 @@ class TestWhatIsHeld:
             assert [*nothing.signals, *nothing.waiting, *nothing.direct] == []
 
     def test_a_name_that_stands_for_no_workload_is_in_no_scope(self) -> None:
-        deferred("somebody", Reason.TARGET_UNRESOLVED)
+        deferred("somebody", Reason.TARGET_UNIDENTIFIED)
         assert not would_hold(EVERYTHING).signals
 
     def test_a_lift_starts_what_no_other_freeze_covers(self) -> None:

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.k8s import naming
+from orchestrator.k8s import identify as in_cluster
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.errors import Forbidden, NotFound
 from orchestrator.k8s.parse import parse_controlled, parse_controller, parse_service_selector
 from orchestrator.k8s.types import WorkloadKey
-from signals.naming import Resolution, Unresolved, resolve
+from signals.identity import Identified, Unidentified, identify
 from signals.types import Kind, Link, Named, Source
 from tests.kit.deployments import live
 
@@ -53,9 +53,9 @@ def cache() -> ClusterCache:
     return found
 
 
-def read(name: str, by: str, cluster: Any, cache: ClusterCache, namespace: str = "shop") -> Resolution | Unresolved:
+def read(name: str, by: str, cluster: Any, cache: ClusterCache, namespace: str = "shop") -> Identified | Unidentified:
     named = Named(Source.ANOMALY, "prod", namespace, name, by)
-    return resolve(named, naming.read(named, cluster, cache))
+    return identify(named, in_cluster.read(named, cluster, cache))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def read(name: str, by: str, cluster: Any, cache: ClusterCache, namespace: str =
 def test_a_name_leads_to_a_workload(name: str, by: str, kind: Kind, workload: str, cache: ClusterCache) -> None:
     found = read(name, by, FakeCluster(OWNED), cache)
 
-    assert isinstance(found, Resolution)
+    assert isinstance(found, Identified)
     assert (found.target.kind, found.target.name) == (kind, workload)
 
 
@@ -95,7 +95,7 @@ def test_a_name_that_leads_to_no_single_workload_says_why(
 ) -> None:
     found = read(name, by, FakeCluster(OWNED), cache)
 
-    assert isinstance(found, Unresolved)
+    assert isinstance(found, Unidentified)
     assert message in found.message
 
 
@@ -124,7 +124,7 @@ def test_a_namespace_that_is_not_managed_is_not_read(cache: ClusterCache) -> Non
 
 
 def test_the_nearest_names_are_those_of_the_namespace(cache: ClusterCache) -> None:
-    assert naming.read(Named(Source.RCA, "prod", "shop", "Tomcat01"), FakeCluster(), cache).nearest == ("tomcat",)  # type: ignore[arg-type]
+    assert in_cluster.read(Named(Source.RCA, "prod", "shop", "Tomcat01"), FakeCluster(), cache).nearest == ("tomcat",)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_a_name_that_no_workload_can_have_is_stored(api: Api) -> None:
 
     signal = api.get(answer.headers["Location"]).json()
     assert (signal["workload"], signal["named_by"], signal["nearest"], signal["count"]) == ("Tomcat01", None, [], 2)
-    assert (signal["resolution"], signal["labels"], signal["severity"]) == (None, {}, None)
+    assert (signal["identification"], signal["labels"], signal["severity"]) == (None, {}, None)
     assert len(api.get("/v1/signals?workload=Tomcat01").json()["items"]) == 1
 
 
@@ -125,10 +125,10 @@ def test_a_namespace_of_a_label_is_one_that_the_token_covers() -> None:
     assert api.post("/v1/signals/anomaly", body).json()["reason"] == "NamespaceForbidden"
 
 
-def unresolved(name: str, namespace: str = "smartops-dev") -> Signal:
+def unidentified(name: str, namespace: str = "smartops-dev") -> Signal:
     return Signal.objects.create(
         source="anomaly", cluster="default", namespace=namespace, workload=name, symptom="error", payload={},
-        fingerprint=name, reason=Reason.TARGET_UNRESOLVED, nearest=["tomcat"],
+        fingerprint=name, reason=Reason.TARGET_UNIDENTIFIED, nearest=["tomcat"],
     )  # fmt: skip
 
 
@@ -136,8 +136,8 @@ def test_an_alias_can_be_tested_by_a_name_and_by_a_pattern(api: Api) -> None:
     first = Alias.objects.create(pattern="Tomcat[0-9]+", workload="tomcat", kind=Kind.STATEFUL_SET)
     Alias.objects.create(pattern=".*", workload="other", priority=200)
     Alias.objects.create(pattern=".*", workload="disabled", priority=1, enabled=False)
-    unresolved("Tomcat01")
-    unresolved("db_003")
+    unidentified("Tomcat01")
+    unidentified("db_003")
 
     match = api.get("/v1/aliases/match?name=Tomcat01").json()
     assert match["alias"]["id"] == first.pk

@@ -61,7 +61,7 @@ def vera(client: Client, hour: Hour, monkeypatch: pytest.MonkeyPatch) -> Client:
         for pk in (requested("waits").pk, requested("waits too").pk):
             Action.objects.filter(pk=pk).update(state="awaiting_approval", digest="d", shown={})
     ingest([anomaly(f"waiting-{n}", "resource", 0.94, "w") for n in range(4)], actors.token("agent"))
-    Signal.objects.filter(workload="waiting-0").update(reason="TargetUnresolved")
+    Signal.objects.filter(workload="waiting-0").update(reason="TargetUnidentified")
     Signal.objects.filter(workload__in=("waiting-1", "waiting-2")).update(reason="Frozen")
     for held in ({}, {"workload": "waiting-2"}):
         Freeze.objects.create(cluster="default", namespace=NAMESPACE, reason="an incident", by="user:ana", **held)

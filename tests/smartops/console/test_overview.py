@@ -40,7 +40,7 @@ def everything(hour: Hour, reader: User) -> Access:
         waits = Action.objects.filter(pk=requested("waits").pk)
         waits.update(state="awaiting_approval", digest="d", shown={})
     ingest([anomaly(f"waiting-{n}", "resource", 0.94, "w") for n in range(4)], actors.token("agent"))
-    Signal.objects.filter(workload="waiting-0").update(reason="TargetUnresolved")
+    Signal.objects.filter(workload="waiting-0").update(reason="TargetUnidentified")
     return access_of(reader)
 
 

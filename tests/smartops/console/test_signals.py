@@ -29,13 +29,15 @@ def test_an_empty_list_says_what_fills_it(reading: Client) -> None:
     assert "POST /v1/signals/anomaly creates one" in text(reading.get(SIGNALS))
 
 
-def test_an_unresolved_signal_says_so_and_offers_an_alias_to_who_may_add_one(reading: Client, admin_user: User) -> None:
+def test_an_unidentified_signal_says_so_and_offers_an_alias_to_who_may_add_one(
+    reading: Client, admin_user: User
+) -> None:
     ingest([anomaly("Tomcat01", "resource", 0.94, "first")], actors.token("agent"))
     later = timezone.now() + timedelta(minutes=1)
-    Signal.objects.update(reason="TargetUnresolved", nearest=["tomcat"], not_before=later)
+    Signal.objects.update(reason="TargetUnidentified", nearest=["tomcat"], not_before=later)
     address = f"{SIGNALS}{Signal.objects.get().pk}/"
     page = text(reading.get(address))
-    assert "not resolved" in page
+    assert "not identified" in page
     assert re.search("Nearest.*<code>tomcat</code>", page)
     assert "alias/add" not in page
     reading.force_login(admin_user)

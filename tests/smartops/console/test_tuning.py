@@ -384,10 +384,10 @@ def test_a_rule_is_disabled_and_enabled(ana: Client) -> None:
         assert rule.enabled is enabled
 
 
-def test_an_unresolved_name_gets_an_alias(ana: Client) -> None:
+def test_an_unidentified_name_gets_an_alias(ana: Client) -> None:
     post(anomaly("Tomcat01"))
     later = database_now() + timedelta(minutes=1)
-    Signal.objects.update(reason=Reason.TARGET_UNRESOLVED, not_before=later)
+    Signal.objects.update(reason=Reason.TARGET_UNIDENTIFIED, not_before=later)
     page = text(ana.get("/console/aliases/"))
     found = re.search(r'href="(/console/aliases/add/\?[^"]*)"', page)
     assert found

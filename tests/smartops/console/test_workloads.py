@@ -14,10 +14,10 @@ from django.utils import timezone
 from guardrails.models import Cooldown, Freeze, GuardrailSetting
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, Workload, transition_store, transitions
-from signals import actors, unresolved
+from signals import actors, unidentified
+from signals.identity import identify
 from signals.ingest import ingest
 from signals.models import SettingChange, Signal
-from signals.naming import resolve
 from signals.types import ActionType, AliasSpec, Kind, Naming, NamingFacts, Origin, Proposal, Target
 from smartops.console import listing
 from smartops.console.workload_acts import may_undo
@@ -132,7 +132,7 @@ class TestPage:
         ingest([anomaly("Web Shop", "other")], actors.token("agent-brown"))
         signal, alias = Signal.objects.get(workload="Web Shop"), AliasSpec(1, "Web Shop", Kind.DEPLOYMENT, "web")
         naming = Naming(signal.named, NamingFacts(alias=alias))
-        unresolved.store([(signal, naming, resolve(naming.named, naming.facts))])  # type: ignore[list-item]
+        unidentified.store([(signal, naming, identify(naming.named, naming.facts))])  # type: ignore[list-item]
         page = text(reading.get(WEB))
         for said in (
             "anomaly <code>latency</code></dt><dd>healthy 3 times, last", "by <code>token:agent-smith</code>",

@@ -10,9 +10,9 @@ from django.utils import timezone
 from orchestrator.decide.approval import has_right
 from orchestrator.models import Action, Approval
 from signals import actors
+from signals.identity import dump_naming
 from signals.lib.acting import acting
 from signals.models import Alias, Rule, Signal
-from signals.naming import dump_naming
 from signals.types import Named, Naming, NamingFacts, Source, Target
 from smartops.people.access import Place, Role
 from smartops.people.approvals import objection

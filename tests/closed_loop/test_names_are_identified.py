@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from guardrails.replay import replay
 from orchestrator.models import Action, ActionState, DecisionRecord
-from orchestrator.reconciler.wake import wake_unresolved
+from orchestrator.reconciler.wake import wake_unidentified
 from signals.aliases import Alias
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
@@ -66,7 +66,7 @@ def test_the_decision_records_how_the_target_was_resolved(world: World) -> None:
     world.drain()
 
     assert only_action().state == ActionState.SUCCEEDED
-    verdict = last_verdict("resolution")
+    verdict = last_verdict("identification")
     assert verdict["outcome"] == "allow"
     assert verdict["details"] == {
         "named": f"pod “{pod.name}”", "how": "owner", "target": f"Deployment {NAMESPACE}/checkout"
@@ -82,10 +82,10 @@ def test_a_name_that_nobody_knows_waits_for_its_alias(world: World) -> None:
     world.drain()
 
     signal = only_signal()
-    assert (signal.state, signal.reason, signal.count) == (SignalState.PENDING, Reason.TARGET_UNRESOLVED, 2)
+    assert (signal.state, signal.reason, signal.count) == (SignalState.PENDING, Reason.TARGET_UNIDENTIFIED, 2)
     assert signal.nearest == ["tomcat"]
     assert "known by the name “Tomcat01”. Similar names: tomcat." in signal.message
-    assert last_verdict("resolution")["outcome"] == "defer"
+    assert last_verdict("identification")["outcome"] == "defer"
     fingerprint = signal.fingerprint
 
     Alias.objects.create(pattern="Tomcat[0-9]+", workload="tomcat")
@@ -94,22 +94,22 @@ def test_a_name_that_nobody_knows_waits_for_its_alias(world: World) -> None:
     signal = only_signal()
     assert (signal.workload, signal.fingerprint, signal.nearest) == ("tomcat", fingerprint, [])
     assert only_action().workload.target == Target("default", NAMESPACE, "tomcat")
-    assert last_verdict("resolution")["details"]["how"] == "alias"
+    assert last_verdict("identification")["details"]["how"] == "alias"
     report(service="Tomcat01", windowId="a third")
     assert {one.fingerprint for one in Signal.objects.all()} == {fingerprint}, "it stays the same problem"
 
 
-def test_an_unresolved_signal_is_due_when_a_workload_appears(world: World) -> None:
+def test_an_unidentified_signal_is_due_when_a_workload_appears(world: World) -> None:
     world.deploy(deployment("web"))
     report({"pod": "late-7d9f8b6c5d-x2x4z"})
     world.drain()
-    assert only_signal().reason == Reason.TARGET_UNRESOLVED
+    assert only_signal().reason == Reason.TARGET_UNIDENTIFIED
 
     world.deploy(deployment("late"))
     world.drain()
 
     assert only_action().workload.name == "late"
-    wake_unresolved("default")
+    wake_unidentified("default")
 
 
 def test_an_alias_redirects_a_valid_name_only_where_no_workload_has_it(world: World) -> None:
@@ -123,7 +123,7 @@ def test_an_alias_redirects_a_valid_name_only_where_no_workload_has_it(world: Wo
     assert {action.workload.name for action in Action.objects.select_related("workload")} == {"web", "tomcat"}
 
 
-def test_an_unresolved_signal_expires_with_a_decision(world: World) -> None:
+def test_an_unidentified_signal_expires_with_a_decision(world: World) -> None:
     world.deploy(deployment("web"))
     report(service="db_003")
     world.drain()
@@ -135,18 +135,18 @@ def test_an_unresolved_signal_expires_with_a_decision(world: World) -> None:
     signal = only_signal()
     assert (signal.state, signal.reason) == (SignalState.DENIED, Reason.SIGNAL_EXPIRED)
     assert [record.outcome for record in DecisionRecord.objects.order_by("id")] == ["defer", "deny"]
-    assert last_verdict("resolution")["outcome"] == "defer"
+    assert last_verdict("identification")["outcome"] == "defer"
 
 
-def test_unresolved_signals_of_one_token_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guardrails.checks.resolution.MAX_UNRESOLVED", 2)
+def test_unidentified_signals_of_one_token_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guardrails.checks.identification.MAX_UNIDENTIFIED", 2)
     world.deploy(deployment("web"))
     post(*(anomaly(f"Host_{number}") for number in range(4)))
 
     world.drain()
 
     reasons = sorted(Signal.objects.values_list("reason", flat=True))
-    assert reasons == [Reason.TARGET_UNRESOLVED] * 2 + [Reason.TOO_MANY_UNRESOLVED] * 2
+    assert reasons == [Reason.TARGET_UNIDENTIFIED] * 2 + [Reason.TOO_MANY_UNIDENTIFIED] * 2
 
 
 def test_a_stateful_set_is_found_by_its_name_and_by_its_pods(world: World) -> None:

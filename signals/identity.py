@@ -53,7 +53,7 @@ class How(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
+class Identified:
     """`path` leads from the name to the workload, in words."""
 
     target: Target
@@ -62,7 +62,7 @@ class Resolution:
 
 
 @dataclass(frozen=True, slots=True)
-class Unresolved:
+class Unidentified:
     """Why no workload is known by the name."""
 
     message: str
@@ -89,7 +89,7 @@ def of_target(labels: Mapping[str, str], label: str) -> str:
     return labels.get(f"exported_{label}", "").strip() or labels.get(label, "").strip()
 
 
-def is_resolved(name: str, by: str) -> bool:
+def is_identified(name: str, by: str) -> bool:
     """Whether the name can be that of a workload as it is."""
     return not by and is_workload_name(name)
 
@@ -105,35 +105,35 @@ def candidates(named: Named) -> tuple[Target, ...]:
     return tuple(Target(named.cluster, named.namespace, name, kind) for kind, name in found)
 
 
-def resolve(named: Named, facts: NamingFacts) -> Resolution | Unresolved:
+def identify(named: Named, facts: NamingFacts) -> Identified | Unidentified:
     """An alias counts only where the cluster has no answer: it never redirects the name of a workload."""
     found = _by_cluster(named, facts)
-    if isinstance(found, Unresolved) and facts.alias is not None:
+    if isinstance(found, Unidentified) and facts.alias is not None:
         alias = facts.alias
         target = Target(named.cluster, alias.to_namespace or named.namespace, alias.workload, alias.kind)
-        return Resolution(target, How.ALIAS, f"{named} matches the alias {alias.id} ({alias.pattern}) of {target}.")
+        return Identified(target, How.ALIAS, f"{named} matches the alias {alias.id} ({alias.pattern}) of {target}.")
     return found
 
 
-def _by_cluster(named: Named, facts: NamingFacts) -> Resolution | Unresolved:
+def _by_cluster(named: Named, facts: NamingFacts) -> Identified | Unidentified:
     if facts.chains:
         return _by_owners(named, facts)
     if not named.by and facts.existing:
         first = facts.existing[0]
-        return Resolution(first, How.NAME, f"{first.kind} {first.namespace}/{first.name} has this name.")
+        return Identified(first, How.NAME, f"{first.kind} {first.namespace}/{first.name} has this name.")
     if len(facts.existing) > 1:
         names = ", ".join(f"{one.kind} {one.name}" for one in facts.existing)
-        return Unresolved(f"The {named} may belong to several workloads of “{named.namespace}”: {names}.")
+        return Unidentified(f"The {named} may belong to several workloads of “{named.namespace}”: {names}.")
     if facts.existing:
         [found] = facts.existing
         if named.by == "container":
-            return Resolution(found, How.CONTAINER, f"Of the workloads, only {found} has the {named}.")
-        return Resolution(found, How.GENERATED_NAME, f"The {named} is gone. Its name is one of {found.kind} {found}.")
+            return Identified(found, How.CONTAINER, f"Of the workloads, only {found} has the {named}.")
+        return Identified(found, How.GENERATED_NAME, f"The {named} is gone. Its name is one of {found.kind} {found}.")
     why = f" {facts.error}" if facts.error else ""
-    return Unresolved(f"No workload of the namespace “{named.namespace}” is known by the name {named}.{why}")
+    return Unidentified(f"No workload of the namespace “{named.namespace}” is known by the name {named}.{why}")
 
 
-def _by_owners(named: Named, facts: NamingFacts) -> Resolution | Unresolved:
+def _by_owners(named: Named, facts: NamingFacts) -> Identified | Unidentified:
     found: dict[Target, str] = {}
     others = list[str]()
     for chain in facts.chains:
@@ -146,12 +146,12 @@ def _by_owners(named: Named, facts: NamingFacts) -> Resolution | Unresolved:
     if len(found) == 1:
         [(target, path)] = found.items()
         how = How.SERVICE if named.by in SERVICES or facts.chains[0][0].kind == "Service" else How.OWNER
-        return Resolution(target, how, path)
+        return Identified(target, how, path)
     if found:
         names = ", ".join(f"{target.kind} {target.name}" for target in found)
-        return Unresolved(f"The {named} leads to several workloads of “{named.namespace}”: {names}.")
+        return Unidentified(f"The {named} leads to several workloads of “{named.namespace}”: {names}.")
     why = f" {facts.error}" if facts.error else ""
-    return Unresolved(f"{others[0]} leads to no Deployment, StatefulSet or DaemonSet.{why}")
+    return Unidentified(f"{others[0]} leads to no Deployment, StatefulSet or DaemonSet.{why}")
 
 
 def alias_for(named: Named, aliases: Iterable[AliasSpec]) -> AliasSpec | None:

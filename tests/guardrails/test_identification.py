@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from guardrails.checks.resolution import MAX_UNRESOLVED
+from guardrails.checks.identification import MAX_UNIDENTIFIED
 from guardrails.evaluate import decide
 from guardrails.replay import dump_inputs, dump_verdicts, load_inputs, replay
 from guardrails.types import Allow, Defer, Deny, Ignore, Inputs, Limits, Outcome
@@ -25,27 +25,31 @@ def inputs(facts: NamingFacts, **fields: object) -> Inputs:
 @pytest.mark.parametrize(
     ("facts", "reason", "message"),
     [
-        (NamingFacts(), Reason.TARGET_UNRESOLVED, "add an alias in the admin"),
-        (NamingFacts(nearest=("tomcat", "cat")), Reason.TARGET_UNRESOLVED, "Similar names: tomcat, cat."),
-        (NamingFacts(waiting=MAX_UNRESOLVED - 1), Reason.TARGET_UNRESOLVED, "“Tomcat01”"),
-        (NamingFacts(waiting=MAX_UNRESOLVED), Reason.TOO_MANY_UNRESOLVED, "500 unresolved signals of the same token"),
+        (NamingFacts(), Reason.TARGET_UNIDENTIFIED, "add an alias in the admin"),
+        (NamingFacts(nearest=("tomcat", "cat")), Reason.TARGET_UNIDENTIFIED, "Similar names: tomcat, cat."),
+        (NamingFacts(waiting=MAX_UNIDENTIFIED - 1), Reason.TARGET_UNIDENTIFIED, "“Tomcat01”"),
+        (
+            NamingFacts(waiting=MAX_UNIDENTIFIED),
+            Reason.TOO_MANY_UNIDENTIFIED,
+            "500 unidentified signals of the same token",
+        ),
     ],
 )
-def test_an_unresolved_signal_is_deferred_unless_too_many_wait(
+def test_an_unidentified_signal_is_deferred_unless_too_many_wait(
     facts: NamingFacts, reason: Reason, message: str
 ) -> None:
     decision = decide(inputs(facts))
 
     assert isinstance(decision, Defer | Deny)
     assert (decision.reason, decision.proposal) == (reason, None)
-    assert isinstance(decision, Defer) is (reason is Reason.TARGET_UNRESOLVED)
+    assert isinstance(decision, Defer) is (reason is Reason.TARGET_UNIDENTIFIED)
     assert message in decision.message
-    assert [one.guardrail for one in decision.verdicts] == ["signal", "resolution"]
+    assert [one.guardrail for one in decision.verdicts] == ["signal", "identification"]
     if isinstance(decision, Defer):
         assert decision.until == ahead(seconds=60)
 
 
-def test_an_unresolved_signal_expires() -> None:
+def test_an_unidentified_signal_expires() -> None:
     decision = decide(inputs(NamingFacts(), last_seen_at=ago(hours=1)))
 
     assert isinstance(decision, Deny)
@@ -64,7 +68,7 @@ def test_a_resolved_signal_is_decided_on_and_shows_how(facts: NamingFacts, how: 
     decision = decide(made)
 
     assert isinstance(decision, Allow | Ignore)
-    [verdict] = [one for one in decision.verdicts if one.guardrail == "resolution"]
+    [verdict] = [one for one in decision.verdicts if one.guardrail == "identification"]
     assert (verdict.outcome, verdict.details["how"]) == (Outcome.ALLOW, how)
     assert verdict.details["target"] == f"Deployment {TARGET.namespace}/{TARGET.name}"
     stored = dump_inputs(made)

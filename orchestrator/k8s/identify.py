@@ -1,4 +1,4 @@
-"""Reads from the cluster what a name in an observation may stand for. The conclusion is `signals.naming.resolve`."""
+"""Reads from the cluster what a name in an observation may stand for. The conclusion is `signals.identity.identify`."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,8 @@ from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import ClusterError, NotFound
 from orchestrator.k8s.resources import CONTROLLED
 from orchestrator.k8s.types import WorkloadKey
+from signals.identity import OBJECTS, SERVICES, candidates, nearest
 from signals.names import is_workload_name
-from signals.naming import OBJECTS, SERVICES, candidates, nearest
 from signals.types import Link, Named, NamingFacts, Target
 
 MAX_CHAIN = 5  # objects

@@ -2,20 +2,20 @@ from collections.abc import Mapping
 
 import pytest
 
-from signals.naming import (
+from signals.identity import (
     How,
-    Resolution,
-    Unresolved,
+    Identified,
+    Unidentified,
     alias_for,
     candidates,
     cycle,
     dump_naming,
-    is_resolved,
+    identify,
+    is_identified,
     load_naming,
     named_by,
     nearest,
     of_target,
-    resolve,
 )
 from signals.types import AliasSpec, Kind, Link, Named, Naming, NamingFacts, Source, Target
 
@@ -77,8 +77,8 @@ def test_a_label_of_the_exporter_gives_way_to_the_one_of_the_target() -> None:
         ("x" * 254, "", False),
     ],
 )
-def test_a_name_that_a_workload_can_have_needs_no_resolution(name: str, by: str, expected: bool) -> None:
-    assert is_resolved(name, by) is expected
+def test_a_name_that_a_workload_can_have_needs_no_identification(name: str, by: str, expected: bool) -> None:
+    assert is_identified(name, by) is expected
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ TOMCAT = alias("Tomcat.*", "tomcat")
 def test_a_name_is_resolved_by_the_cluster_and_else_by_an_alias(
     one: Named, facts: NamingFacts, how: How, found: Target, path: str
 ) -> None:
-    resolved = resolve(one, facts)
+    identified = identify(one, facts)
 
-    assert isinstance(resolved, Resolution)
-    assert (resolved.target, resolved.how) == (found, how)
-    assert path in resolved.path
+    assert isinstance(identified, Identified)
+    assert (identified.target, identified.how) == (found, how)
+    assert path in identified.path
 
 
 @pytest.mark.parametrize(
@@ -172,11 +172,11 @@ def test_a_name_is_resolved_by_the_cluster_and_else_by_an_alias(
         (named("job", "pod"), NamingFacts(chains=((POD,),)), "Pod web-5d8-x2x4z leads to no Deployment"),
     ],
 )
-def test_a_name_without_a_single_workload_is_unresolved(one: Named, facts: NamingFacts, message: str) -> None:
-    resolved = resolve(one, facts)
+def test_a_name_without_a_single_workload_is_unidentified(one: Named, facts: NamingFacts, message: str) -> None:
+    identified = identify(one, facts)
 
-    assert isinstance(resolved, Unresolved)
-    assert message in resolved.message
+    assert isinstance(identified, Unidentified)
+    assert message in identified.message
 
 
 @pytest.mark.parametrize(
