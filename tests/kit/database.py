@@ -26,6 +26,7 @@ STATE = ROOT / ".test-state"
 APPS = ("signals", "guardrails", "orchestrator", "smartops")
 NAME = "test_smartops"
 MIGRATE = (sys.executable, "-m", "django", "migrate", "--verbosity=0")
+MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # noqa: S108 - bytes: a server of the tests needs less than 1 GB
 
 
 def digest(root: Path = ROOT) -> str:
@@ -38,6 +39,12 @@ def digest(root: Path = ROOT) -> str:
     variables = sorted(one for one in os.environ.items() if one[0].startswith("SMARTOPS_"))
     others = (packages, variables, sys.version, os.geteuid(), f"{datetime.now(UTC):%Y-%m}")
     return sha256(found.digest() + repr(others).encode()).hexdigest()[:32]
+
+
+def in_memory() -> Path | None:
+    """Where a copy takes an eighth of the time that a disk takes. None: there is too little memory."""
+    has_room = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM
+    return MEMORY if has_room else None
 
 
 def start(directory: Path) -> postgres.Server:
