@@ -204,11 +204,13 @@ class TargetFacts:
     """`owners` are those of the fields that the proposal changes, and of these only. `part_of_smartops` is what marks
     the object as one of SmartOps' own workloads; empty if nothing does. `containers` are the names of its containers in
     their order, if the proposal changes any; else None. `obstacle` is what the cluster says about pods that it does not
-    run."""
+    run. `uncounted`: the controller of a DaemonSet has not counted its nodes since the last change, so its `replicas`
+    may be none, or those of an earlier time."""
 
     uid: str
     replicas: int
     available: int = 0
+    uncounted: bool = False
     obstacle: str = ""
     deleting: bool = False
     paused: bool = False

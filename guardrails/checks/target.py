@@ -53,15 +53,22 @@ def readable_namespace(proposal: Proposal, facts: Facts, limits: Limits, now: da
 def scaled_to_zero(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
     """Protects the decision to run no replicas: `spec.replicas` is 0, so somebody has parked the workload. Its pods may
     still be terminating. A workload whose pods are missing for another reason has a `spec.replicas` above 0. A
-    DaemonSet has 0 replicas while it selects no node.
+    DaemonSet has 0 replicas while it selects no node, and until its controller has counted them.
 
-    Closed loop: deny. Direct action: warn, if the change needs pods and sets no replicas.
+    Closed loop: deny; defer while the nodes are not counted. Direct action: warn, if the change needs pods and sets no
+    replicas.
     """
     name, live = "scaled_to_zero", facts.target
     if live is None:
         return no_target(name, proposal, facts)
     if live.replicas:
         return Verdict(name, details={"replicas": live.replicas})
+    if live.uncounted:
+        message = f"The controller of {proposal.target.with_kind} has not counted its nodes since its last change."
+        counted = {"uncounted": True}
+        if proposal.origin is Origin.DIRECT:
+            return Verdict(name, message, counted)
+        return Deferral(name, message, counted, reason=Reason.ROLLOUT_IN_PROGRESS, until=now + RECHECK)
     details, daemons = {"replicas": 0}, proposal.target.kind is Kind.DAEMON_SET
     state, end = ("selects no node", "it selects one") if daemons else ("is scaled to 0", "it is scaled up")
     if proposal.origin is Origin.CLOSED_LOOP:

@@ -143,6 +143,12 @@ def _partition(workload: WorkloadObject) -> str:
     return f" above the partition {workload.partition}" if workload.partition else ""
 
 
+def is_uncounted(workload: WorkloadObject) -> bool:
+    """The status of a DaemonSet says how many pods it is to have. It does not when the controller has not seen the last
+    change: of a new one, or of one that selects other nodes now."""
+    return workload.kind is Kind.DAEMON_SET and _is_unobserved(workload)
+
+
 def _is_unobserved(workload: WorkloadObject) -> bool:
     return workload.observed_generation < workload.generation
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from guardrails.types import AutoscalerFacts, TargetFacts
 from orchestrator.k8s.fields import overlapping
 from orchestrator.k8s.revision import held, latest_rollout
-from orchestrator.k8s.rollout import obstacle_of
+from orchestrator.k8s.rollout import is_uncounted, obstacle_of
 from orchestrator.k8s.types import WorkloadObject
 from signals.proposals.paths import CONTAINERS
 from signals.types import Kind, Target
@@ -37,6 +37,7 @@ class TargetState:
             uid=workload.uid,
             replicas=workload.replicas,
             available=workload.available_replicas,
+            uncounted=is_uncounted(workload),
             obstacle=obstacle.message if (obstacle := obstacle_of(workload)) else "",
             deleting=workload.deleting,
             paused=workload.paused,

@@ -6,7 +6,7 @@ Time is the caller's: how long a verdict must hold, and when to stop waiting.
 from dataclasses import dataclass
 
 from orchestrator.k8s.revision import held
-from orchestrator.k8s.rollout import Failed, Progress, Progressing, rollout, steady
+from orchestrator.k8s.rollout import Failed, Progress, Progressing, is_uncounted, rollout, steady
 from orchestrator.k8s.types import ACTION_ANNOTATION, Reported, WorkloadObject
 from signals.reasons import Reason
 from signals.types import Kind
@@ -51,8 +51,7 @@ def _without_pods(workload: WorkloadObject) -> str:
         return held(workload)
     if workload.kind is not Kind.DAEMON_SET:
         return f"the {workload.kind} is scaled to 0"
-    # Its status says how many nodes run its pods. A new DaemonSet has none until the controller has counted them.
-    return "no node runs its pods" if workload.observed_generation >= workload.generation else held(workload)
+    return held(workload) if is_uncounted(workload) else "no node runs its pods"
 
 
 def _superseded(workload: WorkloadObject, expected: Expected) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from guardrails.checks.answers import RECHECK
 from guardrails.checks.kind import kind
 from guardrails.checks.target import scaled_to_zero
 from guardrails.evaluate import decide
@@ -89,3 +90,17 @@ def test_a_daemon_set_without_pods_is_described_by_its_nodes() -> None:
     name = "DaemonSet smartops-dev/erp-simulator"
     assert refused.message == f"{name} selects no node. The closed loop does not change it until it selects one."
     assert warned.message == f"{name} selects no node: the change reaches no pod until it selects one."
+
+
+def test_a_daemon_set_whose_nodes_are_not_counted_is_not_without_nodes() -> None:
+    facts = known(target=replace(LIVE, replicas=0, available=0, uncounted=True))
+    closed_loop, direct = (of(DAEMON_SET, replace(RESTART, origin=origin)) for origin in Origin)
+
+    deferred, allowed = (scaled_to_zero(one, facts, Limits(), NOW) for one in (closed_loop, direct))
+
+    assert (deferred.outcome, deferred.reason) == (Outcome.DEFER, Reason.ROLLOUT_IN_PROGRESS)
+    assert (allowed.outcome, allowed.message) == (Outcome.ALLOW, deferred.message)
+    assert deferred.message == (
+        "The controller of DaemonSet smartops-dev/erp-simulator has not counted its nodes since its last change."
+    )
+    assert deferred.until == NOW + RECHECK

@@ -9,6 +9,7 @@ import pytest
 from guardrails.types import RolloutFacts, RolloutState
 from orchestrator.k8s.parse import NO_DEADLINE, parse_workload
 from orchestrator.k8s.revision import CLOCK_SKEW, held, latest_rollout, progress_deadline, rollout_state
+from orchestrator.k8s.target import TargetState
 from orchestrator.k8s.types import Condition, TemplateChange, Update, WorkloadKey, WorkloadObject
 from signals.proposals.restart import FIELD
 from signals.types import Kind
@@ -337,3 +338,29 @@ def test_the_status_of_a_set_shows_its_rollout(workload: WorkloadObject, state: 
 def test_a_template_that_reaches_no_pod_is_held(workload: WorkloadObject, why: str) -> None:
     assert held(workload) == why
     assert workload.update is Update.ROLLING or latest_rollout(workload) == RolloutFacts()
+
+
+@pytest.mark.parametrize(
+    ("kind", "generation", "status", "replicas", "is_uncounted"),
+    [
+        (Kind.DAEMON_SET, 1, {}, 0, True),  # new: its controller has not seen it
+        (Kind.DAEMON_SET, 1, {"observedGeneration": 1, "desiredNumberScheduled": 0}, 0, False),  # it selects no node
+        (Kind.DAEMON_SET, 1, {"observedGeneration": 1, "desiredNumberScheduled": 3}, 3, False),
+        (Kind.DAEMON_SET, 2, {"observedGeneration": 1, "desiredNumberScheduled": 0}, 0, True),  # another nodeSelector
+        (Kind.DAEMON_SET, 2, {"observedGeneration": 1, "desiredNumberScheduled": 3}, 3, True),
+        (Kind.DEPLOYMENT, 1, {}, 1, False),  # its spec says how many, and one if it does not
+        (Kind.STATEFUL_SET, 1, {}, 1, False),
+        (Kind.STATEFUL_SET, 2, {"observedGeneration": 1, "replicas": 5}, 1, False),
+    ],
+)
+@pytest.mark.parametrize("strategy", [{}, {"updateStrategy": {"type": "OnDelete"}}], ids=["rolling", "OnDelete"])
+def test_a_daemon_set_is_counted_when_its_controller_has_seen_the_last_change(
+    kind: Kind, generation: int, status: dict[str, Any], replicas: int, is_uncounted: bool, strategy: dict[str, Any]
+) -> None:
+    metadata = {"name": "agent", "namespace": "dev", "uid": "u", "resourceVersion": "1", "generation": generation}
+    workload = parse_workload({"metadata": metadata, "spec": strategy, "status": status}, kind)
+
+    facts = TargetState(seen=True, object=workload).facts()
+
+    assert facts is not None
+    assert (facts.replicas, facts.uncounted) == (replicas, is_uncounted)
