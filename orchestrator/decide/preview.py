@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Func, JSONField, Q, QuerySet, TextField, Value
+from django.db.models import F, Func, JSONField, OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import Cast, Coalesce, Now
 from pydantic import TypeAdapter
 
@@ -27,7 +27,7 @@ from guardrails.what_if.evaluate import evaluate, proposal_in
 from guardrails.what_if.history import DraftHistory
 from guardrails.what_if.types import Comparison, Doubt, Edit, PastDecision
 from orchestrator.decide.draft import Draft, target_of
-from orchestrator.models import DecisionRecord, Phase, Preview
+from orchestrator.models import Action, DecisionRecord, Phase, Preview
 from signals.lib.clock import database_now
 from signals.lib.partitions import first_id, time_of
 from signals.proposals import PROPOSAL_TYPES
@@ -285,13 +285,14 @@ def _streamed(rows: "QuerySet[Any, tuple[UUID, str]]") -> Generator[tuple[UUID, 
 
 
 def _document() -> Func:
-    """A PastDecision as JSON, in PostgreSQL."""
-    effect = {
-        "applied_at": F("action__applied_at"),
-        "finished_at": F("action__finished_at"),
-        "increase": Coalesce("action__scale_increase", 0),
-        "decrease": Coalesce("action__scale_decrease", 0),
-    }
+    """A PastDecision as JSON, in PostgreSQL. Actions are looked up: to join those of a page, it reads a whole month."""
+    effect = _object(
+        applied_at=F("applied_at"),
+        finished_at=F("finished_at"),
+        increase=F("scale_increase"),
+        decrease=F("scale_decrease"),
+    )
+    of_action = Subquery(Action.objects.filter(pk=OuterRef("action_id")).values(effect=effect))
     return _object(
         id=F("pk"),
         inputs=F("inputs"),
@@ -301,7 +302,7 @@ def _document() -> Func:
         signal=Coalesce(Cast("signal_id", TextField()), Value("")),
         action=Coalesce(Cast("action_id", TextField()), Value("")),
         before_write=Q(phase=Phase.PLAN),
-        effect=_object(**effect),
+        effect=Coalesce(of_action, _object()),
     )
 
 
