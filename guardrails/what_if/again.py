@@ -84,7 +84,7 @@ def decide_again(
     """With `facts` and the other `inputs`, of which signal and time are those that are stored. `proposal` is that of
     the stored inputs, `wanted` that of the others."""
     before = past.inputs
-    if proposal is None or wanted != proposal:
+    if proposal is None or (wanted is not proposal and wanted != proposal):
         return _decided(past, inputs, facts)
     names = tuple(differing(before, inputs.limits, facts))
     readers, is_aged = readers_of(names), not READ_BY_FRESHNESS.isdisjoint(names)
