@@ -17,7 +17,7 @@ from smartops.dev.demo.state import unused_port
 from tests.kit.processes import running
 from tests.prometheus.files import RULES
 
-PATIENCE = 60.0  # seconds
+PATIENCE = 180.0  # seconds
 
 
 def get(url: str) -> str:

@@ -89,15 +89,13 @@ def test_signals_are_handled_and_processes_end_as_if_there_were_no_traces(
     world.deploy(*(deployment(service, ready_after="0") for service in services))
     with silent() as address:
         send_spans_to(address, monkeypatch)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")  # seconds: beyond the patience of the test
         with installed(world.sandbox.kubeconfig, NAMESPACE, log, reconcilers=1) as installation:
-            began = time.monotonic()
             batch = {"signals": [anomaly_body(NAMESPACE, service) for service in services]}
             Agent(installation.address).post("/v1/signals/batch", batch)
             until(lambda: Action.objects.filter(state="succeeded").count() == len(services))
-            took = time.monotonic() - began
             began = time.monotonic()
             installation.stop()
             ended = time.monotonic() - began
 
-    assert took < 10  # as long as a single call to such a collector takes
     assert ended < GRACE + MARGIN
