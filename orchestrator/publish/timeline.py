@@ -15,11 +15,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 
 from orchestrator.models import Action, AuditEvent, DecisionRecord
 from orchestrator.publish.types import DecisionEntry, Entry, TransitionEntry
+from signals.lib.partitions import generic_plan_transaction
 from signals.types import Kind, Target
 
 _NEXT = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"  # a transaction that has not begun
@@ -69,7 +70,7 @@ def end() -> int:
 def read(cluster: str, after: int, limit: int = 200) -> Page:
     """The entries of the transactions that follow `after`: about `limit` rows, and as many more as their last
     transaction has."""
-    with connection.cursor() as cursor:
+    with generic_plan_transaction(), connection.cursor() as cursor:
         cursor.execute(_UNREAD, {"after": after, "limit": limit})
         horizon, now, xid, oldest, count, *keys = cursor.fetchone()
     if after >= horizon:
@@ -87,16 +88,17 @@ def _transitions(
     cluster: str, unread: Mapping[str, int], keys: Sequence[UUID]
 ) -> tuple[Iterator[tuple[int, TransitionEntry]], list[str]]:
     events = AuditEvent.objects.filter(**unread, action__gte=keys[0], action__lte=keys[1]).order_by("xid", "id")
-    actions, unreadable = _actions(cluster, events, keys)
-    return _entries(events, actions, unread), unreadable
+    own = ("at", "action_id", "from_state", "to_state", "reason", "message", "actor")
+    rows = list(events.values("xid", *own, event_id=F("id")))
+    actions, unreadable = _actions(cluster, {row["action_id"] for row in rows}, keys)
+    return _entries(rows, actions, unread), unreadable
 
 
 def _entries(
-    events: QuerySet[AuditEvent], actions: Mapping[UUID, tuple[str, dict[str, Any]]], unread: Mapping[str, int]
+    rows: Sequence[dict[str, Any]], actions: Mapping[UUID, tuple[str, dict[str, Any]]], unread: Mapping[str, int]
 ) -> Iterator[tuple[int, TransitionEntry]]:
     uids = _uids_of_decisions([pk for pk, (uid, _) in actions.items() if not uid], unread)
-    own = ("at", "action_id", "from_state", "to_state", "reason", "message", "actor")
-    for row in events.values("xid", *own, event_id=F("id")):
+    for row in rows:
         if row["action_id"] not in actions:
             continue
         xid, (uid, of_action) = row.pop("xid"), actions[row["action_id"]]
@@ -105,7 +107,7 @@ def _entries(
 
 
 def _actions(
-    cluster: str, events: QuerySet[AuditEvent], keys: Sequence[UUID]
+    cluster: str, wanted: Collection[UUID], keys: Sequence[UUID]
 ) -> tuple[dict[UUID, tuple[str, dict[str, Any]]], list[str]]:
     """Of these events, with the uid of the planned target; and why others cannot be read. A query of its own is bounded
     to their months, too, and reads each action once."""
@@ -121,7 +123,7 @@ def _actions(
         "change",
     )
     of_workload = {name: F(f"workload__{name}") for name in ("namespace", "name", "kind")}
-    rows = Action.objects.filter(cluster=cluster, pk__range=keys, pk__in=events.order_by().values("action"))
+    rows = Action.objects.filter(cluster=cluster, pk__range=keys, pk__in=wanted)
     actions, unreadable = {}, []
     for row in rows.values(*of_action, **of_workload):
         try:
