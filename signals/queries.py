@@ -14,7 +14,7 @@ from signals.reasons import Reason
 # Store observations of one polarity, at most one per window of a problem. Parameters: the name of the poster, the rows
 # as a JSON array (see `signals.ingest`). They return a row (ord, signal id or "", signal state, is_repeat, is_late)
 # for each.
-_REPORTS = "ARRAY(SELECT report FROM json_populate_recordset(NULL::signals_report, %s::json) AS report)"
+_REPORTS = "ARRAY(SELECT report FROM jsonb_populate_recordset(NULL::signals_report, %s::jsonb) AS report)"
 _RECEIPTS = "SELECT place, coalesce(signal::text, ''), signal_state, is_duplicate, came_late"
 FIRE = f"{_RECEIPTS} FROM signals_fire(%s, {_REPORTS})"
 RESOLVE = f"{_RECEIPTS} FROM signals_resolve(%s, {_REPORTS})"
