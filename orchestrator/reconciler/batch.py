@@ -1,8 +1,8 @@
 """Rows together in one transaction; after an error, each alone."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from orchestrator import metrics
 from signals.lib.availability import is_locked, is_repeatable
@@ -20,16 +20,21 @@ class Locked(Exception):  # noqa: N818 - it is no error of the row
     """Another session has locked what the row needs."""
 
 
-def together(
+def _nothing(_: object) -> None:
+    pass
+
+
+def store_together(
     rows: list[Row],
     store: Callable[[Sequence[Row]], Sequence[Result]],
     failed: Callable[[Row, Exception], None],
-) -> Iterator[Result]:
-    """Stores all rows in one transaction, and takes them off the list. If that fails, stores each of them alone, so
-    that an error affects only its row: `failed` records it. If that fails, too, it is logged. A row that
-    waits for the lock of another session stays on the list: the next pass tries it again. If the database is
-    unavailable, or another transaction was in the way, no row is to blame: the error is raised, and the rows stay on
-    the list."""
+    then: Callable[[Result], object] = _nothing,
+) -> None:
+    """Stores all rows in one transaction, and takes them off the list; `then` takes each result after the commit. If
+    that fails, stores each of them alone, so that an error affects only its row: `failed` records it. If that fails,
+    too, it is logged. A row that waits for the lock of another session stays on the list: the next pass tries it again.
+    If the database is unavailable, or another transaction was in the way, no row is to blame: the error is raised, and
+    the rows stay on the list."""
     if not rows:
         return
     try:
@@ -38,27 +43,19 @@ def together(
         if _blames_no_row(error):
             raise
         if not (_is_locked(error) and len(rows) == 1):  # it would only wait again
-            yield from _alone(rows, store, failed)
+            _store_alone(rows, store, failed, then)
     else:
         rows.clear()
-        yield from results
+        for result in results:
+            then(result)
 
 
-def store_all(
-    rows: list[Row],
-    store: Callable[[Sequence[Row]], Sequence[Any]],
-    failed: Callable[[Row, Exception], None],
-) -> None:
-    """`together`, where nothing follows a row that was stored."""
-    for _ in together(rows, store, failed):
-        pass
-
-
-def _alone(
+def _store_alone(
     rows: list[Row],
     store: Callable[[Sequence[Row]], Sequence[Result]],
     failed: Callable[[Row, Exception], None],
-) -> Iterator[Result]:
+    then: Callable[[Result], object],
+) -> None:
     """A session may lock everything. So a pass waits for some rows only, and the next one begins with the others."""
     waiting = 0  # rows at the head of the list that stay on it
     while waiting < min(MAX_WAITS, len(rows)):
@@ -71,7 +68,8 @@ def _alone(
                 waiting += 1
         else:
             rows.pop(waiting)
-            yield from results
+            for result in results:
+                then(result)
     rows[:] = rows[waiting:] + rows[:waiting]
 
 

@@ -20,7 +20,7 @@ from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.models import Action, ActionState, transition_store, transitions
 from orchestrator.models.transition_store import Transition
-from orchestrator.reconciler.batch import together
+from orchestrator.reconciler.batch import store_together
 from orchestrator.reconciler.retry import Fail, NextMove, Retry, Review, exhausted
 from signals.lib import tracing
 from signals.lib.availability import is_repeatable
@@ -127,7 +127,9 @@ def claim_free(
     except Exception as error:
         if is_repeatable(error):
             raise
-    return list(together(list(due.values_list("pk", flat=True)[:limit]), claim_all, put_off))
+    claimed = list[Transition]()
+    store_together(list(due.values_list("pk", flat=True)[:limit]), claim_all, put_off, then=claimed.append)
+    return claimed
 
 
 def _claim(due: QuerySet[Action], limit: int, claim: Callable[[Action], Transition]) -> list[Transition]:

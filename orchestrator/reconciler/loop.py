@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import Collection, Iterable
 from functools import partial
-from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
@@ -18,36 +17,27 @@ from orchestrator.decide.policy import policy_is_configured
 from orchestrator.k8s.cache import ClusterCache
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.types import WorkloadKey
-from orchestrator.models import ActionState, Heartbeat, ObservedWorkload
-from orchestrator.models.states import ACTIVE
-from orchestrator.process import gauges
+from orchestrator.models import ActionState, Heartbeat
 from orchestrator.publish.kubernetes import KubernetesEvents
 from orchestrator.publish.publishers import Publishers
-from orchestrator.reconciler import admit, approvals, claim, plan, reclaim, record, verify
-from orchestrator.reconciler.batch import store_all, together
+from orchestrator.reconciler import admit, claim, plan, reclaim, record, verify
+from orchestrator.reconciler.batch import store_together
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.clock import Clock, SystemClock
 from orchestrator.reconciler.pool import Pool, ThreadPool
 from orchestrator.reconciler.readiness import Readiness
 from orchestrator.reconciler.self_pipe import ReportedKeys, SelfPipe, Stop
-from orchestrator.reconciler.snapshot import Snapshot
 from orchestrator.reconciler.steps import Steps
+from orchestrator.reconciler.sweep import Sweep
 from orchestrator.reconciler.under_way import UnderWay
 from orchestrator.reconciler.wake import Waker
 from signals import actors
-from signals.ledger import Window
-from signals.lib import partitions
 from signals.lib.notifications import listen
 
 log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds: the guarantee behind all notifications, and the grain of deferrals
-PACE = 0.05  # seconds from one pass to the next under load: what arrives in between shares its transactions
-OVERDUE = 10.0  # seconds between two checks of deadlines and of the lengths of queues
-PARTITIONS = 3600.0  # seconds between two attempts to create the partitions of the next months
-FORGET = 600.0  # seconds between two deletions of windows that recognize no repeat any more
-BEAT = 5.0  # seconds between two heartbeats; the console calls a reconciler stopped after 12
-SNAPSHOT = 1.0  # seconds between two batches of observed workloads
+PACE = 0.2  # seconds from one pass to the next under load: what arrives in between shares its transactions
 GRACE = 20.0  # seconds in which claimed actions may end after `stop`
 
 
@@ -75,10 +65,9 @@ class Reconciler:
         self.steps = Steps(self.clock)
         self.readiness = Readiness(self.clock, self.cache, self.steps)
         self.waker = Waker(cluster_name, self.cache, ended_rollouts)
+        self.sweep = Sweep(cluster_name, self.actor, self.steps, self.cache, self.under_way, self.waker)
         self.verifications = verify.Verifications(cluster_name, self.clock)
-        self.snapshot = Snapshot(cluster_name, self.actor, self.cache)
         self.publishers = Publishers(cluster_name, [KubernetesEvents(cluster, settings.SMARTOPS_CONSOLE_URL)])
-        self._asked_after: UUID | None = None  # the last waiting action that was compared with its target
         self._signals_due = self._actions_due = self._direct_due = True
         self._next_sweep = 0.0
 
@@ -97,9 +86,9 @@ class Reconciler:
                 if notifications:
                     self.publishers.wake()
                 began = self.clock.monotonic()
-                if not self.steps.attempt(self.run_once, {model for model, _ in notifications}):
+                if not self.steps.attempt(self.run_once, {model for model, _ in notifications}, otherwise=False):
                     self._stop.wait(POLL)  # it ended half-way, and what is due stays due: not again at full speed
-                elif drain and self.steps.attempt(self._is_idle):
+                elif drain and self.steps.attempt(self._is_idle, otherwise=False):
                     break
                 elif self.pool.under_way + len(self.verifications) > self.workers:
                     self._stop.wait(max(0.0, began + PACE - self.clock.monotonic()))
@@ -118,31 +107,32 @@ class Reconciler:
     def run_once(self, notified: Iterable[str] = ()) -> bool:
         """One pass of the six verbs. `notified`: what may be due, "signal" or "pending" (actions). Raises an error if
         the database refuses every session; any other error ends its step. Each step also runs where it has nothing to
-        do: one that failed before has succeeded then."""
+        do: one that failed before has succeeded then. Returns True: it came to its end."""
         run = self.steps.run
         now = self.readiness.begin_pass()
         self.under_way.collect()
-        if sweep := now >= self._next_sweep:
+        if is_sweep := now >= self._next_sweep:
             self._next_sweep = now + POLL
-        self._signals_due |= sweep or "signal" in notified
-        if sweep or "pending" in notified:
+        self._signals_due |= is_sweep or "signal" in notified
+        if is_sweep or "pending" in notified:
             self._actions_due = self._direct_due = True
-        states = self._states() if sweep else ()
-        if sweep:
-            self._reclaim(now, states)
-        run(self._record_rehearsals)
+        states = self.sweep.active_states() if is_sweep else ()
+        if is_sweep:
+            run(self._reclaim, now, states)
+            self.sweep.run(states)
+        run(self.sweep.record_rehearsals)
         run(self._plan)
-        self._signals_due |= bool(run(self.waker.on_ended_rollouts))
+        self._signals_due |= run(self.waker.on_ended_rollouts, otherwise=False)
         # Neither due actions nor due signals wait until there are none of the others.
         room = self._room()
-        claimed = run(self._claim, room - room // 2 if self._signals_due else room) or 0
+        claimed = run(self._claim, room - room // 2 if self._signals_due else room, otherwise=0)
         run(self._claim_direct, 0 if room else self.under_way.room_for_direct())
         run(self._admit, room - claimed)
         run(self._record)
-        if sweep:
+        if is_sweep:
             run(self._load, states)
         run(self._verify)
-        self._keep_house()
+        self.sweep.keep_house(now)
         self.readiness.end_pass()
         return True
 
@@ -154,27 +144,7 @@ class Reconciler:
         """Otherwise nothing more is begun: what is written must be recorded within its lease."""
         return not (self.steps.fails(self._plan) or self.steps.fails(self._record))
 
-    def _states(self) -> Collection[str]:
-        """Of the active actions. After an error, all of them."""
-        found: Collection[str] | None = self.steps.run(reclaim.active_states, self.cluster_name)
-        return ACTIVE if found is None else found
-
     def _reclaim(self, now: float, states: Collection[str]) -> None:
-        """`states`: those of the active actions."""
-        run = self.steps.run
-        run(self._take_over, now, states)
-        run(self.waker.on_new_workloads)
-        run(self.waker.on_new_lists)
-        run(self.waker.on_new_settings)
-        run(self._cancel_resolved, states)
-        run(self._ask_again, states)
-        run(reclaim.expire_actions, self.actor, every=OVERDUE)
-        run(reclaim.expire_signals, every=OVERDUE)
-        run(reclaim.report_unattended, self.cluster_name, every=OVERDUE)
-        run(self.waker.on_ended_holds, every=OVERDUE)
-        run(self._measure, every=OVERDUE)
-
-    def _take_over(self, now: float, states: Collection[str]) -> None:
         """A reclaimed action goes on to its write, within its lease."""
         room = self.under_way.room_to_reclaim() if self._can_record() else 0
         if not room or ActionState.APPLYING not in states:
@@ -184,39 +154,6 @@ class Reconciler:
         if len(claims) == room:
             self._next_sweep = now  # more may wait
         self._take(claims)
-
-    def _cancel_resolved(self, states: Collection[str]) -> None:
-        if ActionState.PENDING in states or ActionState.AWAITING_APPROVAL in states:
-            reclaim.cancel_resolved(self.cluster_name, self.actor)
-
-    def _ask_again(self, states: Collection[str]) -> None:
-        """The next of the actions that wait for an approval; after the last one, the first ones again."""
-        if ActionState.AWAITING_APPROVAL not in states:
-            return
-        rows = approvals.waiting(self.cluster_name, self._asked_after)
-        self._asked_after = rows[-1].pk if len(rows) == approvals.BATCH else None
-        for row in filter(approvals.is_requested, rows):
-            self.under_way.rehearse(row)
-        ask = partial(approvals.ask_again, observe_target=self.cache.observe, actor=self.actor)
-        store_all(rows, ask, approvals.log_failure)
-
-    def _record_rehearsals(self) -> None:
-        rehearsals = self.under_way.inbox.rehearsals
-        self.under_way.rehearsing.difference_update(one.action.pk for one in rehearsals)
-        store_all(rehearsals, approvals.record, approvals.record_failure)
-
-    def _measure(self) -> None:
-        gauges.measure(self.cluster_name)
-        gauges.UNREADABLE.set(len(self.cache.namespaces) - len(self.cache.readable))
-
-    def _keep_house(self) -> None:
-        """What is due now and then, after the verbs."""
-        run = self.steps.run
-        run(Heartbeat.beat, self.cluster_name, self.actor, every=BEAT)
-        run(self.snapshot.store, self.clock.monotonic(), every=SNAPSHOT)
-        run(partitions.create_ahead, every=PARTITIONS)
-        run(Window.forget_some, every=FORGET)
-        run(ObservedWorkload.forget_unobserved, every=FORGET)
 
     def _admit(self, room: int) -> None:
         # After an error of the database their signals are still due: the next pass observes their targets anew.
@@ -232,8 +169,7 @@ class Reconciler:
                     self.under_way.look_up(one)
                 else:
                     candidates.append(one)
-        for admitted in together(candidates, partial(admit.admit, actor=self.actor), admit.record_failure):
-            self.under_way.write(admitted)
+        store_together(candidates, partial(admit.admit, actor=self.actor), admit.record_failure, self.under_way.write)
 
     def _claim(self, room: int) -> int:
         """How many actions were claimed."""
@@ -258,9 +194,12 @@ class Reconciler:
         store = partial(plan.plan, actor=self.actor, jitter=self.clock.jitter)
         failed = partial(plan.record_failure, actor=self.actor)
         with self.under_way.recording(readings) as ended:
-            for one in together(readings, store, failed):
-                ended.discard(one)
-                self.under_way.write(one)
+
+            def write(planned: Claim) -> None:
+                ended.discard(planned)
+                self.under_way.write(planned)
+
+            store_together(readings, store, failed, then=write)
 
     def _record(self) -> None:
         for one in self.under_way.inbox.answers:
@@ -271,7 +210,7 @@ class Reconciler:
         store = partial(record.record, actor=self.actor, jitter=self.clock.jitter)
         failed = partial(record.record_failure, actor=self.actor)
         with self.under_way.recording(answers):
-            self.verifications.watch(together(answers, store, failed))
+            store_together(answers, store, failed, then=self.verifications.watch)
 
     def _load(self, states: Collection[str]) -> None:
         if ActionState.VERIFYING in states:
@@ -285,10 +224,9 @@ class Reconciler:
             known = self.cache.is_readable(watched.key.namespace, watched.key.kind)
             if self.verifications.examine(watched, self.cache.get(watched.key), known=known):
                 self.under_way.confirm(watched)
-        self.snapshot.changed(changed)
+        self.sweep.snapshot.changed(changed)
         record = partial(verify.record, actor=self.actor)
-        for ended in together(self.verifications.ended, record, self.verifications.log_failure):
-            verify.count(ended)
+        store_together(self.verifications.ended, record, self.verifications.log_failure, then=verify.count)
 
     def _take(self, claims: Iterable[Claim]) -> None:
         """Reads the targets. An action that was claimed too often is given up instead."""
@@ -300,7 +238,7 @@ class Reconciler:
             else:
                 self.under_way.read(one)
         give_up = partial(claim.give_up, actor=self.actor)
-        store_all(given_up, give_up, partial(claim.record_claim_failure, actor=self.actor))
+        store_together(given_up, give_up, partial(claim.record_claim_failure, actor=self.actor))
 
     def _is_idle(self) -> bool:
         """Nothing is due, under way or being verified. Reads the tables: a notification may still be on its way."""

@@ -22,7 +22,7 @@ from orchestrator.k8s.sync import NO_DELAYS, Delays
 from orchestrator.models import Action, ActionState, Workload, transition_store, transitions
 from orchestrator.models.keys import ActiveAction
 from orchestrator.models.states import ACTIVE
-from orchestrator.reconciler.batch import store_all
+from orchestrator.reconciler.batch import store_together
 from orchestrator.reconciler.claim import Claim, claim_free
 from signals import transitions as signal_transitions
 from signals.models import Signal
@@ -69,14 +69,14 @@ def expire_actions(actor: str) -> None:
     over = Action.of_active_months().filter(unclaimed | undecided, deadline_at__lte=Now())
     # Any of them: rows that cannot be ended keep no others from their end.
     rows = list(over.select_related("workload").order_by("?")[:BATCH])
-    store_all(rows, lambda some: transition_store.store([_expired(row, actor) for row in some]), _log_failure)
+    store_together(rows, lambda some: transition_store.store([_expired(row, actor) for row in some]), _log_failure)
 
 
 def expire_signals() -> None:
     """Ends those that no reconciler decided on, of every cluster."""
     forgotten = Signal.pending().filter(last_seen_at__lte=Now() - FORGOTTEN_AFTER)
     signals = list(forgotten.order_by("?").defer("payload")[:BATCH])  # any of them, as above
-    store_all(signals, _expire_signals, _log_signal_failure)
+    store_together(signals, _expire_signals, _log_signal_failure)
 
 
 def _expire_signals(signals: Sequence[Signal]) -> list[signal_transitions.Transition]:
@@ -111,7 +111,7 @@ def cancel_resolved(cluster: str, actor: str) -> None:
     )
     if resolved := Signal.resolved(of_signals.values_list("signal_id", flat=True)):
         rows = list(of_signals.filter(signal__in=resolved[:BATCH]).select_related("workload"))
-        store_all(rows, partial(_cancel_resolved, actor=actor), _log_failure)
+        store_together(rows, partial(_cancel_resolved, actor=actor), _log_failure)
 
 
 def _cancel_resolved(rows: Sequence[Action], actor: str) -> list[transition_store.Transition]:

@@ -19,7 +19,7 @@ from orchestrator.k8s.revision import held, latest_rollout, rollout_state
 from orchestrator.k8s.rollout import obstacle_of, rollout
 from orchestrator.k8s.types import WorkloadKey, WorkloadObject
 from orchestrator.models import ObservedWorkload
-from orchestrator.reconciler.batch import store_all
+from orchestrator.reconciler.batch import store_together
 from signals.types import Kind
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Snapshot:
 
     def _write(self, rows: list[Row]) -> None:
         """A row that PostgreSQL refuses stays as it was stored before, until its workload changes."""
-        store_all(rows, self._execute, _log_failure)
+        store_together(rows, self._execute, _log_failure)
 
     def _execute(self, rows: Sequence[Row]) -> Sequence[Row]:
         with transaction.atomic():

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import Error, connection
 
@@ -12,6 +12,7 @@ from orchestrator.reconciler.clock import Clock
 from signals.lib.availability import describe, is_repeatable, is_unavailable, loses_session
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 REPEATED = 60.0  # seconds between two log records of one outage
 MAX_DELAY = 10.0  # seconds; a third of the lease that answers have to be recorded in
@@ -61,13 +62,13 @@ class Steps:
         self._clock = clock
         self._next: dict[str, float] = {}  # when it may run again, in monotonic seconds
 
-    def run(self, step: Callable[..., Any], *arguments: Any, every: float = 0.0) -> Any:
-        """The result of the step. None if it failed, if it waits after a failure, or if it succeeded in the last
+    def run(self, step: Callable[..., T], *arguments: Any, every: float = 0.0, otherwise: Any = None) -> T | Any:
+        """The result of the step; `otherwise` if it failed, if it waits after a failure, or if it succeeded in the last
         `every` seconds. A failure is logged and counted. Raises the error if the database refuses every session: no
         other step can succeed."""
         name, now = _name(step), self._clock.monotonic()
         if now < self._next.get(name, now):
-            return None
+            return otherwise
         try:
             result = step(*arguments)
         except Exception as error:
@@ -79,17 +80,17 @@ class Steps:
             self.failing.pop(name, None)
             return result
         connection.close()  # it may be broken, or in a transaction that failed
-        return None
+        return otherwise
 
-    def attempt(self, step: Callable[..., Any], *arguments: Any) -> Any:
+    def attempt(self, step: Callable[..., T], *arguments: Any, otherwise: Any = None) -> T | Any:
         """The same, but raises nothing: an unavailable database is logged once."""
         try:
-            return self.run(step, *arguments)
+            return self.run(step, *arguments, otherwise=otherwise)
         except Error as error:
             metrics.FAILED_STEPS.inc()
             self.outage.begin(error, self._clock.monotonic())
         connection.close()
-        return None
+        return otherwise
 
     def waits(self, step: Callable[..., Any]) -> bool:
         """Whether it would not run now."""

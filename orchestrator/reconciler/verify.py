@@ -106,10 +106,9 @@ class Verifications:
             for action in rows.annotate(read_at=Now()):
                 self._watch(action, action.read_at)
 
-    def watch(self, actions: Iterable[Action]) -> None:
-        """Begins with actions that were just applied."""
-        for action in actions:
-            self._watch(action, action.updated_at)
+    def watch(self, action: Action) -> None:
+        """Begins with an action that was just applied."""
+        self._watch(action, action.updated_at)
 
     def due(self, changed: Iterable[WorkloadKey]) -> Iterator[Watched]:
         """Those whose target changed, whose stabilisation is over, or whose time is up. A changed key without a name

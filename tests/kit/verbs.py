@@ -1,10 +1,10 @@
 """The verbs of the reconciler, one signal or action at a time, without its loop and its threads; and their faults."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -18,6 +18,7 @@ from orchestrator.k8s.target import ObserveTarget
 from orchestrator.models import Action, Workload, transition_store, transitions
 from orchestrator.reconciler import admit as verb
 from orchestrator.reconciler import calls, plan, record
+from orchestrator.reconciler.batch import store_together
 from orchestrator.reconciler.calls import Answer, Reading
 from orchestrator.reconciler.claim import Claim
 from orchestrator.reconciler.next_step import NextStep
@@ -27,6 +28,9 @@ from signals.actors import Actor
 from signals.models import Signal
 from signals.types import ActionType, Kind, NamingFacts, Origin, Proposal, Target
 from tests.kit.signals import NAMESPACE
+
+One = TypeVar("One")
+Result = TypeVar("Result")
 
 
 def admit(signal_id: UUID, observe: ObserveTarget, actor: str) -> Claim | None:
@@ -98,6 +102,15 @@ def row(action: Action) -> Action:
 
 def lease_ends(*actions: Action) -> None:
     Action.objects.filter(pk__in=[one.pk for one in actions]).update(lease_until=Now() - timedelta(seconds=1))
+
+
+def those_stored(
+    rows: list[One], store: Callable[[Sequence[One]], Sequence[Result]], failed: Callable[[One, Exception], None]
+) -> list[Result]:
+    """What `store_together` hands on."""
+    results = list[Result]()
+    store_together(rows, store, failed, results.append)
+    return results
 
 
 def fail_once(patch: pytest.MonkeyPatch, owner: Any, name: str, *, after: bool = False) -> None:

@@ -15,7 +15,6 @@ from orchestrator.k8s.sync import Delays
 from orchestrator.k8s.target import UNMANAGED, TargetState
 from orchestrator.models import Action, ActionState, DecisionRecord, Workload
 from orchestrator.reconciler import admit
-from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Candidate
 from orchestrator.reconciler.claim import Claim
 from signals.models import Problem, Rule, Signal, SignalState
@@ -23,7 +22,7 @@ from signals.reasons import Reason
 from signals.types import Kind, Target
 from tests.kit.signals import anomaly, delayed, post, root_cause, wait
 from tests.kit.simulation import SimulatedCluster
-from tests.kit.verbs import poison, requested
+from tests.kit.verbs import poison, requested, those_stored
 
 pytestmark = pytest.mark.usefixtures("rules")
 S = SignalState
@@ -247,7 +246,7 @@ def test_a_signal_whose_rule_cannot_be_read_costs_itself(cluster: SimulatedClust
     Rule.objects.filter(symptom="resource").update(action_type="EVICT")
 
     candidates, _ = due(cluster)
-    claims = list(together(candidates, lambda some: admit.admit(some, "reconciler:test"), admit.record_failure))
+    claims = those_stored(candidates, lambda some: admit.admit(some, "reconciler:test"), admit.record_failure)
 
     assert [claim.action.workload.name for claim in claims] == ["b"]
     assert rows()["a"] == (S.PENDING, Reason.PROCESSING_ERROR)
@@ -390,7 +389,7 @@ def test_a_row_that_fails_costs_itself(cluster: SimulatedCluster, monkeypatch: p
     poison(monkeypatch, admit, "_question", lambda one, *_: one.signal.workload == "b")
     candidates, _ = due(cluster)
 
-    claims = list(together(candidates, lambda some: admit.admit(some, "reconciler:test"), admit.record_failure))
+    claims = those_stored(candidates, lambda some: admit.admit(some, "reconciler:test"), admit.record_failure)
 
     assert {claim.action.workload.name for claim in claims} == {"a", "c"}
     failed = Signal.objects.get(workload="b")
@@ -408,7 +407,7 @@ def test_a_call_that_failed_unexpectedly_costs_its_signal(cluster: SimulatedClus
     first, second = due(cluster)[0]
     candidates = [replace(first, error=ValueError("no answer can be parsed")), second]
 
-    claims = list(together(candidates, lambda some: admit.admit(some, "reconciler:test"), admit.record_failure))
+    claims = those_stored(candidates, lambda some: admit.admit(some, "reconciler:test"), admit.record_failure)
 
     assert len(claims) == 1
     assert rows()[first.signal.workload] == (S.PENDING, Reason.PROCESSING_ERROR)

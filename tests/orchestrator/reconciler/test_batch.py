@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.errors import LockNotAvailable, ReadOnlySqlTransaction
 
-from orchestrator.reconciler.batch import MAX_WAITS, Locked, together
+from orchestrator.reconciler.batch import MAX_WAITS, Locked, store_together
+from tests.kit.verbs import those_stored
 
 
 class Store:
@@ -36,14 +37,14 @@ class Store:
 def test_rows_without_a_fault_share_one_call() -> None:
     store, rows = Store(), [1, 2, 3]
 
-    assert list(together(rows, store.store, store.fail)) == ["stored 1", "stored 2", "stored 3"]
+    assert those_stored(rows, store.store, store.fail) == ["stored 1", "stored 2", "stored 3"]
     assert (store.calls, rows) == ([[1, 2, 3]], [])
 
 
 def test_no_rows_make_no_call() -> None:
     store = Store()
 
-    assert list(together([], store.store, store.fail)) == []
+    assert those_stored([], store.store, store.fail) == []
     assert store.calls == []
 
 
@@ -51,7 +52,7 @@ def test_no_rows_make_no_call() -> None:
 def test_only_the_rows_that_fail_pay_for_it(numbers: list[int], poison: set[int]) -> None:
     store, rows = Store(sorted(poison)), list(numbers)
 
-    stored = list(together(rows, store.store, store.fail))
+    stored = those_stored(rows, store.store, store.fail)
 
     assert stored == [f"stored {number}" for number in numbers if number not in poison]
     assert store.failed == [number for number in numbers if number in poison]
@@ -63,23 +64,25 @@ def test_rows_stay_on_the_list_while_the_database_is_unavailable() -> None:
     store, rows = Store(outages=1), [1, 2]
 
     with pytest.raises(OperationalError):
-        list(together(rows, store.store, store.fail))
+        those_stored(rows, store.store, store.fail)
     assert (rows, store.failed) == ([1, 2], [])
 
-    assert list(together(rows, store.store, store.fail)) == ["stored 1", "stored 2"]
+    assert those_stored(rows, store.store, store.fail) == ["stored 1", "stored 2"]
 
 
 def test_a_row_that_was_stored_alone_is_not_stored_again_after_an_outage() -> None:
     store, rows = Store(poison=[9]), [1, 9, 2]
-    results = together(rows, store.store, store.fail)
-    assert next(results) == "stored 1"
+    results = list[str]()
 
-    store.outages = 1
+    def begins_an_outage(result: str) -> None:
+        results.append(result)
+        store.outages = 1
+
     with pytest.raises(OperationalError):
-        list(results)
+        store_together(rows, store.store, store.fail, begins_an_outage)
 
-    assert (rows, store.failed) == ([9, 2], [])
-    assert list(together(rows, store.store, store.fail)) == ["stored 2"]
+    assert (results, rows, store.failed) == (["stored 1"], [9, 2], [])
+    assert those_stored(rows, store.store, store.fail) == ["stored 2"]
     assert store.failed == [9]
 
 
@@ -90,10 +93,10 @@ def test_a_row_whose_failure_meets_an_outage_stays_on_the_list() -> None:
         raise OperationalError("server closed the connection")
 
     with pytest.raises(OperationalError):
-        list(together(rows, store.store, finds_no_database))
+        those_stored(rows, store.store, finds_no_database)
 
     assert rows == [9, 2]
-    assert list(together(rows, store.store, store.fail)) == ["stored 2"]
+    assert those_stored(rows, store.store, store.fail) == ["stored 2"]
     assert store.failed == [9]
 
 
@@ -105,7 +108,7 @@ def test_a_row_whose_failure_cannot_be_recorded_is_logged_and_holds_up_no_other(
     def fails_as_well(*_: object) -> None:
         raise ValueError("a NUL in the message")
 
-    assert list(together(rows, store.store, fails_as_well)) == ["stored 2"]
+    assert those_stored(rows, store.store, fails_as_well) == ["stored 2"]
     assert rows == []
     assert [record.getMessage() for record in caplog.records] == [
         "9 failed, and its error could not be stored; it is tried again"
@@ -123,14 +126,14 @@ def test_a_row_that_another_session_has_locked_stays_on_the_list_alone(by_the_se
             raise OperationalError from LockNotAvailable("canceling statement due to lock timeout")
         raise Locked
 
-    assert list(together(rows, may_be_locked, store.fail)) == ["stored 1", "stored 2"]
+    assert those_stored(rows, may_be_locked, store.fail) == ["stored 1", "stored 2"]
     assert (rows, store.failed) == ([9, 8], [])
 
     locked.remove(9)
-    assert list(together(rows, may_be_locked, store.fail)) == ["stored 9"]
-    assert list(together(rows, may_be_locked, store.fail)) == []
+    assert those_stored(rows, may_be_locked, store.fail) == ["stored 9"]
+    assert those_stored(rows, may_be_locked, store.fail) == []
     locked.clear()
-    assert list(together(rows, may_be_locked, store.fail)) == ["stored 8"]
+    assert those_stored(rows, may_be_locked, store.fail) == ["stored 8"]
     assert (rows, store.failed) == ([], [])
 
 
@@ -141,7 +144,7 @@ def test_a_pass_waits_for_a_few_locks_only_and_the_next_one_begins_with_the_othe
         store.calls.append(list(some))
         raise Locked
 
-    assert list(together(rows, everything_is_locked, store.fail)) == []
+    assert those_stored(rows, everything_is_locked, store.fail) == []
     assert len(store.calls) == 1 + MAX_WAITS
     assert rows == [*range(MAX_WAITS, 100), 200, *range(MAX_WAITS)]
 
@@ -150,7 +153,7 @@ def test_a_pass_waits_for_a_few_locks_only_and_the_next_one_begins_with_the_othe
             raise Locked
         return store.store(some)
 
-    passes = [list(together(rows, all_but_one_are_locked, store.fail)) for _ in range(1 + 100 // MAX_WAITS)]
+    passes = [those_stored(rows, all_but_one_are_locked, store.fail) for _ in range(1 + 100 // MAX_WAITS)]
     assert ["stored 200"] in passes
     assert sorted(rows) == list(range(100))
 
@@ -161,9 +164,9 @@ def test_a_failure_that_meets_a_lock_is_recorded_later() -> None:
     def meets_a_lock(*_: object) -> None:
         raise Locked
 
-    assert list(together(rows, store.store, meets_a_lock)) == ["stored 2"]
+    assert those_stored(rows, store.store, meets_a_lock) == ["stored 2"]
     assert (rows, store.failed) == ([9], [])
-    assert list(together(rows, store.store, store.fail)) == []
+    assert those_stored(rows, store.store, store.fail) == []
     assert (rows, store.failed) == ([], [9])
 
 
@@ -175,5 +178,5 @@ def test_a_read_only_server_is_not_the_fault_of_a_row() -> None:
         raise InternalError from ReadOnlySqlTransaction("cannot execute UPDATE in a read-only transaction")
 
     with pytest.raises(InternalError):
-        list(together(rows, refuse, store.fail))
+        those_stored(rows, refuse, store.fail)
     assert (rows, store.failed) == ([1, 2], [])

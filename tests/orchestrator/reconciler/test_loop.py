@@ -717,7 +717,7 @@ class TestOneVerbThatFails:
         assert simulation.reconciler.steps.failing == {}
 
     def test_of_another_class_is_named_with_it(self, simulation: Simulation, caplog: pytest.LogCaptureFixture) -> None:
-        steps, store = simulation.reconciler.steps, simulation.reconciler.snapshot.store
+        steps, store = simulation.reconciler.steps, simulation.reconciler.sweep.snapshot.store
         assert not steps.fails(store)
 
         steps.run(store)  # without its argument

@@ -13,7 +13,6 @@ from orchestrator.k8s.target import UNMANAGED, TargetState
 from orchestrator.k8s.types import ACTION_ANNOTATION
 from orchestrator.models import Action, ActionState, DecisionRecord, transition_store, transitions
 from orchestrator.reconciler import plan
-from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Reading
 from orchestrator.reconciler.claim import Claim, claim_due
 from orchestrator.reconciler.next_step import NextStep
@@ -24,7 +23,7 @@ from signals.types import Kind, Origin
 from tests.kit.history import rewritable
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import SimulatedCluster
-from tests.kit.verbs import lease_ends, poison, requested, row
+from tests.kit.verbs import lease_ends, poison, requested, row, those_stored
 
 pytestmark = pytest.mark.usefixtures("rules")
 S = ActionState
@@ -249,10 +248,8 @@ def test_a_row_that_fails_costs_itself(
     poison(monkeypatch, plan, "_transition", lambda one, *_: one.claim is bad)
     batch = [reading(bad), reading(good)]
 
-    written = list(
-        together(
-            batch, lambda some: check(*some), lambda one, error: plan.record_failure(one, error, "reconciler:test")
-        )
+    written = those_stored(
+        batch, lambda some: check(*some), lambda one, error: plan.record_failure(one, error, "reconciler:test")
     )
 
     assert written == [good]

@@ -19,12 +19,11 @@ from orchestrator.k8s.errors import (
 )
 from orchestrator.models import ActionState, Verification, transition_store, transitions
 from orchestrator.reconciler import record
-from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Answer
 from orchestrator.reconciler.claim import Claim, claim_due
 from signals.reasons import Reason
 from tests.kit.simulation import SimulatedCluster
-from tests.kit.verbs import lease_ends, poison, requested, row
+from tests.kit.verbs import lease_ends, poison, requested, row, those_stored
 
 pytestmark = pytest.mark.usefixtures("rules")
 S = ActionState
@@ -155,12 +154,10 @@ def test_a_row_that_fails_costs_itself_and_is_reviewed(monkeypatch: pytest.Monke
     poison(monkeypatch, record, "_transition", lambda one, *_: one.claim is bad)
     answers = [Answer(bad, WRITTEN), Answer(good, WRITTEN)]
 
-    verifying = list(
-        together(
-            answers,
-            lambda some: record.record(some, "reconciler:test", lambda: 1.0),
-            lambda one, error: record.record_failure(one, error, "reconciler:test"),
-        )
+    verifying = those_stored(
+        answers,
+        lambda some: record.record(some, "reconciler:test", lambda: 1.0),
+        lambda one, error: record.record_failure(one, error, "reconciler:test"),
     )
 
     assert [action.pk for action in verifying] == [good.action.pk]

@@ -156,8 +156,8 @@ class TestWhatIsWritten:
         cache = simulation.reconciler.cache
         monkeypatch.setattr(cache, "is_readable", lambda *_: False)
         cache._workloads.clear()
-        simulation.reconciler.snapshot.changed([WorkloadKey(NAMESPACE, "")])
-        assert simulation.reconciler.snapshot.store(1e9) == 0
+        simulation.reconciler.sweep.snapshot.changed([WorkloadKey(NAMESPACE, "")])
+        assert simulation.reconciler.sweep.snapshot.store(1e9) == 0
         assert stored() == {"a": 2}
 
     def test_a_workload_that_postgresql_refuses_costs_its_own_row(

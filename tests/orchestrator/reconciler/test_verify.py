@@ -21,7 +21,6 @@ from orchestrator.models import (
 )
 from orchestrator.models.transitions import DEADLINE_MARGIN
 from orchestrator.reconciler import verify
-from orchestrator.reconciler.batch import together
 from orchestrator.reconciler.calls import Confirmation
 from orchestrator.reconciler.claim import claim_due
 from orchestrator.reconciler.clock import SystemClock
@@ -30,7 +29,7 @@ from signals.reasons import Reason
 from signals.types import Kind
 from tests.kit.history import rewritable
 from tests.kit.simulation import SimulatedClock, SimulatedCluster
-from tests.kit.verbs import poison, requested, row
+from tests.kit.verbs import poison, requested, row, those_stored
 
 S = ActionState
 ERP = Workload(pk=1, cluster="default", namespace="dev", kind="Deployment", name="erp")
@@ -48,7 +47,8 @@ def applied() -> Action:
 def test_a_change_of_the_target_wakes_the_younger_of_two_whichever_came_last() -> None:
     verifications = Verifications("default", SystemClock())
     ended, under_way = applied(), applied()
-    verifications.watch([under_way, ended])  # another process has ended it since this one read it
+    for one in (under_way, ended):
+        verifications.watch(one)  # another process has ended it since this one read it
     assert len(list(verifications.due([]))) == 2  # each is checked once
 
     assert [one.action.pk for one in verifications.due([WorkloadKey("dev", "erp")])] == [under_way.pk]
@@ -74,7 +74,7 @@ class Scene:
 
     def watch(self, name: str = "erp-simulator", **fields: object) -> Watched:
         action = self.apply(name, **fields)
-        self.verifications.watch([action])
+        self.verifications.watch(action)
         return {one.action.pk: one for one in self.verifications.due([])}[action.pk]
 
     def seen(self, watched: Watched) -> WorkloadObject:
@@ -100,7 +100,7 @@ def scene(rules: None) -> Scene:
 
 
 def test_a_verification_is_due_at_once_at_a_change_and_at_its_deadline(scene: Scene) -> None:
-    scene.verifications.watch([scene.apply()])
+    scene.verifications.watch(scene.apply())
     assert scene.verifications.next_alarm() == 0
     assert scene.due() == ["erp-simulator"]
     assert (scene.due(), scene.verifications.next_alarm()) == ([], 60)
@@ -290,7 +290,7 @@ def test_actions_that_another_process_applied_are_loaded_with_the_time_they_have
     ours, theirs, elsewhere = scene.apply("a"), scene.apply("b"), scene.apply("c")
     with rewritable(Action):
         Action.objects.filter(pk=elsewhere.pk).update(cluster="other")
-    scene.verifications.watch([ours])
+    scene.verifications.watch(ours)
     Action.objects.filter(pk=theirs.pk).update(deadline_at=theirs.deadline_at - timedelta(seconds=30))
 
     scene.verifications.load()
@@ -412,12 +412,10 @@ def test_an_outcome_that_cannot_be_recorded_costs_itself_and_is_loaded_again(
         scene.confirm(one, None)
     with monkeypatch.context() as patch:
         poison(patch, transitions, "verified", lambda action, *_: action is bad.action)
-        stored = list(
-            together(
-                scene.verifications.ended,
-                lambda some: verify.record(some, "reconciler:test"),
-                scene.verifications.log_failure,
-            )
+        stored = those_stored(
+            scene.verifications.ended,
+            lambda some: verify.record(some, "reconciler:test"),
+            scene.verifications.log_failure,
         )
 
     assert [one.watched for one in stored] == [good]
@@ -552,6 +550,7 @@ def test_an_applied_action_that_cannot_be_watched_costs_itself(scene: Scene, mon
     bad, good = scene.apply("a"), scene.apply("b")
     poison(monkeypatch, Verifications, "_begin", lambda _, action, *__: action is bad)
 
-    scene.verifications.watch([bad, good])
+    scene.verifications.watch(bad)
+    scene.verifications.watch(good)
 
     assert scene.due() == ["b"]
