@@ -1,7 +1,7 @@
 """A database with years of history: `HISTORY` fills it, and `python -m benchmarks.history DIRECTORY` reports its size,
 and what work on it costs. The server's files are in the directory, and stay there.
 
-Each action has its signal, its decision with inputs of the usual size, four rows of the timeline, and a verification.
+Each action has its signal, its decision with inputs of the usual size, three rows of the timeline, and a verification.
 """
 
 import json
@@ -66,8 +66,7 @@ EVIDENCE = """
 
     INSERT INTO orchestrator_auditevent (action_id, at, from_state, to_state, epoch, reason, message, details, actor)
     SELECT action, at, lag, state, 1, '', 'Applied as generation 7.', '{{}}', 'reconciler:host-1/1'
-    FROM past, (VALUES ('', 'pending'), ('pending', 'applying'), ('applying', 'verifying'), ('verifying', 'succeeded'))
-        moves(lag, state);
+    FROM past, (VALUES ('', 'applying'), ('applying', 'verifying'), ('verifying', 'succeeded')) moves(lag, state);
 
     INSERT INTO orchestrator_verification (action_id, status, message, generation, baseline, stabilization_seconds,
         started_at, finished_at, desired_replicas, ready_replicas, available_replicas, updated_replicas,

@@ -226,6 +226,7 @@ def _record(decided: Decided) -> DecisionRecord:
         outcome=decision.outcome,
         inputs=dump_inputs(decided.inputs),
         verdicts=dump_verdicts(decision.verdicts),
+        created_at=decided.inputs.now,
     )
     if isinstance(decision, Allow | Ask | Observe) or question.phase is Phase.PLAN:
         record.action_id = question.action_id

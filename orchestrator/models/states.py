@@ -8,11 +8,11 @@ class ActionState(models.TextChoices):
     """Set when a guardrail asks for an approval of the plan, and again when what was shown has changed. Persons decide,
     or `deadline_at` ends it. A crash leaves it as it is."""
     PENDING = "pending"
-    """Set when an action is admitted, when it is approved, and when an attempt is to be repeated. A reconciler claims
-    it after `not_before`. A crash leaves it as it is; `deadline_at` cancels it."""
+    """Set when a direct action is requested, when an action is approved, and when an attempt is to be repeated. A
+    reconciler claims it after `not_before`. A crash leaves it as it is; `deadline_at` cancels it."""
     APPLYING = "applying"
-    """Set by the reconciler that claims it, until `lease_until`. The write to the cluster happens in this state. After
-    a crash the lease ends, and another reconciler reclaims the action under a new epoch."""
+    """Set by the reconciler that admits or claims it, until `lease_until`. The write to the cluster happens in this
+    state. After a crash the lease ends, and another reconciler reclaims the action under a new epoch."""
     VERIFYING = "verifying"
     """Set when the API server has confirmed the change. Every reconciler of the cluster watches its rollout, and one
     records the outcome. A crash delays the outcome until a reconciler loads the row."""
@@ -40,7 +40,7 @@ ACTIVE = (S.AWAITING_APPROVAL, S.PENDING, S.APPLYING, S.VERIFYING, S.NEEDS_REVIE
 FINAL = tuple(state for state in ActionState if state not in ACTIVE)
 TRANSITIONS: dict[ActionState, tuple[ActionState, ...]] = {
     S.AWAITING_APPROVAL: (S.PENDING, S.REJECTED, S.EXPIRED, S.CANCELLED, S.OBSERVED),
-    S.PENDING: (S.APPLYING, S.CANCELLED, S.AWAITING_APPROVAL, S.OBSERVED),
+    S.PENDING: (S.APPLYING, S.CANCELLED),
     S.APPLYING: (
         *(S.PENDING, S.VERIFYING, S.SUCCEEDED, S.FAILED, S.CANCELLED, S.NEEDS_REVIEW),
         *(S.AWAITING_APPROVAL, S.OBSERVED),

@@ -1,7 +1,8 @@
 """A transition of an action as a value, and the one statement that stores any number of them.
 
 Each is a compare-and-set on the state and epoch of the copy that it was made from, so a process that lost the action
-changes nothing. The database writes the timeline and sends the notification.
+changes nothing. The first transition of a new action is stored with it. The database writes the timeline and sends the
+notification.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,11 +13,11 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from guardrails.models import Cooldown
 from orchestrator import metrics, queries
-from orchestrator.models.action import Action
+from orchestrator.models.action import PENDING_FOR, Action
 from orchestrator.models.evidence import Verification
 from orchestrator.models.states import FINAL, ActionState
 from orchestrator.models.workload import Workload
@@ -83,7 +84,8 @@ def store(transitions: Sequence[Transition], *, savepoint: bool = True) -> list[
     if not transitions:
         return []
     actions = [one.action for one in transitions]
-    with atomic(actions, savepoint=savepoint), generic_plan(lock_timeout=queries.LOCK_TIMEOUT):
+    reset = connection.in_atomic_block  # else the end of the transaction resets the mode
+    with atomic(actions, savepoint=savepoint), generic_plan(reset=reset, lock_timeout=queries.LOCK_TIMEOUT):
         # Workloads before actions, as everywhere: a process that decides on the target finds it free, or has committed
         # its deferral, which `_release` then ends.
         if ending := {one.action.workload_id for one in transitions if one.to in FINAL}:
@@ -92,22 +94,22 @@ def store(transitions: Sequence[Transition], *, savepoint: bool = True) -> list[
         moved = queries.fetch(queries.MOVE_ACTIONS, map(_row, transitions), first=min(ids))
         times = {row[0]: row[1:] for row in moved}
         stored = [one for one in transitions if one.action.pk in times]
-        if applied := [one for one in stored if one.cooldown is not None]:
-            _record_applied(applied)
-        if evidence := [_evidence(one.action.pk, one.evidence) for one in stored if one.evidence is not None]:
-            queries.execute(queries.END_VERIFICATIONS, evidence, first=min(ids))
-        Cooldown.begin_again(
-            (one.action.workload.target, one.action.type, one.cooldown_again)
-            for one in stored
-            if one.cooldown_again is not None
-        )
-        ended = [one.action for one in stored if one.to in FINAL]
-        reported = _release(ended) if ended else {}
         for one in stored:
-            _log(one)
+            _log(one, one.action.state)
             _update_copy(one, times[one.action.pk])
-        transaction.on_commit(partial(_count, ended, reported), robust=True)
+        _follow_up(stored)
     return stored
+
+
+def create(transitions: Sequence[Transition], now: datetime) -> None:
+    """Stores new actions with their first transitions, in the surrounding transaction. `now`: by the clock of the
+    database."""
+    for one in transitions:
+        _log(one, "", target=one.action.workload)
+        one.action.created_at = now
+        _update_copy(one, _first_times(one, now))
+    queries.insert([one.action for one in transitions])
+    _follow_up(transitions)
 
 
 @contextmanager
@@ -147,6 +149,28 @@ def _row(one: Transition) -> dict[str, Any]:
     }
 
 
+def _first_times(one: Transition, now: datetime) -> Sequence[datetime | None]:
+    deadline = PENDING_FOR if one.deadline is None else timedelta(seconds=one.deadline)
+    lease = now + LEASE if one.to == ActionState.APPLYING else None
+    return now, now, now + deadline, lease, now if one.applied else None, now if one.to in FINAL else None
+
+
+def _follow_up(stored: Sequence[Transition]) -> None:
+    """What is stored with transitions, in their transaction."""
+    if applied := [one for one in stored if one.cooldown is not None]:
+        _record_applied(applied)
+    if evidence := [_evidence(one.action.pk, one.evidence) for one in stored if one.evidence is not None]:
+        queries.execute(queries.END_VERIFICATIONS, evidence, first=min(one.action.pk for one in stored))
+    Cooldown.begin_again(
+        (one.action.workload.target, one.action.type, one.cooldown_again)
+        for one in stored
+        if one.cooldown_again is not None
+    )
+    if ended := [one.action for one in stored if one.to in FINAL]:
+        reported = _release(ended)
+        transaction.on_commit(partial(_count, ended, reported), robust=True)
+
+
 def _evidence(action: UUID, columns: Mapping[str, Any]) -> dict[str, Any]:
     return {"action_id": str(action), **columns}
 
@@ -175,17 +199,18 @@ def _update_copy(one: Transition, times: Sequence[Any]) -> None:
         setattr(one.action, name, value)
 
 
-def _log(one: Transition) -> None:
+def _log(one: Transition, came_from: str, **about: object) -> None:
     action = one.action
     log_transition(
         "action",
         action.pk,
-        action.state,
+        came_from,
         one.to,
         traceparent=action.traceparent,
         reason=one.reason,
         signal=action.signal_id,
         actor=one.actor,
+        **about,
     )
 
 

@@ -45,11 +45,11 @@ PROBLEMS: Mapping[str, str] = {
 }
 # Steps of an approval that worked, or wait for persons. Their reasons say which.
 STEPS: Mapping[tuple[str, str], str] = {
-    (S.PENDING, S.AWAITING_APPROVAL): "waits for an approval",
+    ("", S.AWAITING_APPROVAL): "waits for an approval",
     (S.APPLYING, S.AWAITING_APPROVAL): "waits for an approval",
     (S.AWAITING_APPROVAL, S.AWAITING_APPROVAL): "waits for an approval",
     (S.AWAITING_APPROVAL, S.PENDING): "approved",
-    (S.PENDING, S.OBSERVED): "observed, not done",
+    ("", S.OBSERVED): "observed, not done",
     (S.APPLYING, S.OBSERVED): "observed, not done",
     (S.AWAITING_APPROVAL, S.OBSERVED): "observed, not done",
 }

@@ -12,7 +12,7 @@ from functools import cache
 from uuid import UUID
 
 from guardrails.types import Allow, Ask, Defer, Deny, Ignore, Observe
-from orchestrator import metrics, queries
+from orchestrator import metrics
 from orchestrator.decide.decision import Decided, Question, decide, store_records
 from orchestrator.decide.follow import follow
 from orchestrator.decide.hold import hold
@@ -30,7 +30,6 @@ from signals.lib import tracing
 from signals.lib.availability import is_repeatable
 from signals.lib.partitions import generic_plan_transaction
 from signals.lib.redaction import error_text
-from signals.lib.transition_log import log_transition
 from signals.mapping import Unmatched, Waiting, propose
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
@@ -224,11 +223,9 @@ def _create(
                 traceparent=tracing.context_of(candidate.span),
             )
             planned.append((action, live, decided))
-    queries.insert([action for action, *_ in planned])
-    for action, *_ in planned:
-        about: dict[str, object] = {"signal": action.signal_id, "target": action.workload, "actor": actor}
-        log_transition("action", action.pk, "", action.state, traceparent=action.traceparent, **about)
-    transition_store.store([follow(action, live, decided, actor) for action, live, decided in planned], savepoint=False)
+    if planned:
+        firsts = [follow(action, live, decided, actor) for action, live, decided in planned]
+        transition_store.create(firsts, now=planned[0][2].inputs.now)
     return [Claim.of(action, decided.limits) for action, _, decided in planned if action.state == ActionState.APPLYING]
 
 

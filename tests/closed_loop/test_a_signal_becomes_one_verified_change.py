@@ -80,8 +80,7 @@ def test_the_timeline_tells_every_step(world: World) -> None:
 
     steps = [(event.from_state, event.to_state) for event in only_action().events.all()]
     assert steps == [
-        ("", "pending"),
-        ("pending", "applying"),
+        ("", "applying"),
         ("applying", "verifying"),
         ("verifying", "succeeded"),
     ]

@@ -35,6 +35,7 @@ def asked(required: int = 1) -> Action:
     action = requested()
     shown = {"uid": "u1", "generation": 3, "limits": {"approvals_required": required}}
     asks = Asks(shown, "d1", Reason.APPROVAL_REQUIRED, "", {}, 600)
+    transition_store.store([transitions.claim(action, "reconciler:test")])
     transition_store.store([transitions.ask(action, {"change": {"replicas": 3}}, asks, "reconciler:test")])
     return action
 

@@ -129,6 +129,6 @@ def assert_done_once(world: World, referee: Referee) -> None:
     assert said.closed_at is not None
     events = list(action.events.all())
     moves = [(event.from_state, event.to_state) for event in events if event.from_state != event.to_state]
-    assert moves == [("", "pending"), ("pending", "applying"), ("applying", "verifying"), ("verifying", "succeeded")]
+    assert moves == [("", "applying"), ("applying", "verifying"), ("verifying", "succeeded")]
     epochs = [event.epoch for event in events]
     assert epochs == sorted(epochs), "somebody moved the action who had lost it"

@@ -65,7 +65,7 @@ def test_a_change_is_said_in_one_line(type_: str, change: dict[str, Any], words:
 @pytest.mark.parametrize(
     ("states", "planned"),
     [
-        (["", "pending", "applying", "verifying", "succeeded"], 1),
+        (["", "applying", "verifying", "succeeded"], 0),
         (["", "pending", "applying", "applying", "applying", "verifying", "succeeded"], 3),
     ],
     ids=["planned with its admission", "claimed, planned, and planned again"],

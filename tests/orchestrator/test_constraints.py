@@ -22,7 +22,7 @@ ACTIVE = ("awaiting_approval", "pending", "applying", "verifying", "needs_review
 FINAL = ("succeeded", "failed", "timed_out", "cancelled", "rejected", "expired", "observed")
 ACTION_MOVES = {
     "awaiting_approval": {"pending", "rejected", "expired", "cancelled", "observed"},
-    "pending": {"applying", "cancelled", "awaiting_approval", "observed"},
+    "pending": {"applying", "cancelled"},
     "applying": {
         *("pending", "verifying", "succeeded", "failed", "cancelled", "needs_review"),
         *("awaiting_approval", "observed"),

@@ -47,6 +47,7 @@ def active(origin: Origin = Origin.CLOSED_LOOP) -> Action:
 
 def asked(action: Action) -> None:
     asks = Asks({}, "d1", Reason.APPROVAL_REQUIRED, "", {}, 600)
+    transition_store.store([transitions.claim(action, BY)])
     transition_store.store([transitions.ask(action, {"change": {"replicas": 3}}, asks, BY)])
 
 

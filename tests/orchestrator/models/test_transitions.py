@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from guardrails.models import Cooldown
 from guardrails.types import Limits
@@ -23,6 +24,7 @@ from orchestrator.models import (
     transitions,
 )
 from orchestrator.models.action import PENDING_FOR
+from orchestrator.models.keys import ActiveAction
 from orchestrator.models.transition_store import LEASE, Transition
 from orchestrator.models.transitions import NO_PLAN, REVIEW_FOR
 from signals.lib.notifications import connect, parse
@@ -74,6 +76,10 @@ ASKED = {**PLAN, "planned_resource_version": "", "digest": "d1", "shown": {"uid"
 def ask(action: Action) -> Transition:
     asks = transition_store.Asks({"uid": "uid-1"}, "d1", Reason.APPROVAL_REQUIRED, "approve it", {}, 77)
     return transitions.ask(action, PLAN, asks, ME)
+
+
+def observe(action: Action) -> Transition:
+    return transitions.observe_only(action, PLAN, "observed", {}, 7, ME)
 
 
 def apply(action: Action) -> Transition:
@@ -149,16 +155,13 @@ CASES = {
         (claim, plan), apply, S.SUCCEEDED, terms={"verify": False}, applied=True, cooldown=True
     ),
     "apply of a dry run": Case((claim, plan), apply, S.SUCCEEDED, terms={"dry_run": True}),
-    "ask of a pending action": Case(
-        (), ask, S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, columns={"epoch": 0, **ASKED}, deadline=77
-    ),
-    "ask of a claimed action": Case(
+    "ask": Case(
         (claim,), ask, S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, columns={"attempts": 1, **ASKED}, deadline=77
     ),
-    "ask again": Case((ask,), ask, S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, columns=ASKED, deadline=77),
+    "ask again": Case((claim, ask), ask, S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, columns=ASKED, deadline=77),
     "observe_only": Case(
         (claim,),
-        lambda one: transitions.observe_only(one, PLAN, "observed", {}, 7, ME),
+        observe,
         S.OBSERVED,
         Reason.OBSERVE_ONLY,
         columns={**PLAN, "planned_resource_version": ""},
@@ -166,7 +169,7 @@ CASES = {
         cooldown=True,
     ),
     "approve": Case(
-        (ask,),
+        (claim, ask),
         lambda one: transitions.approve(one, "Approved by user:ana.", {}, ME),
         S.PENDING,
         Reason.APPROVED,
@@ -174,9 +177,11 @@ CASES = {
         wait=0,
         deadline=PENDING_FOR.total_seconds(),
     ),
-    "reject": Case((ask,), lambda one: transitions.reject(one, "no", ME), S.REJECTED, Reason.REJECTED, columns=ASKED),
+    "reject": Case(
+        (claim, ask), lambda one: transitions.reject(one, "no", ME), S.REJECTED, Reason.REJECTED, columns=ASKED
+    ),
     "expire_approval": Case(
-        (ask,), lambda one: transitions.expire_approval(one, "late", ME), S.EXPIRED, Reason.APPROVAL_EXPIRED
+        (claim, ask), lambda one: transitions.expire_approval(one, "late", ME), S.EXPIRED, Reason.APPROVAL_EXPIRED
     ),
     "put_back": Case(
         (claim, plan),
@@ -305,6 +310,41 @@ def test_a_transition_stores_its_state_and_columns(case: Case) -> None:
         ME,
     )
     assert AuditEvent.objects.count() == events + 1
+
+
+@pytest.mark.parametrize("first", [plan, ask, observe])
+def test_an_action_of_a_signal_is_stored_with_its_first_transition(first: Callable[[Action], Transition]) -> None:
+    """As if it had been stored as pending and then moved, but for its epoch and its timeline."""
+    moved = move(requested("a"), *([] if first is plan else [claim]), first)
+    action = Action.new(moved.proposal, requested("b", dry_run=True).workload, id=Action.new_id(), moved_by=ME)
+    now = timezone.now()
+
+    with transaction.atomic():
+        transition_store.create([first(action)], now)
+
+    stored = Action.objects.filter(pk=action.pk).values().get()
+    assert {name: getattr(action, name) for name in stored} == stored
+    own = {
+        "id",
+        "workload_id",
+        "epoch",
+        "attempts",
+        "requested_by",
+        *transition_store.TIMES,
+        "created_at",
+        "traceparent",
+    }
+    expected = Action.objects.filter(pk=moved.pk).values().get()
+    assert {name for name in stored if stored[name] != expected[name]} <= own
+    times = {name: stored[name] and stored[name] - now for name in ("created_at", *transition_store.TIMES)}
+    passed = {name: expected[name] and expected[name] - expected["updated_at"] for name in transition_store.TIMES}
+    for name in ("lease_until", "applied_at", "finished_at", *(["deadline_at"] if first is ask else [])):
+        assert times[name] == passed[name]
+    assert (times["created_at"], times["not_before"]) == (timedelta(0), timedelta(0))
+    [event] = AuditEvent.objects.filter(action=action)
+    assert (event.from_state, event.to_state, event.actor) == ("", action.state, ME)
+    assert ActiveAction.objects.filter(action=action).exists() == (action.state not in FINAL)
+    assert Cooldown.objects.filter(workload="b").exists() == (first is observe)
 
 
 def test_a_plan_has_the_changed_fields_and_the_answer_to_the_write_corrects_them() -> None:

@@ -111,7 +111,7 @@ def test_a_problem_is_published_with_its_reason_and_message(from_state: S, to_st
 @pytest.mark.parametrize(
     ("from_state", "to_state", "reason", "words", "kind"),
     [
-        (S.PENDING, S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, "waits for an approval", EventType.NORMAL),
+        ("", S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, "waits for an approval", EventType.NORMAL),
         (S.AWAITING_APPROVAL, S.AWAITING_APPROVAL, Reason.PLAN_CHANGED, "waits for an approval", EventType.NORMAL),
         (S.AWAITING_APPROVAL, S.PENDING, Reason.APPROVED, "approved", EventType.NORMAL),
         (S.AWAITING_APPROVAL, S.REJECTED, Reason.REJECTED, "rejected", EventType.WARNING),
@@ -121,7 +121,7 @@ def test_a_problem_is_published_with_its_reason_and_message(from_state: S, to_st
     ],
 )
 def test_each_step_of_an_approval_is_published(
-    from_state: S, to_state: S, reason: Reason, words: str, kind: EventType
+    from_state: str, to_state: S, reason: Reason, words: str, kind: EventType
 ) -> None:
     event = moved(from_state, to_state, reason, message="As it is.")
 
@@ -140,7 +140,7 @@ CONSOLE = "https://smartops.example.com/console"
         (S.PENDING, S.CANCELLED, Reason.FROZEN, f"actions/{ID}/"),
         (S.APPLYING, S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN, f"actions/{ID}/"),
         (S.AWAITING_APPROVAL, S.PENDING, Reason.APPROVED, f"actions/{ID}/"),
-        (S.PENDING, S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, f"approvals/{ID}/"),
+        ("", S.AWAITING_APPROVAL, Reason.APPROVAL_REQUIRED, f"approvals/{ID}/"),
     ],
 )
 def test_an_event_links_to_the_one_action_or_approval(from_state: S, to_state: S, reason: str, page: str) -> None:
@@ -188,7 +188,7 @@ def test_no_other_transition_is_published() -> None:
 
 @pytest.mark.parametrize(
     ("from_state", "to_state"),
-    [("", S.PENDING), (S.PENDING, S.APPLYING), (S.APPLYING, S.APPLYING)],
+    [("", S.PENDING), ("", S.APPLYING), (S.PENDING, S.APPLYING), (S.APPLYING, S.APPLYING)],
 )
 def test_a_step_without_a_problem_is_not_published(from_state: str, to_state: str) -> None:
     assert moved(from_state, to_state) is None

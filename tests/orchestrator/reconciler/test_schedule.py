@@ -75,8 +75,7 @@ def test_a_signal_becomes_a_verified_change_although_its_first_write_meets_a_con
     assert simulation.calls[3:] == []
     assert Signal.objects.get().closed_at is not None
     assert timeline() == [
-        ("", S.PENDING, 0),
-        (S.PENDING, S.APPLYING, 1),
+        ("", S.APPLYING, 1),
         (S.APPLYING, S.APPLYING, 1),
         (S.APPLYING, S.VERIFYING, 1),
         (S.VERIFYING, S.SUCCEEDED, 1),
@@ -240,7 +239,7 @@ def test_both_reconcilers_may_verify_and_one_records_the_outcome(simulation: Sim
     assert state() == (S.SUCCEEDED, Reason.ROLLOUT_COMPLETE)
     assert (len(simulation.reconciler.verifications), len(other.reconciler.verifications)) == (0, 0)
     assert timeline()[-1] == (S.VERIFYING, S.SUCCEEDED, 1)
-    assert len(timeline()) == 4
+    assert len(timeline()) == 3
 
 
 def refused_by_a_quota(simulation: Simulation) -> str:

@@ -23,6 +23,7 @@ def asked(name: str = "erp-simulator", digest: str = "d1") -> Action:
     plan = {"before_image": {"spec.replicas": 2}, "after_image": {"spec.replicas": 3}}
     changed = [{"what": "generation", "before": 2, "after": 3}]
     asks = Asks(SHOWN, digest, Reason.PLAN_CHANGED, "It has changed.", {"changed": changed}, 600)
+    transition_store.store([transitions.claim(action, "reconciler:test")])
     transition_store.store([transitions.ask(action, plan, asks, "reconciler:test")])
     return action
 

@@ -325,5 +325,6 @@ def waiting_for_approval(hour: Hour) -> Action:
     message = "The mode of smartops-dev/currencyservice is approve (namespace smartops-dev)."
     changed = [{"what": "generation", "before": live.generation - 1, "after": live.generation}]
     asks = transition_store.Asks(shown, "8f14e45fceea167a", Reason.PLAN_CHANGED, message, {"changed": changed}, 1800)
+    transition_store.store([transitions.claim(one, RECONCILER)])
     transition_store.store([transitions.ask(one, plan, asks, RECONCILER)])
     return one

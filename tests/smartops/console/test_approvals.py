@@ -182,6 +182,7 @@ def waiting_by(action: Action, requester: str) -> Action:
     copy.save(force_insert=True)
     plan = {name: getattr(action, name) for name in ("planned_uid", "before_image", "after_image", "change")}
     asks = transition_store.Asks(action.shown or {}, action.digest, "ApprovalRequired", "", {}, 600)  # type: ignore[arg-type]
+    transition_store.store([transitions.claim(copy, RECONCILER)])
     transition_store.store([transitions.ask(copy, plan, asks, RECONCILER)])
     return copy
 

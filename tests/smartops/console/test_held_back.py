@@ -219,6 +219,7 @@ def in_every_list(name: str) -> None:
     shown = {"uid": "u", "limits": {"approvals_required": 2}}
     asks = transition_store.Asks(shown, "8f14", Reason.APPROVAL_REQUIRED, "It asks.", {}, 1800)
     plan = {"planned_uid": "u", "before_image": {}, "after_image": {}, "change": {"replicas": 3}}
+    transition_store.store([transitions.claim(action, "reconciler:r/1")])
     transition_store.store([transitions.ask(action, plan, asks, "reconciler:r/1")])
 
 

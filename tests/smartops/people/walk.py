@@ -154,6 +154,7 @@ def waiting(place: Place, mark: str) -> Action:
     asks = transition_store.Asks(
         {**shown, "limits": {"approvals_required": 1}}, "8f14e45f", Reason.APPROVAL_REQUIRED, f"{mark} asks", {}, 1800
     )
+    transition_store.store([transitions.claim(action, RECONCILER)])
     transition_store.store([transitions.ask(action, plan, asks, RECONCILER)])
     return action
 
