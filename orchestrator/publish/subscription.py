@@ -26,7 +26,7 @@ LAG = Gauge(
     ["publisher"],
 )
 # Seconds.
-PAUSE = 0.2  # between reads: during a storm each of them brings many entries
+PAUSE = 0.5  # between reads: each takes a few queries, and during a storm each brings many entries
 TAKEOVER = 5.0  # between attempts at a lease that another process holds
 MAX_DELAY = 60.0
 WARN_EVERY = 60.0

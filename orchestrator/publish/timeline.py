@@ -20,7 +20,6 @@ from django.db.models.fields.json import KeyTextTransform, KeyTransform
 
 from orchestrator.models import Action, AuditEvent, DecisionRecord
 from orchestrator.publish.types import DecisionEntry, Entry, TransitionEntry
-from signals.lib.partitions import generic_plan_transaction
 from signals.types import Kind, Target
 
 _NEXT = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"  # a transaction that has not begun
@@ -70,7 +69,7 @@ def end() -> int:
 def read(cluster: str, after: int, limit: int = 200) -> Page:
     """The entries of the transactions that follow `after`: about `limit` rows, and as many more as their last
     transaction has."""
-    with generic_plan_transaction(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(_UNREAD, {"after": after, "limit": limit})
         horizon, now, xid, oldest, count, *keys = cursor.fetchone()
     if after >= horizon:
