@@ -322,7 +322,7 @@ def test_an_action_of_a_signal_is_stored_with_its_first_transition(first: Callab
     with transaction.atomic():
         transition_store.create([first(action)], now)
 
-    stored = Action.objects.filter(pk=action.pk).values().get()
+    stored: dict[str, Any] = {**Action.objects.filter(pk=action.pk).values().get()}
     assert {name: getattr(action, name) for name in stored} == stored
     own = {
         "id",
@@ -334,7 +334,7 @@ def test_an_action_of_a_signal_is_stored_with_its_first_transition(first: Callab
         "created_at",
         "traceparent",
     }
-    expected = Action.objects.filter(pk=moved.pk).values().get()
+    expected: dict[str, Any] = {**Action.objects.filter(pk=moved.pk).values().get()}
     assert {name for name in stored if stored[name] != expected[name]} <= own
     times = {name: stored[name] and stored[name] - now for name in ("created_at", *transition_store.TIMES)}
     passed = {name: expected[name] and expected[name] - expected["updated_at"] for name in transition_store.TIMES}
