@@ -66,7 +66,7 @@ class SignIn(LoginView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         found = {**super().get_context_data(**kwargs), **admin.site.each_context(self.request)}
-        found |= {"title": "Log in", "subtitle": None, "app_path": self.request.get_full_path()}
+        found |= {"title": "Sign in", "subtitle": None, "app_path": self.request.get_full_path()}
         found |= {"username": self.request.user.get_username(), "next": self.get_success_url()}
         return found | ({"provider": settings.SMARTOPS_OIDC_NAME} if settings.SMARTOPS_OIDC_ISSUER else {})
 

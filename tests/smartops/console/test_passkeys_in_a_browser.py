@@ -65,7 +65,7 @@ def add(page: Page, name: str) -> None:
 def password(page: Page) -> None:
     enter(page, "Username:", "olga")
     enter(page, "Password:", PASSWORD)
-    press(page, "Log in")
+    press(page, "Sign in")
 
 
 def sign_out(page: Page) -> None:

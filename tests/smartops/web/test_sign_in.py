@@ -1,5 +1,6 @@
 """Wrong passwords are slowed down for who tries them, and for nobody else."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import F
 from django.test import Client
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from smartops.models import SignInFailures
 from smartops.people.roles import Role
@@ -177,3 +179,15 @@ def test_attempts_at_the_same_time_are_not_free() -> None:
     keys = {"one": throttle.ACCOUNT_OF_CLIENT, "two": throttle.CLIENT}
     waits = at_once([lambda: attempt(keys)] * 12)
     assert sum(not wait for wait in waits) == 6
+
+
+def test_every_page_calls_it_sign_in_and_sign_out(db: None, client: Client) -> None:
+    person("olga", Role.ADMIN, password=PASSWORD, is_staff=True)
+    pages = [client.get("/admin/login/"), client.post("/admin/login/", {"username": "olga", "password": "wrong"})]
+    client.post("/admin/login/", {"username": "olga", "password": PASSWORD})
+    pages += [client.get("/admin/"), client.get("/console/"), client.post("/admin/logout/")]
+
+    texts = [strip_tags(one.content.decode()) for one in pages]
+    assert [one.status_code for one in pages] == [200] * len(pages)
+    assert all("Sign in" in one or "Sign out" in one for one in texts)
+    assert not [one for one in texts if re.search(r"\b[Ll]og(ged)? ?(in|out)\b", one)]
