@@ -140,8 +140,8 @@ def _page(web: Web, signed_in: dict[str, str]) -> Iterator[None]:
 
 def _begun() -> str:
     from guardrails.models import GuardrailSetting
-    from orchestrator.decide.draft import edit_of
-    from orchestrator.decide.preview import begin
+    from orchestrator.what_if.draft import edit_of
+    from orchestrator.what_if.preview import begin
 
     return str(begin("user:tuner", [edit_of(None, GuardrailSetting(max_replicas=1))], timedelta(days=1)).pk)
 
@@ -151,9 +151,9 @@ def run(limit: dict[str, int]) -> tuple[float, float, int]:
     from django.db.models import Q
 
     from guardrails.models import GuardrailSetting
-    from orchestrator.decide.draft import edit_of
-    from orchestrator.decide.preview import advance, begin, result_of
     from orchestrator.models import Preview
+    from orchestrator.what_if.draft import edit_of
+    from orchestrator.what_if.preview import advance, begin, result_of
 
     started, used = time.perf_counter(), time.process_time()
     row: Preview | None = begin("user:benchmark", [edit_of(None, GuardrailSetting(**limit))], timedelta(days=1))

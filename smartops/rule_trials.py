@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from guardrails.replay import dump_verdicts
 from guardrails.types import Decision, Outcome
-from orchestrator.decide.rule_trial import RuleTrial, RuleWarning, Tried, Warns
+from orchestrator.what_if.rule_trial import RuleTrial, RuleWarning, Tried, Warns
 from signals.models import Rule
 from signals.names import kind_of
 from signals.proposals import PROPOSAL_TYPES

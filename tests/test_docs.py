@@ -69,6 +69,7 @@ DOMAIN = (
     "orchestrator.publish",
     "orchestrator.reconciler",
     "orchestrator.verification",
+    "orchestrator.what_if",
 )
 # Classes that need no explanation: terms of Kubernetes, of HTTP and of Python, and details of one module.
 PLAIN = {

@@ -8,12 +8,12 @@ from signals import actors
 
 
 class Preview(models.Model):
-    """One for each person. Its page asks for one step after the other (`orchestrator.decide.preview`), and each web
+    """One for each person. Its page asks for one step after the other (`orchestrator.what_if.preview`), and each web
     process can take the next one. Nothing continues it without its page.
 
     `edits`: `[{"table": str, "before": {…} | null, "after": {…} | null}]`, as guardrails.what_if.types.Edit. `position`
     is the last decision that was evaluated. `state` and `result` are `State` and `Result` of
-    orchestrator/decide/preview.py as JSON; the text of `state` is parsed once, into its values.
+    orchestrator/what_if/preview.py as JSON; the text of `state` is parsed once, into its values.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)

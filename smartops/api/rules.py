@@ -4,7 +4,7 @@ from django.core.exceptions import ValidationError
 from ninja import Router
 from pydantic import Field
 
-from orchestrator.decide.rule_trial import try_rule
+from orchestrator.what_if.rule_trial import try_rule
 from signals.models import Signal
 from signals.names import ClusterName
 from smartops.api.principals import AuthenticatedRequest, BearerToken, readable

@@ -21,8 +21,8 @@ from guardrails.words import counted
 from orchestrator.acts import Outcome
 from orchestrator.acts import freezes as acts
 from orchestrator.acts.freezes import ENDS, Effect, FreezeScope
-from orchestrator.decide.draft import edit_of
 from orchestrator.models import ObservedWorkload, Workload
+from orchestrator.what_if.draft import edit_of
 from signals.reasons import Reason
 from signals.types import Kind, Origin
 from smartops.console.acts import Confirmation, ReasonedForm, person, posted, respond, way_back

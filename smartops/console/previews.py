@@ -8,9 +8,9 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from guardrails.what_if.types import Comparison, Edit
-from orchestrator.decide import preview
-from orchestrator.decide.deferred import would_run
 from orchestrator.models import Preview
+from orchestrator.what_if import preview
+from orchestrator.what_if.deferred import would_run
 from smartops.console.acts import person
 from smartops.console.filters import as_id
 from smartops.console.pages import ConsoleRequest, act

@@ -15,8 +15,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from guardrails.words import lasting
-from orchestrator.decide.rule_trial import RuleTrial, try_rule
 from orchestrator.models import AuditEvent, DecisionRecord
+from orchestrator.what_if.rule_trial import RuleTrial, try_rule
 from signals import actors
 from signals.lib.partitions import first_id, time_of
 from signals.models import Rule, Signal

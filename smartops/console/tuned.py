@@ -17,7 +17,7 @@ from django.http import QueryDict
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from orchestrator.decide.draft import edit_of
+from orchestrator.what_if.draft import edit_of
 from signals.lib.edited_admin import LOADED, REASON, EditedForm
 from smartops.console.acts import ActForm, ReasonedForm
 from smartops.console.differences import Columns, Line, Words, column_values, difference

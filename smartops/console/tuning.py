@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from orchestrator.decide.draft import edit_of
+from orchestrator.what_if.draft import edit_of
 from signals.lib.acting import give_reason
 from smartops.console.differences import column_values
 from smartops.console.pages import ConsoleRequest

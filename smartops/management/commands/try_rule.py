@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.forms import model_to_dict
 
-from orchestrator.decide.rule_trial import try_rule
+from orchestrator.what_if.rule_trial import try_rule
 from signals.invisible import invisible_character
 from signals.models import Rule, Signal
 from signals.trial import Fit

@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from guardrails.models import Freeze, GuardrailSetting
-from orchestrator.decide import preview
 from orchestrator.models import Preview
+from orchestrator.what_if import preview
 from signals.aliases import Alias
 from signals.lib.clock import database_now
 from signals.models import Rule, SettingChange, Signal

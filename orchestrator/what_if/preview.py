@@ -26,8 +26,8 @@ from guardrails.types import Outcome
 from guardrails.what_if.evaluate import evaluate, proposal_in
 from guardrails.what_if.history import DraftHistory
 from guardrails.what_if.types import Comparison, Doubt, Edit, PastDecision
-from orchestrator.decide.draft import Draft, target_of
 from orchestrator.models import Action, DecisionRecord, Phase, Preview
+from orchestrator.what_if.draft import Draft, target_of
 from signals.lib.clock import database_now
 from signals.lib.partitions import first_id, time_of
 from signals.proposals import PROPOSAL_TYPES

@@ -15,9 +15,9 @@ from guardrails.replay import load_inputs
 from guardrails.types import Allow, Ask, Inputs
 from guardrails.what_if.evaluate import proposal_in
 from guardrails.what_if.types import Doubt
-from orchestrator.decide.draft import Draft
 from orchestrator.decide.history import Wanted, load_history
 from orchestrator.models import DecisionRecord, Workload
+from orchestrator.what_if.draft import Draft
 from signals.lib.clock import database_now
 from signals.mapping import considered
 from signals.models import Rule, Signal

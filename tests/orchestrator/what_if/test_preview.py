@@ -16,9 +16,10 @@ from guardrails.types import Inputs, Outcome
 from guardrails.what_if.evaluate import evaluate
 from guardrails.what_if.history import DraftHistory
 from guardrails.what_if.types import SAME, Comparison, Doubt, Edit, Effect, PastDecision
-from orchestrator.decide.deferred import would_run
-from orchestrator.decide.draft import AFTERWARDS, Draft, edit_of, target_of
-from orchestrator.decide.preview import (
+from orchestrator.models import Action, DecisionRecord, Preview
+from orchestrator.what_if.deferred import would_run
+from orchestrator.what_if.draft import AFTERWARDS, Draft, edit_of, target_of
+from orchestrator.what_if.preview import (
     GIVES_WAY_AFTER,
     Result,
     _latest,
@@ -30,7 +31,6 @@ from orchestrator.decide.preview import (
     result_of,
     stop,
 )
-from orchestrator.models import Action, DecisionRecord, Preview
 from signals import actors
 from signals.lib.clock import database_now
 from signals.models import Rule, Signal
@@ -220,7 +220,7 @@ def test_a_step_gives_way_and_leaves_the_interpreter_as_it_was(
     def compared(*values: Any) -> None:
         during.append((round(sys.getswitchinterval(), 6), gc.isenabled()))
 
-    monkeypatch.setattr("orchestrator.decide.preview.compare", compared)
+    monkeypatch.setattr("orchestrator.what_if.preview.compare", compared)
     preview(edit_of(None, limits(max_replicas=1)))
 
     assert during == [(GIVES_WAY_AFTER, False)]
@@ -250,7 +250,7 @@ def test_a_step_of_another_process_goes_on_from_the_stored_state(
     for _ in range(4):
         post(anomaly("erp-simulator"))
         settle(simulation)
-    monkeypatch.setattr("orchestrator.decide.preview.PAGE", 1)
+    monkeypatch.setattr("orchestrator.what_if.preview.PAGE", 1)
     edit = edit_of(own, limits(pk=own.pk, cooldown_seconds=0, max_actions_per_hour=2))
     row: Preview | None = begin(ANA, [edit], DAY)
     while row is not None and row.finished_at is None:
@@ -265,7 +265,7 @@ def test_a_step_of_another_process_goes_on_from_the_stored_state(
 def test_a_step_that_is_interrupted_is_made_again(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     post(anomaly("erp-simulator"), anomaly("shop"))
     settle(simulation)
-    monkeypatch.setattr("orchestrator.decide.preview.PAGE", 1)
+    monkeypatch.setattr("orchestrator.what_if.preview.PAGE", 1)
     edit = edit_of(None, limits(max_replicas=1))
     row = begin(ANA, [edit], DAY)
     compared = iter([compare])
@@ -273,10 +273,10 @@ def test_a_step_that_is_interrupted_is_made_again(simulation: Simulation, monkey
     def interrupted(*values: Any) -> None:
         next(compared)(*values)  # the first decision of the process; at the second one, it is killed
 
-    monkeypatch.setattr("orchestrator.decide.preview.compare", interrupted)
+    monkeypatch.setattr("orchestrator.what_if.preview.compare", interrupted)
     with pytest.raises(StopIteration):
         advance(row.pk, Q(), 60)
-    monkeypatch.setattr("orchestrator.decide.preview.compare", compare)
+    monkeypatch.setattr("orchestrator.what_if.preview.compare", compare)
     row.refresh_from_db()
     assert (row.position, row.finished_at) == (None, None)
 
