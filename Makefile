@@ -26,7 +26,7 @@ rest = $(filter-out $(fast) tests/smartops tests/kit %/__pycache__,$(patsubst %/
 # is that of tests/conftest.py.
 waiting = --numprocesses 4 --no-loadscope-reorder
 # Two runs in one clone take turns at .venv; the second finds it complete.
-environment = flock -o Makefile $(MAKE) -s
+environment = MAKEFLAGS= flock -o Makefile $(MAKE) -s
 # Install a Debian package where root may, else name it: $(call debian,package)
 debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "[setup] installing the package $(1)"; \
