@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -228,16 +229,19 @@ def test_an_entry_that_the_publisher_fails_with_is_dropped(caplog: pytest.LogCap
     assert caplog.messages == ["publisher notebook: an entry raised KeyError('replicas') (logged once a minute)"]
 
 
-def test_what_is_too_old_is_skipped_and_the_log_says_how_much(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_too_old_is_skipped_and_the_log_says_how_much(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeline, "read", partial(timeline.read, limit=10))
     first = Reader(Notebook())
     first.run()
     first.subscription.end()
-    propose(*map(str, range(250)))  # more than a page
+    propose(*map(str, range(25)))  # more than two pages
     pass_hours(1.5)
     fresh = propose("fresh")
 
     assert Reader(Notebook(), "its successor").run() == fresh
-    assert caplog.messages == ["publisher notebook skipped 250 entries older than 3600 s"]
+    assert caplog.messages == ["publisher notebook skipped 25 entries older than 3600 s"]
     assert cursor() == newest()
 
 
