@@ -730,11 +730,12 @@ class TestOneVerbThatFails:
         """Which of them have begun, in their order."""
         begun = list[str]()
 
-        def replaced(name: str) -> Callable[..., None]:
-            def verb(*_: object) -> None:
+        def replaced(name: str) -> Callable[..., int]:
+            def verb(*_: object) -> int:
                 begun.append(name)
                 if name == failing:
                     raise error
+                return 0
 
             verb.__qualname__ = f"Reconciler.{name}"
             return verb
