@@ -15,7 +15,7 @@ def policy(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> V
     """
     name, answer = "policy", facts.policy
     if facts.unreadable:
-        return NotEvaluated(name, "The policy engine is asked when the namespace can be read.")
+        return NotEvaluated(name, "The policy engine is queried when the namespace can be read.")
     if answer is None:
         return NotEvaluated(name, "No policy engine is configured.")
     details = {"engine": answer.engine}

@@ -134,7 +134,7 @@ def _unloaded(
         return None
     if not facts.history_loaded or not facts.target_seen or _fields(wanted) - _fields(proposal):
         return Doubt.FACTS_NOT_LOADED
-    return Doubt.POLICY_NOT_ASKED if facts.policy is not None else None
+    return Doubt.POLICY_NOT_QUERIED if facts.policy is not None else None
 
 
 def _known(

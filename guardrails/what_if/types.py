@@ -39,7 +39,7 @@ class Doubt(StrEnum):
     """Why it cannot be known how a decision would have ended."""
 
     FACTS_NOT_LOADED = "facts_not_loaded"
-    POLICY_NOT_ASKED = "policy_not_asked"
+    POLICY_NOT_QUERIED = "policy_not_queried"
     RULES_UNKNOWN = "rules_unknown"
     OTHER_VERSION = "other_version"
     DECIDED_ANOTHER_TIME = "decided_another_time"
@@ -53,7 +53,7 @@ class Doubt(StrEnum):
 
 WORDS = {
     Doubt.FACTS_NOT_LOADED: "The facts that the changed proposal needs were not loaded for this decision.",
-    Doubt.POLICY_NOT_ASKED: "The policy engine was not asked about the changed proposal.",
+    Doubt.POLICY_NOT_QUERIED: "The policy engine was not queried about the changed proposal.",
     Doubt.RULES_UNKNOWN: "The rules that were enabled at that time cannot be reconstructed.",
     Doubt.OTHER_VERSION: "Another version of SmartOps made this decision: the same inputs lead to another result now.",
     Doubt.DECIDED_ANOTHER_TIME: "A deferred signal would have been decided at a time for which no facts are stored.",
