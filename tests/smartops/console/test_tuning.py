@@ -20,7 +20,7 @@ from smartops.people.grants import RoleGrant
 from smartops.people.roles import Place, Role
 from tests.kit.people import person
 from tests.kit.signals import NAMESPACE, anomaly, post
-from tests.smartops.console.scene import an_ordinary_hour
+from tests.smartops.console.scene import Hour
 
 pytestmark = pytest.mark.django_db
 
@@ -76,24 +76,6 @@ def stepped(client: Client, page: str) -> str:
         page = text(client.post("/console/preview/", {"preview": str(row.pk)}, headers={"HX-Request": "true"}))
         row.refresh_from_db()
     raise AssertionError("the preview does not end")
-
-
-def test_a_limit_is_previewed_and_then_saved(ana: Client) -> None:
-    an_ordinary_hour()
-    preview = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
-
-    assert "+ At most 2 replicas" in preview
-    own = GuardrailSetting.objects.filter(namespace=NAMESPACE)
-    assert not own.exists()
-    end = stepped(ana, preview)
-    assert "allow → deny (ReplicaLimit)" in end
-    assert 'href="/console/decisions/' in end
-
-    answer = ana.post("/console/guardrails/add/", {**LIMITS, "save": "yes"})
-    row = own.get()
-    assert answer.headers["Location"] == f"/console/guardrails/{row.pk}/"
-    assert "At most 2 replicas" in text(ana.get(answer.headers["Location"]))
-    assert SettingChange.objects.latest("id").actor == "user:ana"
 
 
 @pytest.mark.parametrize(("fields", "said"), [
@@ -294,24 +276,6 @@ def test_who_may_not_tune_a_scope_neither_restores_it_nor_sees_that_it_was_delet
     assert shop.post(wide, {"reason": "x"}).status_code == 403
 
 
-def test_a_preview_begins_again_when_what_its_person_may_see_has_changed(ana: Client) -> None:
-    an_ordinary_hour()
-    page = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
-    assert "allow → deny (ReplicaLimit)" in stepped(ana, page)
-    sam = person("sam", Role.OPERATOR, Place("", "shop"))
-    Preview.objects.update(owner="user:sam")
-    RoleGrant.objects.exclude(user=sam).delete()
-    client = Client()
-    client.force_login(sam)
-
-    assert "0 evaluated" in text(client.get("/console/preview/"))
-    step = text(client.post("/console/preview/", {"preview": str(Preview.objects.get().pk)}))
-
-    assert "All decisions of the period" in step
-    assert "ReplicaLimit" not in step
-    assert Preview.objects.get().result["examined"] == 0
-
-
 def test_limits_are_deleted_with_a_reason_and_only_as_they_were_shown(ana: Client) -> None:
     row = setting()
     path = f"/console/guardrails/{row.pk}/delete/"
@@ -322,21 +286,6 @@ def test_limits_are_deleted_with_a_reason_and_only_as_they_were_shown(ana: Clien
     loaded = field(text(ana.get(path)), "loaded")
     assert ana.post(path, {"loaded": loaded, "reason": "old"}).headers["Location"] == "/console/guardrails/"
     assert SettingChange.objects.latest("id").reason == "old"
-
-
-def test_effective_limits_have_their_sources_and_what_is_left(ana: Client) -> None:
-    hour = an_ordinary_hour()
-    setting(max_replicas=9)
-    setting(workload="erp-simulator", max_actions_per_hour=5, max_replicas=None)
-    query = {"of_cluster": "default", "of_namespace": NAMESPACE, "of_workload": "erp-simulator"}
-
-    page = text(ana.get("/console/guardrails/", query))
-
-    assert hour.shop.deployments
-    assert f"<bdi>{NAMESPACE}/erp-simulator</bdi>" in page
-    assert f"<bdi>namespace {NAMESPACE}</bdi>" in page
-    assert "at most 5 restarts per hour; 4 left, the next at" in page
-    assert "There is no filter" in text(ana.get("/console/guardrails/", {"namespaces": "shop"}))
 
 
 def test_effective_limits_and_freezes_of_what_a_person_may_not_read_are_not_shown(shop: Client) -> None:
@@ -350,29 +299,6 @@ def test_effective_limits_and_freezes_of_what_a_person_may_not_read_are_not_show
         assert "payroll" not in page
     assert "Effective limits" in text(shop.get("/console/guardrails/", {"of_namespace": "shop"}))
     assert "Effective limits" in text(shop.get("/console/guardrails/"))
-
-
-def test_a_rule_is_tried_and_previewed_before_it_is_saved(ana: Client) -> None:
-    an_ordinary_hour()
-    rule = Rule.objects.get(source="anomaly", symptom="latency")
-    path = f"/console/rules/{rule.pk}/change/"
-    page = text(ana.get(path))
-    fields = {
-        "loaded": field(page, "loaded"), "name": rule.name, "enabled": "on", "priority": "100", "source": "anomaly",
-        "symptom_match": "equal", "symptom": "latency", "min_score": "0.99", "for_seconds": "0", "min_reports": "0",
-        "of_reports": "0", "action_type": "SCALE", "params": '{"delta": 1}', "mode": "auto",
-    }  # fmt: skip
-
-    preview = text(ana.post(path, fields | {"preview": "day"}))
-    assert "below threshold" in preview
-    assert "allow → ignore (BelowThreshold)" in stepped(ana, preview)
-    assert ana.post(path, fields | {"save": "yes"}).status_code == 302
-    rule.refresh_from_db()
-    assert rule.min_score == 0.99
-    assert "never" not in text(ana.get(f"/console/rules/{rule.pk}/"))
-    listed = text(ana.get("/console/rules/", {"q": "latency", "source": "anomaly"}))
-    assert "latency-scale-up" in listed
-    assert "memory-leak-restart" not in listed
 
 
 def test_a_rule_is_disabled_and_enabled(ana: Client) -> None:
@@ -416,42 +342,6 @@ def test_a_preview_belongs_to_its_person_and_can_be_stopped(ana: Client, shop: C
     assert "This preview has ended" in text(ana.post("/console/preview/", {"preview": "x"}))
 
 
-def test_another_preview_of_a_person_ends_the_first_and_its_page_says_so(ana: Client) -> None:
-    an_ordinary_hour()
-    pages = [text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"})) for _ in range(2)]
-
-    first, second = ({"preview": re.findall(r'name="preview" value="([^"]*)" form', one)[0]} for one in pages)
-
-    assert "This preview has ended" in text(ana.post("/console/preview/", first))
-    assert "allow → deny (ReplicaLimit)" in text(ana.post("/console/preview/", second))
-
-
-def test_a_change_is_saved_without_a_preview_while_too_many_others_run(ana: Client) -> None:
-    an_ordinary_hour()
-    for number in range(MAX_RUNNING):
-        Preview.objects.create(owner=f"user:other{number}", edits=[], since=database_now())
-
-    page = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
-
-    assert "3 previews of other persons are running" in page
-    assert not Preview.objects.filter(owner="user:ana").exists()
-    assert ">Save</button>" in page
-    for ended in ({"finished_at": database_now()}, {"touched_at": database_now() - timedelta(minutes=1)}):
-        Preview.objects.filter(owner="user:other0").update(**ended)
-        assert "Stored decisions" in text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
-
-
-def test_a_step_waits_for_another_one_of_its_process(ana: Client) -> None:
-    an_ordinary_hour()
-    page = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
-    this = {"preview": re.findall(r'name="preview" value="([^"]*)" form', page)[0]}
-
-    with preview._turn:
-        assert "It waits for another step." in text(ana.post("/console/preview/", this))
-
-    assert "All decisions of the period" in text(ana.post("/console/preview/", this))
-
-
 def test_the_lists_take_a_constant_number_of_queries(ana: Client, django_assert_max_num_queries: Any) -> None:
     for number in range(20):
         setting(workload=f"w{number}")
@@ -487,3 +377,109 @@ def test_a_form_with_a_preview_holds_no_other_form(ana: Client) -> None:
     for tag in re.findall(r"<(/?)form\b", page):
         depth += -1 if tag else 1
         assert depth in (0, 1)
+
+
+# From here on the tests share a stored hour.
+
+
+def test_a_limit_is_previewed_and_then_saved(ana: Client, hour: Hour) -> None:
+    preview = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
+
+    assert "+ At most 2 replicas" in preview
+    own = GuardrailSetting.objects.filter(namespace=NAMESPACE)
+    assert not own.exists()
+    end = stepped(ana, preview)
+    assert "allow → deny (ReplicaLimit)" in end
+    assert 'href="/console/decisions/' in end
+
+    answer = ana.post("/console/guardrails/add/", {**LIMITS, "save": "yes"})
+    row = own.get()
+    assert answer.headers["Location"] == f"/console/guardrails/{row.pk}/"
+    assert "At most 2 replicas" in text(ana.get(answer.headers["Location"]))
+    assert SettingChange.objects.latest("id").actor == "user:ana"
+
+
+def test_a_preview_begins_again_when_what_its_person_may_see_has_changed(ana: Client, hour: Hour) -> None:
+    page = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
+    assert "allow → deny (ReplicaLimit)" in stepped(ana, page)
+    sam = person("sam", Role.OPERATOR, Place("", "shop"))
+    Preview.objects.update(owner="user:sam")
+    RoleGrant.objects.exclude(user=sam).delete()
+    client = Client()
+    client.force_login(sam)
+
+    assert "0 evaluated" in text(client.get("/console/preview/"))
+    step = text(client.post("/console/preview/", {"preview": str(Preview.objects.get().pk)}))
+
+    assert "All decisions of the period" in step
+    assert "ReplicaLimit" not in step
+    assert Preview.objects.get().result["examined"] == 0
+
+
+def test_effective_limits_have_their_sources_and_what_is_left(ana: Client, hour: Hour) -> None:
+    setting(max_replicas=9)
+    setting(workload="erp-simulator", max_actions_per_hour=5, max_replicas=None)
+    query = {"of_cluster": "default", "of_namespace": NAMESPACE, "of_workload": "erp-simulator"}
+
+    page = text(ana.get("/console/guardrails/", query))
+
+    assert hour.shop.deployments
+    assert f"<bdi>{NAMESPACE}/erp-simulator</bdi>" in page
+    assert f"<bdi>namespace {NAMESPACE}</bdi>" in page
+    assert "at most 5 restarts per hour; 4 left, the next at" in page
+    assert "There is no filter" in text(ana.get("/console/guardrails/", {"namespaces": "shop"}))
+
+
+def test_a_rule_is_tried_and_previewed_before_it_is_saved(ana: Client, hour: Hour) -> None:
+    rule = Rule.objects.get(source="anomaly", symptom="latency")
+    path = f"/console/rules/{rule.pk}/change/"
+    page = text(ana.get(path))
+    fields = {
+        "loaded": field(page, "loaded"), "name": rule.name, "enabled": "on", "priority": "100", "source": "anomaly",
+        "symptom_match": "equal", "symptom": "latency", "min_score": "0.99", "for_seconds": "0", "min_reports": "0",
+        "of_reports": "0", "action_type": "SCALE", "params": '{"delta": 1}', "mode": "auto",
+    }  # fmt: skip
+
+    preview = text(ana.post(path, fields | {"preview": "day"}))
+    assert "below threshold" in preview
+    assert "allow → ignore (BelowThreshold)" in stepped(ana, preview)
+    assert ana.post(path, fields | {"save": "yes"}).status_code == 302
+    rule.refresh_from_db()
+    assert rule.min_score == 0.99
+    assert "never" not in text(ana.get(f"/console/rules/{rule.pk}/"))
+    listed = text(ana.get("/console/rules/", {"q": "latency", "source": "anomaly"}))
+    assert "latency-scale-up" in listed
+    assert "memory-leak-restart" not in listed
+
+
+def test_another_preview_of_a_person_ends_the_first_and_its_page_says_so(ana: Client, hour: Hour) -> None:
+    pages = [text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"})) for _ in range(2)]
+
+    first, second = ({"preview": re.findall(r'name="preview" value="([^"]*)" form', one)[0]} for one in pages)
+
+    assert "This preview has ended" in text(ana.post("/console/preview/", first))
+    assert "allow → deny (ReplicaLimit)" in text(ana.post("/console/preview/", second))
+
+
+def test_a_change_is_saved_without_a_preview_while_too_many_others_run(ana: Client, hour: Hour) -> None:
+    for number in range(MAX_RUNNING):
+        Preview.objects.create(owner=f"user:other{number}", edits=[], since=database_now())
+
+    page = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
+
+    assert "3 previews of other persons are running" in page
+    assert not Preview.objects.filter(owner="user:ana").exists()
+    assert ">Save</button>" in page
+    for ended in ({"finished_at": database_now()}, {"touched_at": database_now() - timedelta(minutes=1)}):
+        Preview.objects.filter(owner="user:other0").update(**ended)
+        assert "Stored decisions" in text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
+
+
+def test_a_step_waits_for_another_one_of_its_process(ana: Client, hour: Hour) -> None:
+    page = text(ana.post("/console/guardrails/add/", {**LIMITS, "preview": "day"}))
+    this = {"preview": re.findall(r'name="preview" value="([^"]*)" form', page)[0]}
+
+    with preview._turn:
+        assert "It waits for another step." in text(ana.post("/console/preview/", this))
+
+    assert "All decisions of the period" in text(ana.post("/console/preview/", this))
