@@ -87,13 +87,15 @@ def needs_database(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    from tests.kit import history, middlewares, processes  # models cannot be imported before the settings are read
+    # Models cannot be imported before the settings are read.
+    from tests.kit import history, middlewares, processes, templates
 
     with django_db_blocker.unblock():
         processes.let_roles_log_in()
     with pytest.MonkeyPatch.context() as patch:
         history.quicken_flush(patch)
         middlewares.run_directly(patch)
+        templates.signal_pages_alone(patch)
         yield
 
 
