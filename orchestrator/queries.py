@@ -203,11 +203,12 @@ def execute(statement: str, rows: Iterable[Row], **parameters: Any) -> None:
 
 
 def insert(rows: Sequence[Model]) -> None:
-    """Inserts rows of one model. The values that the first of them leaves to the database are read back into all."""
+    """Inserts rows of one model. The values that they leave to the database, all the same ones, are read back."""
     if not rows:
         return
     fields = rows[0]._meta.concrete_fields
-    computed = tuple(one for one in fields if isinstance(getattr(rows[0], one.attname), DatabaseDefault))
+    computed = _computed(rows[0])
+    assert all(_computed(row) == computed for row in rows), "one statement has one list of columns"
     given = [(str(one.column), one.attname) for one in fields if one not in computed]
     documents = [{column: getattr(row, name) for column, name in given} for row in rows]
     stored = {values[0]: values[1:] for values in fetch(_insert(type(rows[0]), computed), documents)}
@@ -215,6 +216,10 @@ def insert(rows: Sequence[Model]) -> None:
         for field, value in zip(computed, stored[row.pk], strict=True):
             setattr(row, field.attname, value)
         row._state.adding = False
+
+
+def _computed(row: Model) -> tuple[Any, ...]:
+    return tuple(one for one in row._meta.concrete_fields if isinstance(getattr(row, one.attname), DatabaseDefault))
 
 
 @lru_cache

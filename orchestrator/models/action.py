@@ -276,6 +276,7 @@ class Action(models.Model):
             justification=proposal.reason,
             dry_run=proposal.dry_run,
             verify=proposal.verify,
+            digest="",  # not left to the database: some of the rows of one insert may be asked for an approval
             **{"traceparent": tracing.traceparent(), "moved_by": proposal.requested_by, **fields},
         )
 

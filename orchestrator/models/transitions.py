@@ -70,7 +70,7 @@ def plan(
     warnings: Sequence[Mapping[str, Any]] = (),
 ) -> Transition:
     """The plan, committed before the write: what will be written, and to which version of which object. It claims a
-    pending action. `warnings`: as in Action."""
+    new or pending action. `warnings`: as in Action."""
     columns = plan_columns(action, live, change, scale_increase, scale_decrease=scale_decrease, warnings=warnings)
     return Transition(
         action,
@@ -105,7 +105,7 @@ def plan_columns(
 
 
 def ask(action: Action, plan: Mapping[str, Any], asks: Asks, actor: str) -> Transition:
-    """pending, applying or awaiting_approval → awaiting_approval: the plan is shown, and nothing is written. Approvals
+    """new, applying or awaiting_approval → awaiting_approval: the plan is shown, and nothing is written. Approvals
     of what was shown before count no longer. `plan`: its columns."""
     return Transition(
         action,
@@ -122,7 +122,7 @@ def ask(action: Action, plan: Mapping[str, Any], asks: Asks, actor: str) -> Tran
 def observe_only(
     action: Action, plan: Mapping[str, Any], message: str, details: Mapping[str, Any], cooldown: int, actor: str
 ) -> Transition:
-    """pending, applying or awaiting_approval → observed: nothing is written, and it counts as if it had been. `plan`:
+    """new, applying or awaiting_approval → observed: nothing is written, and it counts as if it had been. `plan`:
     its columns. `cooldown`: in seconds."""
     columns = {**plan, **UNWRITTEN}
     return Transition(

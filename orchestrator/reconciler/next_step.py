@@ -6,8 +6,10 @@ from a Deployment increments the generation again. From a StatefulSet or a Daemo
 change of labels or annotations that may have been applied is not sent again.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from uuid import UUID
 
 from orchestrator.k8s.types import ACTION_ANNOTATION, WorkloadObject
 
@@ -47,3 +49,11 @@ def next_step(plan: Plan, live: WorkloadObject | None) -> NextStep:
     if live.generation == plan.planned_generation and not (plan.ambiguous and plan.unversioned):
         return NextStep.REFRESH
     return NextStep.REVIEW if plan.ambiguous else NextStep.PLAN
+
+
+def later_action(action: UUID, live: WorkloadObject) -> UUID | None:
+    """The action that has changed the target, if it is later than this one."""
+    with suppress(ValueError):
+        last = UUID(live.annotations.get(ACTION_ANNOTATION, ""))
+        return last if last.version == action.version and last > action else None
+    return None

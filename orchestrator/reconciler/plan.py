@@ -7,6 +7,7 @@ this.
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 from guardrails.checks.answers import RECHECK
 from guardrails.models import effective_limits
@@ -16,12 +17,12 @@ from orchestrator.decide.decision import Decided, Question, decide, store_record
 from orchestrator.decide.follow import follow
 from orchestrator.k8s.errors import ClusterError
 from orchestrator.k8s.types import WorkloadObject
-from orchestrator.models import ActionState, Workload, transition_store, transitions
+from orchestrator.models import Action, ActionState, Workload, transition_store, transitions
 from orchestrator.models.transition_store import Transition
 from orchestrator.reconciler.batch import Locked
 from orchestrator.reconciler.calls import Reading
 from orchestrator.reconciler.claim import Claim, record_claim_failure
-from orchestrator.reconciler.next_step import NextStep
+from orchestrator.reconciler.next_step import NextStep, later_action
 from orchestrator.reconciler.retry import MAX_ATTEMPTS, NextMove, next_move, unapplied
 from signals.models import Signal
 from signals.reasons import Reason
@@ -35,7 +36,8 @@ def plan(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) -
     """The guardrails once more before each write, with the signal and the target as they are now. The plan is
     committed, or the action ends or waits. Returns the claims that may be written."""
     with transition_store.atomic(one.claim.action for one in readings):
-        writable = [one for one in readings if _may_write(one)]
+        unknown = _unknown_actions(readings)
+        writable = [one for one in readings if _may_write(one) and one.claim.action.pk not in unknown]
         # Of all, also of those that end: locked one after the other, two processes could wait for each other.
         targets = {one.claim.action.workload.target for one in readings}
         workloads = Workload.lock_free(targets)
@@ -44,7 +46,10 @@ def plan(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) -
         signals = Signal.objects.in_bulk([one.claim.action.signal_id for one in writable if one.claim.action.signal_id])
         decided = decide([_question(one, workloads, signals) for one in writable])
         answers = dict(zip(map(id, writable), decided, strict=True))
-        moves = [_transition(one, answers.get(id(one)), actor, jitter()) for one in readings]
+        moves = [
+            _transition(one, answers.get(id(one)), unknown.get(one.claim.action.pk), actor, jitter())
+            for one in readings
+        ]
         stored = {one.action.pk: one.to for one in transition_store.store(moves, savepoint=False)}
         store_records(answers[id(one)] for one in writable if one.claim.action.pk in stored)
     planned = {pk for pk, to in stored.items() if to == ActionState.APPLYING}
@@ -55,6 +60,21 @@ def plan(readings: Sequence[Reading], actor: str, jitter: Callable[[], float]) -
 
 def record_failure(reading: Reading, error: Exception, actor: str) -> None:
     record_claim_failure(reading.claim, error, actor)
+
+
+def _unknown_actions(readings: Sequence[Reading]) -> dict[UUID, UUID]:
+    """By the action that would be planned: the later one that has changed its target, and is not in the database.
+
+    An action has its workload alone until it ends. So the database was restored from a backup in which this action had
+    not ended, and it may have been written since."""
+    later = {}
+    for one in readings:
+        action, live = one.claim.action, one.state.object
+        if one.error is None and one.step is NextStep.PLAN and live is not None and not action.dry_run:
+            later[action.pk] = later_action(action.pk, live)
+    named = {pk: last for pk, last in later.items() if last is not None}
+    known = set(Action.objects.filter(pk__in=named.values()).values_list("pk", flat=True)) if named else set()
+    return {pk: last for pk, last in named.items() if last not in known}
 
 
 def _may_write(reading: Reading) -> bool:
@@ -78,7 +98,9 @@ def _question(reading: Reading, workloads: dict[Target, Workload], signals: dict
     return Question.before_write(action, reading.state, workload, signal, reading.policy)
 
 
-def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: float) -> Transition:
+def _transition(
+    reading: Reading, decided: Decided | None, unknown: UUID | None, actor: str, jitter: float
+) -> Transition:
     claim, action, live = reading.claim, reading.claim.action, reading.state.object
     if isinstance(reading.error, ClusterError):
         return claim.follow(next_move(reading.error, action.attempts, claim.ambiguous, jitter, reading=True), actor)
@@ -86,6 +108,12 @@ def _transition(reading: Reading, decided: Decided | None, actor: str, jitter: f
         raise reading.error
     if (move := _after_unanswered(reading, jitter)) is not None:
         return claim.follow(move, actor)
+    if unknown is not None:
+        message = (
+            f"{action.workload.target.with_kind} was changed by the later action {unknown}, which is not in the "
+            "database. If the database was restored from a backup, this action may have changed it, too: compare them."
+        )
+        return transitions.require_review(action, message, actor)
     if decided is not None:
         return _follow(reading, decided, live, actor)
     match reading.step:

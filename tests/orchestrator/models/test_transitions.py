@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -342,11 +343,28 @@ def test_an_action_of_a_signal_is_stored_with_its_first_transition(first: Callab
     passed = {name: expected[name] and expected[name] - expected["updated_at"] for name in transition_store.TIMES}
     for name in ("lease_until", "applied_at", "finished_at", *(["deadline_at"] if first is ask else [])):
         assert times[name] == passed[name]
+    if first is not ask:
+        assert times["deadline_at"] == expected["deadline_at"] - expected["created_at"]
     assert (times["created_at"], times["not_before"]) == (timedelta(0), timedelta(0))
     [event] = AuditEvent.objects.filter(action=action)
     assert (event.from_state, event.to_state, event.actor) == ("", action.state, ME)
     assert ActiveAction.objects.filter(action=action).exists() == (action.state not in FINAL)
     assert Cooldown.objects.filter(workload="b").exists() == (first is observe)
+
+
+@pytest.mark.parametrize("firsts", list(permutations([plan, ask, observe])))
+def test_actions_of_signals_are_stored_together_whatever_their_first_transitions(
+    firsts: tuple[Callable[[Action], Transition], ...],
+) -> None:
+    proposals = [requested(first.__name__, dry_run=True) for first in firsts]
+    actions = [Action.new(one.proposal, one.workload, id=Action.new_id(), moved_by=ME) for one in proposals]
+    pairs = list(zip(firsts, actions, strict=True))
+
+    with transaction.atomic():
+        transition_store.create([first(action) for first, action in pairs], timezone.now())
+
+    for first, action in pairs:
+        assert bool(row(action).digest) is (first is ask)
 
 
 def test_a_plan_has_the_changed_fields_and_the_answer_to_the_write_corrects_them() -> None:

@@ -1,11 +1,12 @@
 """The heart of acting at most once, as a table. `test_interleavings.py` has it in every interleaving of two workers."""
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
 from orchestrator.k8s.types import WorkloadObject
-from orchestrator.reconciler.next_step import NextStep, Plan, next_step
+from orchestrator.reconciler.next_step import NextStep, Plan, later_action, next_step
 from tests.kit.deployments import live
 
 UNPLANNED = Plan("a1", planned_uid="", planned_resource_version="", planned_generation=None, ambiguous=False)
@@ -45,3 +46,21 @@ def test_the_next_step_follows_from_the_plan_and_the_target(
     plan: Plan, deployment: WorkloadObject | None, step: NextStep
 ) -> None:
     assert next_step(plan, deployment) is step
+
+
+EARLIER, ACTION, LATER = (UUID(int=0x019AC0000000_7000_8000_000000000000 + (n << 80)) for n in range(3))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        (str(LATER), LATER),
+        (str(ACTION), None),
+        (str(EARLIER), None),
+        ("ffffffff-ffff-4fff-bfff-ffffffffffff", None),
+        ("an action", None),
+        ("", None),
+    ],
+)
+def test_only_an_id_of_ours_names_a_later_action(annotation: str, expected: UUID | None) -> None:
+    assert later_action(ACTION, live(action=annotation)) == expected

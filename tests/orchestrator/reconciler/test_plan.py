@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db.models.functions import Now
@@ -73,6 +74,35 @@ def test_a_reading_that_needs_no_write_ends_the_attempt(
     assert check(reading(claim, step)) == []
     assert outcome(claim) == expected
     assert DecisionRecord.objects.count() == 0
+
+
+def changed_by(claim: Claim, action: UUID) -> Reading:
+    """The target of the claim, that this action has changed last."""
+    live = replace(LIVE, key=claim.action.workload.key, annotations={ACTION_ANNOTATION: str(action)})
+    return reading(claim, live=live)
+
+
+def test_an_action_that_a_restored_database_has_and_a_later_one_that_it_lacks_need_a_review() -> None:
+    claim, unknown = claimed(), Action.new_id()
+
+    assert check(changed_by(claim, unknown)) == []
+    assert outcome(claim) == (S.NEEDS_REVIEW, Reason.OUTCOME_UNKNOWN)
+    assert str(unknown) in row(claim.action).message
+    assert DecisionRecord.objects.count() == 0
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["later and known", "earlier and unknown"])
+def test_an_action_of_the_same_history_has_changed_its_target(known: bool) -> None:
+    earlier = Action.new_id()
+    claim = claimed()
+
+    assert check(changed_by(claim, claimed("other").action.pk if known else earlier)) == [claim]
+
+
+def test_a_dry_run_needs_no_review() -> None:
+    claim = claimed(dry_run=True)
+
+    assert check(changed_by(claim, Action.new_id())) == [claim]
 
 
 @pytest.mark.parametrize("step", [NextStep.NOT_FOUND, NextStep.GONE, NextStep.REPLACED], ids=lambda step: step.name)
