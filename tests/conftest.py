@@ -107,10 +107,12 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     from smartops.web import access_log
 
     access_log._window = access_log.Window(monotonic())
-    yield
-    Unended.forget_all()  # also what the fixtures have read
-    trends.CLOSED_SIGNALS.forget()
-    trends.CLOSED_ACTIONS.forget()
+    try:
+        return (yield)
+    finally:
+        Unended.forget_all()  # also what the fixtures have read
+        trends.CLOSED_SIGNALS.forget()
+        trends.CLOSED_ACTIONS.forget()
 
 
 @pytest.fixture(scope="session")

@@ -43,9 +43,10 @@ def rewritable(*models: type[Model]) -> Iterator[None]:
     """Rows of these models, or of all: of few tables it takes a fraction of the time."""
     tables = guarded(*models)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("; ".join([PATIENCE, *switched("DISABLE", tables)]))
+        # Several commands cannot be prepared: by itself, psycopg prepares what a connection executes often.
+        cursor.cursor.execute("; ".join([PATIENCE, *switched("DISABLE", tables)]), prepare=False)
         yield
-        cursor.execute("; ".join([*switched("ENABLE", tables), "SET CONSTRAINTS ALL DEFERRED"]))
+        cursor.cursor.execute("; ".join([*switched("ENABLE", tables), "SET CONSTRAINTS ALL DEFERRED"]), prepare=False)
 
 
 # All rows but those that only `migrate` writes. TRUNCATE of all tables, and ALTER TABLE for their triggers, takes ten

@@ -101,6 +101,10 @@ class Installation:
 
     def stop(self) -> None:
         """They must end well when told to, and have had no errors."""
+        if self._running:  # a signal ends a web process that is still starting
+            with closing(HTTPConnection(*self.address, timeout=PATIENCE)) as connection:
+                connection.request("GET", "/livez")
+                connection.getresponse()
         for process in self._running:
             process.terminate()
         assert {process.wait(PATIENCE) for process in self._running} <= {0}, self.log()

@@ -75,7 +75,7 @@ CHANGES: dict[Any, tuple[dict[str, Any], dict[str, Any]]] = {
     Rule: ({"enabled": None}, {"priority": 7}),
     Freeze: ({"reason": "incident 43"}, {"namespace": "erp"}),
     GuardrailSetting: ({"max_replicas": 2}, {"cooldown_seconds": 5}),
-    Cooldown: (at(timezone.now() + timedelta(minutes=9)), {"workload": "web"}),
+    Cooldown: (at(timezone.now() + timedelta(minutes=59)), {"workload": "web"}),
     Token: ({"scopes": ["signals:write"]}, {"namespaces": "erp"}),
     User: ({"is_staff": None}, {"first_name": "Rita"}),
 }
