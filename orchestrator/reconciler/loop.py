@@ -37,7 +37,7 @@ from signals.lib.notifications import listen
 log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds: the guarantee behind all notifications, and the grain of deferrals
-PACE = 0.2  # seconds from one pass to the next under load: what arrives in between shares its transactions
+PACE = 0.05  # seconds from one pass to the next under load: what arrives in between shares its transactions
 GRACE = 20.0  # seconds in which claimed actions may end after `stop`
 
 

@@ -103,7 +103,7 @@ class Installation:
         """They must end well when told to, and have had no errors."""
         if self._running:  # a signal ends a web process that is still starting
             with closing(HTTPConnection(*self.address, timeout=PATIENCE)) as connection:
-                connection.request("GET", "/livez")
+                connection.request("GET", "/healthz")
                 connection.getresponse()
         for process in self._running:
             process.terminate()
