@@ -38,13 +38,13 @@ class Waiting:
 
 
 def matches(rule: RuleSpec, signal: SignalFacts) -> bool:
-    """Whether all conditions hold. Thresholds and time are left aside."""
-    return all(holds(rule, signal) for holds in _HOLDS.values())
+    """Whether all conditions are met. Thresholds and time are left aside."""
+    return all(is_met(rule, signal) for is_met in _IS_MET.values())
 
 
 def conditions_missed(rule: RuleSpec, signal: SignalFacts) -> dict[str, Any]:
-    """The conditions that do not hold: name → {"value", "wanted"}."""
-    return {name: _missed(name, rule, signal) for name, holds in _HOLDS.items() if not holds(rule, signal)}
+    """The conditions that are not met: name → {"value", "wanted"}."""
+    return {name: _missed(name, rule, signal) for name, is_met in _IS_MET.items() if not is_met(rule, signal)}
 
 
 def shortfalls(rule: RuleSpec, signal: SignalFacts) -> dict[str, Any]:
@@ -171,11 +171,11 @@ def _missed(name: str, rule: RuleSpec, signal: SignalFacts) -> dict[str, Any]:
     return {"value": {one.label: signal.labels.get(one.label, "") for one in missed}, "wanted": list(map(str, missed))}
 
 
-def _severity_holds(rule: RuleSpec, signal: SignalFacts) -> bool:
+def _meets_severity(rule: RuleSpec, signal: SignalFacts) -> bool:
     return not rule.severity or symptom_matches(SymptomMatch.ONE_OF, rule.severity, signal.severity)
 
 
-def _labels_hold(rule: RuleSpec, signal: SignalFacts) -> bool:
+def _meets_labels(rule: RuleSpec, signal: SignalFacts) -> bool:
     try:
         return not rule.labels or not unmet(parse_matchers(rule.labels), signal.labels)
     except NotMatchersError:
@@ -183,15 +183,15 @@ def _labels_hold(rule: RuleSpec, signal: SignalFacts) -> bool:
 
 
 _measures, _minima = attrgetter(*MEASURES), attrgetter(*MINIMA)
-# By the name of the condition: whether it holds, and what a signal has. The cheapest come first.
-_HOLDS: dict[str, Callable[[RuleSpec, SignalFacts], bool]] = {
+# By the name of the condition: whether it is met, and what a signal has. The cheapest come first.
+_IS_MET: dict[str, Callable[[RuleSpec, SignalFacts], bool]] = {
     "source": lambda rule, signal: rule.source == signal.source,
     "kind": lambda rule, signal: rule.kind in ("", signal.target.kind),
     "symptom": lambda rule, signal: symptom_matches(rule.symptom_match, rule.symptom, signal.symptom),
     "namespace": lambda rule, signal: name_matches(rule.namespace, signal.target.namespace),
     "workload": lambda rule, signal: name_matches(rule.workload, signal.target.name),
-    "severity": _severity_holds,
-    "labels": _labels_hold,
+    "severity": _meets_severity,
+    "labels": _meets_labels,
 }
 _VALUES: dict[str, Callable[[SignalFacts], str]] = {
     "source": attrgetter("source"),

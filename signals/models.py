@@ -97,11 +97,11 @@ class Signal(models.Model):
     workload, or what the detector takes for one. `nearest`: names of workloads that resemble an unidentified name.
     `labels`, `annotations`, `severity`, `started_at`: those of the latest observation that fired.
 
-    `payload`: the body of the latest observation, as the agent sent it: a JSON object with the fields of AnomalySignal
-    or RcaSignal (signals/sources). `count`: the observations that fired. A pending signal with a `not_before` in the
-    future is deferred; `reason` and `message` say why. `kept_seconds`: how long it waited for SmartOps itself since it
-    was last reported, until its last decision. An admitted signal closes with its action. `reported_by`: the actors
-    that reported it firing, in order, at most 16.
+    `payload`: the body of the latest observation, as the detector sent it: a JSON object with the fields of
+    AnomalySignal or RcaSignal (signals/sources). `count`: the observations that fired. A pending signal with a
+    `not_before` in the future is deferred; `reason` and `message` say why. `kept_seconds`: how long it waited for
+    SmartOps itself since it was last reported, until its last decision. An admitted signal closes with its action.
+    `reported_by`: the actors that reported it firing, in order, at most 16.
     """
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
@@ -219,7 +219,7 @@ class Signal(models.Model):
         return found if isinstance(found, Identified) else None
 
     @property
-    def unidentified(self) -> bool:
+    def needs_identification(self) -> bool:
         """Whether its name cannot be that of a workload, and stands for none yet."""
         return self.naming is None and not is_identified(self.workload, self.named_by)
 
@@ -333,7 +333,7 @@ class Signal(models.Model):
             "reasons": list(reasons),
         }
         with generic_plan(), connection.cursor() as cursor:
-            cursor.execute(queries.RELEASE, parameters)
+            cursor.execute(queries.CLOSE_AND_WAKE, parameters)
             return dict(cursor.fetchall())
 
     def facts(self) -> SignalFacts:
@@ -378,9 +378,9 @@ _PENDING = Unended(_oldest_and_newest, before=timedelta(days=1), after=timedelta
 
 
 class Observation(models.Model):
-    """One report of an agent about a signal: the beginning of a window (`firing`) or its end. A beginning is `late` if
-    it arrived after its end; it changed no signal. `payload`: the body, as the agent sent it: a JSON object with the
-    fields of AnomalySignal or RcaSignal (signals/sources)."""
+    """One report of a detector about a signal: the beginning of a window (`firing`) or its end. A beginning is `late`
+    if it arrived after its end; it changed no signal. `payload`: the body, as the detector sent it: a JSON object with
+    the fields of AnomalySignal or RcaSignal (signals/sources)."""
 
     id = models.UUIDField(primary_key=True, default=uuids.uuid7, editable=False)
     signal = models.ForeignKey(Signal, on_delete=models.PROTECT, related_name="observations", db_constraint=False)

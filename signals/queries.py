@@ -52,7 +52,7 @@ FORGET_PROBLEMS = """
 # Closes the signals whose action has ended, and makes those due that wait for the workloads. Parameters: ended, the ids
 # of the former; clusters, kinds, namespaces and names of the workloads; reasons of the deferral; first, the least id.
 # Returns what it has moved, with the time of its first report.
-RELEASE = f"""
+CLOSE_AND_WAKE = f"""
     WITH locked AS (
         SELECT id, id = ANY(%(ended)s::uuid[]) AS is_over FROM signals_signal
         WHERE id {BOUNDED} AND (id = ANY(%(ended)s::uuid[]) AND closed_at IS NULL
@@ -170,9 +170,9 @@ MOVE = f"""
     WHERE signal.id = moved.id AND signal.id {BOUNDED} AND signal.state = 'pending'
     RETURNING signal.id
 """
-# The targets of signals that are resolved, which become due, and the nearest names of the others. Parameters: rows, as
-# a JSON array (see `signals.unidentified`); first, the smallest id. The caller holds the rows.
-NAME = f"""
+# The targets of signals that were identified, which become due, and the nearest names of the others. Parameters: rows,
+# as a JSON array (see `signals.unidentified`); first, the smallest id. The caller holds the rows.
+IDENTIFY = f"""
     UPDATE signals_signal AS signal SET
         kind = named.kind, namespace = named.namespace, workload = named.workload, naming = named.naming,
         nearest = named.nearest, reason = CASE WHEN named.naming IS NULL THEN signal.reason ELSE '' END,

@@ -70,15 +70,15 @@ def places_of_actions(visible: Q, names: Mapping[str, str]) -> Places | None:
 
 
 def places_of_signals(visible: Q, names: Mapping[str, str]) -> Places | None:
-    """The same for signals. Their problems and their actions have the names. Only a signal whose name was resolved, and
-    that led to no action, may have another one. Two queries."""
+    """The same for signals. Their problems and their actions have the names. Only an identified signal that led to no
+    action may have another one. Two queries."""
     if not names and visible == EVERYTHING:
         return None
     found = _named(Problem.objects.filter(visible), signal_columns(names), ["cluster", "namespace", "workload"])
     found |= _named(Workload.objects.filter(visible), names, ["cluster", "namespace", "name"])
     columns = dict.fromkeys(("cluster", "namespace", "workload"), "text")
-    covers, resolved = PLACE_FILTERS - {"kind"}, Q(naming__isnull=False)
-    return None if len(found) > MAX_PLACES else Places(columns, sorted(found), covers, resolved)
+    covers, identified = PLACE_FILTERS - {"kind"}, Q(naming__isnull=False)
+    return None if len(found) > MAX_PLACES else Places(columns, sorted(found), covers, identified)
 
 
 def signal_columns(names: Mapping[str, str]) -> dict[str, str]:

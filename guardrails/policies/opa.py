@@ -41,7 +41,7 @@ def check_policy(action: Proposal, context: dict[str, Any], signal: Signal | Non
     url = settings.SMARTOPS_OPA_URL
     if not url:
         return None
-    document = {"action": _asked(action), "context": context, "signal": signal and _described(signal)}
+    document = {"action": _action(action), "context": context, "signal": signal and _described(signal)}
     engine = redacted(url)
     try:
         address, headers = _request(url)
@@ -79,7 +79,7 @@ def _read(engine: str, status: int, body: Any) -> PolicyAnswer:
     return PolicyAnswer(None, "the result is undefined", engine)
 
 
-def _asked(action: Proposal) -> dict[str, Any]:
+def _action(action: Proposal) -> dict[str, Any]:
     left_out = ("requested_by", "mode")  # the context has the first, and guardrails answer for the second
     return {name: value for name, value in asdict(action).items() if name not in left_out}
 

@@ -1,4 +1,4 @@
-"""A transition of an action as a value, and the one statement that stores any number of them.
+"""A transition of an action as a value, and the functions that store any number of them.
 
 Each is a compare-and-set on the state and epoch of the copy that it was made from, so a process that lost the action
 changes nothing. The first transition of a new action is stored with it. The database writes the timeline and sends the
@@ -87,7 +87,7 @@ def store(transitions: Sequence[Transition], *, savepoint: bool = True) -> list[
     reset = connection.in_atomic_block  # else the end of the transaction resets the mode
     with atomic(actions, savepoint=savepoint), generic_plan(reset=reset, lock_timeout=queries.LOCK_TIMEOUT):
         # Workloads before actions, as everywhere: a process that decides on the target finds it free, or has committed
-        # its deferral, which `_release` then ends.
+        # its deferral, which `_close_and_wake` then ends.
         if ending := {one.action.workload_id for one in transitions if one.to in FINAL}:
             Workload.lock_rows(ending)
         ids = [one.pk for one in actions]
@@ -167,7 +167,7 @@ def _follow_up(stored: Sequence[Transition]) -> None:
         if one.cooldown_again is not None
     )
     if ended := [one.action for one in stored if one.to in FINAL]:
-        reported = _release(ended)
+        reported = _close_and_wake(ended)
         transaction.on_commit(partial(_count, ended, reported), robust=True)
 
 
@@ -185,7 +185,7 @@ def _record_applied(applied: Sequence[Transition]) -> None:
     queries.insert([one.begins for one in applied if one.begins is not None])
 
 
-def _release(ended: Sequence[Action]) -> Mapping[UUID, datetime]:
+def _close_and_wake(ended: Sequence[Action]) -> Mapping[UUID, datetime]:
     """The targets are free: the signals of these actions close, and the signals that wait for the targets are due.
     Returns when the signals were first reported."""
     signals = [action.signal_id for action in ended if action.signal_id]

@@ -46,9 +46,9 @@ class Cursor:
         query(lambda: PublisherCursor.release(*self._key, self._process))
 
 
-def query(ask: Callable[[], T]) -> T:
+def query(run: Callable[[], T]) -> T:
     """Gives the connection back to the pool: the publisher's next request may take seconds."""
     try:
-        return ask()
+        return run()
     finally:
         connection.close()

@@ -60,7 +60,7 @@ def needs_lookup(candidate: Candidate, policy_is_configured: bool) -> bool:
     """Whether its decision takes a network call: before a target is called missing, it is read from the API server."""
     if candidate.error is not None:
         return False
-    if candidate.signal.unidentified:
+    if candidate.signal.needs_identification:
         return candidate.naming is None
     if candidate.proposal is None or candidate.state.unreadable or candidate.naming is not None:
         return False
@@ -69,7 +69,7 @@ def needs_lookup(candidate: Candidate, policy_is_configured: bool) -> bool:
 
 def proposal(signal: Signal) -> Proposal | None:
     """What the first rule that holds proposes; None if none does, or if the target is yet to be identified."""
-    if signal.unidentified:
+    if signal.needs_identification:
         return None
     match propose(signal.facts(), signal.rules):
         case Unmatched() | Waiting():
@@ -160,7 +160,7 @@ def _may_reserve(candidate: Candidate) -> bool:
 def _candidate(signal: Signal, observe: ObserveTarget, aliases: Callable[[], tuple[AliasSpec, ...]]) -> Candidate:
     span = tracing.start_span("admit", signal.traceparent, signal=signal.pk)
     try:
-        state = UNOBSERVED if signal.unidentified else observe(signal.target)
+        state = UNOBSERVED if signal.needs_identification else observe(signal.target)
         return _named(Candidate(signal, proposal(signal), state, span), aliases)
     except Exception as error:
         if is_repeatable(error):
@@ -172,7 +172,7 @@ def _named(candidate: Candidate, aliases: Callable[[], tuple[AliasSpec, ...]]) -
     """With the aliases, if its name may not be that of a workload. Of a target that is known to be missing, an alias
     alone says what else it may be: nothing has to be read."""
     signal, state = candidate.signal, candidate.state
-    if signal.unidentified or _is_unknown(candidate):
+    if signal.needs_identification or _is_unknown(candidate):
         return replace(candidate, aliases=aliases())
     if state.missing and signal.naming is None and (alias := alias_for(signal.named, aliases())):
         return replace(candidate, naming=Naming(signal.named, NamingFacts(alias=alias)))

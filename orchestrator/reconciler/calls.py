@@ -101,11 +101,11 @@ def look_up(
     of this name, reads what the name may stand for instead."""
     signal, proposal = candidate.signal, candidate.proposal
     with tracing.within(candidate.span, signal=signal.pk):
-        state = candidate.state if signal.unidentified else observe_live(signal.target)
-        if signal.unidentified or (state.missing and signal.naming is None):
+        state = candidate.state if signal.needs_identification else observe_live(signal.target)
+        if signal.needs_identification or (state.missing and signal.naming is None):
             facts = read_name(signal.named)
             naming = Naming(signal.named, replace(facts, alias=alias_for(signal.named, candidate.aliases)))
-            if signal.unidentified or isinstance(identify(naming.named, naming.facts), Identified):
+            if signal.needs_identification or isinstance(identify(naming.named, naming.facts), Identified):
                 return replace(candidate, state=state, naming=naming)
         policy = None
         if proposal is not None and not state.unreadable:

@@ -119,7 +119,7 @@ class Reconciler:
         states = self.sweep.active_states() if is_sweep else ()
         if is_sweep:
             run(self._reclaim, now, states)
-            self.sweep.run(states)
+            self.sweep.run_reclaim(states)
         run(self.sweep.record_rehearsals)
         run(self._plan)
         self._signals_due |= run(self.waker.on_ended_rollouts, otherwise=False)
@@ -132,7 +132,7 @@ class Reconciler:
         if is_sweep:
             run(self._load, states)
         run(self._verify)
-        self.sweep.keep_house(now)
+        self.sweep.run_periodic(now)
         self.readiness.end_pass()
         return True
 

@@ -1,7 +1,7 @@
-"""Verb 1 beside the leases, and what has its own interval: at most once a second, the rows that a clock, another row or
-the cluster has made due or has ended.
+"""What a reconciler does once a second or less often, beside the verbs.
 
-Each of them is a step of its own.
+It ends what is overdue, makes due what has waited for a time, another row or the cluster, shows changed plans to
+persons again, and stores what the console shows. Each of these is a step of its own.
 """
 
 from collections.abc import Collection
@@ -29,7 +29,7 @@ SNAPSHOT = 1.0  # seconds between two batches of observed workloads
 
 
 class Sweep:
-    """Of one cluster, by the reconciler `actor`."""
+    """The periodic steps of one cluster. `actor`: the reconciler."""
 
     def __init__(
         self, cluster_name: str, actor: str, steps: Steps, cache: ClusterCache, under_way: UnderWay, waker: Waker
@@ -40,12 +40,12 @@ class Sweep:
         self._asked_after: UUID | None = None  # the last waiting action that was compared with its target
 
     def active_states(self) -> Collection[str]:
-        """Those of the active actions: where there is none in its state, a step has nothing to do. After an error, all
-        of them."""
+        """The states of the active actions. A step for a state that none of them has is left out. All states, if they
+        cannot be read."""
         return self._steps.run(reclaim.active_states, self.cluster_name, otherwise=ACTIVE)
 
-    def run(self, states: Collection[str]) -> None:
-        """Before the other verbs. `states`: as above."""
+    def run_reclaim(self, states: Collection[str]) -> None:
+        """Once a second, before the other verbs: what verb 1 does beside the leases. `states`: of `active_states`."""
         run = self._steps.run
         run(self._waker.on_new_workloads)
         run(self._waker.on_new_lists)
@@ -58,8 +58,8 @@ class Sweep:
         run(self._waker.on_ended_holds, every=OVERDUE)
         run(self._measure, every=OVERDUE)
 
-    def keep_house(self, now: float) -> None:
-        """After the other verbs, in each pass. `now`: monotonic seconds."""
+    def run_periodic(self, now: float) -> None:
+        """After the other verbs, in each pass; each step has an interval of its own. `now`: monotonic seconds."""
         run = self._steps.run
         run(Heartbeat.beat, self.cluster_name, self.actor, every=BEAT)
         run(self.snapshot.store, now, every=SNAPSHOT)

@@ -71,7 +71,7 @@ class Waker:
 
     def on_ended_holds(self) -> None:
         """Signals whose refusal holds no longer: their next reports are decided on."""
-        release_held(self._cluster, self._cache.observe)
+        end_holds(self._cluster, self._cache.observe)
 
 
 def wake_unidentified(cluster: str) -> bool:
@@ -118,7 +118,7 @@ def wake_after_rollouts(cluster: str, ended: Iterable[WorkloadKey]) -> None:
         Signal.wake(targets, (Reason.ROLLOUT_IN_PROGRESS, Reason.ROLLOUT_STUCK))
 
 
-def release_held(cluster: str, observe: ObserveTarget) -> None:
+def end_holds(cluster: str, observe: ObserveTarget) -> None:
     """Ends the hold of each refusal whose target has changed, whose time is over, or whose problem has a newer signal:
     the next report is decided on. Of at most BATCH signals at a time."""
     held = Signal.objects.filter(cluster=cluster, state=SignalState.DENIED, holds__isnull=False)

@@ -43,7 +43,7 @@ def would_run(draft: Draft, where: Q) -> tuple[list[WouldRun], bool]:
     now = database_now()
     deferred = Signal.pending().filter(where, not_before__gt=now).exclude(reason="")
     rows = list(deferred.defer("payload").order_by("not_before")[: MAX_SIGNALS + 1])
-    signals = {row.pk: row for row in rows[:MAX_SIGNALS] if not row.unidentified}
+    signals = {row.pk: row for row in rows[:MAX_SIGNALS] if not row.needs_identification}
     last = DecisionRecord.objects.filter(signal__in=signals).order_by("signal_id", "-pk").distinct("signal_id")
     stored = {one.signal_id: load_inputs(one.inputs) for one in last if one.signal_id is not None}
     rules = [one.spec for one in Rule.objects.filter(enabled=True).order_by("priority", "id")]

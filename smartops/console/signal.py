@@ -42,7 +42,7 @@ def signal(request: ConsoleRequest, pk: UUID) -> HttpResponse:
             timeline.of_signal(row), timeline.of_decisions(decisions), timeline.of_actions(actions)
         ),
         "payload": shown(row.beginning),
-        "acts": [] if row.unidentified else list(of_target(request, row.target)),
+        "acts": [] if row.needs_identification else list(of_target(request, row.target)),
         "may_alias": request.access.may_change(Right.TUNE, row.target),
     }
     return render(request, "console/signal.html", context)

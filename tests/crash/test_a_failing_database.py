@@ -44,7 +44,7 @@ def cut_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
         (admit, "follow"),
         (transitions, "apply"),
         (transitions, "verified"),
-        (transition_store, "_release"),
+        (transition_store, "_close_and_wake"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )

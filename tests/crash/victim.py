@@ -42,7 +42,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "the effect is recorded, not committed": (Cooldown, "start"),
     "the effect is recorded": (record, "record"),
     "the rollout was judged": (verify, "judge"),
-    "the outcome is written, not committed": (transition_store, "_release"),
+    "the outcome is written, not committed": (transition_store, "_close_and_wake"),
     "verified": (verify, "record"),
     "claimed, not committed": (transitions, "claim"),
     "claimed": (claim, "claim_due"),

@@ -482,7 +482,7 @@ def test_an_action_that_ends_closes_its_signal_and_frees_its_target() -> None:
     assert [one.pk for one in Signal.due("default", 9)] == [Signal.objects.get(pk=second.signal_id).pk]
 
 
-@pytest.mark.parametrize("name", ["_record_applied", "_release", "_log", "_update_copy"])
+@pytest.mark.parametrize("name", ["_record_applied", "_close_and_wake", "_log", "_update_copy"])
 def test_a_transaction_that_fails_leaves_rows_and_copies_as_they_were(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -12,7 +12,7 @@ from guardrails.types import PolicyAnswer
 from orchestrator.k8s.target import TargetState
 from orchestrator.models import DecisionRecord
 from orchestrator.reconciler import admit
-from orchestrator.reconciler.wake import release_held
+from orchestrator.reconciler.wake import end_holds
 from signals.aliases import Alias
 from signals.models import Observation, Problem, Rule, Signal, SignalState
 from signals.types import Target
@@ -132,17 +132,17 @@ def test_a_change_of_the_target_ends_the_hold_of_a_refusal(loop: Loop) -> None:
         loop.decide()
     assert set(Signal.objects.values_list("reason", flat=True)) == {"ReplicaLimit", "TargetNotFound", "NoRule"}
 
-    release_held("default", loop.observe)
+    end_holds("default", loop.observe)
     post(anomaly("full"), anomaly("missing"), anomaly("ignored", "other"))
     assert Signal.objects.count() == 3, "nothing has changed"
 
     loop.cluster.change(full, replicas=4)
-    release_held("default", loop.observe)
+    end_holds("default", loop.observe)
     post(anomaly("full"), anomaly("missing"), anomaly("ignored", "other"))
     assert Signal.objects.get(state=S.PENDING).workload == "full"
 
     loop.cluster.deploy("missing")
-    release_held("default", loop.observe)
+    end_holds("default", loop.observe)
     post(anomaly("missing"))
     assert set(Signal.objects.filter(state=S.PENDING).values_list("workload", flat=True)) == {"full", "missing"}
 
@@ -174,7 +174,7 @@ def test_a_hold_ends_by_itself(
     assert Signal.objects.count() == 2
 
 
-def test_a_change_while_the_cluster_and_the_policy_engine_are_asked_ends_the_hold(loop: Loop) -> None:
+def test_a_change_while_the_cluster_and_the_policy_engine_are_queried_ends_the_hold(loop: Loop) -> None:
     post(anomaly("missing"))
     candidates, _ = admit.due("default", 9, (), loop.observe)  # reads the aliases, and observes the targets
     Alias.objects.create(pattern="missing", workload="a")
@@ -196,7 +196,7 @@ def test_only_the_latest_signal_of_a_problem_holds(loop: Loop) -> None:
         loop.decide()
     assert Signal.objects.filter(state=S.DENIED, holds__isnull=False).count() == 3
 
-    release_held("default", loop.observe)
+    end_holds("default", loop.observe)
 
     assert Signal.objects.filter(state=S.DENIED).exclude(holds=None).get() == Signal.objects.latest("id")
     post(anomaly("missing", "latency", score=0.95))
@@ -244,7 +244,7 @@ def test_a_refusal_whose_time_is_over_is_released(loop: Loop) -> None:
     assert held is not None
 
     Signal.objects.update(holds={**held, "until": datetime.now(UTC).isoformat()})
-    release_held("default", loop.observe)
+    end_holds("default", loop.observe)
 
     assert Signal.objects.get().holds is None
 
@@ -254,6 +254,6 @@ def test_a_hold_that_cannot_be_read_ends_and_keeps_no_other(loop: Loop) -> None:
     loop.decide()
     Signal.objects.filter(workload="missing").update(holds={"target": [], "until": "no time"})
 
-    release_held("default", lambda _: TargetState(seen=True, missing=True))
+    end_holds("default", lambda _: TargetState(seen=True, missing=True))
 
     assert Signal.objects.get(workload="missing").holds is None

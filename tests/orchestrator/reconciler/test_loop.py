@@ -459,7 +459,7 @@ class TestAnErrorOfTheDatabase:
         assert only_action().events.count() == 2
         assert is_at_rest(simulation)
 
-    @cut((transitions, "verified"), (transition_store, "_release"), (transition_store, "_update_copy"))
+    @cut((transitions, "verified"), (transition_store, "_close_and_wake"), (transition_store, "_update_copy"))
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     def test_in_verify_keeps_the_outcomes(
         self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, after: bool
