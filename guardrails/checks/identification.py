@@ -26,7 +26,7 @@ def identification(naming: Naming, now: datetime) -> Verdict:
         return Verdict(name, found.path, {"named": str(naming.named), "how": found.how, "target": target.with_kind})
     details: dict[str, Any] = {"named": str(naming.named), "nearest": list(facts.nearest)}
     similar = f" Similar names: {', '.join(facts.nearest)}." if facts.nearest else ""
-    message = f"{found.message}{similar} To say which workload it is, add an alias in the admin."
+    message = f"{found.message}{similar} To say which workload it is, add an alias in the console, or in the admin."
     if facts.waiting >= MAX_UNIDENTIFIED:
         message += f" {facts.waiting} unidentified signals of the same token wait already, so this one does not."
         details |= {"value": facts.waiting, "limit": MAX_UNIDENTIFIED}

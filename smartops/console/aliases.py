@@ -36,7 +36,7 @@ def matched(request: ConsoleRequest, row: Alias) -> Mapping[str, Any]:
     """The names of unidentified signals that the alias would identify now."""
     rows = Signal.pending().filter(request.access.visible(), UNIDENTIFIED).defer("payload").order_by("-pk")[:COMPARED]
     found = list(dict.fromkeys((one.namespace, one.workload) for one in rows if alias_for(one.named, [row.spec()])))
-    return {"matched": found[:SHOWN], "more_matched": max(0, len(found) - SHOWN)}
+    return {"matched": found[:SHOWN], "more_matched": len(found) > SHOWN}
 
 
 ALIASES = Tuned(

@@ -37,7 +37,7 @@ def of_signal(signal: Signal) -> Iterator[Moment]:
 def of_decisions(decisions: Iterable[DecisionRecord]) -> Iterator[Moment]:
     for one in decisions:
         phase = "before the write" if one.phase == "plan" else "at admission"
-        message = one.message or f"{len(one.verdicts)} guardrails were asked."
+        message = one.message or f"{len(one.verdicts)} guardrails were evaluated."
         yield Moment(one.created_at, one.outcome, f"Decision {phase}", one.reason, message, one.requested_by)
 
 

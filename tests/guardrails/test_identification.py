@@ -25,7 +25,7 @@ def inputs(facts: NamingFacts, **fields: object) -> Inputs:
 @pytest.mark.parametrize(
     ("facts", "reason", "message"),
     [
-        (NamingFacts(), Reason.TARGET_UNIDENTIFIED, "add an alias in the admin"),
+        (NamingFacts(), Reason.TARGET_UNIDENTIFIED, "add an alias in the console, or in the admin"),
         (NamingFacts(nearest=("tomcat", "cat")), Reason.TARGET_UNIDENTIFIED, "Similar names: tomcat, cat."),
         (NamingFacts(waiting=MAX_UNIDENTIFIED - 1), Reason.TARGET_UNIDENTIFIED, "“Tomcat01”"),
         (
@@ -63,7 +63,7 @@ def test_an_unidentified_signal_expires() -> None:
         (NamingFacts(chains=((Link("Pod", "a"), Link("Deployment", TARGET.name)),)), "owner"),
     ],
 )
-def test_a_resolved_signal_is_decided_on_and_shows_how(facts: NamingFacts, how: str) -> None:
+def test_an_identified_signal_is_decided_on_and_shows_how(facts: NamingFacts, how: str) -> None:
     made = inputs(facts)
     decision = decide(made)
 

@@ -139,7 +139,7 @@ def test_the_page_of_an_action_has_the_command_and_the_words_of_every_guardrail(
     for said in (
         "scale deployment/recommendationservice --replicas=4", "Not a protected namespace", "4 of 8 replicas",
         "0 of 6 actions in 60 min", "The rollout had not ended when its deadline was over.",
-        f'href="/console/signals/{action.signal_id}/"', " guardrails were asked.",
+        f'href="/console/signals/{action.signal_id}/"', " guardrails were evaluated.",
     ):  # fmt: skip
         assert said in page, said
 

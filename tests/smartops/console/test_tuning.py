@@ -480,6 +480,6 @@ def test_a_step_waits_for_another_one_of_its_process(ana: Client, hour: Hour) ->
     this = {"preview": re.findall(r'name="preview" value="([^"]*)" form', page)[0]}
 
     with preview._turn:
-        assert "It waits for another step." in text(ana.post("/console/preview/", this))
+        assert "The server is computing another step." in text(ana.post("/console/preview/", this))
 
     assert "All decisions of the period" in text(ana.post("/console/preview/", this))
