@@ -23,7 +23,7 @@ from signals.types import Observation, Source
 OBSERVATIONS = initialized(
     Counter(
         "orchestrator_closed_loop_observations_total",
-        "Posts of agents; duplicates changed nothing.",
+        "Posts of detectors; duplicates changed nothing.",
         ["kind", "outcome"],
     ),
     Source,

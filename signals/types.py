@@ -146,7 +146,7 @@ class Naming:
 
 @dataclass(frozen=True)
 class Observation:
-    """One report of an agent: parsed, not yet stored.
+    """One report of a detector: parsed, not yet stored.
 
     `symptom` is the anomaly's type or the most probable cause. Score, probability and confidence are 0 to 1, None if
     the source has none. `firing=False`: the problem is over. `payload`: the body as it was sent. `target` has the name

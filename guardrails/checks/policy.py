@@ -9,7 +9,7 @@ from signals.types import Proposal
 
 
 def policy(proposal: Proposal, facts: Facts, limits: Limits, now: datetime) -> Verdict:
-    """Enforces the organisation's own policy, if an engine is configured. No usable answer does not allow.
+    """Enforces the organization's own policy, if an engine is configured. No usable answer does not allow.
 
     Closed loop: deny; without an answer, defer and repeat the question. Direct action: deny.
     """

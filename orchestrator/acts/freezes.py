@@ -136,7 +136,7 @@ def would_start(freeze: Freeze) -> Effect:
 def waits_for(freeze: Freeze, prefix: str = "") -> Q:
     """The condition for signals and actions that wait for this freeze alone. `prefix`: as in `FreezeScope.contains`."""
     others = Freeze.over_rows(prefix, "name" if prefix else "workload").exclude(pk=freeze.pk)
-    held = Q(state=ActionState.PENDING, reason=Reason.FROZEN)  # the same words as of a signal
+    held = Q(state=ActionState.PENDING, reason=Reason.FROZEN)  # signals and actions use the same values
     return held & FreezeScope.of_freeze(freeze).contains(prefix) & ~Q(Exists(others))
 
 

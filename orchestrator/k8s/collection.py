@@ -12,7 +12,7 @@ from orchestrator.k8s.resources import Resource
 from orchestrator.k8s.types import W, WatchEvent
 from orchestrator.k8s.watch import Watch
 
-WATCH_PERIOD = 600  # seconds after which the server is asked to end a watch, plus jitter
+WATCH_PERIOD = 600  # seconds after which the server is to end a watch, plus jitter
 
 
 @dataclass(frozen=True, slots=True)

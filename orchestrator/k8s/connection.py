@@ -92,7 +92,7 @@ class Connection:
     def pages(
         self, resource: Resource, parse_item: Callable[[Any], T], namespace: str | None, query: Query
     ) -> Iterator[Page[T]]:
-        """The collection in pages of PAGE_SIZE items. A page that does not come in time is asked for again with fewer
+        """The collection in pages of PAGE_SIZE items. A page that does not come in time is requested again with fewer
         items. TimedOut if all pages together take too long."""
 
         def parse(raw: Any) -> Page[T]:

@@ -1,4 +1,4 @@
-"""The permission check: at the start, the reconciler asks the API server for each permission that it uses."""
+"""The permission check: at the start, the reconciler checks each permission that it uses at the API server."""
 
 import logging
 from collections.abc import Iterable

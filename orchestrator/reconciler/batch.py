@@ -30,11 +30,11 @@ def store_together(
     failed: Callable[[Row, Exception], None],
     then: Callable[[Result], object] = _nothing,
 ) -> None:
-    """Stores all rows in one transaction, and takes them off the list; `then` takes each result after the commit. If
-    that fails, stores each of them alone, so that an error affects only its row: `failed` records it. If that fails,
-    too, it is logged. A row that waits for the lock of another session stays on the list: the next pass tries it again.
-    If the database is unavailable, or another transaction was in the way, no row is to blame: the error is raised, and
-    the rows stay on the list."""
+    """Stores all rows in one transaction, and takes them off the list. If the transaction fails, each row is stored
+    alone, so that an error affects only its row: `failed` records it. If `failed` fails, too, its error is logged.
+    `then` takes each result, after the commit. A row that waits for the lock of another session stays on the list: the
+    next pass tries it again. If the database is unavailable, or another transaction was in the way, no row is to blame:
+    the error is raised, and the rows stay on the list."""
     if not rows:
         return
     try:

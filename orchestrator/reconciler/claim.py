@@ -70,8 +70,7 @@ class Claim:
 
 
 def claim_due(cluster: str, limit: int, actor: str, delays: Delays = NO_DELAYS, *, direct: bool = False) -> list[Claim]:
-    """Claims as many as are due. Several reconcilers share the work: each skips the rows that another one locks.
-    `delays` are those of the cache. `direct`: only direct actions."""
+    """Claims as many actions as are due. `delays` are those of the cache. `direct`: only direct actions."""
     is_due = Action.is_past("not_before", delays)
     due = Action.of_active_months().filter(is_due, cluster=cluster, state=ActionState.PENDING)
     if direct:

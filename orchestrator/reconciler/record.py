@@ -33,7 +33,8 @@ def is_unclear(answer: Answer) -> bool:
 
 
 def record(answers: Sequence[Answer], actor: str, jitter: Callable[[], float]) -> list[Action]:
-    """An action that is not returned has ended, waits for its next attempt, or was taken over by another process."""
+    """Stores what the answers lead to. Returns the actions whose verification begins; the others have ended, wait for
+    their next attempt, or were taken over by another process."""
     stored = transition_store.store([_transition(one, actor, jitter()) for one in answers])
     return [one.action for one in stored if one.to == ActionState.VERIFYING]
 

@@ -14,9 +14,8 @@ MAX_ATTEMPTS = 10  # claims that the API server answered
 MAX_READS = 20  # claims, until a target that cannot be read is left to a person
 BASE_DELAY, MAX_DELAY = 0.25, 60.0  # seconds
 MAX_RETRY_AFTER = 300.0  # seconds
-READ_AFTER = (
-    60.0  # seconds from the last write to the read that decides: the API server has given it up (k8s/client.py)
-)
+# Seconds from the last write to the read that decides: the API server has given it up (k8s/client.py).
+READ_AFTER = 60.0
 
 # Nothing was stored, and the cause may pass at any time: the deadline of the action ends these retries.
 UNCOUNTED = frozenset({Reason.CLUSTER_UNREACHABLE, Reason.CLUSTER_ERROR, Reason.ADMISSION_UNAVAILABLE})

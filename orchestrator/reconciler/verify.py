@@ -1,7 +1,7 @@
 """Verb 6: what the cache shows becomes the outcome of each applied action.
 
 Input: the workloads that changed, and the time. Output: the verifications that ended. Side effects: one transaction
-for all of them. Nothing is polled: a change of the target, the end of its stabilisation, or the deadline makes a
+for all of them. Nothing is polled: a change of the target, the end of its stabilization, or the deadline makes a
 verification due.
 """
 
@@ -111,7 +111,7 @@ class Verifications:
         self._watch(action, action.updated_at)
 
     def due(self, changed: Iterable[WorkloadKey]) -> Iterator[Watched]:
-        """Those whose target changed, whose stabilisation is over, or whose time is up. A changed key without a name
+        """Those whose target changed, whose stabilization is over, or whose time is up. A changed key without a name
         is a namespace that was listed ("*": all of them). After an error, the next pass goes on with the others."""
         for key in changed:
             if key.name:

@@ -1,4 +1,4 @@
-"""One log record per transition, written after its commit: ids, states and reasons, but no data of agents."""
+"""One log record per transition, written after its commit: ids, states and reasons, but no data of detectors."""
 
 import logging
 from functools import partial

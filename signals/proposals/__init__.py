@@ -1,6 +1,6 @@
 """The pure half of each action type, one module each; orchestrator/actions has the acting half.
 
-Guardrails, rules, API, console and Kubernetes Events ask these modules, and do not distinguish types themselves.
+Guardrails, rules, API, console and Kubernetes Events use these modules, and do not distinguish types themselves.
 """
 
 from collections.abc import Mapping

@@ -119,7 +119,7 @@ class SignalBody(BaseModel):
         }
 
     def payload(self) -> dict[str, Any]:
-        """The body as the agent sent it, ready for JSON."""
+        """The body as the detector sent it, ready for JSON."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 

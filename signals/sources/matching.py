@@ -1,4 +1,4 @@
-"""What a rule may ask of the signals of a source: a symptom or a threshold that none of them has would never match."""
+"""What a rule may require of signals of a source: a symptom or a threshold that none of them has would never match."""
 
 import re
 from typing import get_args

@@ -1,5 +1,5 @@
 """Rights in the admin: each list, form and action has the rows that the person may see, and changes those that the
-person may change (smartops/people/scopes.py). Permissions of Django are not asked."""
+person may change (smartops/people/scopes.py). Permissions of Django are not checked."""
 # ruff: noqa: ARG002 - the signatures are ModelAdmin's
 
 from types import SimpleNamespace

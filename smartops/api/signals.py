@@ -1,4 +1,4 @@
-"""`/v1/signals`: agents post signals, callers read them. A post is answered after its transaction is committed."""
+"""`/v1/signals`: detectors post signals, callers read them. A post is answered after its transaction is committed."""
 
 import json
 from collections.abc import Mapping

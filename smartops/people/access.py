@@ -1,6 +1,6 @@
 """What a person may see and do, and where.
 
-Every page, act, socket and admin page asks here. The rights come from role grants (grants.py). A superuser has all of
+Every page, act, socket and admin page uses this. The rights come from role grants (grants.py). A superuser has all of
 them. Staff status opens the admin site, and gives no right. (docs/adr/0048-roles-are-granted-for-places.md)
 """
 

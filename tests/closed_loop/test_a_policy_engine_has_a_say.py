@@ -47,7 +47,7 @@ def in_turn(*answers: Callable[[Handler], None]) -> Callable[[Handler], None]:
     return lambda handler: next(rest)(handler)
 
 
-def test_the_policy_engine_is_asked_at_admission_and_again_before_the_next_write(world: World, engine: Engine) -> None:
+def test_the_policy_engine_is_queried_at_admission_and_before_the_next_write(world: World, engine: Engine) -> None:
     world.deploy(deployment("erp-simulator"))
     world.sandbox.fault(Refuse(method="PATCH", status=409))
     post(anomaly("erp-simulator", payload={"metadata": {"cpu": 96.3}}))

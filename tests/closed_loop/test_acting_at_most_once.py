@@ -324,7 +324,7 @@ def test_an_effect_whose_trace_was_removed_needs_a_review(scene: Scene) -> None:
     assert len(scene.referee.of(action.pk)) == 1
 
 
-def test_an_unanswered_effect_that_was_scaled_over_is_recognised_and_superseded(scene: Scene) -> None:
+def test_an_unanswered_effect_that_was_scaled_over_is_recognized_and_superseded(scene: Scene) -> None:
     scene.sandbox.fault(LoseAnswer(method="PATCH"))
     scene.cluster.after_write = [lambda: scene.scale(5)]
 

@@ -58,7 +58,7 @@ def test_a_pod_a_service_a_container_and_a_name_lead_to_the_same_workload(world:
         assert replay(record.inputs) == record.verdicts
 
 
-def test_the_decision_records_how_the_target_was_resolved(world: World) -> None:
+def test_the_decision_records_how_the_target_was_identified(world: World) -> None:
     world.deploy(deployment("checkout"))
     [pod, *_] = world.cluster.list_pods(NAMESPACE)
     report({"pod": pod.name})

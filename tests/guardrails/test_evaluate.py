@@ -110,7 +110,7 @@ def test_a_signal_that_nothing_refuses_is_its_rules_proposal() -> None:
     assert asked(decision) == ["signal", *ALL]
 
 
-def test_a_direct_proposal_is_asked_of_all_guardrails_and_of_no_rule() -> None:
+def test_a_direct_proposal_is_evaluated_by_all_guardrails_and_by_no_rule() -> None:
     proposal = replace(RESTART, origin=Origin.DIRECT)
 
     decision = decided(None, proposal=proposal)
@@ -380,7 +380,7 @@ def test_a_brief_decision_lacks_only_the_verdicts_after_the_first_denial(given_:
 
 
 @given(inputs())
-def test_every_guardrail_is_asked_and_the_severest_verdict_decides(given_: Inputs) -> None:
+def test_every_guardrail_is_evaluated_and_the_severest_verdict_decides(given_: Inputs) -> None:
     decision = decide(given_)
 
     severities = [SEVERITY[verdict.outcome] for verdict in decision.verdicts]

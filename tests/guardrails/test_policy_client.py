@@ -32,14 +32,14 @@ def denials(type_: str, reason: str) -> float:
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
-def test_an_engine_with_an_ipv6_address_is_asked(settings: Settings) -> None:
+def test_an_engine_with_an_ipv6_address_is_queried(settings: Settings) -> None:
     with serving("::1") as engine:
         settings.SMARTOPS_OPA_URL = engine.url
         assert engine.url.startswith("http://[::1]:")
         assert check_policy(RESTART, {}) == PolicyAnswer(True, "Allowed by policy.", engine.url)
 
 
-def test_nobody_is_asked_where_no_engine_is_configured(engine: Engine, settings: Settings) -> None:
+def test_no_engine_is_queried_where_none_is_configured(engine: Engine, settings: Settings) -> None:
     settings.SMARTOPS_OPA_URL = ""
 
     assert check_policy(RESTART, {}) is None

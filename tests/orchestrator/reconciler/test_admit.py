@@ -87,7 +87,7 @@ def test_a_signal_of_a_namespace_that_has_not_synced_is_due_later(delays: Delays
     assert sorted(one.workload for one in Signal.due("default", 9, (), delays)) == sorted(left)
 
 
-def test_a_target_whose_namespace_cannot_be_read_is_neither_read_live_nor_asked_about() -> None:
+def test_a_target_whose_namespace_cannot_be_read_is_not_looked_up() -> None:
     post(anomaly("a"))
     state = TargetState(seen=False, unreadable="deployments in namespace smartops-dev: forbidden")
     [candidate], _ = admit.due("default", 9, (), lambda _: state)
@@ -128,7 +128,7 @@ def test_signals_that_no_rule_matches_are_decided_on_together(cluster: Simulated
     assert set(Signal.objects.values_list("state", flat=True)) == {S.IGNORED}
 
 
-def test_a_signal_that_is_being_asked_about_is_not_due_again(cluster: SimulatedCluster) -> None:
+def test_a_signal_that_is_being_looked_up_is_not_due_again(cluster: SimulatedCluster) -> None:
     post(anomaly("a"), anomaly("b"))
     [first, *_], _ = due(cluster)
 
@@ -272,7 +272,7 @@ def test_a_decision_takes_a_network_call_if_something_is_unknown(
     assert admit.needs_lookup(replace(candidate, state=state), policy) is expected
 
 
-def test_a_policy_is_asked_about_a_target_that_the_cache_has(cluster: SimulatedCluster) -> None:
+def test_a_policy_is_queried_about_a_target_that_the_cache_has(cluster: SimulatedCluster) -> None:
     post(anomaly("a"))
     [candidate], _ = due(cluster)
 

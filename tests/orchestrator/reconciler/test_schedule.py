@@ -67,7 +67,7 @@ def test_a_signal_becomes_a_verified_change_although_its_first_write_meets_a_con
     simulation.run()
     simulation.clock.advance(4.9)
     simulation.run()
-    assert state() == (S.VERIFYING, ""), "the rollout has been complete for less than its stabilisation"
+    assert state() == (S.VERIFYING, ""), "the rollout has been complete for less than its stabilization"
 
     simulation.clock.advance(0.1)
     simulation.run()
@@ -82,7 +82,7 @@ def test_a_signal_becomes_a_verified_change_although_its_first_write_meets_a_con
     ]
 
 
-def test_a_rollout_that_is_undone_within_its_stabilisation_is_awaited_anew(simulation: Simulation) -> None:
+def test_a_rollout_that_is_undone_within_its_stabilization_is_awaited_anew(simulation: Simulation) -> None:
     begin(simulation)
     simulation.run(2)
     simulation.cluster.roll_out(ERP)

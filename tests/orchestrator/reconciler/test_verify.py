@@ -122,7 +122,7 @@ def test_a_pass_that_ends_early_leaves_the_others_due(scene: Scene) -> None:
     assert [first, *scene.due()] in (["a", "b"], ["b", "a"])
 
 
-def test_a_complete_rollout_succeeds_when_its_stabilisation_is_over(scene: Scene) -> None:
+def test_a_complete_rollout_succeeds_when_its_stabilization_is_over(scene: Scene) -> None:
     watched = scene.watch()
     scene.cluster.roll_out(watched.key)
 
