@@ -24,9 +24,9 @@ def store(found: Sequence[Found]) -> None:
     rows."""
     rows = [_row(*one) for one in found]
     if rows:
-        parameters = {"rows": json.dumps(rows), "first": min(signal.pk for signal, _, _ in found)}
+        first = min(signal.pk for signal, _, _ in found)
         with generic_plan(), connection.cursor() as cursor:
-            cursor.execute(queries.IDENTIFY, parameters)
+            cursor.execute(queries.IDENTIFY, {"rows": json.dumps(rows), "first": first})
 
 
 def _row(signal: Signal, naming: Naming, identification: Identified | None) -> dict[str, object]:
