@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from threading import Lock
-from typing import Any
+from typing import Any, Never
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -278,10 +278,15 @@ def _decisions(found: Collection[UUID], where: Q) -> Generator[PastDecision]:
 
 
 def _streamed(rows: "QuerySet[Any, tuple[UUID, str]]") -> Generator[tuple[UUID, str]]:
-    """PostgreSQL composes rows while the ones before them are evaluated: it waits only for room in the socket. Another
-    query on the connection has to wait for the end of the rows, or for `close`."""
-    with connection.cursor() as cursor, connection.wrap_database_errors:
+    """PostgreSQL composes rows while the ones before them are evaluated: it waits only for room in the socket. A query
+    on the connection between two rows would block for ever, with `_turn`: psycopg holds a lock of the connection until
+    the last row, or `close`. It is an error here."""
+    with connection.cursor() as cursor, connection.wrap_database_errors, connection.execute_wrapper(_refuse):
         yield from cursor.cursor.stream(*rows.query.sql_with_params(), size=SENT)
+
+
+def _refuse(*_: Any) -> Never:
+    raise RuntimeError("A query between streamed rows of its connection would block for ever.")
 
 
 def _document() -> Func:

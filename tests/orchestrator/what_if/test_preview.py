@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from orchestrator.what_if.preview import (
     GIVES_WAY_AFTER,
     Result,
     _latest,
+    _streamed,
     _turn,
     advance,
     begin,
@@ -395,3 +397,15 @@ def test_a_draft_equal_to_the_present_changes_nothing(simulation: Simulation, st
     for row in rows:
         assert set(preview(edit_of(row, row)).counts) <= {Comparison.SAME}
     assert set(preview(*(edit_of(row, row) for row in rows)).counts) <= {Comparison.SAME}
+
+
+def test_a_query_between_streamed_rows_is_an_error_and_does_not_block(simulation: Simulation) -> None:
+    """So every test of a preview shows that comparisons make none."""
+    post(anomaly("erp-simulator"))
+    settle(simulation)
+    rows = DecisionRecord.objects.values_list("pk", "message")
+    with closing(_streamed(rows)) as stream:
+        next(stream)
+        with pytest.raises(RuntimeError, match="would block for ever"):
+            DecisionRecord.objects.count()
+    assert DecisionRecord.objects.count() == 1
