@@ -22,6 +22,7 @@ from signals.lib.edited_admin import confirmed, posted_reason
 from smartops.admin.placed import PlacedAdmin, PlacedForm
 from smartops.models import Passkey, RoleGrant, SecondFactor
 from smartops.people import passkeys
+from smartops.people.sessions import lock
 from smartops.web.sign_ins import signed_out_everywhere
 
 admin.site.unregister([User, Group])
@@ -138,6 +139,10 @@ class SecondFactorAdmin(OwnedAdmin[SecondFactor]):
     def get_queryset(self, request: Any) -> Any:
         return super().get_queryset(request).annotate(number=Count("passkeys"))
 
+    def locked(self, rows: QuerySet[SecondFactor]) -> QuerySet[SecondFactor]:
+        lock(second_factor__in=rows)
+        return super().locked(rows)
+
     @admin.display(boolean=True)
     def app(self, row: SecondFactor) -> bool:
         return bool(row.secret)
@@ -159,7 +164,8 @@ class PasskeyAdmin(OwnedAdmin[Passkey]):
         return row.user.get_username()
 
     def locked(self, rows: QuerySet[Passkey]) -> QuerySet[Passkey]:
-        """The rows of the accounts first, as where the owner removes a passkey."""
+        """The accounts and their second factors first, as where the owner removes a passkey."""
+        lock(second_factor__passkeys__in=rows)
         list(SecondFactor.objects.select_for_update(of=("self",)).filter(passkeys__in=rows).order_by("pk"))
         return super().locked(rows)
 

@@ -14,7 +14,6 @@ from django.contrib import messages
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -37,6 +36,7 @@ from smartops.console.second_factor import (
 from smartops.people import passkeys, webauthn
 from smartops.people.passkeys import LONGEST_NAME, Passkey
 from smartops.people.second_factor import SecondFactor, new_handle
+from smartops.people.sessions import going_on
 from smartops.people.webauthn import CHALLENGE, VALID_FOR, InvalidAnswerError
 from smartops.web import sign_ins
 from smartops.web.passkeys import site_of
@@ -126,9 +126,9 @@ def _added(request: ConsoleRequest, user: User, pending: dict[str, Any]) -> list
     except InvalidAnswerError as error:
         sign_ins.failed(request, actors.user(user.get_username()), f"New passkey: {error}")
         raise ValidationError("The passkey was not accepted. Start again.") from error
-    with transaction.atomic():
+    with going_on(request, user):
         codes = passkeys.add(user, key, pending["name"])
-        replace_password(request, user, pending["password"])
+        replace_password(user, pending["password"])
     return codes
 
 
@@ -154,8 +154,8 @@ def remove(request: ConsoleRequest, user: User, pk: int) -> HttpResponseBase:
     form = PasswordConfirmationForm(request, user)
 
     def perform(_: dict[str, Any]) -> str:
-        passkeys.remove(passkey)
-        form.end_other_sessions()
+        with form.ending_other_sessions():
+            passkeys.remove(passkey)
         return f"The passkey “{passkey.name}” is removed."
 
     return respond(request, form, asked, perform)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django import forms
-from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import User
@@ -13,6 +12,7 @@ from django.urls import reverse
 
 from smartops.console.acts import Confirmation, posted, respond, way_back
 from smartops.console.pages import ConsoleRequest, personal
+from smartops.people.sessions import going_on
 from smartops.web import throttle
 from smartops.web.failures import key_of
 from smartops.web.proof import UnprovedError, proving
@@ -50,13 +50,13 @@ def confirm_password(request: ConsoleRequest, user: User, entered: str, message:
             raise UnprovedError(message, reason, "password_incorrect")
 
 
-def replace_password(request: ConsoleRequest, user: User, encoded: str) -> None:
-    """Stores the hash in the place of that which `user` was loaded and checked with. The other sessions of the account
-    end. An administrator may have set another password since: that one stays. Raises ValidationError."""
+def replace_password(user: User, encoded: str) -> None:
+    """Stores the hash in the place of that which `user` was loaded and checked with. All sessions of the account end
+    but one that is `going_on`. An administrator may have set another password since: that one stays. Raises
+    ValidationError."""
     if not User.objects.filter(pk=user.pk, password=user.password).update(password=encoded):
         raise ValidationError("The password of your account was changed at the same time. Nothing was done.")
     user.password = encoded
-    update_session_auth_hash(request, user)
 
 
 @personal
@@ -70,7 +70,9 @@ def password(request: ConsoleRequest, user: User) -> HttpResponseBase:
     )
 
     def perform(given: dict[str, Any]) -> str:
-        replace_password(request, user, make_password(given["new_password1"]))
+        encoded = make_password(given["new_password1"])
+        with going_on(request, user):
+            replace_password(user, encoded)
         return "Your password is changed. Your other sessions have ended."
 
     return respond(request, form, confirmation, perform)

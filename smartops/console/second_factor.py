@@ -1,6 +1,8 @@
 """The second factor of the own account: its page, the authenticator app, and the recovery codes. For each person who
 has a password. Passkeys have a module of their own (passkeys.py)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import qrcode
@@ -31,6 +33,7 @@ from smartops.people.second_factor import (
     renew_codes,
     set_up,
 )
+from smartops.people.sessions import going_on
 
 PENDING = "passkey"  # the key in the session of the passkey that is being added (passkeys.py)
 SECRET = "second_factor_secret"  # noqa: S105 - the key in the session of the one that is not set up yet
@@ -57,9 +60,13 @@ class PasswordConfirmationForm(forms.Form):
         confirm_password(self.request, self.user, entered, "The password is wrong.", reason)
         return entered
 
-    def end_other_sessions(self) -> None:
+    @contextmanager
+    def ending_other_sessions(self) -> Iterator[None]:
         """The same password with another salt: sessions that began in another way end. Raises ValidationError."""
-        replace_password(self.request, self.user, make_password(self.cleaned_data["password"]))
+        encoded = make_password(self.cleaned_data["password"])
+        with going_on(self.request, self.user):
+            yield
+            replace_password(self.user, encoded)
 
 
 class SetUpForm(PasswordConfirmationForm):
@@ -94,8 +101,8 @@ def app_remove(request: ConsoleRequest, user: User) -> HttpResponseBase:
     form = PasswordConfirmationForm(request, user)
 
     def perform(_: dict[str, Any]) -> str:
-        remove_app(user, stored.secret)
-        form.end_other_sessions()
+        with form.ending_other_sessions():
+            remove_app(user, stored.secret)
         return "The authenticator app is removed."
 
     return respond(request, form, asked, perform)
@@ -132,15 +139,15 @@ def app(request: ConsoleRequest, user: User) -> HttpResponseBase:
 
 def _store(form: SetUpForm, secret: str) -> list[str]:
     try:
-        codes = set_up(form.user, secret, form.cleaned_data["code"])
+        with form.ending_other_sessions():
+            codes = set_up(form.user, secret, form.cleaned_data["code"])
+            if codes is None:
+                message = "The code is wrong. Check the clock of the device, and enter the next code."
+                raise forms.ValidationError({"code": message})
     except AlreadySetUpError:  # another window of this person set it up just now
         raise forms.ValidationError("Your account already has an authenticator app. Reload this page.") from None
     except IntegrityError:  # another window removed the last factor, or set up the first one
         raise forms.ValidationError(CHANGED) from None
-    if codes is None:
-        message = "The code is wrong. Check the clock of the device, and enter the next code."
-        raise forms.ValidationError({"code": message})
-    form.end_other_sessions()
     del form.request.session[SECRET]
     return codes
 

@@ -14,16 +14,20 @@ from django.conf import settings
 from django.contrib.auth import login
 from django.contrib.auth.models import User
 from django.core.signing import BadSignature
+from django.db import transaction
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from signals import actors
 from signals.lib.clock import database_now
 from smartops.people import passkeys, webauthn
 from smartops.people.passkeys import Passkey
 from smartops.people.second_factor import Proof
+from smartops.people.sessions import lock
 from smartops.people.webauthn import CHALLENGE, VALID_FOR, InvalidAnswerError, Site
+from smartops.web import sign_ins
 from smartops.web.failures import BY_SECOND_FACTOR, passkey_keys, remember
 from smartops.web.proof import UnprovedError, proving
 
@@ -118,11 +122,22 @@ class PasskeyForm(forms.Form):
         return urlsafe_b64decode(challenge), made
 
 
-def enter(request: HttpRequest, passkey: Passkey, proof: Proof, to: str) -> HttpResponseBase:
-    """Signs in. A new session begins, as the old one may belong to another account."""
-    request.session.flush()
-    request.signed_in_by = f"{proof}: {passkey.name}"  # type: ignore[attr-defined]
-    login(request, passkey.user, settings.AUTHENTICATION_BACKENDS[0])
+def enter(form: PasskeyForm, proof: Proof, to: str) -> HttpResponseBase | None:
+    """Signs in. A new session begins, as the old one may belong to another account. None, with an error in the form, if
+    the passkey was removed after the check. Its row is locked until the session is stored: who removes the passkey
+    later ends this session, too."""
+    request, passkey = form.request, form.cleaned_data["answer"]
+    with transaction.atomic():
+        lock(pk=passkey.user.pk)
+        if not Passkey.objects.select_for_update().filter(pk=passkey.pk):
+            reason = f"Passkey “{passkey.name}”: It was removed during the sign-in."
+            sign_ins.failed(request, actors.user(passkey.user.get_username()), reason)
+            form.add_error("answer", REFUSED)
+            return None
+        request.session.flush()
+        request.signed_in_by = f"{proof}: {passkey.name}"  # type: ignore[attr-defined]
+        login(request, passkey.user, settings.AUTHENTICATION_BACKENDS[0])
+        request.session.save()
     response = remember(request, redirect(to), BY_SECOND_FACTOR)
     response.delete_cookie(COOKIE, path=reverse("admin:login"), samesite="Strict")
     return response

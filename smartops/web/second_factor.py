@@ -1,7 +1,7 @@
 """The second step of a sign-in, and the accounts that have to set up a second factor first.
 
 Between the steps nobody is signed in. The session knows whose password was right, for five minutes, and nothing but
-this page reads it.
+this page reads it. It ends with the sessions of the account, until the sign-in is complete.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,9 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import login, logout
 from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import MiddlewareNotUsed
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -26,13 +28,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 from signals.lib.clock import database_now
 from smartops.people.passkeys import passkeys_of
 from smartops.people.second_factor import Proof, SecondFactor, is_missing, verify
+from smartops.people.sessions import HALF
 from smartops.web import throttle
 from smartops.web.failures import BY_SECOND_FACTOR, device_of, key_of, remember
 from smartops.web.passkeys import PasskeyForm, enter, options_for
 from smartops.web.proof import UnprovedError, paused_by, proving
 from smartops.web.types import GetResponse
 
-HALF = "half_signed_in"
 VALID_FOR = 300  # seconds
 # What an account without its second factor may open.
 ALLOWED = (
@@ -98,19 +100,24 @@ def second_step(request: HttpRequest) -> HttpResponseBase:
     form = CodeForm(request, user, request.POST)
     if not form.is_valid():
         return paused_by(_page(request, user, form), form)
-    del request.session[HALF]
     request.session.set_expiry(None)  # it may be that of a sign-in by the provider which was begun in between
     request.signed_in_by = form.cleaned_data["code"]  # type: ignore[attr-defined]
     login(request, user, half["backend"])
     return remember(request, redirect(half["to"]), BY_SECOND_FACTOR)
 
 
+@receiver(user_logged_in)
+def _signed_in(request: HttpRequest, **_: Any) -> None:
+    """Whoever it is. Before that, the session has the account by its first step only."""
+    request.session.pop(HALF, None)
+
+
 def _with_passkey(request: HttpRequest, user: User, to: str) -> HttpResponseBase:
     if not request.POST["answer"]:
         return options_for(request, user)
     form = PasskeyForm(request, user)
-    if form.is_valid():
-        return enter(request, form.cleaned_data["answer"], Proof.PASSWORD_AND_PASSKEY, to)
+    if form.is_valid() and (entered := enter(form, Proof.PASSWORD_AND_PASSKEY, to)):
+        return entered
     return paused_by(_page(request, user, CodeForm(request, user), form.errors["answer"]), form)
 
 

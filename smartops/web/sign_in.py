@@ -49,8 +49,8 @@ class SignIn(LoginView):
         if not answer:
             return options_for(request)
         form = PasskeyForm(request)
-        if form.is_valid():
-            return enter(request, form.cleaned_data["answer"], Proof.PASSKEY, self.get_success_url())
+        if form.is_valid() and (entered := enter(form, Proof.PASSKEY, self.get_success_url())):
+            return entered
         context = self.get_context_data(form=SignInForm(request), refused=form.errors["answer"])
         return paused_by(self.render_to_response(context), form)
 

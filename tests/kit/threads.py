@@ -1,5 +1,6 @@
 """Concurrent calls on connections of their own."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -24,3 +25,16 @@ def at_once(works: Sequence[Callable[[], T]], timeout: float = 30.0) -> list[T]:
 
     with ThreadPoolExecutor(len(works)) as threads:
         return [future.result(timeout) for future in [threads.submit(run, work) for work in works]]
+
+
+def wait_for_lock() -> None:
+    """Until another session of the database waits for a lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    until = time.monotonic() + 20
+    with connection.cursor() as cursor:
+        while time.monotonic() < until:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(waiting)
+            if cursor.fetchone()[0]:
+                return
+    raise AssertionError("No session waits for a lock.")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Callable
 from functools import partial
 from html import unescape
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -27,7 +25,7 @@ from smartops.people.sessions import Session
 from tests.kit.authenticator import ORIGIN, VERIFIED, Authenticator, Spoil, text
 from tests.kit.forms import page
 from tests.kit.people import PASSWORD, app_of, install_roles, is_signed_in, passkey_of, person
-from tests.kit.threads import at_once
+from tests.kit.threads import at_once, wait_for_lock
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fast_hashes")]
 PAGE, ADD, APP = "/console/second-factor/", "/console/second-factor/passkeys/add/", "/console/second-factor/app/"
@@ -407,19 +405,6 @@ def test_an_administrator_reads_that_the_sessions_end(olga: User, model: Any) ->
     chosen = ada.post(page(model, "changelist"), {"action": "delete_chosen", "_selected_action": row.pk})
     for answer in (ada.get(page(model, "delete", row.pk)), chosen):
         assert "The sessions of the account end." in answer.content.decode()
-
-
-def wait_for_lock() -> None:
-    """Until another session of the database waits for a lock."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    until = time.monotonic() + 20
-    with connection.cursor() as cursor:
-        while time.monotonic() < until:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(waiting)
-            if cursor.fetchone()[0]:
-                return
-    raise AssertionError("No session waits for a lock.")
 
 
 def test_the_pages_that_are_shown_once_are_stored_in_no_session(olga: User) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import UpdateError
 from django.db import connection
@@ -16,7 +17,7 @@ from tests.kit.forms import page
 from tests.kit.people import app_of, lose_roles, passkey_of, person
 
 pytestmark = pytest.mark.django_db
-EVERYWHERE = "/console/sign-out-everywhere/"
+EVERYWHERE, STEP = "/console/sign-out-everywhere/", "/admin/login/code/"
 
 
 @pytest.fixture
@@ -75,10 +76,13 @@ def without_second_factor(user: User) -> None:
     SecondFactor.objects.filter(user=user).delete()
 
 
-@pytest.mark.parametrize(
+ENDINGS = pytest.mark.parametrize(
     "ending", [switched, switched_by_sql, activated, without_passkey, without_second_factor, end],
     ids=lambda one: one.__name__,
 )  # fmt: skip
+
+
+@ENDINGS
 def test_all_sessions_of_an_account_end_and_no_others(olga: User, ending: Callable[[User], None]) -> None:
     hers, others = [browser(olga), browser(olga)], browser(person("rita", Role.VIEWER))
     assert all(map(is_signed_in, [*hers, others]))
@@ -88,6 +92,42 @@ def test_all_sessions_of_an_account_end_and_no_others(olga: User, ending: Callab
     assert not any(map(is_signed_in, hers))
     assert not Session.objects.filter(account=olga).exists()
     assert is_signed_in(others)
+
+
+@ENDINGS
+@pytest.mark.usefixtures("fast_hashes")
+def test_a_sign_in_between_its_steps_ends_too(olga: User, ending: Callable[[User], None]) -> None:
+    hers = Client()
+    hers.post("/admin/login/", {"username": "olga", "password": "of-the-scene"})
+    assert (hers.get(STEP).status_code, is_signed_in(hers)) == (200, False)
+
+    ending(olga)
+
+    assert hers.get(STEP).headers["Location"] == "/admin/login/"
+    assert not Session.objects.filter(account=olga).exists()
+
+
+@pytest.mark.usefixtures("fast_hashes")
+def test_somebody_else_who_signs_in_between_the_steps_ends_the_first_step(olga: User) -> None:
+    client = Client()
+    client.post("/admin/login/", {"username": "olga", "password": "of-the-scene"})
+    client.force_login(person("rita", Role.VIEWER))
+
+    assert is_signed_in(client)
+    assert client.get(STEP).headers["Location"] == "/admin/login/"
+    assert str(Session.objects.get()) == "of rita"
+
+
+def test_a_session_keeps_its_account_in_async_code(olga: User) -> None:
+    browser(olga)
+    store = SessionStore(Session.objects.get().session_key)
+
+    async def changed() -> None:
+        await store.aset("changed", "yes")
+        await store.asave()
+
+    async_to_sync(changed)()
+    assert str(Session.objects.get()) == "of olga"
 
 
 def test_other_changes_of_an_account_end_no_session(olga: User) -> None:

@@ -3,9 +3,11 @@
 import json
 import tracemalloc
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
+from django.contrib.auth import login
 from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django.fixtures import Settings
@@ -17,7 +19,7 @@ from smartops.people.second_factor import renew_codes
 from smartops.people.sessions import Session
 from tests.kit.authenticator import ORIGIN, Authenticator, Spoil, text
 from tests.kit.people import PASSWORD, SignInClock, first_step, is_signed_in, passkey_of, person
-from tests.kit.threads import at_once
+from tests.kit.threads import at_once, wait_for_lock
 
 pytestmark = pytest.mark.usefixtures("fast_hashes")
 SIGN_IN, STEP = "/admin/login/", "/admin/login/code/"
@@ -374,3 +376,45 @@ def test_a_passkey_is_the_second_factor_that_an_account_must_have(laptop: Authen
     client = Client()
     sign_in(laptop, client)
     assert client.get("/admin/").status_code == 200
+
+
+@pytest.mark.parametrize("page", [SIGN_IN, STEP])
+def test_a_passkey_that_is_removed_during_the_sign_in_opens_nothing(
+    laptop: Authenticator, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    client, use = first_step() if page == STEP else Client(), passkeys.use
+
+    def and_removed(*args: Any) -> bool:
+        used = use(*args)
+        SecondFactor.objects.all().delete()
+        return used
+
+    monkeypatch.setattr(passkeys, "use", and_removed)
+    answer = sign_in(laptop, client, page)
+    assert (answer.status_code, REFUSED in answer.content.decode()) == (200, True)
+    assert failures() == [("user:olga", "Passkey “Laptop”: It was removed during the sign-in.")]
+    assert not is_signed_in(client)
+    assert not Session.objects.filter(account__isnull=False).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_passkey_that_is_removed_at_the_end_of_the_sign_in_ends_the_session(
+    olga: User, laptop: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, begun = Client(), Event()
+    answer = laptop.get(options(client))
+
+    def while_the_other_waits(*args: Any) -> None:
+        begun.set()
+        wait_for_lock()
+        login(*args)
+
+    def remove() -> int:
+        begun.wait(30)
+        Passkey.objects.all().delete()
+        return 0
+
+    monkeypatch.setattr("smartops.web.passkeys.login", while_the_other_waits)
+    at_once([lambda: int(post(client, answer).status_code), remove])
+    assert SignIn.objects.filter(event="signed in").exists()
+    assert not Session.objects.exists()

@@ -76,6 +76,23 @@ def test_the_password_alone_opens_nothing_and_the_code_leads_on(codes: list[str]
     assert (row.event, row.actor, row.reason) == ("signed in", "user:olga", "password and code")
 
 
+@pytest.mark.parametrize("kind", ["code", "recovery"])
+def test_a_factor_that_is_removed_during_the_second_step_opens_nothing(
+    codes: list[str], clock: SignInClock, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    client, entered = first_step(), code_now(clock) if kind == "code" else codes[0]
+
+    def and_removed(user: User, entered: str) -> Any:
+        proof = verify(user, entered)
+        SecondFactor.objects.all().delete()
+        return proof
+
+    monkeypatch.setattr("smartops.web.second_factor.verify", and_removed)
+    assert enter(client, entered).status_code == 400
+    assert not Session.objects.exists()
+    assert not is_signed_in(client)
+
+
 def test_the_second_step_needs_the_first_in_the_same_session(codes: list[str], clock: SignInClock) -> None:
     first_step()
     other = Client()
