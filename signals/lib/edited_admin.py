@@ -34,8 +34,10 @@ REASON_MISSING = "Enter a reason: it is part of the history."
 
 
 def version_of(row: Model) -> str:
-    volatile = triggers.volatile(type(row))
-    values = {f.attname: f.value_to_string(row) for f in row._meta.concrete_fields if f.attname not in volatile}
+    """Of what people see and edit. Secrets are neither: an account that gets another password every second could not
+    be deactivated."""
+    unseen = triggers.volatile(type(row)) | triggers.secrets(type(row))
+    values = {f.attname: f.value_to_string(row) for f in row._meta.concrete_fields if f.attname not in unseen}
     related = {f.name: sorted(str(one.pk) for one in getattr(row, f.name).all()) for f in row._meta.many_to_many}
     return sha256(json.dumps([values, related], sort_keys=True).encode()).hexdigest()[:32]
 
@@ -119,6 +121,7 @@ class EditedAdmin(admin.ModelAdmin[Row]):
     object_history_template = "admin/setting_history.html"
     actions = ["delete_chosen"]
     deletion_needs_reason = False
+    deletes_any_version = False  # also one that the person has not seen
     deletion_note = ""  # what a person reads before they confirm it
 
     def get_fieldsets(self, request: HttpRequest, obj: Row | None = None) -> Any:
@@ -164,7 +167,8 @@ class EditedAdmin(admin.ModelAdmin[Row]):
         with transaction.atomic():
             row = self.get_object(request, unquote(object_id))
             current = "" if row is None else version_of(row)
-            if row is not None and request.method == "POST" and request.POST.get(LOADED) != current:
+            is_current = self.deletes_any_version or request.POST.get(LOADED) == current
+            if row is not None and request.method == "POST" and not is_current:
                 name = self.opts.verbose_name
                 text = f"Nothing was deleted: this {name} has changed since you opened it.{last_change(row)}"
                 self.message_user(request, f"{text} This page shows the current version.", messages.ERROR)
@@ -187,8 +191,9 @@ class EditedAdmin(admin.ModelAdmin[Row]):
         with transaction.atomic():
             effect: Callable[[Row], str] = lambda _: f"is deleted. {self.deletion_note}".strip()  # noqa: E731
             rows = confirmed(
-                self, request, chosen, "delete_chosen", "Delete", effect, self.deletion_needs_reason, lock=self.locked
-            )
+                self, request, chosen, "delete_chosen", "Delete", effect, self.deletion_needs_reason,
+                lock=self.locked, any_version=self.deletes_any_version,
+            )  # fmt: skip
             if isinstance(rows, HttpResponse):
                 return rows
             if rows:
@@ -210,10 +215,11 @@ def confirmed(
     needs_reason: bool = False,
     *,
     lock: Callable[[QuerySet[Row]], QuerySet[Row]] | None = locked,
+    any_version: bool = False,
 ) -> list[Row] | HttpResponse:
     """The rows that a person has confirmed on a page that shows the `effect` on each; until then, that page. The rows
-    are locked, unless `lock` is None. Those that have changed since are left out, with a message. The page asks for a
-    reason, for the history of settings."""
+    are locked, unless `lock` is None. Those that have changed since are left out, with a message; `any_version`: they
+    are not, so that nobody keeps a row from it by changes. The page asks for a reason, for the history of settings."""
     shown = dict(one.partition(":")[::2] for one in request.POST.getlist(LOADED))
     wanted = [*shown] or request.POST.getlist(ACTION_CHECKBOX_NAME)
     if len(wanted) > MAX_ROWS or (not shown and request.POST.get("select_across") == "1"):
@@ -229,15 +235,16 @@ def confirmed(
             model_admin.message_user(request, f"Nothing was done. {REASON_MISSING}", messages.ERROR)
         effects = [(row, effect(row), f"{row.pk}:{version_of(row)}") for row in rows]
         return _page(model_admin, request, action, title, effects, needs_reason)
+    same = [row for row in rows if (seen := shown.get(str(row.pk))) and (any_version or seen == version_of(row))]
     for row in rows:
-        if shown.get(str(row.pk)) != version_of(row):
+        if row not in same:
             text = f"Nothing was done to {row}: it has changed since the page was shown.{last_change(row)}"
             model_admin.message_user(request, text, messages.ERROR)
     if missing := shown.keys() - {str(row.pk) for row in rows}:
         model_admin.message_user(
             request, f"{len(missing)} of the rows have been deleted by somebody else.", messages.ERROR
         )
-    return [row for row in rows if shown.get(str(row.pk)) == version_of(row)]
+    return same
 
 
 def _page(

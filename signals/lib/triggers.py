@@ -4,7 +4,7 @@ The functions have a fixed search path, so that a session cannot put an operator
 they use. The tables are in the schema `public`. (docs/adr/0033-history-that-no-process-can-change.md)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import pgtrigger
@@ -93,7 +93,7 @@ class Recorded(OwnersTrigger):
 
     def __init__(self, secrets: tuple[str, ...], volatile: tuple[str, ...], unless: str) -> None:
         super().__init__()
-        self._secrets, self.volatile, self._unless = secrets, volatile, unless
+        self.secrets, self.volatile, self._unless = secrets, volatile, unless
 
     def get_declare(self, model: Any) -> list[tuple[str, str]]:  # noqa: ARG002 - the base class's
         return [("was", "jsonb"), ("becomes", "jsonb"), ("secret", "text")]
@@ -103,7 +103,7 @@ class Recorded(OwnersTrigger):
             was := to_jsonb(OLD) - {_array(self.volatile)};
             becomes := to_jsonb(NEW) - {_array(self.volatile)};
             IF was = becomes OR ({self._unless}) THEN RETURN NULL; END IF;
-            FOREACH secret IN ARRAY {_array(self._secrets)} LOOP
+            FOREACH secret IN ARRAY {_array(self.secrets)} LOOP
                 becomes := jsonb_set(becomes, ARRAY[secret], CASE
                     WHEN was -> secret <> becomes -> secret THEN '"secret, changed"' ELSE '"secret"' END::jsonb);
                 was := jsonb_set(was, ARRAY[secret], '"secret"');
@@ -122,12 +122,17 @@ class Recorded(OwnersTrigger):
 
 def volatile(model: type[Model]) -> set[str]:
     """The columns of its table that the software writes, also while a person edits the row."""
-    return {
-        column
-        for other, trigger in pgtrigger.registered()
-        if isinstance(trigger, Recorded) and other._meta.db_table == model._meta.db_table
-        for column in trigger.volatile
-    }
+    return {column for trigger in _recorded(model) for column in trigger.volatile}
+
+
+def secrets(model: type[Model]) -> set[str]:
+    return {column for trigger in _recorded(model) for column in trigger.secrets}
+
+
+def _recorded(model: type[Model]) -> Iterator[Recorded]:
+    for other, trigger in pgtrigger.registered():
+        if isinstance(trigger, Recorded) and other._meta.db_table == model._meta.db_table:
+            yield trigger
 
 
 def _array(names: tuple[str, ...]) -> str:

@@ -32,6 +32,7 @@ admin.site.unregister([one for one in admin.site._registry if one.__module__.sta
 
 Row = TypeVar("Row", bound=Model)
 MAX_DIGITS = 19  # of a key, a bigint
+MAX_NAMED = 10  # accounts in one message
 
 OF_PROVIDER: list[Any] = (
     [("Sign-in by an OpenID provider", {"fields": ["identities"]})] if settings.SMARTOPS_WITH_OIDC else []
@@ -68,13 +69,20 @@ class PersonAdmin(PlacedAdmin[User], UserAdmin[User]):
     def sign_out_chosen(self, request: Any, chosen: QuerySet[User]) -> HttpResponse | None:
         with transaction.atomic():
             effect: Callable[[User], str] = lambda _: "is signed out everywhere"  # noqa: E731
-            rows = confirmed(self, request, chosen, "sign_out_chosen", "Sign out", effect, needs_reason=True)
+            rows = confirmed(
+                self, request, chosen, "sign_out_chosen", "Sign out", effect, needs_reason=True, any_version=True
+            )
             if isinstance(rows, HttpResponse):
                 return rows
             for row in rows:
                 signed_out_everywhere(request, row, posted_reason(request))
                 self.log_change(request, row, "Signed out everywhere.")
-                self.message_user(request, f"Signed out everywhere: {row}.", messages.SUCCESS)
+        if request.user in rows:
+            request.session.flush()
+        if rows:
+            more = f" and {len(rows) - MAX_NAMED} more" if len(rows) > MAX_NAMED else ""
+            text = f"Signed out everywhere: {', '.join(map(str, rows[:MAX_NAMED]))}{more}."
+            self.message_user(request, text, messages.SUCCESS)
         return None
 
     def user_change_password(self, request: Any, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's
@@ -108,6 +116,7 @@ class OwnedAdmin(PlacedAdmin[Row]):
     console, which asks for the password."""
 
     deletion_needs_reason = True
+    deletes_any_version = True  # who changes it cannot keep it
     deletion_note = "The sessions of the account end."
 
     def may_change(self, request: Any, obj: Row | None = None) -> bool:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from secrets import token_hex
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -13,7 +15,7 @@ from django.test import Client
 from smartops.models import Passkey, SecondFactor, SignIn
 from smartops.people.roles import Role
 from smartops.people.sessions import Session, SessionStore, end
-from tests.kit.forms import page
+from tests.kit.forms import load, page
 from tests.kit.people import app_of, lose_roles, passkey_of, person
 
 pytestmark = pytest.mark.django_db
@@ -193,3 +195,56 @@ def test_an_administrator_signs_an_account_out_everywhere_with_a_reason(olga: Us
     last = SignIn.objects.latest("pk")
     assert (last.event, last.actor) == ("signed out everywhere", "user:olga")
     assert last.reason == "By user:ada. A laptop was stolen."
+
+
+def test_an_account_cannot_keep_an_administrator_from_signing_it_out_or_deactivating_it(olga: User) -> None:
+    here, ada = browser(olga), browser(person("ada", Role.ADMIN, is_staff=True))
+    chosen = {"action": "sign_out_chosen", "_selected_action": [olga.pk]}
+    asked = ada.post(page(User, "changelist"), chosen).content.decode()
+    url = page(User, "change", olga.pk)
+    form = load(ada, url)
+    chosen["loaded"] = re.findall(r'name="loaded" value="(.+?)"', asked)
+    User.objects.filter(pk=olga.pk).update(password="another", first_name="Eve")  # noqa: S106
+
+    ada.post(page(User, "changelist"), chosen | {"change_reason": "A laptop was stolen."})
+    assert not is_signed_in(here)
+
+    User.objects.filter(pk=olga.pk).update(first_name="")
+    del form["is_active"]
+    assert ada.post(url, form | {"change_reason": "A laptop was stolen."}).status_code == 302
+    olga.refresh_from_db()
+    assert (olga.is_active, olga.password) == (False, "another")
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_nobody_keeps_a_passkey_by_another_name_or_a_factor_by_other_codes(olga: User, alone: bool) -> None:
+    ada = browser(person("ada", Role.ADMIN, is_staff=True))
+    for row in (Passkey.objects.get(), SecondFactor.objects.get()):
+        model = type(row)
+        chosen = {} if alone else {"action": "delete_chosen", "_selected_action": [row.pk]}
+        url = page(model, "delete", row.pk) if alone else page(model, "changelist")
+        asked = (ada.get(url) if alone else ada.post(url, chosen)).content.decode()
+        loaded = re.findall(r'name="loaded" value="(.+?)"', asked)
+        Passkey.objects.update(name="Another")
+        SecondFactor.objects.update(recovery=[], secret="another")  # noqa: S106
+
+        ada.post(url, chosen | {"post": "yes", "loaded": loaded, "change_reason": "Stolen."})
+        assert not model.objects.exists()
+
+
+def test_an_administrator_signs_out_many_accounts_and_the_own_one(olga: User) -> None:
+    ada = person("ada", Role.ADMIN, is_staff=True)
+    client = browser(ada)
+    others = User.objects.bulk_create([User(username=token_hex(17)) for _ in range(99)])
+    pks = [ada.pk, *(one.pk for one in others)]
+    chosen: dict[str, Any] = {"action": "sign_out_chosen", "_selected_action": pks}
+    asked = client.post(page(User, "changelist"), chosen).content.decode()
+    chosen["loaded"] = re.findall(r'name="loaded" value="(.+?)"', asked)
+
+    answer = client.post(page(User, "changelist"), chosen | {"change_reason": "An exercise."})
+
+    assert (answer.status_code, SignIn.objects.filter(event="signed out everywhere").count()) == (302, 100)
+    shown = client.get("/admin/login/").content.decode()
+    assert "Signed out everywhere: " in shown
+    assert " and 90 more." in shown
+    assert not is_signed_in(client)
