@@ -140,7 +140,8 @@ def progress(row: Preview) -> int:
 
 def advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
     """One step of about so many seconds of processor time, on the decisions that fulfil the condition. None if the
-    preview was stopped. It is returned as it is while this process makes another step, or another process one of it."""
+    preview was stopped. While this process makes any step, or another process makes one of this preview, the row is
+    returned unchanged."""
     if not _turn.acquire(blocking=False):
         return Preview.objects.filter(pk=pk).first()
     try:
