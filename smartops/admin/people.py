@@ -1,7 +1,6 @@
 """Accounts and groups: Django's own forms, with the protection against lost updates. Role grants. Second factors and
 passkeys."""
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -67,8 +66,10 @@ class PersonAdmin(PlacedAdmin[User], UserAdmin[User]):
 
     @admin.action(description="Sign out everywhere, after a confirmation", permissions=["change"])
     def sign_out_chosen(self, request: Any, chosen: QuerySet[User]) -> HttpResponse | None:
+        def effect(_: User) -> str:
+            return "is signed out everywhere"
+
         with transaction.atomic():
-            effect: Callable[[User], str] = lambda _: "is signed out everywhere"  # noqa: E731
             rows = confirmed(
                 self, request, chosen, "sign_out_chosen", "Sign out", effect, needs_reason=True, any_version=True
             )

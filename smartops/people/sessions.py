@@ -1,9 +1,9 @@
 """The sessions of people: Django's sessions in the database, each with its account. So those of one account can end.
 
-They end with a sign-out, with another password, when an account is deactivated or activated, and when a passkey or a
-second factor of the account is removed: triggers delete the rows, whoever does that and however. A session keeps its
-row from the right password to its end, also under another key. So a request that is being answered cannot store an
-ended session again.
+A sign-out deletes one. Another password makes Django refuse the others. Triggers delete all of an account when it is
+deactivated or activated, and when a passkey or a second factor of it is removed, for every role and every statement. A
+session keeps its row from the right password to its end, also under another key. So a request that is being answered
+cannot store an ended session again.
 """
 
 from collections.abc import Iterator
