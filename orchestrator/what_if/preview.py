@@ -291,7 +291,8 @@ def _refuse(*_: Any) -> Never:
 
 
 def _document() -> Func:
-    """A PastDecision as JSON, in PostgreSQL. Actions are looked up: to join those of a page, it reads a whole month."""
+    """A PastDecision as JSON, in PostgreSQL. Actions are read by a subquery: for a join, PostgreSQL reads the actions
+    of a whole month."""
     effect = _object(
         applied_at=F("applied_at"),
         finished_at=F("finished_at"),
