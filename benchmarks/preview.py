@@ -158,7 +158,7 @@ def run(limit: dict[str, int]) -> tuple[float, float, int]:
     started, used = time.perf_counter(), time.process_time()
     row: Preview | None = begin("user:benchmark", [edit_of(None, GuardrailSetting(**limit))], timedelta(days=1))
     while row is not None and row.finished_at is None:
-        row = advance(row.pk, Q(), 0.5)
+        row = advance(row.pk, Q(), 1.0)
     if row is None:
         raise RuntimeError("the preview was stopped")
     return time.perf_counter() - started, time.process_time() - used, result_of(row).examined

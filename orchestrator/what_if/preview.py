@@ -99,6 +99,11 @@ def begin(owner: str, edits: Sequence[Edit], window: timedelta) -> Preview:
         )
 
 
+def rows() -> QuerySet[Preview]:
+    """Without their states, each of which may be megabytes: one is read when it is needed."""
+    return Preview.objects.defer("state")
+
+
 def running(owner: str) -> int:
     """How many previews of others are being computed: a page that asks for steps does so every few seconds."""
     others = Preview.objects.exclude(owner=owner).filter(finished_at=None, touched_at__gt=Now() - RUNS_FOR)
@@ -143,7 +148,7 @@ def advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
     preview was stopped. While this process makes any step, or another process makes one of this preview, the row is
     returned unchanged."""
     if not _turn.acquire(blocking=False):
-        return Preview.objects.filter(pk=pk).first()
+        return rows().filter(pk=pk).first()
     try:
         return _advance(pk, where, seconds)
     finally:
@@ -152,9 +157,9 @@ def advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
 
 @transaction.atomic
 def _advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
-    row = Preview.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
+    row = rows().select_for_update(skip_locked=True).filter(pk=pk).first()
     if row is None:
-        return Preview.objects.filter(pk=pk).first()
+        return rows().filter(pk=pk).first()
     if current(row, where).finished_at is not None:
         return row
     with _giving_way():

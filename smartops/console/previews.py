@@ -21,7 +21,7 @@ WINDOWS = {
     "week": ("Last 7 days", timedelta(days=7)),
     "month": ("Last 30 days", timedelta(days=30)),
 }
-STEP = 0.5  # seconds
+STEP = 1.0  # seconds
 MAX_RUNNING = 3  # previews of different persons, in all web processes
 TOO_MANY = (
     "No preview was begun: {number} previews of other persons are running, which is the limit. Save without a preview, "
@@ -47,7 +47,7 @@ def step(request: ConsoleRequest) -> HttpResponseBase:
     """GET: the latest preview of the person. POST: the next step of `preview`, its id, or with `stop` its end. While
     another step is made, it is shown as it is. What was evaluated stays on the page of a preview that was stopped. Who
     may begin a preview is asked by the form of the change."""
-    own, more = Preview.objects.filter(owner=person(request)), {"waits": False}
+    own, more = preview.rows().filter(owner=person(request)), {"waits": False}
     if request.method != "POST":
         row = own.first()
         return render(request, "console/preview_page.html", {} if row is None else _shown(request, row))
