@@ -276,7 +276,7 @@ class Action(models.Model):
             justification=proposal.reason,
             dry_run=proposal.dry_run,
             verify=proposal.verify,
-            digest="",  # not left to the database: some of the rows of one insert may be asked for an approval
+            digest="",  # not left to the database: within one insert, some rows may have a digest and others none
             **{"traceparent": tracing.traceparent(), "moved_by": proposal.requested_by, **fields},
         )
 

@@ -111,7 +111,8 @@ def _transition(
     if unknown is not None:
         message = (
             f"{action.workload.target.with_kind} was changed by the later action {unknown}, which is not in the "
-            "database. If the database was restored from a backup, this action may have changed it, too: compare them."
+            "database. If the database was restored from a backup, this action may have been executed after the "
+            "backup: compare the workload with the requested change."
         )
         return transitions.require_review(action, message, actor)
     if decided is not None:

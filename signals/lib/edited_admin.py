@@ -218,8 +218,9 @@ def confirmed(
     any_version: bool = False,
 ) -> list[Row] | HttpResponse:
     """The rows that a person has confirmed on a page that shows the `effect` on each; until then, that page. The rows
-    are locked, unless `lock` is None. Those that have changed since are left out, with a message; `any_version`: they
-    are not, so that nobody keeps a row from it by changes. The page asks for a reason, for the history of settings."""
+    are locked, unless `lock` is None. Those that have changed since are left out, with a message; with `any_version`
+    they are not, so that nobody prevents the act by changing the row. The page asks for a reason, for the history of
+    settings."""
     shown = dict(one.partition(":")[::2] for one in request.POST.getlist(LOADED))
     wanted = [*shown] or request.POST.getlist(ACTION_CHECKBOX_NAME)
     if len(wanted) > MAX_ROWS or (not shown and request.POST.get("select_across") == "1"):

@@ -117,7 +117,7 @@ class OwnedAdmin(PlacedAdmin[Row]):
     console, which asks for the password."""
 
     deletion_needs_reason = True
-    deletes_any_version = True  # who changes it cannot keep it
+    deletes_any_version = True  # a change by the owner does not prevent it
     deletion_note = "The sessions of the account end."
 
     def may_change(self, request: Any, obj: Row | None = None) -> bool:

@@ -55,10 +55,11 @@ class SessionStore(db.SessionStore):
         return _with_account(await super().acreate_model_instance(data), data)
 
     def cycle_key(self) -> None:
-        """The row goes on under another key. Django inserts another row, which what ends the session at the same time
-        does not find. Raises SessionInterrupted, which is answered with 400, if it has ended."""
+        """The session of an account keeps its row, under another key. Django inserts a second row, and a transaction
+        that ends the session at the same time does not see it. Raises SessionInterrupted, which is answered with 400,
+        if it has ended."""
         data = dict(self.items())  # loads it: without a row, there is no key
-        if self.session_key is None:
+        if self.session_key is None or not (SESSION_KEY in data or HALF in data):
             super().cycle_key()
             return
         row, key = self.create_model_instance(data), self._get_new_session_key()  # type: ignore[attr-defined]
@@ -79,8 +80,8 @@ def _with_account(made: Any, data: dict[str, Any]) -> Session:
 
 
 def lock(**accounts: Any) -> None:
-    """Until the transaction ends. Who ends sessions of an account, or goes on with one, locks the row of the account
-    before its second factor, its passkeys and its sessions, so there is no deadlock."""
+    """Until the transaction ends. A transaction that ends sessions of an account, or continues one, locks the row of
+    the account before its second factor, its passkeys and its sessions, so there is no deadlock."""
     list(User.objects.select_for_update(of=("self",), no_key=True).filter(**accounts).order_by("pk"))
 
 
@@ -93,7 +94,7 @@ def end(user: Any) -> None:
 
 @contextmanager
 def going_on(request: HttpRequest, user: User) -> Iterator[None]:
-    """Of the sessions of the account, that of the request alone goes on, under another key. The block stores another
+    """The session of the request goes on, under another key; the others of the account end. The block stores another
     hash of the password in the row and in `user`, and may remove what the triggers watch: until the block has ended,
     they do not see this session. Raises ValidationError, before the block, if it has ended."""
     with transaction.atomic():

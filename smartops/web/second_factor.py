@@ -108,7 +108,8 @@ def second_step(request: HttpRequest) -> HttpResponseBase:
 
 @receiver(user_logged_in)
 def _signed_in(request: HttpRequest, **_: Any) -> None:
-    """Whoever it is. Before that, the session has the account by its first step only."""
+    """The first step ends with each sign-in, also with that of another account. Until then, the row of the session has
+    its account from the first step."""
     request.session.pop(HALF, None)
 
 

@@ -110,6 +110,20 @@ def test_a_sign_in_between_its_steps_ends_too(olga: User, ending: Callable[[User
 
 
 @pytest.mark.usefixtures("fast_hashes")
+def test_two_pages_of_a_browser_sign_in_from_one_session_without_an_account() -> None:
+    before = SessionStore()
+    before["begun"] = "yes"
+    before.create()
+    pages = [SessionStore(before.session_key), SessionStore(before.session_key)]
+    assert {one["begun"] for one in pages} == {"yes"}  # both requests have loaded it
+
+    for one in pages:
+        one.cycle_key()
+
+    assert len({one.session_key for one in pages} - {before.session_key}) == 2
+    assert not Session.objects.filter(pk=before.session_key).exists()
+
+
 def test_somebody_else_who_signs_in_between_the_steps_ends_the_first_step(olga: User) -> None:
     client = Client()
     client.post("/admin/login/", {"username": "olga", "password": "of-the-scene"})
