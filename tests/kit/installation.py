@@ -101,7 +101,7 @@ class Installation:
 
     def stop(self) -> None:
         """They must end well when told to, and have had no errors."""
-        if self._running:  # a signal ends a web process that is still starting
+        if self._running and self._alive():  # a signal ends a web process that is still starting
             with closing(HTTPConnection(*self.address, timeout=PATIENCE)) as connection:
                 connection.request("GET", "/healthz")
                 connection.getresponse()
