@@ -29,7 +29,7 @@ from guardrails.what_if.types import Comparison, Doubt, Edit, PastDecision
 from orchestrator.models import Action, DecisionRecord, Phase, Preview
 from orchestrator.what_if.draft import Draft, target_of
 from signals.lib.clock import database_now
-from signals.lib.partitions import first_id, time_of
+from signals.lib.partitions import custom_plans, first_id, time_of
 from signals.proposals import PROPOSAL_TYPES
 from signals.types import Kind, Target
 
@@ -162,6 +162,7 @@ def _advance(pk: UUID, where: Q, seconds: float) -> Preview | None:
         return rows().filter(pk=pk).first()
     if current(row, where).finished_at is not None:
         return row
+    custom_plans()
     with _giving_way():
         state, result = _state_of(row), result_of(row)
         row.position, is_over = _evaluate(row, state, result, where, seconds)

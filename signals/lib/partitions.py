@@ -157,6 +157,12 @@ def generic_plan(*, reset: bool = True, lock_timeout: str = "") -> Iterator[None
         _set_local({"plan_cache_mode": "auto"})
 
 
+def custom_plans() -> None:
+    """For statements of the rest of the transaction that read a page of a long range of ids. A generic plan supposes
+    that a range has few rows, whichever it is: it reads and sorts all of them, and leaves out those after the page."""
+    _set_local({"plan_cache_mode": "force_custom_plan"})
+
+
 def _set_local(settings: Mapping[str, str]) -> None:
     """For the rest of the transaction."""
     if settings:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import Q
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
@@ -227,6 +228,17 @@ def test_a_step_gives_way_and_leaves_the_interpreter_as_it_was(
 
     assert during == [(GIVES_WAY_AFTER, False)]
     assert (sys.getswitchinterval(), gc.isenabled()) == usual
+
+
+def test_a_step_has_plans_for_its_own_range_of_ids(simulation: Simulation) -> None:
+    """A generic plan would read and sort the rest of the range for each page."""
+    post(anomaly("erp-simulator"))
+    settle(simulation)
+    preview(edit_of(None, limits(max_replicas=1)))
+
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW plan_cache_mode")
+        assert cursor.fetchone() == ("force_custom_plan",)
 
 
 def test_a_process_makes_one_step_at_a_time(simulation: Simulation) -> None:
