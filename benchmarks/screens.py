@@ -44,9 +44,12 @@ def measure() -> Measured:
             taken.append(time.perf_counter() - began)
         if answer.status_code != 200:
             raise RuntimeError(f"{path} answered {answer.status_code}")
-        with CaptureQueriesContext(connection) as queries:
-            client.get(path)
-        found[shown] = median(taken), len(queries)
+        counts = []
+        for _ in range(3):  # some requests also read what the process then knows for ten seconds
+            with CaptureQueriesContext(connection) as queries:
+                client.get(path)
+            counts.append(len(queries))
+        found[shown] = median(taken), min(counts)
     return found
 
 
