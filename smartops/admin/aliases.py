@@ -11,7 +11,7 @@ from signals.identity import alias_for
 from signals.models import Signal
 from signals.unidentified import UNIDENTIFIED
 from smartops.admin.placed import PlacedAdmin
-from smartops.admin.scopes import similar
+from smartops.admin.scopes import first_of, similar
 from smartops.people.access import Access, access_in
 
 COMPARED, SHOWN = 1000, 5  # unidentified signals
@@ -47,7 +47,7 @@ def matched(access: Access, alias: Alias) -> str:
     found = list(dict.fromkeys(row.workload for row in rows if alias_for(row.named, [spec])))
     if not found:
         return "matches no signal that is unidentified now."
-    names = ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+    names = first_of(found[:SHOWN], len(found))
     return f"matches these names of unidentified signals: {names}. They are decided on now."
 
 

@@ -19,6 +19,7 @@ from django.utils.html import format_html_join
 
 from signals.lib.edited_admin import confirmed, posted_reason
 from smartops.admin.placed import PlacedAdmin, PlacedForm
+from smartops.admin.scopes import first_of
 from smartops.models import Passkey, RoleGrant, SecondFactor
 from smartops.people import passkeys
 from smartops.people.sessions import lock
@@ -81,8 +82,7 @@ class PersonAdmin(PlacedAdmin[User], UserAdmin[User]):
         if request.user in rows:
             request.session.flush()
         if rows:
-            more = f" and {len(rows) - MAX_NAMED} more" if len(rows) > MAX_NAMED else ""
-            text = f"Signed out everywhere: {', '.join(map(str, rows[:MAX_NAMED]))}{more}."
+            text = f"Signed out everywhere: {first_of(rows[:MAX_NAMED], len(rows))}."
             self.message_user(request, text, messages.SUCCESS)
         return None
 

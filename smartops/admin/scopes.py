@@ -1,5 +1,6 @@
 """Forms with a scope: an empty one needs a confirmation, and what is saved says which known workloads it covers."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -61,8 +62,12 @@ def coverage(rows: QuerySet[Workload]) -> str:
     count, first = rows.count(), list(rows.order_by("namespace", "name", "kind", "pk")[:SHOWN])
     if not count:
         return "0 known workloads. Check the names. SmartOps knows a workload after the first decision about it."
-    names = ", ".join(map(str, first)) + (f" and {count - len(first)} more" if count > len(first) else "")
-    return f"{count} known workload{'s' if count > 1 else ''}: {names}."
+    return f"{count} known workload{'s' if count > 1 else ''}: {first_of(first, count)}."
+
+
+def first_of(names: Sequence[object], count: int) -> str:
+    """“shop/api, shop/cart and 3 more”. `names`: the first ones of so many."""
+    return ", ".join(map(str, names)) + (f" and {count - len(names)} more" if count > len(names) else "")
 
 
 def similar(access: Access, namespace: str, workload: str) -> str:
