@@ -2,7 +2,8 @@
 (() => {
   const OFF = "smartops-no-keys"; // in localStorage
   const TYPING = "input, textarea, select, [contenteditable]";
-  let going = 0; // until when the letter after g counts, as of performance.now()
+  const GOING = 1500; // milliseconds from g to its letter, as pressed: a busy page may handle both late
+  let went = -Infinity; // when g was pressed
 
   const rows = () => [...document.querySelectorAll("#live .rows tbody tr")].map(row => row.querySelector("a[href]")).filter(Boolean);
   const step = by => {
@@ -16,19 +17,19 @@
     "?": () => document.getElementById("help").showModal(),
     j: () => step(1),
     k: () => step(-1),
-    g: () => { going = performance.now() + 1500; },
+    g: at => { went = at; },
   };
 
   addEventListener("keydown", event => {
     if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
     if (event.target.closest?.(TYPING) || document.querySelector("dialog[open]") || localStorage.getItem(OFF)) return;
-    if (performance.now() < going) {
-      going = 0;
+    if (event.timeStamp < went + GOING) {
+      went = -Infinity;
       const link = document.querySelector(`.screens [data-key="${CSS.escape(event.key)}"]`);
       if (link) { event.preventDefault(); location.href = link.href; }
       return;
     }
-    if (Object.hasOwn(acts, event.key) && acts[event.key]() !== false) event.preventDefault();
+    if (Object.hasOwn(acts, event.key) && acts[event.key](event.timeStamp) !== false) event.preventDefault();
   });
 
   addEventListener("DOMContentLoaded", () => {
