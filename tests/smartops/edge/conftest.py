@@ -7,7 +7,7 @@ from tests.kit.web import Web
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def web() -> Iterator[Web]:
     """What these tests ask of it needs no database."""
     started = Web(NO_DATABASE, SMARTOPS_TRUSTED_PROXIES="127.0.0.9")

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from django.test import Client
@@ -31,7 +31,7 @@ def answers(host: str, port: int) -> bool:
 @has_ipv6
 @pytest.mark.parametrize(
     ("host", "served"),
-    [("", {"127.0.0.1", "::1"}), ("0.0.0.0", {"127.0.0.1"}), ("[::1]", {"::1"})],
+    [("", {"127.0.0.1", "::1"}), ("[::1]", {"::1"})],
 )
 def test_the_web_process_listens_on_the_families_of_its_host(host: str, served: set[str]) -> None:
     """All forms of a host are in a table of test_sockets.py."""
@@ -42,21 +42,21 @@ def test_the_web_process_listens_on_the_families_of_its_host(host: str, served: 
         web.stop()
 
 
-def test_a_port_that_is_taken_is_named(web: Web) -> None:
+def test_a_port_that_is_taken_is_named(below: Web) -> None:
     ended = subprocess.run(
-        [sys.executable, "manage.py", "serve", "--host", "127.0.0.1", "--port", str(web.port)],
+        [sys.executable, "manage.py", "serve", "--host", "127.0.0.1", "--port", str(below.port)],
         env=os.environ | {"DATABASE_URL": NO_DATABASE, "SMARTOPS_INSECURE_HTTP": "1"},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ended.returncode == 1
-    assert f"cannot listen on 127.0.0.1, port {web.port}: Address already in use" in ended.stderr
+    assert f"cannot listen on 127.0.0.1, port {below.port}: Address already in use" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 @pytest.fixture(scope="module")
-def below() -> Iterator[Web]:
+def below(served_url: str) -> Iterator[Web]:
     """Below a path, behind a proxy that removes the path or not."""
-    started = Web(NO_DATABASE, SMARTOPS_ROOT_PATH=f"{ROOT}/")
+    started = Web(served_url, SMARTOPS_ROOT_PATH=f"{ROOT}/")
     yield started
     started.stop()
 
@@ -100,24 +100,23 @@ def test_redirects_pages_and_cookies_are_below_the_root_path(below: Web, path: s
     assert location.startswith(f"{ROOT}/admin/login/?next={ROOT}/console/")
 
 
-def test_addresses_in_responses_are_below_the_root_path(serve: Callable[..., Web], reading: Client) -> None:
-    web = serve(SMARTOPS_ROOT_PATH=ROOT)
+def test_addresses_in_responses_are_below_the_root_path(below: Web, transactional_db: None, reading: Client) -> None:
     token = issue("agent", Scope)
     authorization, json_ = f"Authorization: Bearer {token}", "Content-Type: application/json"
     for number in range(2):
         body = b'{"windowId": "w%d", "service": "s%d", "isAnomaly": true, "score": 0.9, "type": "error"}'
         body %= (number, number)
-        posted = ask(web.port, f"POST {ROOT}/v1/signals/anomaly HTTP/1.1", authorization, json_, body=body)
+        posted = ask(below.port, f"POST {ROOT}/v1/signals/anomaly HTTP/1.1", authorization, json_, body=body)
         assert posted.headers["location"].startswith(f"{ROOT}/v1/signals/")
-    assert ask(web.port, f"GET {posted.headers['location']} HTTP/1.1", authorization).status == 200
-    page = ask(web.port, f"GET {ROOT}/v1/signals?limit=1 HTTP/1.1", authorization)
+    assert ask(below.port, f"GET {posted.headers['location']} HTTP/1.1", authorization).status == 200
+    page = ask(below.port, f"GET {ROOT}/v1/signals?limit=1 HTTP/1.1", authorization)
     assert f'"next": "{ROOT}/v1/signals?limit=1&cursor='.encode() in page.body
 
     cookie = f"Cookie: sessionid={reading.cookies['sessionid'].value}"
-    console = ask(web.port, "GET /console/ HTTP/1.1", cookie)
+    console = ask(below.port, "GET /console/ HTTP/1.1", cookie)
     assert f'hx-ws:connect="{ROOT}/console/changes?page={ROOT}/console/"'.encode() in console.body
     assert f'hx-get="{ROOT}/console/"'.encode() in console.body
-    with Wire(web.port) as wire:
+    with Wire(below.port) as wire:
         wire.request(
             f"GET {ROOT}/console/changes?page={ROOT}/console/ HTTP/1.1", cookie, "Origin: http://localhost",
             "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
