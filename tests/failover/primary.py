@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -21,10 +21,10 @@ from smartops.dev import postgres
 from smartops.dev.demo.installation import environment
 from smartops.dev.demo.state import unused_port
 from tests.kit import database
+from tests.kit.patience import PATIENCE, eventually
 from tests.kit.processes import ROOT, start
 from tests.kit.signals import anomaly_body
 
-WITHIN = 120.0  # seconds
 PASSWORD = "a password of the tests"  # noqa: S105
 SUPERUSER = "postgres"
 
@@ -155,7 +155,7 @@ class Site:
     def _start(self, name: str, role: str, *command: str) -> None:
         variables = self._environment | {"DATABASE_URL": self.primary.url(role)}
         process = start([sys.executable, *command], self._directory / f"{name}.log", variables)
-        self._stack.callback(process.wait, WITHIN)
+        self._stack.callback(process.wait, PATIENCE)
         self._stack.callback(process.kill)
 
 
@@ -171,7 +171,7 @@ def call(
     address: tuple[str, int], method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
 ) -> Answer:
     """Status 0: no connection."""
-    connection = HTTPConnection(*address, timeout=WITHIN)
+    connection = HTTPConnection(*address, timeout=PATIENCE)
     try:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
@@ -180,13 +180,6 @@ def call(
         return Answer(0, {}, "")
     finally:
         connection.close()
-
-
-def eventually(holds: Callable[[], bool], within: float = WITHIN) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold in time"
-        time.sleep(0.1)
 
 
 @contextmanager

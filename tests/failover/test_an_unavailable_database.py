@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from smartops.dev.sandbox.sandbox import Sandbox
-from tests.failover.primary import PASSWORD, SUPERUSER, Answer, Primary, Site, eventually, small_disk
+from tests.failover.primary import PASSWORD, SUPERUSER, Answer, Primary, Site, small_disk
+from tests.kit.patience import eventually
 
 READ_ONLY = "default_transaction_read_only = on"
 

@@ -13,6 +13,8 @@ import yaml
 from kubernetes.client import Configuration
 from kubernetes.config import load_kube_config
 
+from tests.kit.patience import PATIENCE
+
 Object = dict[str, Any]
 JSON, MERGE = "application/json", "application/merge-patch+json"
 STRATEGIC, JSON_PATCH = "application/strategic-merge-patch+json", "application/json-patch+json"
@@ -34,7 +36,7 @@ class Client:
     """Paths without a leading slash are of `namespace`: "pods", "deployments/web/scale". `timeout` in seconds, for each
     answer and for each silence on a watch."""
 
-    def __init__(self, kubeconfig: Path, namespace: str = "default", timeout: float = 30.0) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str = "default", timeout: float = PATIENCE) -> None:
         access = Configuration()
         load_kube_config(  # type: ignore[no-untyped-call]
             str(kubeconfig), client_configuration=access, persist_config=False
@@ -87,7 +89,7 @@ class Client:
 
     def wait(self, path: str, condition: Callable[[Object], bool], **query: str) -> Object:
         """The first object of a collection to fulfil the condition, as a watch shows it."""
-        for event in self.watch(path, **{"timeoutSeconds": "20", **query}):
+        for event in self.watch(path, **{"timeoutSeconds": f"{PATIENCE:.0f}", **query}):
             found: Object = event["object"]
             if event["type"] in ("ADDED", "MODIFIED") and condition(found):
                 return found

@@ -16,7 +16,8 @@ from signals.lib.notifications import CHANNEL
 from smartops.dev.demo.state import unused_port
 from smartops.dev.postgres import RECONCILER_ROLE, WEB_ROLE
 from smartops.tokens import Scope, issue
-from tests.kit.processes import PATIENCE, environment, sessions, start, until
+from tests.kit.patience import PATIENCE
+from tests.kit.processes import environment, sessions, start, until
 
 RECONCILER = "a reconciler of the installation"
 Address = tuple[str, int]

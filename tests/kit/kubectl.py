@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.kit.patience import PATIENCE
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -27,7 +29,7 @@ def kubectl_on(kubeconfig: Path, namespace: str, cache: Path) -> Kubectl:
     def run(*arguments: str, stdin: str = "") -> Ran:
         done = subprocess.run(
             [program, "--namespace", namespace, *arguments],
-            input=stdin, env=environment, capture_output=True, text=True, timeout=60, check=False,
+            input=stdin, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
         return Ran(done.returncode, done.stdout + done.stderr)
 

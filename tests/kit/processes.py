@@ -15,10 +15,10 @@ from django.db import InternalError, connection
 from signals.lib.notifications import CHANNEL, connect
 from smartops.dev.demo.processes import TETHER
 from smartops.dev.postgres import RECONCILER_ROLE, WEB_ROLE
+from tests.kit.patience import PATIENCE
 
 ROOT = Path(settings.BASE_DIR)
 PASSWORD = "of-the-tests"  # noqa: S105 - the private server asks for none
-PATIENCE = 120.0  # seconds
 
 
 def let_roles_log_in() -> None:

@@ -12,6 +12,7 @@ from smartops.dev.sandbox.requests import Request, parse
 from smartops.dev.sandbox.resources import DEPLOYMENT
 from smartops.dev.sandbox.sandbox import Sandbox
 from smartops.dev.sandbox.store import Event
+from tests.kit.patience import PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Referee:
     def of(self, action: object) -> list[Effect]:
         return [effect for effect in self.effects if effect.action == str(action)]
 
-    def wait_for_answers(self, number: int, timeout: float = 60.0) -> None:
+    def wait_for_answers(self, number: int, timeout: float = PATIENCE) -> None:
         with self._came:
             assert self._came.wait_for(lambda: len(self.answers) >= number, timeout), f"only {len(self.answers)} came"
 

@@ -8,10 +8,12 @@ from typing import TypeVar
 
 from django.db import connection
 
+from tests.kit.patience import PATIENCE
+
 T = TypeVar("T")
 
 
-def at_once(works: Sequence[Callable[[], T]], timeout: float = 30.0) -> list[T]:
+def at_once(works: Sequence[Callable[[], T]], timeout: float = PATIENCE) -> list[T]:
     """Runs each on a thread and a connection of its own, all started together. Returns the results in order."""
     start = Barrier(len(works))
 
@@ -30,7 +32,7 @@ def at_once(works: Sequence[Callable[[], T]], timeout: float = 30.0) -> list[T]:
 def wait_for_lock() -> None:
     """Until another session of the database waits for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     with connection.cursor() as cursor:
         while time.monotonic() < until:
             cursor.execute("SELECT pg_stat_clear_snapshot()")

@@ -12,6 +12,7 @@ from django.db import connection
 
 from signals.lib.notifications import CHANNEL
 from smartops.dev.postgres import WEB_ROLE
+from tests.kit.patience import PATIENCE
 from tests.kit.processes import PASSWORD
 
 ROOT = Path(__file__).parents[2]
@@ -52,11 +53,11 @@ class Web:
     def stop(self) -> None:
         self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise
-        self._reader.join(5)
+        self._reader.join(PATIENCE)
         assert self.process.stderr is not None
         self.process.stderr.close()

@@ -21,6 +21,7 @@ from signals.types import Kind, Target
 from smartops.dev.sandbox.sandbox import Sandbox
 from tests.kit import manifests
 from tests.kit.manifests import Object
+from tests.kit.patience import PATIENCE
 from tests.kit.signals import NAMESPACE
 
 
@@ -47,7 +48,7 @@ class World:
 
     def __init__(self, sandbox: Sandbox, tmp_path: Path) -> None:
         self.sandbox = sandbox
-        self.cluster = KubernetesCluster(sandbox.kubeconfig, timeout=3)
+        self.cluster = KubernetesCluster(sandbox.kubeconfig)
         self._deployed = False
         self._manifest = tmp_path / "workloads.json"
 
@@ -66,10 +67,10 @@ class World:
 
     def settle(self, name: str) -> None:
         """Until its pods are ready: from then on nobody but us moves its version."""
-        self.cluster.wait_for_rollout(WorkloadKey(NAMESPACE, name), timeout=60)
+        self.cluster.wait_for_rollout(WorkloadKey(NAMESPACE, name), timeout=PATIENCE)
 
     def _until_settled(self, key: WorkloadKey) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while rollout_state(self.cluster.get_workload(key)) is RolloutState.IN_PROGRESS:
             assert time.monotonic() < deadline, f"the rollout of {key} does not end"
             time.sleep(0.02)

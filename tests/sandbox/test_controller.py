@@ -7,6 +7,7 @@ import pytest
 from smartops.dev.sandbox import Sandbox
 from tests.kit.client import Client, Object, is_complete
 from tests.kit.manifests import deployment
+from tests.kit.patience import PATIENCE
 
 WEB = "deployments/web"
 SETS, PODS = "replicasets", "pods"
@@ -74,7 +75,7 @@ def test_a_rollout_stays_between_max_unavailable_and_max_surge(
     old = names(client, PODS)
     ready = dict.fromkeys(old, True)
     client.patch(WEB, RESTART)
-    for event in client.watch(PODS, resourceVersion=start, timeoutSeconds="8"):
+    for event in client.watch(PODS, resourceVersion=start, timeoutSeconds=f"{PATIENCE:.0f}"):
         pod = event["object"]
         if event["type"] == "DELETED" or "deletionTimestamp" in pod["metadata"]:
             ready.pop(pod["metadata"]["name"], None)
@@ -107,7 +108,7 @@ def test_recreate_starts_nothing_before_all_old_pods_are_gone(client: Client) ->
     old = names(client, PODS)
     client.patch(WEB, RESTART)
     alive = set(old)
-    for event in client.watch(PODS, resourceVersion=start, timeoutSeconds="5"):
+    for event in client.watch(PODS, resourceVersion=start, timeoutSeconds=f"{PATIENCE:.0f}"):
         name = event["object"]["metadata"]["name"]
         if event["type"] == "DELETED":
             alive.discard(name)
@@ -160,8 +161,10 @@ def test_a_paused_deployment_scales_but_does_not_roll(client: Client) -> None:
 
 
 def test_a_pod_is_available_only_after_min_ready_seconds(client: Client) -> None:
-    client.create("deployments", deployment(minReadySeconds=1))
-    ready = client.wait("deployments", lambda found: found.get("status", {}).get("readyReplicas") == 1)
+    version = client.create("deployments", deployment(minReadySeconds=1))["metadata"]["resourceVersion"]
+    ready = client.wait(
+        "deployments", lambda found: found.get("status", {}).get("readyReplicas") == 1, resourceVersion=version
+    )
     assert "availableReplicas" not in ready["status"]
     assert conditions(ready)["Available"] == ("False", "MinimumReplicasUnavailable")
     client.rolled_out("web")
@@ -173,7 +176,7 @@ def test_a_deleted_pod_is_replaced(client: Client) -> None:
     (name,) = names(client, PODS)
     status, deleting = client.send("DELETE", f"{PODS}/{name}")
     assert (status, deleting["metadata"]["name"], "deletionTimestamp" in deleting["metadata"]) == (200, name, True)
-    for event in client.watch(PODS, resourceVersion=deleting["metadata"]["resourceVersion"], timeoutSeconds="5"):
+    for event in client.watch(PODS, resourceVersion=deleting["metadata"]["resourceVersion"]):
         if event["type"] == "DELETED":
             assert event["object"]["metadata"]["name"] == name
             break
@@ -218,7 +221,7 @@ def test_many_deployments_settle_together(sandbox: Sandbox, client: Client) -> N
     for index in range(200):
         client.create("deployments", deployment(f"web-{index}", replicas=2))
     waiting = {f"web-{index}" for index in range(200)}
-    for event in client.watch("deployments", timeoutSeconds="8"):
+    for event in client.watch("deployments", timeoutSeconds=f"{PATIENCE:.0f}"):
         if is_complete(event["object"], 1):
             waiting.discard(event["object"]["metadata"]["name"])
         if not waiting:

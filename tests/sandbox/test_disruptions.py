@@ -71,8 +71,11 @@ def test_an_eviction_deletes_the_pod(client: Client, pods: list[Object]) -> None
 
 
 def test_a_budget_allows_one_eviction_at_a_time(client: Client, budget: Callable[..., Object]) -> None:
-    client.create("deployments", deployment(replicas=3, sim={"ready_after": "2s"}))  # so is the replacement
+    client.create("deployments", deployment(replicas=3))
     client.rolled_out("web")
+    for replaces_pods in ("deployments", "replicasets"):
+        [one] = client.get(replaces_pods)["items"]
+        client.send("DELETE", f"{replaces_pods}/{one['metadata']['name']}", {"propagationPolicy": "Orphan"})
     budget(minAvailable=2)
     first, second, _ = (pod["metadata"]["name"] for pod in client.get(PODS)["items"])
     assert evict(client, first)[0] == 201

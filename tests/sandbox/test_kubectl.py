@@ -15,6 +15,7 @@ from smartops.dev.sandbox import Sandbox
 from tests.kit.kubectl import kubectl_on
 
 Kubectl = Callable[..., str]
+Begin = Callable[..., subprocess.Popen[str]]
 
 MANIFEST = """
 apiVersion: v1
@@ -69,6 +70,20 @@ def kubectl(cluster: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) ->
     run(
         "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     )
+    return run
+
+
+@pytest.fixture
+def begin(shop: Kubectl, cluster: Sandbox, tmp_path: Path) -> Begin:
+    """Starts kubectl in the namespace of the shop."""
+    program = str(shutil.which("kubectl", path=sysconfig.get_path("scripts")))
+    namespace = json.loads(shop("get", "deployment", "shop", "-o", "json"))["metadata"]["namespace"]
+    place = ("--kubeconfig", str(cluster.kubeconfig), "--cache-dir", str(tmp_path), "-n", namespace)
+
+    def run(*arguments: str) -> subprocess.Popen[str]:
+        command = [program, *place, *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
     return run
 
 
@@ -159,12 +174,15 @@ def test_kubectl_scales_and_follows_a_rollout(shop: Kubectl) -> None:
     assert "kubectl.kubernetes.io/restartedAt" not in json.dumps(spec(shop))
 
 
-def test_a_stuck_rollout_exceeds_its_deadline(shop: Kubectl) -> None:
+def test_a_stuck_rollout_exceeds_its_deadline(shop: Kubectl, begin: Begin) -> None:
     template = {"metadata": {"annotations": {"sim/outcome": "stuck"}}}
-    shop("patch", "deploy", "shop", "-p", json.dumps({"spec": {"progressDeadlineSeconds": 1, "template": template}}))
-    followed = shop("rollout", "status", "deployment/shop", fails=True)
-    assert "Waiting for deployment" in followed
-    assert "exceeded its progress deadline" in followed
+    shop("patch", "deploy", "shop", "-p", json.dumps({"spec": {"template": template}}))
+    with begin("rollout", "status", "deployment/shop") as following:
+        assert following.stdout
+        assert "Waiting for deployment" in following.stdout.readline()
+        shop("patch", "deploy", "shop", "-p", json.dumps({"spec": {"progressDeadlineSeconds": 1}}))
+        assert "exceeded its progress deadline" in following.stdout.read()
+    assert following.returncode == 1
     assert "ImagePullBackOff" in shop("get", "pods")
 
 
@@ -201,14 +219,8 @@ def test_kubectl_describe_and_events_show_what_happened(shop: Kubectl) -> None:
     assert "smartops-sandbox" in shop("get", "pods", "-o", "wide")
 
 
-def test_kubectl_watch_prints_each_change(shop: Kubectl, cluster: Sandbox, tmp_path: Path) -> None:
-    program = str(shutil.which("kubectl", path=sysconfig.get_path("scripts")))
-    namespace = json.loads(shop("get", "deployment", "shop", "-o", "json"))["metadata"]["namespace"]
-    watching = subprocess.Popen(
-        [program, "--kubeconfig", str(cluster.kubeconfig), "--cache-dir", str(tmp_path), "-n", namespace,
-         "get", "deployments", "--watch", "--request-timeout=10s"], stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with watching:
+def test_kubectl_watch_prints_each_change(shop: Kubectl, begin: Begin) -> None:
+    with begin("get", "deployments", "--watch", "--request-timeout=100s") as watching:
         assert watching.stdout
         assert watching.stdout.readline().startswith("NAME")
         assert watching.stdout.readline().startswith("shop")

@@ -70,7 +70,7 @@ def test_pods_below_the_partition_keep_their_template(client: Client, kubectl: K
     client.create(SETS, stateful_set(replicas=3, updateStrategy=strategy))
     client.rolled_out("db", resource=SETS)
     client.patch(DB, RESTART)
-    ran = kubectl("rollout", "status", DB, "--timeout=20s")
+    ran = kubectl("rollout", "status", DB, "--timeout=100s")
     assert ran.said.splitlines()[-1] == "partitioned roll out complete: 1 new pods have been updated..."
 
     status = client.get(DB)["status"]
@@ -159,7 +159,7 @@ def test_a_restart_replaces_the_pods_of_a_daemon_set_one_by_one(client: Client, 
         least.append(status.get("numberAvailable", 0))
         return status["observedGeneration"] == 2 and (status.get("updatedNumberScheduled"), least[-1]) == (3, 3)
 
-    client.wait(DAEMONS, ended)
+    client.wait(DAEMONS, ended, resourceVersion=changed["metadata"]["resourceVersion"])
     assert min(least) == (3 if "maxSurge" in rolling else 2)
     assert set(pods(client).values()).isdisjoint(before.values())
 
@@ -183,9 +183,9 @@ def test_kubectl_restarts_and_undoes_it(client: Client, kubectl: Kubectl, path: 
     client.rolled_out(name, resource=resource)
     before = pods(client)
     assert kubectl("rollout", "restart", path).code == 0
-    assert kubectl("rollout", "status", path, "--timeout=20s").code == 0
+    assert kubectl("rollout", "status", path, "--timeout=100s").code == 0
     assert set(pods(client).values()).isdisjoint(before.values())
 
     assert kubectl("rollout", "undo", path).code == 0
-    assert kubectl("rollout", "status", path, "--timeout=20s").code == 0
+    assert kubectl("rollout", "status", path, "--timeout=100s").code == 0
     assert set(pods(client).values()) == set(before.values())

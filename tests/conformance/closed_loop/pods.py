@@ -11,7 +11,8 @@ from pathlib import Path
 from smartops.dev.demo.state import unused_port
 from tests.chart.rendering import Object, variables
 from tests.kit import processes
-from tests.kit.processes import PATIENCE, ROOT, until
+from tests.kit.patience import PATIENCE
+from tests.kit.processes import ROOT, until
 
 SECRETS = "/run/secrets/smartops"  # where the pods have them
 PROGRAMS = {"python": (sys.executable,)}

@@ -27,15 +27,21 @@ from orchestrator.k8s.errors import (
 )
 from orchestrator.k8s.events import EventType, KubernetesEvent
 from orchestrator.k8s.types import Preconditions, WorkloadKey
+from tests.kit.patience import PATIENCE, eventually
 from tests.orchestrator.k8s.stub import Answer, Stub, deployment, hang_up, http, kubeconfig
 
 ERP = WorkloadKey("dev", "erp")
 WHOLE = json.dumps(deployment())
-TIMEOUT = 0.5
+TIMEOUT = 0.5  # of a call that is not answered
 
 
 @pytest.fixture
 def cluster(stub: Stub, tmp_path: Path) -> KubernetesCluster:
+    return KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", stub.url), timeout=PATIENCE)
+
+
+@pytest.fixture
+def hasty(stub: Stub, tmp_path: Path) -> KubernetesCluster:
     return KubernetesCluster(kubeconfig(tmp_path / "kubeconfig", stub.url), timeout=TIMEOUT)
 
 
@@ -217,17 +223,18 @@ def test_retry_after_is_handed_on(stub: Stub, cluster: KubernetesCluster) -> Non
 
 @pytest.mark.parametrize("pace", ["silent", "trickling"])
 def test_a_call_ends_at_its_timeout_however_the_answer_is_delayed(
-    stub: Stub, cluster: KubernetesCluster, pace: str
+    stub: Stub, hasty: KubernetesCluster, pace: str
 ) -> None:
     stub.answer = trickles(stub, b" " if pace == "trickling" else b"")
     started = monotonic()
     with pytest.raises(TimedOut):
-        cluster.scale_workload(ERP, 3)
-    assert TIMEOUT * 0.9 < monotonic() - started < TIMEOUT * 4
+        hasty.scale_workload(ERP, 3)
+    assert TIMEOUT * 0.9 < monotonic() - started < 60  # all that trickles takes 200 s
+    eventually(lambda: bool(stub.requests))  # the stub may read it after we have given it up
     assert len(stub.requests) == 1
 
 
-def test_a_refusal_whose_body_trickles_ends_at_the_timeout(stub: Stub, cluster: KubernetesCluster) -> None:
+def test_a_refusal_whose_body_trickles_ends_at_the_timeout(stub: Stub, hasty: KubernetesCluster) -> None:
     def answer(connection: socket.socket) -> None:
         connection.sendall(http("", "409 Conflict", length=10_000))
         while not stub.over.wait(0.02):
@@ -235,7 +242,7 @@ def test_a_refusal_whose_body_trickles_ends_at_the_timeout(stub: Stub, cluster: 
 
     stub.answer = answer
     with pytest.raises(TimedOut):
-        cluster.scale_workload(ERP, 3)
+        hasty.scale_workload(ERP, 3)
 
 
 def test_each_request_carries_the_credentials_that_the_library_has_by_then(
@@ -301,7 +308,7 @@ def test_a_server_without_tls_is_a_failed_call(stub: Stub, tmp_path: Path) -> No
     stub.answer = sends(http(WHOLE))
     config = kubeconfig(tmp_path / "kubeconfig", stub.url.replace("http:", "https:"))
     with pytest.raises(Unknown, match="SSL"):
-        KubernetesCluster(config, timeout=TIMEOUT).get_workload(ERP)
+        KubernetesCluster(config).get_workload(ERP)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "]["])

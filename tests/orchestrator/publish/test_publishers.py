@@ -22,7 +22,8 @@ from orchestrator.publish.types import Entry, Published, Publisher, Retry
 from orchestrator.publish.types import Outcome as Answer
 from smartops.dev.postgres import RECONCILER_ROLE
 from smartops.dev.sandbox.faults import Refuse
-from tests.kit.processes import PATIENCE, environment, running, start, until
+from tests.kit.patience import PATIENCE
+from tests.kit.processes import environment, running, start, until
 from tests.kit.world import World, deployment
 from tests.orchestrator.publish import rows
 from tests.orchestrator.publish.rows import Notebook
