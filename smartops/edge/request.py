@@ -122,11 +122,12 @@ class Request(WebRequest):  # type: ignore[misc]
             self.channel.release("unread")
 
     def handle_reply(self, message: dict[str, Any]) -> None:
-        """The rest of a body that the application did not read would be taken for the next request."""
+        """The rest of a body that the application did not read would be taken for the next request, and that of a
+        response to HEAD for the next response: Twisted drops only the first piece."""
         if message["type"] == "http.response.start" and not self.received and self.channel is not None:
             self.channel.persistent = False
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        super().handle_reply(message)
+        super().handle_reply(message | {"body": b""} if self.method == b"HEAD" else message)
 
     def handle_exception(self, exception: BaseException) -> None:
         """In the middle of a response, the connection ends without the last chunk: the client knows that it is not

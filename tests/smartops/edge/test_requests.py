@@ -69,7 +69,9 @@ def test_a_header_without_an_end_is_refused_while_it_arrives(web: Web) -> None:
         assert response.headers["connection"] == "close"
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/metrics", "/admin/login/", "/static/console/console.css", "/"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/metrics", "/v1/openapi.json", "/admin/login/", "/static/console/console.css", "/"]
+)
 def test_head_is_answered_as_get_without_the_body(web: Web, path: str) -> None:
     with Wire(web.port) as wire:
         got = wire.request(f"GET {path} HTTP/1.1").response()
