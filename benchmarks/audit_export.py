@@ -33,10 +33,10 @@ def main(directory: Path, rows: int) -> None:
     client = Client()
     client.force_login(user)
     session = client.cookies["sessionid"].value
-    web = Web(url)
+    web = Web(url, program=(sys.executable, "manage.py"))  # with a memory of its own
     try:
         for form in ("csv", "jsonl"):
-            download(web.port, web.process.pid, session, form, rows)
+            download(web.port, web.pid, session, form, rows)
     finally:
         web.stop()
         postgres.stop(directory / "postgres")

@@ -155,7 +155,7 @@ class Site:
     def _start(self, name: str, role: str, *command: str) -> None:
         variables = self._environment | {"DATABASE_URL": self.primary.url(role)}
         process = start([sys.executable, *command], self._directory / f"{name}.log", variables)
-        self._stack.callback(process.wait, PATIENCE)
+        self._stack.callback(process.join, PATIENCE)
         self._stack.callback(process.kill)
 
 

@@ -3,11 +3,10 @@
 import json
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from smartops.dev.demo.state import unused_port
 from smartops.dev.postgres import RECONCILER_ROLE, WEB_ROLE
 from smartops.tokens import Scope, issue
 from tests.kit.patience import PATIENCE
-from tests.kit.processes import environment, sessions, start, until
+from tests.kit.processes import ended, environment, sessions, start, until
 
 RECONCILER = "a reconciler of the installation"
 Address = tuple[str, int]
@@ -68,9 +67,11 @@ class Installation:
     """A web process and some reconcilers for `namespaces` (as in SMARTOPS_NAMESPACES). `address` outlives them: who
     connects while there is no web process waits in line. `metrics` are the reconcilers' own addresses."""
 
-    def __init__(self, kubeconfig: Path, namespaces: str, log: Path, **more: str) -> None:
-        self._log = log
-        self._running: list[subprocess.Popen[bytes]] = []
+    def __init__(
+        self, kubeconfig: Path, namespaces: str, log: Path, program: Sequence[str] = ("manage.py",), **more: str
+    ) -> None:
+        self._log, self._program = log, program
+        self._running: list[BaseProcess] = []
         settings = {"SMARTOPS_NAMESPACES": namespaces, "SMARTOPS_INSECURE_HTTP": "1", **more}
         cluster = {"SMARTOPS_KUBECONFIG": str(kubeconfig), "PGAPPNAME": RECONCILER}
         self._web = environment(WEB_ROLE, **settings)
@@ -81,13 +82,10 @@ class Installation:
 
     def start(self, reconcilers: int) -> None:
         """The reconcilers listen when this returns; requests are answered as soon as there is somebody to do so."""
-        descriptor = self._listener.fileno()
-        serve = [sys.executable, "manage.py", "serve", "--fd", str(descriptor)]
-        self._running.append(start(serve, self._log, self._web, inherits=[descriptor]))
+        self._running.append(start([*self._program, "serve", "--fd", self._listener], self._log, self._web))
         self.metrics = [("127.0.0.1", unused_port()) for _ in range(reconcilers)]
         for host, port in self.metrics:
-            endpoint = ["--metrics-host", host, "--metrics-port", str(port)]
-            command = [sys.executable, "manage.py", "reconcile", *endpoint]
+            command = [*self._program, "reconcile", "--metrics-host", host, "--metrics-port", str(port)]
             self._running.append(start(command, self._log, self._reconciler))
         until(lambda: sessions(RECONCILER, f"LISTEN {CHANNEL}") == reconcilers or not self._alive())
         assert self._alive(), self.log()
@@ -96,7 +94,7 @@ class Installation:
         """All at once, with SIGKILL. On return they are gone, and PostgreSQL knows."""
         for process in self._running:
             process.kill()
-        assert {process.wait(PATIENCE) for process in self._running} == {-signal.SIGKILL}, self.log()
+        assert {ended(process) for process in self._running} == {-signal.SIGKILL}, self.log()
         self._running.clear()
         until(lambda: sessions(RECONCILER) == 0)
 
@@ -108,27 +106,34 @@ class Installation:
                 connection.getresponse()
         for process in self._running:
             process.terminate()
-        assert {process.wait(PATIENCE) for process in self._running} <= {0}, self.log()
+        assert {ended(process) for process in self._running} <= {0}, self.log()
         assert "Traceback" not in self.log(), self.log()
 
     def close(self) -> None:
         """Nothing is left, whatever happened."""
         for process in self._running:
             process.kill()
-            process.wait(PATIENCE)
+            ended(process)
         self._listener.close()
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
     def _alive(self) -> bool:
-        return all(process.poll() is None for process in self._running)
+        return all(process.is_alive() for process in self._running)
 
 
 @contextmanager
-def installed(kubeconfig: Path, namespaces: str, log: Path, reconcilers: int, **more: str) -> Iterator[Installation]:
-    """`more` is of their environment."""
-    installation = Installation(kubeconfig, namespaces, log, **more)
+def installed(
+    kubeconfig: Path,
+    namespaces: str,
+    log: Path,
+    reconcilers: int,
+    program: Sequence[str] = ("manage.py",),
+    **more: str,
+) -> Iterator[Installation]:
+    """`program` runs in place of manage.py; `more` is of their environment."""
+    installation = Installation(kubeconfig, namespaces, log, program, **more)
     try:
         installation.start(reconcilers)
         yield installation

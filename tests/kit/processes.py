@@ -1,10 +1,10 @@
 """Processes of their own, on the database and the cluster of the test."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
 from urllib.parse import quote
@@ -13,12 +13,14 @@ from django.conf import settings
 from django.db import InternalError, connection
 
 from signals.lib.notifications import CHANNEL, connect
-from smartops.dev.demo.processes import TETHER
 from smartops.dev.postgres import RECONCILER_ROLE, WEB_ROLE
+from tests.kit import forked
 from tests.kit.patience import PATIENCE
 
 ROOT = Path(settings.BASE_DIR)
 PASSWORD = "of-the-tests"  # noqa: S105 - the private server asks for none
+FORKS = get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.kit.loaded"])
 
 
 def let_roles_log_in() -> None:
@@ -41,37 +43,41 @@ def environment(role: str = WEB_ROLE, **more: str) -> dict[str, str]:
     return {**os.environ, "DATABASE_URL": url, "SMARTOPS_LOG_LEVEL": "WARNING", **more}
 
 
-def start(
-    command: Sequence[str], log: Path, variables: Mapping[str, str], inherits: Sequence[int] = ()
-) -> subprocess.Popen[bytes]:
-    """It ends when we do, even if we are killed. `inherits`: descriptors of ours."""
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [*TETHER, str(os.getpid()), *command],
-            cwd=ROOT, env=variables, pass_fds=inherits, stdout=output, stderr=output,
-        )  # fmt: skip
+def start(command: Sequence[forked.Word], log: Path, variables: Mapping[str, str]) -> BaseProcess:
+    """It ends when we do, even if we are killed. A command of words for Python, `manage.py …` or `-m module …`, is
+    forked from a server that has everything imported; any other is executed. A socket in the command is passed on: the
+    command has its descriptor."""
+    process = FORKS.Process(target=forked.run, args=(command, ROOT, log, dict(variables)), daemon=True)
+    process.start()
+    return process
+
+
+def ended(process: BaseProcess) -> int | None:
+    """Its exit code, as soon as it has one; of a signal, its negative number."""
+    process.join(PATIENCE)
+    return process.exitcode
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path, variables: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: Sequence[forked.Word], log: Path, variables: Mapping[str, str]) -> Iterator[BaseProcess]:
     """It must end well when told to. What fails meanwhile is told with its log."""
     process = start(command, log, variables)
     try:
         yield process
         process.terminate()
-        assert process.wait(PATIENCE) == 0
+        assert ended(process) == 0
     except AssertionError as error:
         error.add_note(f"{log.name}: {log.read_text(errors='replace')[-2000:]}")
         raise
     finally:
         process.kill()
-        process.wait(PATIENCE)
+        ended(process)
 
 
 @contextmanager
 def reconcilers(number: int, kubeconfig: Path, log: Path) -> Iterator[None]:
     """`manage.py reconcile`, side by side. They must have nothing to complain of."""
-    command = [sys.executable, "manage.py", "reconcile"]
+    command = ["manage.py", "reconcile"]
     variables = environment(RECONCILER_ROLE, SMARTOPS_KUBECONFIG=str(kubeconfig), PGAPPNAME="a reconciler")
     with ExitStack() as started:
         for _ in range(number):

@@ -2,20 +2,18 @@
 
 import os
 import re
-import subprocess
-import sys
+from collections.abc import Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
-from threading import Thread
+from tempfile import NamedTemporaryFile
 from urllib.parse import urlsplit
 
 from django.db import connection
 
 from signals.lib.notifications import CHANNEL
 from smartops.dev.postgres import WEB_ROLE
-from tests.kit.patience import PATIENCE
-from tests.kit.processes import PASSWORD
+from tests.kit.processes import PASSWORD, ended, start
 
-ROOT = Path(__file__).parents[2]
 SERVED_AT = re.compile(r"Listening on (\S+):(\d+)")
 
 
@@ -27,37 +25,43 @@ def notify(model: str, pk: str = "") -> None:
 
 class Web:
     """One web process on a port of its own, which connects to the database as the role of web processes. `more` is of
-    its environment; `program` runs in place of manage.py."""
+    its environment; `program` runs in place of manage.py, and is given its words."""
 
     def __init__(
-        self, database_url: str, port: int = 0, host: str = "127.0.0.1", program: str = "manage.py", **more: str
+        self,
+        database_url: str,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        program: Sequence[str] = ("manage.py",),
+        **more: str,
     ) -> None:
         given = urlsplit(database_url)
         url = given._replace(netloc=f"{WEB_ROLE}:{PASSWORD}@{given.netloc.rpartition('@')[2]}").geturl()
         environment = os.environ | {"DATABASE_URL": url, "SMARTOPS_INSECURE_HTTP": "1"} | more
-        command = [sys.executable, *program.split(), "serve", "--host", host, "--port", str(port)]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
-        self.log: list[str] = []
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log.append(line)
-            if served := SERVED_AT.search(line):
-                self.port = int(served[2])
-                break
-        else:
-            raise RuntimeError("".join(self.log))
+        command = [*program, "serve", "--host", host, "--port", str(port)]
+        self._output = NamedTemporaryFile("r", prefix="smartops-web-")  # noqa: SIM115 - `stop` closes it
+        self.process = start(command, Path(self._output.name), environment)
+        assert self.process.pid is not None
+        self.pid = self.process.pid
+        self._written = ""
+        while not (served := SERVED_AT.search("".join(self.log))):
+            if wait([self.process.sentinel], 0.01):
+                raise RuntimeError("".join(self.log))
+        self.port = int(served[2])
         self.url = f"http://{served[1]}:{self.port}"
-        self._reader = Thread(target=self.log.extend, args=[self.process.stderr])
-        self._reader.start()
+
+    @property
+    def log(self) -> list[str]:
+        """The lines that it has written."""
+        if not self._output.closed:
+            self._written += self._output.read()
+        return self._written.splitlines(keepends=True)
 
     def stop(self) -> None:
         self.process.terminate()
         try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
+            assert ended(self.process) is not None, "it did not end in time"
+        finally:
             self.process.kill()
-            self.process.wait()
-            raise
-        self._reader.join(PATIENCE)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+            self._written = "".join(self.log)
+            self._output.close()

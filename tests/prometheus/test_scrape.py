@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,8 @@ class Scraped(NamedTuple):
 @pytest.fixture
 def scraped(world: World, tmp_path: Path) -> Iterator[Scraped]:
     world.deploy(deployment("erp-simulator", replicas=2))
-    with installed(world.sandbox.kubeconfig, NAMESPACE, tmp_path / "log", reconcilers=1) as installation:
+    program = (sys.executable, "manage.py")  # each kind of process has the metrics of what it alone imports
+    with installed(world.sandbox.kubeconfig, NAMESPACE, tmp_path / "log", 1, program) as installation:
         places = {"web": installation.address, "reconciler": installation.metrics[0]}
         addresses = {name: f"{host}:{port}" for name, (host, port) in places.items()}
         prometheus = Prometheus(tmp_path, addresses)

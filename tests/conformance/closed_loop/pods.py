@@ -38,8 +38,8 @@ def running(pod: Object, secrets: Path, log: Path, *more: str, **instead: str) -
     address = ("127.0.0.1", unused_port())
     words = [*command(pod, {str(port["containerPort"]): str(address[1])}), *more]
     with processes.running(words, log, environment(pod, secrets) | instead) as process:
-        until(lambda: answers(address) or process.poll() is not None)
-        assert process.poll() is None
+        until(lambda: answers(address) or not process.is_alive())
+        assert process.is_alive()
         yield address
     assert "Traceback" not in log.read_text(), log.read_text()
 

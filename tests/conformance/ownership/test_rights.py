@@ -1,6 +1,5 @@
 """A reconciler that lacks a right says so in one line each, and what it then does not do."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -79,12 +78,12 @@ def restricted(
     control_plane: ControlPlane, namespace: str, log: Path, *lacking: tuple[str, str]
 ) -> Iterator[Restricted]:
     port = unused_port()
-    command = [sys.executable, "manage.py", "reconcile", "--metrics-host", "127.0.0.1", "--metrics-port", str(port)]
+    command = ["manage.py", "reconcile", "--metrics-host", "127.0.0.1", "--metrics-port", str(port)]
     with control_plane.granting(rights(*lacking), namespace) as kubeconfig:
         settings = {"SMARTOPS_KUBECONFIG": str(kubeconfig), "SMARTOPS_NAMESPACES": namespace}
         given = environment(RECONCILER_ROLE, **settings, PGAPPNAME=RESTRICTED)
         with running(command, log, given) as process:
-            until(lambda: sessions(RESTRICTED, f"LISTEN {CHANNEL}") == 1 or process.poll() is not None)
+            until(lambda: sessions(RESTRICTED, f"LISTEN {CHANNEL}") == 1 or not process.is_alive())
             yield Restricted(port, log)
         assert "Traceback" not in log.read_text(), log.read_text()
 

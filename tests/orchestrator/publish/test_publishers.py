@@ -22,8 +22,7 @@ from orchestrator.publish.types import Entry, Published, Publisher, Retry
 from orchestrator.publish.types import Outcome as Answer
 from smartops.dev.postgres import RECONCILER_ROLE
 from smartops.dev.sandbox.faults import Refuse
-from tests.kit.patience import PATIENCE
-from tests.kit.processes import environment, running, start, until
+from tests.kit.processes import ended, environment, running, start, until
 from tests.kit.world import World, deployment
 from tests.orchestrator.publish import rows
 from tests.orchestrator.publish.rows import Notebook
@@ -31,7 +30,7 @@ from tests.orchestrator.publish.to_file import ToFile
 
 pytestmark = pytest.mark.django_db(transaction=True)
 GRACE = 5.0  # seconds: enough for all that is to be published
-COMMAND = [sys.executable, "-m", "tests.orchestrator.publish.to_file"]
+COMMAND = ["-m", "tests.orchestrator.publish.to_file"]
 
 
 @contextmanager
@@ -116,7 +115,7 @@ def test_a_process_killed_again_and_again_leaves_no_gap(tmp_path: Path) -> None:
         process = start([*COMMAND, str(path), str(last)], log, environment(RECONCILER_ROLE))
         for _ in range(20):
             rows.propose(next(names))
-        assert process.wait(PATIENCE) == -signal.SIGKILL, log.read_text()
+        assert ended(process) == -signal.SIGKILL, log.read_text()
         PublisherCursor.objects.update(lease_until=Now() - timedelta(seconds=1))
     for name in names:
         rows.propose(name)

@@ -17,6 +17,6 @@ def plain_http(settings: Settings) -> None:
 @pytest.fixture(scope="module")
 def web(served_url: str) -> Iterator[Web]:
     """A web process for the tests of a module. It checks the accounts of open pages each second, and not every 30."""
-    started = Web(served_url, program="-m tests.kit.attentive")
+    started = Web(served_url, program=("-m", "tests.kit.attentive"))
     yield started
     started.stop()

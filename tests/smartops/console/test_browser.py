@@ -1,5 +1,6 @@
 """The console in a real browser, served by two web processes that share nothing but the database."""
 
+import os
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -304,13 +305,13 @@ def test_a_web_process_that_stood_still_never_says_live_over_what_it_has_not_sen
     web = serve()
     page = visit(web, "/console/actions/")
     page.evaluate(RECORD_BADGES, f"action-{action.pk}")
-    web.process.send_signal(signal.SIGSTOP)
+    os.kill(web.pid, signal.SIGSTOP)
     try:
         scene.success(action)
         expect(page.get_by_role("status")).to_have_text(re.compile(r"^As of"), use_inner_text=True, timeout=20_000)
         page.evaluate("badges.length = 0")
     finally:
-        web.process.send_signal(signal.SIGCONT)
+        os.kill(web.pid, signal.SIGCONT)
     live(page)
     expect(row(page, action)).to_contain_text("Succeeded")
     assert ["live", "verifying"] not in page.evaluate("badges")

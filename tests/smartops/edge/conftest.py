@@ -18,6 +18,6 @@ def web() -> Iterator[Web]:
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[Web]:
     """With time limits of seconds, and room for 12 connections, 8 of a peer."""
-    started = Web(NO_DATABASE, program="-m tests.kit.impatient")
+    started = Web(NO_DATABASE, program=("-m", "tests.kit.impatient"))
     yield started
     started.stop()

@@ -26,7 +26,7 @@ def chunk(data: bytes) -> bytes:
 
 def memory(web: Web) -> int:
     """Peak of the process, in bytes."""
-    [line] = [one for one in Path(f"/proc/{web.process.pid}/status").read_text().splitlines() if "VmHWM" in one]
+    [line] = [one for one in Path(f"/proc/{web.pid}/status").read_text().splitlines() if "VmHWM" in one]
     return int(line.split()[1]) * 1024
 
 

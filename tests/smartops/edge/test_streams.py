@@ -15,7 +15,7 @@ KERNEL = 200  # pieces that the buffers of both sockets take at most
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[Web]:
-    started = Web(NO_DATABASE, program="-m tests.kit.streaming")
+    started = Web(NO_DATABASE, program=("-m", "tests.kit.streaming"))
     yield started
     started.stop()
 

@@ -1,0 +1,60 @@
+"""What a process of the tests does first, which is forked from the server that has `tests.kit.loaded` in memory."""
+
+import atexit
+import ctypes
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from socket import socket
+
+from django.conf import settings
+from django.db import connections
+from django.utils.functional import empty
+
+PR_SET_PDEATHSIG = 1
+Word = str | socket
+
+
+def run(command: Sequence[Word], directory: Path, log: Path, variables: Mapping[str, str]) -> None:
+    """As `subprocess` would have started it: with this environment and directory, with no descriptors but those of the
+    sockets in its command, and with its output in the log."""
+    # The kernel kills a child when its parent dies. The server lives as long as the tests, or a child that has not yet
+    # closed the server's descriptors.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    with log.open("ab") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    sockets = [word.detach() for word in command if isinstance(word, socket)]
+    for one in sockets:
+        os.set_inheritable(one, True)
+    for before, after in pairwise([2, *sorted(sockets), os.sysconf("SC_OPEN_MAX")]):
+        os.closerange(before + 1, after)
+    words = [word if isinstance(word, str) else str(sockets.pop(0)) for word in command]
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(variables)
+    match words:
+        case ["-m", module, *_]:
+            _read_settings()
+            sys.argv = words[1:]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case [program, *_] if program.endswith(".py"):
+            _read_settings()
+            sys.argv = words
+            runpy.run_path(program, run_name="__main__")
+        case [program, *_]:
+            os.execvp(program, words)  # noqa: S606 - a program of the tests' choice
+    atexit._run_exitfuncs()
+
+
+def _read_settings() -> None:
+    """From this environment. The models have looked at the database of the settings before."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smartops.settings")
+    del sys.modules["smartops.settings"]
+    settings._wrapped = empty
+    connections.settings["default"].update(settings.DATABASES["default"])
+    del connections["default"]
