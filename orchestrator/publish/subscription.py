@@ -56,7 +56,7 @@ class Subscription:
     @property
     def up_to_date(self) -> bool:
         """There is nothing to deliver, or it is another process's task."""
-        return self._cursor.xid is None or (not self._entries and self._page.oldest is None)
+        return self._cursor.xid is None or not (self._entries or self._page.more or self._page.held_back)
 
     def begin(self) -> None:
         """What is recorded after this is published, also if the publisher is new."""

@@ -38,7 +38,7 @@ _UNREAD = f"""
         ORDER BY xid FETCH FIRST (%(limit)s) ROWS WITH TIES
     )
     SELECT {_HORIZON}, clock_timestamp(), max(xid) FILTER (WHERE xid < {_HORIZON}), min(at), count(*),
-        min(key::text)::uuid, max(key::text)::uuid
+        coalesce(max(xid) >= {_HORIZON}, false), min(key::text)::uuid, max(key::text)::uuid
     FROM unread
 """  # noqa: S608 - it is composed of constants
 
@@ -47,14 +47,16 @@ _UNREAD = f"""
 class Page:
     """What follows the cursor. `xid` is the cursor after the last of the entries, None where nothing can be read yet.
     `oldest` is the time of the first entry after the cursor, readable or not; None: there is none. `now` is the time
-    of the database. `more`: another page can follow at once. `restored`: the cursor is ahead of the database.
-    `unreadable`: why entries of an action are missing, for each such action."""
+    of the database. `more`: another page can follow at once. `held_back`: an entry follows that cannot be read yet.
+    `restored`: the cursor is ahead of the database. `unreadable`: why entries of an action are missing, for each such
+    action."""
 
     entries: tuple[tuple[int, Entry], ...]  # with the xid of each
     xid: int | None
     oldest: datetime | None
     now: datetime
     more: bool = False
+    held_back: bool = False
     restored: bool = False
     unreadable: tuple[str, ...] = ()
 
@@ -71,16 +73,16 @@ def read(cluster: str, after: int, limit: int = 200) -> Page:
     transaction has."""
     with connection.cursor() as cursor:
         cursor.execute(_UNREAD, {"after": after, "limit": limit})
-        horizon, now, xid, oldest, count, *keys = cursor.fetchone()
+        horizon, now, xid, oldest, count, held_back, *keys = cursor.fetchone()
     if after >= horizon:
         return Page((), None, oldest, now, restored=True)
     if xid is None:
-        return Page((), None, oldest, now)
+        return Page((), None, oldest, now, held_back=held_back)
     unread = {"xid__gt": after, "xid__lte": xid}
     transitions, unreadable = _transitions(cluster, unread, keys)
     rows: list[tuple[int, Entry]] = [*transitions, *_decisions(cluster, unread, keys)]
     rows.sort(key=lambda row: (row[0], row[1].at))  # stable: equal times stay in the order of their ids
-    return Page(tuple(rows), xid, oldest, now, more=count >= limit, unreadable=tuple(unreadable))
+    return Page(tuple(rows), xid, oldest, now, count >= limit, held_back, unreadable=tuple(unreadable))
 
 
 def _transitions(

@@ -99,6 +99,20 @@ def test_a_restarted_publisher_continues_after_the_last_entry() -> None:
     assert Reader(Notebook(), "its successor").run() == while_it_was_away
 
 
+def test_a_publisher_is_up_to_date_as_soon_as_it_has_delivered_what_is_recorded() -> None:
+    answers: list[Answer] = [Retry("connection refused"), Published(), Published()]
+    reader = Reader(Notebook(answer=in_turn(answers)))
+    reader.run()
+    propose("a", "b")
+
+    reader.clock.now += reader.subscription.turn()
+    assert not reader.subscription.up_to_date, "a stop would leave the entries to the next process"
+    reader.subscription.turn()
+
+    assert answers == []
+    assert reader.subscription.up_to_date, "a stop would wait for nothing"
+
+
 def test_publishers_do_not_share_a_cursor() -> None:
     one, other = Reader(Notebook("one")), Reader(Notebook("other"))
     entries = propose("a", "b")

@@ -129,12 +129,14 @@ def test_an_entry_that_commits_late_is_not_missed(elsewhere: "psycopg.Connection
     waiting = timeline.read("default", start)
     assert [note(entry) for _, entry in waiting.entries] == ["slow pending→applying"]
     assert waiting.xid is not None
+    assert waiting.held_back
     held_back = timeline.read("default", waiting.xid)
-    assert (held_back.entries, held_back.xid) == ((), None)
+    assert (held_back.entries, held_back.xid, held_back.held_back) == ((), None, True)
     assert held_back.oldest == ids.get().at, "what cannot be read yet is not seen as lag"
 
     elsewhere.commit()
     assert read(waiting.xid) == ["slow applying→failed", "fast pending→cancelled"]
+    assert not timeline.read("default", waiting.xid).held_back
     assert [event.to_state for event in ids.order_by("id")] == ["failed", "cancelled"]
 
 
