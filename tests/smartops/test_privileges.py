@@ -172,12 +172,9 @@ def test_a_role_has_the_privileges_that_its_process_needs_and_no_others(
     assert "".join(found) == MAY[table][role_of(session)]
 
 
-@pytest.mark.parametrize("statement", NEVER)
 @pytest.mark.parametrize("table", MAY)
-def test_no_role_of_a_process_may_alter_or_empty_a_table(
-    session: psycopg.Connection, table: str, statement: str
-) -> None:
-    assert not allowed(session, statement.format(table=table))
+def test_no_role_of_a_process_may_alter_or_empty_a_table(session: psycopg.Connection, table: str) -> None:
+    assert not [statement for statement in NEVER if allowed(session, statement.format(table=table))]
 
 
 @pytest.mark.parametrize("statement", NOWHERE)
