@@ -34,8 +34,7 @@ def running() -> Iterator[OpenIdProvider]:
 
 
 @pytest.fixture
-def provider(running: OpenIdProvider, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> OpenIdProvider:
-    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
+def provider(running: OpenIdProvider, settings: Settings, fast_hashes: None) -> OpenIdProvider:
     settings.SMARTOPS_OIDC_ISSUER = running.url
     settings.SMARTOPS_OIDC_CLIENT_ID, settings.SMARTOPS_OIDC_CLIENT_SECRET = CLIENT_ID, CLIENT_SECRET
     settings.SMARTOPS_OIDC_NAME, settings.SMARTOPS_OIDC_ROLES = "Acme", group_roles(ROLES)

@@ -18,12 +18,12 @@ from smartops.people.sessions import Session, SessionStore, end
 from tests.kit.forms import load, page
 from tests.kit.people import app_of, lose_roles, passkey_of, person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fast_hashes")]
 EVERYWHERE, STEP = "/console/sign-out-everywhere/", "/admin/login/code/"
 
 
 @pytest.fixture
-def olga() -> User:
+def olga(fast_hashes: None) -> User:
     found = person("olga", Role.VIEWER, password="of-the-scene")  # noqa: S106
     passkey_of(found)
     app_of(found)
@@ -97,7 +97,6 @@ def test_all_sessions_of_an_account_end_and_no_others(olga: User, ending: Callab
 
 
 @ENDINGS
-@pytest.mark.usefixtures("fast_hashes")
 def test_a_sign_in_between_its_steps_ends_too(olga: User, ending: Callable[[User], None]) -> None:
     hers = Client()
     hers.post("/admin/login/", {"username": "olga", "password": "of-the-scene"})
@@ -109,7 +108,6 @@ def test_a_sign_in_between_its_steps_ends_too(olga: User, ending: Callable[[User
     assert not Session.objects.filter(account=olga).exists()
 
 
-@pytest.mark.usefixtures("fast_hashes")
 def test_two_pages_of_a_browser_sign_in_from_one_session_without_an_account() -> None:
     before = SessionStore()
     before["begun"] = "yes"
