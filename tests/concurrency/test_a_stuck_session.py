@@ -14,6 +14,7 @@ from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, Workload
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
+from tests.kit.patience import PATIENCE
 from tests.kit.rules import install_default_rules
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import Simulation
@@ -44,18 +45,18 @@ def locked(lock: Callable[[], object]) -> Iterator[None]:
             with transaction.atomic():
                 lock()
                 taken.set()
-                over.wait(30)
+                over.wait(PATIENCE)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(1) as threads:
         holding = threads.submit(hold)
         try:
-            assert taken.wait(10)
+            assert taken.wait(PATIENCE)
             yield
         finally:
             over.set()
-            holding.result(10)
+            holding.result(PATIENCE)
 
 
 def workload(name: str) -> None:
@@ -87,7 +88,7 @@ def states() -> dict[str, str]:
 def quickly(work: Callable[[], object]) -> None:
     began = monotonic()
     work()
-    assert monotonic() - began < 5, "the pass has waited for the stuck session"
+    assert monotonic() - began < PATIENCE / 2, "the pass has waited for the stuck session"
 
 
 @pytest.mark.parametrize("lock", [workload, new_workload, signal])

@@ -1,14 +1,16 @@
 """`python -m tests.kit.streaming serve …`: a web process whose application streams pieces of 64 KiB. `/endless` never
 ends, `/broken` raises after the first piece, and `/sent` answers how many pieces of the endless response were sent.
-Clients may take nothing for two seconds."""
+Clients may take nothing for STALLED seconds, of the environment."""
 
+import os
 import sys
 from typing import Any
 
-import tests.kit.impatient  # noqa: F401 - the settings
+os.environ["DJANGO_SETTINGS_MODULE"] = "smartops.settings"
+
 from smartops.edge import connection
 
-connection.STALLED = 2
+connection.STALLED = float(os.environ["STALLED"])  # type: ignore[assignment]
 PIECE = b"x" * 65536
 sent = {"/endless": 0}
 

@@ -1,8 +1,11 @@
 """A connection to a web process, byte by byte."""
 
+import select
 import socket
 from collections.abc import Iterator
 from typing import NamedTuple, Self
+
+from tests.kit.patience import PATIENCE
 
 
 class Response(NamedTuple):
@@ -20,7 +23,7 @@ class Wire:
     before they are read; by default many."""
 
     def __init__(
-        self, port: int, host: str = "127.0.0.1", source: str = "", timeout: float = 20.0, buffer: int = 0
+        self, port: int, host: str = "127.0.0.1", source: str = "", timeout: float = PATIENCE, buffer: int = 0
     ) -> None:
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._socket.settimeout(timeout)
@@ -100,9 +103,18 @@ class Wire:
         found, self._received = self._received[:length], self._received[length:]
         return found
 
-    def is_closed(self, within: float) -> bool:
-        """Whether the server closes it in this time, without another byte."""
-        self._socket.settimeout(within)
+    def is_answered(self, within: float) -> bool:
+        """Whether there is something to read by then."""
+        return bool(select.select([self._socket], [], [], within)[0])
+
+    def is_reset(self) -> bool:
+        """Whether the server breaks it off, whatever was not read yet."""
+        poll = select.poll()
+        poll.register(self._socket, 0)
+        return bool(poll.poll(PATIENCE * 1000))
+
+    def is_closed(self) -> bool:
+        """Whether the server closes it, without another byte."""
         try:
             return self._socket.recv(1) == b""
         except ConnectionError:

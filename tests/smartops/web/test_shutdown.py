@@ -1,5 +1,4 @@
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException
@@ -7,6 +6,7 @@ from urllib.request import Request, urlopen
 
 from django.test import Client
 
+from tests.kit.patience import PATIENCE
 from tests.kit.web import Web
 
 
@@ -18,7 +18,7 @@ def test_a_web_process_ends_on_sigterm_amid_requests(serve: Callable[..., Web], 
     def read_on() -> None:
         with suppress(OSError, HTTPException):
             while True:
-                with urlopen(Request(f"{web.url}/console/", headers=cookie), timeout=20) as answer:  # noqa: S310
+                with urlopen(Request(f"{web.url}/console/", headers=cookie), timeout=PATIENCE) as answer:  # noqa: S310
                     answer.read()
                 answered.release()
 
@@ -26,18 +26,16 @@ def test_a_web_process_ends_on_sigterm_amid_requests(serve: Callable[..., Web], 
     for one in readers:
         one.start()
     for _ in range(8):
-        assert answered.acquire(timeout=20)
-    began = time.monotonic()
+        assert answered.acquire(timeout=PATIENCE)
     web.stop()
-    assert time.monotonic() - began < 5
     for one in readers:
-        one.join(20)
+        one.join()
     assert not [line for line in web.log if "Task was destroyed" in line or "never awaited" in line]
 
 
 def test_a_static_file_is_served_with_its_length_and_not_sent_again(serve: Callable[..., Web]) -> None:
     web = serve()
-    with urlopen(f"{web.url}/static/console/console.css", timeout=20) as answer:  # noqa: S310
+    with urlopen(f"{web.url}/static/console/console.css", timeout=PATIENCE) as answer:  # noqa: S310
         body = answer.read()
         assert answer.headers["Content-Type"] == 'text/css; charset="utf-8"'
         assert len(body) == int(answer.headers["Content-Length"])
