@@ -124,7 +124,7 @@ def test_open_overviews_and_lists_get_what_waits_for_an_approval_by_the_socket_a
     action = waiting_for_approval(scene)
     need = f"{action.workload.name}: "
     for page in overviews:
-        expect(page.locator("#needs")).to_contain_text("1 action waits for an approval", timeout=5_000)
+        expect(page.locator("#needs")).to_contain_text("1 action waits for an approval")
         expect(page.locator("#needs").get_by_role("link", name=need).first).to_be_visible()
     for page in lists:
         expect(page.get_by_role("button", name=re.compile(r"^\d+ new$"))).to_be_visible()
@@ -264,8 +264,8 @@ def test_the_admin_works_under_the_same_policy(web: Web, scene: Hour, visit: Vis
     assert page.locator("#id_until_1").input_value()
 
 
-def badge(page: Page, text: str, within: float = 30_000) -> None:
-    expect(page.get_by_role("status")).to_have_text(text, use_inner_text=True, timeout=within)
+def badge(page: Page, text: str) -> None:
+    expect(page.get_by_role("status")).to_have_text(text, use_inner_text=True)
 
 
 def test_live_includes_the_reconciler_and_never_describes_old_data(web: Web, scene: Hour, visit: Visitor) -> None:
@@ -308,7 +308,7 @@ def test_a_web_process_that_stood_still_never_says_live_over_what_it_has_not_sen
     os.kill(web.pid, signal.SIGSTOP)
     try:
         scene.success(action)
-        expect(page.get_by_role("status")).to_have_text(re.compile(r"^As of"), use_inner_text=True, timeout=20_000)
+        expect(page.get_by_role("status")).to_have_text(re.compile(r"^As of"), use_inner_text=True)
         page.evaluate("badges.length = 0")
     finally:
         os.kill(web.pid, signal.SIGCONT)

@@ -154,7 +154,8 @@ def approval(action: Action) -> str:
 
 
 def opened(page: Page, button: str) -> Locator:
-    """The dialog that this button opens."""
+    """The dialog that this button opens. Before its scripts are loaded, a page would open the form as a page."""
+    page.wait_for_load_state()
     page.get_by_role("button", name=button, exact=True).first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("button", name=button, exact=True)).to_be_visible()

@@ -164,6 +164,8 @@ def test_the_keyboard_alone_finds_and_opens_rows(opened: Callable[..., Page]) ->
     expect(page.get_by_role("dialog")).to_contain_text("Signals")
     page.get_by_label("Single letters are shortcuts").uncheck()
     page.keyboard.press("Escape")
+    # The focus leaves a closed dialog with the next frame, which a busy machine draws late. Until then, keys go there.
+    expect(page.get_by_label("Single letters are shortcuts")).not_to_be_focused()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_have_count(0)
     page.evaluate("localStorage.clear()")
@@ -172,11 +174,14 @@ def test_the_keyboard_alone_finds_and_opens_rows(opened: Callable[..., Page]) ->
     page.wait_for_url("**/console/signals/")
 
 
+DAY = r"(\d{4}-\d\d-\d\d )?"  # where it is another than today, or than in the other zone
+
+
 def test_times_are_in_the_zone_of_the_reader_with_utc_beside_them(opened: Callable[..., Page]) -> None:
     action = Action.objects.get(state="succeeded", workload__name="frontend")
     page = opened(f"/console/actions/{action.pk}/", timezone_id="Asia/Tokyo")
     last = page.locator(".timeline time").last
-    expect(last).to_have_text(re.compile(r"^\d\d:\d\d:\d\d \((\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d UTC\)$"))
+    expect(last).to_have_text(re.compile(rf"^{DAY}\d\d:\d\d:\d\d \({DAY}\d\d:\d\d:\d\d UTC\)$"))
     tokyo, utc = re.findall(r"(\d\d):\d\d:\d\d", last.inner_text())
     assert (int(tokyo) - int(utc)) % 24 == 9
     age = page.locator("time[data-ticks=ago]").first
@@ -195,7 +200,9 @@ def test_the_time_that_is_left_for_an_approval_becomes_less(opened: Callable[...
     expect(left).to_have_text(re.compile(r"^\d+ min$"))
     left.evaluate("time => time.dateTime = new Date(Date.now() + 50_900).toISOString()")
     expect(left).to_have_text(re.compile(r"^\d\d s$"))
-    expect(left).to_have_text(re.compile(r"^4\d s$"))
+    seconds = left.inner_text()
+    expect(left).not_to_have_text(seconds)
+    assert int(left.inner_text().removesuffix(" s")) < int(seconds.removesuffix(" s"))
 
 
 def test_a_new_failure_is_read_aloud(opened: Callable[..., Page], scene: Hour) -> None:

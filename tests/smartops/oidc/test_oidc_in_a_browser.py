@@ -39,7 +39,8 @@ def test_a_person_signs_in_by_the_provider_and_reads_why_it_refuses(
         expect(page).to_have_url(re.compile("/console/signals/$"))
         expect(page.get_by_role("navigation", name="Account")).to_contain_text("ana")
         assert "Second factor" not in page.content()
-        page.get_by_role("button", name="Sign out").click()
+        with page.expect_navigation():
+            page.get_by_role("button", name="Sign out").click()
         assert errors == []
 
         provider.error = "access_denied"
