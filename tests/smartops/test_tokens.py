@@ -1,4 +1,3 @@
-import time
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -17,6 +16,8 @@ from signals.allowance import Quota
 from smartops import tokens
 from smartops.models import Token
 from smartops.tokens import ALPHABET, Principal, Scope, checksum, issue, verify
+from tests.kit.history import rewritable
+from tests.kit.simulation import SimulatedClock
 
 QUOTA = Quota(100_000, 5_000)
 
@@ -82,24 +83,37 @@ def test_a_token_ends_when_it_expires(seconds: int, valid: bool) -> None:
     assert (verify(text) is not None) is valid
 
 
-def test_a_process_sees_a_revocation_within_a_second() -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
+    clock = SimulatedClock()
+    monkeypatch.setattr(tokens, "monotonic", clock.monotonic)
+    return clock
+
+
+def test_a_process_sees_a_revocation_within_a_second(clock: SimulatedClock) -> None:
     text = issue("agent", [Scope.READ])
     assert verify(text) is not None
     Token.objects.update(revoked_at=timezone.now())
-    time.sleep(1)
+    clock.advance(1)
 
     assert verify(text) is None
 
 
-def test_a_cached_token_expires_on_time() -> None:
-    text = issue("agent", [Scope.READ], expires_at=timezone.now() + timedelta(seconds=0.3))
+def test_a_cached_token_expires_on_time(clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "CACHED_FOR", 3600)
+    text = issue("agent", [Scope.READ], expires_at=timezone.now() + timedelta(seconds=60))
     assert verify(text) is not None
-    time.sleep(0.3)
+    with rewritable(Token):
+        Token.objects.update(expires_at=timezone.now())
+    assert verify(text) is not None, "it is cached"
+    clock.advance(60)
 
     assert verify(text) is None
 
 
-def test_a_cached_token_needs_its_secret(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_a_cached_token_needs_its_secret(
+    django_assert_num_queries: DjangoAssertNumQueries, clock: SimulatedClock
+) -> None:
     text = issue("agent", [Scope.READ])
     verify(text)
     lookup = text.split("_")[1]

@@ -18,11 +18,13 @@ from orchestrator.models import Action, Heartbeat, Workload
 from signals import actors
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.console import consumers, feed
+from smartops.console.access import user_of_session
 from smartops.console.consumers import Close
 from smartops.people.roles import Place, Role
 from smartops.people.sessions import Session
 from smartops.web import notifications
 from smartops.web.backlog import EXTENSION
+from tests.kit.patience import PATIENCE
 from tests.kit.people import grant, lose_roles, person
 from tests.kit.verbs import propose
 from tests.kit.web import notify
@@ -46,37 +48,39 @@ def socket(client: Client, page: str = "/console/", origin: str | None = OURS) -
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     @async_to_sync
     async def within() -> None:
-        await asyncio.wait_for(scenario, 15)
+        await asyncio.wait_for(scenario, PATIENCE)
 
     within()
 
 
 async def accepted(communicator: WebsocketCommunicator) -> bool:
-    connected, _ = await communicator.connect(timeout=10)
+    connected, _ = await communicator.connect(timeout=PATIENCE)
     return connected
 
 
 async def message(communicator: WebsocketCommunicator, about: str = "refresh") -> Any:
     """The next one with that field."""
     while True:
-        found = await communicator.receive_json_from(timeout=10)
+        found = await communicator.receive_json_from(timeout=PATIENCE)
         if about in found:
             return found
 
 
 async def settled(communicator: WebsocketCommunicator) -> None:
-    """Listening has begun, and there is nothing to be sent any more."""
+    """Listening has begun, and there is nothing to be sent any more: an age comes after all changes until then."""
     assert await message(communicator)
-    while not notifications.listening().connected:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.3)
-    await emptied(communicator)
+    assert await message(communicator, "age")
 
 
-async def emptied(communicator: WebsocketCommunicator) -> None:
-    """What was sent before is received."""
-    while not communicator.output_queue.empty():
-        await communicator.receive_output()
+async def aged(communicator: WebsocketCommunicator) -> None:
+    """A while later. Nothing else was sent meanwhile."""
+    for _ in range(3):
+        assert "age" in await communicator.receive_json_from(timeout=PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "TICK", 0.1)
 
 
 def test_the_websocket_refuses_an_anonymous_user(client: Client) -> None:
@@ -122,7 +126,7 @@ def test_the_page_of_an_action_fetches_itself_after_changes_of_that_action_alone
         assert await accepted(communicator)
         await settled(communicator)
         await sync_to_async(notify)("action", str(other.pk))
-        await asyncio.sleep(0.3)  # in a burst of its own
+        await aged(communicator)  # in a burst of its own
         await sync_to_async(notify)("action", str(own.pk))
         assert await message(communicator) == {"rows": [f"action-{own.pk}"], "refresh": 0}
         await communicator.disconnect()
@@ -162,7 +166,7 @@ def test_a_page_gets_nothing_of_what_its_person_may_not_see(page: str) -> None:
         assert await accepted(communicator)
         await settled(communicator)
         await sync_to_async(notify)("action", str(hidden.pk))
-        await asyncio.sleep(0.3)  # in a burst of its own
+        await aged(communicator)  # in a burst of its own
         await sync_to_async(notify)("action", str(shown.pk))
         assert (await message(communicator, "rows"))["rows"] == [f"action-{shown.pk}"]
         await communicator.disconnect()
@@ -181,8 +185,7 @@ def test_other_roles_apply_to_an_open_page(monkeypatch: pytest.MonkeyPatch) -> N
         assert await accepted(communicator)
         await settled(communicator)
         await sync_to_async(grant)(vera, Role.VIEWER, Place(namespace="bank"))
-        await asyncio.sleep(0.5)
-        await emptied(communicator)
+        assert await message(communicator) == {"rows": [], "refresh": 0}
         await sync_to_async(notify)("action", str(action.pk))
         assert (await message(communicator, "listed"))["rows"] == [f"action-{action.pk}"]
         await communicator.disconnect()
@@ -231,10 +234,7 @@ def test_every_page_shows_a_freeze_at_once_and_only_those_that_depend_on_setting
     run(scenario())
 
 
-def test_a_list_is_sent_its_waiting_rows_again_when_something_holds_them_back(
-    reading: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed, "TICK", 0.2)
+def test_a_list_is_sent_its_waiting_rows_again_when_something_holds_them_back(reading: Client) -> None:
     reconciled()
     action = direct()
 
@@ -256,14 +256,12 @@ def test_a_list_is_sent_its_waiting_rows_again_when_something_holds_them_back(
     run(scenario())
 
 
-def test_a_freeze_that_ends_with_its_time_leaves_open_pages(reading: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "TICK", 0.2)
-
+def test_a_freeze_that_ends_with_its_time_leaves_open_pages(reading: Client) -> None:
     async def scenario() -> None:
         communicator = socket(reading, "/console/actions/")
         assert await accepted(communicator)
         await settled(communicator)
-        until = timezone.now() + timedelta(seconds=1)
+        until = timezone.now() + timedelta(seconds=5)
         await Freeze.objects.acreate(reason="a migration", by="user:ada", until=until)
         assert "a migration" in (await message(communicator, "listed"))["content"]
         assert "a migration" not in (await message(communicator, "listed"))["content"]
@@ -272,10 +270,7 @@ def test_a_freeze_that_ends_with_its_time_leaves_open_pages(reading: Client, mon
     run(scenario())
 
 
-def test_a_page_whose_client_is_slow_is_sent_nothing_and_fetches_itself_later(
-    reading: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed, "TICK", 0.1)
+def test_a_page_whose_client_is_slow_is_sent_nothing_and_fetches_itself_later(reading: Client) -> None:
     action = direct()
 
     async def scenario() -> None:
@@ -287,13 +282,15 @@ def test_a_page_whose_client_is_slow_is_sent_nothing_and_fetches_itself_later(
             assert await accepted(page)
             await settled(page)
         behind = True
-        await emptied(slow)
+        while not slow.output_queue.empty():
+            await slow.receive_output()
         await sync_to_async(notify)("action", str(action.pk))
         assert await message(other, "listed")
-        assert await slow.receive_nothing(0.3)
+        await aged(other)
+        assert slow.output_queue.empty()
         behind = False
-        assert await slow.receive_json_from(10) == {"rows": [], "refresh": 0}
-        assert "age" in await slow.receive_json_from(10)
+        assert await slow.receive_json_from(PATIENCE) == {"rows": [], "refresh": 0}
+        assert "age" in await slow.receive_json_from(PATIENCE)
         for page in (slow, other):
             await page.disconnect()
 
@@ -303,21 +300,34 @@ def test_a_page_whose_client_is_slow_is_sent_nothing_and_fetches_itself_later(
 def test_the_age_of_the_page_is_sent_while_the_database_answers_and_notifies(
     reading: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "TICK", 0.1)
     reconciled()
+    ticks: list[object] = []
+    read = feed.Feed._now
+
+    async def now(self: feed.Feed) -> feed.Now | None:
+        ticks.append(self)
+        return await read(self)
+
+    monkeypatch.setattr(feed.Feed, "_now", now)
+
+    async def ticked() -> None:
+        until = len(ticks) + 3
+        while len(ticks) < until:
+            await asyncio.sleep(0.01)
 
     async def scenario() -> None:
         communicator = socket(reading)
         assert await accepted(communicator)
         assert 'data-reconcilers="running"' in (await message(communicator, "age"))["content"]
         await sync_to_async(reconciled)(ago=timedelta(seconds=13))
-        await asyncio.sleep(0.3)
-        await emptied(communicator)
-        assert "Reconciler stopped" in (await message(communicator, "age"))["content"]
+        while "Reconciler stopped" not in (await message(communicator, "age"))["content"]:
+            pass
         notifications.listening().connected = False
-        await asyncio.sleep(0.2)
-        await emptied(communicator)
-        assert await communicator.receive_nothing(0.3)
+        await ticked()
+        while not communicator.output_queue.empty():
+            await communicator.receive_output()
+        await ticked()
+        assert communicator.output_queue.empty()
         await communicator.disconnect()
 
     run(scenario())
@@ -337,7 +347,7 @@ def test_the_websocket_ignores_messages_of_the_client(reading: Client) -> None:
         assert await accepted(communicator)
         await settled(communicator)
         await communicator.send_to(text_data='{"refresh": 0}')
-        assert await communicator.receive_nothing(0.3)
+        await aged(communicator)
         await communicator.disconnect()
 
     run(scenario())
@@ -386,16 +396,24 @@ def test_an_open_websocket_is_closed_when_its_user_may_not_read_any_more(
     reading: Client, monkeypatch: pytest.MonkeyPatch, end: Any
 ) -> None:
     monkeypatch.setattr(consumers, "RECHECK", 0.2)
+    checks: list[object] = []
+
+    async def check(key: Any) -> Any:
+        checks.append(key)
+        return await user_of_session(key)
+
+    monkeypatch.setattr(consumers, "user_of_session", check)
 
     async def scenario() -> None:
         communicator = socket(reading)
         assert await accepted(communicator)
         await settled(communicator)
-        assert await communicator.receive_nothing(0.5)  # it was checked, and nothing had changed
+        while len(checks) < 2:  # the first has found nothing
+            await aged(communicator)
         await sync_to_async(end)(reading)
-        closed = await communicator.receive_output(timeout=10)
+        closed = await communicator.receive_output(timeout=PATIENCE)
         while closed["type"] == "websocket.send":  # the age, or the change of the account
-            closed = await communicator.receive_output(timeout=10)
+            closed = await communicator.receive_output(timeout=PATIENCE)
         assert closed["type"] == "websocket.close"
         assert closed["code"] == Close.NOT_ALLOWED
         await communicator.disconnect()

@@ -12,6 +12,7 @@ from django.urls import path
 from pytest_django.fixtures import Settings
 
 from smartops.web.handler import Handler
+from tests.kit.patience import PATIENCE
 
 seen: list[Any] = []
 go_on = threading.Event()
@@ -33,7 +34,7 @@ async def wait_forever(request: HttpRequest) -> HttpResponse:
 
 def block(request: HttpRequest) -> HttpResponse:
     seen.append("began")
-    go_on.wait(10)
+    go_on.wait(PATIENCE)
     return HttpResponse()
 
 
@@ -62,10 +63,10 @@ def request(handler: Handler, path: str) -> Any:
 
 async def body(communicator: Any) -> bytes:
     await communicator.send_input({"type": "http.request"})
-    start = await communicator.receive_output(10)
+    start = await communicator.receive_output(PATIENCE)
     assert (start["type"], start["status"]) == ("http.response.start", 200)
-    content: bytes = (await communicator.receive_output(10))["body"]
-    await communicator.wait(10)
+    content: bytes = (await communicator.receive_output(PATIENCE))["body"]
+    await communicator.wait(PATIENCE)
     return content
 
 
@@ -100,7 +101,7 @@ def test_a_client_that_disconnects_cancels_its_view_and_is_not_answered() -> Non
         while seen != ["began"]:
             await asyncio.sleep(0.01)
         await communicator.send_input({"type": "http.disconnect"})
-        await communicator.wait(10)
+        await communicator.wait(PATIENCE)
         return bool(communicator.output_queue.empty())
 
     assert asyncio.run(disconnect())
@@ -119,10 +120,10 @@ def test_a_thread_that_is_still_busy_serves_no_other_request(path: str) -> None:
             await asyncio.sleep(0.01)
         await first.send_input({"type": "http.disconnect"})
         await asyncio.sleep(0.1)
-        await asyncio.wait_for(body(request(handler, "/v1/thread")), 5)
+        await asyncio.wait_for(body(request(handler, "/v1/thread")), PATIENCE / 2)
         idle = len(handler._idle)
         go_on.set()
-        await first.wait(10)
+        await first.wait(PATIENCE)
         return idle
 
     assert asyncio.run(disconnect_and_go_on()) == 1

@@ -8,6 +8,7 @@ from django.db import connection
 
 from signals.lib.notifications import connect
 from smartops.web import notifications
+from tests.kit.patience import PATIENCE
 from tests.kit.web import notify
 
 T = TypeVar("T")
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 async def soon(awaitable: Awaitable[T]) -> T:
-    return await asyncio.wait_for(awaitable, 5)
+    return await asyncio.wait_for(awaitable, PATIENCE)
 
 
 async def first_look(event: asyncio.Event) -> None:
