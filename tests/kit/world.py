@@ -27,13 +27,12 @@ from tests.kit.signals import NAMESPACE
 
 def deployment(service: str, replicas: int = 2, **behaviour: str) -> Object:
     """In NAMESPACE. `behaviour` of its pods: outcome, ready_after, ..."""
-    return manifests.deployment(service, replicas, namespace=NAMESPACE, sim={"ready_after": "200ms"} | behaviour)
+    return manifests.deployment(service, replicas, namespace=NAMESPACE, sim=behaviour)
 
 
 def of_kind(kind: Kind, service: str, replicas: int = 2, **behaviour: str) -> Object:
     """The same of any kind."""
-    sim = {"ready_after": "200ms"} | behaviour
-    return manifests.workload(kind, service, replicas, namespace=NAMESPACE, sim=sim)
+    return manifests.workload(kind, service, replicas, namespace=NAMESPACE, sim=behaviour)
 
 
 def endless(service: str) -> Object:

@@ -24,7 +24,7 @@ QUOTA = {
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")  # before SmartOps starts
 def real(control_plane: ControlPlane) -> None:
     if not control_plane.real:
         pytest.skip("the sandbox has neither quotas nor admission")

@@ -14,7 +14,7 @@ from tests.kit.kubectl import Kubectl
 from tests.kit.processes import until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
-FIELD = "spec.minReadySeconds"  # of every kind, and on the allowlist
+FIELD = "spec.revisionHistoryLimit"  # of every kind, and on the allowlist
 IN_GIT = "change it in Git, or leave the field out there"
 State = Callable[[Sample, Kubectl], None]
 
@@ -29,7 +29,7 @@ def argo_cd_client_side(erp: Sample, kubectl: Kubectl) -> None:
 
 
 def flux(erp: Sample, _: Kubectl) -> None:
-    stated = erp.manifest(minReadySeconds=1)
+    stated = erp.manifest(revisionHistoryLimit=3)
     name = "kustomize.toolkit.fluxcd.io/name"
     stated["metadata"]["labels"] = {name: "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}
     apply(erp, "kustomize-controller", stated)
@@ -38,14 +38,14 @@ def flux(erp: Sample, _: Kubectl) -> None:
 def operator(erp: Sample, _: Kubectl) -> None:
     """A real owner: without one, the API server would delete its dependents."""
     owner = erp.http.create("configmaps", {"metadata": {"name": "shop"}})["metadata"]["uid"]
-    stated = erp.manifest(minReadySeconds=1)
+    stated = erp.manifest(revisionHistoryLimit=3)
     reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "shop", "uid": owner, "controller": True}
     stated["metadata"]["ownerReferences"] = [reference]
     erp.http.create(erp.resource, stated, fieldManager="shop-operator")
 
 
 def tracked(erp: Sample) -> Object:
-    stated = erp.manifest(minReadySeconds=1)
+    stated = erp.manifest(revisionHistoryLimit=3)
     mark = f"shop:apps/{erp.kind}:{erp.namespace}/{erp.name}"
     stated["metadata"] |= {"namespace": erp.namespace, "annotations": {"argocd.argoproj.io/tracking-id": mark}}
     return stated
@@ -73,7 +73,7 @@ def test_a_field_with_an_owner_is_left_alone_and_a_restart_is_not(
     state(erp, kubectl)
     erp.rolled_out()
 
-    status, problem = loop.ask("patch", erp.name, kind=kind, patch={"spec": {"minReadySeconds": 0}})
+    status, problem = loop.ask("patch", erp.name, kind=kind, patch={"spec": {"revisionHistoryLimit": 5}})
     restarted, answer = loop.ask("restart", erp.name, kind=kind)
 
     assert (status, problem["reason"]) == (409, "FieldOwned")
