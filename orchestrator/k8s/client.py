@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from threading import Event, Timer
+from threading import Timer
 from typing import Any
 
 from prometheus_client import Counter
@@ -36,6 +36,7 @@ from orchestrator.k8s.resources import (
     Resource,
 )
 from orchestrator.k8s.rollout import Progressing, rollout
+from orchestrator.k8s.stop import Stop
 from orchestrator.k8s.types import (
     ACTION_ANNOTATION,
     FIELD_MANAGER,
@@ -143,7 +144,7 @@ class KubernetesCluster:
 
     def wait_for_rollout(self, key: WorkloadKey, timeout: float) -> WorkloadObject:
         workload = self.get_workload(key)  # fails at once for what a watch would retry: 403, 404
-        over = Event()
+        over = Stop()
         timer = Timer(timeout, over.set)
         timer.daemon = True
         timer.start()
@@ -163,10 +164,10 @@ class KubernetesCluster:
             timer.cancel()
         return workload
 
-    def watch_workloads(self, kind: Kind, namespace: str, stop: Event) -> Generator[WatchEvent[WorkloadObject]]:
+    def watch_workloads(self, kind: Kind, namespace: str, stop: Stop) -> Generator[WatchEvent[WorkloadObject]]:
         return self._watch(kind, namespace, stop)
 
-    def watch_autoscalers(self, namespace: str, stop: Event) -> Generator[WatchEvent[Autoscaler]]:
+    def watch_autoscalers(self, namespace: str, stop: Stop) -> Generator[WatchEvent[Autoscaler]]:
         return self._collection(AUTOSCALERS, parse_autoscaler, namespace).watch(stop, self._idle)
 
     def create_event(self, note: KubernetesEvent, at: datetime) -> None:
@@ -191,9 +192,7 @@ class KubernetesCluster:
         }
         return self._connection.call("create", ACCESS_REVIEWS, parse_review, body=review)
 
-    def _watch(
-        self, kind: Kind, namespace: str, stop: Event, **selectors: str
-    ) -> Generator[WatchEvent[WorkloadObject]]:
+    def _watch(self, kind: Kind, namespace: str, stop: Stop, **selectors: str) -> Generator[WatchEvent[WorkloadObject]]:
         for event in self._workloads(kind, namespace).watch(stop, self._idle, **selectors):
             if event.object is not None:
                 if event.type is WatchEventType.DELETED:

@@ -7,7 +7,6 @@ methods are not used: their validation costs more CPU than the request, and thei
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from threading import Event
 from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -21,6 +20,7 @@ from orchestrator.k8s.metrics import api_call
 from orchestrator.k8s.parse import Page, parse_page
 from orchestrator.k8s.resources import Resource
 from orchestrator.k8s.response import read_body, read_lines
+from orchestrator.k8s.stop import Stop
 from orchestrator.k8s.translation import translate
 from signals.lib import tracing
 
@@ -118,7 +118,7 @@ class Connection:
             position, listed = {"continue": page.continuation}, listed + len(page.items)
 
     def lines(
-        self, resource: Resource, namespace: str | None, query: Query, stop: Event, idle: float
+        self, resource: Resource, namespace: str | None, query: Query, stop: Stop, idle: float
     ) -> Iterator[bytes]:
         """The raw lines of a watch, until the server ends it or `stop` is set; TimedOut after `idle` seconds without a
         byte."""

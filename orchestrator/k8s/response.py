@@ -1,16 +1,15 @@
 """Reads an HTTP response of urllib3 whose body has not been read yet."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from threading import Event, Thread
+from contextlib import suppress
 from time import monotonic
 
 from urllib3 import BaseHTTPResponse
 
 from orchestrator.k8s.errors import TimedOut
+from orchestrator.k8s.stop import Stop
 
 CHUNK = 65536  # bytes
-STOP_LATENCY = 0.2  # seconds until a blocked read notices `stop`
 
 
 def read_body(response: BaseHTTPResponse, deadline: float) -> bytes:
@@ -28,15 +27,24 @@ def read_body(response: BaseHTTPResponse, deadline: float) -> bytes:
     return bytes(body)
 
 
-def read_lines(response: BaseHTTPResponse, stop: Event, idle: float) -> Iterator[bytes]:
+def read_lines(response: BaseHTTPResponse, stop: Stop, idle: float) -> Iterator[bytes]:
     """The lines as they arrive, until the server ends the response (a last line without its end is dropped) or `stop`
     is set. Raises urllib3's errors, among them ReadTimeoutError after `idle` seconds without a byte."""
     _limit_reads(response, idle)
     rest = b""
-    with _interrupted_by(stop, response):
-        while chunk := response.read1(CHUNK):
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
+
+    def interrupt() -> None:
+        """A thread that is blocked in a read can only be woken through its socket: another thread shuts it down."""
+        with suppress(OSError, RuntimeError, ValueError):  # the response has just ended
+            response.shutdown()
+
+    try:
+        with stop.interrupting(interrupt):
+            while chunk := response.read1(CHUNK):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+    finally:
+        response.close()
 
 
 def _limit_reads(response: BaseHTTPResponse, seconds: float) -> None:
@@ -44,25 +52,3 @@ def _limit_reads(response: BaseHTTPResponse, seconds: float) -> None:
     # close the connection: the timeout of the request stays in force.
     if (sock := getattr(response.connection, "sock", None)) is not None:
         sock.settimeout(seconds)
-
-
-@contextmanager
-def _interrupted_by(stop: Event, response: BaseHTTPResponse) -> Iterator[None]:
-    """A thread that is blocked in a read can only be woken through its socket: another thread shuts it down."""
-    ended = Event()
-
-    def interrupt() -> None:
-        while not ended.wait(STOP_LATENCY):
-            if stop.is_set():
-                with suppress(OSError, RuntimeError, ValueError):  # the response has just ended
-                    response.shutdown()
-                return
-
-    thread = Thread(target=interrupt, name="watch-interrupt", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        response.close()
