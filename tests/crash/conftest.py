@@ -1,27 +1,21 @@
 """Victims of one test, and what they work on."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from guardrails.models import GuardrailSetting
 from smartops.dev.sandbox.faults import Refuse
-from tests.crash.victims import Nursery, Victims
+from tests.crash.victims import Victims
 from tests.kit.referee import Referee
 from tests.kit.signals import anomaly, post
 from tests.kit.world import World, deployment
 
 
-@pytest.fixture(scope="session")
-def nursery(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    one = Nursery(tmp_path_factory.mktemp("nursery") / "log")
-    yield one
-    one.close()
-
-
 @pytest.fixture
-def victims(world: World, nursery: Nursery) -> Iterator[Victims]:
-    found = Victims(nursery, world.sandbox.kubeconfig)
+def victims(world: World, tmp_path: Path) -> Iterator[Victims]:
+    found = Victims(world.sandbox.kubeconfig, tmp_path / "victims")
     yield found
     found.close()
 

@@ -1,14 +1,8 @@
-"""Processes that are hit at a named point of their work. `python -m tests.crash.victim`
-
-Each line read forks one: a process of its own, with threads and connections of its own, that sends itself the signal
-when it comes to the point; without a point it lives on. `[KUBECONFIG, SIGNAL, POINT]` is a reconciler;
-`[USER, SIGNAL, POINT, PATH, DIGEST]` is a web process, in which the person approves. What becomes of it is written:
-`started PID`, then `stopped`, `killed` or `exited CODE`. They fork off this process because it has everything imported
-already.
+"""A process that is hit at a named point of its work: it sends itself the signal when it comes to the point. Without a
+point it lives on. `python -m tests.crash.victim KUBECONFIG SIGNAL POINT` is a reconciler;
+`python -m tests.crash.victim USER SIGNAL POINT PATH DIGEST` is a web process, in which the person approves.
 """
 
-import json
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -21,8 +15,6 @@ django.setup()
 
 from django.contrib.auth.models import User  # noqa: E402
 from django.db import connection  # noqa: E402
-from django.test import Client  # noqa: E402
-from django.test.utils import setup_test_environment  # noqa: E402
 
 from guardrails.models import Cooldown  # noqa: E402
 from orchestrator.k8s.client import KubernetesCluster  # noqa: E402
@@ -79,6 +71,9 @@ def live(kubeconfig: str, number: str, point: str) -> None:
 
 
 def approve(user: str, number: str, point: str, path: str, digest: str) -> None:
+    from django.test import Client
+    from django.test.utils import setup_test_environment
+
     connection.settings_dict["USER"] = WEB_ROLE
     setup_test_environment()
     client = Client()
@@ -87,22 +82,6 @@ def approve(user: str, number: str, point: str, path: str, digest: str) -> None:
     client.post(path, {"digest": digest})
 
 
-def main() -> None:
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            words = json.loads(line)
-            (live if len(words) == 3 else approve)(*words)
-            os._exit(0)
-        print("started", child, flush=True)
-        while True:
-            _, status = os.waitpid(child, os.WUNTRACED)
-            if os.WIFSTOPPED(status):
-                print("stopped", flush=True)
-                continue
-            print("killed" if os.WIFSIGNALED(status) else f"exited {os.WEXITSTATUS(status)}", flush=True)
-            break
-
-
 if __name__ == "__main__":
-    main()
+    words = sys.argv[1:]
+    (live if len(words) == 3 else approve)(*words)

@@ -1,12 +1,9 @@
 """Victims: reconcilers that are killed or paused at a chosen point; and what a survivor needs to take over."""
 
-import json
 import os
-import select
 import signal
-import subprocess
-import sys
 from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,59 +12,22 @@ from django.db.models.functions import Now
 from orchestrator.models import Action, ActionState
 from signals.models import SignalState
 from smartops.dev.postgres import RECONCILER_ROLE
-from tests.kit.processes import ROOT, environment, sessions, until
+from tests.kit.processes import ended, environment, sessions, start, until
 from tests.kit.referee import Referee
 from tests.kit.world import World, only_action, only_signal
 
-TIMEOUT = 60.0  # seconds
 # Of a session in a transaction: shorter than by default, to save the tests' time.
 IDLE = f"?options={quote('-c idle_in_transaction_session_timeout=2s')}"
-
-
-class Nursery:
-    """Starts processes to be killed, one at a time, and reports how each ended."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        variables = environment(RECONCILER_ROLE, PGAPPNAME="a victim")
-        variables["DATABASE_URL"] += IDLE
-        with log.open("w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.crash.victim"],
-                cwd=ROOT,
-                env=variables,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def tell(self, *words: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(words).encode() + b"\n")
-        self.process.stdin.flush()
-
-    def hear(self) -> str:
-        output = self.process.stdout
-        assert output is not None
-        ready, _, _ = select.select([output], [], [], TIMEOUT)
-        assert ready, f"the process reported nothing for {TIMEOUT:.0f} s: {self._log.read_text()}"
-        return output.readline().decode().strip()
-
-    def expect(self, fate: str) -> None:
-        assert self.hear() == fate, self._log.read_text()
-
-    def close(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate(timeout=TIMEOUT)
 
 
 class Victims:
     """Reconcilers for the cluster of one test. A point's name is a key of `tests.crash.victim.POINTS`."""
 
-    def __init__(self, nursery: Nursery, kubeconfig: Path) -> None:
-        self._nursery, self._kubeconfig = nursery, kubeconfig
-        self._pid = 0  # of the one that lives
+    def __init__(self, kubeconfig: Path, log: Path) -> None:
+        self._kubeconfig, self._log = kubeconfig, log
+        self._variables = environment(RECONCILER_ROLE, PGAPPNAME="a victim")
+        self._variables["DATABASE_URL"] += IDLE
+        self._process: BaseProcess | None = None  # the one that lives
 
     def kill(self, point: str) -> None:
         """One lives until it comes to the point. On return it is dead, and PostgreSQL knows."""
@@ -80,37 +40,50 @@ class Victims:
         self._died()
 
     def pause(self, point: str) -> None:
-        self._start("SIGSTOP", point)
-        self._nursery.expect("stopped")
+        process = self._start("SIGSTOP", point)
+        until(lambda: not process.is_alive() or _is_stopped(process))
+        assert process.is_alive(), self._log.read_text()
 
     def resume(self) -> None:
         """It goes on where it was paused, to its end."""
-        os.kill(self._pid, signal.SIGCONT)
-        self._pid = 0
-        self._nursery.expect("exited 0")
+        self._send(signal.SIGCONT)
+        self._expect(0)
 
     def start(self) -> None:
         self._start("SIGKILL", "")
 
     def kill_now(self) -> None:
-        os.kill(self._pid, signal.SIGKILL)
+        self._send(signal.SIGKILL)
         self._died()
 
-    def _start(self, number: str, point: str, user: str = "", *request: str) -> None:
-        self._nursery.tell(user or str(self._kubeconfig), number, point, *request)
-        word, pid = self._nursery.hear().split()
-        assert word == "started"
-        self._pid = int(pid)
+    def _start(self, number: str, point: str, user: str = "", *request: str) -> BaseProcess:
+        command = ["-m", "tests.crash.victim", user or str(self._kubeconfig), number, point, *request]
+        self._process = start(command, self._log, self._variables)
+        return self._process
 
     def close(self) -> None:
         """A failed test leaves nobody behind: least of all one that holds locks."""
-        if self._pid:
+        if self._process:
             self.kill_now()
 
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
     def _died(self) -> None:
-        self._pid = 0
-        self._nursery.expect("killed")
+        self._expect(-signal.SIGKILL)
         until(lambda: sessions("a victim") == 0)
+
+    def _expect(self, code: int) -> None:
+        process, self._process = self._process, None
+        assert process is not None
+        assert ended(process) == code, self._log.read_text()
+
+
+def _is_stopped(process: BaseProcess) -> bool:
+    _, _, state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")
+    return state.startswith("T")
 
 
 def leases_are_over() -> None:
