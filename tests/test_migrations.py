@@ -243,7 +243,7 @@ def test_an_index_is_built_by_partition_beside_writers_and_completed_after_an_in
                 with pytest.raises(OperationalError, match="statement timeout"):
                     build()
                 cursor.execute("SET statement_timeout = 0")
-                assert not all(states(cursor).values())
+                assert {*states(cursor).values()} != {True}  # on a busy machine there may be none yet
                 other.execute(INSERT)  # the build that ended half-way keeps nobody waiting
             build()
 

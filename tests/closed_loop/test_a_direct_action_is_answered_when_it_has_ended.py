@@ -11,6 +11,7 @@ from guardrails.models import GuardrailSetting
 from signals.reasons import Reason
 from smartops.dev.sandbox.faults import Refuse
 from tests.kit.api import Api
+from tests.kit.patience import PATIENCE
 from tests.kit.world import World, deployment, endless, only_action
 
 PATIENT = {"prefer": "wait=20"}
@@ -25,7 +26,7 @@ def reconciling(world: World) -> Iterator[None]:
         yield
     finally:
         reconciler.stop()
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 

@@ -23,6 +23,7 @@ from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api.refusals import of_decision
 from smartops.dev.sandbox.faults import Refuse
+from tests.kit.patience import PATIENCE
 from tests.kit.policy_engine import Engine, Handler, replies, says, serving
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.world import World, deployment, only_action, only_signal
@@ -36,7 +37,7 @@ SCALE = Proposal(ActionType.SCALE, Target("default", NAMESPACE, "erp-simulator")
 def engine(world: World, settings: Settings) -> Iterator[Engine]:
     with serving() as engine:
         settings.SMARTOPS_OPA_URL = engine.url
-        settings.SMARTOPS_OPA_TIMEOUT = 30.0  # a busy machine is not a silent engine
+        settings.SMARTOPS_OPA_TIMEOUT = PATIENCE  # a busy machine is not a silent engine
         yield engine
         for decision in DecisionRecord.objects.all():
             assert replay(decision.inputs) == decision.verdicts
@@ -173,7 +174,7 @@ def test_the_policy_of_the_documentation_runs_on_the_real_engine(
         world.drain()
     finally:
         opa.terminate()
-        opa.wait(10)
+        opa.wait(PATIENCE)
 
     assert dict(Signal.objects.values_list("workload", "state")) == {"erp-simulator": "admitted", "idle": "denied"}
     denied = Signal.objects.get(workload="idle")
@@ -186,7 +187,7 @@ def test_the_policy_of_the_documentation_runs_on_the_real_engine(
 
 
 def _healthy(url: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
             if urllib3.request("GET", url, retries=False, timeout=2).status == 200:

@@ -20,6 +20,7 @@ from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.client import Client
 from tests.kit.manifests import Object
+from tests.kit.patience import PATIENCE
 from tests.kit.processes import until
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.world import World, deployment, only_action, only_signal
@@ -50,7 +51,7 @@ def reconciling(world: World) -> Iterator[Reconciler]:
         yield reconciler
     finally:
         reconciler.stop()
-        thread.join(timeout=30)
+        thread.join(timeout=PATIENCE)
 
 
 def slow(name: str = "erp-simulator", replicas: int = 3) -> Object:

@@ -23,6 +23,7 @@ from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.dev.sandbox.faults import CutWatch, Forbid, Hang
 from tests.kit import manifests
+from tests.kit.patience import PATIENCE
 from tests.kit.processes import until
 from tests.kit.signals import anomaly, post
 from tests.kit.world import World
@@ -59,7 +60,7 @@ def reconciling(world: World, *namespaces: str) -> Iterator[Reconciler]:
         yield reconciler
     finally:
         reconciler.stop()
-        thread.join(30)
+        thread.join(PATIENCE)
     assert not thread.is_alive()
 
 

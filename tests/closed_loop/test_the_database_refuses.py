@@ -11,6 +11,7 @@ from orchestrator.reconciler import claim as verb
 from orchestrator.reconciler import loop
 from signals import actors
 from signals.types import ActionType, Origin, Proposal, Target
+from tests.kit.patience import PATIENCE
 from tests.kit.signals import NAMESPACE
 from tests.kit.verbs import claim, execute
 from tests.kit.world import World, deployment
@@ -36,6 +37,6 @@ def test_a_pass_that_fails_is_not_repeated_at_full_speed(world: World, monkeypat
     monkeypatch.setattr(verb, "claim_due", refuse)
     thread = Thread(target=reconciler.run)
     thread.start()
-    thread.join(timeout=20)
+    thread.join(timeout=PATIENCE)
 
     assert passes[2] - passes[0] >= 2 * loop.POLL

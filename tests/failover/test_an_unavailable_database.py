@@ -66,7 +66,7 @@ def test_sessions_from_before_a_switchover_are_discarded(site: Site) -> None:
 
         assert all(one.status == 202 or refused(one) for one in answers)
         assert [one.status for one in answers[1:]] == [202] * 19
-        eventually(lambda: site.is_ready() == (200, 200), within=5)
+        eventually(lambda: site.is_ready() == (200, 200), within=30)
     finally:
         site.primary.sql("ALTER DATABASE smartops RESET default_transaction_read_only")
 
@@ -87,7 +87,7 @@ def test_a_read_only_database_serves_reads_and_refuses_writes(site: Site) -> Non
     logged = len(site.log("reconciler").splitlines())
     site.primary.configure(READ_ONLY)
 
-    eventually(lambda: site.is_ready() == (503, 503), within=10)
+    eventually(lambda: site.is_ready() == (503, 503), within=30)
     assert all(refused(site.post()) for _ in range(5))
     assert site.call("GET", "/v1/signals").status == 200
     assert site.call("GET", "/v1/actions").status == 200

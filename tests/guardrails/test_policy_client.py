@@ -15,6 +15,7 @@ from signals.ingest import ingest
 from signals.models import Signal
 from signals.types import ActionType, Observation, Origin, Proposal, Source
 from tests.kit.decisions import RESTART, TARGET, scale
+from tests.kit.patience import PATIENCE
 from tests.kit.policy_engine import Engine, Handler, replies, says, serving
 
 
@@ -22,7 +23,7 @@ from tests.kit.policy_engine import Engine, Handler, replies, says, serving
 def engine(settings: Settings) -> Iterator[Engine]:
     with serving() as engine:
         settings.SMARTOPS_OPA_URL = engine.url
-        settings.SMARTOPS_OPA_TIMEOUT = 5.0
+        settings.SMARTOPS_OPA_TIMEOUT = PATIENCE
         yield engine
 
 
@@ -101,7 +102,7 @@ def test_who_is_too_slow_has_not_said_yes(engine: Engine, settings: Settings) ->
     late = Event()
 
     def answer(handler: Handler) -> None:
-        late.wait(5)
+        late.wait(PATIENCE)
         handler.close_connection = True
 
     engine.answer = answer

@@ -9,6 +9,7 @@ from threading import Thread
 from typing import Any
 
 from signals.lib.sockets import shown
+from tests.kit.patience import PATIENCE
 
 Handler = BaseHTTPRequestHandler
 
@@ -49,7 +50,7 @@ def says(result: Any) -> Callable[[Handler], None]:
 def serving(host: str = "127.0.0.1") -> Iterator[Engine]:
     class Asked(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        timeout = 5
+        timeout = PATIENCE
 
         def do_POST(self) -> None:
             engine.take(self)

@@ -3,15 +3,19 @@
 import os
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 from django.db import connection
 
 from signals.lib.notifications import CHANNEL
 from smartops.dev.postgres import WEB_ROLE
+from tests.kit.patience import PATIENCE
 from tests.kit.processes import PASSWORD, ended, start
 
 SERVED_AT = re.compile(r"Listening on (\S+):(\d+)")
@@ -21,6 +25,13 @@ def notify(model: str, pk: str = "") -> None:
     """Send the notification that the triggers send when a row changes."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{model}:{pk}"])
+
+
+def heard(session: psycopg.Connection[Any]) -> list[str]:
+    """The payloads that came since the session listens. Notifications come in the order of their commits: the one that
+    is sent here is the last."""
+    session.execute(f"NOTIFY {CHANNEL}, 'so far'")
+    return list(takewhile("so far".__ne__, (note.payload for note in session.notifies(timeout=PATIENCE))))
 
 
 class Web:

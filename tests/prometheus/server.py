@@ -21,7 +21,7 @@ PATIENCE = 180.0  # seconds
 
 
 def get(url: str) -> str:
-    with urlopen(url, timeout=10) as answer:  # noqa: S310
+    with urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310
         return str(answer.read().decode())
 
 

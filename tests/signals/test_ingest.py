@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from signals.models import LastReport, Problem, Signal, SignalState, Window
 from signals.models import Observation as StoredObservation
 from signals.types import Kind, Observation, Source, Target
 from tests.kit.signals import wait
+from tests.kit.web import heard
 from tests.signals.windows import KNOWN, Judgement, Report, judge
 
 pytestmark = pytest.mark.django_db
@@ -275,10 +275,8 @@ def test_a_batch_notifies_of_its_signals_and_duplicates_of_none() -> None:
 
 
 def notified(session: psycopg.Connection[Any]) -> set[str]:
-    """Of the commits so far: notifications come in their order, and this one is the last."""
-    session.execute(f"NOTIFY {CHANNEL}, 'so far'")
-    payloads = takewhile("so far".__ne__, (note.payload for note in session.notifies(timeout=60)))
-    rows = [row for payload in payloads for row in parse(payload)]
+    """Of the commits so far."""
+    rows = [row for payload in heard(session) for row in parse(payload)]
     assert {model for model, _ in rows} <= {"signal"}
     return {pk for _, pk in rows}
 

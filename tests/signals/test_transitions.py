@@ -13,6 +13,7 @@ from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.transitions import Transition
 from tests.kit.signals import anomaly, post, wait
+from tests.kit.web import heard
 
 pytestmark = pytest.mark.django_db
 S = SignalState
@@ -120,8 +121,8 @@ def test_a_batch_sends_one_notification() -> None:
 
         transitions.store([transitions.admit(one) for one in signals])
 
-        [note] = session.notifies(timeout=0.5)
-        assert sorted(parse(note.payload)) == sorted(("signal", str(one.pk)) for one in signals)
+        [payload] = heard(session)
+        assert sorted(parse(payload)) == sorted(("signal", str(one.pk)) for one in signals)
 
 
 def test_the_time_that_a_signal_waits_for_smartops_is_added_up_until_it_is_reported_again() -> None:

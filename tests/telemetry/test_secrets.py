@@ -16,6 +16,7 @@ from django.views.debug import get_default_exception_reporter_filter
 from orchestrator.models import Action, DecisionRecord
 from signals.models import Signal
 from tests.kit.installation import Agent, installed
+from tests.kit.patience import PATIENCE
 from tests.kit.policy_engine import Handler, says, serving
 from tests.kit.processes import ROOT, environment, until
 from tests.kit.signals import NAMESPACE, anomaly_body
@@ -91,7 +92,7 @@ def answers(agent: Agent) -> list[str]:
 def scraped(address: tuple[str, int]) -> str:
     texts = []
     for path in ("/metrics", "/readyz", "/healthz"):
-        client = HTTPConnection(*address, timeout=10)
+        client = HTTPConnection(*address, timeout=PATIENCE)
         client.request("GET", path)
         texts.append(client.getresponse().read().decode())
         client.close()

@@ -20,6 +20,7 @@ from signals import actors
 from signals.models import SettingChange, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Kind, Target
+from tests.kit.patience import PATIENCE
 from tests.kit.rules import install_default_rules
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import Simulation
@@ -282,10 +283,10 @@ class TestWhenItIsInForce:
             with transaction.atomic():
                 admit.admit(candidates, "reconciler:test")
                 decided.set()
-                assert ended.wait(10)
+                assert ended.wait(PATIENCE)
 
         def change() -> None:
-            assert decided.wait(10)
+            assert decided.wait(PATIENCE)
             assert isinstance(end(), Done)
             ended.set()
 

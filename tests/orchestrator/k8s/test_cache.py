@@ -22,6 +22,7 @@ from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED
 from orchestrator.k8s.target import UNMANAGED, TargetState
 from orchestrator.k8s.types import Autoscaler, ObjectKey, WatchEvent, WatchEventType, WorkloadKey, WorkloadObject
 from signals.types import Kind, Target
+from tests.kit.patience import PATIENCE
 from tests.kit.simulation import SimulatedClock
 from tests.orchestrator.k8s.stub import deployment
 from tests.orchestrator.reconciler.fake import END, Fake
@@ -164,7 +165,7 @@ class World:
     def _send(self, queue: "Queue[Any]", events: tuple[WatchEvent[Any], ...]) -> None:
         for event in events:
             queue.put(event)
-        while self.changes.get(timeout=5).name:  # of a single object
+        while self.changes.get(timeout=PATIENCE).name:  # of a single object
             pass
 
     def autoscaler(self, name: str = "erp", namespace: str = "dev") -> tuple[AutoscalerFacts | None, str]:
@@ -180,7 +181,7 @@ def watching(*namespaces: str) -> Iterator[World]:
     for kind in (Kind.STATEFUL_SET, Kind.DAEMON_SET):
         for namespace in world.fake.deployments:
             world.fake.workloads[kind].setdefault(namespace, Queue()).put(SYNCED)
-            world.changes.get(timeout=5)
+            world.changes.get(timeout=PATIENCE)
     try:
         yield world
     finally:
@@ -293,7 +294,7 @@ def test_a_watch_that_fails_unexpectedly_costs_its_namespace_and_begins_again(
 
         world.fake.deployments["dev"].put("not an event")
         while world.cache.is_readable("dev"):
-            world.changes.get(timeout=5)
+            world.changes.get(timeout=PATIENCE)
         assert [world.cache.is_readable("dev", kind) for kind in Kind] == [False, True, True]
         assert "AttributeError" in str(world.cache.unsynced()[0])
         assert "the watch of deployments in dev failed" in caplog.messages

@@ -37,6 +37,7 @@ from tests.kit.history import rewritable
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import fail_once, lease_ends, requested, row
+from tests.kit.web import heard
 
 pytestmark = pytest.mark.django_db
 ME = "reconciler:me"
@@ -461,8 +462,8 @@ def test_a_batch_writes_one_row_of_the_timeline_and_one_notification_for_each_ac
 
         transition_store.store([claim(one) for one in actions])
 
-        heard = sorted(row for note in session.notifies(timeout=0.5, stop_after=3) for row in parse(note.payload))
-    assert heard == sorted(("action", str(one.pk)) for one in actions)
+        rows = sorted(row for payload in heard(session) for row in parse(payload))
+    assert rows == sorted(("action", str(one.pk)) for one in actions)
     new = AuditEvent.objects.order_by("id")[events:]
     assert sorted(event.action_id for event in new) == sorted(one.pk for one in actions)
 

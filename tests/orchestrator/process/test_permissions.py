@@ -7,6 +7,7 @@ import pytest
 from orchestrator.k8s.errors import Unknown, Unreached
 from orchestrator.k8s.permissions import PERMISSIONS
 from orchestrator.process.permissions import PermissionCheck
+from tests.kit.patience import PATIENCE
 from tests.orchestrator.reconciler.fake import Fake
 
 ALL = {(verb, one.group_resource) for one in PERMISSIONS for verb in one.verbs}
@@ -33,7 +34,7 @@ class Checked:
     def run(self) -> list[tuple[bool, list[str]]]:
         """What the check reported before each round, and after the last."""
         self.check.start()
-        self.check._thread.join(timeout=5)
+        self.check._thread.join(PATIENCE)
         return [*self._reports, self._report()]
 
     def _report(self) -> tuple[bool, list[str]]:

@@ -8,6 +8,7 @@ from orchestrator.k8s.resources import AUTOSCALERS, DAEMON_SETS, DEPLOYMENTS, ST
 from orchestrator.k8s.types import WatchEvent, WatchEventType, WorkloadKey
 from orchestrator.reconciler.loop import Reconciler
 from signals.types import Kind
+from tests.kit.patience import PATIENCE
 from tests.orchestrator.reconciler.fake import END, Fake
 
 SYNCED: WatchEvent[Any] = WatchEvent(WatchEventType.SYNCED)
@@ -30,7 +31,7 @@ def test_a_cache_names_each_list_that_it_waits_for() -> None:
 
     for done, watch in enumerate(watches, start=1):
         watch.put(SYNCED)
-        changes.get(timeout=5)
+        changes.get(timeout=PATIENCE)
         assert [str(one) for one in cache.unsynced()] == lists[done:]
     for watch in watches:
         watch.put(END)

@@ -30,6 +30,7 @@ from signals.ingest import ingest
 from signals.ledger import Window
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
+from tests.kit.patience import PATIENCE
 from tests.kit.signals import NAMESPACE, anomaly, post, root_cause, wait
 from tests.kit.simulation import Simulation
 from tests.kit.verbs import fail_once, lease_ends, poison, requested, row
@@ -910,7 +911,7 @@ class TestTheEnd:
             return decide(candidates, actor)
 
         monkeypatch.setattr(admit, "admit", changes)
-        monkeypatch.setattr("orchestrator.reconciler.loop.POLL", 30.0)  # no sweep comes to its help
+        monkeypatch.setattr("orchestrator.reconciler.loop.POLL", 3 * PATIENCE)  # no sweep comes to its help
 
         reconciler.run(drain=True)
 
@@ -928,7 +929,7 @@ class TestTheEnd:
         with ThreadPoolExecutor(1) as thread:
             ends = thread.submit(reconciler.run, drain=True)
             try:
-                ends.result(timeout=20)
+                ends.result(timeout=PATIENCE)
             finally:
                 reconciler.stop()
 
@@ -938,9 +939,9 @@ class TestTheEnd:
         arrived: list[int] = []
         pool, begun, go_on = ThreadPool(1, lambda: arrived.append(pool.under_way)), Event(), Event()
         pool.start()
-        pool.submit(lambda: begun.set() or go_on.wait(10), str)  # type: ignore[func-returns-value]
+        pool.submit(lambda: begun.set() or go_on.wait(PATIENCE), str)  # type: ignore[func-returns-value]
         pool.submit(lambda: "a write", str)
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE)
         Timer(0.1, go_on.set).start()
         pool.close()
 

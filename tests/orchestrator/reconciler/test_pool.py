@@ -6,6 +6,7 @@ from threading import Event, Semaphore, active_count, current_thread
 import pytest
 
 from orchestrator.reconciler.pool import RESERVED, ThreadPool
+from tests.kit.patience import PATIENCE
 
 
 def raise_(error: BaseException) -> None:
@@ -24,7 +25,7 @@ def test_a_call_that_raises_has_an_answer_and_keeps_its_thread(error: BaseExcept
     pool = made(1, answered.set)
 
     pool.submit(lambda: raise_(error), lambda found: ("failed", found))
-    assert answered.wait(5)
+    assert answered.wait(PATIENCE)
 
     [(failed, found)] = pool.answers()
     assert (failed, pool.under_way) == ("failed", 0)
@@ -32,7 +33,7 @@ def test_a_call_that_raises_has_an_answer_and_keeps_its_thread(error: BaseExcept
 
     answered.clear()
     pool.submit(lambda: "an answer", str)
-    assert answered.wait(5)
+    assert answered.wait(PATIENCE)
     assert (list(pool.answers()), pool.under_way) == (["an answer"], 0)
     pool.close()
 
@@ -52,10 +53,10 @@ def test_a_reserved_call_does_not_wait_for_busy_threads() -> None:
     pool = made(2, answered.set)
     try:
         for _ in range(5):
-            pool.submit(lambda: go_on.wait(10), str)
+            pool.submit(lambda: go_on.wait(PATIENCE), str)
         pool.submit(lambda: "of a caller", str, reserved=True)
 
-        assert answered.wait(10)
+        assert answered.wait(PATIENCE)
         assert list(pool.answers()) == ["of a caller"]
     finally:
         go_on.set()
@@ -67,14 +68,14 @@ def test_no_call_waits_for_a_reserved_thread() -> None:
 
     def call() -> None:
         names.append(current_thread().name)
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
 
     pool = made(1, arrived.release)
     for reserved in (False, *[True] * (RESERVED + 3)):
         pool.submit(call, str, reserved=reserved)
     go_on.set()
     for _ in range(RESERVED + 4):
-        assert arrived.acquire(timeout=10)
+        assert arrived.acquire(timeout=PATIENCE)
     pool.close()
     assert sum(name.startswith("reserved call") for name in names) == RESERVED
     assert len(names) == RESERVED + 4

@@ -2,7 +2,7 @@
 
 import shutil
 
-from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Browser, Playwright, expect
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -12,4 +12,5 @@ FLAGS = [
 
 
 def launch(playwright: Playwright) -> Browser:
+    expect.set_options(timeout=60_000)  # a busy machine is slow; what holds is not waited for
     return playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

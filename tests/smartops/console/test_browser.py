@@ -28,7 +28,6 @@ from tests.smartops.console.scene import NAMESPACE, Hour, an_ordinary_hour, anom
 REPORT_VIOLATIONS = "addEventListener('securitypolicyviolation', e => console.error('CSP', e.violatedDirective))"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-expect.set_options(timeout=30_000)  # a busy machine is slow; what holds is not waited for
 
 
 @pytest.fixture(scope="module")

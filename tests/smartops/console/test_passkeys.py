@@ -24,6 +24,7 @@ from smartops.people.second_factor import remove_app
 from smartops.people.sessions import Session
 from tests.kit.authenticator import ORIGIN, VERIFIED, Authenticator, Spoil, text
 from tests.kit.forms import page
+from tests.kit.patience import PATIENCE
 from tests.kit.people import PASSWORD, app_of, install_roles, is_signed_in, passkey_of, person
 from tests.kit.threads import at_once, wait_for_lock
 
@@ -370,7 +371,7 @@ def test_an_administrator_and_the_owner_remove_a_passkey_at_the_same_time(
         delete(*args)
 
     def owner() -> int:
-        begun.wait(30)
+        begun.wait(PATIENCE)
         passkeys.remove(row)
         return 302
 

@@ -19,6 +19,7 @@ from smartops.people.roles import Place, Role
 from smartops.people.second_factor import renew_codes
 from smartops.people.sessions import Session
 from tests.kit.openid import CLIENT_ID, CLIENT_SECRET, OTHER_KEY, OpenIdProvider, openid_provider, signed
+from tests.kit.patience import PATIENCE
 from tests.kit.people import app_of, grant, person
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +48,7 @@ def begin(client: Client, query: str = "") -> str:
     """The path to which the provider sends the browser back."""
     started = client.get(f"/sign-in/oidc/{query}")
     assert started.status_code == 302, started.content
-    returned = requests.get(started.headers["Location"], allow_redirects=False, timeout=5).headers["Location"]
+    returned = requests.get(started.headers["Location"], allow_redirects=False, timeout=PATIENCE).headers["Location"]
     assert returned.startswith("http://testserver/sign-in/oidc/callback/?")
     return returned.removeprefix("http://testserver")
 

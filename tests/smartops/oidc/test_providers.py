@@ -19,6 +19,7 @@ from smartops.oidc import transport
 from smartops.oidc.client import checked
 from smartops.people.sessions import Session
 from tests.kit.openid import CLIENT_ID, JWK, KEY, OpenIdProvider, signed
+from tests.kit.patience import PATIENCE
 from tests.kit.threads import at_once
 from tests.smartops.oidc.test_oidc import begin, sign_in
 from tests.smartops.oidc.test_oidc import provider as provider
@@ -250,7 +251,7 @@ def test_first_sign_ins_at_once_make_one_account_for_each_subject_and_name(
 
     def sign(claims: dict[str, Any]) -> str:
         mine = {"sub": left.pop(), "preferred_username": next(names)}
-        together.wait(20)
+        together.wait(PATIENCE)
         return signed({**claims, **mine})
 
     browsers = [Client(), Client()]

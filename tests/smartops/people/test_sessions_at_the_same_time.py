@@ -24,6 +24,7 @@ from smartops.people.second_factor import remove_app
 from smartops.people.sessions import Session, SessionStore, end
 from tests.kit.authenticator import ORIGIN, Authenticator
 from tests.kit.forms import confirm
+from tests.kit.patience import PATIENCE
 from tests.kit.people import PASSWORD, app_of, install_roles, is_signed_in, passkey_of, person
 from tests.kit.threads import at_once, wait_for_lock
 
@@ -142,7 +143,7 @@ def test_what_ends_the_sessions_finds_the_one_that_is_going_on(
         remove_app(*args)
 
     def other() -> int:
-        begun.wait(30)
+        begun.wait(PATIENCE)
         ending(olga)
         return 0
 
@@ -173,7 +174,7 @@ def test_an_administrator_and_a_page_of_the_owner_remove_a_passkey_without_a_dea
         delete(*args)
 
     def owner() -> int:
-        begun.wait(30)
+        begun.wait(PATIENCE)
         return int(post().status_code)
 
     def administrator() -> int:

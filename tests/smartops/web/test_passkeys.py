@@ -18,6 +18,7 @@ from smartops.people.roles import Role
 from smartops.people.second_factor import renew_codes
 from smartops.people.sessions import Session
 from tests.kit.authenticator import ORIGIN, Authenticator, Spoil, text
+from tests.kit.patience import PATIENCE
 from tests.kit.people import PASSWORD, SignInClock, first_step, is_signed_in, passkey_of, person
 from tests.kit.threads import at_once, wait_for_lock
 
@@ -410,7 +411,7 @@ def test_a_passkey_that_is_removed_at_the_end_of_the_sign_in_ends_the_session(
         login(*args)
 
     def remove() -> int:
-        begun.wait(30)
+        begun.wait(PATIENCE)
         Passkey.objects.all().delete()
         return 0
 
