@@ -19,6 +19,8 @@ from django.utils.module_loading import import_string
 from smartops.web.fast_path import MIDDLEWARE
 
 Handler = client.ClientHandler
+# No middleware reads these when it is made, and most tests set them: for plain HTTP and fast hashes.
+READ_LATER = {"SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SMARTOPS_INSECURE_HTTP", "PASSWORD_HASHERS"}
 _loaded: dict[tuple[str, ...], "DirectHandler"] = {}
 
 
@@ -73,5 +75,6 @@ def run_directly(monkeypatch: pytest.MonkeyPatch) -> None:
     setting_changed.connect(_forget)
 
 
-def _forget(**_: Any) -> None:
-    _loaded.clear()
+def _forget(setting: str, **_: Any) -> None:
+    if setting not in READ_LATER:
+        _loaded.clear()
