@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django_filters import FilterSet
 
@@ -26,6 +25,7 @@ from smartops.people.roles import Place, Role
 from tests.kit.api import bearer
 from tests.kit.history import rewritable
 from tests.kit.people import grant, person
+from tests.kit.visitor import Visitor
 from tests.orchestrator.test_plans import AUTOVACUUM, FULL, ROWS, nodes
 
 pytestmark = pytest.mark.django_db
@@ -137,13 +137,10 @@ def reader(request: pytest.FixtureRequest) -> User:
 
 
 @pytest.mark.parametrize("address", LISTS)
-def test_a_list_finds_its_rows_by_an_index(
-    client: Client, reader: User, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_list_finds_its_rows_by_an_index(reader: User, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge, "SCANNED", SCANNED)
-    client.force_login(reader)
     with CaptureQueriesContext(connection) as captured:
-        assert client.get(f"/console/{address}").status_code == 200
+        assert Visitor(reader).get(f"/console/{address}").status_code == 200
 
     # A part of a name, and a condition, are compared with those of all workloads.
     tables = GROWING if "q=" in address or "condition=" in address else LARGE
@@ -200,16 +197,13 @@ API = (
 
 
 @pytest.mark.parametrize("address", CONSOLE)
-def test_a_list_compares_a_bounded_number_of_rows(
-    client: Client, reader: User, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_list_compares_a_bounded_number_of_rows(reader: User, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge, "SCANNED", SCANNED)
     monkeypatch.setattr(scan, "MAX_COMPARED", SCANNED)
     monkeypatch.setattr(rules, "COUNTED", SCANNED)
-    client.force_login(reader)
     path = address.format(rule=Rule.objects.earliest("pk").pk)
     with CaptureQueriesContext(connection) as captured:
-        assert client.get(f"/console/{path}").status_code == 200
+        assert Visitor(reader).get(f"/console/{path}").status_code == 200
 
     assert not excess(captured)
 
