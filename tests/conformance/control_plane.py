@@ -19,6 +19,7 @@ from smartops.dev.sandbox import Sandbox
 from smartops.dev.sandbox.faults import CompactHistory, Forbid
 from smartops.dev.sandbox.server import Recorded
 from tests.kit.client import Client, Object, with_token
+from tests.kit.patience import PATIENCE
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 RBAC = "rbac.authorization.k8s.io"
@@ -59,7 +60,7 @@ class RealControlPlane:
         client = Client(self.kubeconfig)
         client.send("DELETE", f"configmaps/{barrier}")
         client.close()
-        deadline = monotonic() + 10
+        deadline = monotonic() + PATIENCE
         while barrier not in self._read_on(self._audit_log):
             assert monotonic() < deadline, f"nothing is written to {self._audit_log}"
             sleep(0.02)
@@ -100,7 +101,7 @@ def _await_right(client: Client, right: Permission, namespace: str) -> None:
     """The authorizer hears of a new binding a moment later."""
     attributes = {"namespace": namespace, "verb": right.verbs[0], "group": right.group, "resource": right.resource}
     review = {"spec": {"user": f"system:serviceaccount:{namespace}:some", "resourceAttributes": attributes}}
-    deadline = monotonic() + 10
+    deadline = monotonic() + PATIENCE
     while not client.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]:
         assert monotonic() < deadline, f"the right {right} is not granted"
         sleep(0.02)

@@ -68,7 +68,7 @@ def test_a_deletion_comes_at_a_version_of_its_own(http: Client) -> None:
 
 
 def test_a_change_of_labels_enters_and_leaves_a_selection(http: Client) -> None:
-    events = http.watch("configmaps", labelSelector="tier=a", timeoutSeconds="5")
+    events = http.watch("configmaps", labelSelector="tier=a", timeoutSeconds="60")
     http.create("configmaps", config_map("one", tier="b"))
     for tier in ("a", "a", "b"):
         http.patch("configmaps/one", {"metadata": {"labels": {"tier": tier}}, "data": {"tier": tier}})
@@ -90,7 +90,7 @@ def test_a_bookmark_says_how_far_a_quiet_watch_is(http: Client) -> None:
     assert (bookmark["type"], bookmark["object"]["kind"]) == ("BOOKMARK", "Deployment")
     assert int(version(bookmark["object"])) >= int(version(elsewhere))
     http.create("deployments", deployment("after", replicas=0))
-    events = http.watch("deployments", resourceVersion=version(bookmark["object"]), timeoutSeconds="5")
+    events = http.watch("deployments", resourceVersion=version(bookmark["object"]), timeoutSeconds="60")
     assert told(events, 1) == [("ADDED", "after")]
 
 
@@ -232,7 +232,7 @@ def expire(http: Client, listed: str) -> None:
     deadline = monotonic() + SOON
     while True:
         http.patch("events/left", {"count": int(monotonic())})
-        [event] = islice(http.watch("events", resourceVersion=listed, timeoutSeconds="2"), 1)
+        [event] = islice(http.watch("events", resourceVersion=listed, timeoutSeconds="20"), 1)
         if event["type"] == "ERROR":
             assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
             return

@@ -20,6 +20,7 @@ from tests.conformance.release import Helm, Release, fresh_namespace, released, 
 from tests.kit.client import Client
 from tests.kit.installation import Agent
 from tests.kit.manifests import deployment
+from tests.kit.patience import PATIENCE
 from tests.kit.processes import environment, until
 
 OF_WEB = "http://smartops-orchestrator/readyz"
@@ -116,7 +117,7 @@ def address_of(process: Address) -> str:
 
 
 def readyz(address: Address) -> tuple[int, str]:
-    with closing(HTTPConnection(*address, timeout=5)) as connection:
+    with closing(HTTPConnection(*address, timeout=PATIENCE)) as connection:
         connection.request("GET", "/readyz")
         response = connection.getresponse()
         return response.status, response.read().decode()

@@ -213,7 +213,7 @@ def _wait_until_given_up(http: Client) -> None:
     """Once in a hundred times the controller sleeps through a deadline of a second: any change makes it look again."""
     for reminder in range(3):
         with suppress(AssertionError):
-            http.wait("deployments", _has_given_up, timeoutSeconds="5")
+            http.wait("deployments", _has_given_up, timeoutSeconds="20")
             return
         http.patch(PATH, {"metadata": {"labels": {"reminder": str(reminder)}}})
     raise AssertionError("the controller does not give it up")

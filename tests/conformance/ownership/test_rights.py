@@ -18,6 +18,7 @@ from tests.conformance.loop import Judge, Loop
 from tests.conformance.ownership.service import SERVICE, Runs, held_back
 from tests.kit.client import Client
 from tests.kit.installation import Agent, Installation, installed
+from tests.kit.patience import PATIENCE
 from tests.kit.processes import environment, running, sessions, until
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
@@ -41,7 +42,7 @@ class Restricted:
         self._port, self._log = port, log
 
     def ask(self, path: str) -> tuple[int, list[str]]:
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode().splitlines()

@@ -37,7 +37,7 @@ def play(scene: Path, client: Client, namespace: str) -> Iterator[tuple[Step, Ob
 def _ask(step: Step, client: Client, answers: dict[str, Any]) -> tuple[int, Any]:
     path, body = resolved(step.path, answers), edited(resolved(step.body, answers), resolved(step.edit, answers))
     if step.events:  # the client takes no watch but one that begins with 200
-        return 200, list(islice(client.watch(path, timeoutSeconds="5"), step.events))
+        return 200, list(islice(client.watch(path, timeoutSeconds=f"{PATIENCE:.0f}"), step.events))
     raw = body.encode() if isinstance(body, str) else body
     response = client.raw(step.method, path, raw, step.content_type)
     try:

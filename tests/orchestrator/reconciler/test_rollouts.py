@@ -35,7 +35,7 @@ def test_a_signal_waits_for_a_rollout_and_is_decided_again_when_the_cache_shows_
     signal, record = Signal.objects.get(), DecisionRecord.objects.get()
     assert (signal.reason, simulation.calls) == (Reason.ROLLOUT_IN_PROGRESS, [])
     assert record.until is not None
-    assert timedelta(seconds=59) < record.until - record.created_at < timedelta(seconds=61)
+    assert timedelta(seconds=30) < record.until - record.created_at < timedelta(seconds=61)
 
     for ready in (0, 1, 2):
         simulation.cluster.change(ERP, ready_replicas=ready)
