@@ -196,6 +196,7 @@ def test_a_changed_plan_is_asked_about_again_with_the_difference(shop: Shop) -> 
     until(Action.objects.filter(pk=action.pk).exclude(digest=action.digest).exists)
     dialog.get_by_role("button", name="Approve", exact=True).click()
     expect(dialog.get_by_role("alert").first).to_contain_text("not what you were shown")
+    expect(dialog.get_by_role("alert").first).to_be_focused()  # before that, the dialog would open again
     shop.refused()
     assert not Approval.objects.filter(action=action.pk).exists()
     page.keyboard.press("Escape")
