@@ -34,13 +34,13 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 class Prometheus:
-    """Scrapes `targets` (name → host:port) every second, and evaluates the rules as often."""
+    """Scrapes `targets` (name → host:port) four times a second, and evaluates the rules as often."""
 
     def __init__(self, directory: Path, targets: dict[str, str]) -> None:
         self.url = f"http://127.0.0.1:{unused_port()}"
         self._directory = directory
         configuration = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": "250ms", "evaluation_interval": "250ms"},
             "rule_files": [str(RULES)],
             "scrape_configs": [
                 {"job_name": name, "static_configs": [{"targets": [target]}]} for name, target in targets.items()
