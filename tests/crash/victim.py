@@ -66,7 +66,7 @@ def hit(point: str, number: signal.Signals) -> None:
 def live(kubeconfig: str, number: str, point: str) -> None:
     if point:
         hit(point, signal.Signals[number])
-    cluster = KubernetesCluster(kubeconfig, timeout=3)
+    cluster = KubernetesCluster(kubeconfig, timeout=60)  # a test kills it before
     loop.Reconciler(cluster, "default", ["smartops-dev"]).run(drain=True)
 
 
