@@ -16,7 +16,7 @@ from smartops.models import Passkey, SecondFactor, SignIn
 from smartops.people.roles import Role
 from smartops.people.sessions import Session, SessionStore, end
 from tests.kit.forms import load, page
-from tests.kit.people import app_of, lose_roles, passkey_of, person
+from tests.kit.people import app_of, is_signed_in, lose_roles, passkey_of, person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fast_hashes")]
 EVERYWHERE, STEP = "/console/sign-out-everywhere/", "/admin/login/code/"
@@ -34,10 +34,6 @@ def browser(user: User) -> Client:
     client = Client()
     client.force_login(user)
     return client
-
-
-def is_signed_in(client: Client) -> bool:
-    return client.get("/console/").status_code == 200
 
 
 def test_a_session_has_its_account_from_the_sign_in_on(olga: User) -> None:
