@@ -44,8 +44,9 @@ def pytest_collection(session: pytest.Session) -> None:
 # A file runs on one worker. The files that take longest begin first: one that began last would run alone.
 LONGEST = (
     "smartops/console/test_screens.py", "demo", "failover", "conformance/closed_loop", "concurrency/test_limits.py",
-    "smartops/people/test_walk.py", "smartops/console", "prometheus/test_scrape.py", "telemetry", "test_benchmarks.py",
-    "closed_loop", "crash", "smartops/oidc", "smartops/edge", "conformance", "smartops/test_privileges.py",
+    "smartops/people/test_walk_console.py", "smartops/api/test_fuzz.py", "smartops/console",
+    "prometheus/test_scrape.py", "telemetry", "test_benchmarks.py", "closed_loop", "crash", "smartops/oidc",
+    "smartops/edge", "conformance",
 )  # fmt: skip
 
 
