@@ -236,3 +236,23 @@ def _insert(model: type[Model], computed: tuple[Any, ...]) -> str:
 def _json(rows: Iterable[Row]) -> str:
     """UUIDs and times as PostgreSQL reads them."""
     return json.dumps(list(rows), default=str)
+
+
+# Of each decision: its limits and its rules, and all else that a preview reads (orchestrator/what_if/preview.py), as
+# texts. The parts of `inputs` are taken from it at once: each operator would decompress all of it again. Actions are
+# read by a subquery: for a join, PostgreSQL reads the actions of a whole month.
+PAST_DECISIONS = """
+    SELECT decision.id::text, part.limits::text, part.rules::text, json_build_object(
+        'now', part.now, 'facts', part.facts, 'signal', part.signal, 'proposal', part.proposal,
+        'outcome', decision.outcome, 'reason', decision.reason, 'until', decision.until,
+        'signal_id', coalesce(decision.signal_id::text, ''), 'action_id', coalesce(decision.action_id::text, ''),
+        'before_write', decision.phase = 'plan',
+        'effect', coalesce((
+            SELECT json_build_object('applied_at', applied_at, 'finished_at', finished_at, 'increase', scale_increase,
+                'decrease', scale_decrease)
+            FROM orchestrator_action WHERE id = decision.action_id
+        ), '{{}}'))::text
+    FROM ({rows}) decision, jsonb_to_record(decision.inputs)
+        AS part(now text, facts jsonb, limits jsonb, rules jsonb, signal jsonb, proposal jsonb)
+    ORDER BY decision.id
+"""

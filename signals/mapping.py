@@ -71,7 +71,9 @@ def considered(signal: SignalFacts, rules: Iterable[RuleSpec]) -> tuple[RuleSpec
 def propose(signal: SignalFacts, rules: Iterable[RuleSpec]) -> tuple[RuleSpec, Proposal] | Waiting | Unmatched:
     """The first rule, in the order given, that matches and whose thresholds and times hold. Without one, the rule that
     may be the first to hold."""
-    given, missed, waits = tuple(rules), dict[str, Any](), list[Waiting]()
+    given = tuple(rules)
+    missed: dict[str, Any] = {}
+    waits: list[Waiting] = []
     for rule in given:
         if not matches(rule, signal):
             continue

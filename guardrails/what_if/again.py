@@ -1,13 +1,12 @@
 """How a stored decision ends with other inputs. Guardrails that read none of the inputs that differ are not evaluated
 again. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import islice
-from operator import attrgetter
-from typing import Any
+from typing import NamedTuple
 
 from guardrails.checks.approval import failed_before, large_change, mode, protected_labels
 from guardrails.checks.busy import one_action_at_a_time
@@ -20,7 +19,8 @@ from guardrails.checks.signal import freshness
 from guardrails.checks.target import scaled_to_zero, target
 from guardrails.checks.windows import actions_per_hour, cooldown, scale_down_velocity, scale_velocity
 from guardrails.evaluate import GUARDRAILS, Guardrail, conclude, decide
-from guardrails.types import Decision, Denial, Facts, Inputs, Limits, Outcome, TargetFacts, Verdict
+from guardrails.types import Decision, Denial, Facts, Inputs, Limits, Outcome, Verdict
+from guardrails.what_if import values
 from guardrails.what_if.types import PastDecision
 from signals.types import Proposal
 
@@ -61,14 +61,9 @@ READERS: Mapping[str, Sequence[Guardrail]] = {
 }
 READ_BY_FRESHNESS = frozenset({"signal_ttl_seconds", "target", "rollout"})
 ALLOWING = (Outcome.ALLOW, Outcome.WARN, Outcome.NOT_EVALUATED)  # of a verdict
-_NAMES: Mapping[type, Sequence[str]] = {
-    kind: [one.name for one in fields(kind)] for kind in (Limits, Facts, TargetFacts)
-}
-_VALUES: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """What matters of a decision. `is_reproduced`: the stored inputs lead to the stored outcome today, too."""
 
     outcome: Outcome
@@ -93,7 +88,7 @@ def decide_again(
     if past.outcome is Outcome.ALLOW:
         # No guardrail refused it. Those that are not evaluated again would not refuse it under the draft, either.
         found = _up_to_a_denial(become)
-        decision = conclude(found, proposal, None)
+        decision = found[-1] if found and isinstance(found[-1], Denial) else conclude(found, proposal, None)
         if decision.outcome is Outcome.ALLOW:
             return Ending(Outcome.ALLOW)
         return _ending(decision, all(one.outcome in ALLOWING for one in islice(were, len(found))))
@@ -102,29 +97,13 @@ def decide_again(
     return _decided(past, inputs, facts)
 
 
-def differing(before: Inputs, limits: Limits, facts: Facts) -> Iterator[str]:
+def differing(before: Inputs, limits: Limits, facts: Facts) -> list[str]:
     """The names of the limits, of the facts, and of the facts of the target that differ."""
-    if before.limits is not limits:
-        yield from _differing_limits(before.limits, limits)
-    if before.facts is facts:
-        return
-    for name in _differing(before.facts, facts):
-        if name == "target" and before.facts.target is not None and facts.target is not None:
-            yield from _differing(before.facts.target, facts.target)
-        else:
-            yield name
-
-
-def _differing(one: object, other: object) -> list[str]:
-    names, values = _NAMES[type(one)], _VALUES[type(one)]
-    pairs = zip(names, values(one), values(other), strict=True)
-    return [name for name, was, becomes in pairs if was is not becomes and was != becomes]
-
-
-@lru_cache(1000)
-def _differing_limits(one: Limits, other: Limits) -> Sequence[str]:
-    """Many decisions have the same limits."""
-    return _differing(one, other)
+    names = [*values.differing(before.limits, limits), *values.differing(before.facts, facts)]
+    if "target" in names and before.facts.target is not None and facts.target is not None:
+        names.remove("target")
+        names += values.differing(before.facts.target, facts.target)
+    return names
 
 
 @lru_cache(1000)
@@ -163,6 +142,6 @@ def _decided(past: PastDecision, inputs: Inputs, facts: Facts) -> Ending:
     return _ending(decision, is_alike or decide(past.inputs, brief=True).outcome is past.outcome)
 
 
-def _ending(decision: Decision, is_reproduced: bool) -> Ending:
-    reason, message, until = (getattr(decision, name, None) for name in ("reason", "message", "until"))
-    return Ending(decision.outcome, reason, message or "", until, is_reproduced)
+def _ending(decision: Decision | Denial, is_reproduced: bool) -> Ending:
+    reason, until = getattr(decision, "reason", None), getattr(decision, "until", None)
+    return Ending(decision.outcome, reason, getattr(decision, "message", ""), until, is_reproduced)

@@ -69,7 +69,7 @@ def _consequence(
         return None if gone is None else _left_out(past, drafted, history, proposal, gone.doubt, again=True)
     if past.signal in history.ended:
         return _left_out(past, drafted, history, proposal, history.ended[past.signal][1])
-    problem = _problem(past.inputs)
+    problem = _problem(past.inputs) if history.waits else ""
     wait = history.waits.get(problem)
     if wait is None:
         return None
@@ -183,9 +183,8 @@ def _waits(past: PastDecision, inputs: Inputs, history: DraftHistory, wanted: Pr
     signal = inputs.signal
     if past.before_write or not past.signal or signal is None:
         return False
-    problem = _problem(inputs)
     if ending.outcome is not Outcome.DEFER or ending.until is None:
-        history.waits.pop(problem, None)
+        history.waits.pop(_problem(inputs) if history.waits else "", None)
         return False
     if past.until is not None and abs(ending.until - past.until) <= TOLERANCE:
         return False
@@ -196,7 +195,7 @@ def _waits(past: PastDecision, inputs: Inputs, history: DraftHistory, wanted: Pr
     live = 0 if inputs.facts.target is None else inputs.facts.target.replicas
     up, down = (0, 0) if wanted is None else (scale_increase(wanted, live), scale_decrease(wanted, live))
     wait = Wait(past.signal, ending.until, past.until, expires_at, type_, limits, sooner, up, down)
-    history.waits[problem] = wait
+    history.waits[_problem(inputs)] = wait
     return True
 
 

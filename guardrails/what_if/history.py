@@ -4,13 +4,15 @@ Two histories are kept within one: in the one, only those actions happened that 
 are possible. A decision that ends alike in both is known.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from guardrails.checks.windows import RATE_WINDOW
 from guardrails.types import Facts, Limits, RecentAction, RolloutFacts, RolloutState, TargetFacts
 from guardrails.what_if.types import Doubt, PastDecision
+from guardrails.what_if.values import replaced
 from signals.proposals import desired_replicas, scale_decrease, scale_increase
 from signals.types import ActionType, Proposal
 
@@ -47,7 +49,7 @@ class Extra:
 
     @property
     def over_at(self) -> datetime:
-        return self.settled_at + max(RATE_WINDOW, timedelta(seconds=self.cooldown))
+        return self.settled_at + max(RATE_WINDOW, _seconds(self.cooldown))
 
 
 @dataclass(slots=True)
@@ -103,17 +105,15 @@ class DraftHistory:
     @property
     def doubt(self) -> Doubt | None:
         """The first one of those that the two histories differ by."""
-        return next(self._doubts(), None)
-
-    def _doubts(self) -> Iterator[Doubt]:
-        yield from (one.doubt for one in self.gone if one.doubt)
-        yield from (one.doubt for one in self.extra if one.doubt)
+        actions: Sequence[Gone | Extra] = (*self.gone, *self.extra)
+        for one in actions:
+            if one.doubt:
+                return one.doubt
         if any(wait.may_act for wait in self.waits.values()):
-            yield Doubt.DECIDED_ANOTHER_TIME
+            return Doubt.DECIDED_ANOTHER_TIME
         if any(one.settled_at > one.latest for one in self.extra):
-            yield Doubt.VERIFICATION_UNKNOWN
-        if self.replicas[0] != self.replicas[1]:
-            yield Doubt.DECIDED_ANOTHER_TIME
+            return Doubt.VERIFICATION_UNKNOWN
+        return None if self.replicas[0] == self.replicas[1] else Doubt.DECIDED_ANOTHER_TIME
 
     def forget(self, now: datetime, cooldown: int) -> None:
         """What counts no more. `cooldown`: the longer one of the workload, in seconds."""
@@ -123,7 +123,7 @@ class DraftHistory:
                 self.end_wait(problem)
         self.gone = [one for one in self.gone if one.over_at > now]
         self.extra = [one for one in self.extra if one.over_at > now]
-        kept = now - max(RATE_WINDOW, timedelta(seconds=cooldown))
+        kept = now - max(RATE_WINDOW, _seconds(cooldown))
         self.applied = [one for one in self.applied if one.at > kept]
 
     def end_wait(self, problem: str) -> None:
@@ -162,20 +162,20 @@ class DraftHistory:
         """A stored action that the draft does not make."""
         effect, now = past.effect, past.inputs.now
         ended = max(filter(None, (effect.applied_at, effect.finished_at)), default=now)
-        over_at = ended + max(RATE_WINDOW, timedelta(seconds=limits.cooldown_seconds))
+        over_at = ended + max(RATE_WINDOW, _seconds(limits.cooldown_seconds))
         self.gone.append(Gone(past.action, type_, effect.applied_at, over_at, doubt))
         if effect.applied_at is not None:
             change = effect.increase - effect.decrease
             certain, possible = self.replicas
             # Without the action: for certain in both histories, in doubt only in the one with the fewest actions.
             self.replicas = (certain - change, possible if doubt else possible - change)
-            self.expected = (*self.expected, *(one + change for one in self.expected))
+            self.expected = (*self.expected, *[one + change for one in self.expected])
 
     def keep(self, past: PastDecision, proposal: Proposal) -> None:
         """A stored action that the draft makes, too."""
         change = past.effect.increase - past.effect.decrease
         if past.effect.applied_at is not None:
-            self.expected = (*self.expected, *(one + change for one in self.expected))
+            self.expected = (*self.expected, *[one + change for one in self.expected])
         if desired_replicas(proposal, None) is not None:
             self.replicas = (0, 0)
 
@@ -190,21 +190,24 @@ class DraftHistory:
               ) -> Facts:  # fmt: skip
         """The facts under the draft: with the certain actions only, or with all possible ones."""
         if not facts.history_loaded:
-            return replace(facts, target=self._target(facts, all_possible, ()))
-        gone = [one for one in self.gone if not (all_possible and one.doubt)]
-        extra = [one for one in self.extra if not one.doubt or all_possible]
+            return replaced(facts, target=self._target(facts, all_possible, ()))
+        gone = [one for one in self.gone if not one.doubt] if all_possible else self.gone
+        extra = [*self.extra] if all_possible else [one for one in self.extra if not one.doubt]
         if all_possible:
             extra += [wait.extra() for wait in self.waits.values() if wait.may_act and wait.until <= now]
-        left = {(one.type, one.at) for one in gone}
-        kept = tuple(one for one in facts.recent if (one.type, one.at) not in left)
-        added = tuple(RecentAction(one.type, min(one.latest, now), one.increase, one.decrease) for one in extra)
-        active = "" if facts.active_action in {one.action for one in gone} else facts.active_action
+        is_counted = facts.recent or facts.cooldown_until is not None
+        left = {(one.type, one.at) for one in gone} if is_counted else set()
+        kept = [one for one in facts.recent if (one.type, one.at) not in left]
+        added = [RecentAction(one.type, min(one.latest, now), one.increase, one.decrease) for one in extra]
+        active = facts.active_action
+        if active in [one.action for one in gone if active]:
+            active = ""
         if all_possible and any(one.settled_at > now for one in extra):
             active = active or ADDED
-        return replace(
+        return replaced(
             facts,
             active_action=active,
-            recent=kept + added,
+            recent=(*kept, *added),
             cooldown_until=self._cooldown(facts, extra, left, stored, limits, type_, now, all_possible),
             scaled_to=facts.scaled_to if len(kept) == len(facts.recent) else None,
             target=self._target(facts, all_possible, kept),
@@ -218,12 +221,12 @@ class DraftHistory:
             more += sum(one.increase - one.decrease for one in self.waits.values() if one.may_act)
         if more and found.replicas:
             changed = max(0, found.replicas + more)
-            found = replace(found, replicas=changed, available=max(0, min(changed, found.available + more)))
-        latest = max(facts.recent, key=lambda one: one.at, default=None)
-        if found.rollout.ours and latest is not None and latest not in kept and facts.history_loaded:
+            found = replaced(found, replicas=changed, available=max(0, min(changed, found.available + more)))
+        is_ours = found.rollout.ours and facts.history_loaded and facts.recent
+        if is_ours and max(facts.recent, key=lambda one: one.at) not in kept:
             # SmartOps' own rollout, of an action that the draft does not make.
             by, at = found.rollout.changed_by, found.rollout.changed_at
-            found = replace(found, rollout=RolloutFacts(RolloutState.COMPLETE, changed_by=by, changed_at=at))
+            found = replaced(found, rollout=RolloutFacts(RolloutState.COMPLETE, changed_by=by, changed_at=at))
         return found
 
     def _cooldown(
@@ -233,22 +236,22 @@ class DraftHistory:
     ) -> datetime | None:  # fmt: skip
         """The stored one, unless an action explains it that the draft does not make, or that has another cooldown."""
         until = facts.cooldown_until
-        actions: dict[datetime, datetime | None] = {one.at: None for one in facts.recent if one.type is type_}
-        actions |= {one.at: one.finished_at for one in self.applied if one.type is type_ and one.at <= now}
-        if actions:
-            last = max(actions)
-            if until is not None and _explains(until, last, actions[last], stored):
+        if until is not None:
+            actions: dict[datetime, datetime | None] = {one.at: None for one in facts.recent if one.type is type_}
+            actions |= {one.at: one.finished_at for one in self.applied if one.type is type_ and one.at <= now}
+            last = max(actions, default=None)
+            if last is not None and _explains(until, last, actions[last], stored):
                 there = [at for at in actions if (type_, at) not in left]
                 if last not in there or limits.cooldown_seconds != stored.cooldown_seconds:
                     until = max((_until(at, actions[at], limits, now) for at in there), default=None)
-        found = [until]
+        found = [] if until is None else [until]
         for one in added:
             if one.type is type_:
                 began = min(one.latest, now) if all_possible else one.at
                 found.append(began + _seconds(one.cooldown))
                 if all_possible and one.settled_at >= one.latest + _seconds(one.cooldown):
                     found.append(one.settled_at + _seconds(one.cooldown))  # it begins again after a longer verification
-        return max((one for one in found if one is not None), default=None)
+        return max(found, default=None)
 
 
 def extra(
@@ -272,5 +275,6 @@ def _until(at: datetime, finished_at: datetime | None, limits: Limits, now: date
     return until
 
 
+@lru_cache(1000)
 def _seconds(seconds: int) -> timedelta:
     return timedelta(seconds=seconds)

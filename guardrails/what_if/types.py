@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from guardrails.types import Inputs, Outcome
 
@@ -80,8 +80,7 @@ class Comparison(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(NamedTuple):
     """`outcome`, `reason`, `message` and `until` are those under the draft; None where it would not have been made."""
 
     comparison: Comparison

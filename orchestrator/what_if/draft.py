@@ -79,7 +79,10 @@ class Timeline:
 
     def period(self, moment: datetime) -> int:
         """The number of the period between two changes."""
-        return next(place for place, one in enumerate(self._periods) if one.since <= moment)
+        for place, one in enumerate(self._periods):
+            if one.since <= moment:
+                return place
+        raise ValueError(f"{moment} is before the beginning")
 
     def differing(self, covering: Callable[[Row], bool]) -> Iterator[int]:
         """The numbers of the periods that begin with a change of a row that covers a target, and of the first one: in
@@ -138,18 +141,19 @@ class Draft:
         rules, doubt = inputs.rules, None
         if self._rules and inputs.signal is not None and inputs.proposal is None:
             rules, doubt = self._with_rules(inputs.signal, inputs.rules, inputs.now)
-        if limits == inputs.limits and (freezes, rules, doubt) == (inputs.facts.freezes, inputs.rules, None):
+        if limits is inputs.limits and (freezes, rules, doubt) == (inputs.facts.freezes, inputs.rules, None):
             return None
         facts = inputs.facts if freezes is inputs.facts.freezes else replace(inputs.facts, freezes=freezes)
-        return Drafted(replace(inputs, limits=limits, facts=facts, rules=rules), doubt)
+        return Drafted(Inputs(inputs.now, facts, limits, inputs.signal, rules, inputs.proposal), doubt)
 
     def _with_limits(self, limits: Limits, target: Target, now: datetime) -> Limits:
-        return self._limits_of(self._settings_of.period(now), target, limits)
+        return self._limits_of(self._settings_of.period(now), target, limits) or limits
 
-    def _replaced_limits(self, period: int, target: Target, limits: Limits) -> Limits:
-        """Decisions on one workload have few different limits."""
+    def _replaced_limits(self, period: int, target: Target, limits: Limits) -> Limits | None:
+        """None if they are the same. Decisions on one workload have few different limits."""
         values, sources = self._changed_limits(period, target)
-        return replace(limits, **values, sources={**limits.sources, **sources}) if values else limits
+        replaced = replace(limits, **values, sources={**limits.sources, **sources})
+        return None if replaced == limits else replaced
 
     def _compare(self, period: int, target: Target) -> tuple[Row, Row]:
         """The limits that the edits change for a target, and their sources."""

@@ -18,20 +18,21 @@ from typing import Any, Never
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Func, JSONField, OuterRef, Q, QuerySet, Subquery, TextField, Value
-from django.db.models.functions import Cast, Coalesce, Now
+from django.db.models import Q, QuerySet, TextField
+from django.db.models.functions import Cast, Now
 from pydantic import TypeAdapter
 
-from guardrails.types import Outcome
+from guardrails.types import Facts, Inputs, Limits, Outcome
 from guardrails.what_if.evaluate import evaluate, proposal_in
 from guardrails.what_if.history import DraftHistory
-from guardrails.what_if.types import Comparison, Doubt, Edit, PastDecision
-from orchestrator.models import Action, DecisionRecord, Phase, Preview
-from orchestrator.what_if.draft import Draft, target_of
+from guardrails.what_if.types import Comparison, Doubt, Edit, Effect, PastDecision
+from orchestrator.models import DecisionRecord, Preview
+from orchestrator.queries import PAST_DECISIONS
+from orchestrator.what_if.draft import TARGETS, Draft, target_of
 from signals.lib.clock import database_now
 from signals.lib.partitions import custom_plans, first_id, time_of
 from signals.proposals import PROPOSAL_TYPES
-from signals.types import Kind, Target
+from signals.types import Kind, Proposal, RuleSpec, SignalFacts, Target
 
 MAX_SHOWN = 200  # differences of a result
 PAGE = 1000  # decisions that one query reads
@@ -84,7 +85,28 @@ class Result:
 
 State = dict[str, DraftHistory]  # by the target
 _STATE, _RESULT, _EDITS = TypeAdapter(State), TypeAdapter(Result), TypeAdapter(list[Edit])
-_PAST = TypeAdapter(PastDecision)
+
+
+@dataclass(slots=True)
+class _Stored:
+    """A decision without its limits and rules."""
+
+    now: datetime
+    facts: Facts
+    signal: SignalFacts | None
+    proposal: Proposal | None
+    outcome: Outcome
+    reason: str
+    until: datetime | None
+    signal_id: str
+    action_id: str
+    before_write: bool
+    effect: Effect
+
+
+_STORED = TypeAdapter(_Stored)
+_limits = lru_cache(1000)(TypeAdapter(Limits).validate_json)
+_rules = lru_cache(1000)(TypeAdapter(tuple[RuleSpec, ...]).validate_json)
 _turn = Lock()  # of this process: one step at a time
 _latest: dict[tuple[UUID, UUID | None], State] = {}  # after the last step of this process, by preview and position
 
@@ -203,13 +225,13 @@ def _evaluate(row: Preview, state: State, result: Result, where: Q, seconds: flo
     draft, position, last = draft_of(row), row.position or first_id(row.since), first_id(row.until)
     while True:
         page = _page(position, last, where & draft.scope)
-        concerned = {pk for pk, target in page if draft.concerns(target)}
+        concerned = {pk for pk, *names in page if draft.concerns(_target(*names))}
         result.unconcerned(len(page) - len(concerned))
         with closing(_decisions(concerned, where & draft.scope)) as decisions:
             for past in decisions:
                 compare(past, draft, state, result)
         if page:
-            position = page[-1][0]
+            position = UUID(page[-1][0])
             result.at = time_of(position)
         is_long = time.thread_time() - used >= seconds or time.monotonic() - began >= MAX_WAIT * seconds
         if len(page) < PAGE or is_long:
@@ -252,6 +274,7 @@ def _difference(
     )
 
 
+@lru_cache(1000)
 def _in_words(outcome: Outcome | None, reason: str) -> str:
     return f"{outcome} ({reason})" if reason else str(outcome)
 
@@ -264,62 +287,44 @@ def _forget(state: State, now: datetime) -> None:
             del state[name]
 
 
-def _page(position: UUID, last: UUID, where: Q) -> list[tuple[UUID, Target]]:
-    """The next decisions and their targets, in the order of the ids, which is that of time."""
+@lru_cache(TARGETS)
+def _target(cluster: str, namespace: str, name: str, kind: str) -> Target:
+    return Target(cluster, namespace, name, Kind(kind))
+
+
+def _page(position: UUID, last: UUID, where: Q) -> list[tuple[str, str, str, str, str]]:
+    """The next decisions and the names of their targets, in the order of the ids, which is that of time."""
     rows = DecisionRecord.objects.filter(where, pk__gt=position, pk__lt=last).order_by("pk")
-    found = rows.values_list("pk", "cluster", "namespace", "workload", "kind")[:PAGE]
-    return [(pk, Target(cluster, namespace, name, Kind(kind))) for pk, cluster, namespace, name, kind in found]
+    return list(rows.values_list(Cast("pk", TextField()), "cluster", "namespace", "workload", "kind")[:PAGE])
 
 
-def _decisions(found: Collection[UUID], where: Q) -> Generator[PastDecision]:
-    """Each is read as one text, and parsed once. One that was older than decisions are kept may have been deleted
-    since. A range of ids costs less than the ids, where most of its rows are wanted: those that fulfil `where` are."""
+def _decisions(found: Collection[str], where: Q) -> Generator[PastDecision]:
+    """One that was older than decisions are kept may have been deleted since. A range of ids costs less than the ids,
+    where most of its rows are wanted: those that fulfil `where` are. Most decisions have the same limits and rules as
+    others: these are parsed once."""
     if not found:
         return
     between = Q(pk__range=(min(found), max(found)))
-    rows = DecisionRecord.objects.filter(where & between if len(found) > PAGE // 2 else Q(pk__in=found)).order_by("pk")
-    with closing(_streamed(rows.values_list("pk", Cast(_document(), TextField())))) as stream:
-        for pk, text in stream:
+    rows = DecisionRecord.objects.filter(where & between if len(found) > PAGE // 2 else Q(pk__in=found))
+    with closing(_streamed(rows.values(), PAST_DECISIONS)) as stream:
+        for pk, limits, rules, text in stream:
             if pk in found:
-                yield _PAST.validate_json(text)
+                one = _STORED.validate_json(text)
+                inputs = Inputs(one.now, one.facts, _limits(limits), one.signal, _rules(rules), one.proposal)
+                yield PastDecision(
+                    pk, inputs, one.outcome, one.reason, one.until, one.signal_id, one.action_id, one.before_write,
+                    one.effect,
+                )  # fmt: skip
 
 
-def _streamed(rows: "QuerySet[Any, tuple[UUID, str]]") -> Generator[tuple[UUID, str]]:
+def _streamed(rows: "QuerySet[Any, Any]", statement: str = "{rows}") -> Generator[tuple[Any, ...]]:
     """PostgreSQL composes rows while the ones before them are evaluated: it waits only for room in the socket. A query
     on the connection between two rows would block for ever, with `_turn`: psycopg holds a lock of the connection until
-    the last row, or `close`. It is an error here."""
+    the last row, or `close`. It is an error here. `statement` has the query of the rows within it."""
+    sql, parameters = rows.query.sql_with_params()
     with connection.cursor() as cursor, connection.wrap_database_errors, connection.execute_wrapper(_refuse):
-        yield from cursor.cursor.stream(*rows.query.sql_with_params(), size=SENT)
+        yield from cursor.cursor.stream(statement.format(rows=sql), parameters, size=SENT)
 
 
 def _refuse(*_: Any) -> Never:
     raise RuntimeError("A query between streamed rows of its connection would block for ever.")
-
-
-def _document() -> Func:
-    """A PastDecision as JSON, in PostgreSQL. Actions are read by a subquery: for a join, PostgreSQL reads the actions
-    of a whole month."""
-    effect = _object(
-        applied_at=F("applied_at"),
-        finished_at=F("finished_at"),
-        increase=F("scale_increase"),
-        decrease=F("scale_decrease"),
-    )
-    of_action = Subquery(Action.objects.filter(pk=OuterRef("action_id")).values(effect=effect))
-    return _object(
-        id=F("pk"),
-        inputs=F("inputs"),
-        outcome=F("outcome"),
-        reason=F("reason"),
-        until=F("until"),
-        signal=Coalesce(Cast("signal_id", TextField()), Value("")),
-        action=Coalesce(Cast("action_id", TextField()), Value("")),
-        before_write=Q(phase=Phase.PLAN),
-        effect=Coalesce(of_action, _object()),
-    )
-
-
-def _object(**values: Any) -> Func:
-    """JSON, and not jsonb, as Django's JSONObject: PostgreSQL writes its text at once."""
-    pairs = [part for name, value in values.items() for part in (Cast(Value(name), TextField()), value)]
-    return Func(*pairs, function="JSON_BUILD_OBJECT", output_field=JSONField())

@@ -1,0 +1,37 @@
+"""The large values that decisions are made of, field by field. Pure.
+
+A preview calls these functions for each decision. A loop in Python over the fields, as `dataclasses.replace` is one,
+takes nearly twice as long.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from itertools import compress
+from operator import attrgetter, is_not
+from typing import Any, TypeVar
+
+from guardrails.types import Facts, Limits, TargetFacts
+
+Value = TypeVar("Value")  # one of Limits, Facts, TargetFacts
+
+
+_NAMES: Mapping[type, Sequence[str]] = {
+    kind: [one.name for one in fields(kind)] for kind in (Limits, Facts, TargetFacts)
+}
+_VALUES: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
+
+
+def differing(one: Value, other: Value) -> list[str]:
+    """The names of the fields that differ."""
+    if one is other:
+        return []
+    names, values = _NAMES[type(one)], _VALUES[type(one)]
+    were, become = values(one), values(other)
+    others = compress(zip(names, were, become, strict=True), map(is_not, were, become))
+    return [name for name, was, becomes in others if was != becomes]
+
+
+def replaced(value: Value, **changes: Any) -> Value:
+    """As `dataclasses.replace`."""
+    kind = type(value)
+    return kind(*map(changes.get, _NAMES[kind], _VALUES[kind](value)))
