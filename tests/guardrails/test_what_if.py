@@ -495,6 +495,14 @@ def test_facts_that_were_not_loaded_stay_unknown_under_the_draft() -> None:
     assert drafted_facts(history, UNSEEN) == UNSEEN
 
 
+@pytest.mark.parametrize(("active", "found"), [("a", ""), ("another", "another"), ("", "")])
+def test_an_action_that_the_draft_leaves_out_is_not_active(active: str, found: str) -> None:
+    history = DraftHistory()
+    history.leave_out(requested(RESTART, action="a"), ActionType.RESTART, Limits(), None)
+
+    assert drafted_facts(history, known(active_action=active)).active_action == found
+
+
 @pytest.mark.parametrize(("left_out", "ours"), [(True, False), (False, True)])
 def test_the_rollout_of_an_action_that_the_draft_leaves_out_is_complete(left_out: bool, ours: bool) -> None:
     at = NOW - timedelta(minutes=1)
