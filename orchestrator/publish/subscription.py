@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from random import uniform
 
@@ -55,7 +56,7 @@ class Subscription:
 
     @property
     def up_to_date(self) -> bool:
-        """There is nothing to deliver, or it is another process's task."""
+        """Nothing is left of what the last read has found, or it is another process's task."""
         return self._cursor.xid is None or not (self._entries or self._page.more or self._page.held_back)
 
     def begin(self) -> None:
@@ -87,7 +88,9 @@ class Subscription:
     def _turn(self) -> float:
         if not self._hold():
             return TAKEOVER
-        if not self._entries:
+        if self._entries:
+            self._page = replace(self._page, more=True)  # others may have been recorded since it was read
+        else:
             self._read()
         pause = self._deliver()
         if self._entries:

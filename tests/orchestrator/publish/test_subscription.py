@@ -100,17 +100,31 @@ def test_a_restarted_publisher_continues_after_the_last_entry() -> None:
 
 
 def test_a_publisher_is_up_to_date_as_soon_as_it_has_delivered_what_is_recorded() -> None:
+    reader = Reader(Notebook())
+    reader.run()
+    entries = propose("a", "b")
+
+    reader.subscription.turn()
+
+    assert reader.notebook.notes == entries
+    assert reader.subscription.up_to_date, "a stop would wait for nothing"
+
+
+def test_a_publisher_is_not_up_to_date_before_it_has_read_what_was_recorded_during_a_wait() -> None:
     answers: list[Answer] = [Retry("connection refused"), Published(), Published()]
     reader = Reader(Notebook(answer=in_turn(answers)))
     reader.run()
-    propose("a", "b")
+    first = propose("a")
 
     reader.clock.now += reader.subscription.turn()
-    assert not reader.subscription.up_to_date, "a stop would leave the entries to the next process"
+    assert not reader.subscription.up_to_date, "a stop would leave the entry to the next process"
+    second = propose("b")
+    assert reader.subscription.turn() == 0.0
+    assert not reader.subscription.up_to_date, "a stop would leave the second entry to the next process"
     reader.subscription.turn()
 
-    assert answers == []
-    assert reader.subscription.up_to_date, "a stop would wait for nothing"
+    assert reader.notebook.notes[1:] == [*first, *second]
+    assert reader.subscription.up_to_date
 
 
 def test_publishers_do_not_share_a_cursor() -> None:
