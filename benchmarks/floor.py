@@ -11,8 +11,8 @@ from benchmarks.clusters import NAMESPACE, THREADS, Cluster
 from benchmarks.http import Connection, drive
 from benchmarks.record import Json
 from orchestrator.k8s.client import KubernetesCluster
+from orchestrator.k8s.interruption import Interruption
 from orchestrator.k8s.rollout import Complete, rollout
-from orchestrator.k8s.stop import Stop
 from signals.types import Kind
 
 ROLLED_OUT_WITHIN = 300.0  # seconds
@@ -45,7 +45,7 @@ def floor(cluster: Cluster, names: Iterable[str], patch: Callable[[], Json]) -> 
 
 def await_rollouts(cluster: Cluster, generations: dict[str, int]) -> None:
     """Until each Deployment has rolled out that generation, as one watch shows it."""
-    left, over = set(generations), Stop()
+    left, over = set(generations), Interruption()
     timer = Timer(ROLLED_OUT_WITHIN, over.set)
     timer.start()
     try:

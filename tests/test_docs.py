@@ -73,9 +73,9 @@ DOMAIN = (
 )
 # Classes that need no explanation: terms of Kubernetes, of HTTP and of Python, and details of one module.
 PLAIN = {
-    "Autoscaler", "Collection", "Condition", "Connection", "Counts", "EventType", "Field", "KubernetesCluster",
-    "ObjectKey", "Page", "Pod", "Resource", "Stop", "Update", "Watch", "WatchEvent", "WatchEventType", "Watched",
-    "WorkloadKey",
+    "Autoscaler", "Collection", "Condition", "Connection", "Counts", "EventType", "Field", "Interruption",
+    "KubernetesCluster", "ObjectKey", "Page", "Pod", "Resource", "Update", "Watch", "WatchEvent", "WatchEventType",
+    "Watched", "WorkloadKey",
     "Complete", "Failed", "Progressing",  # the results of `kubectl rollout status`
     "ControlLoop", "Permissions",  # what the health server reads
     "Receipt", "ReplicaGauge", "Stored", "Verifications",

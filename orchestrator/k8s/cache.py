@@ -12,10 +12,10 @@ from typing import Any
 from guardrails.types import AutoscalerFacts, RolloutState
 from orchestrator.k8s.cluster import Cluster
 from orchestrator.k8s.errors import ClusterError, NotFound
+from orchestrator.k8s.interruption import Interruption
 from orchestrator.k8s.missing import Missing
 from orchestrator.k8s.resources import AUTOSCALERS, SCALED_KINDS, WORKLOADS, Resource
 from orchestrator.k8s.revision import rollout_state
-from orchestrator.k8s.stop import Stop
 from orchestrator.k8s.sync import LEFT_TO_OTHERS, UNTIL_LISTED, Delays, MissingList, SyncStatus
 from orchestrator.k8s.target import UNMANAGED, TargetState
 from orchestrator.k8s.types import (
@@ -67,7 +67,7 @@ class ClusterCache:
         self._status = SyncStatus(self._follow, self.namespaces)
         self.appeared = 0
         """How many workloads have appeared: a name that was unknown before may be one of them."""
-        self._stop = Stop()
+        self._stop = Interruption()
         self._threads: list[Thread] = []
 
     def start(self) -> None:

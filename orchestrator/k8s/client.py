@@ -15,6 +15,7 @@ from orchestrator.k8s.collection import Collection
 from orchestrator.k8s.connection import Connection
 from orchestrator.k8s.errors import NotFound, TimedOut
 from orchestrator.k8s.events import KubernetesEvent, event_of
+from orchestrator.k8s.interruption import Interruption
 from orchestrator.k8s.parse import (
     parse_autoscaler,
     parse_controlled,
@@ -36,7 +37,6 @@ from orchestrator.k8s.resources import (
     Resource,
 )
 from orchestrator.k8s.rollout import Progressing, rollout
-from orchestrator.k8s.stop import Stop
 from orchestrator.k8s.types import (
     ACTION_ANNOTATION,
     FIELD_MANAGER,
@@ -144,7 +144,7 @@ class KubernetesCluster:
 
     def wait_for_rollout(self, key: WorkloadKey, timeout: float) -> WorkloadObject:
         workload = self.get_workload(key)  # fails at once for what a watch would retry: 403, 404
-        over = Stop()
+        over = Interruption()
         timer = Timer(timeout, over.set)
         timer.daemon = True
         timer.start()
@@ -164,10 +164,10 @@ class KubernetesCluster:
             timer.cancel()
         return workload
 
-    def watch_workloads(self, kind: Kind, namespace: str, stop: Stop) -> Generator[WatchEvent[WorkloadObject]]:
+    def watch_workloads(self, kind: Kind, namespace: str, stop: Interruption) -> Generator[WatchEvent[WorkloadObject]]:
         return self._watch(kind, namespace, stop)
 
-    def watch_autoscalers(self, namespace: str, stop: Stop) -> Generator[WatchEvent[Autoscaler]]:
+    def watch_autoscalers(self, namespace: str, stop: Interruption) -> Generator[WatchEvent[Autoscaler]]:
         return self._collection(AUTOSCALERS, parse_autoscaler, namespace).watch(stop, self._idle)
 
     def create_event(self, note: KubernetesEvent, at: datetime) -> None:
@@ -192,7 +192,9 @@ class KubernetesCluster:
         }
         return self._connection.call("create", ACCESS_REVIEWS, parse_review, body=review)
 
-    def _watch(self, kind: Kind, namespace: str, stop: Stop, **selectors: str) -> Generator[WatchEvent[WorkloadObject]]:
+    def _watch(
+        self, kind: Kind, namespace: str, stop: Interruption, **selectors: str
+    ) -> Generator[WatchEvent[WorkloadObject]]:
         for event in self._workloads(kind, namespace).watch(stop, self._idle, **selectors):
             if event.object is not None:
                 if event.type is WatchEventType.DELETED:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from orchestrator.k8s.events import KubernetesEvent
-from orchestrator.k8s.stop import Stop
+from orchestrator.k8s.interruption import Interruption
 from orchestrator.k8s.types import Autoscaler, Pod, Preconditions, WatchEvent, WorkloadKey, WorkloadObject
 from signals.types import Kind, Link
 
@@ -72,12 +72,12 @@ class Cluster(Protocol):
         """Watches until the rollout is complete or has failed (`rollout` of the result says which). TimedOut after
         `timeout` seconds, NotFound if the workload is deleted."""
 
-    def watch_workloads(self, kind: Kind, namespace: str, stop: Stop) -> Iterator[WatchEvent[WorkloadObject]]:
+    def watch_workloads(self, kind: Kind, namespace: str, stop: Interruption) -> Iterator[WatchEvent[WorkloadObject]]:
         """All workloads of the kind in the namespace ("" for all), SYNCED, then every change until `stop` is set.
         Reconnects and lists again by itself. After another list, an object that is gone is reported DELETED, followed
         by SYNCED."""
 
-    def watch_autoscalers(self, namespace: str, stop: Stop) -> Iterator[WatchEvent[Autoscaler]]:
+    def watch_autoscalers(self, namespace: str, stop: Interruption) -> Iterator[WatchEvent[Autoscaler]]:
         """All HorizontalPodAutoscalers, in the same way."""
 
     def create_event(self, note: KubernetesEvent, at: datetime) -> None:

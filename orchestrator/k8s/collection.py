@@ -6,9 +6,9 @@ from random import uniform
 from typing import Any, Generic
 
 from orchestrator.k8s.connection import Connection
+from orchestrator.k8s.interruption import Interruption
 from orchestrator.k8s.parse import Page
 from orchestrator.k8s.resources import Resource
-from orchestrator.k8s.stop import Stop
 from orchestrator.k8s.types import W, WatchEvent
 from orchestrator.k8s.watch import Watch
 
@@ -31,7 +31,7 @@ class Collection(Generic[W]):
     def pages(self, **selectors: str) -> Iterator[Page[W]]:
         return self.connection.pages(self.resource, self.parse, self.namespace, selectors)
 
-    def watch(self, stop: Stop, idle: float, **selectors: str) -> Generator[WatchEvent[W]]:
+    def watch(self, stop: Interruption, idle: float, **selectors: str) -> Generator[WatchEvent[W]]:
         """All objects, SYNCED, then every change until `stop` is set. `idle` is in seconds, as for a connection."""
 
         def pages() -> Iterator[Page[W]]:

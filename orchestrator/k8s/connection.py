@@ -16,11 +16,11 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
 
 from orchestrator.k8s.config import load_configuration
 from orchestrator.k8s.errors import TimedOut, Unknown, from_answer
+from orchestrator.k8s.interruption import Interruption
 from orchestrator.k8s.metrics import api_call
 from orchestrator.k8s.parse import Page, parse_page
 from orchestrator.k8s.resources import Resource
 from orchestrator.k8s.response import read_body, read_lines
-from orchestrator.k8s.stop import Stop
 from orchestrator.k8s.translation import translate
 from signals.lib import tracing
 
@@ -118,7 +118,7 @@ class Connection:
             position, listed = {"continue": page.continuation}, listed + len(page.items)
 
     def lines(
-        self, resource: Resource, namespace: str | None, query: Query, stop: Stop, idle: float
+        self, resource: Resource, namespace: str | None, query: Query, stop: Interruption, idle: float
     ) -> Iterator[bytes]:
         """The raw lines of a watch, until the server ends it or `stop` is set; TimedOut after `idle` seconds without a
         byte."""

@@ -7,7 +7,7 @@ from time import monotonic
 from urllib3 import BaseHTTPResponse
 
 from orchestrator.k8s.errors import TimedOut
-from orchestrator.k8s.stop import Stop
+from orchestrator.k8s.interruption import Interruption
 
 CHUNK = 65536  # bytes
 
@@ -27,7 +27,7 @@ def read_body(response: BaseHTTPResponse, deadline: float) -> bytes:
     return bytes(body)
 
 
-def read_lines(response: BaseHTTPResponse, stop: Stop, idle: float) -> Iterator[bytes]:
+def read_lines(response: BaseHTTPResponse, stop: Interruption, idle: float) -> Iterator[bytes]:
     """The lines as they arrive, until the server ends the response (a last line without its end is dropped) or `stop`
     is set. Raises urllib3's errors, among them ReadTimeoutError after `idle` seconds without a byte."""
     _limit_reads(response, idle)

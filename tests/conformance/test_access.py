@@ -9,8 +9,8 @@ import pytest
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, Forbidden, NotFound
 from orchestrator.k8s.events import MAX_MESSAGE, EventType, KubernetesEvent
+from orchestrator.k8s.interruption import Interruption
 from orchestrator.k8s.permissions import PERMISSIONS, Permission
-from orchestrator.k8s.stop import Stop
 from orchestrator.k8s.types import WatchEventType, WorkloadKey
 from signals.types import Kind
 from tests.conformance.control_plane import ControlPlane
@@ -57,7 +57,7 @@ def test_a_call_without_the_right_is_forbidden_and_changes_nothing(
             with pytest.raises(Forbidden, match="is forbidden: User") as caught:
                 call()
             assert (caught.value.code, caught.value.reason) == (403, "Forbidden")
-        with closing(cluster.watch_workloads(Kind.DEPLOYMENT, web.namespace, Stop())) as events:
+        with closing(cluster.watch_workloads(Kind.DEPLOYMENT, web.namespace, Interruption())) as events:
             refused = next(events)
         assert refused.type is WatchEventType.REFUSED
         assert "cannot list resource" in refused.message

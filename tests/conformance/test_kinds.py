@@ -9,9 +9,9 @@ import pytest
 from guardrails.types import RolloutFacts, RolloutState
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, Invalid, NotFound
+from orchestrator.k8s.interruption import Interruption
 from orchestrator.k8s.revision import latest_rollout
 from orchestrator.k8s.rollout import Complete, Progressing, rollout
-from orchestrator.k8s.stop import Stop
 from orchestrator.k8s.types import ACTION_ANNOTATION, FIELD_MANAGER, Preconditions, WatchEventType
 from signals.types import Kind
 from tests.conformance.kinds import SCALED, SETS, Sample, Samples, nodes, sample
@@ -122,7 +122,7 @@ def test_a_change_of_labels_does_not_move_the_generation(
 def test_a_watch_reports_each_change(cluster: KubernetesCluster, namespace: str, sample: Samples, kind: Kind) -> None:
     found, seen = sample(kind), list[tuple[WatchEventType, int]]()
     found.create()
-    with closing(cluster.watch_workloads(kind, namespace, Stop())) as events:
+    with closing(cluster.watch_workloads(kind, namespace, Interruption())) as events:
         for event in events:
             seen.append((event.type, event.object.generation if event.object else 0))
             if event.type is WatchEventType.SYNCED:

@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Conflict, NotFound
+from orchestrator.k8s.interruption import Interruption
 from orchestrator.k8s.rollout import Complete, Failed, Progress, Progressing, rollout
-from orchestrator.k8s.stop import Stop
 from orchestrator.k8s.types import Preconditions, WatchEventType, WorkloadKey, WorkloadObject
 from orchestrator.verification.judge import Expected, judge
 from signals.reasons import Reason
@@ -64,7 +64,7 @@ def verified(
     cluster: KubernetesCluster, key: WorkloadKey, wanted: Expected, meanwhile: Callable[[], object]
 ) -> Progress:
     """The verdict in the end, as a watch tells it; `meanwhile` happens once the watch has brought everything."""
-    with closing(cluster.watch_workloads(Kind.DEPLOYMENT, key.namespace, Stop())) as events:
+    with closing(cluster.watch_workloads(Kind.DEPLOYMENT, key.namespace, Interruption())) as events:
         for event in events:
             if event.type is WatchEventType.SYNCED:
                 meanwhile()

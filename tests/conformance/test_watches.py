@@ -12,8 +12,8 @@ import pytest
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.collection import Collection
 from orchestrator.k8s.connection import Connection
+from orchestrator.k8s.interruption import Interruption
 from orchestrator.k8s.resources import EVENTS, Resource
-from orchestrator.k8s.stop import Stop
 from orchestrator.k8s.types import Autoscaler, ObjectKey, W, WatchEvent, WatchEventType, WorkloadKey
 from signals.types import Kind
 from tests.conformance.control_plane import ControlPlane
@@ -136,7 +136,7 @@ def test_our_watch_tells_all_that_happened_before_it_was_open(
     for name in ("changed", "gone", "anew", "left"):
         http.create("deployments", idle(name))
     before, seen = uids(http, "deployments"), dict[str, str]()
-    with closing(cluster.watch_workloads(Kind.DEPLOYMENT, namespace, Stop())) as events:
+    with closing(cluster.watch_workloads(Kind.DEPLOYMENT, namespace, Interruption())) as events:
         view(events, before, seen)
         assert next(events).type is SYNCED
         changes(http, "deployments", idle)  # it has listed, and not begun to watch
@@ -159,7 +159,7 @@ def test_our_watch_goes_on_where_the_server_ended_it(
     monkeypatch.setattr("orchestrator.k8s.collection.WATCH_PERIOD", 1)
     http.create("deployments", idle("left"))
     seen = dict[str, str]()
-    with closing(cluster.watch_workloads(Kind.DEPLOYMENT, namespace, Stop())) as events:
+    with closing(cluster.watch_workloads(Kind.DEPLOYMENT, namespace, Interruption())) as events:
         view(events, uids(http, "deployments"), seen)
         assert next(events).type is SYNCED
         while len(opened_at) < 4:
@@ -176,7 +176,7 @@ def test_our_watch_of_autoscalers_tells_whose_replicas_they_set(
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
     manifest = {"metadata": {"name": "web"}, "spec": {"maxReplicas": 5, "scaleTargetRef": target}}
     created = http.create("horizontalpodautoscalers", manifest)
-    with closing(cluster.watch_autoscalers(namespace, Stop())) as events:
+    with closing(cluster.watch_autoscalers(namespace, Interruption())) as events:
         listed, synced = islice(events, 2)
         assert (listed.type, synced.type) == (CHANGED, SYNCED)
         hpa, web = ObjectKey(namespace, "web"), WorkloadKey(namespace, "web")
@@ -212,7 +212,7 @@ def test_our_watch_lists_again_where_its_version_is_too_old(
         http.create("events", note(name))
     before, seen = uids(http, "events"), dict[str, str]()
     notes = Collection(cluster._connection, EVENTS, parse_note, namespace)
-    with closing(notes.watch(Stop(), 10.0)) as events:
+    with closing(notes.watch(Interruption(), 10.0)) as events:
         view(events, before, seen)
         assert next(events).type is SYNCED
         listed = version(http.get("events"))

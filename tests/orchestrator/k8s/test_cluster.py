@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.k8s.errors import Refused, Throttled, TimedOut, Unknown
-from orchestrator.k8s.stop import Stop
+from orchestrator.k8s.interruption import Interruption
 from orchestrator.k8s.types import ACTION_ANNOTATION, WatchEvent, WatchEventType, WorkloadKey, WorkloadObject
 from signals.types import Kind
 from smartops.dev.sandbox import Sandbox
@@ -104,7 +104,7 @@ class Watch:
     """What a watch has brought so far, collected in a thread as a reconciler would."""
 
     def __init__(self, cluster: KubernetesCluster, namespace: str = NAMESPACE) -> None:
-        self.stop = Stop()
+        self.stop = Interruption()
         self._events: Queue[WatchEvent[WorkloadObject]] = Queue()
         watching = cluster.watch_workloads(Kind.DEPLOYMENT, namespace, self.stop)
         self._thread = Thread(target=self._follow, args=[watching])
@@ -227,7 +227,7 @@ def test_a_watch_stops_promptly(sandbox: Sandbox, muted: bool) -> None:
 
 
 def test_a_watch_that_is_no_longer_wanted_leaves_nothing_behind(cluster: KubernetesCluster) -> None:
-    stop = Stop()
+    stop = Interruption()
     with closing(cluster.watch_workloads(Kind.DEPLOYMENT, NAMESPACE, stop)) as events:
         assert any(map(has_synced, events))
         cluster.scale_workload(ERP, 3)
@@ -238,7 +238,7 @@ def test_a_watch_that_is_no_longer_wanted_leaves_nothing_behind(cluster: Kuberne
 
 def test_the_namespace_of_a_watch_must_be_a_name(cluster: KubernetesCluster) -> None:
     with pytest.raises(Refused):
-        next(cluster.watch_workloads(Kind.DEPLOYMENT, "../..", Stop()))
+        next(cluster.watch_workloads(Kind.DEPLOYMENT, "../..", Interruption()))
 
 
 def test_watched_replicas_are_gauges_until_the_deployment_is_gone(

@@ -1,10 +1,10 @@
 """Whatever blocks a thread is interrupted by a stop: one that comes meanwhile, and one that came before."""
 
-from orchestrator.k8s.stop import Stop
+from orchestrator.k8s.interruption import Interruption
 
 
 def test_a_stop_interrupts_what_is_under_way_and_nothing_that_has_ended() -> None:
-    stop, interrupted = Stop(), list[str]()
+    stop, interrupted = Interruption(), list[str]()
     with stop.interrupting(lambda: interrupted.append("ended")):
         pass
     with stop.interrupting(lambda: interrupted.append("one")), stop.interrupting(lambda: interrupted.append("other")):
@@ -14,7 +14,7 @@ def test_a_stop_interrupts_what_is_under_way_and_nothing_that_has_ended() -> Non
 
 
 def test_what_begins_after_a_stop_is_interrupted_at_once() -> None:
-    stop, interrupted = Stop(), list[str]()
+    stop, interrupted = Interruption(), list[str]()
     stop.set()
 
     with stop.interrupting(lambda: interrupted.append("late")):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from threading import Event, Lock
 
 
-class Stop(Event):
+class Interruption(Event):
     """Set once, for ever. Not for signal handlers: it takes a lock."""
 
     def __init__(self) -> None:
