@@ -242,7 +242,7 @@ def _json(rows: Iterable[Row]) -> str:
 # texts. The parts of `inputs` are taken from it at once: each operator would decompress all of it again. Actions are
 # read by a subquery: for a join, PostgreSQL reads the actions of a whole month.
 PAST_DECISIONS = """
-    SELECT decision.id::text, part.limits::text, part.rules::text, json_build_object(
+    SELECT decision.id::text, part.limits::text, coalesce(part.rules, '[]')::text, json_build_object(
         'now', part.now, 'facts', part.facts, 'signal', part.signal, 'proposal', part.proposal,
         'outcome', decision.outcome, 'reason', decision.reason, 'until', decision.until,
         'signal_id', coalesce(decision.signal_id::text, ''), 'action_id', coalesce(decision.action_id::text, ''),

@@ -200,7 +200,7 @@ class DraftHistory:
         kept = [one for one in facts.recent if (one.type, one.at) not in left]
         added = [RecentAction(one.type, min(one.latest, now), one.increase, one.decrease) for one in extra]
         active = facts.active_action
-        if active in [one.action for one in gone if active]:
+        if any(one.action == active for one in gone):
             active = ""
         if all_possible and any(one.settled_at > now for one in extra):
             active = active or ADDED

@@ -10,13 +10,12 @@ from itertools import compress
 from operator import attrgetter, is_not
 from typing import Any, TypeVar
 
-from guardrails.types import Facts, Limits, TargetFacts
+from guardrails.types import Facts, Inputs, Limits, TargetFacts
 
-Value = TypeVar("Value")  # one of Limits, Facts, TargetFacts
-
+Value = TypeVar("Value", bound=Facts | Inputs | Limits | TargetFacts)
 
 _NAMES: Mapping[type, Sequence[str]] = {
-    kind: [one.name for one in fields(kind)] for kind in (Limits, Facts, TargetFacts)
+    kind: [one.name for one in fields(kind)] for kind in (Facts, Inputs, Limits, TargetFacts)
 }
 _VALUES: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
 
@@ -32,6 +31,6 @@ def differing(one: Value, other: Value) -> list[str]:
 
 
 def replaced(value: Value, **changes: Any) -> Value:
-    """As `dataclasses.replace`."""
+    """As `dataclasses.replace`, except that it ignores a name of no field."""
     kind = type(value)
     return kind(*map(changes.get, _NAMES[kind], _VALUES[kind](value)))

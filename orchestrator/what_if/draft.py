@@ -21,6 +21,7 @@ from django.db.models.expressions import DatabaseDefault
 from guardrails.models import LIMIT_FIELDS, Freeze, GuardrailSetting, freeze_facts, merge_limits
 from guardrails.types import FreezeFacts, Inputs, Limits
 from guardrails.what_if.types import Doubt, Drafted, Edit
+from guardrails.what_if.values import replaced
 from signals.mapping import considered, matches
 from signals.models import Rule
 from signals.names import is_pattern, name_matches
@@ -144,7 +145,7 @@ class Draft:
         if limits is inputs.limits and (freezes, rules, doubt) == (inputs.facts.freezes, inputs.rules, None):
             return None
         facts = inputs.facts if freezes is inputs.facts.freezes else replace(inputs.facts, freezes=freezes)
-        return Drafted(Inputs(inputs.now, facts, limits, inputs.signal, rules, inputs.proposal), doubt)
+        return Drafted(replaced(inputs, limits=limits, facts=facts, rules=rules), doubt)
 
     def _with_limits(self, limits: Limits, target: Target, now: datetime) -> Limits:
         return self._limits_of(self._settings_of.period(now), target, limits) or limits

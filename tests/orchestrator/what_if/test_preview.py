@@ -14,16 +14,20 @@ from hypothesis import strategies as st
 
 from guardrails.evaluate import decide
 from guardrails.models import Freeze, GuardrailSetting
+from guardrails.replay import load_inputs
 from guardrails.types import Inputs, Outcome
 from guardrails.what_if.evaluate import evaluate
 from guardrails.what_if.history import DraftHistory
 from guardrails.what_if.types import SAME, Comparison, Doubt, Edit, Effect, PastDecision
+from orchestrator.acts import Done
+from orchestrator.acts.direct import request
 from orchestrator.models import Action, DecisionRecord, Preview
 from orchestrator.what_if.deferred import would_run
 from orchestrator.what_if.draft import AFTERWARDS, Draft, edit_of, target_of
 from orchestrator.what_if.preview import (
     GIVES_WAY_AFTER,
     Result,
+    _decisions,
     _latest,
     _streamed,
     _turn,
@@ -37,7 +41,7 @@ from orchestrator.what_if.preview import (
 from signals import actors
 from signals.lib.clock import database_now
 from signals.models import Rule, Signal
-from signals.types import Target
+from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.decisions import NOW, inputs
 from tests.kit.rules import install_default_rules
 from tests.kit.signals import NAMESPACE, anomaly, post, root_cause
@@ -409,6 +413,26 @@ def test_a_draft_equal_to_the_present_changes_nothing(simulation: Simulation, st
     for row in rows:
         assert set(preview(edit_of(row, row)).counts) <= {Comparison.SAME}
     assert set(preview(*(edit_of(row, row) for row in rows)).counts) <= {Comparison.SAME}
+
+
+def test_a_preview_reads_decisions_as_they_were_stored(simulation: Simulation) -> None:
+    """With a field that is added to inputs later, too."""
+    for reported in (anomaly("erp-simulator"), anomaly("erp-simulator"), root_cause("shop"), anomaly("shop", "other")):
+        post(reported)
+        settle(simulation)
+    assert isinstance(
+        request(Proposal(ActionType.RESTART, Target("default", NAMESPACE, "shop"), Origin.DIRECT, {}), ANA), Done
+    )
+    settle(simulation)
+    rows = list(DecisionRecord.objects.order_by("pk"))
+
+    with closing(_decisions({str(row.pk) for row in rows}, Q())) as decisions:
+        found = list(decisions)
+
+    assert [one.inputs for one in found] == [load_inputs(row.inputs) for row in rows]
+    assert [(one.id, one.outcome, one.reason) for one in found] == [(str(r.pk), r.outcome, r.reason) for r in rows]
+    assert {one.inputs.proposal is None for one in found} == {True, False}
+    assert {one.before_write for one in found} == {True, False}
 
 
 def test_a_query_between_streamed_rows_is_an_error_and_does_not_block(simulation: Simulation) -> None:
