@@ -127,7 +127,9 @@ class Request(WebRequest):  # type: ignore[misc]
         if message["type"] == "http.response.start" and not self.received and self.channel is not None:
             self.channel.persistent = False
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        super().handle_reply(message | {"body": b""} if self.method == b"HEAD" else message)
+        if self.method == b"HEAD":
+            message = message | {"body": b""}
+        super().handle_reply(message)
 
     def handle_exception(self, exception: BaseException) -> None:
         """In the middle of a response, the connection ends without the last chunk: the client knows that it is not
