@@ -24,7 +24,7 @@ rest = $(filter-out $(fast) tests/smartops tests/kit %/__pycache__,$(patsubst %/
 	$(foreach folder,tests/ tests/smartops/,$(folder)*/ $(folder)test_*.py)))) $(beside)
 # These spend half of their time on waiting for processes and clusters: more of them run than there are cores. The order
 # is that of tests/conftest.py.
-waiting = --numprocesses 4 --no-loadscope-reorder
+waiting = --numprocesses 6 --maxprocesses 6 --no-loadscope-reorder
 # Two runs in one clone take turns at .venv; the second finds it complete.
 environment = MAKEFLAGS= flock -o Makefile $(MAKE) -s
 # Install a Debian package where root may, else name it: $(call debian,package)
@@ -33,11 +33,11 @@ debian = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		flock -o /var/lib/dpkg sh -c 'apt-get update -qq; \
 			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1)' >/dev/null; \
 	else echo "[setup] please install a package first: apt-get install $(1)" >&2; exit 1; fi
-# Without its user interface, chromium takes half of the time; the whole of it does as well.
-browser = command -v chromium-headless-shell >/dev/null || ($(call debian,chromium-headless-shell)) || \
-	command -v chromium >/dev/null
+# The tests take half of the time with chromium's headless shell. They also run with chromium.
+browser = command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || \
+	{ $(call debian,chromium-headless-shell); }
 
-.PHONY: help demo test test-fast check conformance bench screenshots clean
+.PHONY: help demo test test-rest test-properties test-fast check conformance bench screenshots clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
@@ -50,8 +50,13 @@ test: ## Check and test everything
 	@$(MAKE) --jobs=2 check test-fast
 	@$(browser)
 	@command -v promtool >/dev/null || { $(call debian,prometheus); }
+	@$(MAKE) --jobs=2 test-rest test-properties
+
+test-rest:
 	@echo "[test] pytest: everything else"
-	@$(pytest) $(waiting) $(rest)
+	@exec $(pytest) $(waiting) $(rest)
+
+test-properties:
 	@echo "[test] pytest: properties, by hypothesis"
 	@exec $(pytest) -m hypothesis $(properties)
 

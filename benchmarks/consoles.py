@@ -27,7 +27,7 @@ DRAINED_WITHIN = 20.0  # seconds
 SETTLED_WITHIN = 60.0  # seconds until a page that connects has fetched itself, after all others
 BY = "user:console-0"
 OF_USER = 20  # sockets: the default of SMARTOPS_SOCKETS_PER_USER
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-headless-shell")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-headless-shell")  # rather what people have
 # As a reconciler moves an action: the trigger writes its timeline and notifies.
 CHANGE = "UPDATE orchestrator_action SET message = %s, updated_at = clock_timestamp() WHERE id = %s"
 NAMED = re.compile(rb"(?:change|freeze) \d+ ")
