@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from guardrails.types import Facts, Inputs, Limits, TargetFacts
 
-Value = TypeVar("Value", bound=Facts | Inputs | Limits | TargetFacts)
+Value = TypeVar("Value")  # one of Facts, Inputs, Limits and TargetFacts
 
 _NAMES: Mapping[type, Sequence[str]] = {
     kind: [one.name for one in fields(kind)] for kind in (Facts, Inputs, Limits, TargetFacts)
