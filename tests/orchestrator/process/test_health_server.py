@@ -81,12 +81,14 @@ def test_an_idle_client_does_not_delay_a_probe(port: int) -> None:
 
 def test_clients_that_send_slowly_do_not_delay_a_probe(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_server, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(health_server, "MAX_DURATION", 2 * PATIENCE)  # no other limit ends them
+    monkeypatch.setattr(health_server._Handler, "timeout", 2 * PATIENCE)
     before = threading.active_count()  # with threads of other tests
     with ExitStack() as stack:
         for _ in range(12):
             stack.enter_context(socket.create_connection(("127.0.0.1", port))).send(b"GET /hea")
         assert get(port, "/healthz")[0] == 200
-    eventually(lambda: threading.active_count() < before + 12)
+        eventually(lambda: threading.active_count() <= before + 4)
 
 
 def test_a_connection_is_ended_after_a_while_whatever_it_sends(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,12 @@ def test_a_page_of_a_trusted_origin_opens_a_websocket(
         assert opened(wire, OVERVIEW, *headers).status == status
 
 
+def test_a_websocket_that_ends_leaves_room_for_another(crowded: Web) -> None:
+    for _ in range(20):  # more than the server has connections
+        with Wire(crowded.port) as wire:
+            assert opened(wire, "/nowhere", "Origin: http://localhost").status == 403
+
+
 def test_a_message_that_is_too_large_closes_the_websocket(web: Web, session: str) -> None:
     with Wire(web.port) as wire:
         assert opened(wire, OVERVIEW, "Origin: http://localhost", session).status == 101
