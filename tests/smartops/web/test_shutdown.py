@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException
@@ -8,6 +9,10 @@ from django.test import Client
 
 from tests.kit.patience import PATIENCE
 from tests.kit.web import Web
+
+# Seconds from SIGTERM until the kubelet kills the process: the chart leaves `terminationGracePeriodSeconds` of web
+# processes at Kubernetes' default of 30, and its preStop hook takes 5 of them.
+GRACE = 30 - 5
 
 
 def test_a_web_process_ends_on_sigterm_amid_requests(serve: Callable[..., Web], reading: Client) -> None:
@@ -27,7 +32,10 @@ def test_a_web_process_ends_on_sigterm_amid_requests(serve: Callable[..., Web], 
         one.start()
     for _ in range(8):
         assert answered.acquire(timeout=PATIENCE)
+    began = time.monotonic()
     web.stop()
+    assert time.monotonic() - began < GRACE
+    assert web.process.exitcode == 0
     for one in readers:
         one.join()
     assert not [line for line in web.log if "Task was destroyed" in line or "never awaited" in line]
