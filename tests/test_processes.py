@@ -19,13 +19,15 @@ SAYS = """
 import json, os, random, sys, threading
 from django.conf import settings
 from django.db import connection
+from tests.kit.loaded import LOADED_BY
 from uuid_utils import uuid7
 found = {
     "argv": sys.argv[:2], "directory": os.getcwd(), "environment": dict(os.environ),
     "cluster": settings.SMARTOPS_CLUSTER, "host": connection.settings_dict["HOST"],
     "pool": connection.settings_dict["OPTIONS"]["pool"]["max_size"],
     "threads": threading.active_count(), "descriptors": os.listdir("/proc/self/fd"),
-    "reactor": "twisted.internet.reactor" in sys.modules, "chance": [str(uuid7())[-12:], random.random()],
+    "forked": LOADED_BY != os.getpid(), "reactor": "twisted.internet.reactor" in sys.modules,
+    "chance": [str(uuid7())[-12:], random.random()],
 }
 print(json.dumps(found))
 """
@@ -38,6 +40,16 @@ from tests.kit import processes
 processes.FORKS.set_forkserver_preload([])
 print(processes.start(["sleep", "600"], pathlib.Path(sys.argv[1]), {"PATH": "/usr/bin:/bin"}).pid, flush=True)
 time.sleep(600)
+"""
+# Its server does not find tests.kit.loaded.
+ELSEWHERE = """
+import pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import django
+django.setup()
+from tests.kit import processes
+command = ["manage.py", "shell", "--no-imports", "--command", "print('as ever')"]
+sys.exit(processes.ended(processes.start(command, pathlib.Path(sys.argv[2]), {})))
 """
 
 
@@ -62,6 +74,7 @@ def test_processes_have_their_own_environments_and_share_nothing(tmp_path: Path)
         assert (one["argv"], one["directory"]) == (["manage.py", "shell"], str(ROOT))
         assert one["descriptors"] == ["0", "1", "2", "3"]  # the last is of the list itself
         assert (one["threads"], one["reactor"]) == (1, False)
+        assert one["forked"] or Path.cwd() != ROOT, "the server has not loaded what its children need"
         found.append(one["chance"])
     assert not set(found[0]) & set(found[1])
 
@@ -70,7 +83,7 @@ def test_processes_have_their_own_environments_and_share_nothing(tmp_path: Path)
     ("program", "code", "says"),
     [
         ("import atexit; atexit.register(print, 'at the end')", 0, "at the end"),
-        ("import sys; sys.exit(3)", 3, ""),
+        ("import atexit, sys; atexit.register(print, 'at the end'); sys.exit(3)", 3, "at the end"),
         ("import sys; sys.exit('for a reason')", 1, "for a reason"),
         ("1 / 0", 1, "ZeroDivisionError"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, ""),
@@ -81,6 +94,14 @@ def test_a_process_has_an_exit_code_and_says_why(tmp_path: Path, program: str, c
     log = tmp_path / "log"
     assert ended(start(shell(program), log, {})) == code
     assert says in log.read_text()
+
+
+def test_a_process_starts_in_whatever_directory_the_tests_were_started(tmp_path: Path) -> None:
+    variables = {"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "smartops.settings"}
+    log = tmp_path / "log"
+    tests = subprocess.run([sys.executable, "-c", ELSEWHERE, str(ROOT), str(log)], cwd=tmp_path, env=variables)
+    assert tests.returncode == 0, log.read_text()
+    assert log.read_text() == "as ever\n"
 
 
 def test_a_process_ends_with_the_tests_even_if_they_are_killed(tmp_path: Path) -> None:

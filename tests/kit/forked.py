@@ -7,6 +7,7 @@ import runpy
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from socket import socket
@@ -35,24 +36,28 @@ def run(command: Sequence[Word], directory: Path, log: Path, variables: Mapping[
         os.closerange(before + 1, after)
     words = [word if isinstance(word, str) else str(sockets.pop(0)) for word in command]
     os.chdir(directory)
+    try:
+        match words:
+            case ["-m", module, *_]:
+                _take(variables)
+                sys.argv = words[1:]
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+            case [program, *_] if program.endswith(".py"):
+                _take(variables)
+                sys.argv = words
+                runpy.run_path(program, run_name="__main__")
+            case [program, *_]:
+                os.execvpe(program, words, variables)  # noqa: S606 - a program of the tests' choice
+    finally:
+        atexit._run_exitfuncs()
+
+
+def _take(variables: Mapping[str, str]) -> None:
+    """The environment, and the settings from it. The models have looked at the database of the settings before."""
+    # The server imports from the directory that pytest was started in, and says nothing if it finds nothing there.
+    import_module("tests.kit.loaded")
     os.environ.clear()
     os.environ.update(variables)
-    match words:
-        case ["-m", module, *_]:
-            _read_settings()
-            sys.argv = words[1:]
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        case [program, *_] if program.endswith(".py"):
-            _read_settings()
-            sys.argv = words
-            runpy.run_path(program, run_name="__main__")
-        case [program, *_]:
-            os.execvp(program, words)  # noqa: S606 - a program of the tests' choice
-    atexit._run_exitfuncs()
-
-
-def _read_settings() -> None:
-    """From this environment. The models have looked at the database of the settings before."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smartops.settings")
     del sys.modules["smartops.settings"]
     settings._wrapped = empty

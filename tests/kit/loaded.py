@@ -25,4 +25,5 @@ for name in (
     "twisted.internet.asyncioreactor",
 ):
     import_module(name)
+LOADED_BY = os.getpid()
 gc.freeze()  # a collection in a child would copy what they share
