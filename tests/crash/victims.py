@@ -78,7 +78,11 @@ class Victims:
     def _expect(self, code: int) -> None:
         process, self._process = self._process, None
         assert process is not None
-        assert ended(process) == code, self._log.read_text()
+        try:
+            assert ended(process) == code, self._log.read_text()
+        finally:  # one that has not come to its point
+            process.kill()
+            ended(process)
 
 
 def _is_stopped(process: BaseProcess) -> bool:
