@@ -22,11 +22,9 @@ class Wire:
     """`source` is the address that the server sees: any of 127.0.0.0/8. `buffer`: bytes that the kernel takes for it
     before they are read; by default many."""
 
-    def __init__(
-        self, port: int, host: str = "127.0.0.1", source: str = "", timeout: float = PATIENCE, buffer: int = 0
-    ) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", source: str = "", buffer: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self._socket.settimeout(timeout)
+        self._socket.settimeout(PATIENCE)
         if source:
             self._socket.bind((source, 0))
         if buffer:
