@@ -69,7 +69,7 @@ class Primary:
         time.sleep(0.3)  # until every backend has read it
 
     def sql(self, statement: str, user: str = "smartops") -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url(user), autocommit=True, connect_timeout=5) as session:
+        with psycopg.connect(self.url(user), autocommit=True, connect_timeout=int(PATIENCE)) as session:
             cursor = session.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 

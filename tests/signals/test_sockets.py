@@ -5,13 +5,14 @@ import socket
 import pytest
 
 from signals.lib.sockets import listen, shown
+from tests.kit.patience import PATIENCE
 
 LOOPBACK = {"127.0.0.1", "::1"}
 
 
 def accepts(address: str, port: int) -> bool:
     try:
-        socket.create_connection((address, port), timeout=5).close()
+        socket.create_connection((address, port), timeout=PATIENCE).close()
     except OSError:
         return False
     return True

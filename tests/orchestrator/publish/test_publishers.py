@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
-from time import monotonic, sleep
+from time import monotonic
 
 import pytest
 from django.db.models.functions import Now
@@ -42,10 +42,11 @@ def publishing(*them: Publisher, grace: float = GRACE) -> Iterator[Publishers]:
     publishers.stop(grace)
 
 
-def until_idle() -> None:
-    """It has taken its lease, has found nothing, and waits."""
-    eventually(PublisherCursor.objects.exclude(leased_by="").exists)
-    sleep(1.0)
+def until_idle(publishers: Publishers) -> None:
+    """The only one has taken its lease, has found nothing, and waits."""
+    [follower] = publishers._followers
+    eventually(lambda: len(follower.woken._cond._waiters) == 1)  # type: ignore[attr-defined]
+    assert PublisherCursor.objects.exclude(leased_by="").exists()
 
 
 def lines(path: Path) -> list[str]:
@@ -65,7 +66,7 @@ def test_a_wake_is_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     arrived = Event()
     notebook = Notebook(answer=lambda _: arrived.set() or Published())  # type: ignore[func-returns-value]
     with publishing(notebook) as publishers:
-        until_idle()
+        until_idle(publishers)
         rows.propose()
         publishers.wake()
         assert arrived.wait(PATIENCE)
@@ -74,8 +75,8 @@ def test_a_wake_is_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_nobody_woke_it_for_is_found_by_the_poll() -> None:
     arrived = Event()
     notebook = Notebook(answer=lambda _: arrived.set() or Published())  # type: ignore[func-returns-value]
-    with publishing(notebook):
-        until_idle()
+    with publishing(notebook) as publishers:
+        until_idle(publishers)
         rows.propose()
         assert arrived.wait(PATIENCE)
 
