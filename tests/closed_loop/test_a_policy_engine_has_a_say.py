@@ -4,8 +4,8 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.api.refusals import of_decision
 from smartops.dev.sandbox.faults import Refuse
-from tests.kit.patience import PATIENCE
+from tests.kit.patience import PATIENCE, eventually
 from tests.kit.policy_engine import Engine, Handler, replies, says, serving
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.world import World, deployment, only_action, only_signal
@@ -170,7 +170,7 @@ def test_the_policy_of_the_documentation_runs_on_the_real_engine(
 
     opa = subprocess.Popen(["opa", "run", "--server", "--log-level", "error", "--addr", address, str(policy)])
     try:
-        _healthy(f"http://{address}/health")
+        eventually(partial(_is_healthy, f"http://{address}/health"), "opa does not answer")
         world.drain()
     finally:
         opa.terminate()
@@ -186,12 +186,8 @@ def test_the_policy_of_the_documentation_runs_on_the_real_engine(
     assert world.replicas("idle") == 2
 
 
-def _healthy(url: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            if urllib3.request("GET", url, retries=False, timeout=2).status == 200:
-                return
-        except urllib3.exceptions.HTTPError:
-            time.sleep(0.05)
-    pytest.fail("opa does not answer")
+def _is_healthy(url: str) -> bool:
+    try:
+        return urllib3.request("GET", url, retries=False, timeout=PATIENCE).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False

@@ -6,8 +6,12 @@ from time import monotonic, sleep
 PATIENCE = 120.0  # seconds that a busy machine may take for what takes none
 
 
-def eventually(holds: Callable[[], bool], within: float = PATIENCE) -> None:
+def eventually(
+    holds: Callable[[], bool], otherwise: str = "it did not come to hold in time", within: float = PATIENCE
+) -> None:
+    """Returns when it holds; looks twenty times a second. For a row of the test's database, `processes.until` looks
+    when it changes. `otherwise` is what the test says if it does not hold in time."""
     deadline = monotonic() + within
     while not holds():
-        assert monotonic() < deadline, "it did not come to hold in time"
+        assert monotonic() < deadline, otherwise
         sleep(0.05)

@@ -53,7 +53,7 @@ def start(command: Sequence[forked.Word], log: Path, variables: Mapping[str, str
 
 
 def ended(process: BaseProcess) -> int | None:
-    """Its exit code, as soon as it has one; of a signal, its negative number."""
+    """Its exit code, as soon as it has one; of a signal, its negative number. None if it has none in time."""
     process.join(PATIENCE)
     return process.exitcode
 

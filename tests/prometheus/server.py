@@ -1,12 +1,10 @@
 """A real Prometheus, with the rules as they are shipped."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from os import environ
 from pathlib import Path
-from threading import Event
-from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -14,23 +12,14 @@ from urllib.request import urlopen
 import yaml
 
 from smartops.dev.demo.state import unused_port
+from tests.kit.patience import PATIENCE, eventually
 from tests.kit.processes import running
 from tests.prometheus.files import RULES
-
-PATIENCE = 180.0  # seconds
 
 
 def get(url: str) -> str:
     with urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310
         return str(answer.read().decode())
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Nothing tells of a scrape: it has to be looked for."""
-    deadline = monotonic() + PATIENCE
-    while not holds():
-        assert monotonic() < deadline, what
-        Event().wait(0.1)
 
 
 class Prometheus:
@@ -58,7 +47,7 @@ class Prometheus:
             "--log.level=warn",
         ]
         with running(command, self._directory / "prometheus.log", environ):
-            until(self._ready, "Prometheus did not start")
+            eventually(self._ready, "Prometheus did not start")
             yield
 
     def ask(self, path: str, **parameters: str) -> Any:

@@ -12,10 +12,11 @@ import pytest
 
 from tests.kit.installation import Agent, installed
 from tests.kit.pages import first_cells, page, section
+from tests.kit.patience import eventually
 from tests.kit.signals import NAMESPACE, anomaly_body
 from tests.kit.world import World, deployment
 from tests.prometheus.files import alerts, dashboard, metric_names, panel_queries
-from tests.prometheus.server import Prometheus, get, until
+from tests.prometheus.server import Prometheus, get
 
 # What has nothing to show where nothing goes wrong, and where no policy engine is configured.
 QUIET = {"Errors", "Workloads with missing replicas"}
@@ -36,7 +37,7 @@ def scraped(world: World, tmp_path: Path) -> Iterator[Scraped]:
         addresses = {name: f"{host}:{port}" for name, (host, port) in places.items()}
         prometheus = Prometheus(tmp_path, addresses)
         with prometheus.running():
-            until(lambda: prometheus.value("sum(up)") == 2, "not both were scraped")
+            eventually(lambda: prometheus.value("sum(up)") == 2, "not both were scraped")
             yield Scraped(prometheus, addresses, Agent(installation.address))
 
 
@@ -55,11 +56,11 @@ def test_a_real_prometheus_has_an_answer_to_every_query(scraped: Scraped) -> Non
     for title, query in panel_queries():
         assert metric_names(query) <= exposed, title
         if title not in QUIET:  # a rate needs two scrapes, and what moves between them
-            until(partial(is_answered, scraped, query), f"{title} had no answer: {query}")
+            eventually(partial(is_answered, scraped, query), f"{title} had no answer: {query}")
     (variable,) = [one["query"]["query"] for one in dashboard()["templating"]["list"] if one["type"] == "query"]
     assert metric_names(variable) - {"namespace"} <= exposed
     quiet = [(alert["alert"], "ok", "inactive") for alert in alerts()]
-    until(lambda: states(prometheus) == quiet, "not every alert was inactive")
+    eventually(lambda: states(prometheus) == quiet, "not every alert was inactive")
 
 
 def an_ordinary_minute(scraped: Scraped) -> None:
@@ -68,13 +69,13 @@ def an_ordinary_minute(scraped: Scraped) -> None:
     seen, agent = scraped.prometheus.value, scraped.agent
     assert agent.post("/v1/signals/anomaly", anomaly_body(NAMESPACE, "erp-simulator")).status == 202
     ended = 'sum(orchestrator_closed_loop_actions_total{type="scale", status="success"})'
-    until(lambda: seen(ended) == 1, "the signal's action was not seen to end well")
+    eventually(lambda: seen(ended) == 1, "the signal's action was not seen to end well")
     assert agent.post("/v1/signals/anomaly", anomaly_body(NAMESPACE, "erp-simulator")).status == 202
     assert agent.post("/v1/k8s/restart", {"deployment": "erp-simulator"}).status == 200
     assert agent.post("/v1/k8s/scale", {"deployment": "erp-simulator", "replicas": 99}).status == 400
-    until(lambda: seen("sum(smartops_orchestrator_direct_actions_total)") == 1, "the direct action was not seen")
-    until(lambda: seen("sum(smartops_orchestrator_direct_refusals_total)") == 1, "the refusal was not seen")
-    until(lambda: seen("sum(orchestrator_closed_loop_queue_deferred)") == 1, "what waits was not seen")
+    eventually(lambda: seen("sum(smartops_orchestrator_direct_actions_total)") == 1, "the direct action was not seen")
+    eventually(lambda: seen("sum(smartops_orchestrator_direct_refusals_total)") == 1, "the refusal was not seen")
+    eventually(lambda: seen("sum(orchestrator_closed_loop_queue_deferred)") == 1, "what waits was not seen")
 
 
 def is_answered(scraped: Scraped, query: str) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 from tests.conformance.script.answers import Memory, compared
 from tests.conformance.script.scene import OBJECTS, Step, edited, member, resolved, steps
 from tests.kit.client import Client, Object
+from tests.kit.patience import PATIENCE
 
-PATIENCE = 60.0  # seconds for what the cluster does in its own time
 CONTROLLED = ("Deployment", "ReplicaSet", "Scale", "PodDisruptionBudget")
 
 
