@@ -17,7 +17,7 @@ from orchestrator.reconciler import approvals, claim, reclaim
 from signals import actors
 from signals.reasons import Reason
 from tests.kit.deployments import live
-from tests.kit.threads import at_once
+from tests.kit.threads import at_once, unlocked
 from tests.kit.verbs import requested
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,7 +41,7 @@ def asked(required: int = 1) -> Action:
 
 
 def deciding(action: Action, name: str, decision: Vote = Vote.APPROVE) -> Callable[[], Any]:
-    return lambda: vote(action.pk, "d1", actors.user(name), decision, "Because.", lambda _: "")
+    return lambda: unlocked(lambda: vote(action.pk, "d1", actors.user(name), decision, "Because.", lambda _: ""))
 
 
 def entered(action: Action, state: S) -> int:
@@ -96,7 +96,7 @@ def test_no_approval_counts_for_what_is_shown_again(_: int) -> None:
 
     def asking() -> Any:
         rows = approvals.waiting("default")
-        return approvals.ask_again(rows, lambda _: state, "reconciler:test")
+        return unlocked(lambda: approvals.ask_again(rows, lambda _: state, "reconciler:test"))
 
     outcome, _again = at_once([deciding(action, "ana"), asking])
 
@@ -114,7 +114,8 @@ def test_two_reconcilers_show_a_change_once(_: int) -> None:
     state = TargetState(seen=True, object=live(generation=4))
 
     def asking() -> Any:
-        return approvals.ask_again(approvals.waiting("default"), lambda _: state, "reconciler:test")
+        rows = approvals.waiting("default")
+        return unlocked(lambda: approvals.ask_again(rows, lambda _: state, "reconciler:test"))
 
     at_once([asking, asking])
 

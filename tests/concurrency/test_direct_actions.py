@@ -20,7 +20,7 @@ from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.deployments import live
 from tests.kit.signals import NAMESPACE
-from tests.kit.threads import at_once
+from tests.kit.threads import at_once, unlocked
 from tests.kit.verbs import claim, propose, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,7 +41,8 @@ def waits() -> Action:
 def requesting(name: str) -> Callable[[], Any]:
     def request() -> Action | Reason:
         try:
-            return admit_direct(Proposal(ActionType.SCALE, TARGET, Origin.DIRECT, {"replicas": 5}), actors.user(name))
+            proposal = Proposal(ActionType.SCALE, TARGET, Origin.DIRECT, {"replicas": 5})
+            return unlocked(lambda: admit_direct(proposal, actors.user(name)))
         except Refused as refused:
             return refused.decision.reason
 

@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TypeVar
 
-from django.db import connection
+from django.db import OperationalError, connection
 
+from orchestrator.acts.types import NotDone, WhyNot
+from signals.lib.availability import is_locked
 from tests.kit.patience import PATIENCE
 
 T = TypeVar("T")
@@ -27,6 +29,20 @@ def at_once(works: Sequence[Callable[[], T]], timeout: float = PATIENCE) -> list
 
     with ThreadPoolExecutor(len(works)) as threads:
         return [future.result(timeout) for future in [threads.submit(run, work) for work in works]]
+
+
+def unlocked(work: Callable[[], T]) -> T:
+    """The result of the work, once no other transaction holds a row for longer than the work waits for it. On a busy
+    machine, one may."""
+    while True:
+        try:
+            found = work()
+        except OperationalError as error:
+            if not is_locked(error):
+                raise
+        else:
+            if not (isinstance(found, NotDone) and found.why is WhyNot.LOCKED):
+                return found
 
 
 def wait_for_lock() -> None:
