@@ -49,11 +49,17 @@ class Restricted:
 
     def says(self, status: int, *lines: str) -> None:
         """Waits until it is ready, or for want of rights is not; it must then say this, and log what is missing."""
-        until(lambda: any(line.startswith(("ok", "missing")) for line in self.ask("/readyz")[1]))
+        until(self._has_settled)
         assert self.ask("/readyz") == (status, list(lines))
         logged = self._log.read_text()
         missing = [line for line in lines if line.startswith("missing")]
         assert {line: logged.count(line) for line in missing} == dict.fromkeys(missing, 1)
+
+    def _has_settled(self) -> bool:
+        """Whether it has asked for its rights, and each first list has ended or was refused."""
+        lines = self.ask("/readyz")[1]
+        asked = any(line.startswith(("ok", "missing")) for line in lines)
+        return asked and not any(line.endswith("the first list has not ended yet") for line in lines)
 
     def dropped(self) -> float:
         [line] = [one for one in self.ask("/metrics")[1] if one.startswith("smartops_k8s_events_dropped_total ")]
