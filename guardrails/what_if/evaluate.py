@@ -69,7 +69,9 @@ def _consequence(
         return None if gone is None else _left_out(past, drafted, history, proposal, gone.doubt, again=True)
     if past.signal in history.ended:
         return _left_out(past, drafted, history, proposal, history.ended[past.signal][1])
-    problem = _problem(past.inputs) if history.waits else ""
+    if not history.waits:
+        return None
+    problem = _problem(past.inputs)
     wait = history.waits.get(problem)
     if wait is None:
         return None

@@ -49,7 +49,7 @@ class Extra:
 
     @property
     def over_at(self) -> datetime:
-        return self.settled_at + max(RATE_WINDOW, _seconds(self.cooldown))
+        return self.settled_at + _counted_for(self.cooldown)
 
 
 @dataclass(slots=True)
@@ -123,7 +123,7 @@ class DraftHistory:
                 self.end_wait(problem)
         self.gone = [one for one in self.gone if one.over_at > now]
         self.extra = [one for one in self.extra if one.over_at > now]
-        kept = now - max(RATE_WINDOW, _seconds(cooldown))
+        kept = now - _counted_for(cooldown)
         self.applied = [one for one in self.applied if one.at > kept]
 
     def end_wait(self, problem: str) -> None:
@@ -162,7 +162,7 @@ class DraftHistory:
         """A stored action that the draft does not make."""
         effect, now = past.effect, past.inputs.now
         ended = max(filter(None, (effect.applied_at, effect.finished_at)), default=now)
-        over_at = ended + max(RATE_WINDOW, _seconds(limits.cooldown_seconds))
+        over_at = ended + _counted_for(limits.cooldown_seconds)
         self.gone.append(Gone(past.action, type_, effect.applied_at, over_at, doubt))
         if effect.applied_at is not None:
             change = effect.increase - effect.decrease
@@ -273,6 +273,12 @@ def _until(at: datetime, finished_at: datetime | None, limits: Limits, now: date
     if finished_at is not None and until <= finished_at <= now:
         return finished_at + _seconds(limits.cooldown_seconds)
     return until
+
+
+@lru_cache(1000)
+def _counted_for(cooldown: int) -> timedelta:
+    """How long an action counts in the limits of its workload, whose cooldown is given in seconds."""
+    return max(RATE_WINDOW, _seconds(cooldown))
 
 
 @lru_cache(1000)

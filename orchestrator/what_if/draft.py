@@ -8,7 +8,7 @@ The history of settings says what was in force.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, reduce
 from operator import or_
@@ -144,7 +144,7 @@ class Draft:
             rules, doubt = self._with_rules(inputs.signal, inputs.rules, inputs.now)
         if limits is inputs.limits and (freezes, rules, doubt) == (inputs.facts.freezes, inputs.rules, None):
             return None
-        facts = inputs.facts if freezes is inputs.facts.freezes else replace(inputs.facts, freezes=freezes)
+        facts = inputs.facts if freezes is inputs.facts.freezes else replaced(inputs.facts, freezes=freezes)
         return Drafted(replaced(inputs, limits=limits, facts=facts, rules=rules), doubt)
 
     def _with_limits(self, limits: Limits, target: Target, now: datetime) -> Limits:
@@ -153,8 +153,8 @@ class Draft:
     def _replaced_limits(self, period: int, target: Target, limits: Limits) -> Limits | None:
         """None if they are the same. Decisions on one workload have few different limits."""
         values, sources = self._changed_limits(period, target)
-        replaced = replace(limits, **values, sources={**limits.sources, **sources})
-        return None if replaced == limits else replaced
+        drafted = replaced(limits, **values, sources={**limits.sources, **sources})
+        return None if drafted == limits else drafted
 
     def _compare(self, period: int, target: Target) -> tuple[Row, Row]:
         """The limits that the edits change for a target, and their sources."""

@@ -306,7 +306,7 @@ def _decisions(found: Collection[str], where: Q) -> Generator[PastDecision]:
         return
     between = Q(pk__range=(min(found), max(found)))
     rows = DecisionRecord.objects.filter(where & between if len(found) > PAGE // 2 else Q(pk__in=found))
-    with closing(_streamed(rows.values(), PAST_DECISIONS)) as stream:
+    with closing(_streamed(rows.values())) as stream:
         for pk, limits, rules, text in stream:
             if pk in found:
                 one = _STORED.validate_json(text)
@@ -317,13 +317,13 @@ def _decisions(found: Collection[str], where: Q) -> Generator[PastDecision]:
                 )  # fmt: skip
 
 
-def _streamed(rows: "QuerySet[Any, Any]", statement: str = "{rows}") -> Generator[tuple[Any, ...]]:
+def _streamed(rows: "QuerySet[Any, Any]") -> Generator[tuple[str, str, str, str]]:
     """PostgreSQL composes rows while the ones before them are evaluated: it waits only for room in the socket. A query
     on the connection between two rows would block for ever, with `_turn`: psycopg holds a lock of the connection until
-    the last row, or `close`. It is an error here. `statement` has the query of the rows within it."""
+    the last row, or `close`. It is an error here."""
     sql, parameters = rows.query.sql_with_params()
     with connection.cursor() as cursor, connection.wrap_database_errors, connection.execute_wrapper(_refuse):
-        yield from cursor.cursor.stream(statement.format(rows=sql), parameters, size=SENT)
+        yield from cursor.cursor.stream(PAST_DECISIONS.format(rows=sql), parameters, size=SENT)
 
 
 def _refuse(*_: Any) -> Never:
