@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic, sleep
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -19,7 +18,7 @@ from smartops.dev.sandbox import Sandbox
 from smartops.dev.sandbox.faults import CompactHistory, Forbid
 from smartops.dev.sandbox.server import Recorded
 from tests.kit.client import Client, Object, with_token
-from tests.kit.patience import PATIENCE
+from tests.kit.patience import eventually
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 RBAC = "rbac.authorization.k8s.io"
@@ -60,10 +59,8 @@ class RealControlPlane:
         client = Client(self.kubeconfig)
         client.send("DELETE", f"configmaps/{barrier}")
         client.close()
-        deadline = monotonic() + PATIENCE
-        while barrier not in self._read_on(self._audit_log):
-            assert monotonic() < deadline, f"nothing is written to {self._audit_log}"
-            sleep(0.02)
+        log = self._audit_log
+        eventually(lambda: barrier in self._read_on(log), f"nothing is written to {log}")
         return [event for event in self._events if event["objectRef"].get("name") != barrier]
 
     def _read_on(self, audit_log: Path) -> str:
@@ -101,10 +98,8 @@ def _await_right(client: Client, right: Permission, namespace: str) -> None:
     """The authorizer hears of a new binding a moment later."""
     attributes = {"namespace": namespace, "verb": right.verbs[0], "group": right.group, "resource": right.resource}
     review = {"spec": {"user": f"system:serviceaccount:{namespace}:some", "resourceAttributes": attributes}}
-    deadline = monotonic() + PATIENCE
-    while not client.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]:
-        assert monotonic() < deadline, f"the right {right} is not granted"
-        sleep(0.02)
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    eventually(lambda: client.create(path, review)["status"]["allowed"], f"the right {right} is not granted")
 
 
 class SandboxControlPlane:

@@ -9,9 +9,9 @@ PATIENCE = 120.0  # seconds that a busy machine may take for what takes none
 def eventually(
     holds: Callable[[], bool], otherwise: str = "it did not come to hold in time", within: float = PATIENCE
 ) -> None:
-    """Returns when it holds; looks twenty times a second. For a row of the test's database, `processes.until` looks
+    """Returns when it holds; looks fifty times a second. For a row of the test's database, `processes.until` looks
     when it changes. `otherwise` is what the test says if it does not hold in time."""
     deadline = monotonic() + within
     while not holds():
         assert monotonic() < deadline, otherwise
-        sleep(0.05)
+        sleep(0.02)

@@ -3,6 +3,7 @@
 import select
 import socket
 from collections.abc import Iterator
+from time import monotonic, sleep
 from typing import NamedTuple, Self
 
 from tests.kit.patience import PATIENCE
@@ -101,12 +102,24 @@ class Wire:
         found, self._received = self._received[:length], self._received[length:]
         return found
 
+    def drip(self, data: bytes, pause: float) -> None:
+        """Send the same after each pause of so many seconds, until the server ends the connection. It must do so
+        within a minute."""
+        began = monotonic()
+        while monotonic() - began < 60:
+            try:
+                self.send(data)
+            except OSError:
+                return
+            sleep(pause)
+        raise AssertionError("The connection has not ended.")
+
     def is_answered(self, within: float) -> bool:
         """Whether there is something to read by then."""
         return bool(select.select([self._socket], [], [], within)[0])
 
     def is_reset(self) -> bool:
-        """Whether the server breaks it off, whatever was not read yet."""
+        """Whether the server resets the connection. Bytes that have arrived may still be unread."""
         poll = select.poll()
         poll.register(self._socket, 0)
         return bool(poll.poll(PATIENCE * 1000))

@@ -1,7 +1,6 @@
 """A sandbox cluster, a reconciler for it, and short words for what the tests say."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from signals.types import Kind, Target
 from smartops.dev.sandbox.sandbox import Sandbox
 from tests.kit import manifests
 from tests.kit.manifests import Object
-from tests.kit.patience import PATIENCE
+from tests.kit.patience import PATIENCE, eventually
 from tests.kit.signals import NAMESPACE
 
 
@@ -69,10 +68,10 @@ class World:
         self.cluster.wait_for_rollout(WorkloadKey(NAMESPACE, name), timeout=PATIENCE)
 
     def _until_settled(self, key: WorkloadKey) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while rollout_state(self.cluster.get_workload(key)) is RolloutState.IN_PROGRESS:
-            assert time.monotonic() < deadline, f"the rollout of {key} does not end"
-            time.sleep(0.02)
+        def has_ended() -> bool:
+            return rollout_state(self.cluster.get_workload(key)) is not RolloutState.IN_PROGRESS
+
+        eventually(has_ended, f"the rollout of {key} does not end")
 
     def reconciler(self, **options: Any) -> Reconciler:
         return Reconciler(self.cluster, "default", [NAMESPACE], **options)

@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 
 import pytest
@@ -103,12 +103,19 @@ def test_a_watch_yet_to_come_can_be_cut(sandbox: Sandbox, client: Client) -> Non
     assert told(client.watch(MAPS), 1) == [("ADDED", "a")]
 
 
-def test_a_half_open_watch_stays_silent_even_at_its_end() -> None:
+@contextmanager
+def bookmarking(patience: float) -> Iterator[tuple[Sandbox, Client, Client]]:
+    """A sandbox that sends a bookmark every 20 ms, a client, and one that waits for so many seconds."""
     with (
         Sandbox(bookmark_every=0.02) as sandbox,
         closing(Client(sandbox.kubeconfig)) as client,
-        closing(Client(sandbox.kubeconfig, timeout=1.5)) as impatient,
+        closing(Client(sandbox.kubeconfig, timeout=patience)) as impatient,
     ):
+        yield sandbox, client, impatient
+
+
+def test_a_half_open_watch_stays_silent_even_at_its_end() -> None:
+    with bookmarking(patience=1.5) as (sandbox, client, impatient):
         client.create(MAPS, config_map("a"))
         sandbox.fault(MuteWatch(path="/configmaps"))
         assert until_silent(impatient.watch(MAPS, allowWatchBookmarks="true", timeoutSeconds="1")) == []
@@ -116,11 +123,7 @@ def test_a_half_open_watch_stays_silent_even_at_its_end() -> None:
 
 
 def test_an_open_watch_that_becomes_half_open_says_nothing_more_even_at_its_end() -> None:
-    with (
-        Sandbox(bookmark_every=0.02) as sandbox,
-        closing(Client(sandbox.kubeconfig)) as client,
-        closing(Client(sandbox.kubeconfig, timeout=6)) as impatient,
-    ):
+    with bookmarking(patience=6) as (sandbox, client, impatient):
         client.create(MAPS, config_map("a"))
         events = impatient.watch(MAPS, allowWatchBookmarks="true", timeoutSeconds="5")
         assert told(events, 1) == [("ADDED", "a")]

@@ -1,4 +1,4 @@
-"""Whatever blocks a thread is interrupted by a stop: one that comes meanwhile, and one that came before."""
+"""An Interruption ends the blocked read of a watch, whether it is set during the read or was set before."""
 
 from orchestrator.k8s.interruption import Interruption
 

@@ -3,7 +3,6 @@
 import errno
 import socket
 import threading
-import time
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from orchestrator.process import health_server
 from orchestrator.process.health_server import serve
 from signals.lib.sockets import listen, shown
 from tests.kit.patience import PATIENCE, eventually
+from tests.kit.wire import Wire
 
 STALLED = "control loop stalled: no pass for 42 s"
 NOT_SYNCED = "cache not synced: horizontalpodautoscalers in namespace shop"
@@ -93,14 +93,8 @@ def test_clients_that_send_slowly_do_not_delay_a_probe(port: int, monkeypatch: p
 
 def test_a_connection_is_ended_after_a_while_whatever_it_sends(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_server, "MAX_DURATION", 1.0)
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as dripping:
-        for _ in range(600):  # for a minute: long before the line is too long
-            try:
-                dripping.send(b"x")
-            except OSError:
-                return
-            time.sleep(0.1)
-    raise AssertionError("The connection has not ended.")
+    with Wire(port) as wire:
+        wire.drip(b"x", 0.1)  # for a minute at most: long before the line is too long
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/else"])

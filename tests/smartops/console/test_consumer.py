@@ -73,9 +73,15 @@ async def settled(communicator: WebsocketCommunicator) -> None:
 
 
 async def aged(communicator: WebsocketCommunicator) -> None:
-    """A while later. Nothing else was sent meanwhile."""
+    """The next three messages are ages of the page: the feed has sent nothing else."""
     for _ in range(3):
         assert "age" in await communicator.receive_json_from(timeout=PATIENCE)
+
+
+async def emptied(communicator: WebsocketCommunicator) -> None:
+    """What was sent before is received."""
+    while not communicator.output_queue.empty():
+        await communicator.receive_output()
 
 
 @pytest.fixture(autouse=True)
@@ -282,8 +288,7 @@ def test_a_page_whose_client_is_slow_is_sent_nothing_and_fetches_itself_later(re
             assert await accepted(page)
             await settled(page)
         behind = True
-        while not slow.output_queue.empty():
-            await slow.receive_output()
+        await emptied(slow)
         await sync_to_async(notify)("action", str(action.pk))
         assert await message(other, "listed")
         await aged(other)
@@ -324,8 +329,7 @@ def test_the_age_of_the_page_is_sent_while_the_database_answers_and_notifies(
             pass
         notifications.listening().connected = False
         await ticked()
-        while not communicator.output_queue.empty():
-            await communicator.receive_output()
+        await emptied(communicator)
         await ticked()
         assert communicator.output_queue.empty()
         await communicator.disconnect()

@@ -13,23 +13,11 @@ from tests.kit.wire import Closed, Wire
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def drip(wire: Wire, data: bytes, pause: float) -> None:
-    """Send the same until the server ends the connection, which it must do within a minute."""
-    began = time.monotonic()
-    while time.monotonic() - began < 60:
-        try:
-            wire.send(data)
-        except OSError:
-            return
-        time.sleep(pause)
-    raise AssertionError("The connection has not ended.")
-
-
 @pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"\r\n"])
 def test_a_header_that_drips_is_ended(impatient: Web, head: bytes) -> None:
     with Wire(impatient.port) as wire:
         wire.send(head + b"X-Slow: ")
-        drip(wire, b"x", 0.1)
+        wire.drip(b"x", 0.1)
 
 
 def test_a_header_that_stops_is_answered_408(impatient: Web) -> None:
@@ -71,7 +59,7 @@ def test_a_client_that_does_not_stop_after_the_response_is_cut_off(impatient: We
     with Wire(impatient.port) as wire:
         wire.request("POST / HTTP/1.1", "Content-Length: 999999999")
         assert wire.response().status == 413
-        drip(wire, b"x" * 1000, 0.02)
+        wire.drip(b"x" * 1000, 0.02)
 
 
 def test_clients_that_send_nothing_keep_nobody_out(crowded: Web) -> None:
