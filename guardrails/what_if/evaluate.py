@@ -186,7 +186,8 @@ def _waits(past: PastDecision, inputs: Inputs, history: DraftHistory, wanted: Pr
     if past.before_write or not past.signal or signal is None:
         return False
     if ending.outcome is not Outcome.DEFER or ending.until is None:
-        history.waits.pop(_problem(inputs) if history.waits else "", None)
+        if history.waits:
+            history.waits.pop(_problem(inputs), None)
         return False
     if past.until is not None and abs(ending.until - past.until) <= TOLERANCE:
         return False

@@ -312,6 +312,18 @@ def test_a_signal_that_something_makes_due_is_decided_again_under_the_draft() ->
     assert [one.comparison for one in found[1:]] == [Comparison.OTHER_TIME] * 2
 
 
+def test_a_signal_that_resolves_while_it_waits_holds_no_later_signal_back() -> None:
+    made = Loop(Limits(cooldown_seconds=300))
+    made.decide(0)
+    waiting = made.decide(2)
+    made.decide(3, id=waiting.signal, resolved=True)
+    made.decide(6)
+
+    found = preview(made.past, limits(cooldown_seconds=600))
+
+    assert words(found) == ["same", "defer CooldownActive", "same", "defer CooldownActive"]
+
+
 @pytest.mark.parametrize(("minute", "ends"), [(30, Doubt.DECIDED_ANOTHER_TIME), (50, "same")])
 def test_what_a_waiting_signal_may_have_done_counts_until_its_cooldown_has_ended(minute: int, ends: str) -> None:
     past = loop([0, 4, minute])
