@@ -47,16 +47,17 @@ demo: ## Run SmartOps on a sandbox cluster (PORT=8000 STATE=.smartops; DEMO_KUBE
 	@exec $(python) -m smartops.dev.demo
 
 test: ## Check and test everything
-	@$(MAKE) --jobs=2 check test-fast
-	@$(browser)
-	@command -v promtool >/dev/null || { $(call debian,prometheus); }
-	@$(MAKE) --jobs=2 test-rest test-properties
+	@$(MAKE) --jobs=2 check test-fast test-rest test-properties
 
 test-rest:
+	@$(environment) .venv/dev.installed
+	@$(browser)
+	@command -v promtool >/dev/null || { $(call debian,prometheus); }
 	@echo "[test] pytest: everything else"
 	@exec $(pytest) $(waiting) $(rest)
 
 test-properties:
+	@$(environment) .venv/dev.installed
 	@echo "[test] pytest: properties, by hypothesis"
 	@exec $(pytest) -m hypothesis $(properties)
 
