@@ -88,18 +88,25 @@ class RealControlPlane:
             binding = {"roleRef": role | {"apiGroup": RBAC}, "subjects": [account | {"namespace": namespace}]}
             client.create("rolebindings", {"metadata": {"name": "some"}, **binding})
             token = client.create("serviceaccounts/some/token", {"spec": {}})["status"]["token"]
-            for right in rights:
-                _await_right(client, right, namespace)
+        user = f"system:serviceaccount:{namespace}:some"
+        for right in rights:
+            await_right(self.kubeconfig, user, right, right.verbs[0], namespace)
         with TemporaryDirectory() as directory:
             yield with_token(self.kubeconfig, token, Path(directory) / "kubeconfig")
 
 
-def _await_right(client: Client, right: Permission, namespace: str) -> None:
-    """The authorizer hears of a new binding a moment later."""
-    attributes = {"namespace": namespace, "verb": right.verbs[0], "group": right.group, "resource": right.resource}
-    review = {"spec": {"user": f"system:serviceaccount:{namespace}:some", "resourceAttributes": attributes}}
+def await_right(
+    kubeconfig: Path, user: str, right: Permission, verb: str, namespace: str, *, allowed: bool = True
+) -> None:
+    """Until the user may, or may not: the authorizer hears of a change of a Role or a binding a moment later."""
+    attributes = {"namespace": namespace, "verb": verb, "group": right.group, "resource": right.resource}
+    review = {"spec": {"user": user, "resourceAttributes": attributes}}
     path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-    eventually(lambda: client.create(path, review)["status"]["allowed"], f"the right {right} is not granted")
+    with closing(Client(kubeconfig)) as client:
+        eventually(
+            lambda: client.create(path, review)["status"]["allowed"] is allowed,
+            f"that {user} may {verb} {right.group_resource} in {namespace} is not {allowed}",
+        )
 
 
 class SandboxControlPlane:

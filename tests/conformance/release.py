@@ -1,4 +1,5 @@
-"""The chart, installed by Helm in a namespace of its own, and its ServiceAccount."""
+"""The chart, installed by Helm in a namespace of its own, and its ServiceAccount. What it creates comes into force a
+moment later: each of these waits for it."""
 
 import os
 import shutil
@@ -11,10 +12,11 @@ from uuid import uuid4
 
 import yaml
 
-from orchestrator.k8s.permissions import Permission
+from orchestrator.k8s.permissions import PERMISSIONS, Permission
 from tests.chart.rendering import CHART, RELEASE, Values
-from tests.conformance.control_plane import ControlPlane
+from tests.conformance.control_plane import ControlPlane, await_right
 from tests.kit.client import Client, Object, with_token
+from tests.kit.patience import PATIENCE, eventually
 
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 BUILT = CHART.parents[1] / ".conformance"  # where `make conformance` builds what it runs
@@ -34,7 +36,7 @@ class Helm:
         """What it says on stdout."""
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "KUBECONFIG": str(self.kubeconfig)}
         done = subprocess.run(
-            [self.program, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [self.program, *arguments], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}"
         return done.stdout
@@ -44,6 +46,10 @@ class Helm:
 class Release:
     namespace: str
     account: Path  # a kubeconfig with a token of the ServiceAccount
+
+    @property
+    def user(self) -> str:
+        return f"system:serviceaccount:{self.namespace}:smartops-orchestrator"
 
 
 @contextmanager
@@ -63,9 +69,26 @@ def released(control_plane: ControlPlane, helm: Helm, values: Values) -> Iterato
         file.write_text(yaml.safe_dump({**values, "global": {"smartops": {"namespace": own}}}))
         try:
             helm("install", RELEASE, str(CHART), "--namespace", own, "--no-hooks", "--values", str(file))
-            yield Release(own, account(control_plane.kubeconfig, own, helm.home / f"{own}.kubeconfig"))
+            release = Release(own, account(control_plane.kubeconfig, own, helm.home / f"{own}.kubeconfig"))
+            _await_force(control_plane, release, values)
+            yield release
         finally:
             helm("uninstall", RELEASE, "--namespace", own, "--no-hooks", "--ignore-not-found")
+
+
+def _await_force(control_plane: ControlPlane, release: Release, values: Values) -> None:
+    """Of its Roles, and then of its admission policy, which refuses what they allow."""
+    namespaces = values.get("targets", {}).get("namespaces", [release.namespace])
+    for namespace in namespaces:
+        await_right(control_plane.kubeconfig, release.user, PERMISSIONS[0], PERMISSIONS[0].verbs[0], namespace)
+    if not values.get("admissionPolicy", {}).get("enabled"):
+        return
+    foreign = {"metadata": {"generateName": "web."}, "involvedObject": {"namespace": namespaces[0]}}
+    with closing(Client(release.account, namespaces[0])) as client:
+        eventually(
+            lambda: "SmartOps patches workloads" in str(client.send("POST", "events", foreign, dryRun="All")),
+            "the policy does not come into force",
+        )
 
 
 def account(kubeconfig: Path, namespace: str, to: Path, name: str = "smartops-orchestrator") -> Path:
@@ -76,7 +99,9 @@ def account(kubeconfig: Path, namespace: str, to: Path, name: str = "smartops-or
 
 
 @contextmanager
-def without(control_plane: ControlPlane, namespace: str, right: Permission, verb: str) -> Iterator[None]:
+def without(
+    control_plane: ControlPlane, release: Release, namespace: str, right: Permission, verb: str
+) -> Iterator[None]:
     """The Role of that namespace lacks the verb meanwhile."""
     path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles/smartops-orchestrator"
 
@@ -92,5 +117,7 @@ def without(control_plane: ControlPlane, namespace: str, right: Permission, verb
     with closing(Client(control_plane.kubeconfig)) as client:
         rules = client.get(path)["rules"]
         client.patch(path, {"rules": [part for rule in rules for part in rest(rule)]})
+        await_right(control_plane.kubeconfig, release.user, right, verb, namespace, allowed=False)
         yield
         client.patch(path, {"rules": rules})
+        await_right(control_plane.kubeconfig, release.user, right, verb, namespace)
