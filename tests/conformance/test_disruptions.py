@@ -10,6 +10,7 @@ from orchestrator.k8s.types import Pod
 from tests.kit.client import Client, Object
 from tests.kit.kubectl import Kubectl
 from tests.kit.manifests import deployment
+from tests.kit.patience import eventually
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 
@@ -61,7 +62,7 @@ def test_a_budget_refuses_evictions_with_its_numbers_until_it_allows_them(
     counted(http, 2)
     cluster.delete_pod(namespace, first.name, uid=first.uid)
     http.wait("pods", lambda pod: pod["metadata"]["uid"] not in {pod.uid for pod in pods})
-    assert kubectl("get", "pod", first.name).code == 1
+    eventually(lambda: kubectl("get", "pod", first.name).code == 1, "the evicted pod is still there")
 
 
 def test_a_budget_is_used_up_by_the_eviction_it_allows(
@@ -69,10 +70,12 @@ def test_a_budget_is_used_up_by_the_eviction_it_allows(
 ) -> None:
     template = deployment()["spec"]["template"]
     for name in ("first", "second"):  # nobody replaces them
-        http.create("pods", {**template, "metadata": {**template["metadata"], "name": name}})
+        pod = {**template, "metadata": {**template["metadata"], "name": name}}
+        eventually(lambda: http.send("POST", "pods", pod)[0] == 201, "the namespace has no ServiceAccount")  # noqa: B023
         http.wait("pods", lambda pod: pod["status"]["phase"] == "Running", fieldSelector=f"metadata.name={name}")
     first, second = cluster.list_pods(namespace)
     protect(minAvailable=1)
+    http.wait("poddisruptionbudgets", lambda found: found["status"]["disruptionsAllowed"] == 1)  # it has seen both
     cluster.delete_pod(namespace, first.name, uid=first.uid)
     said = (
         "needs 1 healthy pods and has 1 currently|does not allow evicting pods currently"  # the latter until it counts

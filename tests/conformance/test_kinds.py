@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 
@@ -15,10 +15,11 @@ from orchestrator.k8s.rollout import Complete, Progressing, rollout
 from orchestrator.k8s.types import ACTION_ANNOTATION, FIELD_MANAGER, Preconditions, WatchEventType
 from signals.types import Kind
 from tests.conformance.kinds import SCALED, SETS, Sample, Samples, nodes, sample
+from tests.conformance.states import reached, version
 from tests.kit.kubectl import Kubectl
+from tests.kit.patience import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
-SOON = 60.0  # seconds
 TEMPLATE = {"spec": {"template": {"metadata": {"annotations": {"note": "x"}}}}}
 
 
@@ -27,12 +28,8 @@ def of(found: Sample, cluster: KubernetesCluster) -> Preconditions:
     return Preconditions(live.uid, live.resource_version)
 
 
-def until(cluster: KubernetesCluster, found: Sample, *states: RolloutState) -> RolloutFacts:
-    deadline = monotonic() + SOON
-    while (facts := latest_rollout(cluster.get_workload(found.key))).state not in states:
-        assert monotonic() < deadline, facts
-        sleep(0.05)
-    return facts
+def until(found: Sample, since: str, state: RolloutState) -> RolloutFacts:
+    return latest_rollout(reached(found.http, since, state, kind=found.kind))
 
 
 @SETS
@@ -62,7 +59,7 @@ def test_a_restart_is_followed_to_its_end_as_kubectl_follows_it(
     written = cluster.restart_workload(found.key, "a-1", preconditions=of(found, cluster), action="a-1")
     assert (written.generation, written.annotations[ACTION_ANNOTATION]) == (2, "a-1")
     assert isinstance(rollout(written), Progressing)
-    done = cluster.wait_for_rollout(found.key, timeout=SOON)
+    done = cluster.wait_for_rollout(found.key, timeout=PATIENCE)
 
     assert isinstance(rollout(done), Complete)
     assert kubectl("rollout", "status", found.path, "--watch=false").code == 0
@@ -77,7 +74,7 @@ def test_a_workload_is_scaled_through_its_spec(cluster: KubernetesCluster, sampl
     for replicas in (3, 1):
         written = cluster.scale_workload(found.key, replicas, preconditions=of(found, cluster), action=f"a-{replicas}")
         assert (written.replicas, written.available_replicas == replicas) == (replicas, False)
-        done = cluster.wait_for_rollout(found.key, timeout=SOON)
+        done = cluster.wait_for_rollout(found.key, timeout=PATIENCE)
         assert (done.status_replicas, done.available_replicas) == (replicas, replicas)
 
 
@@ -137,22 +134,23 @@ def test_a_watch_reports_each_change(cluster: KubernetesCluster, namespace: str,
 @SETS
 def test_a_rollout_shows_whose_it_is_and_when_it_ends(cluster: KubernetesCluster, sample: Samples, kind: Kind) -> None:
     found = sample(kind)
-    created = found.create(minReadySeconds=1)["metadata"]["creationTimestamp"]
-    sleep(max(0.0, (datetime.fromisoformat(created) + timedelta(seconds=2.1) - datetime.now(UTC)).total_seconds()))
-    first = until(cluster, found, RolloutState.COMPLETE)
+    created = found.http.create(found.resource, found.manifest(minReadySeconds=1))
+    first = until(found, version(created), RolloutState.COMPLETE)
+    moment = datetime.fromisoformat(created["metadata"]["creationTimestamp"])
+    sleep(max(0.0, (moment + timedelta(seconds=2.1) - datetime.now(UTC)).total_seconds()))
     assert (first.first, first.ours, first.changed_at) == (True, False, None)
 
-    found.patch(TEMPLATE, fieldManager="kubectl-set")
-    theirs = until(cluster, found, RolloutState.IN_PROGRESS)
+    changed = version(found.patch(TEMPLATE, fieldManager="kubectl-set"))
+    theirs = until(found, changed, RolloutState.IN_PROGRESS)
     assert (theirs.by, theirs.changed_by, theirs.ours, theirs.first) == ("kubectl-set", "kubectl-set", False, False)
-    assert until(cluster, found, RolloutState.COMPLETE).changed_by == "kubectl-set"
-    cluster.wait_for_rollout(found.key, timeout=SOON)
+    assert until(found, changed, RolloutState.COMPLETE).changed_by == "kubectl-set"
+    cluster.wait_for_rollout(found.key, timeout=PATIENCE)
 
     sleep(1.1)  # the resolution of the times in managedFields
-    cluster.restart_workload(found.key, "a-1", preconditions=of(found, cluster), action="a-1")
-    ours = until(cluster, found, RolloutState.IN_PROGRESS)
+    written = cluster.restart_workload(found.key, "a-1", preconditions=of(found, cluster), action="a-1")
+    ours = until(found, written.resource_version, RolloutState.IN_PROGRESS)
     assert (ours.by, ours.ours, ours.changed_by) == (FIELD_MANAGER, True, "kubectl-set")
-    until(cluster, found, RolloutState.COMPLETE)
+    until(found, written.resource_version, RolloutState.COMPLETE)
 
 
 def test_pods_below_the_partition_are_not_waited_for(
@@ -162,7 +160,7 @@ def test_pods_below_the_partition_are_not_waited_for(
     found.create(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 1}})
     before = found.pods()
     cluster.restart_workload(found.key, "a-1", preconditions=of(found, cluster), action="a-1")
-    done = cluster.wait_for_rollout(found.key, timeout=SOON)
+    done = cluster.wait_for_rollout(found.key, timeout=PATIENCE)
 
     assert (done.updated_replicas, done.is_current, done.partition) == (1, False, 1)
     assert rollout(done) == Complete("1 of 2 replicas are updated above the partition 1; all are available")

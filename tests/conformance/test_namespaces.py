@@ -1,7 +1,5 @@
 """A namespace without rights beside one with them: a real authorizer says which."""
 
-from time import monotonic, sleep
-
 import pytest
 
 from orchestrator.k8s.cache import ClusterCache
@@ -13,8 +11,7 @@ from signals.types import Target
 from tests.conformance.control_plane import ControlPlane
 from tests.kit.client import Client
 from tests.kit.manifests import deployment
-
-SOON = 30.0  # seconds
+from tests.kit.patience import eventually
 
 
 def test_a_namespace_that_does_not_exist_is_named_with_the_missing_right_and_the_other_is_read(
@@ -27,10 +24,7 @@ def test_a_namespace_that_does_not_exist_is_named_with_the_missing_right_and_the
         cache = ClusterCache(KubernetesCluster(kubeconfig), [namespace, "no-such-namespace"], lambda _: None)
         cache.start()
         try:
-            deadline = monotonic() + SOON
-            while not cache.has_synced:
-                assert monotonic() < deadline, [str(one) for one in cache.unsynced()]
-                sleep(0.02)
+            eventually(lambda: cache.has_synced, "not every list was read or refused")
             assert cache.readable == [namespace]
             assert cache.get(WorkloadKey(namespace, "web")) is not None
             missing = {one.resource: str(one) for one in cache.unsynced()}

@@ -14,10 +14,9 @@ from signals.types import Kind
 from tests.kit.client import Client, Object
 from tests.kit.kubectl import Kubectl
 from tests.kit.manifests import deployment
+from tests.kit.patience import PATIENCE, eventually
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
-
-SOON = 60.0  # seconds: nothing here takes nearly as long
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_a_pod_is_evicted_only_while_it_is_the_one_that_was_meant(
     cluster.delete_pod(web.namespace, first.name, uid=first.uid)
     http.wait("pods", lambda pod: pod["metadata"]["name"] not in (first.name, second.name))
     http.rolled_out("web")
-    assert kubectl("get", "pod", first.name).code == 1
+    eventually(lambda: kubectl("get", "pod", first.name).code == 1, "the evicted pod is still there")
     assert kubectl("get", "pod", second.name).code == 0
     with pytest.raises(NotFound, match=first.name):
         cluster.delete_pod(web.namespace, first.name, uid=first.uid)
@@ -142,7 +141,7 @@ def test_scaling_writes_the_size_and_whose_action_it_was(
     before = cluster.get_workload(web)
     after = cluster.scale_workload(web, 4, action="action-1")
     assert (after.uid, after.replicas, after.generation) == (before.uid, 4, before.generation + 1)
-    assert rollout(cluster.wait_for_rollout(web, SOON)) == Complete("All 4 replicas are updated and available")
+    assert rollout(cluster.wait_for_rollout(web, PATIENCE)) == Complete("All 4 replicas are updated and available")
 
     found = http.get("deployments/web")
     assert found["metadata"]["annotations"][ACTION_ANNOTATION] == "action-1"
@@ -157,7 +156,7 @@ def test_a_restart_replaces_every_pod_once(
 ) -> None:
     before = {pod.uid for pod in cluster.list_pods(web.namespace)}
     cluster.restart_workload(web, "action-1", action="action-1")
-    cluster.wait_for_rollout(web, SOON)
+    cluster.wait_for_rollout(web, PATIENCE)
     after = {pod.uid for pod in cluster.list_pods(web.namespace)}
     assert len(after) == 2
     assert before.isdisjoint(after)
@@ -179,7 +178,7 @@ def test_a_patch_changes_what_it_names(
     container = {"name": "app", "image": "example.test/app:2", "env": [{"name": "MODE", "value": "fast"}]}
     patch = {"metadata": {"annotations": {"team": "erp"}}, "spec": {"template": {"spec": {"containers": [container]}}}}
     cluster.patch_workload(web, patch, action="action-1")
-    cluster.wait_for_rollout(web, SOON)
+    cluster.wait_for_rollout(web, PATIENCE)
     found = http.get("deployments/web")
     [was], [now] = before["template"]["spec"].pop("containers"), found["spec"]["template"]["spec"].pop("containers")
     assert now == was | container
@@ -216,7 +215,7 @@ def test_an_object_that_does_not_exist_is_not_found(cluster: KubernetesCluster, 
         lambda: cluster.restart_workload(nobody, "action-1"),
         lambda: cluster.patch_workload(nobody, {}),
         lambda: cluster.delete_pod(web.namespace, "nobody", uid="uid-1"),
-        lambda: cluster.wait_for_rollout(nobody, SOON),
+        lambda: cluster.wait_for_rollout(nobody, PATIENCE),
     ):
         with pytest.raises(NotFound, match="nobody"):
             call()
@@ -226,6 +225,7 @@ def test_waiting_for_a_rollout_ends_at_its_timeout_with_what_is_missing(
     cluster: KubernetesCluster, http: Client, namespace: str
 ) -> None:
     http.create("deployments", deployment(replicas=2, sim={"ready_after": "1h"}))
+    http.wait("deployments", lambda found: found.get("status", {}).get("updatedReplicas") == 2)
     with pytest.raises(TimedOut, match="0 of 2 updated replicas are available"):
         cluster.wait_for_rollout(WorkloadKey(namespace, "web"), 1.0)
 
@@ -235,7 +235,7 @@ def test_waiting_for_a_rollout_ends_when_the_deployment_goes(
 ) -> None:
     http.create("deployments", deployment(sim={"ready_after": "1h"}))
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(cluster.wait_for_rollout, WorkloadKey(namespace, "web"), SOON)
+        waiting = pool.submit(cluster.wait_for_rollout, WorkloadKey(namespace, "web"), PATIENCE)
         assert kubectl("delete", "deployment", "web").code == 0
         with pytest.raises(NotFound):
             waiting.result()

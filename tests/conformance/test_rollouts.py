@@ -14,13 +14,14 @@ from orchestrator.k8s.types import Preconditions, WatchEventType, WorkloadKey, W
 from orchestrator.verification.judge import Expected, judge
 from signals.reasons import Reason
 from signals.types import Kind
+from tests.conformance.given_up import until_given_up
 from tests.kit.client import Client, Object
 from tests.kit.kubectl import Kubectl, Ran
 from tests.kit.manifests import deployment
+from tests.kit.patience import PATIENCE, eventually
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
 
-SOON = 60.0  # seconds: nothing here takes nearly as long
 ACTION = "action-1"
 
 
@@ -80,7 +81,7 @@ def test_a_rollout_that_succeeds_is_complete_for_us_and_for_kubectl(
 ) -> None:
     before = cluster.get_workload(web)
     after = cluster.restart_workload(web, ACTION, action=ACTION)
-    done = cluster.wait_for_rollout(web, SOON)
+    done = cluster.wait_for_rollout(web, PATIENCE)
     assert judge(done, expected(before, after)) == Complete("All 2 replicas are updated and available")
     assert status(kubectl) == Ran(0, 'deployment "web" successfully rolled out\n')
     assert columns(kubectl) == ["2/2", "2", "2"]
@@ -103,29 +104,31 @@ def test_a_rollout_under_way_is_progressing_for_us_and_for_kubectl(
     ("outcome", "reason"), [("stuck", "ImagePullBackOff"), ("crash", "CrashLoopBackOff"), ("ready", "")]
 )
 def test_a_rollout_that_stalls_has_failed_at_its_deadline(
-    cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, outcome: str, reason: str
+    cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client, outcome: str, reason: str
 ) -> None:
     before = cluster.get_workload(web)
     ready_after = "1h" if outcome == "ready" else "10ms"
     after = cluster.patch_workload(web, failing(outcome=outcome, ready_after=ready_after), action=ACTION)
-    verdict = judge(cluster.wait_for_rollout(web, SOON), expected(before, after))
+    until_given_up(http, "web")
+    verdict = judge(cluster.wait_for_rollout(web, PATIENCE), expected(before, after))
     assert isinstance(verdict, Failed)
     assert verdict.reason is Reason.PROGRESS_DEADLINE_EXCEEDED
     assert "has timed out progressing" in verdict.message
     said = status(kubectl)
     assert (said.code, said.said) == (1, 'error: deployment "web" exceeded its progress deadline\n')
     assert columns(kubectl) == ["2/2", "1", "2"]  # what ran before still does
-    assert {pod.waiting_reason for pod in cluster.list_pods(web.namespace) if not pod.ready} == {reason}
+    eventually(lambda: {pod.waiting_reason for pod in cluster.list_pods(web.namespace) if not pod.ready} == {reason})
     assert reason in kubectl("get", "pods").said
 
 
 def test_a_failed_rollout_recovers_by_the_next_change(
-    cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey
+    cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client
 ) -> None:
     cluster.patch_workload(web, failing(outcome="crash"), action=ACTION)
-    assert isinstance(rollout(cluster.wait_for_rollout(web, SOON)), Failed)
+    until_given_up(http, "web")
+    assert isinstance(rollout(cluster.wait_for_rollout(web, PATIENCE)), Failed)
     assert kubectl("rollout", "undo", "deployment/web").code == 0
-    assert isinstance(rollout(cluster.wait_for_rollout(web, SOON)), Complete)
+    assert isinstance(rollout(cluster.wait_for_rollout(web, PATIENCE)), Complete)
     assert status(kubectl).said == 'deployment "web" successfully rolled out\n'
 
 
@@ -149,7 +152,7 @@ def test_a_paused_deployment_waits_for_ever_and_then_rolls_out(
     http.wait("deployments", lambda found: found["status"].get("availableReplicas") == 3)
     assert columns(kubectl) == ["3/3", "0", "3"]
     assert kubectl("rollout", "resume", "deployment/web").code == 0
-    done = cluster.wait_for_rollout(web, SOON)
+    done = cluster.wait_for_rollout(web, PATIENCE)
     assert judge(done, expected(before, scaled, 3)) == Complete("All 3 replicas are updated and available")
     assert columns(kubectl) == ["3/3", "3", "3"]
 
@@ -167,10 +170,12 @@ def test_a_paused_deployment_waits_for_ever_and_then_rolls_out(
     ],
 )
 def test_a_change_that_somebody_replaces_while_we_verify_is_superseded(
-    cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, command: list[str], message: str
+    cluster: KubernetesCluster, kubectl: Kubectl, web: WorkloadKey, http: Client, command: list[str], message: str
 ) -> None:
     before = cluster.get_workload(web)
     after = cluster.patch_workload(web, SLOW, action=ACTION)
+
+    http.wait("deployments", lambda found: is_observed(found, after))  # there is a revision to go back to
 
     def meanwhile() -> None:
         assert isinstance(judge(cluster.get_workload(web), expected(before, after)), Progressing)
@@ -206,9 +211,9 @@ def test_a_change_beside_ours_does_not_supersede_it(
 ) -> None:
     before = cluster.get_workload(web)
     after = cluster.restart_workload(web, ACTION, action=ACTION)
-    cluster.wait_for_rollout(web, SOON)
+    cluster.wait_for_rollout(web, PATIENCE)
     assert kubectl("set", "image", "deployment/web", "app=example.test/app:2").code == 0
-    done = cluster.wait_for_rollout(web, SOON)
+    done = cluster.wait_for_rollout(web, PATIENCE)
     assert done.generation > after.generation
     assert isinstance(judge(done, expected(before, after)), Complete)
     assert status(kubectl).said == 'deployment "web" successfully rolled out\n'
@@ -252,7 +257,7 @@ def test_a_deployment_that_waits_for_its_finalizers_is_gone_to_us(
     http.patch("deployments/web", {"metadata": {"finalizers": ["example.test/wait"]}})
     before = cluster.get_workload(web)
     after = cluster.restart_workload(web, ACTION, action=ACTION)
-    cluster.wait_for_rollout(web, SOON)
+    cluster.wait_for_rollout(web, PATIENCE)
     assert kubectl("delete", "deployment", "web", "--wait=false").code == 0
     deleting = cluster.get_workload(web)
     assert (deleting.deleting, deleting.generation) == (True, after.generation + 1)

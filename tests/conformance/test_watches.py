@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -17,10 +17,11 @@ from orchestrator.k8s.resources import EVENTS, Resource
 from orchestrator.k8s.types import Autoscaler, ObjectKey, W, WatchEvent, WatchEventType, WorkloadKey
 from signals.types import Kind
 from tests.conformance.control_plane import ControlPlane
+from tests.conformance.states import version
 from tests.kit.client import Client, Object
 from tests.kit.manifests import deployment
+from tests.kit.patience import eventually
 
-SOON = 30.0  # seconds: an API server compacts its history every few
 CHANGED, DELETED, SYNCED = WatchEventType.CHANGED, WatchEventType.DELETED, WatchEventType.SYNCED
 
 
@@ -32,10 +33,6 @@ def told(events: Iterator[Object], count: int) -> list[tuple[str, str]]:
     """The next ones about objects of the test's own."""
     own = ((event["type"], event["object"]["metadata"].get("name", "")) for event in events)
     return list(islice((one for one in own if one[1] != "kube-root-ca.crt"), count))
-
-
-def version(obj: Object) -> str:
-    return str(obj["metadata"]["resourceVersion"])
 
 
 def test_a_watch_begins_with_what_is_and_goes_on_with_what_happens(http: Client) -> None:
@@ -68,7 +65,7 @@ def test_a_deletion_comes_at_a_version_of_its_own(http: Client) -> None:
 
 
 def test_a_change_of_labels_enters_and_leaves_a_selection(http: Client) -> None:
-    events = http.watch("configmaps", labelSelector="tier=a", timeoutSeconds="60")
+    events = http.watch("configmaps", labelSelector="tier=a")
     http.create("configmaps", config_map("one", tier="b"))
     for tier in ("a", "a", "b"):
         http.patch("configmaps/one", {"metadata": {"labels": {"tier": tier}}, "data": {"tier": tier}})
@@ -90,7 +87,7 @@ def test_a_bookmark_says_how_far_a_quiet_watch_is(http: Client) -> None:
     assert (bookmark["type"], bookmark["object"]["kind"]) == ("BOOKMARK", "Deployment")
     assert int(version(bookmark["object"])) >= int(version(elsewhere))
     http.create("deployments", deployment("after", replicas=0))
-    events = http.watch("deployments", resourceVersion=version(bookmark["object"]), timeoutSeconds="60")
+    events = http.watch("deployments", resourceVersion=version(bookmark["object"]))
     assert told(events, 1) == [("ADDED", "after")]
 
 
@@ -229,12 +226,12 @@ def test_our_watch_lists_again_where_its_version_is_too_old(
 
 def expire(http: Client, listed: str) -> None:
     """Returns once a watch of Events from that version is refused as the API does it: in its first line."""
-    deadline = monotonic() + SOON
-    while True:
+
+    def has_expired() -> bool:
         http.patch("events/left", {"count": int(monotonic())})
-        [event] = islice(http.watch("events", resourceVersion=listed, timeoutSeconds="20"), 1)
+        [event] = islice(http.watch("events", resourceVersion=listed), 1)
         if event["type"] == "ERROR":
             assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
-            return
-        assert monotonic() < deadline, "it does not expire"
-        sleep(0.2)
+        return bool(event["type"] == "ERROR")
+
+    eventually(has_expired, "it does not expire")

@@ -3,11 +3,11 @@ and never written again."""
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import pytest
 
 from guardrails.models import GuardrailSetting
+from tests.conformance.given_up import progress, until_given_up
 from tests.conformance.loop import Judge, Loop, evidence
 from tests.kit.client import Client, Object
 from tests.kit.kubectl import Kubectl
@@ -27,7 +27,7 @@ def test_a_restart_that_does_not_help_is_told_with_what_was_seen(
     loop: Loop, judge: Judge, http: Client, kubectl: Kubectl, outcome: str
 ) -> None:
     http.create("deployments", deployment(SERVICE, sim={"outcome": outcome}, replicas=2, progressDeadlineSeconds=1))
-    _wait_until_given_up(http)
+    until_given_up(http)
 
     action = loop.outcome(loop.root_cause(SERVICE))
 
@@ -35,7 +35,7 @@ def test_a_restart_that_does_not_help_is_told_with_what_was_seen(
     status = http.get(PATH)["status"]
     assert evidence(action) == ("FAILED", 2, status.get("readyReplicas", 0), status.get("availableReplicas", 0))
     message = action["verification"]["message"]
-    assert message.startswith(_progress(http.get(PATH))["message"])
+    assert message.startswith(progress(http.get(PATH))["message"])
     assert {"crash": "CrashLoopBackOff", "stuck": "ImagePullBackOff"}[outcome] in message
     assert action["verification"]["finished_at"] is not None
     assert [(event["from_state"], event["to_state"]) for event in action["timeline"]][-1] == ("verifying", "failed")
@@ -49,7 +49,7 @@ def test_a_label_that_the_creator_adds_to_a_stuck_first_rollout_is_no_change_of_
 ) -> None:
     """managedFields have one time for all fields of a manager."""
     http.create("deployments", deployment(SERVICE, sim={"outcome": "stuck"}, replicas=2, progressDeadlineSeconds=1))
-    _wait_until_given_up(http)
+    until_given_up(http)
     time.sleep(1)  # the resolution of these times
     http.patch(PATH, {"metadata": {"labels": {"team": "shop"}}})
 
@@ -101,6 +101,9 @@ def _undo_by_a_merge_patch(http: Client, kubectl: Kubectl, before: Object) -> No
 
 
 def _undo_by_kubectl_rollout(http: Client, kubectl: Kubectl, before: Object) -> None:
+    """Once the controller has made the revision: before, there is none to go back to."""
+    written = http.get(PATH)["metadata"]["generation"]
+    http.wait("deployments", lambda found: found["status"]["observedGeneration"] >= written)
     assert kubectl("rollout", "undo", f"deployment/{SERVICE}").code == 0
 
 
@@ -202,22 +205,3 @@ def test_a_new_deployment_of_the_same_name_is_not_touched(loop: Loop, judge: Jud
 
 def _is_observed(found: Object) -> bool:
     return bool(found.get("status", {}).get("observedGeneration"))
-
-
-def _progress(found: Object) -> Object:
-    conditions = found.get("status", {}).get("conditions", [])
-    return next((one for one in conditions if one["type"] == "Progressing"), {})
-
-
-def _wait_until_given_up(http: Client) -> None:
-    """Once in a hundred times the controller sleeps through a deadline of a second: any change makes it look again."""
-    for reminder in range(3):
-        with suppress(AssertionError):
-            http.wait("deployments", _has_given_up, timeoutSeconds="20")
-            return
-        http.patch(PATH, {"metadata": {"labels": {"reminder": str(reminder)}}})
-    raise AssertionError("the controller does not give it up")
-
-
-def _has_given_up(found: Object) -> bool:
-    return _progress(found).get("reason") == "ProgressDeadlineExceeded"

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from guardrails.models import Freeze, GuardrailSetting
+from tests.conformance.given_up import until_given_up
 from tests.conformance.loop import Loop
 from tests.conformance.ownership.service import SERVICE, Runs
 from tests.kit.client import Client, Object
@@ -91,16 +92,11 @@ def test_an_event_of_a_signals_action_names_the_rule(loop: Loop, runs: Runs, eve
     assert event["message"].endswith(f": {action['justification']}")
 
 
-def _is_stuck(found: Object) -> bool:
-    conditions = found.get("status", {}).get("conditions", ())
-    return any(one["reason"] == "ProgressDeadlineExceeded" for one in conditions)
-
-
 def test_a_change_that_comes_to_no_good_end_is_told_twice(
     loop: Loop, http: Client, kubectl: Kubectl, events: Told
 ) -> None:
     http.create("deployments", deployment(SERVICE, sim={"outcome": "crash"}, progressDeadlineSeconds=1))
-    http.wait("deployments", _is_stuck)  # a restart may help: there is no other revision
+    until_given_up(http)  # a restart may help: there is no other revision
 
     action = loop.outcome(loop.root_cause(SERVICE))
 

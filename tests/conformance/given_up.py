@@ -1,0 +1,29 @@
+"""A Deployment whose controller has given its rollout up."""
+
+from contextlib import suppress
+
+from tests.kit.client import Client, Object
+from tests.kit.patience import PATIENCE
+
+SERVICE = "erp-simulator"
+REMINDED_AFTER = 20  # seconds
+
+
+def progress(found: Object) -> Object:
+    """Its condition."""
+    conditions = found.get("status", {}).get("conditions", [])
+    return next((one for one in conditions if one["type"] == "Progressing"), {})
+
+
+def until_given_up(http: Client, name: str = SERVICE) -> None:
+    """Once in a hundred times the controller sleeps through a deadline of a second: any change makes it look again."""
+    for reminder in range(int(PATIENCE / REMINDED_AFTER)):
+        with suppress(AssertionError):
+            http.wait("deployments", _has_given_up, timeoutSeconds=str(REMINDED_AFTER))
+            return
+        http.patch(f"deployments/{name}", {"metadata": {"labels": {"reminder": str(reminder)}}})
+    raise AssertionError("the controller does not give it up")
+
+
+def _has_given_up(found: Object) -> bool:
+    return progress(found).get("reason") == "ProgressDeadlineExceeded"
