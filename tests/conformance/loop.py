@@ -12,6 +12,7 @@ from tests.conformance.closed_loop.referee import Claim, Limits, violations, wri
 from tests.conformance.control_plane import ControlPlane
 from tests.kit.client import Object
 from tests.kit.installation import Agent, Answer, Installation
+from tests.kit.patience import PATIENCE
 from tests.kit.processes import until
 from tests.kit.rules import install_default_rules
 from tests.kit.signals import anomaly_body, rca_body
@@ -72,7 +73,7 @@ class Loop:
     def ask(self, verb: str, deployment: str, **fields: Any) -> Answer:
         """For a direct action; answered when it has ended."""
         body = {"deployment": deployment, "namespace": self.namespace, **fields}
-        return self.agent.post(f"/v1/k8s/{verb}", body, prefer="wait=30")
+        return self.agent.post(f"/v1/k8s/{verb}", body, prefer=f"wait={PATIENCE:.0f}")
 
     def start(self, verb: str, deployment: str, **fields: Any) -> str:
         """A direct action whose end is not waited for: its id, once its change was made."""
@@ -95,6 +96,21 @@ class Loop:
         """The signal, once it was decided on or put off."""
         until(lambda: (found := self.signal(signal))["state"] != "pending" or found["reason"] is not None)
         return self.signal(signal)
+
+    def put_off(self, signal: str, reason: str) -> Any:
+        """The signal, once it waits for this. The reconciler that decided first may not have seen the target as it is
+        now."""
+        until(lambda: self.signal(signal)["reason"] == reason)
+        return self.signal(signal)
+
+    def held_back(self, signal: str) -> str:
+        """Why nothing comes of it. The reconciler's view may lag: then its action is what was held back."""
+        found = self.decided(signal)
+        if found["state"] == "admitted":
+            [action] = found["actions"]
+            until(lambda: bool(self.action(action["id"])["reason"]))
+            found = self.action(action["id"])
+        return str(found["reason"])
 
     def ended(self, action: str) -> Any:
         until(lambda: self.action(action)["finished_at"] is not None)

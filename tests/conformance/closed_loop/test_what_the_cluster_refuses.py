@@ -41,6 +41,13 @@ def full(http: Client) -> None:
         http.rolled_out(name)
     http.create("resourcequotas", QUOTA)
     http.patch("resourcequotas/pods/status", {"status": {"hard": {"pods": "5"}, "used": {"pods": "5"}}})
+    until_no_pod_is_admitted(http, "exceeded quota: pods")
+
+
+def until_no_pod_is_admitted(http: Client, message: str) -> None:
+    """The API server's admission hears a moment later of what restricts it."""
+    pod = {**deployment(SERVICE)["spec"]["template"], "metadata": {"name": "another"}}
+    until(lambda: message in str(http.send("POST", "pods", pod, dryRun="All")))
 
 
 @pytest.mark.usefixtures("full")
@@ -69,6 +76,7 @@ def test_a_policy_that_refuses_the_pods_ends_the_verification_at_once(
     http.rolled_out(SERVICE)
     enforce = {"pod-security.kubernetes.io/enforce": "restricted"}
     http.patch(f"/api/v1/namespaces/{loop.namespace}", {"metadata": {"labels": enforce}})
+    until_no_pod_is_admitted(http, "violates PodSecurity")
 
     action = loop.outcome(loop.root_cause(SERVICE))
 

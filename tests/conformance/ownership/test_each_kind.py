@@ -8,7 +8,6 @@ import pytest
 from signals.types import Kind
 from tests.conformance.kinds import SETS, Sample, Samples, nodes, sample
 from tests.conformance.loop import Judge, Loop
-from tests.conformance.ownership.service import held_back
 from tests.kit.client import APPLY, Client, Object
 from tests.kit.kubectl import Kubectl
 from tests.kit.processes import until
@@ -100,7 +99,7 @@ def test_a_stateful_set_is_scaled_by_its_autoscaler_and_by_nobody_else(
     assert problem["detail"].startswith(
         f"HorizontalPodAutoscaler hpa sets the replicas of StatefulSet {erp.namespace}/"
     )
-    assert held_back(loop, signal) == "Autoscaled"
+    assert loop.held_back(signal) == "Autoscaled"
     assert loop.ask("restart", erp.name, kind=erp.kind).status == 200
     assert judge.changes() == [("RESTART", erp.path)]
 

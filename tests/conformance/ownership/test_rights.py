@@ -15,7 +15,7 @@ from smartops.dev.demo.state import unused_port
 from smartops.dev.postgres import RECONCILER_ROLE
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.loop import Judge, Loop
-from tests.conformance.ownership.service import SERVICE, Runs, held_back
+from tests.conformance.ownership.service import SERVICE, Runs
 from tests.kit.client import Client
 from tests.kit.installation import Agent, Installation, installed
 from tests.kit.patience import PATIENCE
@@ -51,8 +51,9 @@ class Restricted:
         """Waits until it is ready, or for want of rights is not; it must then say this, and log what is missing."""
         until(self._has_settled)
         assert self.ask("/readyz") == (status, list(lines))
-        logged = self._log.read_text()
         missing = [line for line in lines if line.startswith("missing")]
+        until(lambda: all(line in self._log.read_text() for line in missing))  # it is logged a moment later
+        logged = self._log.read_text()
         assert {line: logged.count(line) for line in missing} == dict.fromkeys(missing, 1)
 
     def _has_settled(self) -> bool:
@@ -149,7 +150,7 @@ def test_a_reconciler_without_the_right_to_see_autoscalers_leaves_replicas_alone
         assert (status, problem["reason"]) == (409, "AutoscalersUnknown")
         assert 'cannot list resource "horizontalpodautoscalers"' in problem["detail"]
         signal = loop.anomaly(SERVICE)
-        assert held_back(loop, signal) == "AutoscalersUnknown"
+        assert loop.held_back(signal) == "AutoscalersUnknown"
         assert loop.ask("restart", SERVICE).status == 200
         assert judge.changes() == [("RESTART", SERVICE)]
 

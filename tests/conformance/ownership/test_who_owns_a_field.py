@@ -9,7 +9,7 @@ import pytest
 
 from guardrails.models import GuardrailSetting
 from tests.conformance.loop import Judge, Loop
-from tests.conformance.ownership.service import SERVICE, Runs, held_back
+from tests.conformance.ownership.service import SERVICE, Runs
 from tests.kit.client import APPLY, MERGE, Client, Object
 from tests.kit.kubectl import Kubectl
 from tests.kit.manifests import deployment
@@ -101,7 +101,7 @@ def test_a_field_with_an_owner_is_left_alone_until_owners_are_not_respected(
     assert (status, problem["reason"]) == (409, "FieldOwned")
     assert problem["detail"] == f"{who} would set spec.replicas back: {instead}."
     assert problem["details"] == {"owners": {who: ["spec.replicas"]}}
-    assert held_back(loop, signal) == "FieldOwned"
+    assert loop.held_back(signal) == "FieldOwned"
     assert loop.signal(signal)["message"] == problem["detail"]
     assert judge.changes() == []
 
@@ -272,7 +272,7 @@ def test_a_paused_workload_is_scaled_and_not_restarted(
 
     assert (status, problem["reason"]) == (409, "TargetPaused")
     assert problem["detail"].endswith("run kubectl rollout resume first.")
-    assert held_back(loop, signal) == "TargetPaused"
+    assert loop.held_back(signal) == "TargetPaused"
     assert kubectl("rollout", "restart", f"deployment/{SERVICE}").code == 1  # kubectl does not either
     status, answer = loop.ask("scale", SERVICE, replicas=2)
     assert (status, answer["verification"]["status"]) == (200, "SUCCESS")
@@ -291,7 +291,7 @@ def test_a_workload_that_is_being_deleted_is_left_alone(loop: Loop, judge: Judge
     http.send("DELETE", f"deployments/{SERVICE}")
     try:
         status, problem = loop.ask("scale", SERVICE, replicas=2)
-        signal = held_back(loop, loop.root_cause(SERVICE))
+        signal = loop.held_back(loop.root_cause(SERVICE))
     finally:
         http.patch(f"deployments/{SERVICE}", {"metadata": {"finalizers": None}})
 
