@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
@@ -65,8 +64,14 @@ class Primary:
         self.reload()
 
     def reload(self) -> None:
+        """On return, every session reads it before its next statement."""
+        before = self._read_at()
         os.kill(self.pid, signal.SIGHUP)
-        time.sleep(0.3)  # until every backend has read it
+        eventually(lambda: self._read_at() != before, "the server does not read its configuration")
+
+    def _read_at(self) -> list[tuple[Any, ...]]:
+        """When the server read its configuration. It begins no session before it has told the others to read it."""
+        return self.sql("SELECT pg_conf_load_time()")
 
     def sql(self, statement: str, user: str = "smartops") -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url(user), autocommit=True, connect_timeout=int(PATIENCE)) as session:
@@ -74,11 +79,16 @@ class Primary:
             return cursor.fetchall() if cursor.description else []
 
     def terminate(self) -> None:
-        self.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
-            SUPERUSER,
-        )
+        """On return, these sessions have ended."""
+        ended = {
+            row[0]
+            for row in self.sql(
+                "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+                SUPERUSER,
+            )
+        }
+        eventually(lambda: ended.isdisjoint(self.backends()), "a session does not end")
 
     def backends(self) -> list[int]:
         found = self.sql(
