@@ -13,6 +13,7 @@ import pytest
 from orchestrator.models import Action
 from signals.lib.tracing import GRACE
 from tests.kit.installation import Agent, installed
+from tests.kit.patience import PATIENCE
 from tests.kit.processes import ROOT, until
 from tests.kit.signals import NAMESPACE, anomaly_body
 from tests.kit.world import World, deployment
@@ -60,7 +61,7 @@ def tell(spans: int) -> tuple[float, float]:
         assert process.stdout is not None
         took = float(process.stdout.readline())
         began = time.monotonic()
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     return took, time.monotonic() - began
 
 

@@ -11,6 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from orchestrator.process.health_server import serve
 from signals.lib import tracing
 from tests.kit.api import Api
+from tests.kit.patience import PATIENCE
 from tests.kit.signals import anomaly, post
 from tests.kit.world import World, deployment
 from tests.orchestrator.process.test_health_server import Loop, Permissions
@@ -34,7 +35,7 @@ def by_the_reconciler() -> str:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     serve(Loop(), Permissions(), listener)
-    answer = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", headers=ACCEPT, timeout=60, retries=False)
+    answer = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", headers=ACCEPT, timeout=PATIENCE, retries=False)
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     return answer.data.decode()
 
