@@ -14,7 +14,7 @@ from tests.kit.api import Api
 from tests.kit.patience import PATIENCE
 from tests.kit.world import World, deployment, endless, only_action
 
-PATIENT = {"prefer": "wait=20"}
+PATIENT = {"prefer": f"wait={PATIENCE:.0f}"}
 
 
 @contextmanager
@@ -140,10 +140,11 @@ def test_an_action_goes_on_when_the_wait_ends_first(world: World, api: Api) -> N
 
 
 def test_an_answer_has_the_warnings_of_the_guardrails(world: World, api: Api) -> None:
-    world.deploy(deployment("erp-simulator", replicas=2, ready_after="2s"), settled=False)
+    world.deploy(deployment("settled"))
+    world.deploy(endless("erp-simulator"), settled=False)
     with reconciling(world):
-        answer = ask(api, path="/v1/k8s/restart")
-        scaled = ask(api, replicas=3).json()
+        answer = ask(api, path="/v1/k8s/restart", verify=False)
+        scaled = ask(api, deployment="settled").json()
 
     told = answer.json()
     assert (answer.status_code, told["success"]) == (200, True)

@@ -1,7 +1,7 @@
 """The closed loop waits for rollouts, and leaves parked workloads alone."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,9 @@ from django.db.models.functions import Now
 
 from guardrails.models import GuardrailSetting
 from guardrails.replay import replay
+from guardrails.types import RolloutState
 from orchestrator.decide.direct import admit_direct
+from orchestrator.k8s.revision import rollout_state
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, DecisionRecord
 from orchestrator.reconciler.loop import Reconciler
@@ -26,6 +28,7 @@ from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.world import World, deployment, only_action, only_signal
 
 SLOW = {"strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}}
+NEVER = "24h"
 
 
 @pytest.fixture(autouse=True)
@@ -54,15 +57,29 @@ def reconciling(world: World) -> Iterator[Reconciler]:
         thread.join(timeout=PATIENCE)
 
 
-def slow(name: str = "erp-simulator", replicas: int = 3) -> Object:
-    made = deployment(name, replicas, ready_after="700ms")
+def slow(ready_after: str) -> Object:
+    made = deployment("erp-simulator", 3, ready_after=ready_after)
     made["spec"] |= SLOW
     return made
 
 
-def change_template(somebody: Client, image: str = "example.test/app:2", name: str = "erp-simulator") -> None:
-    container = {"name": "app", "image": image}
-    somebody.patch(f"deployments/{name}", {"spec": {"template": {"spec": {"containers": [container]}}}})
+def until_started(world: World, holds: Callable[[], bool]) -> None:
+    """Pods that are never ready by themselves are ready from now on."""
+
+    def start_and_look() -> bool:
+        world.start_pods()
+        return holds()
+
+    until(start_and_look)
+
+
+def is_complete(world: World) -> bool:
+    key = WorkloadKey(NAMESPACE, "erp-simulator")
+    return rollout_state(world.cluster.get_workload(key)) is RolloutState.COMPLETE
+
+
+def has_succeeded() -> bool:
+    return Action.objects.filter(state=ActionState.SUCCEEDED).exists()
 
 
 def direct(type_: ActionType, params: dict[str, Any], *, verify: bool = True) -> Action:
@@ -77,7 +94,7 @@ def state() -> tuple[str, str]:
 def test_a_rollout_that_is_slower_than_every_limit_is_restarted_once_and_succeeds(world: World) -> None:
     """Cooldown and verification are shorter than the rollout, and the problem is reported all the time."""
     GuardrailSetting.objects.update(cooldown_seconds=1, verification_timeout_seconds=1, max_actions_per_hour=9)
-    world.deploy(slow())
+    world.deploy(slow(ready_after="700ms"))
 
     with reconciling(world):
         post(anomaly("erp-simulator", "error"))
@@ -95,20 +112,22 @@ def test_a_rollout_that_is_slower_than_every_limit_is_restarted_once_and_succeed
 
 
 def test_somebody_elses_rollout_is_left_alone_until_it_has_ended_and_settled(world: World, somebody: Client) -> None:
-    GuardrailSetting.objects.update(rollout_settle_seconds=60)
-    world.deploy(slow())
+    GuardrailSetting.objects.update(rollout_settle_seconds=3600)
+    world.deploy(slow(NEVER), settled=False)
+    until_started(world, lambda: is_complete(world))
+    template = {"spec": {"containers": [{"name": "app", "image": "example.test/app:2"}]}}
+    somebody.patch("deployments/erp-simulator", {"spec": {"template": template}})
 
-    change_template(somebody)
     with reconciling(world):
         post(anomaly("erp-simulator", "error"))
         until(lambda: bool(only_signal().reason))
         assert state() == (SignalState.PENDING, Reason.ROLLOUT_IN_PROGRESS)
         message = only_signal().message
-        until(lambda: only_signal().reason == Reason.TEMPLATE_CHANGED)  # long before the 60 s of the deferral
+        until_started(world, lambda: only_signal().reason == Reason.TEMPLATE_CHANGED)  # long before the deferral ends
         assert not Action.objects.exists()
         GuardrailSetting.objects.update(rollout_settle_seconds=0)  # as if the time had passed
         Signal.objects.update(not_before=Now())
-        until(lambda: Action.objects.filter(state=ActionState.SUCCEEDED).exists())
+        until_started(world, has_succeeded)
 
     assert "in progress" in message
     assert "by " in message
@@ -121,13 +140,13 @@ def test_somebody_elses_rollout_is_left_alone_until_it_has_ended_and_settled(wor
 
 
 def test_the_first_rollout_of_a_workload_is_waited_for_and_needs_no_time_to_settle(world: World) -> None:
-    world.deploy(slow(), settled=False)
+    world.deploy(slow(NEVER), settled=False)
     post(anomaly("erp-simulator", "error"))
 
     with reconciling(world):
         until(lambda: bool(only_signal().reason))
         assert state() == (SignalState.PENDING, Reason.ROLLOUT_IN_PROGRESS)
-        until(lambda: Action.objects.filter(state=ActionState.SUCCEEDED).exists())
+        until_started(world, has_succeeded)
 
     assert [one.reason for one in DecisionRecord.objects.order_by("id")] == [Reason.ROLLOUT_IN_PROGRESS, ""]
 
@@ -184,7 +203,8 @@ def test_a_direct_restart_in_the_middle_of_a_rollout_is_made_with_a_warning(worl
 
 
 def test_our_own_unverified_rollout_is_waited_for_too(world: World) -> None:
-    world.deploy(slow())
+    world.deploy(slow(NEVER), settled=False)
+    until_started(world, lambda: is_complete(world))
     direct(ActionType.RESTART, {}, verify=False)
     world.drain()
     GuardrailSetting.objects.update(cooldown_seconds=0)

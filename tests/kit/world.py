@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from signals.models import Signal
 from signals.types import Kind, Target
 from smartops.dev.sandbox.sandbox import Sandbox
 from tests.kit import manifests
+from tests.kit.client import MERGE, Client
 from tests.kit.manifests import Object
 from tests.kit.patience import PATIENCE, eventually
 from tests.kit.signals import NAMESPACE
@@ -72,6 +74,13 @@ class World:
             return rollout_state(self.cluster.get_workload(key)) is not RolloutState.IN_PROGRESS
 
         eventually(has_ended, f"the rollout of {key} does not end")
+
+    def start_pods(self) -> None:
+        """As the kubelet would: all that there are become ready."""
+        ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        with closing(Client(self.sandbox.kubeconfig, NAMESPACE)) as kubelet:
+            for pod in kubelet.get("pods")["items"]:
+                kubelet.send("PATCH", f"pods/{pod['metadata']['name']}/status", {"status": ready}, MERGE)
 
     def reconciler(self, **options: Any) -> Reconciler:
         return Reconciler(self.cluster, "default", [NAMESPACE], **options)
