@@ -2,8 +2,11 @@
 one without."""
 
 import shutil
+from typing import Any
 
-from playwright.sync_api import Browser, Playwright, expect
+from playwright.sync_api import Browser, BrowserContext, Playwright, expect
+
+from tests.kit.patience import PATIENCE
 
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 FLAGS = [
@@ -13,5 +16,12 @@ FLAGS = [
 
 
 def launch(playwright: Playwright) -> Browser:
-    expect.set_options(timeout=60_000)  # a busy machine is slow; what holds is not waited for
+    expect.set_options(timeout=1000 * PATIENCE)
     return playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+def new_context(browser: Browser, **options: Any) -> BrowserContext:
+    """With the patience of a busy machine."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(1000 * PATIENCE)
+    return context

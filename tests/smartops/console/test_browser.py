@@ -22,7 +22,7 @@ from smartops.people.roles import Place, Role
 from smartops.people.sessions import Session
 from tests.kit.people import person
 from tests.kit.web import Web
-from tests.smartops.console.chromium import CHROMIUM, launch
+from tests.smartops.console.chromium import CHROMIUM, launch, new_context
 from tests.smartops.console.scene import NAMESPACE, Hour, an_ordinary_hour, anomaly, reconciled, waiting_for_approval
 
 REPORT_VIOLATIONS = "addEventListener('securitypolicyviolation', e => console.error('CSP', e.violatedDirective))"
@@ -49,7 +49,7 @@ class Visitor:
 
     def __init__(self, browser: Browser, session: str) -> None:
         self.errors: list[str] = []
-        self._context = browser.new_context(reduced_motion="reduce")
+        self._context = new_context(browser, reduced_motion="reduce")
         self._session = session
 
     def __call__(self, web: Web, path: str = "/console/") -> Page:

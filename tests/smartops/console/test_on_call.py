@@ -32,7 +32,7 @@ from tests.kit.rules import install_default_rules
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.web import Web
 from tests.kit.world import World, deployment
-from tests.smartops.console.chromium import CHROMIUM
+from tests.smartops.console.chromium import CHROMIUM, new_context
 from tests.smartops.console.test_browser import REPORT_VIOLATIONS, badge, browser, live
 
 __all__ = ["browser"]  # the fixture
@@ -63,7 +63,7 @@ class Shop:
             client = Client()
             client.force_login(User.objects.get(username=name))
             self.sessions[name] = client.cookies["sessionid"].value
-        context = self.browser.new_context(base_url=self.web.url, reduced_motion="reduce")
+        context = new_context(self.browser, base_url=self.web.url, reduced_motion="reduce")
         self.contexts.append(context)
         context.add_cookies([{"name": "sessionid", "value": self.sessions[name], "url": self.web.url}])
         page = context.new_page()

@@ -12,7 +12,7 @@ from smartops.models import Passkey, SignIn
 from smartops.people.roles import Role
 from tests.kit.people import PASSWORD, person
 from tests.kit.web import Web
-from tests.smartops.console.chromium import CHROMIUM
+from tests.smartops.console.chromium import CHROMIUM, new_context
 from tests.smartops.console.test_browser import REPORT_VIOLATIONS, browser
 
 __all__ = ["browser"]  # the fixture
@@ -31,7 +31,7 @@ def page(serve: Callable[..., Web], browser: Browser, transactional_db: None) ->
     person("olga", Role.ADMIN, password=PASSWORD, is_staff=True)
     web, errors = serve(), list[str]()
     # A passkey is for a name, and not for an address.
-    context = browser.new_context(base_url=f"http://localhost:{web.port}", viewport={"width": 390, "height": 844})
+    context = new_context(browser, base_url=f"http://localhost:{web.port}", viewport={"width": 390, "height": 844})
     found = context.new_page()
     found.add_init_script(REPORT_VIOLATIONS)
     found.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)

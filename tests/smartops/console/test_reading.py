@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from orchestrator.models import Action, VerificationStatus
 from signals.reasons import Reason
 from tests.kit.web import Web
-from tests.smartops.console.chromium import CHROMIUM
+from tests.smartops.console.chromium import CHROMIUM, new_context
 from tests.smartops.console.scene import Hour, waiting_for_approval
 from tests.smartops.console.test_browser import REPORT_VIOLATIONS, browser, live, scene
 
@@ -29,7 +29,7 @@ def opened(web: Web, scene: Hour, browser: Browser, client: Client) -> Iterator[
     contexts, complaints = [], []
 
     def open_(path: str, **how: Any) -> Page:
-        context = browser.new_context(base_url=web.url, reduced_motion="reduce", **how)
+        context = new_context(browser, base_url=web.url, reduced_motion="reduce", **how)
         contexts.append(context)
         context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web.url}])
         page = context.new_page()

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 from smartops.tokens import Scope, issue
 from tests.kit.people import app_of, passkey_of
 from tests.kit.web import Web
-from tests.smartops.console.chromium import CHROMIUM
+from tests.smartops.console.chromium import CHROMIUM, new_context
 from tests.smartops.console.crawl import console_pages
 from tests.smartops.console.scene import an_ordinary_hour, dry_run, observed, waiting_for_approval
 from tests.smartops.console.test_browser import OUTSIDE, REPORT_VIOLATIONS, UNISOLATED, browser, hostile
@@ -45,7 +45,7 @@ def pages(
     passkey_of(ada, "'" * 64)
     app_of(ada)
     web = serve()
-    context, complaints = browser.new_context(base_url=web.url, reduced_motion="reduce"), []
+    context, complaints = new_context(browser, base_url=web.url, reduced_motion="reduce"), []
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web.url}])
 
     def fetch(address: str) -> tuple[int, str, str]:

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.kit.openid import CLIENT_ID, CLIENT_SECRET, openid_provider
 from tests.kit.web import Web
-from tests.smartops.console.chromium import CHROMIUM
+from tests.smartops.console.chromium import CHROMIUM, new_context
 from tests.smartops.console.test_browser import REPORT_VIOLATIONS, browser
 
 __all__ = ["browser"]  # the fixture
@@ -30,7 +30,7 @@ def test_a_person_signs_in_by_the_provider_and_reads_why_it_refuses(
             SMARTOPS_OIDC_NAME="Acme",
             SMARTOPS_OIDC_ROLES='{"sre": "viewer"}',
         )
-        context = browser.new_context(base_url=web.url)
+        context = new_context(browser, base_url=web.url)
         page = context.new_page()
         page.add_init_script(REPORT_VIOLATIONS)
         page.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)
