@@ -5,7 +5,6 @@ this order."""
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from time import sleep
 
 import pytest
 from django.db import connection, transaction
@@ -17,7 +16,9 @@ from orchestrator.models import transitions as actions_
 from signals import transitions
 from signals.models import Signal
 from signals.types import Observation
+from tests.kit.patience import PATIENCE
 from tests.kit.signals import anomaly, post
+from tests.kit.threads import wait_for_lock
 from tests.kit.verbs import requested, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,9 +75,9 @@ def test_a_statement_holds_the_signals_before_the_one_it_waits_for(write: Callab
         with transaction.atomic():
             Signal.objects.select_for_update().get(pk=order[held])
             writing = threads.submit(on_its_own_connection, write)
-            wait_for_a_lock()
+            wait_for_lock()
             free = set(Signal.objects.select_for_update(skip_locked=True).values_list("pk", flat=True))
-        writing.result(20)
+        writing.result(PATIENCE)
 
     assert free == set(order[held:])
 
@@ -90,9 +91,9 @@ def test_a_batch_of_transitions_holds_the_actions_before_the_one_it_waits_for(he
         with transaction.atomic():
             Action.objects.select_for_update().get(pk=actions[held].pk)
             writing = threads.submit(on_its_own_connection, lambda: transition_store.store(claims))
-            wait_for_a_lock()
+            wait_for_lock()
             free = set(Action.objects.select_for_update(skip_locked=True).values_list("pk", flat=True))
-        writing.result(20)
+        writing.result(PATIENCE)
 
     assert free == {one.pk for one in actions[held:]}
     assert set(Action.objects.values_list("state", flat=True)) == {"applying"}
@@ -103,13 +104,3 @@ def on_its_own_connection(work: Callable[[], object]) -> None:
         work()
     finally:
         connection.close()
-
-
-def wait_for_a_lock() -> None:
-    for _ in range(2000):
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone() != (0,):
-                return
-        sleep(0.005)
-    raise AssertionError("nobody waits for a lock")

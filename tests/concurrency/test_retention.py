@@ -61,7 +61,7 @@ def test_posts_about_the_signals_of_a_month_that_is_dropped_are_all_stored(
             post(*(anomaly(name) for name in names[number % 3 :]))
 
     works: list[Callable[[], object]] = [agent, agent, agent, partial(retain, tmp_path)]
-    at_once(works, timeout=60)
+    at_once(works)
     retain(tmp_path)  # where the first one found the database too busy
 
     reports = 3 * sum(len(names[number % 3 :]) for number in range(POSTS))
@@ -110,7 +110,7 @@ def test_changes_of_settings_sign_ins_and_exports_go_on_while_their_old_months_a
         return sum(len(list(stream(rows.ADMIN, Search(), whole=True))) for _ in range(5))
 
     works: list[Callable[[], object]] = [person, person, auditor, partial(retain, tmp_path)]
-    at_once(works, timeout=60)
+    at_once(works)
     retain(tmp_path)  # where the first one found the database too busy
 
     assert SettingChange.objects.filter(table_name="guardrails_guardrailsetting").count() == 2 * POSTS

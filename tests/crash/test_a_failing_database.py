@@ -18,6 +18,7 @@ from signals.lib.notifications import connection_parameters
 from signals.models import Signal
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.crash.victims import Victims, assert_done_once, leases_are_over
+from tests.kit.patience import PATIENCE
 from tests.kit.referee import Referee
 from tests.kit.world import World, endless
 
@@ -75,7 +76,7 @@ def test_an_outcome_whose_session_was_cut_is_recorded_by_the_next_sweep(
     with ThreadPoolExecutor(1) as thread:
         ends = thread.submit(reconciler.run, drain=True)
         try:
-            ends.result(timeout=25)
+            ends.result(timeout=PATIENCE)
         finally:
             reconciler.stop()
 

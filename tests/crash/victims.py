@@ -16,7 +16,7 @@ from tests.kit.processes import ended, environment, sessions, start, until
 from tests.kit.referee import Referee
 from tests.kit.world import World, only_action, only_signal
 
-# Of a session in a transaction: shorter than by default, to save the tests' time.
+# Of the session of a process that stands still: shorter than by default, to save the tests' time.
 IDLE = f"?options={quote('-c idle_in_transaction_session_timeout=2s')}"
 
 
@@ -26,7 +26,6 @@ class Victims:
     def __init__(self, kubeconfig: Path, log: Path) -> None:
         self._kubeconfig, self._log = kubeconfig, log
         self._variables = environment(RECONCILER_ROLE, PGAPPNAME="a victim")
-        self._variables["DATABASE_URL"] += IDLE
         self._process: BaseProcess | None = None  # the one that lives
 
     def kill(self, point: str) -> None:
@@ -40,7 +39,7 @@ class Victims:
         self._died()
 
     def pause(self, point: str) -> None:
-        process = self._start("SIGSTOP", point)
+        process = self._start("SIGSTOP", point, options=IDLE)
         until(lambda: not process.is_alive() or _is_stopped(process))
         assert process.is_alive(), self._log.read_text()
 
@@ -56,9 +55,10 @@ class Victims:
         self._send(signal.SIGKILL)
         self._died()
 
-    def _start(self, number: str, point: str, user: str = "", *request: str) -> BaseProcess:
+    def _start(self, number: str, point: str, user: str = "", *request: str, options: str = "") -> BaseProcess:
         command = ["-m", "tests.crash.victim", user or str(self._kubeconfig), number, point, *request]
-        self._process = start(command, self._log, self._variables)
+        database = {"DATABASE_URL": self._variables["DATABASE_URL"] + options}
+        self._process = start(command, self._log, self._variables | database)
         return self._process
 
     def close(self) -> None:

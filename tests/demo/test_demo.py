@@ -28,10 +28,11 @@ from smartops.dev.sandbox import Sandbox
 from tests.kit import database
 from tests.kit.manifests import deployment
 from tests.kit.pages import ROOT, page, section
+from tests.kit.patience import PATIENCE
 
 COMMAND = [sys.executable, "-m", "smartops.dev.demo"]
 SHOWN = "SmartOps runs until Ctrl-C."
-PATIENCE = 300.0  # seconds
+HUNG = 5 * PATIENCE  # seconds that a test may take with a demo
 
 
 def settings(state: Path, environment: dict[str, str]) -> dict[str, str]:
@@ -65,7 +66,7 @@ class Demo:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def status(self) -> int:
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def demo(state: Path, **environment: str) -> Iterator[Demo]:
         text=True,
         start_new_session=True,
     )
-    hung = Timer(PATIENCE, process.kill)
+    hung = Timer(HUNG, process.kill)
     hung.start()
     try:
         with process:
@@ -103,7 +104,9 @@ def demo(state: Path, **environment: str) -> Iterator[Demo]:
 
 def refusal(state: Path, **environment: str) -> str:
     """The message of a demo that cannot start: one line."""
-    refused = subprocess.run(COMMAND, env=settings(state, environment), capture_output=True, text=True, timeout=60)
+    refused = subprocess.run(
+        COMMAND, env=settings(state, environment), capture_output=True, text=True, timeout=PATIENCE
+    )
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert refused.stdout == ""
@@ -129,14 +132,14 @@ def await_end(pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        assert select.select([descriptor], [], [], 60)[0], f"process {pid} still runs"
+        assert select.select([descriptor], [], [], PATIENCE)[0], f"process {pid} still runs"
     finally:
         os.close(descriptor)
 
 
 def get(url: str, token: str = "") -> Any:
     request = Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310
-    with urlopen(request, timeout=60) as answer:  # noqa: S310
+    with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
         return answer.read()
 
 
@@ -144,10 +147,10 @@ def sign_in(handles: dict[str, Any]) -> str:
     """The address after the administrator's sign-in."""
     cookies = CookieJar()
     browser, login = build_opener(HTTPCookieProcessor(cookies)), f"{handles['url']}/admin/login/?next=/console/"
-    browser.open(login, timeout=60).close()
+    browser.open(login, timeout=PATIENCE).close()
     token = next(cookie.value for cookie in cookies if cookie.name == "csrftoken")
     form = urlencode({**handles["admin"], "csrfmiddlewaretoken": token}).encode()
-    with browser.open(login, form, timeout=60) as page:
+    with browser.open(login, form, timeout=PATIENCE) as page:
         return str(page.url)
 
 
@@ -235,7 +238,7 @@ def shell(state: Path, *blocks: str) -> str:
         env={"PATH": os.environ["PATH"], "HOME": str(state.parent)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout

@@ -13,6 +13,7 @@ from smartops.dev.demo.farewell import commands
 from smartops.dev.demo.installation import environment
 from smartops.dev.demo.screen import WIDTH, Screen
 from smartops.dev.demo.wording import change_of, explain, timeline_of_write
+from tests.kit.patience import PATIENCE
 
 
 def verdict(guardrail: str = "any", outcome: str = "allow", message: str = "", **numbers: Any) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def test_the_commands_of_the_last_page_fit_the_screen_and_post_json() -> None:
             assert max(map(len, command.splitlines())) <= WIDTH
             stubbed = f'curl() {{ printf %s "${{@: -1}}"; }}; {command}'
             body = subprocess.run(
-                ["bash", "-c", stubbed], capture_output=True, text=True, check=True, timeout=60
+                ["bash", "-c", stubbed], capture_output=True, text=True, check=True, timeout=PATIENCE
             ).stdout
             assert json.loads(body).keys() & {"deployment", "windowId"}
 

@@ -13,6 +13,7 @@ import pytest
 
 from smartops.dev.sandbox import Sandbox
 from tests.kit.kubectl import kubectl_on
+from tests.kit.patience import PATIENCE
 
 Kubectl = Callable[..., str]
 Begin = Callable[..., subprocess.Popen[str]]
@@ -170,7 +171,7 @@ def test_kubectl_scales_and_follows_a_rollout(shop: Kubectl) -> None:
     assert [line.split()[0] for line in shop("rollout", "history", "deploy/shop").splitlines()[2:4]] == ["1", "2"]
     shop("rollout", "undo", "deployment/shop")
     shop("rollout", "status", "deployment/shop")
-    shop("wait", "--for=condition=Available", "deployment/shop", "--timeout=60s")
+    shop("wait", "--for=condition=Available", "deployment/shop", f"--timeout={PATIENCE:.0f}s")
     assert "kubectl.kubernetes.io/restartedAt" not in json.dumps(spec(shop))
 
 
@@ -220,7 +221,7 @@ def test_kubectl_describe_and_events_show_what_happened(shop: Kubectl) -> None:
 
 
 def test_kubectl_watch_prints_each_change(shop: Kubectl, begin: Begin) -> None:
-    with begin("get", "deployments", "--watch", "--request-timeout=100s") as watching:
+    with begin("get", "deployments", "--watch", f"--request-timeout={PATIENCE:.0f}s") as watching:
         assert watching.stdout
         assert watching.stdout.readline().startswith("NAME")
         assert watching.stdout.readline().startswith("shop")
@@ -244,4 +245,4 @@ def test_the_sandbox_runs_by_itself_until_it_is_told_to_stop(tmp_path: Path) -> 
         assert word == "ready"
         assert f"server: {url}" in (home / "kubeconfig").read_text()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE) == 0

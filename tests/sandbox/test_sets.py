@@ -8,9 +8,11 @@ from smartops.dev.sandbox import Sandbox
 from tests.kit.client import Client, Object
 from tests.kit.kubectl import Kubectl, kubectl_on
 from tests.kit.manifests import daemon_set, stateful_set
+from tests.kit.patience import PATIENCE
 
 DB, AGENT = "statefulsets/db", "daemonsets/agent"
 SETS, DAEMONS = "statefulsets", "daemonsets"
+LONG = f"--timeout={PATIENCE:.0f}s"
 RESTART = {"spec": {"template": {"metadata": {"annotations": {"restarted": "now"}}}}}
 
 
@@ -70,7 +72,7 @@ def test_pods_below_the_partition_keep_their_template(client: Client, kubectl: K
     client.create(SETS, stateful_set(replicas=3, updateStrategy=strategy))
     client.rolled_out("db", resource=SETS)
     client.patch(DB, RESTART)
-    ran = kubectl("rollout", "status", DB, "--timeout=100s")
+    ran = kubectl("rollout", "status", DB, LONG)
     assert ran.said.splitlines()[-1] == "partitioned roll out complete: 1 new pods have been updated..."
 
     status = client.get(DB)["status"]
@@ -183,9 +185,9 @@ def test_kubectl_restarts_and_undoes_it(client: Client, kubectl: Kubectl, path: 
     client.rolled_out(name, resource=resource)
     before = pods(client)
     assert kubectl("rollout", "restart", path).code == 0
-    assert kubectl("rollout", "status", path, "--timeout=100s").code == 0
+    assert kubectl("rollout", "status", path, LONG).code == 0
     assert set(pods(client).values()).isdisjoint(before.values())
 
     assert kubectl("rollout", "undo", path).code == 0
-    assert kubectl("rollout", "status", path, "--timeout=100s").code == 0
+    assert kubectl("rollout", "status", path, LONG).code == 0
     assert set(pods(client).values()) == set(before.values())

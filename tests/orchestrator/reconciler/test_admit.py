@@ -20,6 +20,7 @@ from orchestrator.reconciler.claim import Claim
 from signals.models import Problem, Rule, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import Kind, Target
+from tests.kit.patience import PATIENCE
 from tests.kit.signals import anomaly, delayed, post, root_cause, wait
 from tests.kit.simulation import SimulatedCluster
 from tests.kit.verbs import poison, requested, those_stored
@@ -454,7 +455,7 @@ def test_a_signal_that_another_transaction_holds_stays_due(cluster: SimulatedClu
 
     with ThreadPoolExecutor(1) as threads, transaction.atomic():
         Signal.objects.select_for_update().get(workload="a")
-        claimed = threads.submit(decide_elsewhere).result(20)
+        claimed = threads.submit(decide_elsewhere).result(PATIENCE)
 
     assert claimed == ["b"]
     assert rows()["a"] == (S.PENDING, "")

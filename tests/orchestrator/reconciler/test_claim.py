@@ -13,6 +13,7 @@ from orchestrator.reconciler.claim import claim_due, give_up
 from signals.reasons import Reason
 from signals.types import Kind
 from tests.kit.history import rewritable
+from tests.kit.patience import PATIENCE
 from tests.kit.signals import NAMESPACE, delayed
 from tests.kit.verbs import requested, row
 
@@ -50,7 +51,7 @@ def test_actions_that_another_process_is_claiming_are_left_to_it() -> None:
 
     with ThreadPoolExecutor(1) as threads, transaction.atomic():
         Action.objects.select_for_update().get(pk=held.pk)
-        assert threads.submit(claim_elsewhere).result(20) == [free.pk]
+        assert threads.submit(claim_elsewhere).result(PATIENCE) == [free.pk]
 
 
 def test_an_action_of_a_namespace_that_has_not_synced_is_claimed_later() -> None:
