@@ -18,7 +18,7 @@ from orchestrator.reconciler.clock import SystemClock
 from orchestrator.reconciler.retry import MAX_ATTEMPTS
 from signals.reasons import Reason
 from smartops.dev.sandbox.cluster import write_kubeconfig
-from smartops.dev.sandbox.faults import Delay, Hang, LoseAnswer, Refuse, RequestReason
+from smartops.dev.sandbox.faults import Hang, LoseAnswer, Refuse, RequestReason
 from tests.kit.referee import Referee
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.verbs import requested
@@ -205,11 +205,12 @@ def test_the_servers_retry_after_is_kept(scene: Scene) -> None:
 
 
 def test_a_late_copy_of_a_write_that_was_sent_again_loses(scene: Scene) -> None:
-    scene.sandbox.fault(Delay(method="PATCH", seconds=6))
+    scene.sandbox.fault(Hang(method="PATCH"))
 
     action = scene.act()
-    scene.referee.wait_for_answers(2)
+    late = next(request for request in scene.sandbox.requests if request.method == "PATCH")
 
+    assert scene.world.deliver(late) == 409
     assert outcome(action) == DONE
     assert scene.referee.answers == [200, 409]
     assert scene.replicas() == 3

@@ -4,7 +4,7 @@ import pytest
 import urllib3
 
 from orchestrator.models import ActionState
-from smartops.dev.sandbox.faults import Delay, LoseAnswer
+from smartops.dev.sandbox.faults import Hang, LoseAnswer
 from tests.crash.victims import Victims, assert_done_once, leases_are_over
 from tests.kit.processes import until
 from tests.kit.referee import Referee
@@ -95,15 +95,16 @@ def test_a_write_that_landed_while_its_sender_waited_for_the_answer_is_not_repea
 def test_a_write_that_arrives_long_after_its_sender_died_changes_nothing(
     world: World, referee: Referee, victims: Victims
 ) -> None:
-    world.sandbox.fault(Delay(method="PATCH", seconds=1.5))
+    world.sandbox.fault(Hang(method="PATCH"))
     victims.start()
     until(lambda: any(request.method == "PATCH" for request in world.sandbox.requests))
     victims.kill_now()
+    [late] = [request for request in world.sandbox.requests if request.method == "PATCH"]
 
     leases_are_over()
     world.drain()
-    referee.wait_for_answers(2)
 
+    assert world.deliver(late) == 409
     assert_done_once(world, referee)
     assert referee.answers == [200, 409]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from guardrails.models import GuardrailSetting
 from guardrails.types import RolloutState
@@ -19,8 +20,9 @@ from orchestrator.reconciler.loop import Reconciler
 from signals.models import Signal
 from signals.types import Kind, Target
 from smartops.dev.sandbox.sandbox import Sandbox
+from smartops.dev.sandbox.server import Recorded
 from tests.kit import manifests
-from tests.kit.client import MERGE, Client
+from tests.kit.client import MERGE, STRATEGIC, Client
 from tests.kit.manifests import Object
 from tests.kit.patience import PATIENCE, eventually
 from tests.kit.signals import NAMESPACE
@@ -81,6 +83,14 @@ class World:
         with closing(Client(self.sandbox.kubeconfig, NAMESPACE)) as kubelet:
             for pod in kubelet.get("pods")["items"]:
                 kubelet.send("PATCH", f"pods/{pod['metadata']['name']}/status", {"status": ready}, MERGE)
+
+    def deliver(self, late: Recorded) -> int:
+        """A PATCH that was sent and did not arrive, as if the network had held it until now. The answer's status."""
+        headers = {"Content-Type": STRATEGIC}
+        answer = urllib3.request(
+            late.method, f"{self.sandbox.url}{late.path}", body=late.body, headers=headers, retries=False
+        )
+        return answer.status
 
     def reconciler(self, **options: Any) -> Reconciler:
         return Reconciler(self.cluster, "default", [NAMESPACE], **options)

@@ -137,7 +137,7 @@ def test_the_form_of_an_act_works_without_a_script(opened: Callable[..., Page]) 
     page.get_by_label("Not applied").check()
     page.get_by_label("Reason").fill("The pods are those of yesterday")
     page.get_by_role("button", name="Settle").click()
-    assert page.url.endswith(f"/console/actions/{action.pk}/")
+    page.wait_for_url(f"**/console/actions/{action.pk}/")
     expect(page.locator(".messages")).to_be_visible()
     assert re.search(r"\d\d:\d\d:\d\d UTC", page.locator(".timeline").inner_text())
 
