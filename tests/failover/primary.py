@@ -97,6 +97,15 @@ class Primary:
         )
         return [row[0] for row in found]
 
+    def youngest(self) -> float:
+        """The age of the youngest session, in seconds."""
+        [(age,)] = self.sql(
+            "SELECT extract(epoch FROM min(now() - backend_start)) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+            SUPERUSER,
+        )
+        return float(age or 0)
+
 
 class Answer(NamedTuple):
     status: int

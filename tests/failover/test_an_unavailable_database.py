@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import psycopg
 import pytest
 
+from smartops.database import FRESH
 from smartops.dev.sandbox.sandbox import Sandbox
 from tests.failover.primary import PASSWORD, SUPERUSER, Answer, Primary, Site, small_disk
 from tests.kit.patience import eventually
@@ -35,9 +36,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(autouse=True)
 def available(site: Site) -> Iterator[None]:
-    """Each test begins with sessions in the pool, and must leave everything working."""
+    """Each test begins with sessions in the pool, which are not fresh, and must leave everything working."""
     site.primary.terminate()
     eventually(lambda: site.post().status == 202)
+    eventually(lambda: site.primary.youngest() > FRESH)
     yield
     site.primary.configure("")
     site.until_ready()
