@@ -93,6 +93,12 @@ def test_output_fits_the_screen_and_has_no_colour_outside_of_a_terminal() -> Non
     assert "\x1b" not in stream.getvalue()
 
 
+def test_a_uid_is_on_one_line_whatever_its_letters() -> None:
+    stream, uid = io.StringIO(), "aaaaaaaa-aaaa-4aaa-aaaa-aaaaaaaaaaaa"
+    Screen(stream).detail(f"{'allow':<35} ", f"2 replicas, uid {uid}")
+    assert [line.split() for line in stream.getvalue().splitlines()] == [["allow", "2", "replicas,", "uid"], [uid]]
+
+
 def test_the_commands_of_the_last_page_fit_the_screen_and_post_json() -> None:
     token = f"smo_{'x' * 12}_{'y' * 38}"
     handles = {"url": "http://127.0.0.1:65535", "token": token, "kubeconfig": "/a b/kubeconfig"}

@@ -52,7 +52,10 @@ class Screen:
     def detail(self, label: str, text: str) -> None:
         """Below an event."""
         start = f"{' ' * DETAIL}{label}"
-        for line in textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start)) or [start]:
+        indent = " " * len(start)
+        # Whole uids, to be copied.
+        wrapped = textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False)
+        for line in wrapped or [start]:
             self.line(self._paint(line.rstrip(), DIM))
 
     def table(self, rows: Iterable[tuple[str, str]]) -> None:
