@@ -1,8 +1,5 @@
 """Direct actions, end to end: asked over HTTP, executed by a reconciler, answered when they have ended."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,19 +14,6 @@ from tests.kit.world import World, deployment, endless, only_action
 PATIENT = {"prefer": f"wait={PATIENCE:.0f}"}
 
 
-@contextmanager
-def reconciling(world: World) -> Iterator[None]:
-    reconciler = world.reconciler()
-    thread = Thread(target=reconciler.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        reconciler.stop()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
-
-
 def ask(api: Api, path: str = "/v1/k8s/scale", **fields: Any) -> Any:
     body = {"deployment": "erp-simulator"} | ({"replicas": 3} if path.endswith("scale") else {}) | fields
     return api.post(path, body, **PATIENT)
@@ -37,7 +21,7 @@ def ask(api: Api, path: str = "/v1/k8s/scale", **fields: Any) -> Any:
 
 def test_scaling_is_answered_with_the_seeds_fields(world: World, api: Api) -> None:
     world.deploy(deployment("erp-simulator", replicas=2))
-    with reconciling(world):
+    with world.reconciling():
         answer = ask(api)
 
     assert answer.status_code == 200
@@ -62,7 +46,7 @@ def test_scaling_is_answered_with_the_seeds_fields(world: World, api: Api) -> No
 )
 def test_other_actions_are_verified_too(world: World, api: Api, path: str, fields: dict[str, Any]) -> None:
     world.deploy(deployment("erp-simulator"))
-    with reconciling(world):
+    with world.reconciling():
         answer = ask(api, path, **fields)
 
     assert (answer.status_code, answer.json()["success"]) == (200, True)
@@ -72,7 +56,7 @@ def test_other_actions_are_verified_too(world: World, api: Api, path: str, field
 
 def test_a_dry_run_changes_nothing(world: World, api: Api) -> None:
     world.deploy(deployment("erp-simulator", replicas=2))
-    with reconciling(world):
+    with world.reconciling():
         answer = ask(api, dry_run=True)
 
     told = answer.json()
@@ -83,7 +67,7 @@ def test_a_dry_run_changes_nothing(world: World, api: Api) -> None:
 
 def test_an_action_without_verification_is_answered_when_the_cluster_accepts_it(world: World, api: Api) -> None:
     world.deploy(endless("erp-simulator"), settled=False)
-    with reconciling(world):
+    with world.reconciling():
         answer = ask(api, verify=False)
 
     assert (answer.status_code, answer.json()["success"], answer.json()["verification"]) == (200, True, None)
@@ -92,7 +76,7 @@ def test_an_action_without_verification_is_answered_when_the_cluster_accepts_it(
 def test_a_rollout_that_does_not_end_is_no_success(world: World, api: Api) -> None:
     GuardrailSetting.objects.update(verification_timeout_seconds=1)
     world.deploy(endless("erp-simulator"), settled=False)
-    with reconciling(world):
+    with world.reconciling():
         answer = ask(api)
 
     told = answer.json()
@@ -102,7 +86,7 @@ def test_a_rollout_that_does_not_end_is_no_success(world: World, api: Api) -> No
 
 def test_an_unknown_target_is_a_404(world: World, api: Api) -> None:
     world.deploy()
-    with reconciling(world):
+    with world.reconciling():
         answer = ask(api)
 
     told = answer.json()
@@ -118,7 +102,7 @@ def test_a_refusal_of_the_cluster_is_answered_with_its_message(
 ) -> None:
     world.deploy(deployment("erp-simulator"))
     world.sandbox.fault(Refuse(method="PATCH", path="/deployments/", status=refused_with))
-    with reconciling(world):
+    with world.reconciling():
         answer = ask(api)
 
     assert (answer.status_code, answer.json()["reason"]) == (status, reason)
@@ -130,7 +114,7 @@ def test_an_action_goes_on_when_the_wait_ends_first(world: World, api: Api) -> N
     early = api.post("/v1/k8s/restart", {"deployment": "erp-simulator"}, prefer="wait=1", idempotency_key="k")
     assert (early.status_code, early.json()["state"]) == (202, "pending")
 
-    with reconciling(world):
+    with world.reconciling():
         late = api.post("/v1/k8s/restart", {"deployment": "erp-simulator"}, idempotency_key="k", **PATIENT)
 
     assert (late.status_code, late.json()["success"]) == (200, True)
@@ -142,7 +126,7 @@ def test_an_action_goes_on_when_the_wait_ends_first(world: World, api: Api) -> N
 def test_an_answer_has_the_warnings_of_the_guardrails(world: World, api: Api) -> None:
     world.deploy(deployment("settled"))
     world.deploy(endless("erp-simulator"), settled=False)
-    with reconciling(world):
+    with world.reconciling():
         answer = ask(api, path="/v1/k8s/restart", verify=False)
         scaled = ask(api, deployment="settled").json()
 

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,14 +14,12 @@ from orchestrator.decide.direct import admit_direct
 from orchestrator.k8s.revision import rollout_state
 from orchestrator.k8s.types import WorkloadKey
 from orchestrator.models import Action, ActionState, DecisionRecord
-from orchestrator.reconciler.loop import Reconciler
 from signals import actors
 from signals.models import Rule, Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from tests.kit.client import Client
 from tests.kit.manifests import Object
-from tests.kit.patience import PATIENCE
 from tests.kit.processes import until
 from tests.kit.signals import NAMESPACE, anomaly, post
 from tests.kit.world import World, deployment, only_action, only_signal
@@ -43,18 +40,6 @@ def somebody(world: World) -> Iterator[Client]:
     client = Client(world.sandbox.kubeconfig, NAMESPACE)
     yield client
     client.close()
-
-
-@contextmanager
-def reconciling(world: World) -> Iterator[Reconciler]:
-    reconciler = world.reconciler()
-    thread = threading.Thread(target=reconciler.run)
-    thread.start()
-    try:
-        yield reconciler
-    finally:
-        reconciler.stop()
-        thread.join(timeout=PATIENCE)
 
 
 def slow(ready_after: str) -> Object:
@@ -96,7 +81,7 @@ def test_a_rollout_that_is_slower_than_every_limit_is_restarted_once_and_succeed
     GuardrailSetting.objects.update(cooldown_seconds=1, verification_timeout_seconds=1, max_actions_per_hour=9)
     world.deploy(slow(ready_after="700ms"))
 
-    with reconciling(world):
+    with world.reconciling():
         post(anomaly("erp-simulator", "error"))
         until(lambda: Action.objects.filter(applied_at__isnull=False).exists())
         while Action.objects.filter(state=ActionState.VERIFYING).exists():
@@ -118,7 +103,7 @@ def test_somebody_elses_rollout_is_left_alone_until_it_has_ended_and_settled(wor
     template = {"spec": {"containers": [{"name": "app", "image": "example.test/app:2"}]}}
     somebody.patch("deployments/erp-simulator", {"spec": {"template": template}})
 
-    with reconciling(world):
+    with world.reconciling():
         post(anomaly("erp-simulator", "error"))
         until(lambda: bool(only_signal().reason))
         assert state() == (SignalState.PENDING, Reason.ROLLOUT_IN_PROGRESS)
@@ -143,7 +128,7 @@ def test_the_first_rollout_of_a_workload_is_waited_for_and_needs_no_time_to_sett
     world.deploy(slow(NEVER), settled=False)
     post(anomaly("erp-simulator", "error"))
 
-    with reconciling(world):
+    with world.reconciling():
         until(lambda: bool(only_signal().reason))
         assert state() == (SignalState.PENDING, Reason.ROLLOUT_IN_PROGRESS)
         until_started(world, has_succeeded)

@@ -1,12 +1,9 @@
 """One namespace cannot be read: what belongs to it waits with the cause, and the others go on."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from django.db.models.functions import Now
@@ -16,14 +13,12 @@ from guardrails.replay import replay
 from orchestrator.decide.direct import admit_direct
 from orchestrator.k8s.client import KubernetesCluster
 from orchestrator.models import Action, ActionState, DecisionRecord
-from orchestrator.reconciler.loop import Reconciler
 from signals import actors
 from signals.models import Signal, SignalState
 from signals.reasons import Reason
 from signals.types import ActionType, Origin, Proposal, Target
 from smartops.dev.sandbox.faults import CutWatch, Forbid, Hang
 from tests.kit import manifests
-from tests.kit.patience import PATIENCE
 from tests.kit.processes import until
 from tests.kit.signals import anomaly, post
 from tests.kit.world import World
@@ -49,19 +44,6 @@ def two(world: World, tmp_path: Path) -> World:
     manifest.write_text("\n---\n".join(map(json.dumps, objects)))
     world.sandbox.load(manifest)
     return world
-
-
-@contextmanager
-def reconciling(world: World, *namespaces: str) -> Iterator[Reconciler]:
-    reconciler = Reconciler(world.cluster, "default", namespaces or ("left", "shop"))
-    thread = Thread(target=reconciler.run)
-    thread.start()
-    try:
-        yield reconciler
-    finally:
-        reconciler.stop()
-        thread.join(PATIENCE)
-    assert not thread.is_alive()
 
 
 def report(target: Target, type_: str = "error") -> None:
@@ -94,7 +76,7 @@ def test_a_namespace_whose_rights_were_removed_waits_with_the_cause_until_they_a
     report(LEFT)
     report(SHOP)
 
-    with reconciling(two) as reconciler:
+    with two.reconciling("left", "shop") as reconciler:
         until(lambda: succeeded(SHOP))
         assert waits(LEFT) == "", "it is left to other reconcilers"
 
@@ -120,7 +102,7 @@ def test_a_direct_action_waits_with_the_cause_and_then_goes_on(two: World) -> No
     action = scale(LEFT)
     nobody_else_takes_it_up()
 
-    with reconciling(two):
+    with two.reconciling("left", "shop"):
         until(lambda: Action.objects.get().reason != "")
         waiting = Action.objects.get()
         assert (waiting.state, waiting.reason) == (ActionState.PENDING, Reason.NAMESPACE_UNREADABLE)
@@ -132,7 +114,7 @@ def test_a_direct_action_waits_with_the_cause_and_then_goes_on(two: World) -> No
 
 
 def test_rights_that_are_removed_from_a_running_reconciler_are_missed_and_found_again(two: World) -> None:
-    with reconciling(two) as reconciler:
+    with two.reconciling("left", "shop") as reconciler:
         until(lambda: reconciler.cache.readable == ["left", "shop"])
         two.sandbox.fault(DEPLOYMENTS)
         two.sandbox.fault(CutWatch(path="/namespaces/left/deployments"))
@@ -148,7 +130,7 @@ def test_rights_that_are_removed_from_a_running_reconciler_are_missed_and_found_
 
 def test_a_target_that_is_missing_in_a_deleted_namespace_waits_with_the_cause(two: World) -> None:
     """The watch is still open, but the Role was deleted with the namespace."""
-    with reconciling(two) as reconciler:
+    with two.reconciling("left", "shop") as reconciler:
         until(lambda: reconciler.cache.readable == ["left", "shop"])
         # Not `list` and `watch`: a watch that has not begun yet would be refused.
         two.sandbox.fault(replace(DEPLOYMENTS, verb="get"))
@@ -165,7 +147,7 @@ def test_a_namespace_whose_list_does_not_end_holds_up_no_other(two: World) -> No
     report(LEFT)
     report(SHOP)
 
-    with reconciling(two) as reconciler:
+    with two.reconciling("left", "shop") as reconciler:
         until(lambda: succeeded(SHOP))
         until(lambda: "first list" not in "".join(reconciler.readiness.warnings()))
         nobody_else_takes_it_up()
@@ -181,7 +163,7 @@ def test_a_namespace_whose_autoscalers_are_unknown_keeps_its_replicas_and_restar
     report(LEFT, "latency")  # scales
     report(SHOP, "latency")
 
-    with reconciling(two) as reconciler:
+    with two.reconciling("left", "shop") as reconciler:
         until(lambda: succeeded(SHOP) and waits(LEFT) != "")
         assert waits(LEFT).startswith("AutoscalersUnknown: ")
         assert "horizontalpodautoscalers in namespace left" in "".join(reconciler.readiness.warnings())
@@ -195,18 +177,18 @@ def test_a_verification_outlives_the_rights_of_its_namespace(two: World) -> None
     """A reconciler that starts without them does not take the Deployment for deleted."""
     GuardrailSetting.objects.update(stabilization_seconds=3600)
     action = scale(LEFT)
-    with reconciling(two):
+    with two.reconciling("left", "shop"):
         until(lambda: Action.objects.get().state == ActionState.VERIFYING)
     two.sandbox.fault(DEPLOYMENTS)
 
-    with reconciling(two) as reconciler:
+    with two.reconciling("left", "shop") as reconciler:
         until(lambda: len(reconciler.verifications) == 1 and reconciler.cache.readable == ["shop"])
         report(SHOP)
         until(lambda: succeeded(SHOP) or Action.objects.filter(workload__namespace="shop", state="verifying").exists())
         assert Action.objects.get(pk=action.pk).state == ActionState.VERIFYING
     Action.objects.filter(pk=action.pk).update(deadline_at=Now())
 
-    with reconciling(two):
+    with two.reconciling("left", "shop"):
         until(lambda: Action.objects.get(pk=action.pk).state != ActionState.VERIFYING)
     ended = Action.objects.get(pk=action.pk)
     assert (ended.state, ended.reason) == (ActionState.TIMED_OUT, Reason.VERIFICATION_TIMED_OUT)
@@ -218,7 +200,7 @@ def test_a_namespace_that_no_reconciler_watches_is_refused_with_its_name(two: Wo
     report(LEFT)
     report(SHOP)
 
-    with reconciling(two, "shop"):
+    with two.reconciling("shop"):
         until(lambda: succeeded(SHOP))
         until(lambda: Signal.objects.get(namespace="left").state == SignalState.DENIED)
     refused = Signal.objects.get(namespace="left")
@@ -235,7 +217,7 @@ def test_the_rows_of_a_cluster_without_a_reconciler_hold_up_no_other(two: World)
     report(SHOP)
     old = Now() - timedelta(days=1)
 
-    with reconciling(two):
+    with two.reconciling("left", "shop"):
         until(lambda: succeeded(SHOP))
         assert Signal.objects.get(cluster="typo").state == SignalState.PENDING
         Signal.objects.filter(cluster="typo").update(last_seen_at=old)

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -92,8 +93,21 @@ class World:
         )
         return answer.status
 
-    def reconciler(self, **options: Any) -> Reconciler:
-        return Reconciler(self.cluster, "default", [NAMESPACE], **options)
+    def reconciler(self, *namespaces: str, **options: Any) -> Reconciler:
+        return Reconciler(self.cluster, "default", namespaces or [NAMESPACE], **options)
+
+    @contextmanager
+    def reconciling(self, *namespaces: str) -> Iterator[Reconciler]:
+        """The loop runs on a thread of its own, until the block ends."""
+        reconciler = self.reconciler(*namespaces)
+        thread = Thread(target=reconciler.run)
+        thread.start()
+        try:
+            yield reconciler
+        finally:
+            reconciler.stop()
+            thread.join(PATIENCE)
+        assert not thread.is_alive()
 
     def drain(self, **options: Any) -> None:
         """Until nothing is due and nothing is being verified. `options`: of the reconciler."""
