@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_django.fixtures import Settings
 
+from tests.kit.constants import with_constants
 from tests.kit.web import Web
 
 
@@ -17,6 +18,6 @@ def plain_http(settings: Settings) -> None:
 @pytest.fixture(scope="module")
 def web(served_url: str) -> Iterator[Web]:
     """A web process for the tests of a module. It checks the accounts of open pages each second, and not every 30."""
-    started = Web(served_url, program=("-m", "tests.kit.attentive"))
+    started = Web(served_url, program=with_constants("smartops.console.consumers", RECHECK=1))
     yield started
     started.stop()

@@ -1,4 +1,4 @@
-"""The time limits and the number of connections (tests/kit/impatient.py, tests/kit/crowded.py)."""
+"""The time limits and the number of connections (conftest.py has smaller ones)."""
 
 import time
 from contextlib import ExitStack
