@@ -24,6 +24,7 @@ from tests.smartops.people.walk import (
     Waiting,
     World,
     forbidden,
+    is_read,
     path_of,
     visible,
 )
@@ -39,11 +40,15 @@ def open_pages(rows: Mapping[Any, Any]) -> dict[str, Page]:
     return found
 
 
+def all_pages(world: World) -> dict[Page, str]:
+    return {page_: name for rows in world.values() for name, page_ in open_pages(rows).items()}
+
+
 @pytest.mark.parametrize(("role", "scope"), PEOPLE, ids=str)
 def test_a_socket_sends_only_what_the_role_allows(world: World, signed_in: Any, role: Role, scope: Place) -> None:
     access = access_of(signed_in(role, scope).user)
     assert {f"console:{name}" for name in topics.SCREENS} <= PAGES.keys()
-    pages = {page_: name for rows in world.values() for name, page_ in open_pages(rows).items()}
+    pages = all_pages(world)
     for place, rows in world.items():
         burst = Changed({("action", str(rows[Action].pk)), ("signal", str(rows[Signal].pk))})
         sent = {page_: topics.update(page_, access, burst) for page_ in pages}
@@ -53,6 +58,14 @@ def test_a_socket_sends_only_what_the_role_allows(world: World, signed_in: Any, 
         for name in topics.SCREENS.keys() - {"workloads", "workload"}:
             page_ = open_pages(rows)[f"console:{name}"]
             assert sent[page_], (name, place)
+
+
+@pytest.mark.parametrize(("role", "scope"), [one for one in PEOPLE if is_read(*one)], ids=str)
+def test_what_a_socket_sends_has_nothing_of_other_places(
+    world: World, signed_in: Any, role: Role, scope: Place
+) -> None:
+    access = access_of(signed_in(role, scope).user)
+    pages = all_pages(world)
     everything = {("signal", str(rows[Signal].pk)) for rows in world.values()}
     everything |= {("action", str(rows[model].pk)) for rows in world.values() for model in (Action, Waiting)}
     everything |= {(model, "") for model in ("workload", "setting")}
