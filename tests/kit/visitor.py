@@ -4,6 +4,7 @@ The middlewares find out who asks and refuse forged forms. The views decide what
 hundreds of pages calls the views alone, which takes a fraction of the time.
 """
 
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -41,13 +42,16 @@ class Visitor:
         request.session = import_module(settings.SESSION_ENGINE).SessionStore()
         request._messages = default_storage(request)
         request._dont_enforce_csrf_checks = True  # as the requests of Django's own client
-        view = request.resolver_match = resolve(request.path_info)
+        view = request.resolver_match = _resolved(request.path_info, settings.ROOT_URLCONF)
         name = actors.user(self.user.get_username()) if self.user.is_authenticated else ""
         try:
             with acting(name, peer_of(request)):
                 return view.func(request, *view.args, **view.kwargs)
         except (Http404, PermissionDenied) as error:
             return response_for_exception(request, error)
+
+
+_resolved = cache(resolve)  # Django looks through all addresses, and a walk asks for the same page as many people
 
 
 def text_of(answer: Any) -> str:
