@@ -43,12 +43,28 @@ def pytest_collection(session: pytest.Session) -> None:
         tracer.stop()  # that of a worker, which has begun with the session
 
 
-# A file runs on one worker. The files that take longest begin first: one that began last would run alone.
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """In a fresh clone, no test module is compiled yet. Each worker imports all of them, and begins at a place of its
+    own: so one worker compiles a module, and the others load what it has written."""
+    report = yield
+    worker = getattr(collector.config, "workerinput", None)
+    if worker and isinstance(collector, pytest.Session | pytest.Directory):
+        number = int(worker["workerid"].removeprefix("gw"))
+        begin = len(report.result) * number // worker["workercount"]
+        report.result = [*report.result[begin:], *report.result[:begin]]
+    return report
+
+
+# A file runs on one worker. The files that take longest begin first: one that began last would run alone. All workers
+# have the same order.
 LONGEST = (
     "smartops/console/test_screens.py", "demo", "failover", "conformance/closed_loop", "concurrency/test_limits.py",
     "smartops/people/test_walk_console.py", "smartops/api/test_fuzz.py", "smartops/console",
-    "prometheus/test_scrape.py", "telemetry", "test_benchmarks.py", "closed_loop", "crash", "smartops/oidc",
-    "smartops/edge", "conformance",
+    "prometheus/test_scrape.py", "telemetry", "test_benchmarks.py", "test_postgres.py", "closed_loop", "crash",
+    "smartops/oidc", "smartops/edge", "conformance",
 )  # fmt: skip
 
 
@@ -56,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {f"tests/{name}": place for place, name in enumerate(LONGEST)}
     files = {item.nodeid.partition("::")[0] for item in items}
     order = {file: min((places[one] for one in places if file.startswith(one)), default=len(places)) for file in files}
-    items.sort(key=lambda item: order[item.nodeid.partition("::")[0]])
+    items.sort(key=lambda item: (order[file := item.nodeid.partition("::")[0]], file))
 
 
 def pytest_collection_finish() -> None:
