@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -169,6 +170,7 @@ def _check(client: CollectedClientData, data: AuthenticatorData) -> None:
         raise InvalidAnswerError("The passkey is backed up, and must not be.")
 
 
+@lru_cache(maxsize=8)  # fido2 takes longer to make it than to use it; it keeps nothing of a request
 def _server(site: Site) -> Fido2Server:
     rp = PublicKeyCredentialRpEntity(name=NAME, id=site.host)
     server = Fido2Server(rp, AttestationConveyancePreference.NONE, lambda origin: origin == site.origin)
