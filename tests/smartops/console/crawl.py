@@ -10,7 +10,7 @@ from django.urls import Resolver404, resolve, reverse
 from smartops.console import urls
 
 EACH = 2  # pages of one URL name, at most
-FOLLOWED = 20  # pages of one URL name whose links are followed: not every action has every button
+FOLLOWED = 20  # pages of one URL name that others are below, as acts are below an action: not each has every button
 POSTED = {"seen"}  # what a page posts by itself
 LINK = re.compile(r'(?:href|hx-get)="([^"]+)"')
 
@@ -19,12 +19,18 @@ def console_pages(fetch: Callable[[str], tuple[int, str, str]]) -> dict[str, lis
     """Addresses of pages by the name of their URL. A page is reached from those without parameters. `fetch` returns the
     status, the content type and the text of an address."""
     names = {pattern.name: pattern.pattern for pattern in urls.urlpatterns if pattern.name not in POSTED}
+    routes = [str(pattern) for pattern in names.values()]
+    above = {name for name, own in names.items() if sum(route.startswith(str(own)) for route in routes) > 1}
     found: dict[str, list[str]] = defaultdict(list)
     ahead = [reverse(f"console:{name}") for name, pattern in names.items() if not pattern.converters]
+    seen = set[str]()
     while ahead:
         address = ahead.pop(0)
+        if address in seen:
+            continue
+        seen.add(address)
         name = _name(address)
-        if name is None or len(found[name]) >= FOLLOWED or address in found[name]:
+        if name is None or len(found[name]) >= (FOLLOWED if name in above else EACH):
             continue
         status, type_, text = fetch(address)
         assert status == 200, address

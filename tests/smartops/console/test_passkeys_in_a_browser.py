@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from smartops.models import Passkey, SignIn
 from smartops.people.roles import Role
 from tests.kit.people import PASSWORD, person
 from tests.kit.web import Web
+from tests.smartops.console import axe
 from tests.smartops.console.chromium import CHROMIUM, new_context
 from tests.smartops.console.test_browser import REPORT_VIOLATIONS, browser
 
@@ -33,6 +33,7 @@ def page(serve: Callable[..., Web], browser: Browser, transactional_db: None) ->
     # A passkey is for a name, and not for an address.
     context = new_context(browser, base_url=f"http://localhost:{web.port}", viewport={"width": 390, "height": 844})
     found = context.new_page()
+    axe.prepare(found)
     found.add_init_script(REPORT_VIOLATIONS)
     found.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)
     found.on("pageerror", lambda error: errors.append(str(error)))
@@ -81,7 +82,7 @@ def accessible(page: Page) -> None:
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         page.evaluate(END_OF_TRANSITIONS)  # between two colors, the contrast is that of neither
-        found += Axe().run(page).response["violations"]
+        found += axe.violations(page)
     assert found == []
     page.set_viewport_size({"width": 320, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") == 320

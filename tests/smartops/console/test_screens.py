@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT
 from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser, Page
@@ -14,6 +13,7 @@ from playwright.sync_api import Browser, Page
 from smartops.tokens import Scope, issue
 from tests.kit.people import app_of, passkey_of
 from tests.kit.web import Web
+from tests.smartops.console import axe
 from tests.smartops.console.chromium import CHROMIUM, new_context
 from tests.smartops.console.crawl import console_pages
 from tests.smartops.console.scene import an_ordinary_hour, dry_run, observed, waiting_for_approval
@@ -26,8 +26,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not instal
 THEMES: tuple[tuple[Any, int], ...] = (("light", 1280), ("dark", 390))
 WIDTHS = (320, 800, 2560)  # the others
 TALL = 6000  # with nothing behind a bar: targets are measured as they are seen
-# The rule for targets of 24 px is off by default.
-RULES = {"resultTypes": ["violations"], "selectors": False, "rules": {"target-size": {"enabled": True}}}
 
 
 @pytest.fixture
@@ -49,11 +47,12 @@ def pages(
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": web.url}])
 
     def fetch(address: str) -> tuple[int, str, str]:
-        answer = context.request.get(address)
-        return answer.status, answer.headers["content-type"], answer.text()
+        answer = client.get(address)
+        return answer.status_code, answer.headers["content-type"], answer.getvalue().decode()
 
     addresses = [address for found in console_pages(fetch).values() for address in found]
     page = context.new_page()
+    axe.prepare(page)
     page.add_init_script(REPORT_VIOLATIONS)
     page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -80,12 +79,11 @@ def layout(page: Page) -> Iterator[Any]:
 
 
 def accessibility(page: Page) -> Iterator[Any]:
-    page.evaluate(AXE_SCRIPT)
     for scheme, width in THEMES:
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": TALL})
         yield from misplaced(page, width)
-        yield from ((scheme, *violation) for violation in page.evaluate(VIOLATIONS, RULES))
+        yield from ((scheme, *violation) for violation in axe.violations(page))
 
 
 def misplaced(page: Page, width: int) -> Iterator[Any]:
@@ -120,10 +118,3 @@ HIDDEN_FOCUS = """() => {
 # One call each: a call costs more than what it looks at.
 WIDTH_AND_MISPLACED = f"() => [document.documentElement.scrollWidth, ...({OUTSIDE})(), ...({HEADERLESS})()]"
 UNISOLATED_OR_HIDDEN = f"() => [...({UNISOLATED})(), ...({HIDDEN_FOCUS})()]"
-
-# The bar on top covers what is scrolled below it. Of what axe found, only what it complains of leaves the browser.
-VIOLATIONS = """rules => {
-  scrollTo(0, 0);
-  return axe.run(rules).then(({ violations }) =>
-    violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => [id, html.slice(0, 200)])));
-}"""
