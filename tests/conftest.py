@@ -63,8 +63,9 @@ def pytest_make_collect_report(
 LONGEST = (
     "smartops/console/test_screens.py", "demo", "failover", "conformance/closed_loop", "concurrency/test_limits.py",
     "smartops/people/test_walk_console.py", "smartops/api/test_fuzz.py", "smartops/console",
-    "prometheus/test_scrape.py", "telemetry", "test_benchmarks.py", "test_postgres.py", "closed_loop", "crash",
-    "smartops/oidc", "smartops/edge", "conformance",
+    "prometheus/test_scrape.py", "telemetry", "test_benchmarks.py", "test_postgres.py", "orchestrator", "closed_loop",
+    "crash", "concurrency", "smartops/people", "smartops/oidc", "smartops/edge", "smartops/test_asgi.py", "chart",
+    "sandbox", "conformance",
 )  # fmt: skip
 
 
