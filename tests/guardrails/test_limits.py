@@ -525,6 +525,7 @@ def test_a_deferral_ends_at_its_time_and_not_before(
     assert asked_at(verdict.until - timedelta(microseconds=1)) is DEFER
 
 
+@settings(max_examples=300)
 @given(proposals(Origin.DIRECT), FACTS, LIMITS)
 def test_who_asks_directly_is_never_put_off(proposal: Proposal, facts: Facts, own: Limits) -> None:
     assert DEFER not in {ask(proposal, facts, own, NOW).outcome for ask in GUARDRAILS}

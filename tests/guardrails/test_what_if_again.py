@@ -56,17 +56,16 @@ def test_every_limit_has_its_readers() -> None:
     assert {one.name for one in fields(Limits)} <= READERS.keys()
 
 
-@st.composite
-def edited(draw: st.DrawFn) -> tuple[Inputs, Inputs]:
-    """Stored inputs, and others with some of their limits and facts changed."""
-    stored = draw(inputs())
-    limits, facts = draw(LIMITS), draw(FACTS)
-    changed = draw(st.sets(st.sampled_from([one.name for one in (*fields(Limits), *fields(Facts))]), max_size=3))
+INPUTS = [one.name for one in (*fields(Limits), *fields(Facts))]
+
+
+def edited(stored: Inputs, limits: Limits, facts: Facts, changed: set[str]) -> Inputs:
+    """The stored inputs, with some of their limits and facts changed."""
 
     def of(values: Any, kind: type) -> dict[str, Any]:
         return {one.name: getattr(values, one.name) for one in fields(kind) if one.name in changed}
 
-    return stored, replace(
+    return replace(
         stored, limits=replace(stored.limits, **of(limits, Limits)), facts=replace(stored.facts, **of(facts, Facts))
     )
 
@@ -82,9 +81,11 @@ def again(past: PastDecision, inputs_: Inputs, proposal: Proposal | None = RESTA
 
 
 @settings(max_examples=600)
-@given(edited())
-def test_a_decision_ends_as_a_full_evaluation_says(both: tuple[Inputs, Inputs]) -> None:
-    stored, changed = both
+@given(inputs(), LIMITS, FACTS, st.sets(st.sampled_from(INPUTS), max_size=3))
+def test_a_decision_ends_as_a_full_evaluation_says(
+    stored: Inputs, limits: Limits, facts: Facts, names: set[str]
+) -> None:
+    changed = edited(stored, limits, facts, names)
     proposal = proposal_in(stored)
 
     found = again(past_of(stored), changed, proposal)

@@ -1,5 +1,6 @@
 """Short words for what decisions are made of, and strategies for all of it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ from guardrails.types import (
 )
 from signals.proposals.direction import Direction
 from signals.types import ActionType, Kind, Mode, Origin, Proposal, RuleSpec, SignalFacts, Source, Target
+from tests.kit.choices import choices, mostly, or_none, several, usually
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TARGET = Target("default", "smartops-dev", "erp-simulator")
@@ -61,186 +63,188 @@ def restarted(*minutes_ago: float) -> tuple[RecentAction, ...]:
     return tuple(RecentAction(ActionType.RESTART, ago(minutes=minutes)) for minutes in minutes_ago)
 
 
-TIMES = st.datetimes(ago(hours=3).replace(tzinfo=None), ahead(hours=3).replace(tzinfo=None)).map(
-    lambda naive: naive.replace(tzinfo=UTC)
-)
-PAST = st.timedeltas(timedelta(0), timedelta(hours=2)).map(lambda age: NOW - age)
-FRACTIONS = st.none() | st.floats(0, 1)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)  # what jsonb can hold
-NAMESPACES = st.sampled_from(["smartops-dev", "production", "kube-system"])
-NAMES = st.sampled_from(["erp-simulator", "api.v1"])
-TARGETS = st.builds(Target, st.just("default"), NAMESPACES, NAMES, st.sampled_from(Kind))
+# A grid, on which two times are the same, or a limit apart; and between its points, as real ones are.
+PASTS = [NOW - timedelta(seconds=30 * step, microseconds=step % 3 * 7) for step in range(241)]
+TIMES = [NOW + timedelta(minutes=3 * step, microseconds=step % 3 * 7) for step in range(-60, 61)]
+FRACTIONS = or_none([0.0, 1.0, 0.5, 0.8, 0.1 + 0.2, 5e-324, *(part / 97 for part in range(1, 97))])
+# What JSON and jsonb escape, or do not; jsonb holds no NUL and no surrogate.
+TEXTS = ["", "a", "Not on Fridays.", "ä 😀", '"\\"', "\n\t\x01\x7f", "\u2028\ufeff\ufffd\U0010ffff", " \\u0041"]
+BOOLEANS = [False, True]
+TARGETS = [
+    Target("default", namespace, name, kind)
+    for namespace in mostly("smartops-dev", "production", "kube-system")
+    for name in ("erp-simulator", "api.v1")
+    for kind in Kind
+]
+MODES = [Mode.AUTO, Mode.AUTO, Mode.AUTO, *Mode]
 
-RECENT = st.lists(
-    st.builds(RecentAction, st.sampled_from(ActionType), PAST, st.integers(0, 4), st.integers(0, 4)), max_size=9
-).map(tuple)
-FREEZES = st.lists(
-    st.builds(FreezeFacts, st.just("everything"), TEXTS, TEXTS, st.none() | TIMES.filter(lambda until: until > NOW)),
-    max_size=2,
-).map(tuple)
-POLICIES = st.none() | st.builds(PolicyAnswer, st.none() | st.booleans(), TEXTS, st.just("http://opa/v1/data/x"))
-AUTOSCALERS = st.builds(AutoscalerFacts, st.just("erp"), st.integers(0, 3), st.integers(3, 9))
-FIELDS = st.lists(st.sampled_from(["spec.replicas", "metadata.labels.note"]), min_size=1, unique=True).map(tuple)
-OWNERS = st.lists(
-    st.builds(FieldOwner, st.sampled_from(OwnerKind), TEXTS, FIELDS), max_size=3, unique_by=lambda owner: owner.kind
-).map(tuple)
-ROLLOUTS = st.builds(
+PAST = st.sampled_from(PASTS)
+RECENT = several(RecentAction, 0, 9, type=[*ActionType], at=PASTS, scale_increase=range(5), scale_decrease=range(5))
+FREEZES = several(
+    FreezeFacts, 0, 2, scope=["everything"], reason=TEXTS, by=TEXTS, until=or_none([one for one in TIMES if one > NOW])
+)
+POLICIES = [PolicyAnswer(allow, text, "http://opa/v1/data/x") for allow in mostly(True, None, False) for text in TEXTS]
+AUTOSCALERS = [AutoscalerFacts("erp", least, most) for least in range(4) for most in range(3, 10)]
+FIELDS = ["spec.replicas", "metadata.labels.note"]
+OWNERS = several(
+    FieldOwner, 0, 3, kind=[*OwnerKind], name=TEXTS, fields=[(FIELDS[0],), (FIELDS[1],), (*FIELDS,), (*FIELDS[::-1],)]
+).map(lambda owners: tuple({owner.kind: owner for owner in owners}.values()))
+ROLLOUTS = choices(
     RolloutFacts,
-    st.sampled_from(RolloutState),
-    st.just("1 of 2 replicas are updated"),
-    by=st.sampled_from(["", "kubectl-set", "smartops"]),
-    since=st.none() | TIMES,
-    until=st.none() | TIMES,
-    ours=st.booleans(),
-    first=st.booleans(),
-    changed_by=st.just("kubectl-set"),
-    changed_at=st.none() | TIMES,
+    state=[*RolloutState],
+    message=["1 of 2 replicas are updated"],
+    by=["", "kubectl-set", "smartops"],
+    since=or_none(TIMES),
+    until=or_none(TIMES),
+    ours=BOOLEANS,
+    first=BOOLEANS,
+    changed_by=["kubectl-set"],
+    changed_at=or_none(TIMES),
 )
 TARGET_FACTS = st.builds(
-    TargetFacts,
-    st.just("uid-1"),
-    st.integers(0, 12),
-    available=st.integers(0, 12),
-    obstacle=st.just("") | TEXTS,
-    deleting=st.booleans(),
-    paused=st.booleans(),
-    autoscaler=st.none() | AUTOSCALERS,
-    autoscalers_unknown=st.just("") | TEXTS,
-    owners=st.just(()) | OWNERS,
+    replace,
+    choices(
+        TargetFacts,
+        uid=["uid-1"],
+        replicas=[*range(1, 13), 0],
+        available=range(13),
+        obstacle=[*[""] * len(TEXTS), *TEXTS],
+        deleting=mostly(False, True),
+        paused=mostly(False, True),
+        autoscaler=or_none([*[None] * 14, *AUTOSCALERS]),
+        autoscalers_unknown=mostly("", *TEXTS),
+        protected_by=[(), ("tier=critical",)],
+    ),
+    owners=usually(st.just(()), OWNERS),
     rollout=st.just(RolloutFacts()) | ROLLOUTS,
-    protected_by=st.sampled_from([(), ("tier=critical",)]),
 )
-APPROVALS = st.builds(
-    ApprovalFacts,
-    st.just("shown"),
-    st.sampled_from(["shown", "another"]),
-    st.sampled_from([(), ("user:ana",), ("user:ana", "user:ben")]),
-    st.sampled_from([(), ("user:cem",)]),
-)
+APPROVALS = [
+    ApprovalFacts("shown", now, by, lost)
+    for now in ("shown", "another")
+    for by in ((), ("user:ana",), ("user:ana", "user:ben"))
+    for lost in ((), ("user:cem",))
+]
 FACTS = st.builds(
-    Facts,
-    target_seen=st.booleans(),
-    target=st.none() | TARGET_FACTS,
-    managed=st.booleans(),
-    history_loaded=st.booleans(),
-    active_action=st.sampled_from(["", "0199-a"]),
-    cooldown_until=st.none() | TIMES,
+    replace,
+    choices(
+        Facts,
+        target_seen=mostly(True, False),
+        managed=mostly(True, False),
+        history_loaded=mostly(True, False),
+        active_action=mostly("", "0199-a"),
+        cooldown_until=mostly(None, *TIMES[::3]),
+        scaled_to=or_none(range(13)),
+        policy=or_none(POLICIES),
+        failed=[None, FailedVerification("0199-f", "failed", "It stopped.")],
+        approval=mostly(None, *APPROVALS),
+    ),
+    target=usually(TARGET_FACTS, st.none()),
     recent=RECENT,
-    refused=st.none() | st.builds(RefusedFacts, st.integers(1, 12), PAST, TEXTS),
-    scaled_to=st.none() | st.integers(0, 12),
-    freezes=FREEZES,
-    policy=POLICIES,
-    failed=st.none() | st.just(FailedVerification("0199-f", "failed", "It stopped.")),
-    approval=st.none() | APPROVALS,
+    refused=usually(st.none(), choices(RefusedFacts, count=range(1, 13), at=PASTS, message=TEXTS)),
+    freezes=usually(st.just(()), FREEZES),
 )
-MODES = st.sampled_from([Mode.AUTO, Mode.AUTO, Mode.AUTO, *Mode])
-LIMITS = st.builds(
+LIMITS = choices(
     Limits,
-    max_replicas=st.integers(0, 10),
-    cooldown_seconds=st.integers(0, 900),
-    max_actions_per_hour=st.integers(0, 7),
-    max_scale_increase=st.integers(0, 5),
-    min_replicas=st.integers(0, 3),
-    max_scale_decrease=st.integers(0, 5),
-    rollout_settle_seconds=st.integers(0, 300),
-    signal_ttl_seconds=st.integers(0, 7200),
-    respect_owners=st.booleans(),
+    max_replicas=[*range(11), *[12] * 22],
+    cooldown_seconds=range(0, 901, 4),
+    max_actions_per_hour=range(8),
+    max_scale_increase=range(6),
+    min_replicas=range(4),
+    max_scale_decrease=range(6),
+    rollout_settle_seconds=range(0, 301, 2),
+    signal_ttl_seconds=range(0, 7201, 30),
+    respect_owners=BOOLEANS,
     mode=MODES,
-    max_unapproved_replicas=st.integers(0, 5),
-    max_unapproved_percent=st.integers(0, 200),
-    protected_labels=st.sampled_from(["", "tier=critical"]),
-    approve_after_failure=st.booleans(),
-    approvals_required=st.integers(1, 2),
+    max_unapproved_replicas=range(6),
+    max_unapproved_percent=range(201),
+    protected_labels=["", "tier=critical"],
+    approve_after_failure=BOOLEANS,
+    approvals_required=[1, 2],
+)
+
+COUNTS: list[dict[str, Any]] = [{"replicas": count} for count in range(13)]
+LABELS: list[dict[str, Any]] = [{"metadata": {"labels": {"note": text}}} for text in TEXTS]
+SPECS: list[dict[str, Any]] = [{"spec": spec} for spec in (*COUNTS, *({"template": patch} for patch in LABELS))]
+CHANGES: dict[ActionType, list[dict[str, Any]]] = {
+    ActionType.SCALE: [
+        *({"delta": delta} for delta in range(-3, 5) if delta),
+        *COUNTS,
+        *(count | {"direction": way} for count in COUNTS for way in Direction),
+    ],
+    ActionType.RESTART: [{}],
+    ActionType.PATCH: [{"patch": patch} for patch in (*LABELS, *LABELS, *SPECS)],
+}
+
+
+def proposals(*origins: Origin) -> st.SearchStrategy[Proposal]:
+    return st.one_of(
+        [
+            choices(
+                Proposal,
+                type=[type_],
+                target=TARGETS,
+                origin=origins or [*Origin],
+                params=params,
+                reason=TEXTS,
+                verify=BOOLEANS,
+                requested_by=["token:ana"],
+                mode=MODES,
+            )
+            for type_, params in CHANGES.items()
+        ]
+    )
+
+
+SYMPTOMS = mostly("resource", "memory_leak")
+SOURCES = mostly(*Source)
+SIGNALS = choices(
+    SignalFacts,
+    id=["0199-s"],
+    source=SOURCES,
+    target=TARGETS,
+    symptom=SYMPTOMS,
+    last_seen_at=PASTS,
+    resolved=mostly(False, True),
+    score=FRACTIONS,
+    probability=FRACTIONS,
+    confidence=FRACTIONS,
+    due_at=or_none([*PASTS[::2]]),
+    kept_seconds=[seconds + 0.1 for seconds in range(0, 9000, 36)],
+    deferred_for=["", "CooldownActive"],
+    severity=["", "critical"],
+    labels=[{}, {"team": "a"}],
+    lasted_seconds=[0.0, 59.9, 60.0, 100 / 3, 100.0],
+    recent_reports=range(1, 8),
+    reported_by=[(), ("token:agent", "token:another")],
+)
+RULES = several(
+    lambda change, **fields: RuleSpec(action_type=change[0], params=change[1], **fields),
+    0,
+    4,
+    id=range(1, 10),
+    version=range(1, 10),
+    name=[text for text in TEXTS if text],
+    source=SOURCES,
+    symptom=SYMPTOMS,
+    change=[(type_, params) for type_, every in CHANGES.items() for params in every],
+    kind=mostly("", *Kind),
+    namespace=["", "smartops-dev"],
+    min_score=mostly(None, 0.0, 0.8, 1.0),
+    min_confidence=mostly(None, 0.0, 1 / 3, 1.0),
+    severity=mostly("", "critical"),
+    labels=mostly("", 'team="a"'),
+    for_seconds=mostly(0, 60),
+    min_reports=mostly(0, 2),
+    of_reports=[3],
+    mode=MODES,
 )
 
 
-def _params(type_: ActionType) -> st.SearchStrategy[dict[str, Any]]:
-    counts = st.builds(lambda n: {"replicas": n}, st.integers(0, 12))
-    directed = st.builds(lambda count, way: count | {"direction": way}, counts, st.sampled_from(Direction))
-    match type_:
-        case ActionType.SCALE:
-            return counts | directed | st.builds(lambda n: {"delta": n}, st.integers(-3, 4).filter(bool))
-        case ActionType.RESTART:
-            return st.just({})
-        case ActionType.PATCH:
-            labels = st.builds(lambda text: {"metadata": {"labels": {"note": text}}}, TEXTS)
-            pods = st.builds(lambda patch: {"template": patch}, labels)
-            specs = st.builds(lambda spec: {"spec": spec}, counts | pods)
-            return st.builds(lambda patch: {"patch": patch}, labels | specs)
-
-
-@st.composite
-def proposals(draw: st.DrawFn, *origins: Origin) -> Proposal:
-    type_ = draw(st.sampled_from(ActionType))
-    origin = draw(st.sampled_from(origins or tuple(Origin)))
-    return Proposal(
-        type_,
-        draw(TARGETS),
-        origin,
-        draw(_params(type_)),
-        draw(TEXTS),
-        verify=draw(st.booleans()),
-        requested_by="token:ana",
-        mode=draw(MODES),
+def inputs(facts: st.SearchStrategy[Facts] = FACTS) -> st.SearchStrategy[Inputs]:
+    """As the loop makes them: a direct proposal, a signal with its action's proposal, or a signal with rules."""
+    now, no_rules = st.just(NOW), st.just(())
+    return st.one_of(
+        st.builds(Inputs, now, facts, LIMITS, st.none(), no_rules, proposals(Origin.DIRECT)),
+        st.builds(Inputs, now, facts, LIMITS, SIGNALS, no_rules, proposals(Origin.CLOSED_LOOP)),
+        st.builds(Inputs, now, facts, LIMITS, SIGNALS, RULES, st.none()),
     )
-
-
-@st.composite
-def signals(draw: st.DrawFn) -> SignalFacts:
-    return SignalFacts(
-        id="0199-s",
-        source=draw(st.sampled_from(Source)),
-        target=draw(TARGETS),
-        symptom=draw(st.sampled_from(["resource", "memory_leak"])),
-        last_seen_at=draw(PAST),
-        resolved=draw(st.booleans()),
-        score=draw(FRACTIONS),
-        probability=draw(FRACTIONS),
-        confidence=draw(FRACTIONS),
-        due_at=draw(st.none() | PAST),
-        kept_seconds=draw(st.floats(0, 9000)),
-        deferred_for=draw(st.sampled_from(["", "CooldownActive"])),
-        severity=draw(st.sampled_from(["", "critical"])),
-        labels=draw(st.sampled_from([{}, {"team": "a"}])),
-        lasted_seconds=draw(st.floats(0, 100)),
-        recent_reports=draw(st.integers(1, 7)),
-        reported_by=draw(st.sampled_from([(), ("token:agent", "token:another")])),
-    )
-
-
-@st.composite
-def rules(draw: st.DrawFn) -> RuleSpec:
-    type_ = draw(st.sampled_from(ActionType))
-    return RuleSpec(
-        id=draw(st.integers(1, 9)),
-        version=draw(st.integers(1, 9)),
-        name=draw(TEXTS.filter(bool)),
-        source=draw(st.sampled_from(Source)),
-        symptom=draw(st.sampled_from(["resource", "memory_leak"])),
-        action_type=type_,
-        params=draw(_params(type_)),
-        kind=draw(st.sampled_from(["", *Kind])),
-        namespace=draw(st.sampled_from(["", "smartops-dev"])),
-        min_score=draw(FRACTIONS),
-        min_confidence=draw(FRACTIONS),
-        severity=draw(st.sampled_from(["", "critical"])),
-        labels=draw(st.sampled_from(["", 'team="a"'])),
-        for_seconds=draw(st.sampled_from([0, 60])),
-        min_reports=draw(st.sampled_from([0, 2])),
-        of_reports=3,
-        mode=draw(MODES),
-    )
-
-
-@st.composite
-def inputs(draw: st.DrawFn, facts: st.SearchStrategy[Facts] = FACTS) -> Inputs:
-    """As the loop makes them: a signal with rules, a signal with its action's proposal, or a direct proposal."""
-    signal, proposal = draw(st.none() | signals()), None
-    found: tuple[RuleSpec, ...] = ()
-    if signal is None:
-        proposal = draw(proposals(Origin.DIRECT))
-    elif draw(st.booleans()):
-        proposal = draw(proposals(Origin.CLOSED_LOOP))
-    else:
-        found = tuple(draw(st.lists(rules(), max_size=4)))
-    return Inputs(NOW, draw(facts), draw(LIMITS), signal, found, proposal)
