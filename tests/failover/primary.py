@@ -21,7 +21,7 @@ from smartops.dev.demo.installation import environment
 from smartops.dev.demo.state import unused_port
 from tests.kit import database
 from tests.kit.patience import PATIENCE, eventually
-from tests.kit.processes import ROOT, start
+from tests.kit.processes import ran, start
 from tests.kit.signals import anomaly_body
 
 PASSWORD = "a password of the tests"  # noqa: S105
@@ -129,16 +129,17 @@ class Site:
             "SMARTOPS_KUBECONFIG": str(kubeconfig),
             "SMARTOPS_DATABASE_POOL": "5",
         }
-        self.token = self.manage("shell", "--no-imports", "-c", PEOPLE).strip()
+        self.token = self.manage("shell", "--no-imports", "-c", PEOPLE).split()[-1]
         self._stack = ExitStack()
         self.web: tuple[str, int] = self._web()
         self.reconciler: tuple[str, int] = self._reconciler()
         self.until_ready()
 
-    def manage(self, *command: str) -> str:
-        variables = self._environment | {"DATABASE_URL": self.primary.url()}
-        line = [sys.executable, "manage.py", *command]
-        return subprocess.run(line, cwd=ROOT, env=variables, check=True, capture_output=True, text=True).stdout
+    def manage(self, *command: str, code: int = 0) -> str:
+        """What a command prints."""
+        ended, printed = ran(["manage.py", *command], self._environment | {"DATABASE_URL": self.primary.url()})
+        assert ended == code, printed
+        return printed
 
     def post(self) -> Answer:
         return self.call("POST", "/v1/signals/anomaly", json.dumps(anomaly_body("smartops-dev", "nobody")))

@@ -108,7 +108,7 @@ def test_a_read_only_database_serves_reads_and_refuses_writes(site: Site) -> Non
 
 
 def test_the_first_use_of_a_token_can_be_a_read_of_a_read_only_database(site: Site) -> None:
-    token = site.manage("create_token", "a reader", "--scope=read").strip()
+    token = site.manage("create_token", "a reader", "--scope=read").split()[-1]
     site.primary.configure(READ_ONLY)
 
     for _ in range(3):
@@ -189,11 +189,8 @@ def test_a_full_disk_refuses_what_needs_room(site: Site) -> None:
 def test_a_management_command_says_in_one_line_that_the_database_is_unavailable(site: Site) -> None:
     site.primary.configure(READ_ONLY)
 
-    with pytest.raises(Exception, match="status 1") as raised:
-        site.manage("create_token", "another", "--scope=read")
-
-    assert len(raised.value.stderr.strip().splitlines()) == 1  # type: ignore[attr-defined]
-    assert "ReadOnlySqlTransaction" in raised.value.stderr  # type: ignore[attr-defined]
+    [line] = site.manage("create_token", "another", "--scope=read", code=1).splitlines()
+    assert "ReadOnlySqlTransaction" in line
 
 
 def test_the_sessions_of_the_pool_notice_a_peer_that_is_gone(site: Site) -> None:

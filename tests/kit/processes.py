@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from time import monotonic
 from urllib.parse import quote
 
@@ -56,6 +57,16 @@ def ended(process: BaseProcess) -> int | None:
     """Its exit code, as soon as it has one; of a signal, its negative number. None if it has none in time."""
     process.join(PATIENCE)
     return process.exitcode
+
+
+def ran(command: Sequence[forked.Word], variables: Mapping[str, str]) -> tuple[int, str]:
+    """The exit code of a command that ends by itself, and what it printed on both outputs."""
+    with NamedTemporaryFile() as log:
+        process = start(command, Path(log.name), variables)
+        code, printed = ended(process), log.read().decode()
+        process.kill()
+    assert code is not None, f"{command} did not end: {printed}"
+    return code, printed
 
 
 @contextmanager

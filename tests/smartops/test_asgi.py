@@ -1,10 +1,10 @@
 """The ASGI application refuses to load with settings that a system check calls an error."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+
+from tests.kit.processes import ran
 
 KEY = "GzV8UlZdMwHkVNLYpjBj-3QkqSTjXlkw-a5c90J2JTPVq1KX"
 
@@ -29,12 +29,6 @@ KEY = "GzV8UlZdMwHkVNLYpjBj-3QkqSTjXlkw-a5c90J2JTPVq1KX"
 )
 def test_the_application_loads_only_with_valid_settings(environment: dict[str, str], refusal: str) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SMARTOPS_", "DJANGO_"))}
-    loaded = subprocess.run(
-        [sys.executable, "-c", "import smartops.asgi"],
-        env=kept | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (loaded.returncode == 0) is (refusal == ""), loaded.stderr
-    assert refusal in loaded.stderr
+    code, printed = ran(["-m", "smartops.asgi"], kept | environment)
+    assert (code == 0) is (refusal == ""), printed
+    assert refusal in printed

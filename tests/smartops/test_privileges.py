@@ -1,7 +1,5 @@
 """What the roles of the processes may do in the database, tried by each of them: every table, every operation."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +19,7 @@ from signals.models import IDENTITY as SIGNAL_IDENTITY
 from signals.models import SettingChange, Signal
 from smartops import privileges
 from smartops.dev.postgres import RECONCILER_ROLE, WEB_ROLE
-from tests.kit.processes import ROOT, environment
+from tests.kit.processes import environment, ran
 
 pytestmark = pytest.mark.django_db
 
@@ -239,8 +237,8 @@ def test_the_changes_of_the_web_process_are_recorded_although_it_may_not_write_t
 
 @pytest.mark.django_db(transaction=True)
 def test_a_command_is_the_actor_of_its_changes() -> None:
-    command = [sys.executable, "manage.py", "create_token", "agent", "--scope", "read"]
-    subprocess.run(command, cwd=ROOT, env=environment(WEB), check=True, capture_output=True)
+    code, printed = ran(["manage.py", "create_token", "agent", "--scope", "read"], environment(WEB))
+    assert code == 0, printed
 
     change = SettingChange.objects.get(table_name="smartops_token")
     assert (change.actor, change.login, change.operation) == ("system:create_token", WEB, "insert")

@@ -1,8 +1,6 @@
 """No secret of the configuration leaves the processes: a test plants a word in each, and searches for it everywhere."""
 
 import json
-import subprocess
-import sys
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from signals.models import Signal
 from tests.kit.installation import Agent, installed
 from tests.kit.patience import PATIENCE
 from tests.kit.policy_engine import Handler, says, serving
-from tests.kit.processes import ROOT, environment, until
+from tests.kit.processes import environment, ran, until
 from tests.kit.signals import NAMESPACE, anomaly_body
 from tests.kit.world import World, deployment
 from tests.telemetry.collector import Collector
@@ -132,10 +130,9 @@ def test_a_planted_secret_is_found_nowhere(world: World, collector: Collector, l
 
 def complaint(command: list[str], variables: dict[str, str]) -> str:
     """What a command prints that fails."""
-    call = [sys.executable, "manage.py", *command]
-    done = subprocess.run(call, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode != 0, done.stdout
-    return done.stdout + done.stderr
+    code, printed = ran(["manage.py", *command], variables)
+    assert code, printed
+    return printed
 
 
 @pytest.mark.parametrize(

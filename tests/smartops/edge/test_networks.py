@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +9,7 @@ from django.test import Client
 
 from smartops.tokens import Scope, issue
 from smartops.web.bodies import MEBIBYTE
+from tests.kit.processes import ran
 from tests.kit.web import Web
 from tests.kit.wire import Wire, ask
 from tests.smartops.edge.conftest import NO_DATABASE
@@ -43,14 +42,11 @@ def test_the_web_process_listens_on_the_families_of_its_host(host: str, served: 
 
 
 def test_a_port_that_is_taken_is_named(below: Web) -> None:
-    ended = subprocess.run(
-        [sys.executable, "manage.py", "serve", "--host", "127.0.0.1", "--port", str(below.port)],
-        env=os.environ | {"DATABASE_URL": NO_DATABASE, "SMARTOPS_INSECURE_HTTP": "1"},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 1
-    assert f"cannot listen on 127.0.0.1, port {below.port}: Address already in use" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    variables = os.environ | {"DATABASE_URL": NO_DATABASE, "SMARTOPS_INSECURE_HTTP": "1"}
+    code, printed = ran(["manage.py", "serve", "--host", "127.0.0.1", "--port", str(below.port)], variables)
+    assert code == 1
+    assert f"cannot listen on 127.0.0.1, port {below.port}: Address already in use" in printed
+    assert "Traceback" not in printed
 
 
 @pytest.fixture(scope="module")
