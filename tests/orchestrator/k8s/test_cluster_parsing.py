@@ -191,9 +191,10 @@ def test_what_the_api_cannot_have_meant_is_refused(raw: Any) -> None:
         parse_workload(raw)
 
 
+FIELDS = st.sampled_from([*METADATA, "spec", "status", "items"])
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*METADATA, "spec", "status", "items"]), inner),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
     max_leaves=15,
 )
 

@@ -74,14 +74,16 @@ def test_a_duplicate_among_many_names_is_found_in_linear_time() -> None:
         loads(f'{{{names},"7":0}}'.encode())
 
 
-text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 scalars = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 )
-documents = st.recursive(scalars | text, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=20)
+documents = st.recursive(
+    scalars | text, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=10
+)
 
 
-@given(st.dictionaries(text, documents), st.booleans())
+@given(st.dictionaries(text, documents, max_size=4), st.booleans())
 def test_any_json_object_is_parsed_as_the_standard_library_parses_it(document: dict[str, Any], escaped: bool) -> None:
     assert loads(json.dumps(document, ensure_ascii=escaped).encode()) == document
 
@@ -158,7 +160,7 @@ def test_a_body_that_is_malformed_outside_of_its_items_is_refused_whole(body: by
 malformed = st.sampled_from([item for item, _, _ in BAD_ITEMS[:-1] if item])
 
 
-@given(st.lists(malformed | documents.map(lambda one: json.dumps(one).encode())))
+@given(st.lists(malformed | documents.map(lambda one: json.dumps(one).encode()), max_size=4))
 def test_each_item_is_parsed_as_it_would_be_alone(texts: list[bytes]) -> None:
     items = loads_items(b'{"items": [' + b",".join(texts) + b"]}", "items")["items"]
 

@@ -78,7 +78,9 @@ def test_a_claim_is_a_list_of_texts_or_a_text(claim: object, groups: set[str]) -
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(), lambda one: st.lists(one) | st.dictionaries(st.text(), one)
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+        lambda one: st.lists(one, max_size=4) | st.dictionaries(st.text(max_size=5), one, max_size=2),
+        max_leaves=10,
     )
 )
 def test_no_claim_is_an_error(claim: object) -> None:
