@@ -16,7 +16,7 @@ from smartops.tokens import Scope, issue
 DESCRIPTION = Path(__file__).parents[3] / "docs" / "openapi.json"
 PATHS = json.loads(DESCRIPTION.read_text())["paths"]
 OPERATIONS = [f"{method.upper()} {path}" for path, methods in PATHS.items() for method in methods]
-FEW = settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=10, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 Fuzz = Callable[..., None]
 handler = cache(WSGIHandler)
 
