@@ -1,10 +1,12 @@
 #!/usr/bin/env python
 """Django's command line: migrate, reconcile, create_token, ..."""
 
+import gc
 import os
 import sys
 from contextlib import nullcontext
 
+from django.apps import apps
 from django.core.management import execute_from_command_line
 from django.db import Error
 
@@ -15,6 +17,8 @@ from signals.lib.availability import describe, is_repeatable
 PROCESSES = ("serve", "reconcile")  # no command of a person: each request and each action has an actor of its own
 
 if __name__ == "__main__":
+    if not apps.ready:
+        gc.disable()  # until the apps are loaded (smartops/apps.py)
     command = next(iter(sys.argv[1:]), "")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smartops.settings")
     try:

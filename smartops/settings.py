@@ -1,6 +1,5 @@
 """Django's settings. What a deployment may set is read from the environment; the README lists the variables."""
 
-import gc
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +11,6 @@ from signals.lib.availability import DEADLINES
 from smartops.database import Session
 from smartops.environment import env, env_bool, env_choice, env_float, env_int, env_list, env_postgresql, env_roles
 
-gc.disable()  # until the apps are loaded (smartops/apps.py): what is loaded is no garbage, and stays
 django_stubs_ext.monkeypatch()  # `ModelAdmin[Token]` and the like can be evaluated at run time
 
 BASE_DIR = Path(__file__).resolve().parent.parent
