@@ -47,7 +47,8 @@ demo: ## Run SmartOps on a sandbox cluster (PORT=8000 STATE=.smartops; DEMO_KUBE
 	@exec $(python) -m smartops.dev.demo
 
 test: ## Check and test everything
-	@$(MAKE) --jobs=2 check test-fast test-rest test-properties
+	@$(MAKE) --jobs=2 check test-fast test-properties
+	@$(MAKE) test-rest
 
 test-rest:
 	@$(environment) .venv/dev.installed

@@ -58,8 +58,8 @@ def pytest_make_collect_report(
     return report
 
 
-# A file runs on one worker. The files that take longest begin first: one that began last would run alone. All workers
-# have the same order.
+# A file runs on one worker. The files that take or wait longest begin first: one that began last would run alone. All
+# workers have the same order.
 LONGEST = (
     "smartops/console/test_screens.py", "demo", "failover", "conformance/closed_loop", "concurrency/test_limits.py",
     "smartops/people/test_walk_console.py", "smartops/api/test_fuzz.py", "smartops/console",
@@ -69,11 +69,12 @@ LONGEST = (
 )  # fmt: skip
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     places = {f"tests/{name}": place for place, name in enumerate(LONGEST)}
     files = {item.nodeid.partition("::")[0] for item in items}
     order = {file: min((places[one] for one in places if file.startswith(one)), default=len(places)) for file in files}
-    items.sort(key=lambda item: (order[file := item.nodeid.partition("::")[0]], file))
+    is_worker = hasattr(config, "workerinput")
+    items.sort(key=lambda item: (order[file := item.nodeid.partition("::")[0]], file if is_worker else ""))
 
 
 def pytest_collection_finish() -> None:

@@ -32,6 +32,7 @@ from tests.kit.choices import choices, or_none
 from tests.kit.decisions import (
     FACTS,
     LIMITS,
+    MOST_RECENT,
     NOW,
     RECENT,
     RESTART,
@@ -484,7 +485,7 @@ def _recheck(decision: Defer) -> bool:
 
 
 @MANY
-@given(proposals(Origin.CLOSED_LOOP), FACTS, st.permutations(range(9)))
+@given(proposals(Origin.CLOSED_LOOP), FACTS, st.permutations(range(MOST_RECENT)))
 def test_the_order_of_facts_does_not_matter(proposal: Proposal, facts: Facts, order: list[int]) -> None:
     shuffled = replace(facts, recent=tuple(facts.recent[place] for place in order if place < len(facts.recent)))
     one, other = (decide(Inputs(NOW, these, Limits(), SIGNAL, (), proposal)) for these in (facts, shuffled))

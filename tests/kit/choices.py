@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 Made = TypeVar("Made")
 Other = TypeVar("Other")
 MOST = 256  # one byte chooses a value
-# All of one size: hypothesis tries one in the place of another, and those of the wrong size would become zeros.
+# Enough for the largest object. All are of one size: hypothesis tries one in the place of another, and those of the
+# wrong size would become zeros.
 SIZE = 80
 BYTES = st.binary(min_size=SIZE, max_size=SIZE)
 
@@ -25,7 +26,7 @@ def several(
     """From `fewest` to `most` of them."""
     assert all(0 < len(of) <= MOST for of in values.values())
     names, size = tuple(values), len(values)
-    assert 1 + most * size <= SIZE, "more bytes have to be drawn"
+    assert 1 + most * size <= SIZE, "the object needs more bytes than SIZE"
 
     def of(drawn: bytes) -> tuple[Made, ...]:
         count = fewest + drawn[0] % (most - fewest + 1)
@@ -39,8 +40,8 @@ def several(
 
 
 def mostly(usual: object, *others: object) -> list[Any]:
-    """Five times as often the usual one as another. If each of twenty facts speaks against a change half of the time,
-    all changes are refused, and a property tries nothing else."""
+    """The usual one five times as often as all others together. If each of twenty facts spoke against a change half of
+    the time, all changes would be refused, and a property would try nothing else."""
     return [*[usual] * 5 * len(others), *others]
 
 

@@ -17,6 +17,8 @@ if __name__ == "__main__":
 
     end = sys.argv.index("--")
     for name, _, value in (word.partition("=") for word in sys.argv[1:end]):
-        module, _, constant = name.rpartition(".")
-        setattr(import_module(module), constant, json.loads(value))
+        path, _, constant = name.rpartition(".")
+        module = import_module(path)
+        assert hasattr(module, constant), name
+        setattr(module, constant, json.loads(value))
     execute_from_command_line(["manage.py", *sys.argv[end + 1 :]])

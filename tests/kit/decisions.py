@@ -63,9 +63,11 @@ def restarted(*minutes_ago: float) -> tuple[RecentAction, ...]:
     return tuple(RecentAction(ActionType.RESTART, ago(minutes=minutes)) for minutes in minutes_ago)
 
 
-# A grid, on which two times are the same, or a limit apart; and between its points, as real ones are.
-PASTS = [NOW - timedelta(seconds=30 * step, microseconds=step % 3 * 7) for step in range(241)]
-TIMES = [NOW + timedelta(minutes=3 * step, microseconds=step % 3 * 7) for step in range(-60, 61)]
+# A grid, on which two times are the same, or a limit apart; and between its points, as real ones are. JSON has six
+# digits of a second, fewer or none.
+PARTS = [timedelta(microseconds=part) for part in (0, 7, 0, 100_000, 0, 999_999)]
+PASTS = [NOW - timedelta(seconds=30 * step) - PARTS[step % len(PARTS)] for step in range(241)]
+TIMES = [NOW + timedelta(minutes=3 * step) + PARTS[step % len(PARTS)] for step in range(-60, 61)]
 FRACTIONS = or_none([0.0, 1.0, 0.5, 0.8, 0.1 + 0.2, 5e-324, *(part / 97 for part in range(1, 97))])
 # What JSON and jsonb escape, or do not; jsonb holds no NUL and no surrogate.
 TEXTS = ["", "a", "Not on Fridays.", "ä 😀", '"\\"', "\n\t\x01\x7f", "\u2028\ufeff\ufffd\U0010ffff", " \\u0041"]
@@ -79,7 +81,10 @@ TARGETS = [
 MODES = [Mode.AUTO, Mode.AUTO, Mode.AUTO, *Mode]
 
 PAST = st.sampled_from(PASTS)
-RECENT = several(RecentAction, 0, 9, type=[*ActionType], at=PASTS, scale_increase=range(5), scale_decrease=range(5))
+MOST_RECENT = 9
+RECENT = several(
+    RecentAction, 0, MOST_RECENT, type=[*ActionType], at=PASTS, scale_increase=range(5), scale_decrease=range(5)
+)
 FREEZES = several(
     FreezeFacts, 0, 2, scope=["everything"], reason=TEXTS, by=TEXTS, until=or_none([one for one in TIMES if one > NOW])
 )
@@ -108,10 +113,10 @@ TARGET_FACTS = st.builds(
         uid=["uid-1"],
         replicas=[*range(1, 13), 0],
         available=range(13),
-        obstacle=[*[""] * len(TEXTS), *TEXTS],
+        obstacle=mostly("", *TEXTS),
         deleting=mostly(False, True),
         paused=mostly(False, True),
-        autoscaler=or_none([*[None] * 14, *AUTOSCALERS]),
+        autoscaler=mostly(None, *AUTOSCALERS),
         autoscalers_unknown=mostly("", *TEXTS),
         protected_by=[(), ("tier=critical",)],
     ),
@@ -145,7 +150,7 @@ FACTS = st.builds(
 )
 LIMITS = choices(
     Limits,
-    max_replicas=[*range(11), *[12] * 22],
+    max_replicas=mostly(12, *range(11)),
     cooldown_seconds=range(0, 901, 4),
     max_actions_per_hour=range(8),
     max_scale_increase=range(6),
@@ -209,7 +214,7 @@ SIGNALS = choices(
     probability=FRACTIONS,
     confidence=FRACTIONS,
     due_at=or_none([*PASTS[::2]]),
-    kept_seconds=[seconds + 0.1 for seconds in range(0, 9000, 36)],
+    kept_seconds=[0.0, *(seconds + 0.1 for seconds in range(0, 9000, 36))],
     deferred_for=["", "CooldownActive"],
     severity=["", "critical"],
     labels=[{}, {"team": "a"}],

@@ -38,13 +38,13 @@ class Screen:
         """A request with its body."""
         self.line(f"  {what}")
         together = json.dumps(document).replace('": ', '":\N{NO-BREAK SPACE}')
-        for line in textwrap.wrap(together, WIDTH, initial_indent="  ", subsequent_indent="   "):
+        for line in _wrap(together, WIDTH, "  ", "   "):
             self.line(self._paint(line.replace("\N{NO-BREAK SPACE}", " "), DIM))
         self.line()
 
     def event(self, seconds: float, what: str, text: str, colour: str = "") -> None:
         """`seconds` since the post."""
-        first, *more = textwrap.wrap(text, WIDTH - EVENT) or [""]
+        first, *more = _wrap(text, WIDTH - EVENT)
         self.line(f"{self._paint(f'{seconds:+8.3f} s', DIM)}  {self._paint(f'{what:<9}', colour or BOLD)} {first}")
         for line in more:
             self.line(" " * EVENT + line)
@@ -52,10 +52,7 @@ class Screen:
     def detail(self, label: str, text: str) -> None:
         """Below an event."""
         start = f"{' ' * DETAIL}{label}"
-        indent = " " * len(start)
-        # Whole uids, to be copied.
-        wrapped = textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False)
-        for line in wrapped or [start]:
+        for line in _wrap(text, WIDTH, start, " " * len(start)):
             self.line(self._paint(line.rstrip(), DIM))
 
     def table(self, rows: Iterable[tuple[str, str]]) -> None:
@@ -64,3 +61,9 @@ class Screen:
 
     def _paint(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colour and text else text
+
+
+def _wrap(text: str, width: int, first: str = "", others: str = "") -> list[str]:
+    """At least one line; `first` and `others` begin them. Nobody can copy a uid or a command that ends at a hyphen."""
+    lines = textwrap.wrap(text, width, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
+    return lines or [first]
