@@ -58,7 +58,7 @@ def selected(options: list[str]) -> set[Path]:
 def test_each_test_file_is_in_one_stage_of_all_tests_and_its_properties_are_too() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     said = subprocess.run(["make", "-n", "test"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    fast, rest, properties = (shlex.split(line) for line in said.stdout.splitlines() if " -m pytest " in line)
+    fast, properties, rest = (shlex.split(line) for line in said.stdout.splitlines() if " -m pytest " in line)
 
     assert ("not hypothesis" in fast, "hypothesis" in rest, "hypothesis" in properties) == (True, False, True)
     assert {file for file in selected(fast) if "@given" in file.read_text()} <= selected(properties) <= selected(fast)
