@@ -96,6 +96,15 @@ def test_a_process_has_an_exit_code_and_says_why(tmp_path: Path, program: str, c
     assert says in log.read_text()
 
 
+def test_invalid_settings_are_found_by_the_program_and_not_before_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert ended(start(["manage.py", "check"], log, {"SMARTOPS_DEBUG": "maybe"})) == 1
+    printed = log.read_text()
+    assert "SMARTOPS_DEBUG='maybe' is not valid" in printed
+    assert "execute_from_command_line(sys.argv)" in printed
+    assert "_take" not in printed
+
+
 def test_a_process_starts_in_whatever_directory_the_tests_were_started(tmp_path: Path) -> None:
     variables = {"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "smartops.settings"}
     log = tmp_path / "log"

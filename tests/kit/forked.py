@@ -7,12 +7,14 @@ import runpy
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from socket import socket
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.functional import empty
 
@@ -53,7 +55,8 @@ def run(command: Sequence[Word], directory: Path, log: Path, variables: Mapping[
 
 
 def _take(variables: Mapping[str, str]) -> None:
-    """The environment, and the settings from it. The models have looked at the database of the settings before."""
+    """The environment, and the settings from it. The models have looked at the database of the settings before. Invalid
+    settings are left to the program, which reads them again: what it prints is what a test looks at."""
     # The server imports from the directory that pytest was started in, and says nothing if it finds nothing there.
     import_module("tests.kit.loaded")
     os.environ.clear()
@@ -61,5 +64,6 @@ def _take(variables: Mapping[str, str]) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smartops.settings")
     del sys.modules["smartops.settings"]
     settings._wrapped = empty
-    connections.settings["default"].update(settings.DATABASES["default"])
+    with suppress(ImproperlyConfigured):
+        connections.settings["default"].update(settings.DATABASES["default"])
     del connections["default"]
