@@ -14,16 +14,17 @@ from tests.chart.rendering import CHART, Rendered
 
 ROOT = CHART.parents[1]
 Run = Callable[..., str]
-# One process for all: most of the time of a start is that of the imports. Each ends with SystemExit, as by --help, or
-# returns.
+# One process for all: most of the time of a start is that of the imports. What a process imports alone, without the
+# application, is in tests/orchestrator/process/test_imports.py. Each ends with SystemExit, as by --help, or returns.
 COMMANDS = """
 import json, runpy, sys
 from smartops.asgi import application
-for sys.argv in json.loads(sys.argv[1]):
+for command in json.loads(sys.argv[1]):
+    sys.argv = command
     try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        runpy.run_path(command[0], run_name="__main__")
     except SystemExit as end:
-        assert not end.code, (sys.argv, end.code)
+        assert not end.code, (command, end.code)
 """
 
 
