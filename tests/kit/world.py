@@ -23,7 +23,7 @@ from signals.types import Kind, Target
 from smartops.dev.sandbox.sandbox import Sandbox
 from smartops.dev.sandbox.server import Recorded
 from tests.kit import manifests
-from tests.kit.client import MERGE, STRATEGIC, Client
+from tests.kit.client import MERGE, Client
 from tests.kit.manifests import Object
 from tests.kit.patience import PATIENCE, eventually
 from tests.kit.signals import NAMESPACE
@@ -87,7 +87,7 @@ class World:
 
     def deliver(self, late: Recorded) -> int:
         """A PATCH that was sent and did not arrive, as if the network had held it until now. The answer's status."""
-        headers = {"Content-Type": STRATEGIC}
+        headers = {"Content-Type": late.content_type}
         answer = urllib3.request(
             late.method, f"{self.sandbox.url}{late.path}", body=late.body, headers=headers, retries=False
         )

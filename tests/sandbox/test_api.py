@@ -289,7 +289,7 @@ def test_requests_are_remembered_with_their_answers(sandbox: Sandbox, client: Cl
     last = sandbox.requests[-1]
     where = "/apis/apps/v1/namespaces/default/deployments/web?fieldManager=me"
     assert (last.method, last.path, last.status) == ("PATCH", where, 200)
-    assert last.body == b'{"spec": {"replicas": 2}}'
+    assert (last.content_type, last.body) == (MERGE, b'{"spec": {"replicas": 2}}')
     remembered: Any = client.get("/sandbox/requests")
     assert remembered[-1]["method"] == "PATCH"
 

@@ -41,6 +41,7 @@ class Recorded:
     time: float
     method: str
     path: str
+    content_type: str
     body: bytes
     status: int = 0
 
@@ -85,7 +86,7 @@ class Server:
             incoming.headers.get("Accept", ""),
             incoming.headers.get("User-Agent", ""),
         )
-        record = Recorded(time.time(), request.verb, incoming.path_qs, request.body)
+        record = Recorded(time.time(), request.verb, incoming.path_qs, request.content_type, request.body)
         self.requests.append(record)
         target = parse(request.path)
         fault = self.faults.take((Refuse, Delay, Hang, LoseAnswer), request.verb, request.path)
