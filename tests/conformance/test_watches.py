@@ -234,4 +234,4 @@ def expire(http: Client, listed: str) -> None:
             assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
         return bool(event["type"] == "ERROR")
 
-    eventually(has_expired, "it does not expire")
+    eventually(has_expired, "it does not expire", pause=0.2)

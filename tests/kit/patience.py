@@ -7,11 +7,14 @@ PATIENCE = 120.0  # seconds that a busy machine may take for what takes none
 
 
 def eventually(
-    holds: Callable[[], bool], otherwise: str = "it did not come to hold in time", within: float = PATIENCE
+    holds: Callable[[], bool],
+    otherwise: str = "it did not come to hold in time",
+    within: float = PATIENCE,
+    pause: float = 0.02,
 ) -> None:
-    """Returns when it holds; looks fifty times a second. For a row of the test's database, `processes.until` looks
-    when it changes. `otherwise` is what the test says if it does not hold in time."""
+    """Returns when it holds; looks fifty times a second, unless a longer `pause` is asked for. For a row of the test's
+    database, `processes.until` looks when it changes. `otherwise` is what the test says if it does not hold in time."""
     deadline = monotonic() + within
     while not holds():
         assert monotonic() < deadline, otherwise
-        sleep(0.02)
+        sleep(pause)

@@ -1,6 +1,5 @@
 """Concurrent calls on connections of their own."""
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -10,7 +9,7 @@ from django.db import OperationalError, connection
 
 from orchestrator.acts.types import NotDone, WhyNot
 from signals.lib.availability import is_locked
-from tests.kit.patience import PATIENCE
+from tests.kit.patience import PATIENCE, eventually
 
 T = TypeVar("T")
 
@@ -48,11 +47,11 @@ def unlocked(work: Callable[[], T]) -> T:
 def wait_for_lock() -> None:
     """Until another session of the database waits for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    until = time.monotonic() + PATIENCE
-    with connection.cursor() as cursor:
-        while time.monotonic() < until:
+
+    def waits() -> bool:
+        with connection.cursor() as cursor:
             cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(waiting)
-            if cursor.fetchone()[0]:
-                return
-    raise AssertionError("No session waits for a lock.")
+            return bool(cursor.fetchone()[0])
+
+    eventually(waits, "No session waits for a lock.")
