@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from tests.kit.client import Client, Object
+from tests.kit.client import Client, Object, UnmetError
 from tests.kit.patience import PATIENCE
 
 SERVICE = "erp-simulator"
@@ -17,9 +17,10 @@ def progress(found: Object) -> Object:
 
 def until_given_up(http: Client, name: str = SERVICE) -> None:
     """Once in a hundred times the controller sleeps through a deadline of a second: any change makes it look again."""
+    only = f"metadata.name={name}"
     for reminder in range(int(PATIENCE / REMINDED_AFTER)):
-        with suppress(AssertionError):
-            http.wait("deployments", _has_given_up, timeoutSeconds=str(REMINDED_AFTER))
+        with suppress(UnmetError):
+            http.wait("deployments", _has_given_up, timeoutSeconds=str(REMINDED_AFTER), fieldSelector=only)
             return
         http.patch(f"deployments/{name}", {"metadata": {"labels": {"reminder": str(reminder)}}})
     raise AssertionError("the controller does not give it up")

@@ -32,6 +32,10 @@ GROUPS = {  # all others that we use are in /api/v1
 }
 
 
+class UnmetError(AssertionError):
+    """The watch ended before an object fulfilled the condition."""
+
+
 class Client:
     """Paths without a leading slash are of `namespace`: "pods", "deployments/web/scale". `timeout` in seconds, for each
     answer and for each silence on a watch."""
@@ -93,7 +97,7 @@ class Client:
             found: Object = event["object"]
             if event["type"] in ("ADDED", "MODIFIED") and condition(found):
                 return found
-        raise AssertionError(f"nothing in {path} became so")
+        raise UnmetError(f"nothing in {path} became so")
 
     def rolled_out(self, name: str, generation: int = 1, resource: str = "deployments") -> Object:
         """The workload, once all its pods are of that generation or a later one, and available."""
