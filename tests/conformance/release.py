@@ -117,7 +117,9 @@ def without(
     with closing(Client(control_plane.kubeconfig)) as client:
         rules = client.get(path)["rules"]
         client.patch(path, {"rules": [part for rule in rules for part in rest(rule)]})
-        await_right(control_plane.kubeconfig, release.user, right, verb, namespace, allowed=False)
-        yield
-        client.patch(path, {"rules": rules})
-        await_right(control_plane.kubeconfig, release.user, right, verb, namespace)
+        try:
+            await_right(control_plane.kubeconfig, release.user, right, verb, namespace, allowed=False)
+            yield
+        finally:
+            client.patch(path, {"rules": rules})
+            await_right(control_plane.kubeconfig, release.user, right, verb, namespace)
