@@ -82,7 +82,7 @@ def test_a_write_that_landed_while_its_sender_waited_for_the_answer_is_not_repea
 ) -> None:
     world.sandbox.fault(LoseAnswer(method="PATCH", hang=True))
     victims.start()
-    referee.wait_for_answers(1)
+    referee.wait_for_an_answer()
     victims.kill_now()
 
     leases_are_over()

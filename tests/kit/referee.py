@@ -41,9 +41,9 @@ class Referee:
     def of(self, action: object) -> list[Effect]:
         return [effect for effect in self.effects if effect.action == str(action)]
 
-    def wait_for_answers(self, number: int, timeout: float = PATIENCE) -> None:
+    def wait_for_an_answer(self) -> None:
         with self._came:
-            assert self._came.wait_for(lambda: len(self.answers) >= number, timeout), f"only {len(self.answers)} came"
+            assert self._came.wait_for(lambda: self.answers, PATIENCE), "no answer came"
 
     def _attend(self, cluster: Cluster) -> None:
         answer, store = cluster.server.api.answer, cluster.registry.store
