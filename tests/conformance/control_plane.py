@@ -105,7 +105,7 @@ def await_right(
     with closing(Client(kubeconfig)) as client:
         eventually(
             lambda: client.create(path, review)["status"]["allowed"] is allowed,
-            f"that {user} may {verb} {right.group_resource} in {namespace} is not {allowed}",
+            f"{user} may {'not yet' if allowed else 'still'} {verb} {right.group_resource} in {namespace}",
         )
 
 

@@ -77,7 +77,7 @@ def released(control_plane: ControlPlane, helm: Helm, values: Values) -> Iterato
 
 
 def _await_force(control_plane: ControlPlane, release: Release, values: Values) -> None:
-    """Of its Roles, and then of its admission policy, which refuses what they allow."""
+    """The Roles allow the request that the admission policy refuses, so this waits for the Roles first."""
     namespaces = values.get("targets", {}).get("namespaces", [release.namespace])
     for namespace in namespaces:
         await_right(control_plane.kubeconfig, release.user, PERMISSIONS[0], PERMISSIONS[0].verbs[0], namespace)

@@ -104,8 +104,8 @@ def test_a_change_of_scale_and_a_failing_pod_are_no_rollout(http: Client, seen: 
 
     def is_replaced() -> bool:
         assert seen().state is S.COMPLETE
-        ready = [one["metadata"]["uid"] for one in http.get("pods")["items"] if one["status"]["phase"] == "Running"]
-        return len(ready) == 4 and pod["metadata"]["uid"] not in ready
+        running = [one["metadata"]["uid"] for one in http.get("pods")["items"] if one["status"]["phase"] == "Running"]
+        return len(running) == 4 and pod["metadata"]["uid"] not in running
 
     eventually(is_replaced, "the pod is not replaced")
 

@@ -134,7 +134,7 @@ def test_a_change_that_a_third_party_undoes_is_superseded(
     erp.create(sim=SLOW)
     erp.http.wait(erp.resource, lambda found: bool(found.get("status", {}).get("observedGeneration")))
     action = loop.start("restart", erp.name, kind=kind)
-    erp.http.wait(erp.resource, lambda found: found["status"]["observedGeneration"] == 2)  # there is what to go back to
+    erp.http.wait(erp.resource, lambda found: found["status"]["observedGeneration"] == 2)  # an undo needs two revisions
 
     assert kubectl("rollout", "undo", erp.path).code == 0
 

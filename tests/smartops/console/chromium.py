@@ -21,7 +21,7 @@ def launch(playwright: Playwright) -> Browser:
 
 
 def new_context(browser: Browser, **options: Any) -> BrowserContext:
-    """With the patience of a busy machine."""
+    """Each of its actions waits as long as a busy machine may take."""
     context = browser.new_context(**options)
     context.set_default_timeout(1000 * PATIENCE)
     return context
