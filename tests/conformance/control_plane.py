@@ -98,7 +98,7 @@ class RealControlPlane:
 def await_right(
     kubeconfig: Path, user: str, right: Permission, verb: str, namespace: str, *, allowed: bool = True
 ) -> None:
-    """Until the user may, or may not: the authorizer hears of a change of a Role or a binding a moment later."""
+    """Returns when the user may, or may not. The authorizer hears of a change of a Role or a binding a moment later."""
     attributes = {"namespace": namespace, "verb": verb, "group": right.group, "resource": right.resource}
     review = {"spec": {"user": user, "resourceAttributes": attributes}}
     path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"

@@ -57,8 +57,10 @@ def fresh_namespace(control_plane: ControlPlane, prefix: str, **labels: str) -> 
     name = f"{prefix}-{uuid4().hex[:8]}"
     with closing(Client(control_plane.kubeconfig)) as client:
         client.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
-        yield name
-        client.send("DELETE", f"/api/v1/namespaces/{name}")
+        try:
+            yield name
+        finally:
+            client.send("DELETE", f"/api/v1/namespaces/{name}")
 
 
 @contextmanager
