@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import quote
 from uuid import UUID
 
@@ -170,9 +171,10 @@ def forbidden(scope: Place) -> list[str]:
 
 
 def is_read(role: Role | None, scope: Place) -> bool:
-    """Whether the texts of the pages are looked at. They depend on the rows, and on what the person may change: these
-    roles may change nothing, and all. Who sees all places sees no mark too many."""
-    return role in (Role.VIEWER, Role.ADMIN) and bool(forbidden(scope))
+    """Whether the texts of the pages are looked at. They depend on the rows, and on what the person may change: viewers
+    may change nothing, and admins all. The other roles read in one kind of place, where operators may change rules too.
+    Who sees all places sees no mark too many."""
+    return bool(forbidden(scope)) and (role in (Role.VIEWER, Role.ADMIN) or (role is not None and not scope.cluster))
 
 
 def read(visitor: Visitor, url: str, scope: Place, search: str = "", headers: Any = None) -> Any:
@@ -188,11 +190,24 @@ def read(visitor: Visitor, url: str, scope: Place, search: str = "", headers: An
     return answer
 
 
+def answered(
+    visitor: Visitor, role: Role | None, scope: Place, url: str, method: str = "get", headers: Any = None
+) -> int:
+    """The status of a page of the console, which is read where `is_read` says so."""
+    if method == "get" and is_read(role, scope):
+        return int(read(visitor, url, scope, headers=headers).status_code)
+    return status(visitor, method, url, headers)
+
+
 def status(visitor: Visitor, method: str, url: str, headers: Any = None) -> int:
-    """Of a page of the console, which is not rendered: its view knows the status before."""
+    """Of a page of the console, which is not rendered: its view knows the status before. What `django.shortcuts.render`
+    calls is replaced, and must be what answers with 200: a page that is made in another way, as a TemplateResponse, or
+    with a `render_to_string` that its module imported, is not known to be one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loader, "render_to_string", lambda *_, **__: "")
-        return int(getattr(visitor, method)(url, headers=headers).status_code)
+        patch.setattr(loader, "render_to_string", rendering := Mock(return_value=""))
+        found = int(getattr(visitor, method)(url, headers=headers).status_code)
+    assert found != 200 or rendering.called, f"{url} is not made by django.shortcuts.render"
+    return found
 
 
 def opens(model: Any, role: Role, scope: Place) -> bool:
