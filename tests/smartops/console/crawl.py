@@ -22,6 +22,7 @@ def console_pages(fetch: Callable[[str], tuple[int, str, str]]) -> dict[str, lis
     routes = [str(pattern) for pattern in names.values()]
     above = {name for name, own in names.items() if sum(route.startswith(str(own)) for route in routes) > 1}
     found: dict[str, list[str]] = defaultdict(list)
+    reached = set[str]()
     ahead = [reverse(f"console:{name}") for name, pattern in names.items() if not pattern.converters]
     seen = set[str]()
     while ahead:
@@ -34,14 +35,19 @@ def console_pages(fetch: Callable[[str], tuple[int, str, str]]) -> dict[str, lis
             continue
         status, type_, text = fetch(address)
         assert status == 200, address
-        if not type_.startswith("text/html") or "<html" not in text:
-            found[name].append("")  # a download, or a part of a page
+        reached.add(name)
+        if not is_page(type_, text):
             continue
         found[name].append(address)
         ahead += [unescape(link).partition("#")[0] for link in LINK.findall(text) if link.startswith("/console/")]
-    missing = names.keys() - {name for name, addresses in found.items() if addresses}
+    missing = names.keys() - reached
     assert not missing, f"no page links to {missing}: link to it, or give the scene (scene.py) what it shows"
-    return {name: [address for address in addresses if address][:EACH] for name, addresses in found.items()}
+    return {name: addresses[:EACH] for name, addresses in found.items()}
+
+
+def is_page(type_: str, text: str) -> bool:
+    """And neither a download nor a part of a page."""
+    return type_.startswith("text/html") and "<html" in text
 
 
 def _name(address: str) -> str | None:

@@ -15,7 +15,7 @@ from tests.kit.people import app_of, passkey_of
 from tests.kit.web import Web
 from tests.smartops.console import axe
 from tests.smartops.console.chromium import CHROMIUM, new_context
-from tests.smartops.console.crawl import console_pages
+from tests.smartops.console.crawl import console_pages, is_page
 from tests.smartops.console.scene import an_ordinary_hour, dry_run, observed, waiting_for_approval
 from tests.smartops.console.test_browser import OUTSIDE, REPORT_VIOLATIONS, UNISOLATED, browser, hostile
 
@@ -48,7 +48,11 @@ def pages(
 
     def fetch(address: str) -> tuple[int, str, str]:
         answer = client.get(address)
-        return answer.status_code, answer.headers["content-type"], answer.getvalue().decode()
+        kind, text = answer.headers["content-type"], answer.getvalue().decode()
+        if is_page(kind, text):  # which the browser opens
+            return answer.status_code, kind, text
+        sent = context.request.get(address)
+        return sent.status, sent.headers["content-type"], sent.text()
 
     addresses = [address for found in console_pages(fetch).values() for address in found]
     page = context.new_page()
@@ -68,6 +72,17 @@ def test_every_page_is_accessible_and_fits_every_width(pages: tuple[Page, list[s
         faults += [(address, fault) for fault in (*layout(page), *complaints, *accessibility(page))]
         complaints.clear()  # what axe did does not count
     assert faults == []
+
+
+def test_axe_finds_each_text_of_a_color_that_is_hard_to_read(browser: Browser) -> None:
+    context = new_context(browser)
+    page = context.new_page()
+    axe.prepare(page)
+    hard = [f'<p style="color: silver">The {nth}.</p>' for nth in ("first", "second")]
+    legible = '<p style="color: black">The third.</p>'
+    page.goto(f'data:text/html,<html lang="en"><title>Texts</title><main><h1>Texts</h1>{legible.join(hard)}</main>')
+    assert axe.violations(page) == [["color-contrast", text] for text in hard]
+    context.close()
 
 
 def layout(page: Page) -> Iterator[Any]:
