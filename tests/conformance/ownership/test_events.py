@@ -18,7 +18,8 @@ MORE_MEMORY = {"containers": [{"name": "app", "resources": {"limits": {"memory":
 
 
 class Told:
-    """The Events of SmartOps on the service, in the order in which they were written."""
+    """The Events of SmartOps on the service, in the order in which they were written. The reconciler may see that a
+    rollout has ended a moment after the test: what it says of a signal that waited for that is left out."""
 
     def __init__(self, http: Client) -> None:
         self._http = http
@@ -34,7 +35,7 @@ class Told:
 
 
 def _ours(event: Object) -> bool:
-    return bool(event["source"].get("component") == "smartops")
+    return bool(event["source"].get("component") == "smartops" and event["reason"] != "RolloutInProgress")
 
 
 @pytest.fixture
@@ -126,10 +127,10 @@ def test_signals_that_wait_for_one_reason_make_one_event(loop: Loop, runs: Runs,
     runs()
     freeze = Freeze.objects.create(namespace=loop.namespace, reason="an incident", by="user:ana")
     signal = loop.root_cause(SERVICE)
-    assert loop.decided(signal)["reason"] == "Frozen"
+    decided = len(loop.put_off(signal, "Frozen")["decisions"])
 
     GuardrailSetting.objects.create(namespace=loop.namespace, max_replicas=7)  # all that waits is looked at again
-    until(lambda: len(loop.signal(signal)["decisions"]) == 2)
+    until(lambda: len(loop.signal(signal)["decisions"]) > decided)
     freeze.lift("user:ana", "it is over")
 
     assert events.after("Restarted") == [("Warning", "Frozen"), ("Normal", "Restarted")]
