@@ -93,8 +93,12 @@ class Loop:
         return self.agent.get(f"/v1/actions/{action}")
 
     def decided(self, signal: str) -> Any:
-        """The signal, once it was decided on or put off."""
-        until(lambda: (found := self.signal(signal))["state"] != "pending" or found["reason"] is not None)
+        """The signal, once it was decided on or put off. The reconciler may see that a rollout has ended a moment after
+        the test: then it puts the signal off for that first."""
+        return self._until_decided(signal, None, "RolloutInProgress")
+
+    def _until_decided(self, signal: str, *not_yet: str | None) -> Any:
+        until(lambda: (found := self.signal(signal))["state"] != "pending" or found["reason"] not in not_yet)
         return self.signal(signal)
 
     def put_off(self, signal: str, reason: str) -> Any:
@@ -105,7 +109,7 @@ class Loop:
 
     def held_back(self, signal: str) -> str:
         """Why nothing comes of it. The reconciler's view may lag: then its action is what was held back."""
-        found = self.decided(signal)
+        found = self._until_decided(signal, None)
         if found["state"] == "admitted":
             [action] = found["actions"]
             until(lambda: bool(self.action(action["id"])["reason"]))
