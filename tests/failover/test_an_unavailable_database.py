@@ -102,7 +102,7 @@ def test_a_read_only_database_serves_reads_and_refuses_writes(site: Site) -> Non
     direct = site.call("POST", "/v1/k8s/restart", '{"namespace": "smartops-dev", "deployment": "nobody"}')
     assert refused(direct)
 
-    outage = [line for line in site.log("reconciler").splitlines()[logged:] if "control loop" in line]
+    outage = [line for line in site.log("reconciler").splitlines()[logged:] if "the database is unavailable" in line]
     assert len(outage) == 1
     assert "ReadOnlySqlTransaction" in outage[0]
 
