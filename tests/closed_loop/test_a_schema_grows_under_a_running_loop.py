@@ -31,11 +31,11 @@ def shrunk_afterwards(world: World) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("shrunk_afterwards")
-def test_a_signal_becomes_a_change_while_the_schema_grows(world: World) -> None:
+def test_a_signal_becomes_a_change_while_the_schema_grows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     services = ["before", "after"]
     world.deploy(*map(deployment, services))
     connection.ensure_connection()
-    connection.connection.prepare_threshold = 0  # from the first execution on
+    monkeypatch.setattr(connection.connection, "prepare_threshold", 0)  # from the first execution on
 
     for service in services:
         [receipt] = post(anomaly(service))
