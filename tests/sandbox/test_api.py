@@ -116,6 +116,7 @@ def test_a_dry_run_answers_as_if_and_stores_nothing(client: Client, quiet: Objec
         (("metadata", "finalizers"), ["unqualified"], "metadata.finalizers[0]"),
         (("metadata", "labels"), {"a": "not a value"}, "metadata.labels"),
         (("metadata", "ownerReferences"), [{"uid": "u"}], "metadata.ownerReferences[0].apiVersion"),
+        (("metadata", "ownerReferences"), [None], "metadata.ownerReferences[0].apiVersion"),
         (("spec", "replicas"), -1, "spec.replicas"),
         (("spec", "progressDeadlineSeconds"), 0, "spec.progressDeadlineSeconds"),
         (("spec", "selector"), None, "spec.selector"),

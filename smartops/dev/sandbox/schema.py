@@ -33,6 +33,7 @@ SCALARS: Mapping[str, tuple[type, ...]] = {
     "quantity": (str, int, float),
     "object": (str, int, dict, list),  # a number or a text, or anything at all
 }
+ZEROS = {"str": "", "bytes": "", "datetime": None, "bool": False, "int": 0, "float": 0, "quantity": "0", "object": None}
 INT32 = range(-(2**31), 2**31)
 _MANY = re.compile(r"(List|Dict)\[(?:str, )?(.+)\]")
 
@@ -58,13 +59,20 @@ def _decoded(value: Any, type_: str, path: str, unknown: list[str]) -> Any:
         found = JSON_TYPES.get(type(value), "value")
         raise WrongTypeError(f"json: cannot unmarshal {found} into Go struct field {path} of type {type_}")
     if isinstance(value, list) and many:
-        return [_decoded(item, many[2], f"{path}[{index}]", unknown) for index, item in enumerate(value)]
+        return [
+            _decoded(item, many[2], f"{path}[{index}]", unknown) for index, item in enumerate(_items(value, many[2]))
+        ]
     prefix = f"{path}." if path else ""
     types = dict.fromkeys(value, many[2]) if many else _fields(type_)
     unknown += [f"{prefix}{name}" for name in value if name not in types]
     return {
         name: _decoded(item, types[name], f"{prefix}{name}", unknown) for name, item in value.items() if name in types
     }
+
+
+def _items(values: list[Any], type_: str) -> list[Any]:
+    """Without null: the decoder of the API server takes the zero value of the type, an empty object, for it."""
+    return [ZEROS.get(type_, {}) if item is None else item for item in values]
 
 
 def _is_a(value: object, expected: tuple[type, ...]) -> bool:
