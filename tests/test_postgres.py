@@ -17,6 +17,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from smartops.dev import postgres
+from tests.kit import database
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def running(created: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def copied(directory: Path, to: Path) -> Path:
-    subprocess.run(["cp", "-a", str(directory / "data"), str(to)], check=True)
+    database.copy(directory, to)
     return to
 
 

@@ -8,10 +8,10 @@ from guardrails.models import GuardrailSetting
 from signals.reasons import Reason
 from smartops.dev.sandbox.faults import Refuse
 from tests.kit.api import Api
-from tests.kit.patience import PATIENCE
+from tests.kit.patience import WAIT
 from tests.kit.world import World, deployment, endless, only_action
 
-PATIENT = {"prefer": f"wait={PATIENCE:.0f}"}
+PATIENT = {"prefer": WAIT}
 
 
 def ask(api: Api, path: str = "/v1/k8s/scale", **fields: Any) -> Any:

@@ -5,7 +5,6 @@ from contextlib import suppress
 from tests.kit.client import Client, Object, UnmetError
 from tests.kit.patience import PATIENCE
 
-SERVICE = "erp-simulator"
 REMINDED_AFTER = 20  # seconds
 
 
@@ -15,7 +14,7 @@ def progress(found: Object) -> Object:
     return next((one for one in conditions if one["type"] == "Progressing"), {})
 
 
-def until_given_up(http: Client, name: str = SERVICE) -> None:
+def until_given_up(http: Client, name: str) -> None:
     """Once in a hundred times the controller sleeps through a deadline of a second: any change makes it look again."""
     only = f"metadata.name={name}"
     for reminder in range(int(PATIENCE / REMINDED_AFTER)):

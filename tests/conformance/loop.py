@@ -12,7 +12,7 @@ from tests.conformance.closed_loop.referee import Claim, Limits, violations, wri
 from tests.conformance.control_plane import ControlPlane
 from tests.kit.client import Object
 from tests.kit.installation import Agent, Answer, Installation
-from tests.kit.patience import PATIENCE
+from tests.kit.patience import WAIT
 from tests.kit.processes import until
 from tests.kit.rules import install_default_rules
 from tests.kit.signals import anomaly_body, rca_body
@@ -73,7 +73,7 @@ class Loop:
     def ask(self, verb: str, deployment: str, **fields: Any) -> Answer:
         """For a direct action; answered when it has ended."""
         body = {"deployment": deployment, "namespace": self.namespace, **fields}
-        return self.agent.post(f"/v1/k8s/{verb}", body, prefer=f"wait={PATIENCE:.0f}")
+        return self.agent.post(f"/v1/k8s/{verb}", body, prefer=WAIT)
 
     def start(self, verb: str, deployment: str, **fields: Any) -> str:
         """A direct action whose end is not waited for: its id, once its change was made."""

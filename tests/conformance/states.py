@@ -1,4 +1,4 @@
-"""The states that a workload comes to: whoever reads it now and then may miss one that is short."""
+"""The states of a rollout, as a watch reports them. Polling may miss a state that lasts for less than a second."""
 
 from guardrails.types import RolloutState
 from orchestrator.k8s.parse import parse_workload

@@ -80,31 +80,21 @@ class Primary:
 
     def terminate(self) -> None:
         """On return, these sessions have ended."""
-        ended = {
-            row[0]
-            for row in self.sql(
-                "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
-                SUPERUSER,
-            )
-        }
+        ended = {pid for pid, _ in self._clients("pid, pg_terminate_backend(pid)")}
         eventually(lambda: ended.isdisjoint(self.backends()), "a session does not end")
 
     def backends(self) -> list[int]:
-        found = self.sql(
-            "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
-            SUPERUSER,
-        )
-        return [row[0] for row in found]
+        return [pid for [pid] in self._clients("pid")]
 
     def youngest(self) -> float:
         """The age of the youngest session, in seconds."""
-        [(age,)] = self.sql(
-            "SELECT extract(epoch FROM min(now() - backend_start)) FROM pg_stat_activity "
-            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
-            SUPERUSER,
-        )
+        [(age,)] = self._clients("extract(epoch FROM min(now() - backend_start))")
         return float(age or 0)
+
+    def _clients(self, what: str) -> list[tuple[Any, ...]]:
+        """Of the sessions of all clients but this one."""
+        others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        return self.sql(f"SELECT {what} {others}", SUPERUSER)
 
 
 class Answer(NamedTuple):

@@ -55,8 +55,13 @@ def start(directory: Path) -> postgres.Server:
         original = STATE / digest()
         if not original.exists():
             _make(original)
-        subprocess.run(["cp", "-a", str(original / "data"), str(directory)], check=True)
+        copy(original, directory)
     return postgres.start(directory, durable=False)
+
+
+def copy(stopped: Path, to: Path) -> None:
+    """The data of a server that does not run, into an existing directory."""
+    subprocess.run(["cp", "-a", str(stopped / "data"), str(to)], check=True)
 
 
 def start_migrated(directory: Path) -> postgres.Server:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from time import monotonic, sleep
 
 PATIENCE = 120.0  # seconds that a busy machine may take for what takes none
+WAIT = f"wait={PATIENCE:.0f}"  # as the header Prefer has it
 
 
 def eventually(

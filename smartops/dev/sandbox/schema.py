@@ -71,7 +71,7 @@ def _decoded(value: Any, type_: str, path: str, unknown: list[str]) -> Any:
 
 
 def _items(values: list[Any], type_: str) -> list[Any]:
-    """Without null: the decoder of the API server takes the zero value of the type, an empty object, for it."""
+    """The items of a list. The API server decodes null as the zero value of the type: an empty object, 0, ""."""
     return [ZEROS.get(type_, {}) if item is None else item for item in values]
 
 

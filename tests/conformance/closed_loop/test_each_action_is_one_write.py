@@ -12,7 +12,7 @@ from tests.conformance.loop import Judge, Loop, evidence
 from tests.kit.client import Client, Object
 from tests.kit.kubectl import Kubectl
 from tests.kit.manifests import deployment
-from tests.kit.patience import PATIENCE
+from tests.kit.patience import WAIT
 from tests.kit.signals import anomaly_body
 
 pytestmark = pytest.mark.usefixtures("simulated_kubelet")
@@ -90,7 +90,7 @@ def test_an_action_of_any_type_can_be_executed(erp: TargetState, loop: Loop, jud
     target = {"kind": "Deployment", "namespace": loop.namespace, "name": SERVICE}
     body = {"type": "SCALE", "target": target, "scale": {"replicas": 1}, "reason": "it is night"}
 
-    status, told = loop.agent.post("/v1/actions/execute", body, prefer=f"wait={PATIENCE:.0f}")
+    status, told = loop.agent.post("/v1/actions/execute", body, prefer=WAIT)
 
     assert (status, told["success"], told["verification"]["status"]) == (200, True, "SUCCESS")
     assert loop.action(told["details"]["action"])["justification"] == "it is night"
@@ -160,7 +160,7 @@ def test_equal_requests_are_one_action(erp: TargetState, loop: Loop, judge: Judg
     body = {"deployment": SERVICE, "namespace": loop.namespace, "replicas": 3}
 
     def ask(_: int) -> Any:
-        return loop.agent.post("/v1/k8s/scale", body, idempotency_key=loop.namespace, prefer=f"wait={PATIENCE:.0f}")
+        return loop.agent.post("/v1/k8s/scale", body, idempotency_key=loop.namespace, prefer=WAIT)
 
     with ThreadPoolExecutor(6) as callers:
         answers = list(callers.map(ask, range(6)))

@@ -27,7 +27,7 @@ def test_a_restart_that_does_not_help_is_told_with_what_was_seen(
     loop: Loop, judge: Judge, http: Client, kubectl: Kubectl, outcome: str
 ) -> None:
     http.create("deployments", deployment(SERVICE, sim={"outcome": outcome}, replicas=2, progressDeadlineSeconds=1))
-    until_given_up(http)
+    until_given_up(http, SERVICE)
 
     action = loop.outcome(loop.root_cause(SERVICE))
 
@@ -49,7 +49,7 @@ def test_a_label_that_the_creator_adds_to_a_stuck_first_rollout_is_no_change_of_
 ) -> None:
     """managedFields have one time for all fields of a manager."""
     http.create("deployments", deployment(SERVICE, sim={"outcome": "stuck"}, replicas=2, progressDeadlineSeconds=1))
-    until_given_up(http)
+    until_given_up(http, SERVICE)
     time.sleep(1)  # the resolution of these times
     http.patch(PATH, {"metadata": {"labels": {"team": "shop"}}})
 

@@ -97,7 +97,7 @@ def test_a_change_that_comes_to_no_good_end_is_told_twice(
     loop: Loop, http: Client, kubectl: Kubectl, events: Told
 ) -> None:
     http.create("deployments", deployment(SERVICE, sim={"outcome": "crash"}, progressDeadlineSeconds=1))
-    until_given_up(http)  # a restart may help: there is no other revision
+    until_given_up(http, SERVICE)  # a restart may help: there is no other revision
 
     action = loop.outcome(loop.root_cause(SERVICE))
 

@@ -193,7 +193,7 @@ def test_times_are_in_the_zone_of_the_reader_with_utc_beside_them(opened: Callab
     expect(page.locator("time[data-ticks=ago]").first).to_have_text(re.compile("UTC"))
 
 
-# The seconds that are left, as the element says them, until they change. A fetch of the page gives it another time.
+# The seconds that are left, as the element says them, until they change. A refresh of the page resets the time.
 TWO_TICKS = """async time => {
     const end = time.dateTime = new Date(Date.now() + 50_900).toISOString(), seen = [];
     time.textContent = "";
@@ -209,12 +209,12 @@ TWO_TICKS = """async time => {
 def test_the_time_that_is_left_for_an_approval_becomes_less(opened: Callable[..., Page], scene: Hour) -> None:
     action = waiting_for_approval(scene)
     page = opened(f"/console/approvals/{action.pk}/")
-    live(page)  # it fetches itself before
+    live(page)  # after its first refresh
     left = page.locator("time[data-ticks=left]")
     expect(left).to_have_text(re.compile(r"^\d+ min$"))
 
     def becomes_less() -> bool:
-        """False if the page has fetched itself meanwhile."""
+        """False if a refresh of the page reset the time before the second tick."""
         seen = left.evaluate(TWO_TICKS)
         assert seen == sorted(seen, reverse=True)
         return len(seen) == 2
